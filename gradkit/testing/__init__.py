@@ -1,0 +1,1 @@
+"""Tools for testing code that uses gradkit; `gradkit.testing.plugin` is the pytest plugin."""
