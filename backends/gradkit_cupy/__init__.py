@@ -1,0 +1,150 @@
+"""The CuPy backend: arrays in the memory of NVIDIA GPUs.
+
+CuPy is imported when the backend is asked for something, never by importing this package: gradkit loads it on
+machines without a GPU too, to say why it cannot run there.
+
+`CUDA_SOURCES` holds every CUDA kernel of this backend as text. A test compiles each with NVRTC, which needs no GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gradkit.backend import Backend
+from gradkit_cupy.sources import CUDA_SOURCES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["CUDA_SOURCES", "CupyBackend"]
+
+
+class CupyBackend(Backend):
+    """CuPy on NVIDIA GPUs."""
+
+    name: ClassVar[str] = "cupy"
+    library: ClassVar[str] = "cupy"
+    install: ClassVar[str] = "pip install 'gradkit[cuda13]' (or 'gradkit[cuda12]' for a driver of CUDA 12)"
+    platform: ClassVar[str] = "gpu"
+
+    # What it has
+
+    @cached_property
+    def array_types(self) -> tuple[type[Any], ...]:
+        """CuPy's arrays; its reductions give 0-d arrays, so there are no scalars."""
+        import cupy
+
+        return (cupy.ndarray,)
+
+    @cached_property
+    def kernels(self) -> Mapping[str, Callable[..., Any]]:
+        """CuPy's cheapest calls, and the kernels of this package."""
+        from gradkit_cupy.kernels import KERNELS
+
+        return KERNELS
+
+    def why_unusable(self) -> str | None:
+        """Return None where CUDA finds a GPU and CuPy its compiler, else CUDA's or CuPy's own words."""
+        from cupy.cuda import nvrtc, runtime
+
+        try:
+            count = runtime.getDeviceCount()
+        except runtime.CUDARuntimeError as error:
+            return str(error)
+        if count == 0:
+            return "CUDA finds no GPU"
+        try:
+            nvrtc.getVersion()
+        except (ImportError, RuntimeError) as error:
+            return f"CuPy cannot load CUDA's compiler NVRTC ({error}); {self.install} brings it"
+        return None
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of CuPy, and of CUDA as the library and the driver say it."""
+        from cupy.cuda import runtime
+
+        found = super().versions()
+        found["CUDA runtime"] = _version(runtime.runtimeGetVersion())
+        found["CUDA driver"] = _version(runtime.driverGetVersion())
+        return found
+
+    # Arrays
+
+    def from_host(self, array: np.ndarray[Any, Any], device: Any = None) -> Any:
+        """Copy a NumPy array to a GPU (CUDA's current one if None)."""
+        import cupy
+
+        if device is None:
+            return cupy.asarray(array)
+        with device:
+            return cupy.asarray(array)
+
+    def to_host(self, value: Any) -> np.ndarray[Any, Any]:
+        """Copy an array to a NumPy array, when it has been computed."""
+        import cupy
+
+        array: np.ndarray[Any, Any] = cupy.asnumpy(value)
+        return array
+
+    def wait(self, value: Any) -> None:
+        """Return when the array's GPU has done all that was asked of it, on whichever stream."""
+        value.device.synchronize()
+
+    # Types: CuPy's dtypes are NumPy's
+
+    def raw_dtype(self, dtype: np.dtype[Any]) -> Any:
+        """Return the dtype itself."""
+        return dtype
+
+    def raw_dtype_named(self, name: str) -> Any:
+        """Return NumPy's dtype of that name."""
+        import numpy as np
+
+        return np.dtype(name)
+
+    def dtype_of(self, value: Any) -> np.dtype[Any]:
+        """Return the array's dtype."""
+        dtype: np.dtype[Any] = value.dtype
+        return dtype
+
+    @cached_property
+    def inexact(self) -> frozenset[Any]:
+        """The dtypes with a fractional part."""
+        import numpy as np
+
+        return frozenset(map(np.dtype, ("float16", "float32", "float64", "complex64", "complex128")))
+
+    # Devices
+
+    def raw_devices(self) -> Sequence[Any]:
+        """List the GPUs that CUDA shows this process."""
+        from cupy.cuda import Device, runtime
+
+        return [Device(i) for i in range(runtime.getDeviceCount())]
+
+    def device_kind(self, raw: Any) -> str:
+        """Return the GPU's name."""
+        from cupy.cuda import runtime
+
+        name: bytes = runtime.getDeviceProperties(raw.id)["name"]
+        return name.decode()
+
+    def device_of(self, value: Any) -> Any:
+        """Return the GPU whose memory an array is in."""
+        return value.device
+
+    def to_device(self, value: Any, device: Any) -> Any:
+        """Copy an array to another GPU, when it has been computed."""
+        if value.device == device:
+            return value
+        # CuPy copies on the receiving GPU's stream, which knows nothing of what the sending one has yet to do.
+        value.device.synchronize()
+        with device:
+            return value.copy()
+
+
+def _version(number: int) -> str:
+    """Return CUDA's version number as text: 12090 is 12.9."""
+    return f"{number // 1000}.{number % 1000 // 10}"
