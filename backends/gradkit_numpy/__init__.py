@@ -1,0 +1,80 @@
+"""The NumPy backend: arrays on the CPU, each operation by NumPy's cheapest call for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from gradkit.backend import Backend
+
+__all__ = ["NumpyBackend"]
+
+
+class NumpyBackend(Backend):
+    """NumPy on the CPU."""
+
+    name = "numpy"
+    library = "numpy"
+    install = "pip install numpy"
+
+    @property
+    def array_types(self) -> tuple[type, ...]:
+        """NumPy's arrays, and the scalars that its operations on 0-d arrays give."""
+        return (np.ndarray, np.generic)
+
+    @cached_property
+    def kernels(self) -> Mapping[str, Callable[..., Any]]:
+        """NumPy's cheapest calls."""
+        from gradkit_numpy.kernels import KERNELS
+
+        return KERNELS
+
+    @property
+    def inexact(self) -> frozenset[Any]:
+        """The dtypes with a fractional part."""
+        return _INEXACT
+
+    def raw_dtype_named(self, name: str) -> Any:
+        """Return NumPy's dtype of that name."""
+        return np.dtype(name)
+
+    def asarray(self, value: Any) -> Any:
+        """Return a NumPy scalar as a 0-d array."""
+        return value if isinstance(value, np.ndarray) else np.asarray(value)
+
+    def one_like(self, value: Any) -> Any:
+        """Return ones like `value`; for a scalar the cheapest way."""
+        return value.dtype.type(1) if value.shape == () else np.ones(value.shape, value.dtype)
+
+    def is_scalar(self, value: Any) -> bool:
+        """Return whether `value` is a NumPy scalar."""
+        return isinstance(value, np.generic)
+
+    def from_host(self, array: np.ndarray[Any, Any], device: Any = None) -> Any:
+        """Return the array itself: it is there already."""
+        return array
+
+    def to_host(self, value: Any) -> np.ndarray[Any, Any]:
+        """Return the array itself."""
+        return np.asarray(value)
+
+    def to_device(self, value: Any, device: Any) -> Any:
+        """Return the array itself: there is one device."""
+        return value
+
+    def dtype_of(self, value: Any) -> np.dtype[Any]:
+        """Return the array's dtype."""
+        dtype: np.dtype[Any] = value.dtype
+        return dtype
+
+    def device_kind(self, raw: Any) -> str:
+        """Say what the processor calls itself."""
+        import platform
+
+        return platform.processor() or platform.machine()
+
+
+_INEXACT = frozenset(map(np.dtype, ("float16", "float32", "float64", "complex64", "complex128")))

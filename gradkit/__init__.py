@@ -1,0 +1,86 @@
+"""gradkit: array autograd for Python, on NumPy and CuPy, with JAX's interface.
+
+>>> import gradkit, gradkit.numpy as jnp
+>>> gradkit.grad(lambda x: jnp.sum(x ** 2))(jnp.asarray([1.0, 2.0]))
+Array([2., 4.], dtype=float32)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from gradkit.backend import (
+    Device,
+    current_backend,
+    default_device,
+    set_backend,
+    use_backend,
+)
+from gradkit.config import config
+from gradkit.core import Array, enable_grad, no_grad
+from gradkit.devices import (
+    block_until_ready,
+    default_backend,
+    device_count,
+    device_get,
+    device_put,
+    devices,
+    local_device_count,
+    local_devices,
+)
+from gradkit.transforms import grad, value_and_grad, vjp
+
+if TYPE_CHECKING:
+    from gradkit import data, errors, nn, numpy, optim, random, tree
+    from gradkit.io import load, save
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Array",
+    "Device",
+    "block_until_ready",
+    "config",
+    "current_backend",
+    "data",
+    "default_backend",
+    "default_device",
+    "device_count",
+    "device_get",
+    "device_put",
+    "devices",
+    "enable_grad",
+    "errors",
+    "grad",
+    "load",
+    "local_device_count",
+    "local_devices",
+    "nn",
+    "no_grad",
+    "numpy",
+    "optim",
+    "random",
+    "save",
+    "set_backend",
+    "tree",
+    "use_backend",
+    "value_and_grad",
+    "vjp",
+]
+
+_MODULES = frozenset({"data", "errors", "io", "nn", "numpy", "optim", "random", "testing", "tree"})
+_FROM_IO = frozenset({"load", "save"})
+
+
+def __getattr__(name: str) -> Any:
+    """Import a module of the package when it is first used."""
+    if name in _MODULES:
+        return importlib.import_module(f"gradkit.{name}")
+    if name in _FROM_IO:
+        return getattr(importlib.import_module("gradkit.io"), name)
+    raise AttributeError(f"module 'gradkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,398 @@
+"""What a backend is, which ones there are, and which one makes new arrays.
+
+A backend is one object of a subclass of `Backend`. It states its library, where its arrays live and how they come
+in from the host and go back; everything else has a default in array-API terms. Packages publish it under the
+entry-point group ``gradkit.backends``; it is loaded when it is asked for, or when an array of its library arrives.
+
+The switch decides where *new* arrays are made. An operation runs where its arguments are.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gradkit.errors import BackendNotInstalledError, BackendUnusableError, unknown_name
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = [
+    "Backend",
+    "Device",
+    "backend_names",
+    "backend_of",
+    "current_backend",
+    "current_device",
+    "default_device",
+    "get_backend",
+    "set_backend",
+    "use_backend",
+]
+
+ENTRY_POINT_GROUP = "gradkit.backends"
+ENVIRONMENT_VARIABLE = "GRADKIT_BACKEND"
+
+Raw = Any  # an array of some backend's library
+RawType = type[Any]
+
+
+@dataclass(frozen=True)
+class Device:
+    """One place where a backend keeps arrays, in JAX's words.
+
+    Attributes
+    ----------
+    backend : str
+        Name of the backend.
+    platform : str
+        ``"cpu"`` or ``"gpu"``.
+    id : int
+        Position among the backend's devices.
+    device_kind : str
+        What the hardware calls itself.
+    raw : object
+        What the library takes as ``device=``.
+    """
+
+    backend: str
+    platform: str
+    id: int
+    device_kind: str = field(default="", compare=False)
+    raw: Any = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.backend}:{self.id}"
+
+
+class Backend:
+    """The protocol of a backend, with a default for all that the array API standard can express.
+
+    A minimal backend sets `name`, `library` and `install`, and says what its arrays' types are (`array_types`), its
+    devices (`raw_devices`, `device_of`) and how an array crosses from and to the host (`from_host`, `to_host`).
+    """
+
+    name: ClassVar[str]
+    library: ClassVar[str]
+    """The module whose arrays these are."""
+    install: ClassVar[str]
+    """The pip command that brings the library."""
+    platform: ClassVar[str] = "cpu"
+
+    # What it has
+
+    @cached_property
+    def xp(self) -> Any:
+        """The library's namespace, as array-api-compat gives it."""
+        return importlib.import_module(f"array_api_compat.{self.library}")
+
+    @property
+    def array_types(self) -> tuple[RawType, ...]:
+        """The types of the library's arrays (and of what its reductions give instead of 0-d arrays)."""
+        raise NotImplementedError
+
+    @property
+    def kernels(self) -> Mapping[str, Callable[..., Any]]:
+        """Kernels that are better than one array-API call, by the primitive's name."""
+        return {}
+
+    def why_unusable(self) -> str | None:
+        """Return None where the backend can run on this machine, else the library's own reason."""
+        return None
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions that a bug report needs."""
+        return {self.library: str(getattr(importlib.import_module(self.library), "__version__", "unknown"))}
+
+    # Arrays
+
+    def asarray(self, value: Raw) -> Raw:
+        """Return `value` as an array proper, where a reduction of the library gives a scalar."""
+        return value
+
+    def one_like(self, value: Raw) -> Raw:
+        """Return ones of the shape, dtype and device of `value`: what a backward pass starts from."""
+        return self.xp.ones(value.shape, dtype=value.dtype, device=self.device_of(value))
+
+    def is_scalar(self, value: Raw) -> bool:
+        """Return whether `value`, of one of `array_types`, is a number with a dtype rather than an array."""
+        return False
+
+    def from_host(self, array: np.ndarray[Any, Any], device: Any = None) -> Raw:
+        """Copy a NumPy array to `device` (the default one if None)."""
+        return self.xp.asarray(array, device=device, copy=True)
+
+    def to_host(self, value: Raw) -> np.ndarray[Any, Any]:
+        """Copy an array of this backend to a NumPy array."""
+        import numpy as np
+
+        return np.asarray(value)
+
+    def wait(self, value: Raw) -> None:
+        """Return when `value` has been computed."""
+
+    # Types
+
+    def dtype_of(self, value: Raw) -> np.dtype[Any]:
+        """Return the NumPy dtype of an array."""
+        import numpy as np
+
+        name = str(value.dtype).rpartition(".")[2]
+        return np.dtype(name)
+
+    def dtype_name(self, value: Raw) -> str:
+        """Return the name of an array's dtype."""
+        name = self._dtype_names.get(value.dtype)
+        if name is None:
+            name = self._dtype_names[value.dtype] = self.dtype_of(value).name
+        return name
+
+    @cached_property
+    def _dtype_names(self) -> dict[Any, str]:
+        return {}
+
+    @cached_property
+    def inexact(self) -> frozenset[Any]:
+        """The library's own dtypes with a fractional part: those that have a derivative."""
+        names = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
+        return frozenset(self.raw_dtype_named(name) for name in names if hasattr(self.xp, name))
+
+    def raw_dtype_named(self, name: str) -> Any:
+        """Return the library's dtype of that name."""
+        return getattr(self.xp, name)
+
+    # Devices
+
+    def raw_devices(self) -> Sequence[Any]:
+        """List what the library takes as ``device=``."""
+        return [None]
+
+    def device_kind(self, raw: Any) -> str:
+        """Say what the hardware calls itself."""
+        return self.platform
+
+    def device_of(self, value: Raw) -> Any:
+        """Return where an array is, as the library says it."""
+        return None
+
+    def to_device(self, value: Raw, device: Any) -> Raw:
+        """Copy an array to another device of this backend."""
+        import array_api_compat
+
+        return array_api_compat.to_device(value, device)
+
+    @cached_property
+    def devices(self) -> tuple[Device, ...]:
+        """The backend's devices, in JAX's words."""
+        return tuple(
+            Device(self.name, self.platform, i, self.device_kind(raw), raw) for i, raw in enumerate(self.raw_devices())
+        )
+
+    def device(self, value: Raw) -> Device:
+        """Return where an array is, in JAX's words."""
+        devices = self.devices
+        if len(devices) == 1:
+            return devices[0]
+        raw = self.device_of(value)
+        return next(device for device in devices if device.raw == raw)
+
+    def __repr__(self) -> str:
+        return f"<gradkit backend {self.name!r}>"
+
+
+# Which backends there are
+
+_loaded: dict[str, Backend] = {}
+_by_type: dict[RawType, Backend] = {}
+
+
+@cache
+def _entry_points() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def backend_names() -> list[str]:
+    """List the backends that packages on this machine publish, whether or not they can run."""
+    return sorted({*_entry_points(), *_loaded})
+
+
+def register_backend(backend: Backend) -> None:
+    """Add a backend by hand, without an entry point (tests do)."""
+    _loaded[backend.name] = backend
+
+
+def load_backend(name: str) -> Backend:
+    """Return the backend object of that name, whether or not it can run here."""
+    backend = _loaded.get(name)
+    if backend is None:
+        entry = _entry_points().get(name)
+        if entry is None:
+            raise unknown_name("backend", name, [*backend_names(), "auto"])
+        backend = _loaded[name] = entry.load()()
+    return backend
+
+
+def get_backend(name: str) -> Backend:
+    """Return a backend that can run here.
+
+    Parameters
+    ----------
+    name : str
+        One of `backend_names`, or ``"auto"``: the first backend with a usable GPU, else NumPy.
+
+    Raises
+    ------
+    ValueError
+        If no package publishes a backend of that name.
+    BackendNotInstalledError
+        If its library is not installed; the message has the pip command.
+    BackendUnusableError
+        If the library is there and cannot run; the message has the library's own reason.
+    """
+    if name == "auto":
+        return _automatic_backend()
+    backend = load_backend(name)
+    reason = why_not(backend)
+    if reason is None:
+        return backend
+    raise reason
+
+
+def why_not(backend: Backend) -> Exception | None:
+    """Return the error that tells why a backend cannot run here, or None where it can."""
+    try:
+        importlib.import_module(backend.library)
+    except ImportError as error:
+        return BackendNotInstalledError(
+            f"The backend {backend.name!r} needs {backend.library}, which cannot be imported ({error}). "
+            f"Install it with: {backend.install}"
+        )
+    reason = backend.why_unusable()
+    if reason is None:
+        return None
+    return BackendUnusableError(
+        f"The backend {backend.name!r} cannot run on this machine: {reason}. "
+        f"`python -m gradkit info` lists the backends that can."
+    )
+
+
+def _automatic_backend() -> Backend:
+    for name in backend_names():
+        backend = load_backend(name)
+        if backend.platform == "gpu" and why_not(backend) is None:
+            return backend
+    return get_backend("numpy")
+
+
+def backend_of(value: Raw) -> Backend | None:
+    """Return the backend whose array `value` is, or None if it is no backend's."""
+    kind = type(value)
+    backend = _by_type.get(kind)
+    if backend is None:
+        backend = _find_owner(kind)
+        if backend is not None:
+            _by_type[kind] = backend
+    return backend
+
+
+def _find_owner(kind: RawType) -> Backend | None:
+    for name in backend_names():
+        backend = load_backend(name)
+        if backend.library in sys.modules and issubclass(kind, backend.array_types):
+            return backend
+    return None
+
+
+# Which one makes new arrays
+
+_process_default: Backend | None = None
+_context_default: ContextVar[Backend | None] = ContextVar("gradkit_backend", default=None)
+_context_device: ContextVar[Device | None] = ContextVar("gradkit_device", default=None)
+
+
+def current_backend() -> Backend:
+    """Return the backend that makes new arrays."""
+    backend = _context_default.get()
+    if backend is not None:
+        return backend
+    global _process_default
+    if _process_default is None:
+        _process_default = get_backend(os.environ.get(ENVIRONMENT_VARIABLE, "numpy"))
+    return _process_default
+
+
+def set_backend(name: str) -> None:
+    """Make new arrays on another backend from now on, in the whole process.
+
+    Parameters
+    ----------
+    name : str
+        ``"numpy"``, ``"cupy"``, ``"auto"`` or any other installed backend's name.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> gradkit.set_backend("numpy")
+    >>> gradkit.numpy.ones(2).device
+    Device(backend='numpy', platform='cpu', id=0)
+    """
+    global _process_default
+    _process_default = get_backend(name)
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Make new arrays on another backend inside a ``with`` block, in this thread or task alone.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> with gradkit.use_backend("strict"):
+    ...     gradkit.numpy.ones(2).device.backend
+    'strict'
+    """
+    token = _context_default.set(get_backend(name))
+    device_token = _context_device.set(None)
+    try:
+        yield
+    finally:
+        _context_device.reset(device_token)
+        _context_default.reset(token)
+
+
+@contextmanager
+def default_device(device: Device) -> Iterator[None]:
+    """Make new arrays on `device` inside a ``with`` block, as `jax.default_device` does.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> with gradkit.default_device(gradkit.devices("numpy")[0]):
+    ...     x = gradkit.numpy.zeros(3)
+    """
+    if not isinstance(device, Device):
+        raise TypeError(
+            f"default_device: expected a Device, one of gradkit.devices(), got {device!r} of type {type(device).__name__}"
+        )
+    token = _context_default.set(get_backend(device.backend))
+    device_token = _context_device.set(device)
+    try:
+        yield
+    finally:
+        _context_device.reset(device_token)
+        _context_default.reset(token)
+
+
+def current_device() -> Any:
+    """Return what the current backend's library takes as ``device=`` for a new array (None: its own default)."""
+    device = _context_device.get()
+    return None if device is None else device.raw

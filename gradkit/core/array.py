@@ -1,0 +1,465 @@
+"""`Array`: a raw array of some backend, and what the transforms in progress know about it.
+
+The operators and the methods of the array API standard are attached by `gradkit.primitives`, where each operation
+is declared; here are the two slots, the lecture's face (`data`, `grad`, `backward`) and Python's conversions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+from gradkit.backend import Backend, Device, backend_of
+from gradkit.core.node import Leaf, Node
+from gradkit.errors import ShapeError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gradkit.core.reverse import ReverseTrace
+
+__all__ = ["Array", "backend_of_array", "raw", "wrap"]
+
+_new = object.__new__
+_ZERO = object()  # what `x.grad = 0.0` stores: nothing to add to
+
+
+class Array:
+    """An array on some backend, as the transforms see it.
+
+    Parameters
+    ----------
+    value : raw array
+        An array of a backend's library (`numpy.ndarray`, `cupy.ndarray`, ...). It is held, never copied.
+
+    Raises
+    ------
+    TypeError
+        If `value` is no backend's array. `gradkit.numpy.asarray` makes Arrays from lists and numbers.
+
+    Examples
+    --------
+    >>> import numpy, gradkit
+    >>> x = gradkit.Array(numpy.arange(3.0))
+    >>> x * x
+    Array([0., 1., 4.], dtype=float64)
+    """
+
+    __slots__ = ("__weakref__", "_node", "_value")
+
+    _node: Node | None
+    _value: Any
+
+    # `__eq__` is elementwise, as in NumPy and JAX, so an Array is no dictionary key.
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, value: Any) -> None:
+        if type(value) is Array:
+            value = value.data
+        if backend_of(value) is None:
+            raise TypeError(
+                f"Array(value): expected an array of a backend's library, got {type(value).__name__}. "
+                f"gradkit.numpy.asarray(...) makes an Array from lists, numbers and NumPy arrays."
+            )
+        self._value = value
+        self._node = None
+
+    # The lecture's face
+
+    @property
+    def data(self) -> Any:
+        """The raw array. It can be assigned and changed in place: ``p.data += -0.05 * p.grad``."""
+        value = self._value
+        if type(value) is Array:
+            return value.data
+        proper = _backend(value).asarray(value)
+        if proper is not value:
+            self._value = proper
+        return proper
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        node = self._node
+        if node is not None and node.primitive is not None:
+            raise ValueError(
+                "data: this array is the result of a recorded operation, so its data cannot be assigned. "
+                "Assign to an input of the computation, or to a copy: x.detach()."
+            )
+        new = raw(value)
+        old = self.data
+        if new is old:
+            return
+        owner = backend_of(new)
+        if owner is None:
+            new, owner = _backend(old).xp.asarray(new, dtype=old.dtype), _backend(old)
+        if new.shape != old.shape or new.dtype != old.dtype or owner is not _backend(old):
+            raise ShapeError(
+                f"data: expected an array like the one it replaces, {describe(old)}, got {describe(new)}. "
+                f"Make a new array instead of assigning, or convert with astype or device_put."
+            )
+        self._value = new
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether the tape records what is computed from this array. True can be set on inputs."""
+        value: Any = self
+        while type(value) is Array:
+            if value._node is not None and value._node.trace.level == 0:
+                return True
+            value = value._value
+        return False
+
+    @requires_grad.setter
+    def requires_grad(self, flag: bool) -> None:
+        node = self._node
+        if flag == self.requires_grad:
+            return
+        if node is not None:
+            raise ValueError(
+                "requires_grad: it can be changed on inputs alone, and this array is computed under a transform or "
+                "on the tape. x.detach() gives an input with the same values."
+            )
+        backend = _backend(self._value)
+        if self._value.dtype not in backend.inexact:
+            raise TypeError(
+                f"requires_grad: only arrays of floating or complex dtype have gradients, this one is "
+                f"{describe(self._value)}. Convert it first: x.astype('float32')."
+            )
+        from gradkit.core.reverse import TAPE
+
+        self._node = Leaf(TAPE, self._value.shape, self._value.dtype)
+
+    @property
+    def grad(self) -> Array | None:
+        """The gradient that `backward` accumulated here, or None. ``p.grad = 0.0`` or ``None`` resets it."""
+        node = self._node
+        if type(node) is not Leaf or node.grad is None:
+            return None
+        if node.grad is _ZERO:
+            backend = _backend(self._value)
+            return wrap(backend.xp.zeros(node.shape, dtype=node.dtype, device=backend.device_of(self._value)))
+        return node.grad if type(node.grad) is Array else wrap(node.grad)
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        node = self._node
+        if type(node) is not Leaf or node.trace.level != 0:
+            raise ValueError(
+                "grad: this array is no input of the tape, so it holds no gradient. "
+                "Set x.requires_grad = True on an array that no operation computed."
+            )
+        if value is None:
+            node.grad = None
+        elif isinstance(value, int | float) and value == 0:
+            node.grad = _ZERO
+        else:
+            value = raw(value)
+            if getattr(value, "shape", None) != node.shape:
+                raise ShapeError(f"grad: expected 0.0, None or an array of shape {node.shape}, got {value!r}")
+            node.grad = value
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this array to the ``.grad`` of every input it was computed from.
+
+        Parameters
+        ----------
+        gradient : array, optional
+            The cotangent, of this array's shape. It may be left out for an array of one element, where it is 1.
+        retain_graph : bool
+            Keep the recorded values, so that `backward` can be called again on the same graph.
+
+        Raises
+        ------
+        TypeError
+            If this array has more than one element and no `gradient` is given, or `gradient` has another shape.
+        RuntimeError
+            If nothing was recorded, or the graph was walked before without ``retain_graph=True``.
+
+        Examples
+        --------
+        >>> import gradkit.numpy as jnp
+        >>> x = jnp.asarray([1.0, 2.0, 3.0])
+        >>> x.requires_grad = True
+        >>> (x ** 2).sum().backward()
+        >>> x.grad
+        Array([2., 4., 6.], dtype=float32)
+        """
+        node = self._node
+        if node is None:
+            raise RuntimeError(
+                "backward: nothing was recorded for this array. It depends on no array with requires_grad=True, or "
+                "was computed inside no_grad() or from the results of a pure update (then: model.requires_grad_())."
+            )
+        if node.trace.level != 0:
+            raise RuntimeError(
+                "backward: this array is being differentiated by a transform (grad, vjp, ...), which needs no "
+                "backward(). Return it from the function instead."
+            )
+        trace = cast("ReverseTrace", node.trace)
+        for leaf, gradient_value in trace.backward([(node, _seed(self._value, gradient))], retain_graph).items():
+            present = cast(Leaf, leaf).grad
+            cast(Leaf, leaf).grad = gradient_value if present is None or present is _ZERO else present + gradient_value
+
+    def detach(self) -> Array:
+        """Return an array with the same memory that no tape or transform follows."""
+        return wrap(self.data)
+
+    # What it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of the axes."""
+        return cast("tuple[int, ...]", self._value.shape)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self._value.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return int(self._value.size)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that the elements take, in bytes."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The elements' type: NumPy's dtype object on every backend."""
+        value = self._value
+        return value.dtype if type(value) is Array else _backend(value).dtype_of(value)
+
+    @property
+    def device(self) -> Device:
+        """Where the elements are."""
+        value = raw(self)
+        return _backend(value).device(value)
+
+    def devices(self) -> set[Device]:
+        """Return the devices that hold this array: one."""
+        return {self.device}
+
+    def block_until_ready(self) -> Array:
+        """Wait until the elements have been computed, and return this array."""
+        value = raw(self)
+        _backend(value).wait(value)
+        return self
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        """Return `gradkit.numpy`."""
+        import gradkit.numpy
+
+        return gradkit.numpy
+
+    # Python's conversions
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """Return the elements as a NumPy array (``numpy.asarray(x)``); on a GPU this copies them to the host."""
+        import numpy as np
+
+        return np.array(host(self), dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """Run a NumPy ufunc: on Arrays it is gradkit's function of that name, so it stays on the tape."""
+        from gradkit.primitives.numpy_protocol import call_ufunc
+
+        return call_ufunc(ufunc, method, inputs, options)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """Export the raw array through DLPack."""
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[Any, int]:
+        """Return where the raw array is, as DLPack says it."""
+        return cast("tuple[Any, int]", self.data.__dlpack_device__())
+
+    def item(self) -> Any:
+        """Return the only element as a Python number."""
+        if self.size != 1:
+            raise TypeError(f"item: only arrays of one element can be converted to Python scalars, got {self.shape}")
+        return host(self).item()
+
+    def tolist(self) -> Any:
+        """Return the elements as nested lists of Python numbers."""
+        return host(self).tolist()
+
+    def _scalar(self) -> Any:
+        if self._value.shape != ():
+            raise TypeError(f"Only scalar arrays can be converted to Python scalars; got arr.ndim={self.ndim}")
+        return host(self).item()
+
+    def __float__(self) -> float:
+        return float(self._scalar())
+
+    def __int__(self) -> int:
+        return int(self._scalar())
+
+    def __complex__(self) -> complex:
+        return complex(self._scalar())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"Only integer scalar arrays can be converted to an index, got dtype {self.dtype}")
+        return int(self._scalar())
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"The truth value of an array of shape {self.shape} is ambiguous. Use gradkit.numpy.any(x) or "
+                f"gradkit.numpy.all(x)."
+            )
+        return bool(host(self).item())
+
+    def __len__(self) -> int:
+        if not self._value.shape:
+            raise TypeError("len() of unsized object: this array has no axes")
+        return int(self._value.shape[0])
+
+    def __iter__(self) -> Iterator[Array]:
+        if not self._value.shape:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(len(self)))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError(
+            "gradkit Arrays are immutable and do not support in-place item assignment. Instead of x[idx] = y, "
+            "use x = x.at[idx].set(y), or change an input's raw array: x.data[idx] = y."
+        )
+
+    def __repr__(self) -> str:
+        from gradkit.core.printing import array_repr
+
+        return array_repr(host(self))
+
+    def __str__(self) -> str:
+        return str(host(self))
+
+    def __format__(self, specification: str) -> str:
+        return format(self._scalar() if self.ndim == 0 else str(self), specification)
+
+    def __copy__(self) -> Array:
+        return wrap(self._value, self._node)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Array:
+        value = self.data
+        new = wrap(_backend(value).xp.asarray(value, copy=True))
+        if type(self._node) is Leaf and self._node.trace.level == 0:
+            new.requires_grad = True
+        return new
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (host(self), _backend(raw(self)).name, self.requires_grad)
+
+    if TYPE_CHECKING:
+        # Attached by gradkit.primitives (operators.py), where the operations are declared.
+        T: Array
+        mT: Array
+
+        def __add__(self, other: Any, /) -> Array: ...
+        def __radd__(self, other: Any, /) -> Array: ...
+        def __sub__(self, other: Any, /) -> Array: ...
+        def __rsub__(self, other: Any, /) -> Array: ...
+        def __mul__(self, other: Any, /) -> Array: ...
+        def __rmul__(self, other: Any, /) -> Array: ...
+        def __truediv__(self, other: Any, /) -> Array: ...
+        def __rtruediv__(self, other: Any, /) -> Array: ...
+        def __floordiv__(self, other: Any, /) -> Array: ...
+        def __rfloordiv__(self, other: Any, /) -> Array: ...
+        def __mod__(self, other: Any, /) -> Array: ...
+        def __rmod__(self, other: Any, /) -> Array: ...
+        def __pow__(self, other: Any, /) -> Array: ...
+        def __rpow__(self, other: Any, /) -> Array: ...
+        def __matmul__(self, other: Any, /) -> Array: ...
+        def __rmatmul__(self, other: Any, /) -> Array: ...
+        def __and__(self, other: Any, /) -> Array: ...
+        def __rand__(self, other: Any, /) -> Array: ...
+        def __or__(self, other: Any, /) -> Array: ...
+        def __ror__(self, other: Any, /) -> Array: ...
+        def __xor__(self, other: Any, /) -> Array: ...
+        def __rxor__(self, other: Any, /) -> Array: ...
+        def __lshift__(self, other: Any, /) -> Array: ...
+        def __rlshift__(self, other: Any, /) -> Array: ...
+        def __rshift__(self, other: Any, /) -> Array: ...
+        def __rrshift__(self, other: Any, /) -> Array: ...
+        def __neg__(self) -> Array: ...
+        def __pos__(self) -> Array: ...
+        def __abs__(self) -> Array: ...
+        def __invert__(self) -> Array: ...
+        def __lt__(self, other: Any, /) -> Array: ...
+        def __le__(self, other: Any, /) -> Array: ...
+        def __gt__(self, other: Any, /) -> Array: ...
+        def __ge__(self, other: Any, /) -> Array: ...
+        def __eq__(self, other: Any, /) -> Array: ...  # type: ignore[override]
+        def __ne__(self, other: Any, /) -> Array: ...  # type: ignore[override]
+        def __getitem__(self, index: Any, /) -> Array: ...
+        def __getattr__(self, name: str) -> Any: ...  # the methods: sum, mean, reshape, astype, ...
+
+
+def wrap(value: Any, node: Node | None = None) -> Array:
+    """Make an Array without looking at what it wraps: the core's own way, fast."""
+    array = cast(Array, _new(Array))
+    array._value = value
+    array._node = node
+    return array
+
+
+def raw(value: Any) -> Any:
+    """Return the raw array inside `value`, through every level; anything but an Array as it is."""
+    while type(value) is Array:
+        value = value._value
+    return value
+
+
+def host(value: Array) -> np.ndarray[Any, Any]:
+    """Return the elements as a NumPy array."""
+    array = value.data
+    return _backend(array).to_host(array)
+
+
+def backend_of_array(value: Array) -> Backend:
+    """Return the backend that holds an Array's elements."""
+    return _backend(raw(value))
+
+
+def describe(value: Any) -> str:
+    """Say what a raw array or Array is, for messages: ``float32[3,4] on numpy:0``."""
+    value = raw(value)
+    backend = backend_of(value)
+    if backend is None:
+        return f"{value!r} of type {type(value).__name__}"
+    shape = ",".join(map(str, value.shape))
+    return f"{backend.dtype_of(value).name}[{shape}] on {backend.device(value)}"
+
+
+def _backend(value: Any) -> Backend:
+    backend = backend_of(value)
+    if backend is None:
+        raise TypeError(f"{type(value).__name__} is no array of a known backend")
+    return backend
+
+
+def _seed(value: Any, gradient: Any) -> Any:
+    """Return the cotangent that a backward pass starts from, with memory of its own."""
+    backend = _backend(value)
+    if gradient is None:
+        if value.size != 1:
+            raise TypeError(
+                f"backward: the gradient can be left out for an array of one element only; this one has shape "
+                f"{value.shape}. Reduce it first (x.sum()), or pass gradient= of that shape."
+            )
+        return backend.one_like(value)
+    gradient = raw(gradient)
+    if backend_of(gradient) is not backend or gradient.shape != value.shape or gradient.dtype != value.dtype:
+        raise TypeError(f"backward: gradient must be {describe(value)} like the array itself, got {describe(gradient)}")
+    return backend.xp.asarray(gradient, copy=True)
+
+
+def _rebuild(array: np.ndarray[Any, Any], backend: str, requires_grad: bool) -> Array:
+    from gradkit.backend import get_backend
+
+    new = wrap(get_backend(backend).from_host(array))
+    new.requires_grad = requires_grad
+    return new

@@ -1,0 +1,227 @@
+"""How elementwise primitives are called: the fast path for the plain case, and the general path.
+
+The general path (`apply`) converts operands, promotes dtypes and binds. It is the definition. `unary` and `binary`
+make functions that do the same inline for Arrays of one backend and one dtype (or a Python number) with at most one
+transform between them, and fall back on `apply` for everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gradkit.backend import backend_of, current_backend, current_device
+from gradkit.core.array import Array, wrap
+from gradkit.core.node import NO_PARAMS, Node, recording
+from gradkit.core.primitive import (
+    INEXACT,
+    KERNEL_ERRORS,
+    PRIMITIVES,
+    PYTHON_NUMBERS,
+    Elementwise,
+    bind,
+    explain,
+)
+from gradkit.core.promotion import FLOATING, canonical, default_dtype, is_inexact, promote
+
+__all__ = [
+    "apply",
+    "as_array",
+    "as_operand",
+    "binary",
+    "cast",
+    "dtype_name",
+    "new_array",
+    "require_bool",
+    "require_inexact",
+    "unary",
+]
+
+_new = object.__new__
+_NOTHING: frozenset[Any] = frozenset()
+
+
+def unary(primitive: Elementwise, floating: bool) -> Callable[[Any], Array]:
+    """Make the function that calls a primitive of one argument.
+
+    Parameters
+    ----------
+    primitive : Elementwise
+        The primitive.
+    floating : bool
+        Whether it computes in a floating dtype, to which integers are converted first.
+    """
+    kernels = primitive.kernels
+    mask = primitive.masks[0]
+    keeps_result = mask is not None and mask & 1
+    keeps_argument = mask is not None and mask & 2
+
+    def call(x: Any, /) -> Array:
+        if type(x) is Array:
+            value = x._value
+            kernel = kernels.get(type(value))
+            if kernel is not None and value.dtype in INEXACT[type(value)]:
+                out = kernel(value)
+                array: Array = _new(Array)
+                array._value = out
+                node = x._node
+                if node is None or mask is None:
+                    array._node = None
+                    return array
+                trace = node.trace
+                if trace.level or recording():
+                    saved = (out if keeps_result else None, value if keeps_argument else None)
+                    array._node = Node(trace, out.shape, out.dtype, primitive, (node,), saved, NO_PARAMS)
+                else:
+                    array._node = None
+                return array
+        return apply(primitive, (x,), floating)
+
+    return call
+
+
+def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array]:
+    """Make the function that calls a primitive of two arguments; see `unary`."""
+    kernels = primitive.kernels
+    first, second = primitive.masks[0] or 0, primitive.masks[-1] or 0
+    differentiable = primitive.masks[0] is not None and primitive.masks[-1] is not None
+    masks = (0, first, second, first | second)
+
+    def call(x: Any, y: Any, /) -> Array:
+        # The operands' values and nodes, where they are plain enough; else the general path.
+        if type(x) is Array:
+            x_value = x._value
+            x_node = x._node
+            kernel = kernels.get(type(x_value))
+            if kernel is None:
+                return apply(primitive, (x, y), floating)
+            dtype = x_value.dtype
+            if type(y) is Array:
+                y_value = y._value
+                y_node = y._node
+                if y_value.dtype is not dtype or kernels.get(type(y_value)) is not kernel:
+                    return apply(primitive, (x, y), floating)
+                if floating and dtype not in INEXACT[type(x_value)]:
+                    return apply(primitive, (x, y), floating)
+            elif (type(y) is float or type(y) is int) and dtype in INEXACT[type(x_value)]:
+                y_value = y
+                y_node = None
+            else:
+                return apply(primitive, (x, y), floating)
+        elif type(y) is Array and (type(x) is float or type(x) is int):
+            x_value = x
+            x_node = None
+            y_value = y._value
+            y_node = y._node
+            kernel = kernels.get(type(y_value))
+            if kernel is None or y_value.dtype not in INEXACT[type(y_value)]:
+                return apply(primitive, (x, y), floating)
+        else:
+            return apply(primitive, (x, y), floating)
+
+        # The one transform that follows them, if any.
+        if x_node is None:
+            trace = None if y_node is None else y_node.trace
+        else:
+            trace = x_node.trace
+            if y_node is not None and y_node.trace is not trace:
+                return apply(primitive, (x, y), floating)
+
+        try:
+            out = kernel(x_value, y_value)
+        except KERNEL_ERRORS as error:
+            raise explain(primitive, (x_value, y_value), error) from error
+        array: Array = _new(Array)
+        array._value = out
+        if trace is None or not differentiable or not (trace.level or recording()):
+            array._node = None
+            return array
+        mask = masks[(x_node is not None) + 2 * (y_node is not None)]
+        saved = (out if mask & 1 else None, x_value if mask & 2 else None, y_value if mask & 4 else None)
+        array._node = Node(trace, out.shape, out.dtype, primitive, (x_node, y_node), saved, NO_PARAMS)
+        return array
+
+    return call
+
+
+def apply(primitive: Elementwise, args: Sequence[Any], floating: bool, first: int = 0) -> Array:
+    """Convert and promote the operands from position `first` on, and bind.
+
+    Parameters
+    ----------
+    primitive : Elementwise
+        The primitive.
+    args : sequence
+        Arrays, raw arrays, NumPy scalars or Python numbers.
+    floating : bool
+        Whether the primitive computes in a floating dtype.
+    first : int
+        Operands before this position keep their dtype (the condition of `where`).
+    """
+    operands = [as_operand(arg, primitive.name) for arg in args]
+    if not any(type(operand) is Array for operand in operands):
+        operands[first] = new_array(operands[first])
+    dtypes = [dtype_name(operand) for operand in operands[first:] if type(operand) is Array]
+    weak = [type(operand) for operand in operands[first:] if type(operand) is not Array]
+    target = promote(dtypes, weak)
+    if floating and not is_inexact(target):
+        target = default_dtype(FLOATING)
+    for position in range(first, len(operands)):
+        operand = operands[position]
+        if type(operand) is Array and dtype_name(operand) != target:
+            operands[position] = cast(operand, target)
+    return bind(primitive, operands, NO_PARAMS)
+
+
+def cast(array: Array, dtype: str) -> Array:
+    """Convert an Array to the dtype of that name, by the `astype` primitive."""
+    primitive = PRIMITIVES["astype"] if is_inexact(dtype) else PRIMITIVES["astype_exact"]
+    return bind(primitive, (array,), {"dtype": dtype})
+
+
+def dtype_name(array: Array) -> str:
+    """Return the name of an Array's dtype."""
+    value: Any = array
+    while type(value) is Array:
+        value = value._value
+    backend = backend_of(value)
+    assert backend is not None
+    return backend.dtype_name(value)
+
+
+def as_operand(value: Any, caller: str) -> Any:
+    """Return an operand as an Array or a Python number; anything else is an error in JAX's words."""
+    if type(value) is Array or type(value) in PYTHON_NUMBERS:
+        return value
+    owner = backend_of(value)
+    if owner is not None:
+        return new_array(value) if owner.is_scalar(value) else wrap(value)
+    raise TypeError(
+        f"{caller} requires arrays or numbers as arguments, got {type(value).__name__}: {value!r}. "
+        f"Make an array of it with gradkit.numpy.asarray."
+    )
+
+
+def as_array(value: Any, caller: str) -> Array:
+    """Return the argument of a function that needs an array; numbers become arrays on the current backend."""
+    operand = as_operand(value, caller)
+    return operand if type(operand) is Array else new_array(operand)
+
+
+def new_array(value: Any) -> Array:
+    """Make a 0-d Array on the current backend from a number, in the dtype of new numbers."""
+    backend = current_backend()
+    name = getattr(getattr(value, "dtype", None), "name", None)
+    dtype = promote([], [type(value)]) if name is None else canonical(name)
+    number = value if name is None else value.item()
+    return wrap(backend.xp.asarray(number, dtype=backend.raw_dtype_named(dtype), device=current_device()))
+
+
+def require_bool(array: Array, caller: str) -> Array:
+    """Return a condition as a bool Array: numbers are true where they are not 0."""
+    return array if dtype_name(array) == "bool" else cast(array, "bool")
+
+
+def require_inexact(array: Array) -> Array:
+    """Return an Array of a dtype with a fractional part: integers are converted to the default floating dtype."""
+    return array if is_inexact(dtype_name(array)) else cast(array, default_dtype(FLOATING))

@@ -1,0 +1,138 @@
+"""What a transform in progress knows about an array: levels, traces, and the nodes of the tape.
+
+A `Node` stands for one array that was computed while a transform (or the lecture's tape, level 0) was watching. It
+holds its parents and what its primitive's rule reads. `core.reverse` walks the nodes back.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gradkit.core.array import Array
+    from gradkit.core.primitive import Primitive
+
+__all__ = ["Leaf", "Node", "Trace", "enable_grad", "no_grad", "recording"]
+
+_new_level = itertools.count(1).__next__
+_new_sequence = itertools.count().__next__
+
+_recording: ContextVar[bool] = ContextVar("gradkit_recording", default=True)
+recording = _recording.get
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Keep the tape from recording inside a ``with`` block, in this thread or task alone.
+
+    The transforms (`grad` and its relatives) are not affected: they record what they are asked to differentiate.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> x = gradkit.numpy.asarray([1.0, 2.0])
+    >>> x.requires_grad = True
+    >>> with gradkit.no_grad():
+    ...     (x * 2).requires_grad
+    False
+    """
+    token = _recording.set(False)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+@contextmanager
+def enable_grad() -> Iterator[None]:
+    """Let the tape record again inside a `no_grad` block."""
+    token = _recording.set(True)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+class Trace:
+    """A transform in progress: what `bind` hands an operation to when an argument carries this trace's node."""
+
+    __slots__ = ("level",)
+    level: int
+
+    def __init__(self) -> None:
+        self.level = _new_level()
+
+    def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Array:
+        """Run one operation under this transform."""
+        raise NotImplementedError
+
+
+class Node:
+    """One recorded array: how it came about, and its shape and dtype (which is all that some rules need of it).
+
+    Attributes
+    ----------
+    trace : Trace
+        The transform that records it.
+    shape : tuple of int
+        The array's shape.
+    dtype : object
+        The array's dtype, as its backend says it.
+    primitive : Primitive or None
+        What computed it; None for an input.
+    parents : tuple of (Node or None)
+        By argument position; None for an argument without derivative.
+    saved : tuple or None
+        The result and the arguments, with None for what the rule does not read. None when used up.
+    params : mapping
+        The primitive's static parameters.
+    sequence : int
+        Position in the order of making.
+    """
+
+    __slots__ = ("dtype", "params", "parents", "primitive", "saved", "sequence", "shape", "trace")
+
+    def __init__(
+        self,
+        trace: Trace,
+        shape: tuple[int, ...],
+        dtype: Any,
+        primitive: Any,
+        parents: tuple[Node | None, ...],
+        saved: tuple[Any, ...] | None,
+        params: Mapping[str, Any],
+    ) -> None:
+        self.trace = trace
+        self.shape = shape
+        self.dtype = dtype
+        self.primitive = primitive
+        self.parents = parents
+        self.saved = saved
+        self.params = params
+        self.sequence = _new_sequence()
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+
+class Leaf(Node):
+    """An input that something is differentiated with respect to. On the tape it also holds ``.grad``.
+
+    A module's parameter says so (`is_parameter`): the transforms differentiate it as a plain value.
+    """
+
+    __slots__ = ("grad", "is_parameter")
+
+    def __init__(self, trace: Trace, shape: tuple[int, ...], dtype: Any) -> None:
+        super().__init__(trace, shape, dtype, None, (), None, NO_PARAMS)
+        self.grad: Any = None
+        self.is_parameter = False
+
+
+NO_PARAMS: Mapping[str, Any] = {}

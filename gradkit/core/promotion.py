@@ -1,0 +1,116 @@
+"""Which dtype an operation computes in: the array API standard's promotion within a kind, JAX's across kinds.
+
+dtypes are handled by name here, so the table serves every backend. Python numbers are *weak*: they take the dtype
+of the arrays they meet as long as that dtype can hold their kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gradkit.config import config
+
+__all__ = ["canonical", "default_dtype", "is_inexact", "kind_of", "promote"]
+
+BOOL, INTEGER, FLOATING, COMPLEX = range(4)
+
+_SIGNED = ("int8", "int16", "int32", "int64")
+_UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
+_FLOATING = ("float16", "float32", "float64")
+_COMPLEX = ("complex64", "complex128")
+
+_KIND: dict[str, int] = {
+    "bool": BOOL,
+    **dict.fromkeys((*_SIGNED, *_UNSIGNED), INTEGER),
+    **dict.fromkeys((*_FLOATING, "bfloat16"), FLOATING),
+    **dict.fromkeys(_COMPLEX, COMPLEX),
+}
+_KIND_OF_PYTHON: dict[type, int] = {bool: BOOL, int: INTEGER, float: FLOATING, complex: COMPLEX}
+_DEFAULT_32 = ("bool", "int32", "float32", "complex64")
+_DEFAULT_64 = ("bool", "int64", "float64", "complex128")
+_NARROWER = {"int64": "int32", "uint64": "uint32", "float64": "float32", "complex128": "complex64"}
+_REAL_PART = {"complex64": "float32", "complex128": "float64"}
+_COMPLEX_OF = {"float16": "complex64", "bfloat16": "complex64", "float32": "complex64", "float64": "complex128"}
+
+
+def kind_of(dtype: str) -> int:
+    """Return the kind of a dtype: `BOOL`, `INTEGER`, `FLOATING` or `COMPLEX`."""
+    return _KIND[dtype]
+
+
+def is_inexact(dtype: str) -> bool:
+    """Return whether values of this dtype have a derivative."""
+    return _KIND[dtype] >= FLOATING
+
+
+def default_dtype(kind: int) -> str:
+    """Return the dtype of new numbers of a kind: 32-bit unless x64 is enabled."""
+    return (_DEFAULT_64 if config.jax_enable_x64 else _DEFAULT_32)[kind]
+
+
+def canonical(dtype: str) -> str:
+    """Return the dtype of a new number that arrives as `dtype`: its 32-bit relative unless x64 is enabled."""
+    return dtype if config.jax_enable_x64 else _NARROWER.get(dtype, dtype)
+
+
+def _promote_integers(a: str, b: str) -> str:
+    if a in _UNSIGNED and b in _UNSIGNED:
+        return max(a, b, key=_UNSIGNED.index)
+    if a in _SIGNED and b in _SIGNED:
+        return max(a, b, key=_SIGNED.index)
+    signed, unsigned = (a, b) if a in _SIGNED else (b, a)
+    level = max(_SIGNED.index(signed), _UNSIGNED.index(unsigned) + 1)
+    # No integer dtype holds both int64 and uint64: JAX takes the default floating dtype.
+    return _SIGNED[level] if level < len(_SIGNED) else default_dtype(FLOATING)
+
+
+def _promote_floating(a: str, b: str) -> str:
+    if {a, b} == {"float16", "bfloat16"}:
+        return "float32"
+    if "bfloat16" in (a, b):
+        return b if a == "bfloat16" else a
+    return max(a, b, key=_FLOATING.index)
+
+
+def promote_pair(a: str, b: str) -> str:
+    """Return the dtype that holds both.
+
+    Examples
+    --------
+    >>> promote_pair("float32", "float64"), promote_pair("int64", "float32"), promote_pair("int8", "uint8")
+    ('float64', 'float32', 'int16')
+    """
+    if a == b:
+        return a
+    low, high = sorted((a, b), key=_KIND.__getitem__)
+    low_kind, high_kind = _KIND[low], _KIND[high]
+    if low_kind == high_kind:
+        if high_kind == INTEGER:
+            return _promote_integers(a, b)
+        return _promote_floating(a, b) if high_kind == FLOATING else "complex128"
+    if high_kind == COMPLEX and low_kind == FLOATING:
+        return _COMPLEX_OF[_promote_floating(low, _REAL_PART[high])]
+    return high
+
+
+def promote(dtypes: Iterable[str], weak: Iterable[type] = ()) -> str:
+    """Return the dtype in which arrays of `dtypes` and Python numbers of the types `weak` meet.
+
+    Examples
+    --------
+    >>> promote(["int32"], [float]), promote(["float64"], [int]), promote([], [int, float])
+    ('float32', 'float64', 'float32')
+    """
+    result: str | None = None
+    for dtype in dtypes:
+        result = dtype if result is None else promote_pair(result, dtype)
+    for python_type in weak:
+        kind = _KIND_OF_PYTHON[python_type]
+        if result is None or _KIND[result] < kind:
+            if kind == COMPLEX and result is not None and _KIND[result] == FLOATING:
+                result = _COMPLEX_OF[result]
+            else:
+                result = default_dtype(kind)
+    if result is None:
+        raise ValueError("promote: expected at least one dtype or Python type, got none")
+    return result

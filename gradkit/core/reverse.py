@@ -1,0 +1,150 @@
+"""Reverse mode: recording at one level, and the pass that walks the nodes back.
+
+The pass is a loop over the nodes in reverse order of their making. It never recurses, so the length of a
+computation is limited by memory alone.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gradkit.core.array import Array, wrap
+from gradkit.core.node import Node, Trace
+from gradkit.core.primitive import Primitive, bind, namespace_of
+
+__all__ = ["TAPE", "ReverseTrace", "Tape"]
+
+_by_sequence = operator.attrgetter("sequence")
+
+
+class ReverseTrace(Trace):
+    """Reverse mode at one level. Level 0 is the tape."""
+
+    __slots__ = ()
+
+    def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Array:
+        """Compute one level lower, and record what the primitive's rule will read."""
+        values: list[Any] = []
+        parents: list[Node | None] = []
+        reads = 0
+        for position, arg in enumerate(args):
+            node = arg._node if type(arg) is Array else None
+            if node is not None and node.trace is self:
+                values.append(arg._value)
+                needed = primitive.reads(position)
+                if needed is None:
+                    parents.append(None)
+                else:
+                    reads |= needed
+                    parents.append(node)
+            else:
+                values.append(arg._value if type(arg) is Array and node is None else arg)
+                parents.append(None)
+        out = bind(primitive, values, params)
+        if not any(parents):
+            return out
+        result = out._value if out._node is None else out
+        saved = [result if reads & 1 else None]
+        saved += [value if reads >> i & 1 else None for i, value in enumerate(values, 1)]
+        node = Node(self, result.shape, result.dtype, primitive, tuple(parents), tuple(saved), params)
+        return wrap(result, node)
+
+    def backward(self, roots: Sequence[tuple[Node, Any]], retain: bool = False) -> dict[Node, Any]:
+        """Return the gradient of each reachable `Leaf`, given the cotangents of the roots.
+
+        Parameters
+        ----------
+        roots : sequence of (Node, cotangent)
+            The outputs and their cotangents, raw arrays or Arrays.
+        retain : bool
+            Keep the saved values, so that the pass can run again.
+        """
+        cotangents: dict[Node, Any] = {}
+        owned: set[Node] = set()
+        for node, cotangent in roots:
+            _accumulate(cotangents, owned, node, cotangent)
+        gradients: dict[Node, Any] = {}
+        order = _reachable([node for node, _ in roots])
+        while order:
+            node = order.pop()
+            cotangent = cotangents.pop(node, None)
+            if cotangent is None:
+                continue
+            primitive = node.primitive
+            if primitive is None:
+                gradients[node] = _whole(cotangent, node)
+                continue
+            saved = node.saved
+            if saved is None:
+                raise RuntimeError(
+                    "backward: this graph was already walked and its saved values are freed. "
+                    "Pass retain_graph=True to the first backward() to walk it twice."
+                )
+            if not retain:
+                node.saved = None
+            for parent, contribution in primitive.pull(cotangent, node, saved):
+                if parent in cotangents:
+                    _accumulate(cotangents, owned, parent, contribution)
+                elif primitive.aliases and parent.primitive is None:
+                    # A leaf's gradient outlives the pass, so it may not share memory with another one.
+                    cotangents[parent] = contribution if type(contribution) is Array else contribution + 0
+                else:
+                    cotangents[parent] = contribution
+        return gradients
+
+
+class Tape(ReverseTrace):
+    """The lecture's tape: level 0, always there, silent inside `no_grad`."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.level = 0
+
+
+TAPE = Tape()
+
+
+def _reachable(roots: Sequence[Node]) -> list[Node]:
+    """List the nodes that the roots depend on, in the order of their making."""
+    order: list[Node] = []
+    seen = set(roots)
+    stack = list(seen)
+    while stack:
+        node = stack.pop()
+        order.append(node)
+        for parent in node.parents:
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    order.sort(key=_by_sequence)
+    return order
+
+
+def _accumulate(cotangents: dict[Node, Any], owned: set[Node], node: Node, contribution: Any) -> None:
+    present = cotangents.get(node)
+    if present is None:
+        cotangents[node] = contribution
+    elif node in owned and present.shape == node.shape and type(present) is type(contribution):
+        # The buffer is this pass's own: the sum of two earlier contributions.
+        present += contribution
+        cotangents[node] = present
+    else:
+        cotangents[node] = _sum(present, contribution)
+        owned.add(node)
+
+
+def _sum(a: Any, b: Any) -> Any:
+    if type(a) is not Array and type(b) is Array:
+        return b + a
+    return a + b
+
+
+def _whole(cotangent: Any, node: Node) -> Any:
+    """Return a cotangent in the full shape of its array, with memory of its own."""
+    if cotangent.shape == node.shape:
+        return cotangent
+    xp = namespace_of(cotangent)
+    return xp.broadcast_to(cotangent, node.shape) + 0

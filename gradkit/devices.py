@@ -1,0 +1,106 @@
+"""Where arrays are, in JAX's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradkit.backend import Device, current_backend, current_device, get_backend
+from gradkit.core import Array
+from gradkit.core.array import host
+from gradkit.numpy import asarray
+from gradkit.tree import leaves, map
+
+__all__ = [
+    "block_until_ready",
+    "default_backend",
+    "device_count",
+    "device_get",
+    "device_put",
+    "devices",
+    "local_device_count",
+    "local_devices",
+]
+
+
+def devices(backend: str | None = None) -> list[Device]:
+    """List the devices of a backend.
+
+    Parameters
+    ----------
+    backend : str, optional
+        The backend's name; by default the one that makes new arrays.
+
+    Examples
+    --------
+    >>> devices("numpy")
+    [Device(backend='numpy', platform='cpu', id=0)]
+    """
+    return list((current_backend() if backend is None else get_backend(backend)).devices)
+
+
+def local_devices(process_index: int | None = None, backend: str | None = None) -> list[Device]:
+    """List the devices of this process: all of them."""
+    return devices(backend)
+
+
+def device_count(backend: str | None = None) -> int:
+    """Return how many devices a backend has."""
+    return len(devices(backend))
+
+
+def local_device_count(backend: str | None = None) -> int:
+    """Return how many devices this process has."""
+    return len(devices(backend))
+
+
+def default_backend() -> str:
+    """Return the platform of the backend that makes new arrays: ``"cpu"`` or ``"gpu"``."""
+    return current_backend().platform
+
+
+def device_put(x: Any, device: Device | None = None) -> Any:
+    """Copy the arrays of a pytree to a device.
+
+    Parameters
+    ----------
+    x : pytree
+        Arrays, NumPy arrays and numbers.
+    device : Device, optional
+        Where to; by default the current backend's default device.
+
+    Returns
+    -------
+    pytree of Array
+        Arrays that are there already are returned as they are. The copy is differentiable: the gradient travels back.
+
+    Examples
+    --------
+    >>> import numpy, gradkit
+    >>> gradkit.device_put({"x": numpy.ones(2, "float32")})
+    {'x': Array([1., 1.], dtype=float32)}
+    """
+    if device is not None and not isinstance(device, Device):
+        raise TypeError(f"device_put: device must be a Device, one of gradkit.devices(), got {device!r}")
+    backend = current_backend()
+    raw_device = current_device()
+    target = device or next((d for d in backend.devices if d.raw == raw_device), backend.devices[0])
+    return map(lambda leaf: asarray(leaf, device=target), x)
+
+
+def device_get(x: Any) -> Any:
+    """Copy the arrays of a pytree to the host, as NumPy arrays; other leaves stay as they are."""
+
+    def get(leaf: Any) -> Any:
+        return np.array(host(leaf)) if type(leaf) is Array else leaf
+
+    return map(get, x)
+
+
+def block_until_ready(x: Any) -> Any:
+    """Wait until every array of a pytree has been computed, and return the pytree."""
+    for leaf in leaves(x):
+        if type(leaf) is Array:
+            leaf.block_until_ready()
+    return x

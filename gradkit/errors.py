@@ -1,0 +1,72 @@
+"""The errors that gradkit raises, and the wording they share.
+
+Every message names the argument, what came, what was expected, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "BackendNotInstalledError",
+    "BackendUnusableError",
+    "DeviceMismatchError",
+    "FileFormatError",
+    "MissingDependencyError",
+    "NonFiniteLossError",
+    "ShapeError",
+    "TreeMismatchError",
+    "did_you_mean",
+    "unknown_name",
+]
+
+
+class BackendNotInstalledError(ImportError):
+    """The backend's array library is not installed; the message names the pip command."""
+
+
+class BackendUnusableError(RuntimeError):
+    """The backend's library is installed and cannot run here; the message gives the library's own reason."""
+
+
+class MissingDependencyError(ImportError):
+    """An optional dependency is missing; the message names the extra that installs it."""
+
+
+class DeviceMismatchError(ValueError):
+    """Arrays of two devices or two backends met in one operation."""
+
+
+class FileFormatError(ValueError):
+    """A data file or checkpoint is truncated, damaged or of another format."""
+
+
+class ShapeError(TypeError, ValueError):
+    """Shapes that do not fit an operation. JAX raises TypeError here and NumPy ValueError; this is both."""
+
+
+class TreeMismatchError(ValueError):
+    """Two pytrees that should have one structure, or leaves of one shape, differ."""
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss became NaN or infinite during training."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the nearest known name, or an empty string."""
+    nearest = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> ValueError:
+    """Build the error for a name that is not in a table: what came, what is known, the nearest.
+
+    Examples
+    --------
+    >>> print(unknown_name("activation", "rleu", ["relu", "tanh"]))
+    Unknown activation 'rleu'. Known: relu, tanh. Did you mean 'relu'?
+    """
+    names = sorted(known)
+    return ValueError(f"Unknown {kind} {name!r}. Known: {', '.join(names)}.{did_you_mean(str(name), names)}")

@@ -1,0 +1,312 @@
+"""Elementwise operations: a table of functions and their local derivatives, as in a calculus book.
+
+Each line states the derivative of the result ``y`` (or ``z``) with respect to each argument. A name that begins with
+an underscore is not read, so the tape does not keep it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from gradkit.core import MINUS_ONE, ONE, Array, Elementwise, bind, passes_where
+from gradkit.core.calls import apply, as_array, as_operand, binary, require_bool, unary
+from gradkit.core.node import NO_PARAMS
+
+__all__ = [
+    "abs",
+    "acos",
+    "acosh",
+    "add",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "bitwise_and",
+    "bitwise_invert",
+    "bitwise_left_shift",
+    "bitwise_or",
+    "bitwise_right_shift",
+    "bitwise_xor",
+    "ceil",
+    "clip",
+    "cos",
+    "cosh",
+    "divide",
+    "equal",
+    "exp",
+    "expm1",
+    "floor",
+    "floor_divide",
+    "greater",
+    "greater_equal",
+    "hypot",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "less",
+    "less_equal",
+    "log",
+    "log10",
+    "log1p",
+    "log2",
+    "logaddexp",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "masked",
+    "maximum",
+    "minimum",
+    "multiply",
+    "negative",
+    "not_equal",
+    "positive",
+    "pow",
+    "reciprocal",
+    "relu",
+    "remainder",
+    "round",
+    "sigmoid",
+    "sign",
+    "signbit",
+    "sin",
+    "sinh",
+    "sqrt",
+    "square",
+    "subtract",
+    "tan",
+    "tanh",
+    "trunc",
+    "where",
+]
+
+Unary = Callable[[Any], Array]
+Binary = Callable[[Any, Any], Array]
+
+
+def _unary(name: str, rule: Any, floating: bool = True, forward: Any = None) -> Unary:
+    return _named(unary(Elementwise(name, forward, (rule,)), floating), name)
+
+
+def _binary(name: str, *rules: Any, floating: bool = False, forward: Any = None) -> Binary:
+    return _named(binary(Elementwise(name, forward, rules), floating), name)
+
+
+def _named(function: Any, name: str) -> Any:
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"Compute `{name}` element by element, as the array API standard defines it."
+    return function
+
+
+# Formulas that do not fit a line
+
+
+def _sigmoid(xp: Any, x: Any) -> Any:
+    # exp is taken of negative numbers alone, so it cannot overflow.
+    decay = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0, xp.ones_like(x), decay) / (1 + decay)
+
+
+def _first_is_larger(xp: Any, x: Any, y: Any) -> Any:
+    """Return 1 where x > y, 1/2 where they are equal (JAX's convention for ties), else 0."""
+    dtype = y.dtype if type(x) in (int, float) else x.dtype
+    return (xp.astype(x > y, dtype) + xp.astype(x >= y, dtype)) / 2
+
+
+def _power_in_base(xp: Any, x: Any, y: Any) -> Any:
+    if type(y) in (int, float):
+        return 0 * x if y == 0 else y * x ** (y - 1)
+    # At y = 0 the power rule is 0 * x ** -1: no x ** -1 is taken, which is infinite at x = 0.
+    return y * x ** (xp.where(y == 0, xp.ones_like(y), y) - 1)
+
+
+def _power_in_exponent(xp: Any, z: Any, x: Any) -> Any:
+    if type(x) in (int, float):
+        return z * math.log(x) if x > 0 else (z * 0 if x == 0 else z * math.nan)
+    return z * xp.log(xp.where(x == 0, xp.ones_like(x), x))
+
+
+def _logaddexp_share(xp: Any, z: Any, x: Any) -> Any:
+    # Where x and z are the same infinity their difference is NaN, and the share is 1.
+    return xp.exp(xp.where(x == z, xp.zeros_like(z), x - z))
+
+
+# Arithmetic
+
+add = _binary("add", ONE, ONE)
+subtract = _binary("subtract", ONE, MINUS_ONE)
+multiply = _binary("multiply", lambda xp, _z, _x, y: y, lambda xp, _z, x, _y: x)
+divide = _binary("divide", lambda xp, _z, _x, y: 1 / y, lambda xp, z, _x, y: -z / y, floating=True)
+pow = _binary(  # noqa: A001 - the standard's name
+    "pow",
+    lambda xp, _z, x, y: _power_in_base(xp, x, y),
+    lambda xp, z, x, _y: _power_in_exponent(xp, z, x),
+)
+remainder = _binary("remainder", ONE, lambda xp, _z, x, y: -xp.floor(x / y))
+floor_divide = _binary("floor_divide", None, None)
+negative = _unary("negative", MINUS_ONE, floating=False)
+positive = _unary("positive", ONE, floating=False)
+abs = _unary("abs", lambda xp, _y, x: xp.sign(x), floating=False)  # noqa: A001 - the standard's name
+sign = _unary("sign", None, floating=False)
+reciprocal = _unary("reciprocal", lambda xp, y, _x: -y * y)
+square = _unary("square", lambda xp, _y, x: 2 * x, floating=False)
+sqrt = _unary("sqrt", lambda xp, y, _x: 0.5 / y)
+
+# Exponentials
+
+exp = _unary("exp", lambda xp, y, _x: y)
+expm1 = _unary("expm1", lambda xp, y, _x: y + 1)
+log = _unary("log", lambda xp, _y, x: 1 / x)
+log1p = _unary("log1p", lambda xp, _y, x: 1 / (1 + x))
+log2 = _unary("log2", lambda xp, _y, x: 1 / (math.log(2) * x))
+log10 = _unary("log10", lambda xp, _y, x: 1 / (math.log(10) * x))
+logaddexp = _binary(
+    "logaddexp",
+    lambda xp, z, x, _y: _logaddexp_share(xp, z, x),
+    lambda xp, z, _x, y: _logaddexp_share(xp, z, y),
+    floating=True,
+)
+
+# Trigonometry
+
+sin = _unary("sin", lambda xp, _y, x: xp.cos(x))
+cos = _unary("cos", lambda xp, _y, x: -xp.sin(x))
+tan = _unary("tan", lambda xp, y, _x: 1 + y * y)
+asin = _unary("asin", lambda xp, _y, x: 1 / xp.sqrt(1 - x * x))
+acos = _unary("acos", lambda xp, _y, x: -1 / xp.sqrt(1 - x * x))
+atan = _unary("atan", lambda xp, _y, x: 1 / (1 + x * x))
+atan2 = _binary(
+    "atan2",
+    lambda xp, _z, x, y: y / (x * x + y * y),
+    lambda xp, _z, x, y: -x / (x * x + y * y),
+    floating=True,
+)
+hypot = _binary("hypot", lambda xp, z, x, _y: x / z, lambda xp, z, _x, y: y / z, floating=True)
+sinh = _unary("sinh", lambda xp, _y, x: xp.cosh(x))
+cosh = _unary("cosh", lambda xp, _y, x: xp.sinh(x))
+tanh = _unary("tanh", lambda xp, y, _x: 1 - y * y)
+asinh = _unary("asinh", lambda xp, _y, x: 1 / xp.sqrt(x * x + 1))
+acosh = _unary("acosh", lambda xp, _y, x: 1 / xp.sqrt(x * x - 1))
+atanh = _unary("atanh", lambda xp, _y, x: 1 / (1 - x * x))
+
+# Activations
+
+sigmoid = _unary("sigmoid", lambda xp, y, _x: y * (1 - y), forward=_sigmoid)
+relu = _unary(
+    "relu",
+    passes_where(lambda xp, y, _x: y > 0),
+    floating=False,
+    forward=lambda xp, x: xp.maximum(x, xp.zeros_like(x)),
+)
+
+# Choosing
+
+maximum = _binary(
+    "maximum",
+    lambda xp, _z, x, y: _first_is_larger(xp, x, y),
+    lambda xp, _z, x, y: _first_is_larger(xp, y, x),
+)
+minimum = _binary(
+    "minimum",
+    lambda xp, _z, x, y: _first_is_larger(xp, y, x),
+    lambda xp, _z, x, y: _first_is_larger(xp, x, y),
+)
+
+_where = Elementwise(
+    "where",
+    None,
+    (None, passes_where(lambda xp, _z, c, _x, _y: c), passes_where(lambda xp, _z, c, _x, _y: xp.logical_not(c))),
+)
+_masked = Elementwise(
+    "masked",
+    lambda xp, x, mask: xp.where(mask, x, xp.zeros_like(x)),
+    (passes_where(lambda xp, _y, _x, mask: mask), None),
+)
+
+
+def where(condition: Any, x: Any, y: Any, /) -> Array:
+    """Take elements of `x` where `condition` holds, and of `y` elsewhere.
+
+    Parameters
+    ----------
+    condition : array of bool
+        Numbers count as true where they are not 0.
+    x, y : array or number
+        Operands that broadcast with `condition` and with each other.
+
+    Returns
+    -------
+    Array
+        Of the broadcast shape and the promoted dtype of `x` and `y`. The branch that is not taken gets a gradient of
+        exactly 0, whatever is infinite or NaN in it.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> gradkit.grad(lambda x: jnp.where(x > 0, jnp.sqrt(x), 0.0))(0.0)
+    Array(0., dtype=float32)
+    """
+    return apply(_where, (require_bool(as_array(condition, "where"), "where"), x, y), floating=False, first=1)
+
+
+def masked(x: Array, mask: Array, /) -> Array:
+    """Return `x` where the bool array `mask` holds, and 0 elsewhere."""
+    return bind(_masked, (x, mask), NO_PARAMS)
+
+
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Array:  # noqa: A002 - the standard's names
+    """Limit the elements to the range from `min` to `max`; None leaves a side open.
+
+    The gradient is 1 inside, 0 outside, and 1/2 on a bound, as in JAX.
+    """
+    result = x
+    if min is not None:
+        result = maximum(result, min)
+    if max is not None:
+        result = minimum(result, max)
+    return positive(result)
+
+
+# Without a derivative
+
+floor = _unary("floor", None, floating=False)
+ceil = _unary("ceil", None, floating=False)
+round = _unary("round", None, floating=False)  # noqa: A001 - the standard's name
+trunc = _unary("trunc", None, floating=False)
+isnan = _unary("isnan", None, floating=False)
+isinf = _unary("isinf", None, floating=False)
+isfinite = _unary("isfinite", None, floating=False)
+signbit = _unary("signbit", None, floating=True)
+equal = _binary("equal", None, None)
+not_equal = _binary("not_equal", None, None)
+less = _binary("less", None, None)
+less_equal = _binary("less_equal", None, None)
+greater = _binary("greater", None, None)
+greater_equal = _binary("greater_equal", None, None)
+bitwise_and = _binary("bitwise_and", None, None)
+bitwise_or = _binary("bitwise_or", None, None)
+bitwise_xor = _binary("bitwise_xor", None, None)
+bitwise_left_shift = _binary("bitwise_left_shift", None, None)
+bitwise_right_shift = _binary("bitwise_right_shift", None, None)
+bitwise_invert = _unary("bitwise_invert", None, floating=False)
+
+
+def _logical(name: str, rules: int) -> Any:
+    primitive = Elementwise(name, None, (None,) * rules)
+
+    def call(*operands: Any) -> Array:
+        conditions = [as_operand(operand, name) for operand in operands]
+        return apply(
+            primitive, [require_bool(c, name) if type(c) is Array else bool(c) for c in conditions], floating=False
+        )
+
+    return _named(call, name)
+
+
+logical_and: Binary = _logical("logical_and", 2)
+logical_or: Binary = _logical("logical_or", 2)
+logical_xor: Binary = _logical("logical_xor", 2)
+logical_not: Unary = _logical("logical_not", 1)

@@ -1,0 +1,138 @@
+"""Products of matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradkit.core import Array, Linear, bind
+from gradkit.core.calls import as_array, cast, dtype_name
+from gradkit.core.primitive import unbroadcast
+from gradkit.core.promotion import promote
+from gradkit.errors import ShapeError
+from gradkit.primitives.manipulation import reshape
+
+__all__ = ["affine", "matmul"]
+
+
+def _transposed(xp: Any, x: Any) -> Any:
+    return x.T if x.ndim == 2 else xp.matrix_transpose(x)
+
+
+def _pull_left(xp: Any, g: Any, x: Any, y: Any) -> Any:
+    product = xp.matmul(g, _transposed(xp, y))
+    return product if product.shape == x.shape else unbroadcast(xp, product, product.shape, x.shape)
+
+
+def _pull_right(xp: Any, g: Any, x: Any, y: Any) -> Any:
+    product = xp.matmul(_transposed(xp, x), g)
+    return product if product.shape == y.shape else unbroadcast(xp, product, product.shape, y.shape)
+
+
+def _rows(xp: Any, x: Any) -> Any:
+    """Return an array as a matrix whose rows are its last axis."""
+    return x if x.ndim == 2 else xp.reshape(x, (-1, x.shape[-1]))
+
+
+_matmul = Linear(
+    "matmul",
+    None,
+    (
+        lambda xp, g, _x, y: _pull_left(xp, g, _x, y),
+        lambda xp, g, x, _y: _pull_right(xp, g, x, _y),
+    ),
+    aliases=False,
+)
+_affine = Linear(
+    "affine",
+    lambda xp, x, w, b: xp.matmul(x, w) + b,
+    (
+        lambda xp, g, _x, w, _b: xp.matmul(g, w.T),
+        lambda xp, g, x, _w, _b: xp.matmul(_rows(xp, x).T, _rows(xp, g)),
+        lambda xp, g, _x, _w, _b: xp.sum(_rows(xp, g), axis=(0,)),
+    ),
+    aliases=False,
+)
+
+
+def matmul(x: Any, y: Any, /) -> Array:
+    """Multiply matrices; leading axes are batches and broadcast.
+
+    Parameters
+    ----------
+    x : array, shape (..., n, k) or (k,)
+        The left factor.
+    y : array, shape (..., k, m) or (k,)
+        The right factor.
+
+    Returns
+    -------
+    Array, shape (..., n, m)
+        Without the axis of a factor that was a vector.
+
+    Raises
+    ------
+    ShapeError
+        If the inner sizes differ, or an operand is 0-d.
+    """
+    left, right = _matching(as_array(x, "matmul"), as_array(y, "matmul"))
+    if left.ndim == 0 or right.ndim == 0:
+        raise ShapeError(f"matmul requires arrays of at least one dimension, got {left.shape} and {right.shape}")
+    inner = right.shape[-2] if right.ndim > 1 else right.shape[0]
+    if left.shape[-1] != inner:
+        raise ShapeError(
+            f"matmul requires contracting dimensions to have the same size, got {left.shape[-1]} and {inner} "
+            f"(x has shape {left.shape}, y has shape {right.shape})"
+        )
+    matrices = (
+        reshape(left, (1, -1)) if left.ndim == 1 else left,
+        reshape(right, (-1, 1)) if right.ndim == 1 else right,
+    )
+    product = bind(_matmul, matrices, {})
+    shape = product.shape
+    if left.ndim == 1:
+        shape = (*shape[:-2], shape[-1])
+    if right.ndim == 1:
+        shape = shape[:-1]
+    return product if shape == product.shape else reshape(product, shape)
+
+
+def affine(x: Any, w: Any, b: Any, /) -> Array:
+    """Return ``x @ w + b`` as one operation: what a layer computes.
+
+    Parameters
+    ----------
+    x : array, shape (..., n)
+        The inputs.
+    w : array, shape (n, m)
+        The weights.
+    b : array, shape (m,)
+        The biases.
+
+    Returns
+    -------
+    Array, shape (..., m)
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit; the message names all three.
+    """
+    array, weight, bias = as_array(x, "affine"), as_array(w, "affine"), as_array(b, "affine")
+    left = array._value.shape
+    right = weight._value.shape
+    if len(right) != 2 or not left or left[-1] != right[0] or bias._value.shape != right[1:]:
+        raise ShapeError(
+            f"affine(x, w, b): expected x (..., n), w (n, m) and b (m,), got x {left}, w {right}, b {bias.shape}"
+        )
+    if not (array._value.dtype is weight._value.dtype is bias._value.dtype):
+        array, weight, bias = _matching(array, weight, bias)
+    return bind(_affine, (array, weight, bias), {})
+
+
+def _matching(*arrays: Array) -> tuple[Array, ...]:
+    """Convert arrays to their common dtype."""
+    names = [dtype_name(array) for array in arrays]
+    if names.count(names[0]) == len(names):
+        return arrays
+    target = promote(names)
+    return tuple(a if name == target else cast(a, target) for a, name in zip(arrays, names, strict=True))

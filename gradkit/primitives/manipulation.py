@@ -1,0 +1,242 @@
+"""Shape and dtype changes: each is linear, and its transpose is another of them."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gradkit.backend import Device, get_backend
+from gradkit.core import Array, Linear, bind
+from gradkit.core.array import backend_of_array, raw
+from gradkit.core.calls import as_array, as_operand, cast, dtype_name
+from gradkit.core.node import Node
+from gradkit.core.primitive import Primitive, operands, unbroadcast
+from gradkit.core.promotion import promote
+from gradkit.errors import ShapeError
+from gradkit.primitives.reductions import normalize_axes
+
+__all__ = [
+    "astype",
+    "broadcast_to",
+    "concat",
+    "expand_dims",
+    "matrix_transpose",
+    "permute_dims",
+    "reshape",
+    "squeeze",
+    "stack",
+    "to_device",
+]
+
+Shape = tuple[int, ...]
+
+_reshape = Linear(
+    "reshape",
+    lambda xp, x, shape: xp.library.reshape(x, shape),
+    (lambda xp, g, x, *, shape: xp.reshape(g, x.shape),),
+)
+_permute_dims = Linear(
+    "permute_dims",
+    lambda xp, x, axes: xp.library.permute_dims(x, axes),
+    (lambda xp, g, _x, *, axes: xp.permute_dims(g, _inverse(axes)),),
+)
+_broadcast_to = Linear(
+    "broadcast_to",
+    lambda xp, x, shape: xp.library.broadcast_to(x, shape),
+    (lambda xp, g, x, *, shape: unbroadcast(xp, g, shape, x.shape),),
+    small_cotangent=True,
+)
+_astype = Linear(
+    "astype",
+    lambda xp, x, dtype: xp.library.astype(x, getattr(xp.library, dtype) if isinstance(dtype, str) else dtype),
+    (lambda xp, g, x, *, dtype: xp.astype(g, x.dtype),),
+    small_cotangent=True,
+)
+_astype_exact = Linear("astype_exact", _astype.forward, (None,))
+_to_device = Linear(
+    "to_device",
+    lambda xp, x, *, source, target: get_backend(target.backend).from_host(xp.backend.to_host(x), target.raw),
+    (lambda xp, g, _x, *, source, target: to_device(g, source),),
+)
+
+
+class Concatenate(Linear):
+    """Joining along an axis: the transpose cuts the cotangent where the pieces met."""
+
+    def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> Iterator[tuple[Node, Any]]:
+        """Give each piece its slice of the cotangent."""
+        xp, cotangent, saved = operands(cotangent, saved)
+        if cotangent.shape != node.shape:
+            cotangent = xp.broadcast_to(cotangent, node.shape)
+        axis, start = node.params["axis"], 0
+        for size, parent in zip(node.params["sizes"], node.parents, strict=True):
+            if parent is not None:
+                yield parent, cotangent[(slice(None),) * axis + (slice(start, start + size),)]
+            start += size
+
+
+_concatenate = Concatenate(
+    "concatenate",
+    lambda xp, *xs, axis, sizes: xp.concat(xs, axis=axis),
+    (lambda xp, g, _x: g,),
+)
+
+
+def _inverse(axes: Shape) -> Shape:
+    return tuple(axes.index(i) for i in range(len(axes)))
+
+
+def reshape(x: Any, /, shape: int | Shape, *, copy: bool | None = None) -> Array:
+    """Give the elements another shape, in the same (row-major) order.
+
+    Parameters
+    ----------
+    x : array
+        Of any shape.
+    shape : int or tuple of int
+        The new shape; one size may be -1, for what is left.
+    copy : bool, optional
+        Ignored: Arrays are immutable, so it makes no difference whether memory is shared.
+
+    Raises
+    ------
+    ShapeError
+        If the number of elements differs.
+    """
+    array = as_array(x, "reshape")
+    sizes = tuple(map(operator.index, shape)) if isinstance(shape, Sequence) else (operator.index(shape),)
+    known = math.prod(size for size in sizes if size != -1)
+    if sizes.count(-1) == 1 and known:
+        sizes = tuple(array.size // known if size == -1 else size for size in sizes)
+    if math.prod(sizes) != array.size or any(size < 0 for size in sizes):
+        raise ShapeError(f"cannot reshape array of shape {array.shape} (size {array.size}) into shape {shape}")
+    return array if sizes == array.shape else bind(_reshape, (array,), {"shape": sizes})
+
+
+def permute_dims(x: Any, /, axes: Sequence[int] | None = None) -> Array:
+    """Reorder the axes: axis i of the result is axis ``axes[i]`` of `x`; None reverses them."""
+    array = as_array(x, "permute_dims")
+    order = (
+        tuple(range(array.ndim))[::-1] if axes is None else tuple(operator.index(a) % max(array.ndim, 1) for a in axes)
+    )
+    if sorted(order) != list(range(array.ndim)):
+        raise ValueError(f"permute_dims: axes {axes} is no permutation of the {array.ndim} axes of x {array.shape}")
+    return bind(_permute_dims, (array,), {"axes": order})
+
+
+def matrix_transpose(x: Any, /) -> Array:
+    """Exchange the last two axes."""
+    array = as_array(x, "matrix_transpose")
+    if array.ndim < 2:
+        raise ShapeError(f"matrix_transpose: x must have at least 2 dimensions, got shape {array.shape}")
+    return permute_dims(array, (*range(array.ndim - 2), array.ndim - 1, array.ndim - 2))
+
+
+def broadcast_to(x: Any, /, shape: int | Shape) -> Array:
+    """Repeat an array along new axes and along axes of size 1, without copying where the backend can."""
+    array = as_array(x, "broadcast_to")
+    sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    lead = len(sizes) - array.ndim
+    if lead < 0 or any(n not in (1, size) for n, size in zip(array.shape, sizes[lead:], strict=True)):
+        raise ShapeError(f"broadcast_to: x of shape {array.shape} does not broadcast to {sizes}")
+    return array if sizes == array.shape else bind(_broadcast_to, (array,), {"shape": sizes})
+
+
+def expand_dims(x: Any, /, *, axis: int | Sequence[int] = 0) -> Array:
+    """Insert axes of size 1 at the positions `axis` of the result."""
+    array = as_array(x, "expand_dims")
+    count = len(axis) if isinstance(axis, Sequence) else 1
+    sizes = list(array.shape)
+    for position in normalize_axes(axis, array.ndim + count, "expand_dims"):
+        sizes.insert(position, 1)
+    return bind(_reshape, (array,), {"shape": tuple(sizes)})
+
+
+def squeeze(x: Any, /, axis: int | Sequence[int] | None = None) -> Array:
+    """Remove axes of size 1; None removes all of them."""
+    array = as_array(x, "squeeze")
+    axes = (
+        tuple(a for a, size in enumerate(array.shape) if size == 1)
+        if axis is None
+        else normalize_axes(axis, array.ndim, "squeeze")
+    )
+    for a in axes:
+        if array.shape[a] != 1:
+            raise ValueError(f"squeeze: axis {a} of x {array.shape} has size {array.shape[a]}, expected 1")
+    return bind(_reshape, (array,), {"shape": tuple(n for a, n in enumerate(array.shape) if a not in axes)})
+
+
+def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Array:
+    """Join arrays along an axis; None joins them flattened.
+
+    Raises
+    ------
+    ValueError
+        If there are no arrays.
+    ShapeError
+        If they differ in another axis than `axis`; the message has all shapes.
+    """
+    parts = [as_array(array, "concat") for array in arrays]
+    if not parts:
+        raise ValueError("concat: need at least one array to join, got none")
+    if axis is None:
+        parts = [reshape(part, -1) for part in parts]
+        axis = 0
+    (axis,) = normalize_axes(axis, parts[0].ndim, "concat")
+    rests = {(part.shape[:axis], part.shape[axis + 1 :]) for part in parts if part.ndim == parts[0].ndim}
+    if len(rests) != 1 or any(part.ndim != parts[0].ndim for part in parts):
+        shapes = ", ".join(str(part.shape) for part in parts)
+        raise ShapeError(f"concat: arrays must have equal shapes but for axis {axis}, got {shapes}")
+    parts = _one_dtype(parts)
+    return bind(_concatenate, parts, {"axis": axis, "sizes": tuple(part.shape[axis] for part in parts)})
+
+
+def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Array:
+    """Join arrays of one shape along a new axis at position `axis`."""
+    parts = [as_array(array, "stack") for array in arrays]
+    if len({part.shape for part in parts}) > 1:
+        raise ShapeError(f"stack: arrays must have one shape, got {', '.join(str(part.shape) for part in parts)}")
+    return concat([expand_dims(part, axis=axis) for part in parts], axis=axis)
+
+
+def _one_dtype(parts: list[Array]) -> list[Array]:
+    names = [dtype_name(part) for part in parts]
+    target = promote(names)
+    return [part if name == target else cast(part, target) for part, name in zip(parts, names, strict=True)]
+
+
+def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Array:
+    """Convert to another dtype.
+
+    Parameters
+    ----------
+    x : array
+        Of any shape.
+    dtype : dtype
+        A NumPy dtype, its name, or what it is made of (`gradkit.numpy.float32`).
+    copy : bool
+        Ignored: Arrays are immutable.
+    device : Device, optional
+        Where the result should be.
+    """
+    from array_api_compat import numpy as np
+
+    array = as_array(x, "astype")
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = str(dtype).rpartition(".")[2]
+    if name != dtype_name(array):
+        array = cast(array, name)
+    return array if device is None else to_device(array, device)
+
+
+def to_device(x: Any, device: Device, /, *, stream: Any = None) -> Array:
+    """Copy an array to another device, of the same or another backend. The gradient travels back."""
+    array = as_array(as_operand(x, "to_device"), "to_device")
+    source = backend_of_array(array).device(raw(array))
+    if source == device:
+        return array
+    return bind(_to_device, (array,), {"source": source, "target": device})

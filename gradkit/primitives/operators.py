@@ -1,0 +1,124 @@
+"""Python's operators and the methods of Arrays: a table from each name to the operation it calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gradkit.core import Array
+from gradkit.core.primitive import PYTHON_NUMBERS
+from gradkit.primitives import elementwise as e
+from gradkit.primitives import indexing, linalg, manipulation, reductions
+
+__all__ = ["install"]
+
+
+def _power(x: Any, y: Any) -> Array:
+    # x ** 2 is what losses are made of, and a product is much cheaper than a general power.
+    return e.square(x) if type(y) is int and y == 2 else e.pow(x, y)
+
+
+BINARY: dict[str, Callable[[Any, Any], Array]] = {
+    "add": e.add,
+    "sub": e.subtract,
+    "mul": e.multiply,
+    "truediv": e.divide,
+    "floordiv": e.floor_divide,
+    "mod": e.remainder,
+    "pow": _power,
+    "matmul": linalg.matmul,
+    "and": e.bitwise_and,
+    "or": e.bitwise_or,
+    "xor": e.bitwise_xor,
+    "lshift": e.bitwise_left_shift,
+    "rshift": e.bitwise_right_shift,
+}
+COMPARISON: dict[str, Callable[[Any, Any], Array]] = {
+    "lt": e.less,
+    "le": e.less_equal,
+    "gt": e.greater,
+    "ge": e.greater_equal,
+    "eq": e.equal,
+    "ne": e.not_equal,
+}
+UNARY: dict[str, Callable[[Any], Array]] = {
+    "neg": e.negative,
+    "pos": e.positive,
+    "abs": e.abs,
+    "invert": e.bitwise_invert,
+}
+FOREIGN = (str, bytes, list, tuple, dict, set, type(None))
+"""What operators leave to the other operand (and so to Python's own TypeError or False)."""
+
+
+def _method(function: Callable[[Any, Any], Array]) -> Callable[[Any, Any], Any]:
+    def method(self: Array, other: Any) -> Any:
+        if type(other) is Array or type(other) in PYTHON_NUMBERS:
+            return function(self, other)
+        return NotImplemented if isinstance(other, FOREIGN) else function(self, other)
+
+    return method
+
+
+def _reflected(function: Callable[[Any, Any], Array]) -> Callable[[Any, Any], Any]:
+    def method(self: Array, other: Any) -> Any:
+        return NotImplemented if isinstance(other, FOREIGN) else function(other, self)
+
+    return method
+
+
+def _reduction(function: Callable[..., Array]) -> Callable[..., Array]:
+    def method(self: Array, axis: Any = None, *, keepdims: bool = False, **options: Any) -> Array:
+        return function(self, axis=axis, keepdims=keepdims, **options)
+
+    method.__name__ = function.__name__
+    method.__doc__ = function.__doc__
+    return method
+
+
+def _reshape(self: Array, *shape: Any) -> Array:
+    """Return the elements in another shape, given as one tuple or as several integers."""
+    return manipulation.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+
+def _transpose(self: Array, *axes: Any) -> Array:
+    """Reorder the axes; without arguments, reverse them."""
+    order = None if not axes else (axes[0] if len(axes) == 1 else axes)
+    return manipulation.permute_dims(self, order)
+
+
+def _flatten(self: Array) -> Array:
+    """Return the elements in one axis."""
+    return manipulation.reshape(self, -1)
+
+
+METHODS: dict[str, Callable[..., Any]] = {
+    **{f.__name__: _reduction(f) for f in (reductions.sum, reductions.mean, reductions.max, reductions.min)},
+    **{f.__name__: _reduction(f) for f in (reductions.argmax, reductions.argmin)},
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "flatten": _flatten,
+    "ravel": _flatten,
+    "squeeze": manipulation.squeeze,
+    "astype": manipulation.astype,
+    "clip": e.clip,
+    "dot": linalg.matmul,
+    "take": indexing.take,
+    "to_device": manipulation.to_device,
+    "__getitem__": indexing.getitem,
+}
+
+
+def install() -> None:
+    """Attach the operators and methods to `Array`."""
+    for name, function in BINARY.items():
+        setattr(Array, f"__{name}__", _method(function))
+        setattr(Array, f"__r{name}__", _reflected(function))
+    for name, function in COMPARISON.items():
+        setattr(Array, f"__{name}__", _method(function))
+    for name, unary_function in UNARY.items():
+        setattr(Array, f"__{name}__", unary_function)
+    for name, method in METHODS.items():
+        setattr(Array, name, method)
+    Array.T = property(manipulation.permute_dims)  # type: ignore[assignment]
+    Array.mT = property(manipulation.matrix_transpose)  # type: ignore[assignment]

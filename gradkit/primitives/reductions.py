@@ -1,0 +1,181 @@
+"""Reductions over axes: sums, means, extrema, logsumexp."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from gradkit.core import Array, General, Linear, bind
+from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
+from gradkit.core.promotion import BOOL, INTEGER, default_dtype, kind_of
+
+__all__ = ["argmax", "argmin", "logsumexp", "max", "mean", "min", "sum"]
+
+Axis = int | Sequence[int] | None
+
+
+def normalize_axes(axis: Axis, ndim: int, caller: str) -> tuple[int, ...]:
+    """Return the axes as sorted non-negative numbers; None stands for all of them."""
+    if axis is None:
+        return tuple(range(ndim))
+    numbers = [operator.index(a) for a in axis] if isinstance(axis, Sequence) else [operator.index(axis)]
+    for number in numbers:
+        if not -ndim <= number < ndim:
+            raise ValueError(f"{caller}: axis {number} is out of bounds for an array of {ndim} dimensions")
+    result = sorted({number % ndim for number in numbers})
+    if len(result) != len(numbers):
+        raise ValueError(f"{caller}: axis {axis} names an axis twice")
+    return tuple(result)
+
+
+def expand(xp: Any, reduced: Any, ndim: int, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """Put back the reduced axes with size 1, so that the result broadcasts against what was reduced."""
+    if keepdims or reduced.ndim == 0:
+        return reduced
+    # The cotangent may lack leading axes: it only has to broadcast to the result's shape.
+    sizes = list((1,) * (ndim - len(axis) - reduced.ndim) + tuple(reduced.shape))
+    for a in axis:
+        sizes.insert(a, 1)
+    return xp.reshape(reduced, tuple(sizes))
+
+
+def _count(shape: tuple[int, ...], axis: tuple[int, ...]) -> int:
+    return math.prod(shape[a] for a in axis)
+
+
+def _pull_extremum(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    # Ties share the gradient equally, as in JAX.
+    chosen = x == expand(xp, y, x.ndim, axis, keepdims)
+    ties = xp.sum(xp.astype(chosen, x.dtype), axis=axis, keepdims=True)
+    return xp.astype(chosen, x.dtype) * (expand(xp, g, x.ndim, axis, keepdims) / ties)
+
+
+def _pull_logsumexp(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    y = expand(xp, y, x.ndim, axis, keepdims)
+    # Where all are -inf, x - y is NaN; the share there is 0.
+    share = xp.exp(x - xp.where(xp.isfinite(y), y, xp.zeros_like(y)))
+    return expand(xp, g, x.ndim, axis, keepdims) * share
+
+
+def _logsumexp(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    top = xp.max(x, axis=axis, keepdims=True)
+    top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
+    result = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
+    return result if keepdims else xp.reshape(result, tuple(n for a, n in enumerate(x.shape) if a not in axis))
+
+
+_sum = Linear(
+    "sum",
+    None,
+    (lambda xp, g, x, *, axis, keepdims: expand(xp, g, x.ndim, axis, keepdims),),
+    small_cotangent=True,
+)
+_mean = Linear(
+    "mean",
+    None,
+    (lambda xp, g, x, *, axis, keepdims: expand(xp, g / _count(x.shape, axis), x.ndim, axis, keepdims),),
+    small_cotangent=True,
+    aliases=False,
+)
+_max = General("max", None, (_pull_extremum,))
+_min = General("min", None, (_pull_extremum,))
+_logsumexp_primitive = General("logsumexp", _logsumexp, (_pull_logsumexp,))
+_argmax = General("argmax", None, (None,))
+_argmin = General("argmin", None, (None,))
+
+
+def sum(  # noqa: A001 - the standard's name
+    x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False
+) -> Array:
+    """Sum over axes.
+
+    Parameters
+    ----------
+    x : array
+        Of any shape.
+    axis : int, tuple of int or None
+        The axes to sum over; None: all.
+    dtype : dtype, optional
+        The dtype to sum in. By default that of `x`, or the default integer dtype for bool and narrow integers.
+    keepdims : bool
+        Keep the summed axes with size 1.
+
+    Examples
+    --------
+    >>> import gradkit.numpy as jnp
+    >>> jnp.sum(jnp.ones((2, 3)), axis=0)
+    Array([2., 2., 2.], dtype=float32)
+    """
+    array = as_array(x, "sum")
+    if dtype is not None:
+        from gradkit.primitives.manipulation import astype
+
+        array = astype(array, dtype)
+    elif (name := dtype_name(array)) != (wide := _accumulator(name)):
+        array = cast(array, wide)
+    axes = normalize_axes(axis, array.ndim, "sum")
+    return bind(_sum, (array,), {"axis": axes, "keepdims": keepdims})
+
+
+def _accumulator(dtype: str) -> str:
+    """Return the dtype that integers of `dtype` are summed in."""
+    if kind_of(dtype) > INTEGER or dtype.endswith("64"):
+        return dtype
+    default = default_dtype(INTEGER)
+    if dtype.startswith("uint"):
+        return "u" + default
+    return default if kind_of(dtype) == BOOL or dtype != "int64" else dtype
+
+
+def _floating_reduction(primitive: Any) -> Any:
+    def reduce(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+        array = require_inexact(as_array(x, primitive.name))
+        return bind(
+            primitive, (array,), {"axis": normalize_axes(axis, array.ndim, primitive.name), "keepdims": keepdims}
+        )
+
+    reduce.__name__ = reduce.__qualname__ = primitive.name
+    return reduce
+
+
+def _extremum(primitive: Any) -> Any:
+    def reduce(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+        array = as_array(x, primitive.name)
+        axes = normalize_axes(axis, array.ndim, primitive.name)
+        if _count(array.shape, axes) == 0:
+            raise ValueError(
+                f"{primitive.name}: x of shape {array.shape} has no elements along axis {axes}, so there is no "
+                f"{primitive.name}"
+            )
+        return bind(primitive, (array,), {"axis": axes, "keepdims": keepdims})
+
+    reduce.__name__ = reduce.__qualname__ = primitive.name
+    reduce.__doc__ = f"Return the {primitive.name} over axes (None: all). Ties share the gradient equally."
+    return reduce
+
+
+def _position(primitive: Any) -> Any:
+    def find(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
+        array = as_array(x, primitive.name)
+        if axis is not None:
+            (axis,) = normalize_axes(axis, array.ndim, primitive.name)
+        if array.size == 0:
+            raise ValueError(f"{primitive.name}: x of shape {array.shape} has no elements")
+        found = bind(primitive, (array,), {"axis": axis, "keepdims": keepdims})
+        return cast(found, default_dtype(INTEGER)) if dtype_name(found) != default_dtype(INTEGER) else found
+
+    find.__name__ = find.__qualname__ = primitive.name
+    find.__doc__ = f"Return the position of the {primitive.name[3:]} along an axis (None: in the flattened array)."
+    return find
+
+
+mean = _floating_reduction(_mean)
+mean.__doc__ = "Return the arithmetic mean over axes (None: all). Integers are averaged in the default float dtype."
+logsumexp = _floating_reduction(_logsumexp_primitive)
+logsumexp.__doc__ = "Return log(sum(exp(x))) over axes (None: all), without overflow."
+max = _extremum(_max)  # noqa: A001 - the standard's name
+min = _extremum(_min)  # noqa: A001 - the standard's name
+argmax = _position(_argmax)
+argmin = _position(_argmin)

@@ -1,0 +1,365 @@
+"""`grad`, `value_and_grad`, `vjp`: reverse mode over functions of pytrees, with JAX's signatures.
+
+Each call makes a trace with a level of its own, wraps the arguments that are differentiated, runs the function, and
+walks the nodes back. Levels keep nested calls apart.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gradkit.backend import backend_of
+from gradkit.core import Array, ReverseTrace
+from gradkit.core.array import describe, raw, wrap
+from gradkit.core.calls import dtype_name, new_array
+from gradkit.core.node import Leaf, Node
+from gradkit.core.primitive import PYTHON_NUMBERS
+from gradkit.core.promotion import COMPLEX, is_inexact, kind_of
+from gradkit.tree import flatten, keystr, leaves_with_path, unflatten
+
+__all__ = ["grad", "value_and_grad", "vjp"]
+
+Argnums = int | Sequence[int]
+
+
+def grad(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Any]:
+    """Make the function that computes the gradient of `fun`.
+
+    Parameters
+    ----------
+    fun : callable
+        A function of arrays, numbers or pytrees of them, with a scalar result (with `has_aux`, a pair of the scalar
+        and anything else).
+    argnums : int or sequence of int
+        Which positional arguments to differentiate with respect to.
+    has_aux : bool
+        Whether `fun` returns a pair, whose second element is passed through.
+    holomorphic : bool
+        Whether `fun` is a holomorphic function of complex arguments.
+    allow_int : bool
+        Whether integer and bool leaves are allowed; their gradient is zero, of their shape.
+
+    Returns
+    -------
+    callable
+        Takes what `fun` takes and returns the gradient, of the structure of the argument (a tuple for a sequence of
+        `argnums`); with `has_aux` a pair of the gradient and the auxiliary data.
+
+    Raises
+    ------
+    TypeError
+        By the returned function: if a differentiated leaf is an integer, or the result is no floating scalar.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> gradkit.grad(lambda x: x ** 3)(2.0)
+    Array(12., dtype=float32)
+    >>> gradkit.grad(gradkit.grad(lambda x: x ** 3))(2.0)
+    Array(12., dtype=float32)
+    """
+    differentiated = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int)
+
+    @functools.wraps(fun)
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        value, result = differentiated(*args, **kwargs)
+        return (result, value[1]) if has_aux else result
+
+    return gradient
+
+
+def value_and_grad(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Any]:
+    """Make the function that computes both `fun` and its gradient.
+
+    Parameters
+    ----------
+    fun, argnums, has_aux, holomorphic, allow_int
+        As for `grad`.
+
+    Returns
+    -------
+    callable
+        Takes what `fun` takes and returns the pair (value, gradient), where with `has_aux` the value is itself the
+        pair (scalar, auxiliary data).
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> gradkit.value_and_grad(lambda x: x * x)(3.0)
+    (Array(9., dtype=float32), Array(6., dtype=float32))
+    """
+    if not callable(fun):
+        raise TypeError(f"Expected a callable value, got {fun!r}")
+    positions = _positions(argnums)
+
+    @functools.wraps(fun)
+    def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
+        selected = _selected(args, positions, argnums)
+        values, treedef = flatten(selected)
+        trace = ReverseTrace()
+        tracers = [_tracer(trace, value, holomorphic, allow_int, selected) for value in values]
+        result = fun(*_replaced(args, positions, unflatten(treedef, tracers)), **kwargs)
+        auxiliary = None
+        if has_aux:
+            result, auxiliary = _pair(result)
+            auxiliary = _lowered_tree(auxiliary, trace)
+        value, node = _scalar(result, trace, holomorphic)
+        gradients = trace.backward([(node, _one(value))]) if node is not None else {}
+        leaves = [_gradient(tracer, gradients) for tracer in tracers]
+        gradient = unflatten(treedef, leaves)
+        if type(argnums) is int:
+            (gradient,) = gradient
+        return ((value, auxiliary) if has_aux else value), gradient
+
+    return value_and_gradient
+
+
+def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+    """Compute a function and its pullback, which maps a cotangent of the result to cotangents of the arguments.
+
+    Parameters
+    ----------
+    fun : callable
+        A function of arrays or pytrees that returns an array or pytree (with `has_aux`, a pair of it and anything).
+    *primals : pytree
+        The arguments.
+    has_aux : bool
+        Whether `fun` returns auxiliary data beside its result.
+
+    Returns
+    -------
+    tuple
+        ``(result, pullback)``, or ``(result, pullback, auxiliary)``. The pullback can be called any number of times.
+
+    Raises
+    ------
+    ValueError
+        By the pullback: if the cotangent's structure, shape or dtype is not that of the result.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> y, pullback = gradkit.vjp(jnp.sin, 0.0)
+    >>> pullback(1.0)
+    (Array(1., dtype=float32),)
+    """
+    if not callable(fun):
+        raise TypeError(f"Expected a callable value, got {fun!r}")
+    values, treedef = flatten(primals)
+    trace = ReverseTrace()
+    tracers = [_tracer(trace, value, holomorphic=True, allow_int=True, selected=primals) for value in values]
+    result = fun(*unflatten(treedef, tracers))
+    auxiliary = None
+    if has_aux:
+        result, auxiliary = _pair(result)
+        auxiliary = _lowered_tree(auxiliary, trace)
+    outputs, out_tree = flatten(result)
+    outputs = [_as_array(output) for output in outputs]
+    values_out = [_lowered(output, trace) for output in outputs]
+
+    def pullback(cotangent: Any) -> Any:
+        given, given_tree = flatten(cotangent)
+        if given_tree != out_tree:
+            raise ValueError(
+                f"unexpected tree structure. The argument to a VJP function returned by vjp must match the pytree "
+                f"structure of the function's result, {out_tree}, got {given_tree}."
+            )
+        roots = []
+        for output, value, seed in zip(outputs, values_out, given, strict=True):
+            seed = _cotangent(seed, value)
+            node = _node_at(output, trace)
+            if node is not None:
+                roots.append((node, seed))
+        gradients = trace.backward(roots, retain=True)
+        return unflatten(treedef, [_gradient(tracer, gradients) for tracer in tracers])
+
+    value = unflatten(out_tree, values_out)
+    return (value, pullback, auxiliary) if has_aux else (value, pullback)
+
+
+# Arguments
+
+
+def _positions(argnums: Argnums) -> tuple[int, ...]:
+    numbers = argnums if isinstance(argnums, Sequence) else (argnums,)
+    try:
+        return tuple(operator.index(number) for number in numbers)
+    except TypeError as error:
+        raise TypeError(f"argnums: expected an int or a sequence of ints, got {argnums!r}") from error
+
+
+def _selected(args: tuple[Any, ...], positions: tuple[int, ...], argnums: Argnums) -> tuple[Any, ...]:
+    needed = max((p + 1 if p >= 0 else -p for p in positions), default=0)
+    if needed > len(args):
+        raise TypeError(
+            f"differentiating with respect to argnums={argnums} requires at least {needed} positional arguments to be "
+            f"passed by the caller, but got only {len(args)} positional arguments."
+        )
+    return tuple(args[position] for position in positions)
+
+
+def _replaced(args: tuple[Any, ...], positions: tuple[int, ...], new: Sequence[Any]) -> tuple[Any, ...]:
+    if positions == (0,):
+        return (new[0], *args[1:])
+    result = list(args)
+    for position, value in zip(positions, new, strict=True):
+        result[position] = value
+    return tuple(result)
+
+
+def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool, allow_int: bool, selected: Any) -> Array:
+    """Return an argument's leaf as an input of the trace."""
+    array = value if type(value) is Array else _as_array_leaf(value, selected)
+    node = array._node
+    if node is not None and node.trace.level == 0 and type(node) is Leaf and node.is_parameter:
+        # A module's parameter: the transform differentiates it as a plain value, without the tape.
+        array = wrap(array._value)
+        node = None
+    inner = array._value if node is None else array
+    dtype = inner.dtype
+    name = dtype_name(array)
+    if not is_inexact(name):
+        if not allow_int:
+            raise TypeError(
+                f"grad requires real- or complex-valued inputs (input dtype that is a sub-dtype of np.inexact), but got "
+                f"{name}{_place_of(value, selected)}. If you want to use Boolean- or integer-valued inputs, use vjp or "
+                f"set allow_int to True; to differentiate, convert the value to a float."
+            )
+    elif kind_of(name) == COMPLEX and not holomorphic:
+        raise TypeError(
+            f"grad requires real-valued inputs (input dtype that is a sub-dtype of np.floating), but got {name}. For "
+            f"holomorphic differentiation, pass holomorphic=True. For differentiation of functions of complex inputs "
+            f"with real results, use vjp."
+        )
+    return wrap(inner, Leaf(trace, tuple(inner.shape), dtype))
+
+
+def _as_array_leaf(value: Any, selected: Any) -> Array:
+    try:
+        return _as_array(value)
+    except TypeError as error:
+        raise TypeError(
+            f"Argument {value!r} of type {type(value).__name__}{_place_of(value, selected)} is not a valid array or "
+            f"number"
+        ) from error
+
+
+def _as_array(value: Any) -> Array:
+    if type(value) is Array:
+        return value
+    if type(value) in PYTHON_NUMBERS:
+        return new_array(value)
+    owner = backend_of(value)
+    if owner is None:
+        raise TypeError(f"{value!r} of type {type(value).__name__} is not a valid array or number")
+    return new_array(value) if owner.is_scalar(value) else wrap(value)
+
+
+def _place_of(value: Any, selected: Any) -> str:
+    """Say where in the arguments a leaf is, unless it is an argument itself."""
+    for path, leaf in leaves_with_path(selected):
+        if leaf is value:
+            return f" at argument{keystr(path)}" if len(path) > 1 else ""
+    return ""
+
+
+# Results
+
+
+def _pair(result: Any) -> tuple[Any, Any]:
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(f"expected the function's result with has_aux=True to be a pair (result, aux), got {result!r}")
+    return result
+
+
+def _node_at(array: Array, trace: ReverseTrace) -> Node | None:
+    node = array._node
+    return node if node is not None and node.trace is trace else None
+
+
+def _lowered(array: Array, trace: ReverseTrace) -> Array:
+    """Return an array as the levels below the trace see it."""
+    if _node_at(array, trace) is None:
+        return array
+    value = array._value
+    return value if type(value) is Array else wrap(value)
+
+
+def _lowered_tree(tree: Any, trace: ReverseTrace) -> Any:
+    leaves, treedef = flatten(tree)
+    return unflatten(treedef, [_lowered(leaf, trace) if type(leaf) is Array else leaf for leaf in leaves])
+
+
+def _scalar(result: Any, trace: ReverseTrace, holomorphic: bool) -> tuple[Array, Node | None]:
+    if type(result) is not Array:
+        try:
+            result = _as_array(result)
+        except TypeError as error:
+            raise TypeError(f"Gradient only defined for scalar-output functions. Output was {result!r}.") from error
+    if result._value.shape != ():
+        raise TypeError(f"Gradient only defined for scalar-output functions. Output had shape: {result.shape}.")
+    node = _node_at(result, trace)
+    value = _lowered(result, trace)
+    name = dtype_name(value)
+    if not is_inexact(name) or (kind_of(name) == COMPLEX and not holomorphic):
+        remedy = (
+            "For holomorphic differentiation, pass holomorphic=True."
+            if is_inexact(name)
+            else "For differentiation of functions with integer outputs, use vjp directly."
+        )
+        raise TypeError(
+            f"grad requires real-valued outputs (output dtype that is a sub-dtype of np.floating), but got {name}. "
+            f"{remedy}"
+        )
+    return value, node
+
+
+def _one(value: Array) -> Any:
+    inner = raw(value)
+    owner = backend_of(inner)
+    assert owner is not None
+    return owner.one_like(inner)
+
+
+def _cotangent(seed: Any, value: Array) -> Any:
+    array = _as_array(seed)
+    if type(seed) in PYTHON_NUMBERS and value.shape == ():
+        from gradkit.core.calls import cast
+
+        array = cast(array, dtype_name(value))
+    if array.shape != value.shape or (dtype_name(array) != dtype_name(value) and is_inexact(dtype_name(value))):
+        raise ValueError(
+            f"unexpected shape or dtype for argument to VJP function: got {describe(array)}, but expected "
+            f"{describe(value)} because the corresponding output of the differentiated function is that."
+        )
+    return array._value if array._node is None else array
+
+
+def _gradient(tracer: Array, gradients: dict[Node, Any]) -> Array:
+    """Return what the backward pass found for an input; zeros where nothing reached it."""
+    leaf = tracer._node
+    assert leaf is not None
+    found = gradients.get(leaf)
+    if found is not None:
+        return found if type(found) is Array else wrap(found)
+    inner = raw(tracer)
+    owner = backend_of(inner)
+    assert owner is not None
+    return wrap(owner.xp.zeros(inner.shape, dtype=inner.dtype, device=owner.device_of(inner)))
+
+
