@@ -1,1 +1,1 @@
-"""Tools for testing code that uses gradkit; `gradkit.testing.plugin` is the pytest plugin."""
+"""Tools for testing code that uses gradkit. Their pytest plugin is the module `pytest_gradkit`; it loads by itself."""

@@ -1,8 +1,9 @@
 """The pytest plugin: a test that takes `backend` or `xp` runs once on every backend.
 
-Nothing of gradkit is imported at module level, and nothing is imported at all until a test asks for one of the
-fixtures, so a project that happens to have gradkit installed pays nothing. A project's own fixtures `backend` and
-`xp`, and its own option ``--backend``, win over the ones here.
+It belongs to `gradkit.testing` and stands outside the package, as Hypothesis' plugin does outside its own: pytest
+imports it in every project on a machine that has gradkit, and a module inside would bring all of gradkit with it.
+Nothing is imported until a test asks for one of the fixtures. A project's own fixtures `backend` and `xp`, and its
+own option ``--backend``, win over the ones here.
 """
 
 from __future__ import annotations
@@ -174,7 +175,7 @@ def backend_name(item: pytest.Item) -> str | None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
-    """Let the test's backend make the new arrays, from the set-up of its first fixture to the last one's end."""
+    """Let the test's backend make the new arrays, from the set-up of its first fixture to its end."""
     name = backend_name(item)
     if name is None or name in selection_of(item.config).reasons:
         return (yield)
@@ -188,14 +189,31 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, b
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Turn the marks for a test's backend into pytest's own."""
     for item in items:
         name = backend_name(item)
         for mark in marks_of(item):
-            check(mark, item)
+            try:
+                check(mark, item)
+            except pytest.UsageError as error:
+                if not hasattr(config, "workerinput"):
+                    raise
+                # A worker of pytest-xdist that stops here takes the message with it: the test tells it instead.
+                item.stash[COMPLAINT] = str(error)
+                break
             if mark.args[0] == name:
                 item.add_marker(pytest.mark.skip(**mark.kwargs) if mark.name == SKIP else expected_failure(mark))
+
+
+COMPLAINT = pytest.StashKey[str]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let a test whose marks are wrong fail before it begins."""
+    if COMPLAINT in item.stash:
+        pytest.fail(item.stash[COMPLAINT], pytrace=False)
 
 
 def marks_of(item: pytest.Item) -> Iterator[pytest.Mark]:
