@@ -1,0 +1,207 @@
+"""Times one MLP training step: gradkit's two faces against hand-written NumPy, PyTorch, autograd and MyGrad.
+
+Each contestant has a process of its own, with the same number of threads, and all of them stay up while one size is
+measured. In each round every contestant runs for about the same time, in an order that changes from round to round;
+a contestant's ratio is taken to the hand-written step of the same round, and the table has the medians. So a
+machine that slows down for a while slows all of a round, and no contestant alone. "by hand, again" is the
+hand-written step in a second process: how far it is from 1 is how far to trust a difference.
+
+Run ``python benchmarks/eager.py``; ``--help`` lists the options.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import multiprocessing
+import os
+import random
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any
+
+import report
+from contestants import BASELINE, CONTESTANTS, TARGETS, Contestant
+from machine import available_cores, describe
+from problem import SIZES, Size, make_problem
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+SLOT_SECONDS = 0.1
+PAUSE_SECONDS = 0.05
+CHECKED_STEPS = 5
+LOSS_TOLERANCE = 1e-4
+
+
+class Worker:
+    """A contestant in its process: it answers a number of steps with the seconds they took."""
+
+    def __init__(self, name: str, target: str, size: Size) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.name = name
+        self._connection, theirs = context.Pipe()
+        self._process: SpawnProcess = context.Process(target=serve, args=(theirs, name, target, size), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.losses: list[float] = self._receive()
+        self.steps = self._steps_per_slot()
+
+    def seconds(self, steps: int) -> float:
+        """Run that many steps and return how long they took."""
+        self._connection.send(steps)
+        elapsed: float = self._receive()
+        return elapsed
+
+    def seconds_per_step(self) -> float:
+        """Run for about one slot and return the mean time of a step."""
+        return self.seconds(self.steps) / self.steps
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.close()
+        self._process.join()
+
+    def _steps_per_slot(self) -> int:
+        steps = 1
+        while (elapsed := self.seconds(steps)) < SLOT_SECONDS / 2:
+            steps *= 2
+        return max(1, round(steps * SLOT_SECONDS / elapsed))
+
+    def _receive(self) -> Any:
+        try:
+            return self._connection.recv()
+        except EOFError:
+            raise SystemExit(f"{self.name} ended early; what it said is above") from None
+
+
+def serve(connection: Connection, name: str, target: str, size: Size) -> None:
+    """Be the process of one contestant: send the losses of the first steps, then time steps until told to stop."""
+    run = CONTESTANTS[name].prepare(make_problem(size), TARGETS[target])
+    connection.send([in_float32(name, run.step()) for _ in range(CHECKED_STEPS + 1)])
+    while True:
+        try:
+            steps = connection.recv()
+        except EOFError:
+            return
+        run.wait()
+        start = time.perf_counter()
+        for _ in range(steps):
+            run.step()
+        run.wait()
+        connection.send(time.perf_counter() - start)
+
+
+def in_float32(name: str, loss: Any) -> float:
+    """Return a loss as a number; a contestant that left float32 on the way does not compete."""
+    if not str(loss.dtype).endswith("float32"):
+        raise TypeError(f"{name}: expected a loss of float32, got {loss.dtype}")
+    number: float = loss.item()
+    return number
+
+
+def check_losses(workers: Sequence[Worker]) -> None:
+    """Stop where a contestant's losses over the first steps are not the hand-written ones."""
+    expected = workers[0].losses
+    if abs(expected[0] - expected[-1]) < 10 * LOSS_TOLERANCE * expected[0]:
+        raise SystemExit(f"The losses {expected} hardly move, so they cannot show that the steps are the same")
+    for worker in workers:
+        if any(
+            abs(ours - theirs) > LOSS_TOLERANCE * theirs for ours, theirs in zip(worker.losses, expected, strict=True)
+        ):
+            raise SystemExit(f"{worker.name} computes another step: its losses are {worker.losses}, by hand {expected}")
+
+
+def measure(size: Size, names: Sequence[str], target: str, rounds: int) -> dict[str, list[float]]:
+    """Return each contestant's seconds per step in each round."""
+    workers: list[Worker] = []
+    try:
+        workers.extend(Worker(name, target, size) for name in names)
+        check_losses(workers)
+        times: dict[str, list[float]] = {name: [] for name in names}
+        for number in range(rounds):
+            for worker in random.Random(number).sample(workers, len(workers)):
+                # The last contestant's threads spin for some milliseconds before they sleep.
+                time.sleep(PAUSE_SECONDS)
+                times[worker.name].append(worker.seconds_per_step())
+    finally:
+        for worker in workers:
+            worker.close()
+    return times
+
+
+def summarize(times: dict[str, list[float]]) -> dict[str, dict[str, object]]:
+    """Return medians and quartiles of the times, and of the ratios to the hand-written step of the same round."""
+    summary: dict[str, dict[str, object]] = {}
+    for name, seconds in times.items():
+        ratios = [ours / base for ours, base in zip(seconds, times[BASELINE], strict=True)]
+        lower, middle, upper = statistics.quantiles(ratios, n=4, method="inclusive")
+        summary[name] = {
+            "microseconds": statistics.median(seconds) * 1e6,
+            "ratio": middle,
+            "ratio_quartiles": [lower, upper],
+            "seconds": seconds,
+        }
+    return summary
+
+
+def can_run(contestant: Contestant, target: str) -> bool:
+    """Tell whether a contestant takes part, and say why where it does not."""
+    if target not in contestant.targets:
+        print(f"{contestant.title}: left out, it does not run on {target}", file=sys.stderr)
+        return False
+    missing = [package for package in contestant.packages if importlib.util.find_spec(package) is None]
+    if missing:
+        print(f"{contestant.title}: left out, run `pip install {' '.join(missing)}` to have it", file=sys.stderr)
+    return not missing
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Time one MLP training step against other libraries.")
+    parser.add_argument("--rounds", type=int, default=20, help="at least 2 (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", choices=sorted(CONTESTANTS), metavar="NAME", help="%(choices)s")
+    parser.add_argument("--sizes", nargs="+", choices=[size.name for size in SIZES], metavar="SIZE", help="%(choices)s")
+    parser.add_argument("--backend", choices=sorted(TARGETS), default="numpy")
+    parser.add_argument("--threads", type=int, default=available_cores(), help="of each process (default: all cores)")
+    parser.add_argument("--out", type=Path, help="where to write; a run with --only or --sizes else writes nothing")
+    options = parser.parse_args(arguments)
+    if options.rounds < 2:
+        parser.error(f"--rounds: expected at least 2, got {options.rounds}")
+    if options.threads < 1:
+        parser.error(f"--threads: expected at least 1, got {options.threads}")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the comparison that the command line asks for, print it, and write it."""
+    options = parse(arguments)
+    # Libraries read these when they load, so they are set before any worker starts.
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
+    wanted = CONTESTANTS if options.only is None else {BASELINE, *options.only}
+    names = [name for name, it in CONTESTANTS.items() if name in wanted and can_run(it, options.backend)]
+    sizes = [size for size in SIZES if options.sizes is None or size.name in options.sizes]
+    packages = sorted({package for name in names for package in CONTESTANTS[name].packages})
+    results: dict[str, object] = {
+        "machine": describe(packages),
+        "backend": options.backend,
+        "threads": options.threads,
+        "rounds": options.rounds,
+        "titles": {name: CONTESTANTS[name].title for name in names},
+        "sizes": (measured := []),
+    }
+    for size in sizes:
+        summary = summarize(measure(size, names, options.backend, options.rounds))
+        measured.append({"name": size.name, "batch": size.batch, "goal": size.goal, "contestants": summary})
+        print(report.eager_row(measured[-1], names), flush=True)
+    print("\n" + report.eager_section(results))
+    complete = options.only is None and options.sizes is None
+    if options.out is not None or complete:
+        report.write(options.out or report.RESULTS, f"eager-{options.backend}", results)
+
+
+if __name__ == "__main__":
+    main()

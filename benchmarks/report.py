@@ -1,0 +1,128 @@
+"""Writes results: one JSON file a measurement, and a README.md that shows all of them as tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+INTRODUCTION = """\
+# Results
+
+Written by the scripts in `benchmarks/`; the JSON files beside this page have every measured time.
+"""
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table, its first column aligned left and the others right."""
+    rule = [":--", *["--:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])
+
+
+def three_digits(number: float) -> str:
+    """Return a positive number with three significant digits and no exponent.
+
+    Examples
+    --------
+    >>> three_digits(0.01234), three_digits(61.23), three_digits(12345.6)
+    ('0.0123', '61.2', '12346')
+    """
+    return f"{number:.0f}" if number >= 100 else f"{number:#.3g}".rstrip(".")
+
+
+def machine_line(results: dict[str, Any]) -> str:
+    """Return one sentence on where and of what a measurement is."""
+    machine = results["machine"]
+    facts = [
+        machine["date"],
+        f"commit {machine['commit']}",
+        f"{machine['cpu']} with {machine['cores']} cores",
+        *([f"{results['threads']} threads"] if "threads" in results else []),
+        f"Python {machine['python']}",
+        *(f"{name} {version}" for name, version in machine["versions"].items()),
+    ]
+    return ", ".join(facts) + "."
+
+
+def eager_row(size: dict[str, Any], names: list[str]) -> str:
+    """Return one line on one size, for a person who waits."""
+    return f"{size['name']:20}" + "  ".join(
+        f"{name} {three_digits(size['contestants'][name]['microseconds'])} us x{size['contestants'][name]['ratio']:.2f}"
+        for name in names
+    )
+
+
+def eager_section(results: dict[str, Any]) -> str:
+    """Return the section on training steps: times by hand, then everybody's ratio to them."""
+    titles: dict[str, str] = results["titles"]
+    base, *others = titles
+    rows = []
+    for size in results["sizes"]:
+        contestants = size["contestants"]
+        rows.append(
+            [
+                f"{size['name']}, batch {size['batch']}",
+                three_digits(contestants[base]["microseconds"]),
+                *(ratio_cell(contestants[name]["ratio"], contestants[name]["ratio_quartiles"]) for name in others),
+                f"{size['goal']:g}",
+            ]
+        )
+    header = ["network", f"{titles[base]} (µs)", *(titles[name] for name in others), "goal"]
+    return f"""\
+## One training step, {results["backend"]}
+
+float32, tanh, mean squared error, plain SGD. Times of the hand-written step in microseconds; the other columns are
+multiples of it: the median over {results["rounds"]} rounds, and the middle half of the rounds. "Goal" is for gradkit.
+
+{table(header, rows)}
+
+{machine_line(results)}
+"""
+
+
+def ratio_cell(median: float, quartiles: list[float]) -> str:
+    """Return a median with its quartiles."""
+    lower, upper = quartiles
+    return f"{median:.2f} ({lower:.2f} to {upper:.2f})"
+
+
+def imports_section(results: dict[str, Any]) -> str:
+    """Return the section on what an installation and an import cost."""
+    rows = [
+        [
+            row["title"],
+            three_digits(row["megabytes"]),
+            str(len(row["installed"])),
+            three_digits(row["install_seconds"]),
+            f"{row['import_seconds'] * 1e3:.0f}",
+            ratio_cell(row["import_ratio"], row["import_ratio_quartiles"]),
+        ]
+        for row in results["packages"]
+    ]
+    header = ["`pip install`", "MB on disk", "packages", "seconds to install", "import (ms)", "of `import numpy`"]
+    return f"""\
+## Installing and importing
+
+Each in an empty virtual environment. Size: all files that pip put there, dependencies and bytecode with them. Seconds
+to install: without pip's cache, so mostly the network's. Import: the wall time of `python -c "import ..."` less that
+of `python -c pass`, median over {results["rounds"]} rounds.
+
+{table(header, rows)}
+
+{machine_line(results)}
+"""
+
+
+SECTIONS = {"eager": eager_section, "imports": imports_section}
+
+
+def write(folder: Path, name: str, results: dict[str, Any]) -> None:
+    """Write one measurement as JSON, and the page of all measurements in the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
+    sections = [
+        SECTIONS[path.stem.partition("-")[0]](json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))
+    ]
+    (folder / "README.md").write_text("\n".join([INTRODUCTION, *sections]))
