@@ -65,7 +65,7 @@ class Device:
     backend: str
     platform: str
     id: int
-    device_kind: str = field(default="", compare=False)
+    device_kind: str = field(default="", compare=False, repr=False)
     raw: Any = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
@@ -161,7 +161,13 @@ class Backend:
     @cached_property
     def inexact(self) -> frozenset[Any]:
         """The library's own dtypes with a fractional part: those that have a derivative."""
-        names = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
+        names = ("complex64", "complex128")
+        return self.real | {self.raw_dtype_named(name) for name in names if hasattr(self.xp, name)}
+
+    @cached_property
+    def real(self) -> frozenset[Any]:
+        """The library's own floating dtypes."""
+        names = ("float16", "bfloat16", "float32", "float64")
         return frozenset(self.raw_dtype_named(name) for name in names if hasattr(self.xp, name))
 
     def raw_dtype_named(self, name: str) -> Any:
@@ -211,6 +217,12 @@ class Backend:
 
 _loaded: dict[str, Backend] = {}
 _by_type: dict[RawType, Backend] = {}
+
+NOTHING: frozenset[Any] = frozenset()
+INEXACT: dict[RawType, frozenset[Any]] = {}
+"""By the type of a raw array, once one has been seen: the dtypes that have a derivative."""
+REAL: dict[RawType, frozenset[Any]] = {}
+"""By the type of a raw array, once one has been seen: those of them that are real."""
 
 
 @cache
@@ -301,6 +313,8 @@ def backend_of(value: Raw) -> Backend | None:
         backend = _find_owner(kind)
         if backend is not None:
             _by_type[kind] = backend
+            INEXACT[kind] = backend.inexact
+            REAL[kind] = backend.real
     return backend
 
 
@@ -381,7 +395,8 @@ def default_device(device: Device) -> Iterator[None]:
     """
     if not isinstance(device, Device):
         raise TypeError(
-            f"default_device: expected a Device, one of gradkit.devices(), got {device!r} of type {type(device).__name__}"
+            f"default_device: expected a Device, one of gradkit.devices(), got {device!r} of type "
+            f"{type(device).__name__}"
         )
     token = _context_default.set(get_backend(device.backend))
     device_token = _context_device.set(device)

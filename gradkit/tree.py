@@ -60,9 +60,7 @@ def structure(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> PyTree
     return optree.tree_structure(tree, is_leaf, namespace=NAMESPACE)
 
 
-def map(  # noqa: A001 - JAX's name
-    f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: Callable[[Any], bool] | None = None
-) -> Any:
+def map(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
     """Apply a function to the leaves of one tree, or to corresponding leaves of several.
 
     Parameters
@@ -99,7 +97,7 @@ def reduce(function: Callable[[Any, Any], Any], tree: Any, *initializer: Any) ->
     return functools.reduce(function, leaves(tree), *initializer)
 
 
-def all(tree: Any) -> bool:  # noqa: A001 - JAX's name
+def all(tree: Any) -> bool:
     """Return whether every leaf is true."""
     return bool(optree.tree_all(tree, namespace=NAMESPACE))
 

@@ -32,11 +32,6 @@ class NumpyBackend(Backend):
 
         return KERNELS
 
-    @property
-    def inexact(self) -> frozenset[Any]:
-        """The dtypes with a fractional part."""
-        return _INEXACT
-
     def raw_dtype_named(self, name: str) -> Any:
         """Return NumPy's dtype of that name."""
         return np.dtype(name)
@@ -75,6 +70,3 @@ class NumpyBackend(Backend):
         import platform
 
         return platform.processor() or platform.machine()
-
-
-_INEXACT = frozenset(map(np.dtype, ("float16", "float32", "float64", "complex64", "complex128")))

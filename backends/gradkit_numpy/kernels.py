@@ -6,6 +6,7 @@ Most of what is saved is the Python wrapper around a ufunc: on a 4 x 4 array `np
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -16,22 +17,40 @@ __all__ = ["KERNELS"]
 
 Raw = Any
 
+# NumPy's stubs know no `keepdims` that is a variable.
+sum_over: Any = np.add.reduce
+max_over: Any = np.maximum.reduce
+min_over: Any = np.minimum.reduce
+add_at: Any = np.add.at
+
+
+ROWS = (0,)
+LONGEST = 4096
+
+
+@functools.cache
+def ones(n: int, dtype: Any) -> Raw:
+    return np.ones(n, dtype)
+
 
 def total(x: Raw, axis: Any = None, keepdims: bool = False) -> Raw:
-    return np.add.reduce(x, axis=axis, keepdims=keepdims)
+    if axis == ROWS and x.ndim == 2 and not keepdims and x.dtype.kind == "f" and x.shape[0] <= LONGEST:
+        # The gradient of a bias. The product with a vector of ones takes a third of the time of np.add.reduce.
+        return ones(x.shape[0], x.dtype).dot(x)
+    return sum_over(x, axis=axis, keepdims=keepdims)
 
 
 def mean(x: Raw, axis: Any = None, keepdims: bool = False) -> Raw:
-    result = np.add.reduce(x, axis=axis, keepdims=keepdims)
+    result = sum_over(x, axis=axis, keepdims=keepdims)
     return result / (x.size // result.size) if result.size else result
 
 
 def largest(x: Raw, axis: Any = None, keepdims: bool = False) -> Raw:
-    return np.maximum.reduce(x, axis=axis, keepdims=keepdims)
+    return max_over(x, axis=axis, keepdims=keepdims)
 
 
 def smallest(x: Raw, axis: Any = None, keepdims: bool = False) -> Raw:
-    return np.minimum.reduce(x, axis=axis, keepdims=keepdims)
+    return min_over(x, axis=axis, keepdims=keepdims)
 
 
 def matmul(x: Raw, y: Raw) -> Raw:
@@ -63,7 +82,7 @@ def relu(x: Raw) -> Raw:
 def scatter_add(updates: Raw, indices: Raw, *, axis: int, size: int) -> Raw:
     shape = updates.shape[:axis] + (size,) + updates.shape[axis + 1 :]
     result = np.zeros(shape, updates.dtype)
-    np.add.at(result, (slice(None),) * axis + (indices,), updates)
+    add_at(result, (slice(None),) * axis + (indices,), updates)
     return result
 
 

@@ -400,7 +400,7 @@ class Array:
 
 def wrap(value: Any, node: Node | None = None) -> Array:
     """Make an Array without looking at what it wraps: the core's own way, fast."""
-    array = cast(Array, _new(Array))
+    array: Array = _new(Array)
     array._value = value
     array._node = node
     return array

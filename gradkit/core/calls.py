@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradkit.backend import backend_of, current_backend, current_device
+from gradkit.backend import INEXACT, backend_of, current_backend, current_device
 from gradkit.core.array import Array, wrap
 from gradkit.core.node import NO_PARAMS, Node, recording
 from gradkit.core.primitive import (
-    INEXACT,
     KERNEL_ERRORS,
     PRIMITIVES,
     PYTHON_NUMBERS,
@@ -38,7 +37,6 @@ __all__ = [
 ]
 
 _new = object.__new__
-_NOTHING: frozenset[Any] = frozenset()
 
 
 def unary(primitive: Elementwise, floating: bool) -> Callable[[Any], Array]:
@@ -71,7 +69,7 @@ def unary(primitive: Elementwise, floating: bool) -> Callable[[Any], Array]:
                 trace = node.trace
                 if trace.level or recording():
                     saved = (out if keeps_result else None, value if keeps_argument else None)
-                    array._node = Node(trace, out.shape, out.dtype, primitive, (node,), saved, NO_PARAMS)
+                    array._node = Node(trace, out.shape, out.dtype, primitive, (node,), saved, NO_PARAMS, True)
                 else:
                     array._node = None
                 return array
@@ -138,7 +136,7 @@ def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array
             return array
         mask = masks[(x_node is not None) + 2 * (y_node is not None)]
         saved = (out if mask & 1 else None, x_value if mask & 2 else None, y_value if mask & 4 else None)
-        array._node = Node(trace, out.shape, out.dtype, primitive, (x_node, y_node), saved, NO_PARAMS)
+        array._node = Node(trace, out.shape, out.dtype, primitive, (x_node, y_node), saved, NO_PARAMS, True)
         return array
 
     return call

@@ -84,17 +84,20 @@ class Node:
         The array's dtype, as its backend says it.
     primitive : Primitive or None
         What computed it; None for an input.
-    parents : tuple of (Node or None)
+    parents : sequence of (Node or None)
         By argument position; None for an argument without derivative.
-    saved : tuple or None
-        The result and the arguments, with None for what the rule does not read. None when used up.
+    saved : sequence or None
+        The result (None if no rule reads it) and the arguments (for one that no rule reads its node, which has its
+        shape and dtype, or None). None when used up.
     params : mapping
         The primitive's static parameters.
+    plain : bool
+        Whether the saved values are all raw.
     sequence : int
         Position in the order of making.
     """
 
-    __slots__ = ("dtype", "params", "parents", "primitive", "saved", "sequence", "shape", "trace")
+    __slots__ = ("dtype", "params", "parents", "plain", "primitive", "saved", "sequence", "shape", "trace")
 
     def __init__(
         self,
@@ -102,9 +105,10 @@ class Node:
         shape: tuple[int, ...],
         dtype: Any,
         primitive: Any,
-        parents: tuple[Node | None, ...],
-        saved: tuple[Any, ...] | None,
+        parents: Sequence[Node | None],
+        saved: Sequence[Any] | None,
         params: Mapping[str, Any],
+        plain: bool,
     ) -> None:
         self.trace = trace
         self.shape = shape
@@ -113,6 +117,7 @@ class Node:
         self.parents = parents
         self.saved = saved
         self.params = params
+        self.plain = plain
         self.sequence = _new_sequence()
 
     @property
@@ -130,7 +135,15 @@ class Leaf(Node):
     __slots__ = ("grad", "is_parameter")
 
     def __init__(self, trace: Trace, shape: tuple[int, ...], dtype: Any) -> None:
-        super().__init__(trace, shape, dtype, None, (), None, NO_PARAMS)
+        self.trace = trace
+        self.shape = shape
+        self.dtype = dtype
+        self.primitive = None
+        self.parents = ()
+        self.saved = None
+        self.params = NO_PARAMS
+        self.plain = True
+        self.sequence = -1  # before everything: what a leaf came from is not known here
         self.grad: Any = None
         self.is_parameter = False
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradkit.backend import Backend, backend_of
@@ -40,9 +40,6 @@ __all__ = [
 Rule = Callable[..., Any]
 
 PRIMITIVES: dict[str, Primitive] = {}
-INEXACT: dict[type, frozenset[Any]] = {}
-"""By the type of a raw array: the dtypes that have a derivative."""
-
 KERNEL_ERRORS = (TypeError, ValueError, IndexError, RuntimeError)
 """What an array library raises when operands do not fit."""
 
@@ -87,7 +84,7 @@ class Primitive:
     forward : callable, optional
         ``forward(xp, *args, **params)`` on raw arrays; by default the namespace's function of that name.
     rules : sequence of (callable or Constant or None)
-        The derivative by argument position; the last one serves all further arguments. None: no derivative.
+        The derivative by argument position. None: no derivative.
     """
 
     aliases = False
@@ -100,6 +97,7 @@ class Primitive:
         self.forward = forward
         self.rules = tuple(rules)
         self.kernels: dict[type, Callable[..., Any]] = {}
+        self.plans: dict[int, tuple[int, int]] = {}
         self.masks = tuple(self.mask_of_reads(rule) for rule in self.rules)
         PRIMITIVES[name] = self
 
@@ -117,7 +115,6 @@ class Primitive:
             if backend is None:
                 raise TypeError(f"{self.name} requires arrays or numbers, got {kind.__name__}: {value!r}")
             kernel = self.kernels[kind] = self.kernel_of(backend)
-            INEXACT[kind] = backend.inexact
         return kernel
 
     @functools.cache  # noqa: B019 - primitives live as long as the process
@@ -133,10 +130,6 @@ class Primitive:
 
     # Derivative
 
-    def rule(self, position: int) -> Any:
-        """Return the rule for the argument at `position`."""
-        return self.rules[min(position, len(self.rules) - 1)]
-
     def reads(self, position: int) -> int | None:
         """Return which values the rule for `position` reads: bit 0 the result, bit i + 1 argument i. None: no rule."""
         return self.masks[min(position, len(self.masks) - 1)]
@@ -145,7 +138,60 @@ class Primitive:
         """Find out which values a rule reads, from its signature."""
         raise NotImplementedError
 
-    def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> Iterator[tuple[Node, Any]]:
+    def record(
+        self,
+        trace: Trace,
+        out: Any,
+        values: Sequence[Any],
+        nodes: Sequence[Node | None],
+        tracked: int,
+        params: Mapping[str, Any],
+        plain: bool,
+    ) -> Array:
+        """Return the result as an Array with a node, which keeps what the rules of the tracked arguments read.
+
+        Parameters
+        ----------
+        trace : Trace
+            The transform that records.
+        out : array
+            The result, as the levels below see it.
+        values : sequence
+            The arguments, as the levels below see them.
+        nodes : sequence of (Node or None)
+            The arguments' nodes at this trace.
+        tracked : int
+            Bit i is set where argument i has a node.
+        params : mapping
+            The static parameters.
+        plain : bool
+            Whether all values are raw.
+        """
+        plan = self.plans.get(tracked)
+        if plan is None:
+            plan = self.plans[tracked] = self.plan(len(values), tracked)
+        reads, parents = plan
+        if not parents:
+            return wrap(out)
+        if parents != tracked:
+            nodes = [node if parents >> i & 1 else None for i, node in enumerate(nodes)]
+        saved = [out if reads & 1 else None]
+        for value, node in zip(values, nodes, strict=True):
+            reads >>= 1
+            saved.append(value if reads & 1 else node)
+        return wrap(out, Node(trace, out.shape, out.dtype, self, nodes, saved, params, plain))
+
+    def plan(self, arguments: int, tracked: int) -> tuple[int, int]:
+        """Return what to keep, and which of the tracked arguments have a derivative, each as bits."""
+        reads = parents = 0
+        for position in range(arguments):
+            needed = self.reads(position) if tracked >> position & 1 else None
+            if needed is not None:
+                reads |= needed
+                parents |= 1 << position
+        return reads, parents
+
+    def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
         """Give each parent's share of the cotangent of `node`."""
         raise NotImplementedError
 
@@ -163,8 +209,8 @@ def _positional(rule: Rule) -> list[str]:
 class Elementwise(Primitive):
     """A primitive that works element by element, on operands that broadcast.
 
-    A rule is a *local derivative* ``rule(xp, result, *args)``, `ONE`, `MINUS_ONE`, `passes_where` or None. The framework
-    multiplies it with the cotangent and sums over what was broadcast.
+    A rule is a *local derivative* ``rule(xp, result, *args)``, `ONE`, `MINUS_ONE`, `passes_where` or None. The
+    framework multiplies it with the cotangent and sums over what was broadcast.
     """
 
     small_cotangent = True
@@ -181,21 +227,25 @@ class Elementwise(Primitive):
             return 0
         return _mask(_positional(rule.condition if type(rule) is PassesWhere else rule)[1:], 0)
 
-    def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> Iterator[tuple[Node, Any]]:
+    def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
         """Multiply the cotangent with each local derivative."""
-        xp, cotangent, saved = operands(cotangent, saved)
-        for rule, parent in zip(self.rules, node.parents, strict=True):
-            if parent is None:
-                continue
-            if type(rule) is Constant:
-                share = cotangent if rule is ONE else -cotangent
-            elif type(rule) is PassesWhere:
-                share = xp.masked(cotangent, rule.condition(xp, *saved))
-            else:
-                share = cotangent * rule(xp, *saved)
-            if parent.shape != node.shape:
-                share = unbroadcast(xp, share, node.shape, parent.shape)
-            yield parent, share
+        xp = PLAIN.get(type(cotangent)) if node.plain else None
+        if xp is None:
+            xp, cotangent, saved = lifted(cotangent, saved)
+        shares = []
+        for position, parent in enumerate(node.parents):
+            if parent is not None:
+                rule = self.rules[position]
+                if type(rule) is Constant:
+                    share = cotangent if rule is ONE else -cotangent
+                elif type(rule) is PassesWhere:
+                    share = xp.masked(cotangent, rule.condition(xp, *saved))
+                else:
+                    share = cotangent * rule(xp, *saved)
+                if parent.shape != node.shape:
+                    share = unbroadcast(xp, share, node.shape, parent.shape)
+                shares.append((parent, share))
+        return shares
 
 
 class Linear(Primitive):
@@ -221,16 +271,20 @@ class Linear(Primitive):
         """Find out which arguments a transpose reads; the result is never among them."""
         return None if rule is None else _mask(_positional(rule)[2:], 1)
 
-    def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> Iterator[tuple[Node, Any]]:
+    def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
         """Run each transpose."""
-        xp, cotangent, saved = operands(cotangent, saved)
+        xp = PLAIN.get(type(cotangent)) if node.plain else None
+        if xp is None:
+            xp, cotangent, saved = lifted(cotangent, saved)
         if not self.small_cotangent and cotangent.shape != node.shape:
             cotangent = xp.broadcast_to(cotangent, node.shape)
-        parents = node.parents
-        args = [parent if value is None else value for value, parent in zip(saved[1:], parents, strict=True)]
-        for position, parent in enumerate(parents):
-            if parent is not None:
-                yield parent, self.rule(position)(xp, cotangent, *args, **node.params)
+        args = saved[1:]
+        params = node.params
+        return [
+            (parent, self.rules[position](xp, cotangent, *args, **params))
+            for position, parent in enumerate(node.parents)
+            if parent is not None
+        ]
 
 
 class General(Primitive):
@@ -240,16 +294,19 @@ class General(Primitive):
         """Find out which values a reverse rule reads."""
         return None if rule is None else _mask(_positional(rule)[2:], 0)
 
-    def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> Iterator[tuple[Node, Any]]:
+    def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
         """Run each reverse rule."""
-        xp, cotangent, saved = operands(cotangent, saved)
+        xp = PLAIN.get(type(cotangent)) if node.plain else None
+        if xp is None:
+            xp, cotangent, saved = lifted(cotangent, saved)
         if cotangent.shape != node.shape:
             cotangent = xp.broadcast_to(cotangent, node.shape)
-        parents = node.parents
-        args = [parent if value is None else value for value, parent in zip(saved[1:], parents, strict=True)]
-        for position, parent in enumerate(parents):
-            if parent is not None:
-                yield parent, self.rule(position)(xp, cotangent, saved[0], *args, **node.params)
+        params = node.params
+        return [
+            (parent, self.rules[position](xp, cotangent, *saved, **params))
+            for position, parent in enumerate(node.parents)
+            if parent is not None
+        ]
 
 
 # Running a primitive
@@ -267,6 +324,44 @@ def bind(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -
     params : mapping
         The static parameters.
     """
+    # The plain case in one pass: raw values of one backend, and at most one transform, whose nodes they carry.
+    values: list[Any] = []
+    nodes: list[Node | None] = []
+    trace: Trace | None = None
+    tracked = 0
+    for position, arg in enumerate(args):
+        if type(arg) is Array:
+            values.append(arg._value)
+            node = arg._node
+            nodes.append(node)
+            if node is not None:
+                if trace is None:
+                    trace = node.trace
+                elif node.trace is not trace:
+                    return bind_at_highest_level(primitive, args, params)
+                tracked |= 1 << position
+        else:
+            values.append(arg)
+            nodes.append(None)
+    kernels = primitive.kernels
+    kernel = kernels.get(type(values[0]))
+    if kernel is None:
+        return bind_at_highest_level(primitive, args, params)
+    for value in values:
+        kind = type(value)
+        if kernels.get(kind) is not kernel and kind not in PYTHON_NUMBERS:
+            return bind_at_highest_level(primitive, args, params)
+    try:
+        out = kernel(*values, **params)
+    except KERNEL_ERRORS as error:
+        raise explain(primitive, values, error) from error
+    if trace is None or not (trace.level or recording()):
+        return wrap(out)
+    return primitive.record(trace, out, values, nodes, tracked, params, True)
+
+
+def bind_at_highest_level(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Array:
+    """Run a primitive under the highest transform among its arguments: what `bind` does in general."""
     trace: Trace | None = None
     for arg in args:
         if type(arg) is Array:
@@ -313,8 +408,8 @@ def explain(primitive: Primitive, args: Sequence[Any], error: Exception | None) 
     shapes = [tuple(array.shape) for array in arrays]
     if isinstance(primitive, Elementwise) and not _broadcast(shapes):
         return ShapeError(
-            f"{primitive.name} got incompatible shapes for broadcasting: {', '.join(map(str, shapes))}. Axes match from "
-            f"the right, and sizes must be equal or 1."
+            f"{primitive.name} got incompatible shapes for broadcasting: {', '.join(map(str, shapes))}. Axes match "
+            f"from the right, and sizes must be equal or 1."
         )
     if error is None:
         return TypeError(f"{primitive.name} got arguments that no backend takes together: {args}")
@@ -352,42 +447,41 @@ def kernel_namespace(backend: Backend) -> KernelNamespace:
     return KernelNamespace(backend)
 
 
-_namespaces: dict[type, Any] = {}
+PLAIN: dict[type, KernelNamespace] = {}
+"""By the type of a raw array, once one has been seen: the namespace that rules on it use."""
+
+_bound: list[Any] = []
 
 
 def set_bound_namespace(namespace: Any) -> None:
     """Say which module holds the bound primitives: what rules run on when their values are Arrays."""
-    _namespaces[Array] = namespace
+    _bound.append(namespace)
 
 
 def namespace_of(value: Any) -> Any:
     """Return the namespace that rules use on values like `value`."""
     kind = type(value)
-    xp = _namespaces.get(kind)
+    if kind is Array:
+        return _bound[0]
+    xp = PLAIN.get(kind)
     if xp is None:
         backend = backend_of(value)
         if backend is None:
             raise TypeError(f"expected an array of a known backend, got {kind.__name__}: {value!r}")
-        xp = _namespaces[kind] = kernel_namespace(backend)
+        xp = PLAIN[kind] = kernel_namespace(backend)
     return xp
 
 
-def operands(cotangent: Any, saved: Sequence[Any]) -> tuple[Any, Any, Sequence[Any]]:
-    """Return the namespace a rule runs on, and its operands: all raw, or all Arrays where one of them is."""
-    kind = type(cotangent)
-    if kind is not Array:
-        for value in saved:
-            if type(value) is Array:
-                break
-        else:
-            xp = _namespaces.get(kind)
-            return (namespace_of(cotangent) if xp is None else xp), cotangent, saved
-        cotangent = wrap(cotangent)
-    lifted = [
-        value if value is None or type(value) is Array or type(value) in PYTHON_NUMBERS else wrap(value)
-        for value in saved
-    ]
-    return _namespaces[Array], cotangent, lifted
+def lifted(cotangent: Any, saved: Sequence[Any]) -> tuple[Any, Any, Sequence[Any]]:
+    """Return the namespace that a rule runs on, and its operands: all raw, or all Arrays where one of them is."""
+    if type(cotangent) is not Array and not any(type(value) is Array for value in saved):
+        return namespace_of(cotangent), cotangent, saved
+    return _bound[0], as_bound(cotangent), [as_bound(value) for value in saved]
+
+
+def as_bound(value: Any) -> Any:
+    """Return a raw array as an Array; numbers, and nodes that stand for what was not kept, as they are."""
+    return wrap(value) if backend_of(value) is not None else value
 
 
 def unbroadcast(xp: Any, cotangent: Any, shape: tuple[int, ...], target: tuple[int, ...]) -> Any:

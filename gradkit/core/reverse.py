@@ -10,7 +10,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gradkit.core.array import Array, wrap
+from gradkit.core.array import Array
 from gradkit.core.node import Node, Trace
 from gradkit.core.primitive import Primitive, bind, namespace_of
 
@@ -27,29 +27,21 @@ class ReverseTrace(Trace):
     def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Array:
         """Compute one level lower, and record what the primitive's rule will read."""
         values: list[Any] = []
-        parents: list[Node | None] = []
-        reads = 0
+        nodes: list[Node | None] = []
+        tracked = 0
         for position, arg in enumerate(args):
             node = arg._node if type(arg) is Array else None
             if node is not None and node.trace is self:
                 values.append(arg._value)
-                needed = primitive.reads(position)
-                if needed is None:
-                    parents.append(None)
-                else:
-                    reads |= needed
-                    parents.append(node)
+                nodes.append(node)
+                tracked |= 1 << position
             else:
                 values.append(arg._value if type(arg) is Array and node is None else arg)
-                parents.append(None)
+                nodes.append(None)
         out = bind(primitive, values, params)
-        if not any(parents):
-            return out
         result = out._value if out._node is None else out
-        saved = [result if reads & 1 else None]
-        saved += [value if reads >> i & 1 else None for i, value in enumerate(values, 1)]
-        node = Node(self, result.shape, result.dtype, primitive, tuple(parents), tuple(saved), params)
-        return wrap(result, node)
+        plain = type(result) is not Array and not any(type(value) is Array for value in values)
+        return primitive.record(self, result, values, nodes, tracked, params, plain)
 
     def backward(self, roots: Sequence[tuple[Node, Any]], retain: bool = False) -> dict[Node, Any]:
         """Return the gradient of each reachable `Leaf`, given the cotangents of the roots.
@@ -61,20 +53,16 @@ class ReverseTrace(Trace):
         retain : bool
             Keep the saved values, so that the pass can run again.
         """
+        # Leaves stay in `cotangents` to the end: what is left there is the result.
         cotangents: dict[Node, Any] = {}
         owned: set[Node] = set()
         for node, cotangent in roots:
             _accumulate(cotangents, owned, node, cotangent)
-        gradients: dict[Node, Any] = {}
         order = _reachable([node for node, _ in roots])
         while order:
             node = order.pop()
             cotangent = cotangents.pop(node, None)
             if cotangent is None:
-                continue
-            primitive = node.primitive
-            if primitive is None:
-                gradients[node] = _whole(cotangent, node)
                 continue
             saved = node.saved
             if saved is None:
@@ -84,15 +72,19 @@ class ReverseTrace(Trace):
                 )
             if not retain:
                 node.saved = None
+            primitive = node.primitive
             for parent, contribution in primitive.pull(cotangent, node, saved):
                 if parent in cotangents:
                     _accumulate(cotangents, owned, parent, contribution)
-                elif primitive.aliases and parent.primitive is None:
+                elif primitive.aliases and parent.primitive is None and type(contribution) is not Array:
                     # A leaf's gradient outlives the pass, so it may not share memory with another one.
-                    cotangents[parent] = contribution if type(contribution) is Array else contribution + 0
+                    cotangents[parent] = contribution + 0
                 else:
                     cotangents[parent] = contribution
-        return gradients
+        for leaf, cotangent in cotangents.items():
+            if cotangent.shape != leaf.shape:
+                cotangents[leaf] = namespace_of(cotangent).broadcast_to(cotangent, leaf.shape) + 0
+        return cotangents
 
 
 class Tape(ReverseTrace):
@@ -108,15 +100,15 @@ TAPE = Tape()
 
 
 def _reachable(roots: Sequence[Node]) -> list[Node]:
-    """List the nodes that the roots depend on, in the order of their making."""
+    """List the nodes that the roots depend on, in the order of their making, without the leaves."""
     order: list[Node] = []
-    seen = set(roots)
+    seen = {root for root in roots if root.primitive is not None}
     stack = list(seen)
     while stack:
         node = stack.pop()
         order.append(node)
         for parent in node.parents:
-            if parent is not None and parent not in seen:
+            if parent is not None and parent.primitive is not None and parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
     order.sort(key=_by_sequence)
@@ -140,11 +132,3 @@ def _sum(a: Any, b: Any) -> Any:
     if type(a) is not Array and type(b) is Array:
         return b + a
     return a + b
-
-
-def _whole(cotangent: Any, node: Node) -> Any:
-    """Return a cotangent in the full shape of its array, with memory of its own."""
-    if cotangent.shape == node.shape:
-        return cotangent
-    xp = namespace_of(cotangent)
-    return xp.broadcast_to(cotangent, node.shape) + 0

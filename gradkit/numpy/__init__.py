@@ -18,7 +18,7 @@ from numpy import (
     uint32,
     uint64,
 )
-from numpy import bool_ as bool  # noqa: A004
+from numpy import bool_ as bool
 
 from gradkit.core import Array
 from gradkit.numpy.creation import (
@@ -38,6 +38,7 @@ from gradkit.numpy.creation import (
 )
 from gradkit.primitives import *  # noqa: F403
 from gradkit.primitives import __all__ as _operations
+from gradkit.primitives import abs as absolute
 from gradkit.primitives import (
     acos,
     acosh,
@@ -50,9 +51,8 @@ from gradkit.primitives import (
     concat,
     divide,
     permute_dims,
-    pow,  # noqa: A004
+    pow,
 )
-from gradkit.primitives import abs as absolute
 
 newaxis = None
 ndarray = Array

@@ -55,9 +55,7 @@ def _shape(shape: Shape) -> tuple[int, ...]:
     return sizes
 
 
-def asarray(
-    obj: Any, /, *, dtype: Any = None, device: Device | None = None, copy: bool | None = None
-) -> Array:
+def asarray(obj: Any, /, *, dtype: Any = None, device: Device | None = None, copy: bool | None = None) -> Array:
     """Make an Array of numbers, nested lists, a NumPy array, or a backend's own array.
 
     Parameters
@@ -140,9 +138,7 @@ def _checked_cast(values: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndar
 
 
 def _holds_array(items: Sequence[Any]) -> bool:
-    return any(
-        type(item) is Array or (isinstance(item, list | tuple) and _holds_array(item)) for item in items
-    )
+    return any(type(item) is Array or (isinstance(item, list | tuple) and _holds_array(item)) for item in items)
 
 
 def array(obj: Any, /, dtype: Any = None, copy: bool = True, *, device: Device | None = None) -> Array:

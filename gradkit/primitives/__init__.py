@@ -24,7 +24,7 @@ from gradkit.primitives.manipulation import (
     stack,
     to_device,
 )
-from gradkit.primitives.reductions import argmax, argmin, logsumexp, max, mean, min, sum  # noqa: A004
+from gradkit.primitives.reductions import argmax, argmin, logsumexp, max, mean, min, sum
 
 __all__ = [
     *_elementwise,

@@ -49,9 +49,9 @@ __all__ = [
     "less",
     "less_equal",
     "log",
-    "log10",
     "log1p",
     "log2",
+    "log10",
     "logaddexp",
     "logical_and",
     "logical_not",
@@ -88,17 +88,20 @@ Binary = Callable[[Any, Any], Array]
 
 
 def _unary(name: str, rule: Any, floating: bool = True, forward: Any = None) -> Unary:
-    return _named(unary(Elementwise(name, forward, (rule,)), floating), name)
+    function = unary(Elementwise(name, forward, (rule,)), floating)
+    _name(function, name)
+    return function
 
 
 def _binary(name: str, *rules: Any, floating: bool = False, forward: Any = None) -> Binary:
-    return _named(binary(Elementwise(name, forward, rules), floating), name)
+    function = binary(Elementwise(name, forward, rules), floating)
+    _name(function, name)
+    return function
 
 
-def _named(function: Any, name: str) -> Any:
+def _name(function: Callable[..., Array], name: str) -> None:
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"Compute `{name}` element by element, as the array API standard defines it."
-    return function
 
 
 # Formulas that do not fit a line
@@ -140,7 +143,7 @@ add = _binary("add", ONE, ONE)
 subtract = _binary("subtract", ONE, MINUS_ONE)
 multiply = _binary("multiply", lambda xp, _z, _x, y: y, lambda xp, _z, x, _y: x)
 divide = _binary("divide", lambda xp, _z, _x, y: 1 / y, lambda xp, z, _x, y: -z / y, floating=True)
-pow = _binary(  # noqa: A001 - the standard's name
+pow = _binary(
     "pow",
     lambda xp, _z, x, y: _power_in_base(xp, x, y),
     lambda xp, z, x, _y: _power_in_exponent(xp, z, x),
@@ -149,7 +152,7 @@ remainder = _binary("remainder", ONE, lambda xp, _z, x, y: -xp.floor(x / y))
 floor_divide = _binary("floor_divide", None, None)
 negative = _unary("negative", MINUS_ONE, floating=False)
 positive = _unary("positive", ONE, floating=False)
-abs = _unary("abs", lambda xp, _y, x: xp.sign(x), floating=False)  # noqa: A001 - the standard's name
+abs = _unary("abs", lambda xp, _y, x: xp.sign(x), floating=False)
 sign = _unary("sign", None, floating=False)
 reciprocal = _unary("reciprocal", lambda xp, y, _x: -y * y)
 square = _unary("square", lambda xp, _y, x: 2 * x, floating=False)
@@ -240,14 +243,14 @@ def where(condition: Any, x: Any, y: Any, /) -> Array:
     Returns
     -------
     Array
-        Of the broadcast shape and the promoted dtype of `x` and `y`. The branch that is not taken gets a gradient of
+        Of the broadcast shape and the promoted dtype of `x` and `y`. An element that is not taken gets a cotangent of
         exactly 0, whatever is infinite or NaN in it.
 
     Examples
     --------
-    >>> import gradkit, gradkit.numpy as jnp
-    >>> gradkit.grad(lambda x: jnp.where(x > 0, jnp.sqrt(x), 0.0))(0.0)
-    Array(0., dtype=float32)
+    >>> import gradkit.numpy as jnp
+    >>> jnp.where(jnp.asarray([True, False]), 1.0, jnp.asarray([5.0, 6.0]))
+    Array([1., 6.], dtype=float32)
     """
     return apply(_where, (require_bool(as_array(condition, "where"), "where"), x, y), floating=False, first=1)
 
@@ -257,7 +260,7 @@ def masked(x: Array, mask: Array, /) -> Array:
     return bind(_masked, (x, mask), NO_PARAMS)
 
 
-def clip(x: Any, /, min: Any = None, max: Any = None) -> Array:  # noqa: A002 - the standard's names
+def clip(x: Any, /, min: Any = None, max: Any = None) -> Array:
     """Limit the elements to the range from `min` to `max`; None leaves a side open.
 
     The gradient is 1 inside, 0 outside, and 1/2 on a bound, as in JAX.
@@ -274,7 +277,7 @@ def clip(x: Any, /, min: Any = None, max: Any = None) -> Array:  # noqa: A002 - 
 
 floor = _unary("floor", None, floating=False)
 ceil = _unary("ceil", None, floating=False)
-round = _unary("round", None, floating=False)  # noqa: A001 - the standard's name
+round = _unary("round", None, floating=False)
 trunc = _unary("trunc", None, floating=False)
 isnan = _unary("isnan", None, floating=False)
 isinf = _unary("isinf", None, floating=False)
@@ -294,8 +297,8 @@ bitwise_right_shift = _binary("bitwise_right_shift", None, None)
 bitwise_invert = _unary("bitwise_invert", None, floating=False)
 
 
-def _logical(name: str, rules: int) -> Any:
-    primitive = Elementwise(name, None, (None,) * rules)
+def _logical(name: str, arguments: int) -> Callable[..., Array]:
+    primitive = Elementwise(name, None, (None,) * arguments)
 
     def call(*operands: Any) -> Array:
         conditions = [as_operand(operand, name) for operand in operands]
@@ -303,7 +306,8 @@ def _logical(name: str, rules: int) -> Any:
             primitive, [require_bool(c, name) if type(c) is Array else bool(c) for c in conditions], floating=False
         )
 
-    return _named(call, name)
+    _name(call, name)
+    return call
 
 
 logical_and: Binary = _logical("logical_and", 2)

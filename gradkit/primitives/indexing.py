@@ -22,6 +22,11 @@ __all__ = ["getitem", "pad_index", "scatter_add", "take"]
 
 
 def _pad_index(xp: Any, g: Any, *, index: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
+    if None in index:
+        # The standard has no new axes on the left of an assignment.
+        kept = [part for part in index if not isinstance(part, int)]
+        g = xp.reshape(g, tuple(size for size, part in zip(g.shape, kept, strict=True) if part is not None))
+        index = tuple(part for part in index if part is not None)
     result = xp.zeros(shape, dtype=g.dtype, device=g.device)
     result[index] = g
     return result

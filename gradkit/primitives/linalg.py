@@ -6,6 +6,7 @@ from typing import Any
 
 from gradkit.core import Array, Linear, bind
 from gradkit.core.calls import as_array, cast, dtype_name
+from gradkit.core.node import NO_PARAMS
 from gradkit.core.primitive import unbroadcast
 from gradkit.core.promotion import promote
 from gradkit.errors import ShapeError
@@ -117,16 +118,18 @@ def affine(x: Any, w: Any, b: Any, /) -> Array:
     ShapeError
         If the shapes do not fit; the message names all three.
     """
-    array, weight, bias = as_array(x, "affine"), as_array(w, "affine"), as_array(b, "affine")
-    left = array._value.shape
-    right = weight._value.shape
-    if len(right) != 2 or not left or left[-1] != right[0] or bias._value.shape != right[1:]:
+    if not (type(x) is Array and type(w) is Array and type(b) is Array):
+        x, w, b = as_array(x, "affine"), as_array(w, "affine"), as_array(b, "affine")
+    left, weight, bias = x._value, w._value, b._value
+    shape = weight.shape
+    if len(shape) != 2 or left.shape[-1:] != shape[:1] or bias.shape != shape[1:]:
         raise ShapeError(
-            f"affine(x, w, b): expected x (..., n), w (n, m) and b (m,), got x {left}, w {right}, b {bias.shape}"
+            f"affine(x, w, b): expected x (..., n), w (n, m) and b (m,), got x {x.shape}, w {w.shape}, b {b.shape}"
         )
-    if not (array._value.dtype is weight._value.dtype is bias._value.dtype):
-        array, weight, bias = _matching(array, weight, bias)
-    return bind(_affine, (array, weight, bias), {})
+    dtype = weight.dtype
+    if left.dtype is not dtype or bias.dtype is not dtype:
+        x, w, b = _matching(x, w, b)
+    return bind(_affine, (x, w, b), NO_PARAMS)
 
 
 def _matching(*arrays: Array) -> tuple[Array, ...]:

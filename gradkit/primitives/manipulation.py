@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gradkit.backend import Device, get_backend
@@ -12,7 +12,7 @@ from gradkit.core import Array, Linear, bind
 from gradkit.core.array import backend_of_array, raw
 from gradkit.core.calls import as_array, as_operand, cast, dtype_name
 from gradkit.core.node import Node
-from gradkit.core.primitive import Primitive, operands, unbroadcast
+from gradkit.core.primitive import lifted, unbroadcast
 from gradkit.core.promotion import promote
 from gradkit.errors import ShapeError
 from gradkit.primitives.reductions import normalize_axes
@@ -65,16 +65,18 @@ _to_device = Linear(
 class Concatenate(Linear):
     """Joining along an axis: the transpose cuts the cotangent where the pieces met."""
 
-    def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> Iterator[tuple[Node, Any]]:
+    def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
         """Give each piece its slice of the cotangent."""
-        xp, cotangent, saved = operands(cotangent, saved)
+        xp, cotangent, _ = lifted(cotangent, ())
         if cotangent.shape != node.shape:
             cotangent = xp.broadcast_to(cotangent, node.shape)
         axis, start = node.params["axis"], 0
+        shares = []
         for size, parent in zip(node.params["sizes"], node.parents, strict=True):
             if parent is not None:
-                yield parent, cotangent[(slice(None),) * axis + (slice(start, start + size),)]
+                shares.append((parent, cotangent[(slice(None),) * axis + (slice(start, start + size), ...)]))
             start += size
+        return shares
 
 
 _concatenate = Concatenate(

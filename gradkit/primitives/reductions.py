@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Sequence
 from typing import Any
 
+from gradkit.backend import INEXACT, NOTHING
 from gradkit.core import Array, General, Linear, bind
 from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import BOOL, INTEGER, default_dtype, kind_of
@@ -86,9 +88,7 @@ _argmax = General("argmax", None, (None,))
 _argmin = General("argmin", None, (None,))
 
 
-def sum(  # noqa: A001 - the standard's name
-    x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False
-) -> Array:
+def sum(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
     """Sum over axes.
 
     Parameters
@@ -108,6 +108,10 @@ def sum(  # noqa: A001 - the standard's name
     >>> jnp.sum(jnp.ones((2, 3)), axis=0)
     Array([2., 2., 2.], dtype=float32)
     """
+    if axis is None and dtype is None and not keepdims and type(x) is Array:
+        value = x._value
+        if value.dtype in INEXACT.get(type(value), NOTHING):
+            return bind(_sum, (x,), _whole(value.ndim))
     array = as_array(x, "sum")
     if dtype is not None:
         from gradkit.primitives.manipulation import astype
@@ -129,8 +133,18 @@ def _accumulator(dtype: str) -> str:
     return default if kind_of(dtype) == BOOL or dtype != "int64" else dtype
 
 
+@functools.cache
+def _whole(ndim: int) -> dict[str, Any]:
+    """Return the parameters of a reduction over all axes."""
+    return {"axis": tuple(range(ndim)), "keepdims": False}
+
+
 def _floating_reduction(primitive: Any) -> Any:
     def reduce(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
+        if axis is None and not keepdims and type(x) is Array:
+            value = x._value
+            if value.dtype in INEXACT.get(type(value), NOTHING):
+                return bind(primitive, (x,), _whole(value.ndim))
         array = require_inexact(as_array(x, primitive.name))
         return bind(
             primitive, (array,), {"axis": normalize_axes(axis, array.ndim, primitive.name), "keepdims": keepdims}
@@ -175,7 +189,7 @@ mean = _floating_reduction(_mean)
 mean.__doc__ = "Return the arithmetic mean over axes (None: all). Integers are averaged in the default float dtype."
 logsumexp = _floating_reduction(_logsumexp_primitive)
 logsumexp.__doc__ = "Return log(sum(exp(x))) over axes (None: all), without overflow."
-max = _extremum(_max)  # noqa: A001 - the standard's name
-min = _extremum(_min)  # noqa: A001 - the standard's name
+max = _extremum(_max)
+min = _extremum(_min)
 argmax = _position(_argmax)
 argmin = _position(_argmin)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
-from gradkit.backend import backend_of
+from gradkit.backend import NOTHING, REAL, backend_of
 from gradkit.core import Array, ReverseTrace
 from gradkit.core.array import describe, raw, wrap
+from gradkit.core.calls import cast as cast_array
 from gradkit.core.calls import dtype_name, new_array
 from gradkit.core.node import Leaf, Node
 from gradkit.core.primitive import PYTHON_NUMBERS
@@ -119,9 +120,8 @@ def value_and_grad(
             result, auxiliary = _pair(result)
             auxiliary = _lowered_tree(auxiliary, trace)
         value, node = _scalar(result, trace, holomorphic)
-        gradients = trace.backward([(node, _one(value))]) if node is not None else {}
-        leaves = [_gradient(tracer, gradients) for tracer in tracers]
-        gradient = unflatten(treedef, leaves)
+        gradients = {} if node is None else trace.backward([(node, _one(value))])
+        gradient = unflatten(treedef, [_gradient(tracer, gradients) for tracer in tracers])
         if type(argnums) is int:
             (gradient,) = gradient
         return ((value, auxiliary) if has_aux else value), gradient
@@ -224,9 +224,16 @@ def _replaced(args: tuple[Any, ...], positions: tuple[int, ...], new: Sequence[A
 
 def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool, allow_int: bool, selected: Any) -> Array:
     """Return an argument's leaf as an input of the trace."""
+    if type(value) is Array:
+        # The plain case: a real array that is no part of another trace.
+        node = value._node
+        if node is None or (type(node) is Leaf and node.is_parameter):
+            inner = value._value
+            if inner.dtype in REAL.get(type(inner), NOTHING):
+                return wrap(inner, Leaf(trace, inner.shape, inner.dtype))
     array = value if type(value) is Array else _as_array_leaf(value, selected)
     node = array._node
-    if node is not None and node.trace.level == 0 and type(node) is Leaf and node.is_parameter:
+    if type(node) is Leaf and node.is_parameter:
         # A module's parameter: the transform differentiates it as a plain value, without the tape.
         array = wrap(array._value)
         node = None
@@ -236,9 +243,9 @@ def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool, allow_int: bool,
     if not is_inexact(name):
         if not allow_int:
             raise TypeError(
-                f"grad requires real- or complex-valued inputs (input dtype that is a sub-dtype of np.inexact), but got "
-                f"{name}{_place_of(value, selected)}. If you want to use Boolean- or integer-valued inputs, use vjp or "
-                f"set allow_int to True; to differentiate, convert the value to a float."
+                f"grad requires real- or complex-valued inputs (input dtype that is a sub-dtype of np.inexact), but "
+                f"got {name}{_place_of(value, selected)}. If you want to use Boolean- or integer-valued inputs, use vjp "
+                f"or set allow_int to True; to differentiate, convert the value to a float."
             )
     elif kind_of(name) == COMPLEX and not holomorphic:
         raise TypeError(
@@ -306,7 +313,12 @@ def _lowered_tree(tree: Any, trace: ReverseTrace) -> Any:
 
 
 def _scalar(result: Any, trace: ReverseTrace, holomorphic: bool) -> tuple[Array, Node | None]:
-    if type(result) is not Array:
+    if type(result) is Array:
+        inner, node = result._value, result._node
+        plain = type(inner)
+        if inner.shape == () and inner.dtype in REAL.get(plain, NOTHING) and node is not None and node.trace is trace:
+            return wrap(inner), node
+    else:
         try:
             result = _as_array(result)
         except TypeError as error:
@@ -339,9 +351,7 @@ def _one(value: Array) -> Any:
 def _cotangent(seed: Any, value: Array) -> Any:
     array = _as_array(seed)
     if type(seed) in PYTHON_NUMBERS and value.shape == ():
-        from gradkit.core.calls import cast
-
-        array = cast(array, dtype_name(value))
+        array = cast_array(array, dtype_name(value))
     if array.shape != value.shape or (dtype_name(array) != dtype_name(value) and is_inexact(dtype_name(value))):
         raise ValueError(
             f"unexpected shape or dtype for argument to VJP function: got {describe(array)}, but expected "
@@ -352,14 +362,10 @@ def _cotangent(seed: Any, value: Array) -> Any:
 
 def _gradient(tracer: Array, gradients: dict[Node, Any]) -> Array:
     """Return what the backward pass found for an input; zeros where nothing reached it."""
-    leaf = tracer._node
-    assert leaf is not None
-    found = gradients.get(leaf)
+    found = gradients.get(cast(Node, tracer._node))
     if found is not None:
         return found if type(found) is Array else wrap(found)
     inner = raw(tracer)
     owner = backend_of(inner)
     assert owner is not None
     return wrap(owner.xp.zeros(inner.shape, dtype=inner.dtype, device=owner.device_of(inner)))
-
-

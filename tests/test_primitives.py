@@ -1,0 +1,346 @@
+"""Every primitive against finite differences to second order, and against JAX: one case each, on every backend."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as J
+import numpy as np
+import pytest
+
+import gradkit
+import gradkit.numpy as jnp
+from gradkit import primitives
+from gradkit.core.primitive import PRIMITIVES
+
+REAL, POSITIVE, UNIT, ABOVE_ONE = (-2.0, 2.0), (0.2, 3.0), (-0.9, 0.9), (1.2, 3.0)
+INDEX = np.asarray([2, 0, 2])
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of a primitive: our function, JAX's, and the shapes and ranges of its arguments."""
+
+    ours: Callable[..., Any]
+    theirs: Callable[..., Any]
+    shapes: tuple[tuple[int, ...], ...] = ((3, 2),)
+    interval: tuple[float, float] = REAL
+    id: str = ""
+
+
+def same(name: str, *shapes: tuple[int, ...], interval: tuple[float, float] = REAL, jax_name: str = "") -> Case:
+    return Case(getattr(jnp, name), getattr(J, jax_name or name), shapes or ((3, 2),), interval)
+
+
+def both(f: Callable[..., Any], *shapes: tuple[int, ...], interval: tuple[float, float] = REAL) -> Case:
+    """Return a case whose function takes the namespace first, so that one text serves both."""
+    return Case(lambda *args: f(jnp, *args), lambda *args: f(J, *args), shapes or ((3, 2),), interval)
+
+
+BROADCAST = ((3, 2), (2,))
+CASES: dict[str, list[Case]] = {
+    "add": [same("add", *BROADCAST), same("add", (3, 1), (1, 2)), same("add", (), (2, 3))],
+    "subtract": [same("subtract", *BROADCAST)],
+    "multiply": [same("multiply", *BROADCAST), both(lambda xp, x: 3.0 * x * x)],
+    "divide": [same("divide", *BROADCAST, interval=POSITIVE), both(lambda xp, x: 2 / x / 3, interval=POSITIVE)],
+    "pow": [
+        same("pow", *BROADCAST, interval=POSITIVE),
+        both(lambda xp, x: x**3 + x**-1.5 + 2**x, interval=POSITIVE),
+        both(lambda xp, x: xp.power(x, 3.0)),
+    ],
+    "remainder": [same("remainder", (4,), (4,), interval=POSITIVE)],
+    "negative": [same("negative")],
+    "positive": [same("positive")],
+    "abs": [same("abs")],
+    "reciprocal": [same("reciprocal", interval=POSITIVE)],
+    "square": [same("square"), both(lambda xp, x: x**2)],
+    "sqrt": [same("sqrt", interval=POSITIVE)],
+    "exp": [same("exp")],
+    "expm1": [same("expm1")],
+    "log": [same("log", interval=POSITIVE)],
+    "log1p": [same("log1p", interval=POSITIVE)],
+    "log2": [same("log2", interval=POSITIVE)],
+    "log10": [same("log10", interval=POSITIVE)],
+    "logaddexp": [same("logaddexp", *BROADCAST)],
+    "sin": [same("sin")],
+    "cos": [same("cos")],
+    "tan": [same("tan", interval=UNIT)],
+    "asin": [same("asin", interval=UNIT)],
+    "acos": [same("acos", interval=UNIT)],
+    "atan": [same("atan")],
+    "atan2": [same("atan2", *BROADCAST, interval=POSITIVE)],
+    "hypot": [same("hypot", *BROADCAST)],
+    "sinh": [same("sinh")],
+    "cosh": [same("cosh")],
+    "tanh": [same("tanh")],
+    "asinh": [same("asinh")],
+    "acosh": [same("acosh", interval=ABOVE_ONE)],
+    "atanh": [same("atanh", interval=UNIT)],
+    "sigmoid": [Case(primitives.sigmoid, jax.nn.sigmoid)],
+    "relu": [Case(primitives.relu, jax.nn.relu)],
+    "maximum": [same("maximum", *BROADCAST), both(lambda xp, x: xp.maximum(x, 0.5))],
+    "minimum": [same("minimum", *BROADCAST), both(lambda xp, x: xp.clip(x, -1.0, 1.0))],
+    "where": [both(lambda xp, x, y: xp.where(x > 0.1, x * y, y * y), *BROADCAST)],
+    "masked": [
+        Case(lambda x: primitives.masked(x * x, x > 0), lambda x: J.where(x > 0, x * x, 0.0)),
+    ],
+    "sum": [
+        same("sum"),
+        both(lambda xp, x: xp.sum(x, axis=1) ** 2, (3, 2)),
+        both(lambda xp, x: xp.sum(x, axis=(0, 2), keepdims=True) * x, (2, 3, 2)),
+        both(lambda xp, x: x.sum(-1).sum() * x, (2, 3)),
+    ],
+    "mean": [both(lambda xp, x: xp.mean(x, axis=0) ** 2), both(lambda xp, x: xp.mean(x) * x)],
+    "max": [both(lambda xp, x: xp.max(x, axis=1) ** 2, (3, 4)), both(lambda xp, x: xp.max(x) * x)],
+    "min": [both(lambda xp, x: xp.min(x, axis=0, keepdims=True) ** 2, (3, 4))],
+    "logsumexp": [
+        Case(lambda x: primitives.logsumexp(x, axis=1) ** 2, lambda x: jax.scipy.special.logsumexp(x, axis=1) ** 2),
+        Case(lambda x: primitives.logsumexp(x), lambda x: jax.scipy.special.logsumexp(x)),
+    ],
+    "matmul": [
+        same("matmul", (3, 2), (2, 4)),
+        same("matmul", (3,), (3,)),
+        same("matmul", (2, 3), (3,)),
+        same("matmul", (3,), (3, 2)),
+        same("matmul", (2, 1, 3, 2), (4, 2, 3)),
+    ],
+    "affine": [
+        Case(primitives.affine, lambda x, w, b: x @ w + b, ((4, 3), (3, 2), (2,))),
+        Case(primitives.affine, lambda x, w, b: x @ w + b, ((3,), (3, 2), (2,))),
+        Case(primitives.affine, lambda x, w, b: x @ w + b, ((2, 2, 3), (3, 2), (2,))),
+    ],
+    "reshape": [
+        both(lambda xp, x: xp.reshape(x, (2, 3)) ** 2),
+        both(lambda xp, x: xp.squeeze(xp.expand_dims(x, axis=1) ** 2, axis=1)),
+        both(lambda xp, x: x.reshape(3, -1, 1).ravel() ** 2),
+    ],
+    "permute_dims": [
+        both(lambda xp, x: xp.permute_dims(x, (2, 0, 1)) ** 2, (2, 3, 4)),
+        both(lambda xp, x: x.T @ x),
+        both(lambda xp, x: x.mT * 2.0, (2, 3, 4)),
+    ],
+    "broadcast_to": [both(lambda xp, x, y: xp.broadcast_to(x, (4, 3, 2)) * y, (3, 1), (4, 1, 2))],
+    "concatenate": [
+        both(lambda xp, x, y: xp.concat([x, y, x], axis=1) ** 2, (3, 2), (3, 1)),
+        both(lambda xp, x, y: xp.concat([x, y], axis=None) ** 2, (3, 2), (2,)),
+        both(lambda xp, x, y: xp.stack([x, y], axis=1) ** 2, (3, 2), (3, 2)),
+    ],
+    "getitem": [
+        both(lambda xp, x: x[1:, ::-1] ** 2),
+        both(lambda xp, x: x[-1] * x[0, 1] + x[..., None, 0] ** 2, (3, 2)),
+    ],
+    "pad_index": [
+        Case(
+            lambda x: primitives.pad_index(x * x, index=(slice(0, 6, 2), 1), shape=(6, 2)),
+            lambda x: J.zeros((6, 2)).at[0:6:2, 1].set(x * x),
+            ((3,),),
+        )
+    ],
+    "take": [
+        both(lambda xp, x: xp.take(x, xp.asarray(INDEX), axis=0) ** 2, (3, 2)),
+        both(lambda xp, x: x[xp.asarray(INDEX)] ** 2, (3, 2)),
+        both(lambda xp, x: x[:, xp.asarray(INDEX)] ** 2, (2, 3)),
+        both(lambda xp, x: x[xp.asarray(INDEX), xp.asarray([0, 1, -1])] ** 2, (3, 2)),
+        both(lambda xp, x: x[xp.asarray([[0], [1]]), 1:, xp.asarray(INDEX)] ** 2, (2, 4, 3)),
+        both(lambda xp, x: x[0, :, xp.asarray(INDEX), 1:] ** 2, (2, 4, 3, 2)),
+        both(lambda xp, x: x[:, 1, xp.asarray(INDEX)] ** 2, (2, 4, 3)),
+        both(lambda xp, x: x[xp.asarray([True, False, True])] ** 2, (3, 2)),
+    ],
+    "scatter_add": [
+        Case(
+            lambda x: primitives.scatter_add(x * x, jnp.asarray(INDEX), axis=1, size=4),
+            lambda x: J.zeros((2, 4)).at[:, INDEX].add(x * x),
+            ((2, 3),),
+        )
+    ],
+    "to_device": [
+        Case(
+            lambda x: gradkit.device_put(gradkit.device_put(x, gradkit.devices()[-1]) ** 2, gradkit.devices()[0]),
+            lambda x: x**2,
+        )
+    ],
+}
+WITHOUT_DERIVATIVE = frozenset(
+    [
+        "argmax",
+        "argmin",
+        "astype_exact",
+        "bitwise_and",
+        "bitwise_invert",
+        "bitwise_left_shift",
+        "bitwise_or",
+        "bitwise_right_shift",
+        "bitwise_xor",
+        "ceil",
+        "equal",
+        "floor",
+        "floor_divide",
+        "greater",
+        "greater_equal",
+        "isfinite",
+        "isinf",
+        "isnan",
+        "less",
+        "less_equal",
+        "logical_and",
+        "logical_not",
+        "logical_or",
+        "logical_xor",
+        "not_equal",
+        "round",
+        "sign",
+        "signbit",
+        "trunc",
+    ]
+)
+FLAT = [pytest.param(case, id=f"{name}-{i}") for name, cases in CASES.items() for i, case in enumerate(cases)]
+
+
+def arguments(case: Case) -> list[np.ndarray]:
+    rng = np.random.default_rng(zlib.crc32(repr((case.shapes, case.interval)).encode()))
+    return [rng.uniform(*case.interval, size=shape) for shape in case.shapes]
+
+
+def weights(shape: tuple[int, ...]) -> np.ndarray:
+    """Return a cotangent that is not all ones, which would hide a wrong transpose."""
+    return np.cos(np.arange(1.0, 1.0 + np.prod(shape, dtype=int))).reshape(shape)
+
+
+def on(xp: Any, x: Any) -> gradkit.Array:
+    return xp.asarray(np.asarray(x))
+
+
+def loss(case: Case, xp: Any) -> Callable[..., Any]:
+    def function(*args: Any) -> Any:
+        result = case.ours(*args)
+        return (result * on(xp, weights(result.shape))).sum()
+
+    return function
+
+
+def jax_loss(case: Case) -> Callable[..., Any]:
+    def function(*args: Any) -> Any:
+        result = case.theirs(*args)
+        return (result * weights(result.shape)).sum()
+
+    return function
+
+
+def squared_gradient(grad: Any, f: Any, argnums: tuple[int, ...]) -> Callable[..., Any]:
+    """Return a scalar function whose gradient takes second derivatives."""
+
+    def function(*args: Any) -> Any:
+        return sum((g * g * 0.5).sum() for g in grad(f, argnums)(*args))
+
+    return function
+
+
+def central_differences(f: Callable[..., float], args: list[np.ndarray], step: float = 1e-6) -> list[np.ndarray]:
+    gradients = []
+    for position, arg in enumerate(args):
+        gradient = np.zeros_like(arg)
+        for index in np.ndindex(arg.shape):
+            values = []
+            for sign in (1, -1):
+                moved = [a.copy() for a in args]
+                moved[position][index] += sign * step
+                values.append(f(*moved))
+            gradient[index] = (values[0] - values[1]) / (2 * step)
+        gradients.append(gradient)
+    return gradients
+
+
+def test_every_primitive_has_a_case_here() -> None:
+    elsewhere = {name for name in PRIMITIVES if name in ELSEWHERE}
+    assert set(PRIMITIVES) - WITHOUT_DERIVATIVE - elsewhere == set(CASES)
+
+
+ELSEWHERE = {
+    "astype": "test_core.py",
+    "erf_inv": "test_random.py",
+    "random_bits": "test_random.py",
+    "fold_in": "test_random.py",
+    "random_order": "test_random.py",
+    "softmax_cross_entropy": "test_nn_losses.py",
+    "mean_square": "test_nn_losses.py",
+}
+
+
+@functools.cache
+def expected_by_jax(case: Case) -> Any:
+    """Return JAX's value, gradients, and gradients of half the squared gradients."""
+    args = arguments(case)
+    argnums = tuple(range(len(args)))
+    with jax.enable_x64(True):
+        arrays = [J.asarray(arg) for arg in args]
+        value = np.asarray(case.theirs(*arrays))
+        first = jax.grad(jax_loss(case), argnums)(*arrays)
+        second = jax.grad(squared_gradient(jax.grad, jax_loss(case), argnums), argnums)(*arrays)
+        return value, [np.asarray(g) for g in first], [np.asarray(g) for g in second]
+
+
+@pytest.mark.parametrize("case", FLAT)
+def test_value_and_gradients_agree_with_jax_to_second_order(case: Case, xp: Any) -> None:
+    args = arguments(case)
+    argnums = tuple(range(len(args)))
+    ours = [on(xp, arg) for arg in args]
+    value, first, second = expected_by_jax(case)
+    close(case.ours(*ours), value, 1e-12)
+    for got, expected in zip(gradkit.grad(loss(case, xp), argnums)(*ours), first, strict=True):
+        assert got.dtype == "float64"
+        close(got, expected, 1e-9)
+    again = gradkit.grad(squared_gradient(gradkit.grad, loss(case, xp), argnums), argnums)(*ours)
+    for got, expected in zip(again, second, strict=True):
+        close(got, expected, 1e-8)
+
+
+@pytest.mark.parametrize("case", FLAT)
+def test_gradients_agree_with_central_differences_to_second_order(case: Case, xp: Any) -> None:
+    args = arguments(case)
+    argnums = tuple(range(len(args)))
+    ours = [on(xp, arg) for arg in args]
+    for function in (loss(case, xp), squared_gradient(gradkit.grad, loss(case, xp), argnums)):
+
+        def value(*moved: np.ndarray, function: Any = function) -> float:
+            return float(function(*(on(xp, arg) for arg in moved)))
+
+        expected = central_differences(value, args)
+        for got, difference in zip(gradkit.grad(function, argnums)(*ours), expected, strict=True):
+            np.testing.assert_allclose(gradkit.device_get(got), difference, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("case", FLAT)
+def test_the_tape_gives_what_grad_gives(case: Case, xp: Any) -> None:
+    args = [on(xp, arg) for arg in arguments(case)]
+    expected = gradkit.grad(loss(case, xp), tuple(range(len(args))))(*args)
+    for arg in args:
+        arg.requires_grad = True
+    loss(case, xp)(*args).backward()
+    for arg, gradient in zip(args, expected, strict=True):
+        found = xp.zeros_like(arg) if arg.grad is None else arg.grad
+        close(found, gradkit.device_get(gradient), 1e-14)
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_DERIVATIVE & set(dir(jnp))))
+def test_functions_without_derivative_agree_with_jax(name: str, xp: Any) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(1, 6, size=(3, 4)) if "bitwise" in name else rng.normal(size=(3, 4)).round(1) * 3
+    y = np.roll(x, 1) * 1
+    y[0] = x[0]
+    binary = PRIMITIVES[name].rules[1:] != ()
+    operands = (x, y) if binary else (x,)
+    with jax.enable_x64(True):
+        expected = getattr(J, name)(*map(J.asarray, operands))
+    close(getattr(jnp, name)(*(on(xp, operand) for operand in operands)), expected, 0)
+
+
+def close(got: Any, expected: Any, tolerance: float) -> None:
+    got = gradkit.device_get(got)
+    expected = np.asarray(expected)
+    assert got.shape == expected.shape
+    np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
