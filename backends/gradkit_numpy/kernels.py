@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from gradkit_numpy.threefry import random_bits
+
 __all__ = ["KERNELS"]
 
 Raw = Any
@@ -107,4 +109,5 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "relu": relu,
     "scatter_add": scatter_add,
     "take": take,
+    "random_bits": random_bits,
 }

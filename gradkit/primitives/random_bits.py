@@ -11,6 +11,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gradkit.core import Array, General, bind
+from gradkit.core.node import NO_PARAMS
+
 __all__ = ["fold_in", "random_bits", "random_order", "threefry2x32"]
 
 Raw = Any
@@ -154,6 +157,7 @@ def random_order(key: Array, /, *, shape: tuple[int, ...], axis: int, dtype: str
     Returns
     -------
     Array
-        Of shape (..., *shape). Each vector along the axis has the numbers from 0 to ``shape[axis]`` - 1 in random order.
+        Of shape (..., *shape). Each vector along the axis has the numbers from 0 to ``shape[axis]`` - 1, in random
+        order.
     """
     return bind(_random_order_primitive, (key,), {"shape": shape, "axis": axis, "dtype": dtype})

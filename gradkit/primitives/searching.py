@@ -1,19 +1,24 @@
-"""Orders and places: what has no derivative because it answers with positions."""
+"""Orders, places and running sums: what random choices are made with. It has no derivative yet."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from gradkit.core import Array, General, bind
 from gradkit.core.calls import cast, dtype_name
+from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import INTEGER, default_dtype
 
-__all__ = ["argsort", "searchsorted"]
+__all__ = ["argsort", "cumulative_sum", "searchsorted"]
 
 _argsort = General("argsort", lambda xp, x, *, axis: xp.library.argsort(x, axis=axis, stable=True), (None,))
 _searchsorted = General(
     "searchsorted", lambda xp, x, values, *, side: xp.library.searchsorted(x, values, side=side), (None, None)
 )
+_cumulative_sum = General("cumulative_sum", None, (None,))
+
+
+def cumulative_sum(x: Array, /) -> Array:
+    """Return the running sums of a vector, added from the front."""
+    return bind(_cumulative_sum, (x,), NO_PARAMS)
 
 
 def argsort(x: Array, /, *, axis: int = -1) -> Array:

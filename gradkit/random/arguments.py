@@ -47,9 +47,7 @@ def some_keys(key: Any, caller: str) -> Array:
     """Return the argument `key` as an Array of uint32 of shape (..., 2)."""
     keys = key if type(key) is Array else wrap(key) if backend_of(key) is not None else None
     if keys is None:
-        raise TypeError(
-            f"{caller}: key must be a random key, got {key!r} of type {type(key).__name__}. {MAKE_A_KEY}"
-        )
+        raise TypeError(f"{caller}: key must be a random key, got {key!r} of type {type(key).__name__}. {MAKE_A_KEY}")
     if dtype_name(keys) != "uint32" or keys.shape[-1:] != (2,):
         raise TypeError(
             f"{caller}: key must be a random key, of dtype uint32 and shape (2,), got {describe(keys)}. {MAKE_A_KEY}"
@@ -140,4 +138,3 @@ def _dtype(dtype: Any, kinds: str, default: str, expected: str, caller: str) -> 
         raise ValueError(f"{caller}: dtype must be {expected}, got {found.name}. Leave it out for {default}.")
     # Python's float and int mean the default width, as in JAX.
     return default if dtype is float or dtype is int else found.name
-

@@ -9,7 +9,9 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.calls import cast
-from gradkit.numpy import abs, clip, log, log1p, maximum, sign, tan, where  # noqa: A004 - the standard's names
+from gradkit.errors import ShapeError
+from gradkit.numpy import asarray
+from gradkit.primitives.elementwise import abs, clip, log, log1p, maximum, sign, tan, where
 from gradkit.primitives.random_bits import random_bits
 from gradkit.primitives.special import erf, erf_inv, fused_multiply_add, nextafter
 from gradkit.random.arguments import (
@@ -79,12 +81,25 @@ def uniform(key: Array, shape: Shape = (), dtype: Any = None, minval: Any = 0.0,
 def _uniform(key: Array, shape: tuple[int, ...], dtype: str, low: Any = 0.0, high: Any = 1.0) -> Array:
     unit = _unit(key, shape, dtype)
     if type(low) is Array or type(high) is Array:
-        low, high = (
-            cast(bound, dtype) if type(bound) is Array else full_like(unit, bound) for bound in (low, high)
-        )
+        low, high = _bound(low, dtype, key), _bound(high, dtype, key)
         return maximum(low, fused_multiply_add(unit, high - low, low))
-    low, high = np.array([low, high]).astype(dtype)
-    return ...
+    start, stop = np.array([low, high]).astype(dtype)
+    span = stop - start
+    if start == 0 and span == 1:
+        return unit
+    if start == 0 or math.frexp(span)[0] == 0.5:
+        # One rounding whether or not it is fused.
+        scaled = unit * float(span) + float(start)
+    else:
+        scaled = fused_multiply_add(unit, _bound(span, dtype, key), _bound(start, dtype, key))
+    return maximum(scaled, float(start))
+
+
+def _bound(value: Any, dtype: str, key: Array) -> Array:
+    """Return a parameter as an Array of a dtype, beside the key."""
+    if type(value) is Array:
+        return cast(value, dtype)
+    return asarray(np.array(value).astype(dtype), device=key.device)
 
 
 def _unit(key: Array, shape: tuple[int, ...], dtype: str) -> Array:
@@ -93,3 +108,153 @@ def _unit(key: Array, shape: tuple[int, ...], dtype: str) -> Array:
     bits = random_bits(key, shape=shape, bit_width=resolution.bits)
     # The same numbers as JAX makes by writing the bits below a 1, as a mantissa, and subtracting 1.
     return cast(bits >> resolution.bits - resolution.nmant, dtype) * 2.0**-resolution.nmant
+
+
+def _drawn(caller: str, key: Array, shape: Shape, dtype: Any) -> tuple[Array, tuple[int, ...], str]:
+    """Return the arguments that every distribution has, checked."""
+    return one_key(key, caller), checked_shape(shape, caller), floating_dtype(dtype, caller)
+
+
+def normal(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
+    r"""Draw from the standard normal distribution, :math:`\sqrt 2\, \mathrm{erf}^{-1}(u)` of a uniform u in (-1, 1).
+
+    Parameters
+    ----------
+    key : key
+        The random key.
+    shape : int or tuple of int
+        The shape of the result.
+    dtype : dtype, optional
+        A floating dtype, or a complex one, whose numbers have variance 1 and independent parts; by default
+        ``float32``, or ``float64`` with x64 enabled.
+
+    Returns
+    -------
+    Array
+        JAX's numbers, to rounding.
+
+    Raises
+    ------
+    TypeError
+        If `key` is no key.
+    ValueError
+        If `shape` has a negative size, or `dtype` is no floating or complex dtype.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> gradkit.random.normal(gradkit.random.key(0), (3,))
+    Array([ 1.6226422 ,  2.0252647 , -0.43359444], dtype=float32)
+    """
+    key = one_key(key, "normal")
+    name = complex_or_floating_dtype(dtype, "normal")
+    sizes = checked_shape(shape, "normal")
+    if not name.startswith("complex"):
+        return _normal(key, sizes, name)
+    part = "float32" if name == "complex64" else "float64"
+    real, imaginary = (cast(_normal(half, sizes, part), name) for half in split(key))
+    return (real + 1j * imaginary) / math.sqrt(2)
+
+
+def _normal(key: Array, shape: tuple[int, ...], dtype: str) -> Array:
+    one = np.ones((), dtype)
+    lowest = np.nextafter(-one, 0 * one)
+    return float(np.sqrt(2 * one)) * erf_inv(_uniform(key, shape, dtype, lowest, one))
+
+
+def truncated_normal(key: Array, lower: Any, upper: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Draw from the standard normal distribution between two bounds.
+
+    Parameters
+    ----------
+    key : key
+        The random key.
+    lower, upper : number or array
+        The bounds, which lie outside.
+    shape : int or tuple of int, optional
+        The shape of the result; by default that to which the bounds broadcast.
+    dtype : dtype, optional
+        A floating dtype; by default ``float32``, or ``float64`` with x64 enabled.
+
+    Returns
+    -------
+    Array
+        JAX's numbers, to rounding.
+
+    Raises
+    ------
+    TypeError
+        If `key` is no key, or a bound neither number nor array.
+    ValueError
+        If a bound does not broadcast to `shape`, or `dtype` is no floating dtype.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> gradkit.random.truncated_normal(gradkit.random.key(0), -1.0, 1.0, (3,))
+    Array([ 0.8661316,  0.9451198, -0.2946604], dtype=float32)
+    """
+    key = one_key(key, "truncated_normal")
+    name = floating_dtype(dtype, "truncated_normal")
+    sizes = None if shape is None else checked_shape(shape, "truncated_normal")
+    low = _bound(operand_for(lower, "lower", "truncated_normal", sizes), name, key)
+    high = _bound(operand_for(upper, "upper", "truncated_normal", sizes), name, key)
+    if sizes is None:
+        try:
+            sizes = np.broadcast_shapes(low.shape, high.shape)
+        except ValueError as error:
+            raise ShapeError(
+                f"truncated_normal: lower of shape {low.shape} and upper of shape {high.shape} do not broadcast."
+            ) from error
+    root = float(np.sqrt(2 * np.ones((), name)))
+    drawn = root * erf_inv(_uniform(key, sizes, name, erf(low / root), erf(high / root)))
+    # Rounding may not put a number onto a bound.
+    infinity = _bound(math.inf, name, key)
+    return clip(drawn, nextafter(low, infinity), nextafter(high, -infinity))
+
+
+def exponential(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
+    """Draw from the exponential distribution of rate 1, -log(1 - u) of a uniform u; arguments as for `normal`."""
+    return -log1p(-_uniform(*_drawn("exponential", key, shape, dtype)))
+
+
+def gumbel(key: Array, shape: Shape = (), dtype: Any = None, mode: str | None = None) -> Array:
+    """Draw from the Gumbel distribution, -log(-log(u)) of a uniform u.
+
+    Parameters
+    ----------
+    key, shape, dtype
+        As for `normal`.
+    mode : {"low", "high"}, optional
+        "high" draws twice the bits, so that the far tail is drawn right (to 32 instead of 16 in float32).
+    """
+    checked, sizes, name = _drawn("gumbel", key, shape, dtype)
+    limits = np.finfo(name)
+    if mode in (None, "low"):
+        return -log(-log(_uniform(checked, sizes, name, limits.tiny, 1.0)))
+    if mode != "high":
+        raise ValueError(f"gumbel: mode must be 'low' or 'high', got {mode!r}.")
+    both = _uniform(checked, (2, *sizes), name)
+    high, low = both[0], both[1]
+    u = where(high >= 0.5, high, high + (2.0**-limits.nmant * low + float(limits.tiny)))
+    return -log(-log1p(-u))
+
+
+def laplace(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
+    """Draw from the Laplace distribution of scale 1; arguments as for `normal`."""
+    checked, sizes, name = _drawn("laplace", key, shape, dtype)
+    u = _uniform(checked, sizes, name, -1.0 + np.finfo(name).epsneg, 1.0)
+    return sign(u) * log1p(-abs(u))
+
+
+def logistic(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
+    """Draw from the logistic distribution, log(u / (1 - u)) of a uniform u; arguments as for `normal`."""
+    checked, sizes, name = _drawn("logistic", key, shape, dtype)
+    u = _uniform(checked, sizes, name, np.finfo(name).tiny, 1.0)
+    return log(u) - log1p(-u)
+
+
+def cauchy(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
+    """Draw from the Cauchy distribution, tan(pi (u - 1/2)) of a uniform u; arguments as for `normal`."""
+    checked, sizes, name = _drawn("cauchy", key, shape, dtype)
+    return tan(math.pi * (_uniform(checked, sizes, name, np.finfo(name).eps, 1.0) - 0.5))

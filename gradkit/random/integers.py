@@ -140,7 +140,9 @@ def _range_of_arrays(low: Any, high: Any, limits: Any, drawn: np.dtype[Any]) -> 
     start = _cut(low, limits.min, limits.max, drawn)
     stop = _cut(high, limits.min, limits.max + fits, drawn)
     some = stop > start
-    span = where(some, _without_sign(stop, width) - _without_sign(start, width), 1) + cast(some & beyond, f"uint{width}")
+    span = where(some, _without_sign(stop, width) - _without_sign(start, width), 1) + cast(
+        some & beyond, f"uint{width}"
+    )
     half = _remainder(full_like(span, 1 << width // 2), span, width)
     return start, span, _remainder(half * half, span, width)
 

@@ -19,7 +19,7 @@ from gradkit.numpy import arange, asarray, reshape
 from gradkit.primitives.random_bits import fold_in as bind_fold_in
 from gradkit.random.arguments import Shape, checked_shape, one_key, some_keys
 
-__all__ = ["PRNGKey", "fold_in", "key", "key_data", "key_of_words", "split", "wrap_key_data", "words_of_seed"]
+__all__ = ["PRNGKey", "fold_in", "key", "key_data", "key_of_words", "split", "words_of_seed", "wrap_key_data"]
 
 IMPLEMENTATION = "threefry2x32"
 MASK = 0xFFFFFFFF

@@ -1,0 +1,54 @@
+"""Random numbers as JAX draws them: explicit keys, and the same numbers on every backend.
+
+The generator is JAX's default, Threefry-2x32 with partitionable counters. `bits`, `uniform`, `randint`, `permutation`,
+`choice` and `bernoulli` are equal to JAX's bit for bit; what goes through a logarithm or another transcendental
+function is equal to rounding.
+
+Examples
+--------
+>>> import gradkit
+>>> key = gradkit.random.key(0)
+>>> key, batch_key = gradkit.random.split(key)
+>>> gradkit.random.randint(batch_key, (3,), 0, 100).shape
+(3,)
+"""
+
+from gradkit.random.choices import bernoulli, categorical, choice, permutation
+from gradkit.random.floats import (
+    cauchy,
+    exponential,
+    gumbel,
+    laplace,
+    logistic,
+    normal,
+    truncated_normal,
+    uniform,
+)
+from gradkit.random.integers import bits, randint
+from gradkit.random.keys import PRNGKey, fold_in, key, key_data, split, wrap_key_data
+from gradkit.random.state import next_key, seed
+
+__all__ = [
+    "PRNGKey",
+    "bernoulli",
+    "bits",
+    "categorical",
+    "cauchy",
+    "choice",
+    "exponential",
+    "fold_in",
+    "gumbel",
+    "key",
+    "key_data",
+    "laplace",
+    "logistic",
+    "next_key",
+    "normal",
+    "permutation",
+    "randint",
+    "seed",
+    "split",
+    "truncated_normal",
+    "uniform",
+    "wrap_key_data",
+]
