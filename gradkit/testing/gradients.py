@@ -1,0 +1,291 @@
+"""`check_grads`: derivatives against central differences, with the signature of `jax.test_util.check_grads`.
+
+A gradient is right if it predicts how the function changes along a direction. One random direction finds a wrong
+derivative as well as all of them do, at the price of two calls; which element is wrong is looked for only then.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradkit.core import Array, no_grad
+from gradkit.errors import unknown_name
+from gradkit.numpy import asarray
+from gradkit.transforms import vjp
+from gradkit.tree import flatten, keystr, leaves, leaves_with_path, unflatten
+
+__all__ = ["check_grads"]
+
+MODES = ("rev",)
+STEP = 6e-6
+"""The cube root of float64's rounding error: there the errors of rounding and of truncation are about equal."""
+TOLERANCE = 1e-6
+
+Arrays = Sequence[Array]
+Function = Callable[..., list[Array]]
+
+
+def check_grads(
+    f: Callable[..., Any],
+    args: Sequence[Any],
+    order: int = 2,
+    modes: Sequence[str] = MODES,
+    atol: float | None = None,
+    rtol: float | None = None,
+    eps: float | None = None,
+) -> None:
+    """Check a function's derivatives against central differences.
+
+    Parameters
+    ----------
+    f : callable
+        A function of arrays, numbers or pytrees of them, with an array or a pytree of arrays as its result. It has to
+        be smooth at `args` and around: there is no central difference at a kink.
+    args : tuple
+        The arguments. Floating ones are checked in float64 (complex ones in complex128), whatever dtype they come in;
+        integers and bools are passed on. Arrays stay on their device.
+    order : int
+        Up to which order the derivatives are checked.
+    modes : sequence of str
+        The modes of differentiation: ``"rev"`` alone.
+    atol, rtol : float, optional
+        The absolute tolerance, and the one relative to the terms that are summed; 1e-6 each by default.
+    eps : float, optional
+        The step of the differences, 6e-6 by default. A function that computes in float32 inside needs about 1e-2, and
+        tolerances to match.
+
+    Raises
+    ------
+    AssertionError
+        If a derivative is wrong; the message names the order, the argument, and where in it.
+    TypeError, ValueError
+        If an argument of this function is wrong.
+
+    Notes
+    -----
+    For a cotangent c of the result and a direction t of the arguments, both random, reverse mode gives the left side
+    of ``sum(pullback(c) * t) = sum(c * (f(x + eps * t) - f(x - eps * t)) / (2 * eps))``. The next order checks
+    ``pullback(c)`` as a function of x in the same way.
+
+    Examples
+    --------
+    >>> import gradkit.numpy as jnp
+    >>> check_grads(lambda x: jnp.tanh(x) ** 2, (jnp.asarray([0.3, -1.2]),), order=3)
+    >>> check_grads(lambda x: jnp.sin(x) + jnp.floor(x), (2.0,), eps=1.5)
+    Traceback (most recent call last):
+    ...
+    AssertionError: check_grads: wrong derivative of order 1 with respect to args[0]: ...
+    """
+    comparison = Comparison(
+        _positive("atol", atol, TOLERANCE), _positive("rtol", rtol, TOLERANCE), _positive("eps", eps, STEP)
+    )
+    order = _order(order)
+    for mode in modes:
+        if mode not in MODES:
+            raise unknown_name("mode", mode, MODES)
+    if not isinstance(args, tuple | list):
+        raise TypeError(
+            f"args: expected a tuple of the arguments of f, got {type(args).__name__}. For one argument write (x,)."
+        )
+
+    values, structure = flatten(tuple(args))
+    arrays = [_widened(value) for value in values]
+    inexact = [position for position, array in enumerate(arrays) if array.dtype.kind in "fc"]
+    if not inexact:
+        raise TypeError(f"args: expected at least one argument of floating or complex dtype, got {args!r}")
+    names = [f"args{keystr(path)}" for path, _ in leaves_with_path(tuple(args))]
+
+    def flat(*given: Array) -> list[Array]:
+        """Return the results of floating or complex dtype, given the arguments that are."""
+        chosen = list(arrays)
+        for position, array in zip(inexact, given, strict=True):
+            chosen[position] = array
+        results = [asarray(result) for result in leaves(f(*unflatten(structure, chosen)))]
+        return [result for result in results if result.dtype.kind in "fc"]
+
+    with no_grad():
+        check(flat, [arrays[p] for p in inexact], [names[p] for p in inexact], comparison, order)
+
+
+def _widened(value: Any) -> Array:
+    """Return a leaf as an array that no tape follows, in double precision if it is floating or complex."""
+    array = asarray(value).detach()
+    wide = {"f": "float64", "c": "complex128"}.get(array.dtype.kind)
+    return array if wide is None else asarray(array, dtype=wide)
+
+
+def _positive(name: str, value: float | None, default: float) -> float:
+    if value is None:
+        return default
+    if not value > 0:
+        raise ValueError(f"{name}: expected a number greater than 0, got {value!r}")
+    return float(value)
+
+
+def _order(order: int) -> int:
+    try:
+        number = operator.index(order)
+    except TypeError as error:
+        raise TypeError(f"order: expected an int, got {order!r}") from error
+    if number < 1:
+        raise ValueError(f"order: expected 1 or more, got {order!r}")
+    return number
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How the two sides are compared: the tolerances, and the step of the differences."""
+
+    atol: float
+    rtol: float
+    eps: float
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What reverse mode and the differences say about one direction, and by how much they may differ."""
+
+    by_gradient: float
+    by_difference: float
+    allowed: float
+
+    @property
+    def agree(self) -> bool:
+        """Whether the derivative is right along this direction. One that is NaN is not."""
+        return abs(self.by_gradient - self.by_difference) <= self.allowed
+
+
+def check(f: Function, args: Arrays, names: Sequence[str], comparison: Comparison, order: int) -> None:
+    """Check the derivatives of a function of arrays that returns a list of arrays."""
+    random = np.random.default_rng(0)
+    for done in range(order):
+        results, pullback = vjp(f, *args)
+        if not results:
+            raise TypeError("f: expected a result of floating or complex dtype, got none")
+        cotangents = [_random_like(random, result) for result in results]
+        gradients = pullback(cotangents)
+        for name, arg, gradient in zip(names, args, gradients, strict=True):
+            if gradient.shape != arg.shape or gradient.dtype != arg.dtype:
+                raise AssertionError(
+                    f"check_grads: the derivative of order {done + 1} with respect to {name} is "
+                    f"{gradient.dtype}{gradient.shape}, expected {arg.dtype}{arg.shape}"
+                )
+        direction = Direction(f, args, gradients, cotangents, comparison, random)
+        if not direction.sides(0, direction.size).agree:
+            raise AssertionError(direction.complaint(done + 1, names))
+        f = _gradient_function(f, cotangents)
+
+
+def _gradient_function(f: Function, cotangents: Arrays) -> Function:
+    def gradient(*args: Array) -> list[Array]:
+        return list(vjp(f, *args)[1](list(cotangents)))
+
+    return gradient
+
+
+def _random_like(random: np.random.Generator, array: Array) -> Array:
+    return asarray(_standard_normal(random, array), dtype=array.dtype, device=array.device)
+
+
+def _standard_normal(random: np.random.Generator, array: Array) -> Any:
+    if array.dtype.kind == "c":
+        return random.standard_normal(array.shape) + 1j * random.standard_normal(array.shape)
+    return random.standard_normal(array.shape)
+
+
+class Direction:
+    """A random direction in the space of all arguments, whose elements are counted through.
+
+    Parameters
+    ----------
+    f : callable
+        The function.
+    args, gradients : sequence of Array
+        Its arguments, and the pullback of `cotangents`.
+    cotangents : sequence of Array
+        One for each result.
+    comparison : Comparison
+        The tolerances and the step.
+    random : numpy.random.Generator
+        What the direction is drawn from.
+    """
+
+    def __init__(
+        self,
+        f: Function,
+        args: Arrays,
+        gradients: Arrays,
+        cotangents: Arrays,
+        comparison: Comparison,
+        random: np.random.Generator,
+    ) -> None:
+        self.f, self.args, self.gradients, self.cotangents = f, args, gradients, cotangents
+        self.comparison = comparison
+        self.tangents = [np.asarray(_standard_normal(random, arg)) for arg in args]
+        self.offsets = np.cumsum([0, *(arg.size for arg in args)]).tolist()
+        self.size = self.offsets[-1]
+
+    def sides(self, start: int, stop: int) -> Sides:
+        """Compare along the part of the direction from element `start` to below element `stop`."""
+        eps = self.comparison.eps
+        tangents = [
+            asarray(part, device=arg.device) for part, arg in zip(self.parts(start, stop), self.args, strict=True)
+        ]
+        above = self.f(*(arg + eps * tangent for arg, tangent in zip(self.args, tangents, strict=True)))
+        below = self.f(*(arg - eps * tangent for arg, tangent in zip(self.args, tangents, strict=True)))
+        by_difference = sum(
+            _real((c * (high - low)).sum()) for c, high, low in zip(self.cotangents, above, below, strict=True)
+        ) / (2 * eps)
+        terms = [gradient * tangent for gradient, tangent in zip(self.gradients, tangents, strict=True)]
+        by_gradient = sum(_real(term.sum()) for term in terms)
+        scale = max(abs(by_difference), sum(_real(abs(term).sum()) for term in terms))
+        return Sides(by_gradient, by_difference, self.comparison.atol + self.comparison.rtol * scale)
+
+    def parts(self, start: int, stop: int) -> list[Any]:
+        """Return the direction with zeros outside the elements from `start` to below `stop`."""
+        parts = []
+        for tangent, offset in zip(self.tangents, self.offsets[:-1], strict=True):
+            part = np.zeros_like(tangent)
+            inside = slice(max(start - offset, 0), max(stop - offset, 0))
+            part.reshape(-1)[inside] = tangent.reshape(-1)[inside]
+            parts.append(part)
+        return parts
+
+    def complaint(self, order: int, names: Sequence[str]) -> str:
+        """Say what is wrong, and in which element: the one that halving leads to."""
+        start, stop = 0, self.size
+        sides = self.sides(start, stop)
+        while stop - start > 1:
+            middle = (start + stop) // 2
+            halves = [(part, self.sides(*part)) for part in ((start, middle), (middle, stop))]
+            wrong = next((half for half in halves if not half[1].agree), None)
+            if wrong is None:  # each half is within its tolerance
+                break
+            (start, stop), sides = wrong
+        where, factor = self.place(start, stop, names)
+        return (
+            f"check_grads: wrong derivative of order {order} with respect to {where}: reverse mode gives "
+            f"{sides.by_gradient / factor:.9g}, central differences give {sides.by_difference / factor:.9g} (for a "
+            f"random cotangent of the result; eps={self.comparison.eps:g}, atol={self.comparison.atol:g}, "
+            f"rtol={self.comparison.rtol:g})"
+        )
+
+    def place(self, start: int, stop: int, names: Sequence[str]) -> tuple[str, float]:
+        """Name the elements from `start` to below `stop`; for a real one also give the direction there."""
+        ends = zip(names, self.offsets, self.offsets[1:], strict=False)
+        if stop - start > 1:
+            return " and ".join(name for name, low, high in ends if low < stop and start < high), 1.0
+        position, name, low = next((i, name, low) for i, (name, low, high) in enumerate(ends) if low <= start < high)
+        tangent = self.tangents[position]
+        index = np.unravel_index(start - low, tangent.shape)
+        where = f"{name}[{', '.join(str(int(i)) for i in index)}]" if index else name
+        return where, 1.0 if tangent.dtype.kind == "c" else float(tangent[index])
+
+
+def _real(value: Any) -> float:
+    return complex(value).real
