@@ -206,7 +206,7 @@ def erf(x: Any, /) -> Array:
     --------
     >>> import gradkit.numpy as jnp
     >>> erf(jnp.asarray([-1.0, 0.0, 1.0]))
-    Array([-0.8427008,  0.       ,  0.8427008], dtype=float32)
+    Array([-0.84270084,  0.        ,  0.84270084], dtype=float32)
     """
     return _erf_call(x)
 
@@ -347,7 +347,7 @@ def erf_inv(x: Any, /) -> Array:
     --------
     >>> import gradkit.numpy as jnp
     >>> erf_inv(jnp.asarray([-1.0, 0.0, 0.5]))
-    Array([     -inf, 0.       , 0.4769363], dtype=float32)
+    Array([      -inf, 0.        , 0.47693628], dtype=float32)
     """
     return _erf_inv_call(x)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradkit.backend import backend_of
 from gradkit.core import Array
-from gradkit.core.calls import as_array, dtype_name, require_inexact
+from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import INTEGER, default_dtype, is_inexact
 from gradkit.errors import ShapeError
 from gradkit.numpy import arange, asarray, reshape, zeros
@@ -19,7 +19,7 @@ from gradkit.primitives.indexing import take
 from gradkit.primitives.manipulation import permute_dims
 from gradkit.primitives.random_bits import random_order
 from gradkit.primitives.reductions import argmax, normalize_axes
-from gradkit.primitives.searching import argsort, cumulative_sum, searchsorted
+from gradkit.primitives.searching import argsort, running_sum, searchsorted
 from gradkit.random.arguments import Shape, checked_shape, one_key, operand_for
 from gradkit.random.floats import gumbel, uniform
 from gradkit.random.integers import randint
@@ -56,11 +56,11 @@ def permutation(key: Array, x: Any, axis: int = 0, independent: bool = False) ->
     --------
     >>> import gradkit
     >>> gradkit.random.permutation(gradkit.random.key(0), 5)
-    Array([4, 3, 2, 0, 1], dtype=int32)
+    Array([0, 1, 4, 3, 2], dtype=int32)
     """
     key = one_key(key, "permutation")
     dtype = default_dtype(INTEGER)
-    array = _population(x, "x", "permutation")
+    array: Any = _population(x, "x", "permutation")
     if type(array) is int:
         normalize_axes(axis, 1, "permutation")
         return random_order(key, shape=(max(array, 0),), axis=0, dtype=dtype)
@@ -73,7 +73,8 @@ def permutation(key: Array, x: Any, axis: int = 0, independent: bool = False) ->
         for i, size in enumerate(array.shape)
     ]
     index[axis] = order
-    return array[tuple(index)]
+    shuffled: Array = array[tuple(index)]
+    return shuffled
 
 
 def _population(x: Any, name: str, caller: str) -> Any:
@@ -134,7 +135,7 @@ def choice(
     --------
     >>> import gradkit
     >>> gradkit.random.choice(gradkit.random.key(0), 10, (4,), replace=False)
-    Array([4, 8, 6, 5], dtype=int32)
+    Array([0, 1, 8, 5], dtype=int32)
     """
     key = one_key(key, "choice")
     sizes = checked_shape(shape, "choice")
@@ -174,7 +175,7 @@ def _places(key: Array, count: int, shape: tuple[int, ...], replace: bool, p: An
     if not replace:
         score = gumbel(key, (count,), weights.dtype, mode) + log(weights)
         return argsort(-score)[:draws]
-    summed = cumulative_sum(weights)
+    summed = running_sum(weights)
     drawn = summed[-1] * (1 - uniform(key, shape, weights.dtype))
     return searchsorted(summed, drawn)
 
@@ -270,7 +271,7 @@ def categorical(
     --------
     >>> import gradkit, gradkit.numpy as jnp
     >>> gradkit.random.categorical(gradkit.random.key(0), jnp.log(jnp.asarray([0.1, 0.2, 0.7])), shape=(5,))
-    Array([2, 2, 2, 2, 2], dtype=int32)
+    Array([1, 2, 2, 1, 2], dtype=int32)
     """
     key = one_key(key, "categorical")
     scores = require_inexact(asarray(logits) if isinstance(logits, list | tuple) else as_array(logits, "categorical"))
@@ -282,7 +283,8 @@ def categorical(
         raise ShapeError(f"categorical: shape must end in the shape of logits without its axis, {batch}, got {sizes}.")
     if replace:
         drawn = (*sizes[: lead + axis], scores.shape[axis], *sizes[lead + axis :])
-        return argmax(gumbel(key, drawn, scores.dtype, mode) + scores, axis=lead + axis)
+        chosen: Array = argmax(gumbel(key, drawn, scores.dtype, mode) + scores, axis=lead + axis)
+        return chosen
     draws = math.prod(sizes[:lead])
     if draws > scores.shape[axis]:
         raise ValueError(
@@ -291,5 +293,5 @@ def categorical(
         )
     noisy = scores + gumbel(key, scores.shape, scores.dtype, mode)
     order = argsort(-noisy, axis=axis)
-    best = order[(slice(None),) * axis + (slice(draws),)]
+    best = cast(order[(slice(None),) * axis + (slice(draws),)], "int32")
     return reshape(permute_dims(best, (axis, *(i for i in range(best.ndim) if i != axis))), sizes)

@@ -8,7 +8,8 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.calls import cast, dtype_name
-from gradkit.numpy import clip, full_like, reshape, where
+from gradkit.numpy import full_like, reshape
+from gradkit.primitives.elementwise import clip, where
 from gradkit.primitives.random_bits import random_bits
 from gradkit.random.arguments import Shape, checked_shape, integer_dtype, one_key, operand_for, unsigned_dtype
 from gradkit.random.keys import split
@@ -44,7 +45,7 @@ def bits(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
     --------
     >>> import gradkit
     >>> gradkit.random.bits(gradkit.random.key(0), (3,))
-    Array([4070199207, 4123764936, 2441246316], dtype=uint32)
+    Array([4070199207, 4202968722, 1427181096], dtype=uint32)
     """
     key = one_key(key, "bits")
     name = unsigned_dtype(dtype, "bits")
@@ -83,7 +84,7 @@ def randint(key: Array, shape: Shape, minval: Any, maxval: Any, dtype: Any = Non
     --------
     >>> import gradkit
     >>> gradkit.random.randint(gradkit.random.key(0), (5,), 1, 7)
-    Array([3, 1, 2, 5, 2], dtype=int32)
+    Array([2, 1, 3, 2, 6], dtype=int32)
     """
     key = one_key(key, "randint")
     name = integer_dtype(dtype, "randint")
@@ -92,6 +93,9 @@ def randint(key: Array, shape: Shape, minval: Any, maxval: Any, dtype: Any = Non
     high = _whole(operand_for(maxval, "maxval", "randint", sizes))
     # At least 32 bits are drawn, and narrower integers are made of them.
     drawn = np.dtype(name if np.iinfo(name).bits >= 32 else "int32")
+    start: Any
+    span: Any
+    multiplier: Any
     if type(low) is int and type(high) is int:
         start, span, multiplier = _range_of_ints(low, high, np.iinfo(name), drawn)
     else:
@@ -136,7 +140,7 @@ def _range_of_arrays(low: Any, high: Any, limits: Any, drawn: np.dtype[Any]) -> 
     width = drawn.itemsize * 8
     # One past the largest number stands for the whole upper range; it may not fit the dtype.
     fits = np.iinfo(drawn).max > limits.max
-    beyond = False if fits else high > limits.max
+    beyond = not fits and _exceeds(high, limits.max)
     start = _cut(low, limits.min, limits.max, drawn)
     stop = _cut(high, limits.min, limits.max + fits, drawn)
     some = stop > start
@@ -162,6 +166,11 @@ def _cut(bound: Any, lowest: int, highest: int, dtype: np.dtype[Any]) -> Any:
         return min(max(bound, lowest), highest)
     own = np.iinfo(bound.dtype)
     return cast(clip(bound, max(lowest, int(own.min)), min(highest, int(own.max))), dtype.name)
+
+
+def _exceeds(bound: Any, limit: int) -> Any:
+    """Return whether a bound is above a limit that its dtype may not reach."""
+    return bound > limit if type(bound) is int or np.iinfo(bound.dtype).max > limit else False
 
 
 def _without_sign(bound: Any, width: int) -> Any:

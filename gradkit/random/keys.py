@@ -150,7 +150,7 @@ def fold_in(key: Array, data: Any) -> Array:
     --------
     >>> import gradkit
     >>> gradkit.random.fold_in(gradkit.random.key(0), 7)
-    Array([3047418485, 1846442180], dtype=uint32)
+    Array([2716826189,  292468403], dtype=uint32)
     """
     parent = one_key(key, "fold_in")
     if isinstance(data, int):

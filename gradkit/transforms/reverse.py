@@ -244,8 +244,8 @@ def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool, allow_int: bool,
         if not allow_int:
             raise TypeError(
                 f"grad requires real- or complex-valued inputs (input dtype that is a sub-dtype of np.inexact), but "
-                f"got {name}{_place_of(value, selected)}. If you want to use Boolean- or integer-valued inputs, use vjp "
-                f"or set allow_int to True; to differentiate, convert the value to a float."
+                f"got {name}{_place_of(value, selected)}. If you want to use Boolean- or integer-valued inputs, use "
+                f"vjp or set allow_int to True; to differentiate, convert the value to a float."
             )
     elif kind_of(name) == COMPLEX and not holomorphic:
         raise TypeError(
