@@ -319,9 +319,10 @@ def backend_of(value: Raw) -> Backend | None:
 
 
 def _find_owner(kind: RawType) -> Backend | None:
-    for name in backend_names():
+    # Those that are loaded come first, so that no other package is imported while they suffice.
+    for name in dict.fromkeys([*_loaded, *backend_names()]):
         backend = load_backend(name)
-        if backend.library in sys.modules and issubclass(kind, backend.array_types):
+        if sys.modules.get(backend.library) is not None and issubclass(kind, backend.array_types):
             return backend
     return None
 
