@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,49 @@ def take(x: Raw, indices: Raw, *, axis: int) -> Raw:
     return x.take(indices, axis)
 
 
+def mean_square(x: Raw, y: Raw) -> Raw:
+    difference = (x - y).ravel()
+    return difference.dot(difference) / x.size
+
+
+def sgd_update(
+    params: Sequence[Raw],
+    grads: Sequence[Raw],
+    velocities: Sequence[Raw] | None,
+    *,
+    learning_rate: Any,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
+    scale: Any,
+) -> tuple[list[Raw], list[Raw] | None]:
+    subtract = np.subtract
+    if velocities is None and not weight_decay and scale is None:
+        steps = [gradient * learning_rate for gradient in grads]
+        for parameter, step in zip(params, steps, strict=True):
+            subtract(parameter, step, step)
+        return steps, None
+    new_params: list[Raw] = []
+    new_velocities: list[Raw] = []
+    for i, (parameter, gradient) in enumerate(zip(params, grads, strict=True)):
+        if scale is not None:
+            gradient = gradient * scale
+        if weight_decay:
+            gradient = gradient + parameter * weight_decay
+        if velocities is not None:
+            velocity = velocities[i] * momentum
+            velocity += gradient
+            new_velocities.append(velocity)
+            step = velocity * momentum if nesterov else velocity * learning_rate
+            if nesterov:
+                step += gradient
+                step *= learning_rate
+        else:
+            step = gradient * learning_rate
+        new_params.append(subtract(parameter, step, step))
+    return new_params, None if velocities is None else new_velocities
+
+
 KERNELS: dict[str, Callable[..., Any]] = {
     "add": operator.add,
     "subtract": operator.sub,
@@ -109,5 +152,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "relu": relu,
     "scatter_add": scatter_add,
     "take": take,
+    "mean_square": mean_square,
     "random_bits": random_bits,
+    "sgd_update": sgd_update,
 }

@@ -12,6 +12,7 @@ from gradkit.primitives.elementwise import *  # noqa: F403
 from gradkit.primitives.elementwise import __all__ as _elementwise
 from gradkit.primitives.indexing import getitem, pad_index, scatter_add, take
 from gradkit.primitives.linalg import affine, matmul
+from gradkit.primitives.losses import label_cross_entropy, mean_square, one_hot, softplus
 from gradkit.primitives.manipulation import (
     astype,
     broadcast_to,

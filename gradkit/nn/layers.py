@@ -1,0 +1,378 @@
+"""Layers: `Linear`, `Sequential`, and `MLP`, which is a chain of linear layers stored flat."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradkit import random
+from gradkit.core import Array
+from gradkit.core.calls import as_operand
+from gradkit.core.promotion import FLOATING, default_dtype
+from gradkit.errors import ShapeError
+from gradkit.nn.activations import Activation, activation_named, identity
+from gradkit.nn.initializers import Initializer, initializer_named, zeros
+from gradkit.nn.module import Module, as_parameter, plain_leaves, static
+from gradkit.numpy import asarray
+from gradkit.primitives.linalg import affine, matmul
+
+__all__ = ["MLP", "Linear", "Sequential"]
+
+InitializerLike = str | Initializer | None
+
+RELU_LIKE = frozenset({"celu", "elu", "gelu", "leaky_relu", "mish", "relu", "relu6", "selu", "silu", "swish"})
+
+
+def _size(value: Any, name: str, layer: str) -> int:
+    try:
+        size = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{layer}: {name} must be a whole number, got {value!r}") from None
+    if size < 1:
+        raise ValueError(f"{layer}: {name} must be at least 1, got {size}")
+    return size
+
+
+def _input(x: Any, width: int, layer: str) -> Array:
+    """Return a layer's input as an Array of that width, or say what is wrong with it."""
+    array = asarray(x) if isinstance(x, list | tuple | np.ndarray) else as_operand(x, layer)
+    if type(array) is not Array:
+        array = asarray(array)
+    if array.ndim == 0 or array.shape[-1] != width:
+        raise ShapeError(
+            f"{layer}: expected x of shape (..., {width}), got shape {array.shape}. The last axis must have the layer's "
+            f"number of inputs, n_in={width}."
+        )
+    return array
+
+
+def _parameters(
+    key: Array, n_in: int, n_out: int, initializer: Initializer, bias_initializer: Initializer, dtype: Any
+) -> tuple[Array, Array]:
+    """Draw a weight matrix and a bias vector."""
+    weight_key, bias_key = random.split(key)
+    weight = initializer(weight_key, (n_in, n_out), dtype)
+    bias = bias_initializer(bias_key, (n_out,), dtype)
+    return as_parameter(weight), as_parameter(bias)
+
+
+def _dtype(dtype: Any) -> str:
+    return default_dtype(FLOATING) if dtype is None else np.dtype(dtype).name
+
+
+class Linear(Module):
+    """A linear layer, ``x @ weight + bias``.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        The numbers of inputs and outputs.
+    key : key, optional
+        The random key; by default the next one of `gradkit.random.seed`.
+    initializer : str or callable, optional
+        How the weight is drawn, a name or a function of `gradkit.nn.initializers`; by default ``"lecun_normal"``.
+    bias : bool
+        Whether there is a bias.
+    bias_initializer : str or callable, optional
+        How the bias is drawn; by default zeros.
+    dtype : dtype, optional
+        By default ``float32``, or ``float64`` with x64 enabled.
+
+    Attributes
+    ----------
+    weight : Array, shape (n_in, n_out)
+    bias : Array, shape (n_out,), or None
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1, or an initializer's name unknown.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> layer = gradkit.nn.Linear(3, 2, key=gradkit.random.key(0))
+    >>> layer([[1.0, 2.0, 3.0]]).shape
+    (1, 2)
+    """
+
+    weight: Array
+    bias: Array | None
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        key: Array | None = None,
+        initializer: InitializerLike = None,
+        bias: bool = True,
+        bias_initializer: InitializerLike = None,
+        dtype: Any = None,
+    ) -> None:
+        weight, offset = _parameters(
+            random.next_key() if key is None else key,
+            _size(n_in, "n_in", "Linear"),
+            _size(n_out, "n_out", "Linear"),
+            initializer_named(initializer or "lecun_normal"),
+            initializer_named(bias_initializer or zeros),
+            _dtype(dtype),
+        )
+        self._set(weight=weight, bias=offset if bias else None)
+
+    def __call__(self, x: Any) -> Array:
+        """Apply the layer.
+
+        Parameters
+        ----------
+        x : array, shape (..., n_in)
+            The inputs.
+
+        Returns
+        -------
+        Array, shape (..., n_out)
+
+        Raises
+        ------
+        ShapeError
+            If the last axis has another size than `n_in`.
+        """
+        weight = self.weight
+        if type(x) is not Array or x._value.shape[-1:] != weight._value.shape[:1]:
+            x = _input(x, weight.shape[0], "Linear")
+        return matmul(x, weight) if self.bias is None else affine(x, weight, self.bias)
+
+
+class Sequential(Module):
+    """Layers one after the other; each takes what the one before gives.
+
+    Parameters
+    ----------
+    layers : sequence of callable
+        Modules, and functions or names of activations.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> key = gradkit.random.key(0)
+    >>> model = gradkit.nn.Sequential([gradkit.nn.Linear(2, 8, key), "relu", gradkit.nn.Linear(8, 1, key)])
+    >>> model([[0.5, -0.5]]).shape
+    (1, 1)
+    """
+
+    layers: tuple[Any, ...]
+    functions: tuple[Activation | None, ...] = static()
+
+    def __init__(self, layers: Sequence[Any]) -> None:
+        # Functions have no leaves: they are settings, and None stands in their place among the layers.
+        modules = tuple(layer if isinstance(layer, Module) else None for layer in layers)
+        functions = tuple(
+            None if isinstance(layer, Module) else activation_named(layer, f"layers[{i}]")
+            for i, layer in enumerate(layers)
+        )
+        self._set(layers=modules, functions=functions)
+
+    def __call__(self, x: Any) -> Any:
+        """Apply the layers in order."""
+        for layer, function in zip(self.layers, self.functions, strict=True):
+            x = layer(x) if function is None else function(x)
+        return x
+
+
+class _Chain(NamedTuple):
+    """What an MLP is besides its parameters."""
+
+    n_in: int
+    n_outs: tuple[int, ...]
+    activation: str | Activation
+    final_activation: str | Activation
+
+
+class MLP(Module):
+    """A multilayer perceptron: linear layers with an activation after each.
+
+    Parameters
+    ----------
+    n_in : int
+        The number of inputs.
+    n_outs : sequence of int
+        The number of outputs of each layer.
+    activation : str or callable
+        What follows each layer but the last: a name such as "tanh" or "relu", or a function.
+    final_activation : str or callable
+        What follows the last layer.
+    key : key, optional
+        The random key; by default the next one of `gradkit.random.seed`.
+    initializer : str or callable, optional
+        How weights are drawn, a name or a function of `gradkit.nn.initializers`. By default He's for activations like
+        relu and Glorot's for others, which keep the signal's variance from layer to layer.
+    bias_initializer : str or callable, optional
+        How biases are drawn; by default zeros.
+    dtype : dtype, optional
+        By default ``float32``, or ``float64`` with x64 enabled.
+
+    Attributes
+    ----------
+    layers : tuple of Linear
+        The layers; they share the model's parameters.
+
+    Raises
+    ------
+    ValueError
+        If a size is below 1, `n_outs` empty, or the name of an activation or initializer unknown.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> model = gradkit.nn.MLP(3, [4, 4, 1], key=gradkit.random.key(0))
+    >>> model([2.0, 3.0, -1.0]).shape
+    (1,)
+    >>> model
+    MLP (float32 on numpy:0)
+      layer      shapes                    settings  parameters
+      layers[0]  weight (3, 4), bias (4,)  tanh              16
+      layers[1]  weight (4, 4), bias (4,)  tanh              20
+      layers[2]  weight (4, 1), bias (1,)  identity           5
+      total                                                  41
+    """
+
+    # The parameters of all layers in one tuple, and one node of a tree for all: a step of training takes the tree
+    # apart and rebuilds it several times, which would take longer than the arithmetic of a small network.
+    _flat: tuple[Array, ...]
+    _chain: _Chain
+    _functions: tuple[Activation | None, ...]
+    _width: tuple[int]
+
+    def __init__(
+        self,
+        n_in: int,
+        n_outs: Sequence[int],
+        activation: str | Activation = "tanh",
+        final_activation: str | Activation = "identity",
+        key: Array | None = None,
+        initializer: InitializerLike = None,
+        bias_initializer: InitializerLike = None,
+        dtype: Any = None,
+    ) -> None:
+        if not isinstance(n_outs, Sequence) or isinstance(n_outs, str) or not n_outs:
+            raise ValueError(
+                f"MLP: n_outs must be a list of at least one layer size, such as [4, 4, 1], got {n_outs!r}"
+            )
+        sizes = [_size(n_in, "n_in", "MLP"), *(_size(n, f"n_outs[{i}]", "MLP") for i, n in enumerate(n_outs))]
+        chain = _Chain(sizes[0], tuple(sizes[1:]), activation, final_activation)
+        functions = _functions(chain)
+        if initializer is None:
+            initializer = "he_normal" if activation in RELU_LIKE else "glorot_uniform"
+        weights, biases = initializer_named(initializer), initializer_named(bias_initializer or zeros)
+        keys = random.split(random.next_key() if key is None else key, len(n_outs))
+        flat: list[Array] = []
+        for i in range(len(n_outs)):
+            flat.extend(_parameters(keys[i], sizes[i], sizes[i + 1], weights, biases, _dtype(dtype)))
+        self._set(_flat=tuple(flat), _chain=chain, _functions=functions, _width=(chain.n_in,))
+
+    @classmethod
+    def _tree_functions(cls) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
+        new = object.__new__
+
+        def flatten(model: MLP) -> Any:
+            return model._flat, model._chain, _path_names(len(model._flat))
+
+        def unflatten(chain: _Chain, values: Any) -> MLP:
+            model: MLP = new(cls)
+            model.__dict__["_flat"] = plain_leaves(values)
+            model.__dict__["_chain"] = chain
+            model.__dict__["_functions"] = _functions(chain)
+            model.__dict__["_width"] = (chain.n_in,)
+            return model
+
+        return flatten, unflatten
+
+    def _leaves(self) -> Sequence[Any]:
+        return self._flat
+
+    @property
+    def layers(self) -> tuple[Linear, ...]:
+        """The linear layers."""
+        return tuple(_linear(*self._flat[i : i + 2]) for i in range(0, len(self._flat), 2))
+
+    @property
+    def activation(self) -> str | Activation:
+        """What follows each layer but the last."""
+        return self._chain.activation
+
+    @property
+    def final_activation(self) -> str | Activation:
+        """What follows the last layer."""
+        return self._chain.final_activation
+
+    def __call__(self, x: Any) -> Array:
+        """Apply the network.
+
+        Parameters
+        ----------
+        x : array or list of numbers, shape (..., n_in)
+            The inputs.
+
+        Returns
+        -------
+        Array, shape (..., n_outs[-1])
+
+        Raises
+        ------
+        ShapeError
+            If the last axis has another size than `n_in`.
+        """
+        if type(x) is not Array or x._value.shape[-1:] != self._width:
+            x = _input(x, self._chain.n_in, "MLP")
+        parameters = iter(self._flat)
+        for weight, function in zip(parameters, self._functions, strict=False):
+            x = affine(x, weight, next(parameters))
+            if function is not None:
+                x = function(x)
+        return x  # type: ignore[no-any-return]
+
+    def _rows(self) -> list[tuple[str, str, str, int]]:
+        rows = []
+        last = len(self._chain.n_outs) - 1
+        for i, layer in enumerate(self.layers):
+            function = self.final_activation if i == last else self.activation
+            shapes = f"weight {tuple(layer.weight.shape)}, bias {tuple(layer.bias.shape)}"  # type: ignore[union-attr]
+            name = function if isinstance(function, str) else getattr(function, "__name__", repr(function))
+            count = layer.weight.size + layer.bias.size  # type: ignore[union-attr]
+            rows.append((f"layers[{i}]", shapes, name, count))
+        return rows
+
+
+_known_functions: dict[_Chain, tuple[Activation | None, ...]] = {}
+
+
+def _functions(chain: _Chain) -> tuple[Activation | None, ...]:
+    """Return what follows each layer; None where that is nothing."""
+    functions = _known_functions.get(chain)
+    if functions is None:
+        hidden = activation_named(chain.activation)
+        final = activation_named(chain.final_activation, "final_activation")
+        all_of_them = [*[hidden] * (len(chain.n_outs) - 1), final]
+        functions = tuple(None if function is identity else function for function in all_of_them)
+        _known_functions[chain] = functions
+    return functions
+
+
+_known_names: dict[int, tuple[str, ...]] = {}
+
+
+def _path_names(count: int) -> tuple[str, ...]:
+    """Return the paths of an MLP's parameters, as attributes: ``layers[0].weight``."""
+    names = _known_names.get(count)
+    if names is None:
+        names = tuple(f"layers[{i // 2}].{'bias' if i % 2 else 'weight'}" for i in range(count))
+        _known_names[count] = names
+    return names
+
+
+def _linear(weight: Array, bias: Array) -> Linear:
+    layer: Linear = object.__new__(Linear)
+    layer._set(weight=weight, bias=bias)
+    return layer

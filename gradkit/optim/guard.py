@@ -1,0 +1,47 @@
+"""What stops a training run whose loss is no longer a number."""
+
+from __future__ import annotations
+
+import math
+from os import PathLike
+from typing import Any
+
+from gradkit.errors import NonFiniteLossError
+
+__all__ = ["check_finite"]
+
+
+def check_finite(loss: Any, step: int, checkpoint: str | PathLike[str] | None = None) -> float:
+    """Return the loss as a float, or stop with what to do where it is NaN or infinite.
+
+    Parameters
+    ----------
+    loss : 0-d array or float
+        The loss; on a GPU this waits for it.
+    step : int
+        The step that it belongs to.
+    checkpoint : path, optional
+        The last good checkpoint.
+
+    Raises
+    ------
+    NonFiniteLossError
+        If the loss is NaN or infinite. The message names the step and the checkpoint.
+
+    Examples
+    --------
+    >>> check_finite(0.5, step=3)
+    0.5
+    >>> check_finite(float("nan"), step=4, checkpoint="run/last.safetensors")
+    Traceback (most recent call last):
+    ...
+    gradkit.errors.NonFiniteLossError: the loss is nan at step 4. The last good checkpoint is run/last.safetensors. ...
+    """
+    value = float(loss)
+    if math.isfinite(value):
+        return value
+    kept = "No checkpoint was written before" if checkpoint is None else f"The last good checkpoint is {checkpoint}"
+    raise NonFiniteLossError(
+        f"the loss is {value} at step {step}. {kept}. Go on from there with a smaller learning rate, or clip the "
+        f"gradients: SGD(..., clip_norm=1.0)."
+    )

@@ -1,0 +1,439 @@
+"""Stochastic gradient descent, with two faces: pure functions of pytrees, and the lecture's step in place."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from gradkit import tree
+from gradkit.backend import backend_of
+from gradkit.core import Array
+from gradkit.core.array import raw, wrap
+from gradkit.core.calls import as_array, cast, dtype_name
+from gradkit.core.node import Leaf
+from gradkit.core.primitive import KERNEL_ERRORS
+from gradkit.errors import ShapeError, TreeMismatchError
+from gradkit.numpy import sqrt, square, where, zeros_like
+from gradkit.optim.schedules import Schedule
+
+__all__ = ["SGD", "SGDState", "global_norm", "sgd_update"]
+
+
+class SGDState(NamedTuple):
+    """What SGD remembers between steps, a pytree.
+
+    Attributes
+    ----------
+    step : int
+        The number of updates so far, from which the schedule computes the learning rate.
+    velocity : pytree or None
+        The running sum of gradients, like the parameters; None without momentum.
+    """
+
+    step: Any
+    velocity: Any = None
+
+
+def sgd_update(
+    params: Sequence[Any],
+    grads: Sequence[Any],
+    velocities: Sequence[Any] | None,
+    *,
+    learning_rate: Any,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
+    scale: Any,
+) -> tuple[list[Any], list[Any] | None]:
+    """Compute one step over all leaves: the text that a backend's kernel ``sgd_update`` may replace.
+
+    Parameters
+    ----------
+    params, grads : sequence of arrays
+        The leaves; raw arrays, or Arrays where a transform follows them.
+    velocities : sequence of arrays or None
+        None where `momentum` is 0.
+    learning_rate, momentum, weight_decay : float
+        The learning rate may be a 0-d array.
+    nesterov : bool
+        Whether the step looks ahead.
+    scale : 0-d array or None
+        What the gradients are multiplied with first (clipping).
+
+    Returns
+    -------
+    tuple of (list, list or None)
+        The new parameters and velocities, in new memory.
+    """
+    new_params, new_velocities = [], []
+    for i, (parameter, gradient) in enumerate(zip(params, grads, strict=True)):
+        if scale is not None:
+            gradient = gradient * scale
+        if weight_decay:
+            gradient = gradient + weight_decay * parameter
+        if velocities is not None:
+            velocity = momentum * velocities[i] + gradient
+            new_velocities.append(velocity)
+            gradient = gradient + momentum * velocity if nesterov else velocity
+        new_params.append(parameter - learning_rate * gradient)
+    return new_params, new_velocities if velocities is not None else None
+
+
+class SGD:
+    r"""Stochastic gradient descent with momentum, Nesterov's momentum, weight decay and clipping.
+
+    .. math::
+        g &\leftarrow \min(1, \mathrm{clip\_norm} / \lVert g \rVert)\, g + \mathrm{weight\_decay}\, p \\
+        v &\leftarrow \mathrm{momentum}\, v + g \\
+        p &\leftarrow p - \mathrm{learning\_rate}\, (v \text{ or, with nesterov, } g + \mathrm{momentum}\, v)
+
+    as in PyTorch's SGD (with dampening 0) and, without weight decay, in optax's. (Sutskever, Martens, Dahl and Hinton,
+    On the importance of initialization and momentum in deep learning, 2013.)
+
+    Parameters
+    ----------
+    learning_rate : float or schedule
+        The rate, or a function from the number of steps taken to it, such as `exponential_decay`.
+    momentum : float
+        The share of the velocity that is kept, from 0 to below 1.
+    nesterov : bool
+        Whether the step looks ahead (needs momentum).
+    weight_decay : float
+        The share of the parameter that is added to its gradient.
+    clip_norm : float, optional
+        The largest global norm: gradients whose norm over all leaves is larger are scaled down to it.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+
+    Examples
+    --------
+    The pure face: nothing is changed in place.
+
+    >>> import gradkit
+    >>> opt = SGD(0.1)
+    >>> params = {"w": gradkit.numpy.asarray([1.0, 2.0])}
+    >>> state = opt.init(params)
+    >>> params, state = opt.update(params, {"w": gradkit.numpy.asarray([1.0, 1.0])}, state)
+    >>> params["w"], state.step
+    (Array([0.9, 1.9], dtype=float32), 1)
+
+    The lecture's face: after ``loss.backward()``, ``opt.step(model)`` moves the model's parameters.
+
+    >>> model = gradkit.nn.Linear(2, 1, key=gradkit.random.key(0))
+    >>> (model([1.0, 2.0]) ** 2).sum().backward()
+    >>> opt.step(model)
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        clip_norm: float | None = None,
+    ) -> None:
+        if not callable(learning_rate) and not _is_number(learning_rate):
+            raise TypeError(
+                f"SGD: learning_rate must be a number or a schedule (a function of the step), got {learning_rate!r}"
+            )
+        if not callable(learning_rate) and not 0 <= learning_rate < float("inf"):
+            raise ValueError(f"SGD: learning_rate must be at least 0 and finite, got {learning_rate}")
+        if not _is_number(momentum) or not 0 <= momentum < 1:
+            raise ValueError(f"SGD: momentum must be from 0 to below 1, got {momentum!r}")
+        if nesterov and not momentum:
+            raise ValueError("SGD: nesterov=True needs a momentum above 0, got momentum=0")
+        if not _is_number(weight_decay) or not 0 <= weight_decay < float("inf"):
+            raise ValueError(f"SGD: weight_decay must be at least 0 and finite, got {weight_decay!r}")
+        if clip_norm is not None and (not _is_number(clip_norm) or not clip_norm > 0):
+            raise ValueError(f"SGD: clip_norm must be positive, or None for no clipping, got {clip_norm!r}")
+        self.learning_rate = learning_rate
+        self.momentum = float(momentum)
+        self.nesterov = bool(nesterov)
+        self.weight_decay = float(weight_decay)
+        self.clip_norm = clip_norm
+        self._states: dict[int, tuple[weakref.ref[Array], SGDState]] = {}
+
+    def __repr__(self) -> str:
+        return (
+            f"SGD(learning_rate={self.learning_rate}, momentum={self.momentum}, nesterov={self.nesterov}, "
+            f"weight_decay={self.weight_decay}, clip_norm={self.clip_norm})"
+        )
+
+    # The pure face
+
+    def init(self, params: Any) -> SGDState:
+        """Return the state before the first step.
+
+        Parameters
+        ----------
+        params : pytree of arrays
+            The parameters, such as a model.
+        """
+        if not self.momentum:
+            return SGDState(0)
+        leaves, treedef = tree.flatten(params)
+        return SGDState(0, tree.unflatten(treedef, [_zeros_like(leaf) for leaf in leaves]))
+
+    def update(self, params: Any, grads: Any, state: SGDState) -> tuple[Any, SGDState]:
+        """Compute the parameters and the state after one step.
+
+        Parameters
+        ----------
+        params, grads : pytree of arrays
+            The parameters and their gradients, of the same structure and shapes.
+        state : SGDState
+            What `init` or the last `update` returned.
+
+        Returns
+        -------
+        tuple of (pytree, SGDState)
+            New ones: nothing is changed in place. The arrays are plain, so that ``loss.backward()`` needs
+            ``model.requires_grad_()`` before it.
+
+        Raises
+        ------
+        TreeMismatchError
+            If the structures differ; the message names the first leaf that does.
+        ShapeError
+            If a gradient has another shape than its parameter.
+        """
+        leaves, treedef = tree.flatten(params)
+        gradients, gradient_tree = tree.flatten(grads)
+        if gradient_tree != treedef:
+            raise _different_trees(params, grads)
+        velocities = None
+        if self.momentum:
+            velocities, velocity_tree = tree.flatten(state.velocity)
+            if velocity_tree != treedef:
+                raise _different_trees(params, state.velocity)
+        new, new_velocities = self._moved(leaves, gradients, velocities, state.step)
+        velocity = None if new_velocities is None else tree.unflatten(treedef, new_velocities)
+        return tree.unflatten(treedef, new), SGDState(state.step + 1, velocity)
+
+    # The lecture's face
+
+    def step(self, model: Any) -> None:
+        """Move the parameters of a model by their ``.grad``, which `backward` computed.
+
+        Parameters
+        ----------
+        model : Module, or sequence of Array
+            The model, or ``model.parameters()``. A parameter without gradient stays as it is. The step count and the
+            velocities are kept in this object, by model; `state_of` returns them.
+
+        Raises
+        ------
+        RuntimeError
+            If no parameter has a gradient.
+        """
+        params = _parameters_of(model)
+        state = self.state_of(params)
+        # A parameter that the loss does not depend on has no gradient.
+        moved = [i for i, parameter in enumerate(params) if _gradient_of(parameter) is not None]
+        if not moved:
+            raise RuntimeError("SGD.step: no parameter has a gradient. Call loss.backward() before step.")
+        chosen = params if len(moved) == len(params) else [params[i] for i in moved]
+        velocities = None if state.velocity is None else [state.velocity[i] for i in moved]
+        new, new_velocities = self._moved(chosen, [_gradient_of(p) for p in chosen], velocities, state.step)
+        for parameter, value in zip(chosen, new, strict=True):
+            parameter._value = value._value
+        velocity = None
+        if new_velocities is not None:
+            velocity = list(state.velocity)
+            for i, value in zip(moved, new_velocities, strict=True):
+                velocity[i] = value
+        self._keep(params, SGDState(state.step + 1, velocity))
+
+    def state_of(self, model: Any) -> SGDState:
+        """Return the step count and velocities that `step` keeps for a model, to save them.
+
+        Parameters
+        ----------
+        model : Module, or sequence of Array
+            As given to `step`.
+
+        Returns
+        -------
+        SGDState
+            Its velocity is a list in the order of ``model.parameters()``.
+        """
+        params = _parameters_of(model)
+        kept = self._states.get(id(params[0]))
+        if kept is not None and kept[0]() is params[0]:
+            return kept[1]
+        return SGDState(0, [_zeros_like(parameter) for parameter in params] if self.momentum else None)
+
+    def restore(self, model: Any, state: SGDState) -> None:
+        """Go on from a state that `state_of` returned, for the same parameters.
+
+        Parameters
+        ----------
+        model : Module, or sequence of Array
+            The model that `step` will be given.
+        state : SGDState
+            The state.
+        """
+        params = _parameters_of(model)
+        velocity = None
+        if self.momentum:
+            velocity = list(state.velocity or ())
+            shapes, expected = [v.shape for v in velocity], [p.shape for p in params]
+            if shapes != expected:
+                raise ShapeError(
+                    f"SGD.restore: the velocities must have the parameters' shapes {expected}, got {shapes}"
+                )
+        self._keep(params, SGDState(int(state.step), velocity))
+
+    def _keep(self, params: Sequence[Array], state: SGDState) -> None:
+        # By the identity of the first parameter: arrays are no dictionary keys. The entry goes when the array does.
+        key = id(params[0])
+        kept = self._states.get(key)
+        if kept is not None and kept[0]() is params[0]:
+            self._states[key] = (kept[0], state)
+            return
+        states = self._states
+        self._states[key] = (weakref.ref(params[0], lambda _: states.pop(key, None)), state)
+
+    # Both faces
+
+    def _moved(
+        self, params: Sequence[Any], grads: Sequence[Any], velocities: Sequence[Any] | None, step: Any
+    ) -> tuple[list[Array], list[Array] | None]:
+        learning_rate = self.learning_rate
+        if callable(learning_rate):
+            learning_rate = learning_rate(step)
+        _check_shapes(params, grads)
+        options = {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
+        scale = None if self.clip_norm is None else _clip_scale(grads, self.clip_norm)
+        plain = _plain_values(params, grads, velocities)
+        if plain is not None:
+            kernel, *groups = plain
+            try:
+                new, new_velocities = kernel(*groups, learning_rate=raw(learning_rate), scale=raw(scale), **options)
+            except KERNEL_ERRORS:
+                pass  # the same on Arrays finds out what does not fit
+            else:
+                return list(map(wrap, new)), None if new_velocities is None else list(map(wrap, new_velocities))
+        # A transform in progress follows them, or something is no Array yet.
+        arrays = [None if group is None else [_array(leaf) for leaf in group] for group in (params, grads, velocities)]
+        return _like(arrays[0], *sgd_update(*arrays, learning_rate=learning_rate, scale=scale, **options))  # type: ignore[arg-type]
+
+
+def global_norm(grads: Any) -> Array:
+    """Return the Euclidean norm over all elements of all leaves.
+
+    Parameters
+    ----------
+    grads : pytree of arrays
+        The leaves.
+
+    Returns
+    -------
+    Array, shape ()
+
+    Examples
+    --------
+    >>> import gradkit.numpy as jnp
+    >>> global_norm({"a": jnp.asarray([3.0]), "b": jnp.asarray([4.0])})
+    Array(5., dtype=float32)
+    """
+    squares = [square(_array(leaf)).sum() for leaf in tree.leaves(grads)]
+    if not squares:
+        raise ValueError("global_norm: grads has no arrays")
+    total = squares[0]
+    for another in squares[1:]:
+        total = total + another
+    return sqrt(total)
+
+
+def _clip_scale(grads: Sequence[Any], largest: float) -> Array:
+    """Return what the gradients are multiplied with; it stays on their device."""
+    norm = global_norm(list(grads))
+    return where(norm > largest, largest / where(norm > 0, norm, 1.0), 1.0)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _array(leaf: Any) -> Array:
+    return as_array(leaf, "SGD")
+
+
+def _zeros_like(leaf: Any) -> Array:
+    return zeros_like(_array(leaf).detach())
+
+
+def _plain_values(*groups: Sequence[Any] | None) -> list[Any] | None:
+    """Return the kernel and the raw arrays of each group, or None where they are not all plain ones of one backend."""
+    result: list[Any] = [None]
+    kind: type | None = None
+    dtype: Any = None
+    for group in groups:
+        if group is None:
+            result.append(None)
+            continue
+        values = []
+        for leaf in group:
+            if type(leaf) is not Array:
+                return None
+            node = leaf._node
+            if node is not None and (type(node) is not Leaf or node.trace.level):
+                return None
+            value = leaf._value
+            if type(value) is not kind:
+                if kind is not None or (backend := backend_of(value)) is None or backend.is_scalar(value):
+                    return None
+                kind, dtype = type(value), value.dtype
+                result[0] = backend.kernels.get("sgd_update", sgd_update)
+            if value.dtype is not dtype:
+                return None
+            values.append(value)
+        result.append(values)
+    return result if kind is not None else None
+
+
+def _like(
+    params: Sequence[Array] | None, new: list[Array], velocities: list[Array] | None
+) -> tuple[list[Array], list[Array] | None]:
+    """Return new parameters and velocities in the parameters' own dtypes."""
+    names = [dtype_name(parameter) for parameter in params or ()]
+
+    def converted(arrays: list[Array]) -> list[Array]:
+        return [a if dtype_name(a) == name else cast(a, name) for a, name in zip(arrays, names, strict=True)]
+
+    return converted(new), None if velocities is None else converted(velocities)
+
+
+def _check_shapes(params: Sequence[Any], grads: Sequence[Any]) -> None:
+    for i, (parameter, gradient) in enumerate(zip(params, grads, strict=True)):
+        if parameter.shape != gradient.shape:
+            raise ShapeError(
+                f"SGD: a gradient must have its parameter's shape, got {gradient.shape} for leaf {i} of shape "
+                f"{parameter.shape}"
+            )
+
+
+def _different_trees(params: Any, other: Any) -> TreeMismatchError:
+    ours, theirs = ({tree.keystr(path): None for path, _ in tree.leaves_with_path(one)} for one in (params, other))
+    first = next((path for path in [*ours, *theirs] if (path in ours) != (path in theirs)), "the root")
+    return TreeMismatchError(
+        f"SGD.update: the gradients (and velocities) must have the structure of the parameters; they differ first at "
+        f"{first}. Parameters: {tree.structure(params)}; got: {tree.structure(other)}."
+    )
+
+
+def _parameters_of(model: Any) -> Sequence[Array]:
+    params: Sequence[Array] = model if isinstance(model, list | tuple) else model.parameters()
+    if not params or any(type(parameter) is not Array for parameter in params):
+        raise TypeError(f"SGD.step: expected a model or a list of its parameters (Arrays), got {model!r}")
+    return params
+
+
+def _gradient_of(parameter: Array) -> Array | None:
+    node = parameter._node
+    return node.grad if type(node) is Leaf else None

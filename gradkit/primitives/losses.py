@@ -1,0 +1,107 @@
+"""What losses are made of, each as one operation: a step of a small network is mostly the cost of calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradkit.core import Array, Elementwise, General, bind
+from gradkit.core.calls import cast, dtype_name, unary
+from gradkit.core.node import NO_PARAMS
+from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
+
+__all__ = ["label_cross_entropy", "mean_square", "one_hot", "softplus"]
+
+
+def _mean_square(xp: Any, x: Any, y: Any) -> Any:
+    return xp.library.mean((x - y) ** 2)
+
+
+def _slope(g: Any, x: Any, y: Any) -> Any:
+    return (g * (2 / x.size)) * (x - y)
+
+
+_mean_square_primitive = General(
+    "mean_square",
+    _mean_square,
+    (lambda xp, g, _z, x, y: _slope(g, x, y), lambda xp, g, _z, x, y: -_slope(g, x, y)),
+)
+
+
+def mean_square(x: Array, y: Array, /) -> Array:
+    """Return mean((x - y)**2) of two Arrays of one shape."""
+    dtype = x._value.dtype
+    if y._value.dtype is not dtype or not is_inexact(dtype_name(x)):
+        target = promote([dtype_name(x), dtype_name(y)])
+        if not is_inexact(target):
+            target = default_dtype(FLOATING)
+        x, y = cast(x, target), cast(y, target)
+    return bind(_mean_square_primitive, (x, y), NO_PARAMS)
+
+
+def _one_hot(xp: Any, labels: Any, *, classes: int, dtype: str) -> Any:
+    positions = xp.arange(classes, dtype=labels.dtype, device=labels.device)
+    return xp.library.astype(labels[..., None] == positions, getattr(xp.library, dtype))
+
+
+_one_hot_primitive = General("one_hot", _one_hot, (None,))
+
+
+def one_hot(labels: Array, classes: int, dtype: str) -> Array:
+    """Return rows of zeros with a 1 at each label; a label that is out of range gives zeros."""
+    return bind(_one_hot_primitive, (labels,), {"classes": classes, "dtype": dtype})
+
+
+def _label_cross_entropy(xp: Any, logits: Any, labels: Any) -> Any:
+    classes = logits.shape[-1]
+    chosen = labels[..., None] == xp.arange(classes, dtype=labels.dtype, device=labels.device)
+    picked = xp.library.sum(xp.where(chosen, logits, xp.zeros_like(logits)), axis=-1)
+    loss = xp.logsumexp(logits, axis=(logits.ndim - 1,), keepdims=False) - picked
+    # A label that is out of range has no loss: NaN, and not the loss of another class.
+    valid = (labels >= 0) & (labels < classes)
+    return xp.where(valid, loss, xp.full_like(loss, float("nan")))
+
+
+def _pull_label_cross_entropy(xp: Any, g: Any, x: Any, labels: Any) -> Any:
+    total = xp.logsumexp(x, axis=(x.ndim - 1,), keepdims=True)
+    share = xp.exp(x - total) - xp.one_hot(labels, classes=x.shape[-1], dtype=dtype_name_of(x))
+    return xp.expand_dims(g, axis=-1) * share
+
+
+def dtype_name_of(x: Any) -> str:
+    """Return the name of the dtype of a raw array or an Array."""
+    from gradkit.core.array import wrap
+
+    return dtype_name(x if type(x) is Array else wrap(x))
+
+
+_label_cross_entropy_primitive = General(
+    "label_cross_entropy",
+    _label_cross_entropy,
+    (lambda xp, g, _z, x, labels: _pull_label_cross_entropy(xp, g, x, labels), None),
+)
+
+
+def label_cross_entropy(logits: Array, labels: Array, /) -> Array:
+    """Return logsumexp(logits) - logits[label] for each row of logits.
+
+    Parameters
+    ----------
+    logits : Array of float, shape (..., classes)
+        The rows.
+    labels : Array of int, shape (...)
+        Which element of each row is right. One that is out of range gives NaN.
+
+    Returns
+    -------
+    Array, shape (...)
+    """
+    return bind(_label_cross_entropy_primitive, (logits, labels), NO_PARAMS)
+
+
+def _softplus(xp: Any, x: Any) -> Any:
+    return xp.maximum(x, xp.zeros_like(x)) + xp.log1p(xp.exp(-xp.abs(x)))
+
+
+softplus = unary(Elementwise("softplus", _softplus, (lambda xp, _y, x: xp.sigmoid(x),)), True)
+softplus.__name__ = softplus.__qualname__ = "softplus"
+softplus.__doc__ = "Compute log(1 + exp(x)) element by element, without overflow."
