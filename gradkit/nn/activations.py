@@ -97,19 +97,19 @@ def soft_sign(x: Any) -> Array:
     return array / (absolute(array) + 1)
 
 
-def leaky_relu(x: Any, negative_slope: Any = 1e-2) -> Array:
+def leaky_relu(x: Any, negative_slope: float = 1e-2) -> Array:
     """Compute x where x >= 0, and negative_slope x elsewhere."""
     array = _floating(x)
     return where(array >= 0, array, negative_slope * array)
 
 
-def elu(x: Any, alpha: Any = 1.0) -> Array:
+def elu(x: Any, alpha: float = 1.0) -> Array:
     """Compute x where x > 0, and alpha (exp(x) - 1) elsewhere (Clevert, Unterthiner and Hochreiter, 2016)."""
     array = _floating(x)
     return where(array > 0, array, alpha * expm1(minimum(array, 0.0)))
 
 
-def celu(x: Any, alpha: Any = 1.0) -> Array:
+def celu(x: Any, alpha: float = 1.0) -> Array:
     """Compute max(x, 0) + alpha (exp(min(x, 0) / alpha) - 1) (Barron, 2017)."""
     array = _floating(x)
     return where(array > 0, array, alpha * expm1(minimum(array, 0.0) / alpha))
@@ -142,7 +142,7 @@ def mish(x: Any) -> Array:
     return array * tanh(softplus(array))
 
 
-def squareplus(x: Any, b: Any = 4.0) -> Array:
+def squareplus(x: Any, b: float = 4.0) -> Array:
     """Compute (x + sqrt(x**2 + b)) / 2 (Barron, 2021)."""
     array = _floating(x)
     return (array + (square(array) + b) ** 0.5) / 2
@@ -160,11 +160,12 @@ def log_softmax(x: Any, axis: Axis = -1) -> Array:
     return array - logsumexp(array, axis=axis, keepdims=True)
 
 
-def standardize(x: Any, axis: Axis = -1, epsilon: Any = 1e-5) -> Array:
+def standardize(x: Any, axis: Axis = -1, epsilon: float = 1e-5) -> Array:
     """Subtract the mean along an axis and divide by the standard deviation."""
     array = _floating(x)
     centred = array - array.mean(axis=axis, keepdims=True)
-    return centred / (square(centred).mean(axis=axis, keepdims=True) + epsilon) ** 0.5
+    result: Array = centred / (square(centred).mean(axis=axis, keepdims=True) + epsilon) ** 0.5
+    return result
 
 
 def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> Array:

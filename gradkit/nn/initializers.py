@@ -64,7 +64,7 @@ def constant(value: Any, dtype: Any = None) -> Initializer:
     return initialize
 
 
-def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
+def uniform(scale: float = 1e-2, dtype: Any = None) -> Initializer:
     """Make the initializer that draws uniformly from 0 to below `scale`."""
 
     def initialize(key: Array, shape: Shape, dtype: Any = dtype) -> Array:
@@ -73,7 +73,7 @@ def uniform(scale: Any = 1e-2, dtype: Any = None) -> Initializer:
     return initialize
 
 
-def lecture(scale: Any = 1.0, dtype: Any = None) -> Initializer:
+def lecture(scale: float = 1.0, dtype: Any = None) -> Initializer:
     """Make the initializer that draws uniformly from -`scale` to below `scale`: a first lecture's uniform(-1, 1)."""
 
     def initialize(key: Array, shape: Shape, dtype: Any = dtype) -> Array:
@@ -82,7 +82,7 @@ def lecture(scale: Any = 1.0, dtype: Any = None) -> Initializer:
     return initialize
 
 
-def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initializer:
+def normal(stddev: float = 1e-2, dtype: Any = None) -> Initializer:
     """Make the initializer that draws from the normal distribution of mean 0 and that standard deviation."""
 
     def initialize(key: Array, shape: Shape, dtype: Any = dtype) -> Array:
@@ -91,7 +91,7 @@ def normal(stddev: Any = 1e-2, dtype: Any = None) -> Initializer:
     return initialize
 
 
-def truncated_normal(stddev: Any = 1e-2, dtype: Any = None, lower: Any = -2.0, upper: Any = 2.0) -> Initializer:
+def truncated_normal(stddev: float = 1e-2, dtype: Any = None, lower: float = -2.0, upper: float = 2.0) -> Initializer:
     """Make the initializer that draws from the normal distribution cut at `lower` and `upper` deviations.
 
     The standard deviation of what it draws is smaller than `stddev`, as in JAX.
@@ -141,8 +141,8 @@ def variance_scaling(
     def initialize(key: Array, shape: Shape, dtype: Any = dtype) -> Array:
         if len(shape) < 2:
             raise ValueError(
-                f"variance_scaling: shape must have at least two axes, to count inputs and outputs, got {tuple(shape)}. "
-                f"For biases take zeros or uniform."
+                f"variance_scaling: shape must have at least two axes, to count inputs and outputs, got "
+                f"{tuple(shape)}. For biases take zeros or uniform."
             )
         elements = math.prod(shape)
         fan_in = elements / shape[out_axis] if shape[out_axis] else 0

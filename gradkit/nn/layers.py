@@ -43,8 +43,8 @@ def _input(x: Any, width: int, layer: str) -> Array:
         array = asarray(array)
     if array.ndim == 0 or array.shape[-1] != width:
         raise ShapeError(
-            f"{layer}: expected x of shape (..., {width}), got shape {array.shape}. The last axis must have the layer's "
-            f"number of inputs, n_in={width}."
+            f"{layer}: expected x of shape (..., {width}), got shape {array.shape}. The last axis must have the "
+            f"layer's number of inputs, n_in={width}."
         )
     return array
 

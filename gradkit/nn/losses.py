@@ -77,7 +77,7 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Array:
     --------
     >>> import gradkit.numpy as jnp
     >>> softmax_cross_entropy(jnp.asarray([[2.0, 0.0], [0.0, 0.0]]), jnp.asarray([0, 1]))
-    Array(0.4100376, dtype=float32)
+    Array(0.41003764, dtype=float32)
     """
     scores = require_inexact(_array(logits, "logits", "softmax_cross_entropy"))
     answers = _array(labels, "labels", "softmax_cross_entropy")
@@ -116,8 +116,8 @@ def _check_labels(labels: Array, classes: int) -> None:
         place = np.unravel_index(int((seen == worst).argmax()), seen.shape)
         where = ", ".join(map(str, place))
         raise ValueError(
-            f"softmax_cross_entropy: labels[{where}] is {worst}, and logits have {classes} classes: labels must be from "
-            f"0 to {classes - 1}. Renumber the labels, or give the model {largest + 1} outputs."
+            f"softmax_cross_entropy: labels[{where}] is {worst}, and logits have {classes} classes: labels must be "
+            f"from 0 to {classes - 1}. Renumber the labels, or give the model {largest + 1} outputs."
         )
 
 

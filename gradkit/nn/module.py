@@ -134,7 +134,7 @@ class Module:
             node = parameter._node
             if type(node) is Leaf and node.trace is not TAPE and isinstance(node.trace, ReverseTrace):
                 raise ValueError(
-                    "requires_grad_: this model is being differentiated by a transform. Call it outside of the function."
+                    "requires_grad_: this model is being differentiated by a transform. Call it outside the function."
                 )
             parameter._node = as_parameter(parameter.detach())._node if flag else None
         return self

@@ -109,7 +109,7 @@ def exponential_decay(
 def inverse_time_decay(
     init_value: float, transition_steps: float = 1, decay_rate: float = 1.0, staircase: bool = False
 ) -> Schedule:
-    r"""Make the schedule :math:`\mathrm{init\_value} / (1 + \mathrm{decay\_rate} \cdot t / \mathrm{transition\_steps})`.
+    r"""Make the schedule :math:`\mathrm{init} / (1 + \mathrm{decay\_rate} \cdot t / \mathrm{transition\_steps})`.
 
     With ``transition_steps=1`` it is the lecture's :math:`\alpha_0 / (1 + \mathrm{decay} \cdot t)`.
 
@@ -192,7 +192,7 @@ def linear_decay(
 
 
 def cosine_decay(init_value: float, decay_steps: int, alpha: float = 0.0, exponent: float = 1.0) -> Schedule:
-    r"""Make the schedule :math:`\mathrm{init} ((1 - \alpha) (\frac{1 + \cos(\pi t / T)}{2})^{\mathrm{exponent}} + \alpha)`.
+    r"""Make the schedule :math:`\mathrm{init} ((1 - \alpha) (\frac{1 + \cos(\pi t / T)}{2})^{p} + \alpha)`.
 
     (Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, 2017.)
 
@@ -205,7 +205,7 @@ def cosine_decay(init_value: float, decay_steps: int, alpha: float = 0.0, expone
     alpha : float
         The last rate, as a share of the first.
     exponent : float
-        The power of the cosine.
+        p, the power of the cosine.
 
     Examples
     --------
@@ -217,6 +217,7 @@ def cosine_decay(init_value: float, decay_steps: int, alpha: float = 0.0, expone
     _not_negative("cosine_decay", init_value=init_value, alpha=alpha)
 
     def rate(step: Any) -> Any:
+        share: Any
         if type(step) is Array:
             share = 0.5 * (1 + cos(math.pi * minimum(step, decay_steps) / decay_steps))
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.backend import INEXACT, NOTHING
@@ -139,7 +139,7 @@ def _whole(ndim: int) -> dict[str, Any]:
     return {"axis": tuple(range(ndim)), "keepdims": False}
 
 
-def _floating_reduction(primitive: Any) -> Any:
+def _floating_reduction(primitive: Any) -> Callable[..., Array]:
     def reduce(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
         if axis is None and not keepdims and type(x) is Array:
             value = x._value
@@ -154,7 +154,7 @@ def _floating_reduction(primitive: Any) -> Any:
     return reduce
 
 
-def _extremum(primitive: Any) -> Any:
+def _extremum(primitive: Any) -> Callable[..., Array]:
     def reduce(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
         array = as_array(x, primitive.name)
         axes = normalize_axes(axis, array.ndim, primitive.name)
@@ -170,7 +170,7 @@ def _extremum(primitive: Any) -> Any:
     return reduce
 
 
-def _position(primitive: Any) -> Any:
+def _position(primitive: Any) -> Callable[..., Array]:
     def find(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
         array = as_array(x, primitive.name)
         if axis is not None:
