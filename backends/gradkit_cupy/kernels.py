@@ -6,12 +6,15 @@ so these are methods rather than wrapped functions, and one launch rather than s
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
 import cupy
 import cupyx
+import numpy as np
+
+from gradkit_cupy.launch import C_TYPES, launch
+from gradkit_cupy.sgd import sgd_update
 
 __all__ = ["KERNELS"]
 
@@ -19,20 +22,14 @@ Raw = Any
 Axis = int | tuple[int, ...] | None
 
 
-def total(x: Raw, axis: Axis = None, keepdims: bool = False) -> Raw:
-    return x.sum(axis, keepdims=keepdims)
+def _reduction(name: str) -> Callable[..., Raw]:
+    """Return a reduction as the method of that name, which is cheaper to call than the function."""
 
+    def reduce(x: Raw, axis: Axis = None, keepdims: bool = False) -> Raw:
+        # Over no axes there is nothing to reduce, and CuPy's kernels expect something.
+        return x.copy() if axis == () else getattr(x, name)(axis=axis, keepdims=keepdims)
 
-def mean(x: Raw, axis: Axis = None, keepdims: bool = False) -> Raw:
-    return x.mean(axis, keepdims=keepdims)
-
-
-def largest(x: Raw, axis: Axis = None, keepdims: bool = False) -> Raw:
-    return x.max(axis, keepdims=keepdims)
-
-
-def smallest(x: Raw, axis: Axis = None, keepdims: bool = False) -> Raw:
-    return x.min(axis, keepdims=keepdims)
+    return reduce
 
 
 def matmul(x: Raw, y: Raw) -> Raw:
@@ -40,7 +37,8 @@ def matmul(x: Raw, y: Raw) -> Raw:
 
 
 def affine(x: Raw, w: Raw, b: Raw) -> Raw:
-    result = matmul(x, w)
+    # `dot` is one product of matrices whatever axes x has, where `matmul` is one for each of a batch.
+    result = x.dot(w)
     result += b
     return result
 
@@ -53,19 +51,46 @@ def permute_dims(x: Raw, axes: tuple[int, ...]) -> Raw:
     return x.transpose(axes)
 
 
-def masked(g: Raw, mask: Raw) -> Raw:
-    return cupy.where(mask, g, g.dtype.type(0))
+def masked(x: Raw, mask: Raw) -> Raw:
+    return cupy.where(mask, x, x.dtype.type(0))
 
 
 def relu(x: Raw) -> Raw:
     return cupy.maximum(x, x.dtype.type(0))
 
 
+def sigmoid(x: Raw) -> Raw:
+    kind = C_TYPES.get(x.dtype.name)
+    if kind is None:
+        return 1 / (1 + cupy.exp(-x))
+    x = cupy.ascontiguousarray(x)
+    y = cupy.empty(x.shape, x.dtype)
+    launch("sigmoid", f"sigmoid<{kind}>", x.size, (x, y, np.int64(x.size)))
+    return y
+
+
+ADDED_AS = {
+    "int8": "int32",
+    "int16": "int32",
+    "uint8": "uint32",
+    "uint16": "uint32",
+    "int64": "uint64",
+}
+"""Integers that CUDA's atomic addition does not know, and a type in which their sums have the same low bits."""
+
+
 def scatter_add(updates: Raw, indices: Raw, *, axis: int, size: int) -> Raw:
     """Add the updates into zeros. The order of additions at one index is the GPU's, so the last bits may differ."""
-    result = cupy.zeros(updates.shape[:axis] + (size,) + updates.shape[axis + 1 :], updates.dtype)
-    cupyx.scatter_add(result, (slice(None),) * axis + (indices,), updates)
-    return result
+    shape = updates.shape[:axis] + (size,) + updates.shape[axis + 1 :]
+    place = (slice(None),) * axis + (indices,)
+    dtype = updates.dtype
+    result = cupy.zeros(shape, ADDED_AS.get(dtype.name, dtype))
+    if dtype.kind == "c":
+        cupyx.scatter_add(result.real, place, updates.real)
+        cupyx.scatter_add(result.imag, place, updates.imag)
+    else:
+        cupyx.scatter_add(result, place, updates.astype(result.dtype, copy=False))
+    return result.astype(dtype, copy=False)
 
 
 def take(x: Raw, indices: Raw, *, axis: int) -> Raw:
@@ -73,20 +98,18 @@ def take(x: Raw, indices: Raw, *, axis: int) -> Raw:
 
 
 KERNELS: dict[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "subtract": operator.sub,
-    "multiply": operator.mul,
-    "negative": operator.neg,
-    "sum": total,
-    "mean": mean,
-    "max": largest,
-    "min": smallest,
+    "sum": _reduction("sum"),
+    "mean": _reduction("mean"),
+    "max": _reduction("max"),
+    "min": _reduction("min"),
     "matmul": matmul,
     "affine": affine,
     "reshape": reshape,
     "permute_dims": permute_dims,
     "masked": masked,
     "relu": relu,
+    "sigmoid": sigmoid,
     "scatter_add": scatter_add,
     "take": take,
+    "sgd_update": sgd_update,
 }

@@ -1,0 +1,344 @@
+"""The switch: which backend makes new arrays, what it brings along, and what it says when it cannot run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+import gradkit
+from gradkit import backend as switch
+from gradkit.backend import Backend, get_backend, load_backend, use_backend
+from gradkit.core.primitive import PRIMITIVES
+from gradkit.errors import BackendNotInstalledError, BackendUnusableError, DeviceMismatchError
+
+
+class Pretended(Backend):
+    """A GPU that is there or not, as a test needs it."""
+
+    name: ClassVar[str] = "pretended"
+    library: ClassVar[str] = "math"
+    install: ClassVar[str] = "pip install pretended-gpu"
+    platform: ClassVar[str] = "gpu"
+    reason: str | None = None
+
+    @property
+    def array_types(self) -> tuple[type, ...]:
+        return ()
+
+    def why_unusable(self) -> str | None:
+        return self.reason
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> Pretended:
+    """A usable GPU, found by name, and no real one."""
+    backend = Pretended()
+    entries = {name: entry for name, entry in switch._entry_points().items() if name in ("numpy", "strict")}
+    monkeypatch.setattr(switch, "_entry_points", lambda: entries)
+    monkeypatch.delitem(switch._loaded, "cupy", raising=False)
+    monkeypatch.setitem(switch._loaded, "pretended", backend)
+    return backend
+
+
+@pytest.fixture
+def process_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test change what the whole process uses."""
+    monkeypatch.setattr(switch, "_process_default", None)
+    monkeypatch.delenv(switch.ENVIRONMENT_VARIABLE, raising=False)
+
+
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GRADKIT_")}
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**inherited, **environment}
+    )
+
+
+def output(code: str, **environment: str) -> str:
+    done = run_python(code, **environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+# The switch
+
+MADE_ON = "import gradkit.numpy as jnp; print(jnp.ones(2).device.backend)"
+
+
+def test_new_arrays_are_numpy_by_default() -> None:
+    assert output(MADE_ON) == "numpy"
+
+
+@pytest.mark.parametrize("name", ["numpy", "strict"])
+def test_environment_variable_chooses_the_backend(name: str) -> None:
+    assert output(MADE_ON, GRADKIT_BACKEND=name) == name
+
+
+def test_environment_variable_with_an_unknown_name_is_an_error_that_suggests_the_nearest() -> None:
+    done = run_python(MADE_ON, GRADKIT_BACKEND="nunpy")
+    assert done.returncode == 1
+    assert "Unknown backend 'nunpy'. Known: auto, cupy, numpy, strict. Did you mean 'numpy'?" in done.stderr
+
+
+@pytest.mark.usefixtures("process_default")
+def test_set_backend_holds_from_then_on_in_every_thread() -> None:
+    gradkit.set_backend("strict")
+    assert gradkit.numpy.ones(2).device.backend == "strict"
+    assert in_a_thread(lambda: gradkit.numpy.ones(2).device.backend) == "strict"
+    gradkit.set_backend("numpy")
+    assert gradkit.numpy.ones(2).device.backend == "numpy"
+
+
+@pytest.mark.usefixtures("process_default")
+def test_use_backend_wins_over_set_backend_and_ends() -> None:
+    gradkit.set_backend("strict")
+    with gradkit.use_backend("numpy"):
+        assert gradkit.current_backend().name == "numpy"
+        with gradkit.use_backend("strict"):
+            assert gradkit.current_backend().name == "strict"
+        assert gradkit.current_backend().name == "numpy"
+    assert gradkit.current_backend().name == "strict"
+
+
+@pytest.mark.usefixtures("process_default")
+def test_use_backend_ends_when_an_error_leaves_it() -> None:
+    with pytest.raises(KeyError), gradkit.use_backend("strict"):
+        raise KeyError
+    assert gradkit.current_backend().name == "numpy"
+
+
+@pytest.mark.usefixtures("process_default")
+def test_set_backend_that_fails_changes_nothing() -> None:
+    with pytest.raises(ValueError, match="Unknown backend"):
+        gradkit.set_backend("nunpy")
+    assert gradkit.current_backend().name == "numpy"
+
+
+def test_auto_takes_a_gpu_that_can_be_used(pretended: Pretended) -> None:
+    assert get_backend("auto") is pretended
+
+
+def test_auto_takes_numpy_where_no_gpu_can_be_used(pretended: Pretended) -> None:
+    pretended.reason = "the driver is on holiday"
+    assert get_backend("auto").name == "numpy"
+
+
+def test_an_operation_runs_where_its_arguments_are(backend: Backend, xp: Any) -> None:
+    x = xp.ones(3)
+    with use_backend("numpy"):
+        y = xp.sin(x) * 2 + x
+        assert y.device.backend == backend.name
+        assert gradkit.grad(lambda x: xp.sum(x * x))(x).device.backend == backend.name
+
+
+# Threads and tasks
+
+
+def in_a_thread(f: Callable[[], Any]) -> Any:
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(f()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+@pytest.mark.usefixtures("process_default")
+def test_use_backend_in_one_thread_does_not_reach_another() -> None:
+    inside, done = threading.Event(), threading.Event()
+    names: list[str] = []
+
+    def other() -> None:
+        with gradkit.use_backend("strict"):
+            inside.set()
+            done.wait(30)
+            names.append(gradkit.numpy.ones(2).device.backend)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert inside.wait(30)
+    names.append(gradkit.numpy.ones(2).device.backend)
+    done.set()
+    thread.join()
+    assert names == ["numpy", "strict"]
+
+
+@pytest.mark.usefixtures("process_default")
+def test_default_device_in_one_thread_does_not_reach_another() -> None:
+    with gradkit.default_device(gradkit.devices("strict")[1]):
+        assert in_a_thread(lambda: gradkit.numpy.ones(2).device.backend) == "numpy"
+        assert str(gradkit.numpy.ones(2).device) == "strict:1"
+
+
+@pytest.mark.usefixtures("process_default")
+def test_use_backend_in_one_task_does_not_reach_another() -> None:
+    async def make(name: str, mine: asyncio.Event, others: asyncio.Event) -> str:
+        with gradkit.use_backend(name):
+            mine.set()
+            await others.wait()
+            return gradkit.numpy.ones(2).device.backend
+
+    async def both() -> list[str]:
+        first, second = asyncio.Event(), asyncio.Event()
+        return await asyncio.gather(make("strict", first, second), make("numpy", second, first))
+
+    assert asyncio.run(both()) == ["strict", "numpy"]
+
+
+# What is imported
+
+LIBRARIES = "{'array_api_strict', 'cupy', 'jax', 'torch', 'gradkit_cupy', 'gradkit_numpy', 'gradkit_strict'}"
+IMPORTED = f"import sys; print(*sorted({LIBRARIES} & sys.modules.keys()))"
+
+
+def test_importing_gradkit_imports_no_backend() -> None:
+    assert output(f"import gradkit, gradkit.numpy; {IMPORTED}") == ""
+
+
+def test_the_backend_in_use_is_the_only_one_imported() -> None:
+    use = "import gradkit.numpy as jnp; jnp.sum(jnp.ones(3) * 2); "
+    assert output(use + IMPORTED) == "gradkit_numpy"
+    imported = output(use + IMPORTED, GRADKIT_BACKEND="strict").split()
+    assert {"array_api_strict", "gradkit_strict"} <= set(imported)
+    assert not {"cupy", "jax", "torch"} & set(imported)
+
+
+def test_asking_for_auto_without_cupy_installed_gives_numpy() -> None:
+    assert output(f"import sys; sys.modules['cupy'] = None; {MADE_ON}", GRADKIT_BACKEND="auto") == "numpy"
+
+
+# Names, and backends that cannot run
+
+
+@pytest.mark.parametrize(
+    "ask", [gradkit.set_backend, get_backend, gradkit.devices, lambda name: use_backend(name).__enter__()]
+)
+def test_unknown_name_lists_the_known_ones_and_suggests_the_nearest(ask: Callable[[str], Any]) -> None:
+    message = r"Unknown backend 'strikt'. Known: auto, cupy, numpy, strict. Did you mean 'strict'\?"
+    with pytest.raises(ValueError, match=message):
+        ask("strikt")
+
+
+def test_a_backend_that_is_not_installed_names_the_pip_command(pretended: Pretended) -> None:
+    pretended.library = "no_such_library"  # type: ignore[misc]
+    message = r"'pretended' needs no_such_library, which cannot be imported \(.*\). Install it with: pip install prete"
+    with pytest.raises(BackendNotInstalledError, match=message):
+        get_backend("pretended")
+
+
+def test_cupy_that_is_not_installed_names_the_extra() -> None:
+    code = "import sys; sys.modules['cupy'] = None; import gradkit; gradkit.set_backend('cupy')"
+    done = run_python(code)
+    assert done.returncode == 1
+    assert "BackendNotInstalledError: The backend 'cupy' needs cupy, which cannot be imported" in done.stderr
+    assert (
+        "Install it with: pip install 'gradkit[cuda13]' (or 'gradkit[cuda12]' for a driver of CUDA 12)" in done.stderr
+    )
+
+
+def test_a_backend_that_cannot_run_gives_its_own_reason(pretended: Pretended) -> None:
+    pretended.reason = "cudaErrorNoDevice: no CUDA-capable device is detected"
+    message = f"'pretended' cannot run on this machine: {pretended.reason}. `python -m gradkit info` lists"
+    with pytest.raises(BackendUnusableError, match=message):
+        get_backend("pretended")
+
+
+def test_cupy_without_a_gpu_gives_the_words_of_cuda() -> None:
+    runtime = pytest.importorskip("cupy").cuda.runtime
+    try:
+        count = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        with pytest.raises(BackendUnusableError, match=re.escape(str(error))):
+            get_backend("cupy")
+    else:
+        assert len(get_backend("cupy").devices) == count
+
+
+# Two backends, two devices
+
+
+def test_two_backends_in_one_operation_are_an_error_that_names_both(backend: Backend, xp: Any) -> None:
+    x, y = xp.asarray([1.0, 2.0]), gradkit.Array(np.ones(2, np.float32))
+    if backend.name == "numpy":
+        x = gradkit.device_put(x, gradkit.devices("strict")[0])
+    for operation in (
+        lambda: x + y,
+        lambda: y * x,
+        lambda: x @ y,
+        lambda: xp.where(x > 0, x, y),
+        lambda: xp.stack([x, y]),
+    ):
+        with pytest.raises(DeviceMismatchError) as caught:
+            operation()
+        for part in (f"on {x.device}", "on numpy:0", "move one with gradkit.device_put(x, y.device)"):
+            assert part in str(caught.value)
+    np.testing.assert_array_equal(gradkit.device_get(gradkit.device_put(x, y.device) + y), [2.0, 3.0])
+
+
+def test_a_numpy_number_of_a_reduction_does_not_mix_with_another_backend_either(backend: Backend, xp: Any) -> None:
+    if backend.name == "numpy":
+        pytest.skip("needs another backend than numpy")
+    total = gradkit.Array(np.ones(2, np.float32)).sum()
+    with pytest.raises(DeviceMismatchError, match="on numpy:0"):
+        xp.asarray([1.0, 2.0]) * total
+
+
+def test_two_devices_in_one_operation_are_an_error_that_names_both(backend: Backend, xp: Any) -> None:
+    if len(backend.devices) < 2:
+        pytest.skip(f"{backend.name} has one device here")
+    first, second = backend.devices[:2]
+    x, y = xp.ones((2, 2), device=first), xp.ones((2, 2), device=second)
+    message = (
+        rf"add got arrays in different places: float32\[2,2\] on {first} and float32\[2,2\] on {second}. .*device_put"
+    )
+    with pytest.raises(DeviceMismatchError, match=message):
+        x + y
+    with pytest.raises(DeviceMismatchError, match="matmul got arrays in different places"):
+        x @ y
+    np.testing.assert_array_equal(gradkit.device_get(gradkit.device_put(x, y.device) + y), np.full((2, 2), 2.0))
+
+
+# What a backend has to have
+
+
+@pytest.mark.parametrize("name", switch.backend_names())
+def test_every_primitive_has_a_kernel_of_each_backend(name: str) -> None:
+    backend = load_backend(name)
+    pytest.importorskip(backend.library)
+    for primitive in PRIMITIVES.values():
+        assert callable(primitive.kernel_of(backend)), primitive
+
+
+def test_no_two_backends_share_a_kernel() -> None:
+    # The fast path tells backends apart by their kernels.
+    backends = [load_backend(name) for name in switch.backend_names()]
+    for primitive in PRIMITIVES.values():
+        kernels = [primitive.kernel_of(backend) for backend in backends if installed(backend)]
+        assert len({id(kernel) for kernel in kernels}) == len(kernels), primitive
+
+
+def installed(backend: Backend) -> bool:
+    return not isinstance(switch.why_not(backend), BackendNotInstalledError)
+
+
+def test_arrays_cross_from_the_host_and_back_unchanged(backend: Backend) -> None:
+    for dtype in ("bool", "uint8", "int32", "int64", "float16", "float32", "float64", "complex64"):
+        array = np.arange(6).reshape(2, 3).astype(dtype)
+        try:
+            moved = backend.from_host(array)
+        except (AttributeError, TypeError):  # the standard has no float16
+            assert dtype == "float16"
+            continue
+        assert backend.dtype_of(moved) == array.dtype
+        assert backend.dtype_name(moved) == dtype
+        np.testing.assert_array_equal(backend.to_host(moved), array)
+        assert backend.device(moved) == backend.devices[0]
+        backend.wait(moved)
