@@ -9,11 +9,10 @@ import hypothesis
 
 pytest_plugins = ["pytester"]
 
-# Doctests are collected by importing a module. One stands in for CuPy, so it needs a process of its own; others
-# import CuPy.
-collect_ignore = ["tests/cupy_stand_in.py"]
-if not find_spec("cupy"):
-    collect_ignore += [f"backends/gradkit_cupy/{name}.py" for name in ("kernels", "launch", "sgd")]
+# Doctests are collected by importing a module, and these import CuPy.
+collect_ignore = (
+    [] if find_spec("cupy") else [f"backends/gradkit_cupy/{name}.py" for name in ("kernels", "launch", "sgd")]
+)
 
 # The machines of CI are shared: a deadline would measure the neighbours. There every run tries the same inputs, so
 # that a failure is the change's; at home each run tries new ones.

@@ -80,14 +80,6 @@ cupy.__dict__.update(
     RawModule=RawModule,
 )
 cupyx.__dict__.update(scatter_add=np.add.at)
-sys.modules.update(cupy=cupy, cupyx=cupyx)
-
-from gradkit_cupy.kernels import KERNELS  # noqa: E402
-
-from gradkit.backend import load_backend  # noqa: E402
-from gradkit.core.primitive import PRIMITIVES, kernel_namespace  # noqa: E402
-from gradkit.optim.sgd import sgd_update as general_sgd_update  # noqa: E402
-
 random = np.random.default_rng(0)
 X, W, B = random.normal(size=(4, 3)), random.normal(size=(3, 2)), random.normal(size=2)
 CUBE = random.normal(size=(2, 4, 3))
@@ -118,23 +110,15 @@ CASES: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("take", (X, INDEX), {"axis": 1}),
 ]  # fmt: skip
 
-untested = KERNELS.keys() - {name for name, _, _ in CASES} - {"sgd_update", "random_bits"}
-assert not untested, untested
-library = kernel_namespace(load_backend("numpy"))
-
 
 def general(name: str) -> Any:
     """Return a primitive's general text, on NumPy."""
+    from gradkit.backend import load_backend
+    from gradkit.core.primitive import PRIMITIVES, kernel_namespace
+
+    library = kernel_namespace(load_backend("numpy"))
     forward = PRIMITIVES[name].forward
     return getattr(library.library, name) if forward is None else functools.partial(forward, library)
-
-
-for name, args, params in CASES:
-    expected = general(name)(*args, **params)
-    got = KERNELS[name](*args, **params)
-    assert got.dtype == expected.dtype, (name, params, got.dtype, expected.dtype)
-    tolerance = 2e-3 if got.dtype == np.float16 else 1e-6
-    np.testing.assert_allclose(got, expected, rtol=tolerance, atol=1e-12, err_msg=name)
 
 
 def leaves(count: int) -> list[Any]:
@@ -143,17 +127,44 @@ def leaves(count: int) -> list[Any]:
     return [random.normal(size=shape).astype(np.float32).T.view(ndarray) for shape in shapes]
 
 
-for count, momentum, nesterov, rate, scale in (
-    (3, 0.0, False, 0.1, None),
-    (70, 0.9, True, np.asarray(0.1, np.float32).view(ndarray), np.asarray(0.5, np.float32).view(ndarray)),
-    (32, 0.9, False, 0.1, None),
-):
-    arguments = (leaves(count), leaves(count), leaves(count) if momentum else None)
-    options = {"learning_rate": rate, "momentum": momentum, "nesterov": nesterov, "weight_decay": 0.01, "scale": scale}
-    expected, got = general_sgd_update(*arguments, **options), KERNELS["sgd_update"](*arguments, **options)
-    for ours, theirs in zip(got, expected, strict=True):
-        for one, other in zip(ours or [], theirs or [], strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-    assert (got[1] is None) == (expected[1] is None)
+def check_primitives(kernels: dict[str, Any]) -> None:
+    untested = kernels.keys() - {name for name, _, _ in CASES} - {"sgd_update", "random_bits"}
+    assert not untested, untested
+    for name, args, params in CASES:
+        expected = general(name)(*args, **params)
+        got = kernels[name](*args, **params)
+        assert got.dtype == expected.dtype, (name, params, got.dtype, expected.dtype)
+        tolerance = 2e-3 if got.dtype == np.float16 else 1e-6
+        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=1e-12, err_msg=name)
 
-sys.stdout.write("checked\n")
+
+def check_sgd_update(kernel: Any) -> None:
+    from gradkit.optim.sgd import sgd_update as general_sgd_update
+
+    for count, momentum, nesterov, rate, scale in (
+        (3, 0.0, False, 0.1, None),
+        (70, 0.9, True, np.asarray(0.1, np.float32).view(ndarray), np.asarray(0.5, np.float32).view(ndarray)),
+        (32, 0.9, False, 0.1, None),
+    ):
+        arguments = (leaves(count), leaves(count), leaves(count) if momentum else None)
+        options = {
+            "learning_rate": rate,
+            "momentum": momentum,
+            "nesterov": nesterov,
+            "weight_decay": 0.01,
+            "scale": scale,
+        }
+        expected, got = general_sgd_update(*arguments, **options), kernel(*arguments, **options)
+        for ours, theirs in zip(got, expected, strict=True):
+            for one, other in zip(ours or [], theirs or [], strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+        assert (got[1] is None) == (expected[1] is None)
+
+
+if __name__ == "__main__":
+    sys.modules.update(cupy=cupy, cupyx=cupyx)
+    from gradkit_cupy.kernels import KERNELS
+
+    check_primitives(KERNELS)
+    check_sgd_update(KERNELS["sgd_update"])
+    sys.stdout.write("checked\n")
