@@ -13,7 +13,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -187,6 +187,10 @@ class Backend:
     def device_of(self, value: Raw) -> Any:
         """Return where an array is, as the library says it."""
         return None
+
+    def placing(self, device: Any) -> AbstractContextManager[Any]:
+        """Let the library's own default be `device` inside a ``with`` block, in this thread."""
+        return nullcontext()
 
     def to_device(self, value: Raw, device: Any) -> Raw:
         """Copy an array to another device of this backend."""
@@ -399,10 +403,12 @@ def default_device(device: Device) -> Iterator[None]:
             f"default_device: expected a Device, one of gradkit.devices(), got {device!r} of type "
             f"{type(device).__name__}"
         )
-    token = _context_default.set(get_backend(device.backend))
+    backend = get_backend(device.backend)
+    token = _context_default.set(backend)
     device_token = _context_device.set(device)
     try:
-        yield
+        with backend.placing(device.raw):
+            yield
     finally:
         _context_device.reset(device_token)
         _context_default.reset(token)

@@ -9,10 +9,12 @@ machines without a GPU too, to say why it cannot run there.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gradkit.backend import Backend
+from gradkit_cupy.several import NamespaceOfSeveral, on_its_device
 from gradkit_cupy.sources import CUDA_SOURCES
 
 if TYPE_CHECKING:
@@ -32,6 +34,12 @@ class CupyBackend(Backend):
     # What it has
 
     @cached_property
+    def xp(self) -> Any:
+        """The library's namespace; with several GPUs, one whose functions run where their arguments are."""
+        namespace = super().xp
+        return NamespaceOfSeveral(namespace, self.array_types[0]) if self.has_several_devices else namespace
+
+    @cached_property
     def array_types(self) -> tuple[type[Any], ...]:
         """CuPy's arrays; its reductions give 0-d arrays, so there are no scalars."""
         import cupy
@@ -43,7 +51,14 @@ class CupyBackend(Backend):
         """CuPy's cheapest calls, and the kernels of this package."""
         from gradkit_cupy.kernels import KERNELS
 
-        return KERNELS
+        if not self.has_several_devices:
+            return KERNELS
+        return {name: on_its_device(kernel, self.array_types[0]) for name, kernel in KERNELS.items()}
+
+    @cached_property
+    def has_several_devices(self) -> bool:
+        """Whether there is more than one GPU to run on."""
+        return self.why_unusable() is None and len(self.devices) > 1
 
     def why_unusable(self) -> str | None:
         """Return None where CUDA finds a GPU and CuPy its compiler, else CUDA's or CuPy's own words."""
@@ -76,9 +91,7 @@ class CupyBackend(Backend):
         """Copy a NumPy array to a GPU (CUDA's current one if None)."""
         import cupy
 
-        if device is None:
-            return cupy.asarray(array)
-        with device:
+        with self.placing(device):
             return cupy.asarray(array)
 
     def to_host(self, value: Any) -> np.ndarray[Any, Any]:
@@ -93,10 +106,6 @@ class CupyBackend(Backend):
         value.device.synchronize()
 
     # Types: CuPy's dtypes are NumPy's
-
-    def raw_dtype(self, dtype: np.dtype[Any]) -> Any:
-        """Return the dtype itself."""
-        return dtype
 
     def raw_dtype_named(self, name: str) -> Any:
         """Return NumPy's dtype of that name."""
@@ -134,6 +143,10 @@ class CupyBackend(Backend):
     def device_of(self, value: Any) -> Any:
         """Return the GPU whose memory an array is in."""
         return value.device
+
+    def placing(self, device: Any) -> AbstractContextManager[Any]:
+        """Let `device` be the thread's current GPU inside a ``with`` block."""
+        return nullcontext() if device is None else device
 
     def to_device(self, value: Any, device: Any) -> Any:
         """Copy an array to another GPU, when it has been computed."""
