@@ -302,11 +302,22 @@ def why_not(backend: Backend) -> Exception | None:
 
 
 def _automatic_backend() -> Backend:
-    for name in backend_names():
-        backend = load_backend(name)
-        if backend.platform == "gpu" and why_not(backend) is None:
+    return next((backend for backend in _on_gpu() if why_not(backend) is None), None) or get_backend("numpy")
+
+
+def first_on_gpu() -> Backend:
+    """Return the first backend with a usable GPU, or raise the error that tells why there is none."""
+    reasons = []
+    for backend in _on_gpu():
+        reason = why_not(backend)
+        if reason is None:
             return backend
-    return get_backend("numpy")
+        reasons.append(reason)
+    raise reasons[0] if reasons else BackendUnusableError("No package on this machine publishes a backend for GPUs.")
+
+
+def _on_gpu() -> Iterator[Backend]:
+    return (backend for backend in map(load_backend, backend_names()) if backend.platform == "gpu")
 
 
 def backend_of(value: Raw) -> Backend | None:

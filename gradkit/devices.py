@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gradkit.backend import Device, current_backend, current_device, get_backend
+from gradkit.backend import Backend, Device, current_backend, current_device, first_on_gpu, get_backend
 from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.numpy import asarray
@@ -30,14 +30,24 @@ def devices(backend: str | None = None) -> list[Device]:
     Parameters
     ----------
     backend : str, optional
-        The backend's name; by default the one that makes new arrays.
+        The backend's name, or a platform as in JAX: ``"cpu"`` or ``"gpu"``. By default the one that makes new arrays.
 
     Examples
     --------
     >>> devices("numpy")
     [Device(backend='numpy', platform='cpu', id=0)]
     """
-    return list((current_backend() if backend is None else get_backend(backend)).devices)
+    return list(_backend_named(backend).devices)
+
+
+def _backend_named(word: str | None) -> Backend:
+    """Return the backend of a name or platform; of a platform's backends the current one, else the usual one."""
+    current = current_backend()
+    if word is None or word == current.platform:
+        return current
+    if word == "cpu":
+        return get_backend("numpy")
+    return first_on_gpu() if word == "gpu" else get_backend(word)
 
 
 def local_devices(process_index: int | None = None, backend: str | None = None) -> list[Device]:
