@@ -1,8 +1,8 @@
 """Checkpoints: any pytree of arrays and numbers in one file, in the safetensors format.
 
-The format (a JSON header and raw numbers, https://github.com/huggingface/safetensors) executes nothing when it is read,
-and other libraries read it too: every array is a tensor under the path of its leaf. Numbers, strings and what the format
-has no dtype for are in the header's metadata, with a checksum of each tensor.
+The format (a JSON header and raw numbers, https://github.com/huggingface/safetensors) executes nothing when it is
+read, and other libraries read it too: every array is a tensor under the path of its leaf. Numbers and strings are in
+the header's metadata, with a checksum of each tensor.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import secrets
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -66,7 +66,8 @@ def save(path: PathLike, tree_: Any) -> None:
     TypeError
         If a leaf is nothing that can be stored; the message names it.
     OSError
-        If the file cannot be written, because the disk is full for example. An older file of that name is then as it was.
+        If the file cannot be written, because the disk is full for example. An older file of that name is then as it
+        was.
 
     Notes
     -----
@@ -153,9 +154,15 @@ def _read(kind: str, *texts: str) -> Scalar:
     if kind == "complex":
         return complex(float.fromhex(texts[0]), float.fromhex(texts[1]))
     (text,) = texts
-    if kind == "bool":
-        return text == "True"
-    return {"int": int, "float": float.fromhex, "str": str}[kind](text)
+    return READERS[kind](text)
+
+
+READERS: dict[str, Callable[[str], Scalar]] = {
+    "bool": lambda text: text == "True",
+    "int": int,
+    "float": float.fromhex,
+    "str": str,
+}
 
 
 def _replace(path: str, contents: bytes) -> None:
@@ -296,8 +303,8 @@ def _contents(name: str) -> _Contents:
         if key not in loaded or zlib.crc32(loaded[key].tobytes()) != checksum:
             begin, end = (8 + length + offset for offset in header.get(key, {}).get("data_offsets", (0, 0)))
             raise FileFormatError(
-                f"{name}: the numbers of {key} (bytes {begin:,} to {end:,}) are damaged: their checksum differs. Use an "
-                f"older checkpoint."
+                f"{name}: the numbers of {key} (bytes {begin:,} to {end:,}) are damaged: their checksum differs. Use "
+                f"an older checkpoint."
             )
     for key in pairs:
         values = loaded[key]

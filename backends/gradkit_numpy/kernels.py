@@ -108,9 +108,11 @@ def sgd_update(
     weight_decay: float,
     scale: Any,
 ) -> tuple[list[Raw], list[Raw] | None]:
-    subtract = np.subtract
+    multiply, subtract = np.multiply, np.subtract
     if velocities is None and not weight_decay and scale is None:
-        steps = [gradient * learning_rate for gradient in grads]
+        # An array of no axes: NumPy takes half as long over it as over a Python float.
+        rate = np.asarray(learning_rate, params[0].dtype)
+        steps = [multiply(gradient, rate) for gradient in grads]
         for parameter, step in zip(params, steps, strict=True):
             subtract(parameter, step, step)
         return steps, None

@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Self, dataclass_transform
 import optree
 
 from gradkit import tree
+from gradkit.backend import INEXACT, backend_of
 from gradkit.core import Array, ReverseTrace
-from gradkit.core.array import describe, wrap
+from gradkit.core.array import describe, raw, wrap
 from gradkit.core.node import Leaf
 from gradkit.core.reverse import TAPE
 
@@ -116,7 +117,9 @@ class Module:
 
     def parameters(self) -> list[Array]:
         """Return the arrays of floating or complex dtype, in the order of the tree's leaves, each once."""
-        found = [leaf for leaf in self._leaves() if type(leaf) is Array and leaf.dtype.kind in "fc"]
+        found = [leaf for leaf in self._leaves() if type(leaf) is Array and _is_inexact(leaf._value)]
+        if len(set(map(id, found))) == len(found):
+            return found
         return list({id(parameter): parameter for parameter in found}.values())
 
     def zero_grad(self) -> None:
@@ -164,6 +167,14 @@ class Module:
         ]
         heading = f"{type(self).__name__} ({', '.join(kinds)})" if kinds else type(self).__name__
         return "\n".join([heading, *("  " + line for line in lines)])
+
+
+def _is_inexact(value: Any) -> bool:
+    if type(value) is Array:
+        value = raw(value)
+    if type(value) not in INEXACT:
+        backend_of(value)  # which notes the dtypes of its backend
+    return value.dtype in INEXACT[type(value)]
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:

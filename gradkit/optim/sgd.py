@@ -232,20 +232,27 @@ class SGD:
         """
         params = _parameters_of(model)
         state = self.state_of(params)
-        # A parameter that the loss does not depend on has no gradient.
-        moved = [i for i, parameter in enumerate(params) if _gradient_of(parameter) is not None]
+        grads = [_gradient_of(parameter) for parameter in params]
+        moved = [i for i, gradient in enumerate(grads) if gradient is not None]
         if not moved:
             raise RuntimeError("SGD.step: no parameter has a gradient. Call loss.backward() before step.")
-        chosen = params if len(moved) == len(params) else [params[i] for i in moved]
-        velocities = None if state.velocity is None else [state.velocity[i] for i in moved]
-        new, new_velocities = self._moved(chosen, [_gradient_of(p) for p in chosen], velocities, state.step)
-        for parameter, value in zip(chosen, new, strict=True):
-            parameter._value = value._value
-        velocity = None
-        if new_velocities is not None:
-            velocity = list(state.velocity)
-            for i, value in zip(moved, new_velocities, strict=True):
-                velocity[i] = value
+        if len(moved) == len(params):
+            new, velocity = self._moved(params, grads, state.velocity, state.step)
+            for parameter, value in zip(params, new, strict=True):
+                parameter._value = value._value
+        else:
+            # The loss does not depend on some parameters: they stay as they are.
+            velocity = state.velocity and list(state.velocity)
+            new, velocities = self._moved(
+                [params[i] for i in moved],
+                [grads[i] for i in moved],
+                velocity and [velocity[i] for i in moved],
+                state.step,
+            )
+            for position, i in enumerate(moved):
+                params[i]._value = new[position]._value
+                if velocities is not None:
+                    velocity[i] = velocities[position]
         self._keep(params, SGDState(state.step + 1, velocity))
 
     def state_of(self, model: Any) -> SGDState:
@@ -306,7 +313,6 @@ class SGD:
         learning_rate = self.learning_rate
         if callable(learning_rate):
             learning_rate = learning_rate(step)
-        _check_shapes(params, grads)
         options = {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
         scale = None if self.clip_norm is None else _clip_scale(grads, self.clip_norm)
         plain = _plain_values(params, grads, velocities)
@@ -319,6 +325,7 @@ class SGD:
             else:
                 return list(map(wrap, new)), None if new_velocities is None else list(map(wrap, new_velocities))
         # A transform in progress follows them, or something is no Array yet.
+        _check_shapes(params, grads)
         arrays = [None if group is None else [_array(leaf) for leaf in group] for group in (params, grads, velocities)]
         return _like(arrays[0], *sgd_update(*arrays, learning_rate=learning_rate, scale=scale, **options))  # type: ignore[arg-type]
 
@@ -368,33 +375,45 @@ def _zeros_like(leaf: Any) -> Array:
     return zeros_like(_array(leaf).detach())
 
 
-def _plain_values(*groups: Sequence[Any] | None) -> list[Any] | None:
-    """Return the kernel and the raw arrays of each group, or None where they are not all plain ones of one backend."""
-    result: list[Any] = [None]
-    kind: type | None = None
+def _plain_values(
+    params: Sequence[Any], grads: Sequence[Any], velocities: Sequence[Any] | None
+) -> tuple[Any, list[Any], list[Any], list[Any] | None] | None:
+    """Return the kernel and the raw arrays of each group, or None where they are not all plain ones of one kind."""
+    kind: Any = None
     dtype: Any = None
-    for group in groups:
-        if group is None:
-            result.append(None)
-            continue
-        values = []
-        for leaf in group:
-            if type(leaf) is not Array:
+    values: list[Any] = []
+    others: list[list[Any]] = []
+    for leaf in params:
+        if type(leaf) is not Array or ((node := leaf._node) is not None and node.trace.level):
+            return None
+        value = leaf._value
+        if value.dtype is not dtype or type(value) is not kind:
+            if kind is not None:
                 return None
-            node = leaf._node
-            if node is not None and (type(node) is not Leaf or node.trace.level):
-                return None
-            value = leaf._value
-            if type(value) is not kind:
-                if kind is not None or (backend := backend_of(value)) is None or backend.is_scalar(value):
+            kind, dtype = type(value), value.dtype
+        values.append(value)
+    for group in (grads,) if velocities is None else (grads, velocities):
+        raws = []
+        for leaf, like in zip(group, values, strict=True):
+            value = leaf
+            if type(leaf) is Array:
+                node = leaf._node
+                if node is not None and node.trace.level:
                     return None
-                kind, dtype = type(value), value.dtype
-                result[0] = backend.kernels.get("sgd_update", sgd_update)
-            if value.dtype is not dtype:
+                value = leaf._value
+            if type(value) is not kind or value.dtype is not dtype or value.shape != like.shape:
                 return None
-            values.append(value)
-        result.append(values)
-    return result if kind is not None else None
+            raws.append(value)
+        others.append(raws)
+    backend = None if kind is None else backend_of(values[0])
+    if backend is None or backend.is_scalar(values[0]):
+        return None
+    return (
+        backend.kernels.get("sgd_update", sgd_update),
+        values,
+        others[0],
+        others[1] if velocities is not None else None,
+    )
 
 
 def _like(
@@ -434,6 +453,8 @@ def _parameters_of(model: Any) -> Sequence[Array]:
     return params
 
 
-def _gradient_of(parameter: Array) -> Array | None:
+def _gradient_of(parameter: Array) -> Any:
+    """Return what `backward` accumulated in a parameter, raw or an Array; None if that is nothing."""
     node = parameter._node
-    return node.grad if type(node) is Leaf else None
+    gradient = node.grad if type(node) is Leaf else None
+    return gradient if hasattr(gradient, "shape") else None

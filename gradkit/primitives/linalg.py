@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gradkit.core import Array, Linear, bind
+from gradkit.core.array import wrap
 from gradkit.core.calls import as_array, cast, dtype_name
-from gradkit.core.node import NO_PARAMS
-from gradkit.core.primitive import unbroadcast
+from gradkit.core.node import NO_PARAMS, Node, recording
+from gradkit.core.primitive import KERNEL_ERRORS, PLAIN, explain, lifted, unbroadcast
 from gradkit.core.promotion import promote
 from gradkit.errors import ShapeError
 from gradkit.primitives.manipulation import reshape
@@ -43,13 +45,37 @@ _matmul = Linear(
     ),
     aliases=False,
 )
-_affine = Linear(
+
+
+class Affine(Linear):
+    """``x @ w + b``. The transposes share the work of bringing the cotangent into the form of a matrix."""
+
+    def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
+        """Run each transpose."""
+        xp = PLAIN.get(type(cotangent)) if node.plain else None
+        if xp is None:
+            xp, cotangent, saved = lifted(cotangent, saved)
+        if cotangent.shape != node.shape:
+            cotangent = xp.broadcast_to(cotangent, node.shape)
+        x, w, b = node.parents
+        _, x_value, w_value, _ = saved
+        shares = [] if x is None else [(x, xp.matmul(cotangent, w_value.T))]
+        rows = cotangent if cotangent.ndim == 2 else _rows(xp, cotangent)
+        if w is not None:
+            shares.append((w, xp.matmul(_rows(xp, x_value).T, rows)))
+        if b is not None:
+            shares.append((b, xp.sum(rows, axis=ROWS, keepdims=False)))
+        return shares
+
+
+ROWS = (0,)
+_affine = Affine(
     "affine",
     lambda xp, x, w, b: xp.matmul(x, w) + b,
     (
         lambda xp, g, _x, w, _b: xp.matmul(g, w.T),
         lambda xp, g, x, _w, _b: xp.matmul(_rows(xp, x).T, _rows(xp, g)),
-        lambda xp, g, _x, _w, _b: xp.sum(_rows(xp, g), axis=(0,)),
+        lambda xp, g, _x, _w, _b: xp.sum(_rows(xp, g), axis=ROWS, keepdims=False),
     ),
     aliases=False,
 )
@@ -128,8 +154,29 @@ def affine(x: Any, w: Any, b: Any, /) -> Array:
         )
     dtype = weight.dtype
     if left.dtype is not dtype or bias.dtype is not dtype:
-        x, w, b = _matching(x, w, b)
-    return bind(_affine, (x, w, b), NO_PARAMS)
+        return bind(_affine, _matching(x, w, b), NO_PARAMS)
+    # What `bind` does, for the plain case: arrays of one backend, and one transform that follows the weights.
+    kind = type(weight)
+    kernel = _affine.kernels.get(kind)
+    x_node, w_node, b_node = x._node, w._node, b._node
+    trace = None if w_node is None else w_node.trace
+    if (
+        kernel is None
+        or type(left) is not kind
+        or type(bias) is not kind
+        or (None if b_node is None else b_node.trace) is not trace
+        or (x_node is not None and x_node.trace is not trace)
+    ):
+        return bind(_affine, (x, w, b), NO_PARAMS)
+    try:
+        out = kernel(left, weight, bias)
+    except KERNEL_ERRORS as error:
+        raise explain(_affine, (left, weight, bias), error) from error
+    if trace is None or not (trace.level or recording()):
+        return wrap(out)
+    nodes = (x_node, w_node, b_node)
+    saved = (None, left, weight if x_node is not None else w_node, b_node)
+    return wrap(out, Node(trace, out.shape, out.dtype, _affine, nodes, saved, NO_PARAMS, True))
 
 
 def _matching(*arrays: Array) -> tuple[Array, ...]:

@@ -107,14 +107,18 @@ def value_and_grad(
     if not callable(fun):
         raise TypeError(f"Expected a callable value, got {fun!r}")
     positions = _positions(argnums)
+    first_alone = type(argnums) is int and argnums == 0
 
     @functools.wraps(fun)
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        selected = _selected(args, positions, argnums)
-        values, treedef = flatten(selected)
+        selected = args[:1] if first_alone and args else _selected(args, positions, argnums)
+        values, treedef = flatten(selected[0] if first_alone else selected)
         trace = ReverseTrace()
         tracers = [_tracer(trace, value, holomorphic, allow_int, selected) for value in values]
-        result = fun(*_replaced(args, positions, unflatten(treedef, tracers)), **kwargs)
+        if first_alone:
+            result = fun(unflatten(treedef, tracers), *args[1:], **kwargs)
+        else:
+            result = fun(*_replaced(args, positions, unflatten(treedef, tracers)), **kwargs)
         auxiliary = None
         if has_aux:
             result, auxiliary = _pair(result)
@@ -122,7 +126,7 @@ def value_and_grad(
         value, node = _scalar(result, trace, holomorphic)
         gradients = {} if node is None else trace.backward([(node, _one(value))])
         gradient = unflatten(treedef, [_gradient(tracer, gradients) for tracer in tracers])
-        if type(argnums) is int:
+        if type(argnums) is int and not first_alone:
             (gradient,) = gradient
         return ((value, auxiliary) if has_aux else value), gradient
 
