@@ -126,6 +126,9 @@ class Node:
         return len(self.shape)
 
 
+NO_PARAMS: Mapping[str, Any] = {}
+
+
 class Leaf(Node):
     """An input that something is differentiated with respect to. On the tape it also holds ``.grad``.
 
@@ -134,18 +137,17 @@ class Leaf(Node):
 
     __slots__ = ("grad", "is_parameter")
 
+    # The same for every leaf: class attributes, so that making one is cheap.
+    primitive = None
+    parents = ()
+    saved = None
+    params = NO_PARAMS
+    plain = True
+    sequence = -1  # before everything: what a leaf came from is not known here
+
     def __init__(self, trace: Trace, shape: tuple[int, ...], dtype: Any) -> None:
         self.trace = trace
         self.shape = shape
         self.dtype = dtype
-        self.primitive = None
-        self.parents = ()
-        self.saved = None
-        self.params = NO_PARAMS
-        self.plain = True
-        self.sequence = -1  # before everything: what a leaf came from is not known here
         self.grad: Any = None
         self.is_parameter = False
-
-
-NO_PARAMS: Mapping[str, Any] = {}

@@ -114,7 +114,7 @@ def value_and_grad(
         selected = args[:1] if first_alone and args else _selected(args, positions, argnums)
         values, treedef = flatten(selected[0] if first_alone else selected)
         trace = ReverseTrace()
-        tracers = [_tracer(trace, value, holomorphic, allow_int, selected) for value in values]
+        tracers = _tracers(trace, values, holomorphic, allow_int, selected)
         if first_alone:
             result = fun(unflatten(treedef, tracers), *args[1:], **kwargs)
         else:
@@ -166,7 +166,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         raise TypeError(f"Expected a callable value, got {fun!r}")
     values, treedef = flatten(primals)
     trace = ReverseTrace()
-    tracers = [_tracer(trace, value, holomorphic=True, allow_int=True, selected=primals) for value in values]
+    tracers = _tracers(trace, values, holomorphic=True, allow_int=True, selected=primals)
     result = fun(*unflatten(treedef, tracers))
     auxiliary = None
     if has_aux:
@@ -226,15 +226,24 @@ def _replaced(args: tuple[Any, ...], positions: tuple[int, ...], new: Sequence[A
     return tuple(result)
 
 
-def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool, allow_int: bool, selected: Any) -> Array:
-    """Return an argument's leaf as an input of the trace."""
-    if type(value) is Array:
-        # The plain case: a real array that is no part of another trace.
-        node = value._node
-        if node is None or (type(node) is Leaf and node.is_parameter):
+def _tracers(
+    trace: ReverseTrace, values: Sequence[Any], holomorphic: bool, allow_int: bool, selected: Any
+) -> list[Array]:
+    """Return the arguments' leaves as inputs of the trace."""
+    tracers = []
+    for value in values:
+        if type(value) is Array and ((node := value._node) is None or (type(node) is Leaf and node.is_parameter)):
+            # The plain case: a real array that is no part of another trace.
             inner = value._value
             if inner.dtype in REAL.get(type(inner), NOTHING):
-                return wrap(inner, Leaf(trace, inner.shape, inner.dtype))
+                tracers.append(wrap(inner, Leaf(trace, inner.shape, inner.dtype)))
+                continue
+        tracers.append(_tracer(trace, value, holomorphic, allow_int, selected))
+    return tracers
+
+
+def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool, allow_int: bool, selected: Any) -> Array:
+    """Return an argument's leaf as an input of the trace."""
     array = value if type(value) is Array else _as_array_leaf(value, selected)
     node = array._node
     if type(node) is Leaf and node.is_parameter:
