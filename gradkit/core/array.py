@@ -130,15 +130,18 @@ class Array:
         self._node = Leaf(TAPE, self._value.shape, self._value.dtype)
 
     @property
-    def grad(self) -> Array | None:
-        """The gradient that `backward` accumulated here, or None. ``p.grad = 0.0`` or ``None`` resets it."""
+    def grad(self) -> Any:
+        """The gradient that `backward` accumulated here, or None: a raw array, as `data` is.
+
+        ``p.grad = 0.0`` or ``None`` resets it. (It is an Array where the pass ran under a transform.)
+        """
         node = self._node
         if type(node) is not Leaf or node.grad is None:
             return None
         if node.grad is _ZERO:
             backend = _backend(self._value)
-            return wrap(backend.xp.zeros(node.shape, dtype=node.dtype, device=backend.device_of(self._value)))
-        return node.grad if type(node.grad) is Array else wrap(node.grad)
+            return backend.xp.zeros(node.shape, dtype=node.dtype, device=backend.device_of(self._value))
+        return node.grad if type(node.grad) is Array else _backend(node.grad).asarray(node.grad)
 
     @grad.setter
     def grad(self, value: Any) -> None:
@@ -182,7 +185,7 @@ class Array:
         >>> x.requires_grad = True
         >>> (x ** 2).sum().backward()
         >>> x.grad
-        Array([2., 4., 6.], dtype=float32)
+        array([2., 4., 6.], dtype=float32)
         """
         node = self._node
         if node is None:
