@@ -12,6 +12,10 @@ import types
 from typing import Any
 
 import numpy as np
+from kernel_cases import CALLS, STEPS, leaves
+
+LAUNCHED_ELSEWHERE = {"random_bits"}
+"""Kernels whose CUDA source has a test of its own."""
 
 
 class ndarray(np.ndarray[Any, Any]):
@@ -80,35 +84,6 @@ cupy.__dict__.update(
     RawModule=RawModule,
 )
 cupyx.__dict__.update(scatter_add=np.add.at)
-random = np.random.default_rng(0)
-X, W, B = random.normal(size=(4, 3)), random.normal(size=(3, 2)), random.normal(size=2)
-CUBE = random.normal(size=(2, 4, 3))
-INDEX = np.asarray([2, 0, 2])
-CASES: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
-    *((name, (X,), {"axis": axis, "keepdims": keep}) for name in ("sum", "mean", "max", "min")
-      for axis, keep in (((0,), False), ((1,), True), ((0, 1), False))),
-    *((name, (np.asarray(2.5),), {"axis": (), "keepdims": False}) for name in ("sum", "mean", "max", "min")),
-    ("matmul", (X, W), {}),
-    ("matmul", (CUBE, W), {}),
-    ("affine", (X, W, B), {}),
-    ("affine", (X[0], W, B), {}),
-    ("affine", (CUBE, W, B), {}),
-    ("reshape", (X,), {"shape": (2, 6)}),
-    ("permute_dims", (CUBE,), {"axes": (2, 0, 1)}),
-    ("masked", (X, X > 0), {}),
-    ("masked", (X[0], X > 0), {}),
-    ("relu", (X.astype("float32"),), {}),
-    ("relu", (np.asarray([-2, 3]),), {}),
-    ("sigmoid", (X.astype("float32"),), {}),
-    ("sigmoid", (X.T * 50,), {}),
-    ("sigmoid", (X.astype("float16"),), {}),
-    ("scatter_add", (X[:3], INDEX), {"axis": 0, "size": 4}),
-    ("scatter_add", (X, INDEX), {"axis": 1, "size": 4}),
-    ("scatter_add", (X[:, :0], INDEX[:0]), {"axis": 1, "size": 4}),
-    *(("scatter_add", ((X * 90).astype(dtype), INDEX), {"axis": 1, "size": 4})
-      for dtype in ("int8", "int16", "int32", "int64", "float32", "complex64")),
-    ("take", (X, INDEX), {"axis": 1}),
-]  # fmt: skip
 
 
 def general(name: str) -> Any:
@@ -121,44 +96,32 @@ def general(name: str) -> Any:
     return getattr(library.library, name) if forward is None else functools.partial(forward, library)
 
 
-def leaves(count: int) -> list[Any]:
-    """Return more leaves than one launch takes, one of them not contiguous."""
-    shapes = [(i % 4, 3) for i in range(count)]
-    return [random.normal(size=shape).astype(np.float32).T.view(ndarray) for shape in shapes]
-
-
 def check_primitives(kernels: dict[str, Any]) -> None:
-    untested = kernels.keys() - {name for name, _, _ in CASES} - {"sgd_update", "random_bits"}
+    calls = [call for call in CALLS if call[0] in kernels.keys() - LAUNCHED_ELSEWHERE]
+    untested = kernels.keys() - {name for name, _, _ in calls} - LAUNCHED_ELSEWHERE - {"sgd_update"}
     assert not untested, untested
-    for name, args, params in CASES:
+    for name, args, params in calls:
         expected = general(name)(*args, **params)
         got = kernels[name](*args, **params)
         assert got.dtype == expected.dtype, (name, params, got.dtype, expected.dtype)
-        tolerance = 2e-3 if got.dtype == np.float16 else 1e-6
-        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-12, err_msg=name)
 
 
 def check_sgd_update(kernel: Any) -> None:
     from gradkit.optim.sgd import sgd_update as general_sgd_update
 
-    for count, momentum, nesterov, rate, scale in (
-        (3, 0.0, False, 0.1, None),
-        (70, 0.9, True, np.asarray(0.1, np.float32).view(ndarray), np.asarray(0.5, np.float32).view(ndarray)),
-        (32, 0.9, False, 0.1, None),
-    ):
-        arguments = (leaves(count), leaves(count), leaves(count) if momentum else None)
-        options = {
-            "learning_rate": rate,
-            "momentum": momentum,
-            "nesterov": nesterov,
-            "weight_decay": 0.01,
-            "scale": scale,
-        }
-        expected, got = general_sgd_update(*arguments, **options), kernel(*arguments, **options)
-        for ours, theirs in zip(got, expected, strict=True):
-            for one, other in zip(ours or [], theirs or [], strict=True):
-                np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-        assert (got[1] is None) == (expected[1] is None)
+    computed = np.asarray(0.1, np.float32).view(ndarray)
+    for count, options in STEPS:
+        arguments = [[leaf.view(ndarray) for leaf in leaves(count)] for _ in range(3 if options["momentum"] else 2)]
+        if not options["momentum"]:
+            arguments.append(None)
+        for rate, scale in ((0.1, None), (computed, computed)):
+            expected = general_sgd_update(*arguments, learning_rate=rate, scale=scale, **options)
+            got = kernel(*arguments, learning_rate=rate, scale=scale, **options)
+            assert (got[1] is None) == (expected[1] is None)
+            for ours, theirs in zip(got, expected, strict=True):
+                for one, other in zip(ours or [], theirs or [], strict=True):
+                    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 if __name__ == "__main__":

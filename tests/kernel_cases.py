@@ -1,0 +1,65 @@
+"""Calls of those primitives that backends have kernels of their own for, as NumPy arrays and parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+_random = np.random.default_rng(0)
+X, W, B = _random.normal(size=(4, 3)), _random.normal(size=(3, 2)), _random.normal(size=2)
+CUBE = _random.normal(size=(2, 4, 3))
+INDEX = np.asarray([2, 0, 2])
+KEYS = np.asarray([[0, 42], [7, 0xFFFFFFFF]], np.uint32)
+
+Call = tuple[str, tuple[np.ndarray, ...], dict[str, Any]]
+
+CALLS: list[Call] = [
+    *((name, (X,), {"axis": axis, "keepdims": keep}) for name in ("sum", "mean", "max", "min")
+      for axis, keep in (((0,), False), ((1,), True), ((0, 1), False))),
+    *((name, (np.asarray(2.5),), {"axis": (), "keepdims": False}) for name in ("sum", "mean", "max", "min")),
+    *((name, (CUBE.transpose(2, 0, 1),), {"axis": (0, 2), "keepdims": True}) for name in ("sum", "mean", "max", "min")),
+    ("add", (X, B[:1]), {}),
+    ("subtract", (X, X[0]), {}),
+    ("multiply", (X.T, X.T), {}),
+    ("negative", (X,), {}),
+    ("matmul", (X, W), {}),
+    ("matmul", (X.T, X), {}),
+    ("matmul", (CUBE, W), {}),
+    ("matmul", (X[:0], W), {}),
+    ("affine", (X, W, B), {}),
+    ("affine", (X[0], W, B), {}),
+    ("affine", (CUBE, W, B), {}),
+    ("reshape", (X,), {"shape": (2, 6)}),
+    ("permute_dims", (CUBE,), {"axes": (2, 0, 1)}),
+    ("masked", (X, X > 0), {}),
+    ("masked", (X[0], X > 0), {}),
+    ("relu", (X.astype("float32"),), {}),
+    ("relu", (np.asarray([-2, 3]),), {}),
+    ("sigmoid", (X.astype("float32"),), {}),
+    ("sigmoid", (X.T * 50,), {}),
+    ("sigmoid", (X[:0],), {}),
+    ("scatter_add", (X[:3], INDEX), {"axis": 0, "size": 4}),
+    ("scatter_add", (X, INDEX), {"axis": 1, "size": 4}),
+    ("scatter_add", (X[:, :0], INDEX[:0]), {"axis": 1, "size": 4}),
+    *(("scatter_add", ((X * 90).astype(dtype), INDEX), {"axis": 1, "size": 4})
+      for dtype in ("int8", "int16", "int32", "int64", "float32", "complex64")),
+    ("take", (X, INDEX), {"axis": 1}),
+    *(("random_bits", (keys,), {"shape": shape, "bit_width": width})
+      for keys, shape in ((KEYS, (5,)), (KEYS[0], (3, 7)), (KEYS, (0,)), (KEYS[0], ()))
+      for width in (8, 16, 32, 64)),
+]  # fmt: skip
+
+
+def leaves(count: int) -> list[np.ndarray]:
+    """Return so many arrays to take a step of SGD with; they are not contiguous, and some are empty."""
+    return [_random.normal(size=(i % 4, 3)).astype(np.float32).T for i in range(count)]
+
+
+STEPS: list[tuple[int, dict[str, Any]]] = [
+    (3, {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0}),
+    (3, {"momentum": 0.0, "nesterov": False, "weight_decay": 0.01}),
+    (32, {"momentum": 0.9, "nesterov": False, "weight_decay": 0.0}),
+    (70, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+]
+"""Steps of SGD: how many leaves, and the options."""
