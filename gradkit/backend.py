@@ -32,9 +32,13 @@ __all__ = [
     "current_backend",
     "current_device",
     "default_device",
+    "first_on_gpu",
     "get_backend",
+    "load_backend",
+    "register_backend",
     "set_backend",
     "use_backend",
+    "why_not",
 ]
 
 ENTRY_POINT_GROUP = "gradkit.backends"
@@ -242,7 +246,7 @@ def backend_names() -> list[str]:
 
 
 def register_backend(backend: Backend) -> None:
-    """Add a backend by hand, without an entry point (tests do)."""
+    """Add a backend in this process alone, without an entry point."""
     _loaded[backend.name] = backend
 
 

@@ -283,14 +283,14 @@ def test_two_backends_in_one_operation_are_an_error_that_names_both(backend: Bac
     np.testing.assert_array_equal(gradkit.device_get(gradkit.device_put(x, y.device) + y), [2.0, 3.0])
 
 
+@pytest.mark.skip_backend("numpy", reason="its own numbers are no other backend's")
 def test_a_numpy_number_of_a_reduction_does_not_mix_with_another_backend_either(backend: Backend, xp: Any) -> None:
-    if backend.name == "numpy":
-        pytest.skip("needs another backend than numpy")
     total = gradkit.Array(np.ones(2, np.float32)).sum()
     with pytest.raises(DeviceMismatchError, match="on numpy:0"):
         xp.asarray([1.0, 2.0]) * total
 
 
+@pytest.mark.skip_backend("numpy", reason="it has one device")
 def test_two_devices_in_one_operation_are_an_error_that_names_both(backend: Backend, xp: Any) -> None:
     if len(backend.devices) < 2:
         pytest.skip(f"{backend.name} has one device here")
@@ -307,6 +307,13 @@ def test_two_devices_in_one_operation_are_an_error_that_names_both(backend: Back
 
 
 # What a backend has to have
+
+
+def test_a_registered_backend_is_one_of_the_backends(pretended: Pretended) -> None:
+    another = Pretended()
+    switch.register_backend(another)
+    assert "pretended" in switch.backend_names()
+    assert get_backend("pretended") is another
 
 
 @pytest.mark.parametrize("name", switch.backend_names())
