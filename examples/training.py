@@ -1,0 +1,180 @@
+"""What `digits.py` and `mnist.py` share: options, the training loop, checkpoints, and the picture of the curves."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+import gradkit
+from gradkit import Array, nn, optim
+
+Pair = tuple[Array, Array]
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What an example trains with unless it is told otherwise."""
+
+    hidden: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    out: str
+
+
+def parser(description: str, defaults: Defaults) -> argparse.ArgumentParser:
+    """Return the parser of the options that the examples share."""
+    result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = result.add_argument
+    add("--backend", default="auto", help="numpy, cupy, strict, or auto: a GPU if there is one (default: auto)")
+    add("--epochs", type=int, default=defaults.epochs, help="passes over the training data (default: %(default)s)")
+    add("--hidden", default=defaults.hidden, help="sizes of the hidden layers, such as 64,64 (default: %(default)s)")
+    add("--batch-size", type=int, default=defaults.batch_size, help="examples in a step (default: %(default)s)")
+    add("--learning-rate", type=float, default=defaults.learning_rate, help="the first one (default: %(default)s)")
+    add("--weight-decay", type=float, default=defaults.weight_decay, help="of SGD (default: %(default)s)")
+    add("--seed", type=int, default=0, help="of weights, split and batches (default: %(default)s)")
+    add("--out", type=Path, default=Path(defaults.out), help="folder for curves and checkpoint (default: %(default)s)")
+    add("--save-every", type=int, default=0, help="steps between checkpoints; 0: after each epoch (default: 0)")
+    add("--resume", action="store_true", help="go on from the checkpoint in the folder --out, if there is one")
+    return result
+
+
+def loss_and_accuracy(model: nn.MLP, x: Array, y: Array) -> tuple[Array, Array]:
+    """Return the loss to differentiate, and the accuracy beside it."""
+    logits = model(x)
+    return nn.softmax_cross_entropy(logits, y), nn.accuracy(logits, y)
+
+
+step = gradkit.value_and_grad(loss_and_accuracy, has_aux=True)
+
+
+def run(title: str, options: argparse.Namespace, train: Pair, test: Pair) -> float:
+    """Train a network, write the curves, and return the test accuracy."""
+    x, y = train
+    init_key, data_key = gradkit.random.split(gradkit.random.key(options.seed))
+    sizes = [*(int(size) for size in options.hidden.split(",") if size), int(y.max()) + 1]
+    model = nn.MLP(x.shape[1], sizes, activation="relu", key=init_key)
+    steps = options.epochs * len(gradkit.data.minibatches(train, options.batch_size, data_key))
+    # The decay of the learning rate: down to 0 along half a cosine.
+    schedule = optim.cosine_decay(options.learning_rate, decay_steps=max(1, steps))
+    optimizer = optim.SGD(schedule, momentum=0.9, weight_decay=options.weight_decay)
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = options.out / "checkpoint.safetensors"
+    # All that a run is: what a checkpoint holds, and what the loop goes on from.
+    state: State = {
+        "model": model,
+        "optimizer": optimizer.init(model),
+        "key": data_key,
+        "epoch": 0,
+        "batch": 0,
+        "sums": np.zeros(3),  # of this epoch: loss, right answers, examples
+        "history": np.full((options.epochs, 3), np.nan),  # by epoch: training loss, training and test accuracy
+        "settings": settings_of(options),
+    }
+    if options.resume and checkpoint.exists():
+        state = resumed(checkpoint, state)
+    print(state["model"])
+
+    started = time.perf_counter()
+    while state["epoch"] < options.epochs:
+        train_epoch(state, optimizer, train, options, checkpoint)
+        loss, accuracy, examples = state["sums"]
+        tested = nn.accuracy(state["model"](test[0]), test[1]).item()
+        state["history"][state["epoch"]] = loss / examples, accuracy / examples, tested
+        state.update(epoch=state["epoch"] + 1, batch=0, sums=np.zeros(3))
+        gradkit.save(checkpoint, state)
+    seconds = time.perf_counter() - started
+
+    history = state["history"]
+    for epoch, (loss, accuracy, tested) in enumerate(history, 1):
+        print(f"epoch {epoch:3d}  loss {loss:.4f}  accuracy {accuracy:.2%}  test accuracy {tested:.2%}")
+    picture = options.out / "curves.png"
+    draw_curves(picture, title, history)
+    tested = nn.accuracy(state["model"](test[0]), test[1]).item()
+    print(f"{seconds:.1f} s on {gradkit.default_backend()} by {gradkit.current_backend().name}; curves in {picture}")
+    print(f"test accuracy {tested:.2%}, test error {1 - tested:.2%} ({len(test[1]):,} examples)")
+    return tested
+
+
+def train_epoch(state: State, optimizer: optim.SGD, train: Pair, options: argparse.Namespace, checkpoint: Path) -> None:
+    """Go through what is left of an epoch's minibatches, and keep `state` as it is after each."""
+    epoch_key = gradkit.random.fold_in(state["key"], state["epoch"])
+    batches = gradkit.data.minibatches(train, options.batch_size, epoch_key, start=state["batch"])
+    title = f"epoch {state['epoch'] + 1}/{options.epochs}"
+    saved = checkpoint if checkpoint.exists() else None
+    with tqdm(batches, title, state["batch"] + len(batches), initial=state["batch"], disable=None) as bar:
+        for x, y in bar:
+            taken = state["optimizer"].step
+            (loss, accuracy), gradients = step(state["model"], x, y)
+            value = optim.check_finite(loss, taken, saved)
+            state["model"], state["optimizer"] = optimizer.update(state["model"], gradients, state["optimizer"])
+            state["sums"] = state["sums"] + np.asarray([value * len(y), accuracy.item() * len(y), len(y)])
+            state["batch"] += 1
+            if options.save_every and (taken + 1) % options.save_every == 0:
+                gradkit.save(checkpoint, state)
+                saved = checkpoint
+            total, right, seen = state["sums"]
+            rate = optimizer.learning_rate(taken)
+            bar.set_postfix(
+                loss=f"{total / seen:.4f}", accuracy=f"{right / seen:.2%}", rate=f"{rate:.4f}", refresh=False
+            )
+
+
+def settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that a run cannot change when it is resumed."""
+    return {
+        name: getattr(options, name)
+        for name in ("batch_size", "epochs", "hidden", "learning_rate", "seed", "weight_decay")
+    }
+
+
+def resumed(checkpoint: Path, state: State) -> State:
+    """Return the state in a checkpoint, or stop where it is that of another run."""
+    stored = gradkit.load(checkpoint)
+    for name, value in state["settings"].items():
+        found = stored.get(f"['settings']['{name}']")
+        if found != value:
+            option = name.replace("_", "-")
+            sys.exit(
+                f"{checkpoint} is of a run with --{option} {found}, this one has --{option} {value}. Give the same "
+                f"options to resume it, or another --out."
+            )
+    print(f"resuming from {checkpoint}")
+    loaded: State = gradkit.load(checkpoint, like=state)
+    loaded["history"] = loaded["history"].copy()
+    return loaded
+
+
+def draw_curves(path: Path, title: str, history: np.ndarray[Any, Any]) -> None:
+    """Draw loss and accuracy by epoch, so that black and white tells the curves apart as well."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    epochs = np.arange(1, len(history) + 1)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure.suptitle(title)
+    left.plot(epochs, history[:, 0], "k-o", markersize=3, label="training")
+    left.set(xlabel="epoch", ylabel="cross-entropy (nats)", yscale="log", title="loss")
+    right.plot(epochs, history[:, 1], "k-o", markersize=3, label="training")
+    right.plot(epochs, history[:, 2], "--s", color="0.5", markersize=3, label="test")
+    right.set(xlabel="epoch", ylabel="right answers", title="accuracy")
+    right.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
