@@ -413,7 +413,7 @@ def explain(primitive: Primitive, args: Sequence[Any], error: Exception | None) 
         )
     if error is None:
         return TypeError(f"{primitive.name} got arguments that no backend takes together: {args}")
-    kind = type(error) if type(error) in KERNEL_ERRORS else TypeError
+    kind = next(kind for kind in KERNEL_ERRORS if isinstance(error, kind))
     return kind(f"{primitive.name}({', '.join(map(describe, arrays))}): {error}")
 
 

@@ -120,7 +120,10 @@ def sum(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = Fal
     elif (name := dtype_name(array)) != (wide := _accumulator(name)):
         array = cast(array, wide)
     axes = normalize_axes(axis, array.ndim, "sum")
-    return bind(_sum, (array,), {"axis": axes, "keepdims": keepdims})
+    result = bind(_sum, (array,), {"axis": axes, "keepdims": keepdims})
+    # Libraries sum integers in 64 bits of their own accord.
+    name = dtype_name(array)
+    return result if dtype_name(result) == name else cast(result, name)
 
 
 def _accumulator(dtype: str) -> str:
