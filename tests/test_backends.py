@@ -17,7 +17,7 @@ import pytest
 import gradkit
 from gradkit import backend as switch
 from gradkit.backend import Backend, get_backend, load_backend, use_backend
-from gradkit.core.primitive import PRIMITIVES
+from gradkit.core.primitive import PRIMITIVES, bind
 from gradkit.errors import BackendNotInstalledError, BackendUnusableError, DeviceMismatchError
 
 
@@ -304,6 +304,19 @@ def test_two_devices_in_one_operation_are_an_error_that_names_both(backend: Back
     with pytest.raises(DeviceMismatchError, match="matmul got arrays in different places"):
         x @ y
     np.testing.assert_array_equal(gradkit.device_get(gradkit.device_put(x, y.device) + y), np.full((2, 2), 2.0))
+
+
+class DriverError(RuntimeError):
+    """An error of a library's own, as CUDA's are."""
+
+
+def test_an_error_of_the_library_keeps_its_kind_and_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(x: np.ndarray) -> np.ndarray:
+        raise DriverError("cudaErrorIllegalAddress")
+
+    monkeypatch.setitem(PRIMITIVES["tan"].kernels, np.ndarray, fails)
+    with pytest.raises(RuntimeError, match=r"tan\(float32\[2\] on numpy:0\): cudaErrorIllegalAddress"):
+        bind(PRIMITIVES["tan"], (gradkit.numpy.ones(2),), {})
 
 
 # What a backend has to have
