@@ -14,9 +14,6 @@ from typing import Any
 import numpy as np
 from kernel_cases import CALLS, STEPS, leaves
 
-LAUNCHED_ELSEWHERE = {"random_bits"}
-"""Kernels whose CUDA source has a test of its own."""
-
 
 class ndarray(np.ndarray[Any, Any]):
     """An array that tells its address as CuPy's do."""
@@ -35,7 +32,8 @@ class RawModule:
 
     def get_function(self, name: str) -> Any:
         assert name in self.names
-        return {"sigmoid": sigmoid, "sgd_update": sgd_update}[name.partition("<")[0]]
+        kernels = {"sigmoid": sigmoid, "sgd_update": sgd_update, "random_bits": random_bits, "fold_in": fold_in}
+        return kernels[name.partition("<")[0]]
 
 
 def sigmoid(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
@@ -70,12 +68,31 @@ def sgd_update(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[A
         new[:] = parameter - rate * step
 
 
+def random_bits(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+    keys, bits, size, total = arguments
+    assert keys.flags.c_contiguous
+    assert type(size) is type(total) is np.int64
+    assert total == bits.size
+    rows = general("random_bits")(keys.reshape(-1, 2), shape=(int(size),), bit_width=bits.itemsize * 8)
+    bits[...] = rows.reshape(bits.shape)
+
+
+def fold_in(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+    keys, step, counters, folded, size = arguments
+    assert keys.flags.c_contiguous
+    assert counters.flags.c_contiguous
+    assert type(step) is type(size) is np.int64
+    assert size == counters.size
+    assert keys.size == (2 * size if step else 2)
+    folded[...] = general("fold_in")(keys.reshape(-1, 2), counters.ravel()).reshape(folded.shape)
+
+
 def empty(shape: tuple[int, ...], dtype: Any) -> ndarray:
     return np.full(shape, 77, dtype).view(ndarray)
 
 
 cupy, cupyx = types.ModuleType("cupy"), types.ModuleType("cupyx")
-for name in "add where maximum matmul exp zeros".split():
+for name in "add where maximum matmul exp zeros broadcast_to".split():
     setattr(cupy, name, getattr(np, name))
 cupy.__dict__.update(
     ascontiguousarray=lambda x: np.require(x, requirements="C").view(ndarray),
@@ -88,6 +105,7 @@ cupyx.__dict__.update(scatter_add=np.add.at)
 
 def general(name: str) -> Any:
     """Return a primitive's general text, on NumPy."""
+    import gradkit.random  # noqa: F401 - declares its primitives
     from gradkit.backend import load_backend
     from gradkit.core.primitive import PRIMITIVES, kernel_namespace
 
@@ -97,8 +115,8 @@ def general(name: str) -> Any:
 
 
 def check_primitives(kernels: dict[str, Any]) -> None:
-    calls = [call for call in CALLS if call[0] in kernels.keys() - LAUNCHED_ELSEWHERE]
-    untested = kernels.keys() - {name for name, _, _ in calls} - LAUNCHED_ELSEWHERE - {"sgd_update"}
+    calls = [call for call in CALLS if call[0] in kernels]
+    untested = kernels.keys() - {name for name, _, _ in calls} - {"sgd_update"}
     assert not untested, untested
     for name, args, params in calls:
         expected = general(name)(*args, **params)

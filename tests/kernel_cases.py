@@ -11,6 +11,7 @@ X, W, B = _random.normal(size=(4, 3)), _random.normal(size=(3, 2)), _random.norm
 CUBE = _random.normal(size=(2, 4, 3))
 INDEX = np.asarray([2, 0, 2])
 KEYS = np.asarray([[0, 42], [7, 0xFFFFFFFF]], np.uint32)
+COUNTERS = np.asarray([0xFFFFFFFF, 5], np.uint32)
 
 Call = tuple[str, tuple[np.ndarray, ...], dict[str, Any]]
 
@@ -48,6 +49,9 @@ CALLS: list[Call] = [
     *(("random_bits", (keys,), {"shape": shape, "bit_width": width})
       for keys, shape in ((KEYS, (5,)), (KEYS[0], (3, 7)), (KEYS, (0,)), (KEYS[0], ()))
       for width in (8, 16, 32, 64)),
+    *(("fold_in", (keys, data), {})
+      for keys, data in ((KEYS[0], COUNTERS[0]), (KEYS[0], COUNTERS), (KEYS[0], COUNTERS[:0]), (KEYS, COUNTERS),
+                         (KEYS[:, None], COUNTERS), (KEYS[:1], COUNTERS[0]), (KEYS.T.copy().T, COUNTERS))),
 ]  # fmt: skip
 
 

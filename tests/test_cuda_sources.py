@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from gradkit_cupy import CUDA_SOURCES
@@ -94,6 +95,25 @@ extern "C" void run(
     launch(2, rows, 4, sgd_update<float>, *leaves, rate, computed_rate, scale, momentum, weight_decay, nesterov);
 }
 """,
+    "random_bits": """
+template <typename T>
+void random_bits_of(const unsigned* keys, void* bits, long long size, long long total) {
+    launch(2, 1, 4, random_bits<T>, keys, (T*)bits, size, total);
+}
+extern "C" void run(int width, const unsigned* keys, void* bits, long long size, long long total) {
+    if (width == 8) random_bits_of<unsigned char>(keys, bits, size, total);
+    if (width == 16) random_bits_of<unsigned short>(keys, bits, size, total);
+    if (width == 32) random_bits_of<unsigned int>(keys, bits, size, total);
+    if (width == 64) random_bits_of<unsigned long long>(keys, bits, size, total);
+}
+""",
+    "fold_in": """
+extern "C" void run(
+    const unsigned* keys, long long step, const unsigned* counters, unsigned* folded, long long size
+) {
+    launch(2, 1, 4, fold_in, keys, step, counters, folded, size);
+}
+""",
 }
 
 
@@ -174,6 +194,32 @@ def test_sgd_update_is_the_general_text(
         np.testing.assert_allclose(got, value, rtol=1e-6, atol=1e-7)
     for got, value in zip(new_velocities or [], expected_velocities or [], strict=True):
         np.testing.assert_allclose(got, value, rtol=1e-6, atol=1e-7)
+
+
+KEYS = np.asarray([[0, 42], [0xFFFFFFFF, 0x9E3779B9], [7, 0]], np.uint32)
+
+
+@pytest.mark.parametrize("keys", [KEYS[:1], KEYS], ids=["one key", "keys"])
+@pytest.mark.parametrize("width", [8, 16, 32, 64])
+def test_random_bits_are_those_of_jax(tmp_path: Path, width: int, keys: np.ndarray) -> None:
+    run = on_the_cpu("random_bits", tmp_path)
+    bits = np.empty((len(keys), 101), f"uint{width}")
+    run(ctypes.c_int(width), address(keys), address(bits), ctypes.c_longlong(101), ctypes.c_longlong(bits.size))
+    with jax.enable_x64(True):
+        for key, row in zip(keys, bits, strict=True):
+            np.testing.assert_array_equal(row, jax.random.bits(jax.random.wrap_key_data(key), (101,), row.dtype))
+
+
+def test_fold_in_gives_the_keys_of_jax(tmp_path: Path) -> None:
+    run = on_the_cpu("fold_in", tmp_path)
+    counters = np.asarray([3, 0xFFFFFFFF, 0], np.uint32)
+    for keys, step in ((KEYS[:1], 0), (KEYS, 2)):
+        folded = np.empty((3, 2), np.uint32)
+        size = ctypes.c_longlong(len(counters))
+        run(address(keys), ctypes.c_longlong(step), address(counters), address(folded), size)
+        for key, counter, got in zip(np.broadcast_to(keys, (3, 2)), counters, folded, strict=True):
+            expected = jax.random.fold_in(jax.random.wrap_key_data(key), counter)
+            np.testing.assert_array_equal(got, jax.random.key_data(expected))
 
 
 # The Python around them, on an array library of the CPU in CuPy's place

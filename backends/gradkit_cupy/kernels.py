@@ -15,6 +15,7 @@ import numpy as np
 
 from gradkit_cupy.launch import C_TYPES, launch
 from gradkit_cupy.sgd import sgd_update
+from gradkit_cupy.threefry import fold_in, random_bits
 
 __all__ = ["KERNELS"]
 
@@ -112,4 +113,6 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "scatter_add": scatter_add,
     "take": take,
     "sgd_update": sgd_update,
+    "random_bits": random_bits,
+    "fold_in": fold_in,
 }
