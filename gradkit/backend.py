@@ -360,8 +360,18 @@ def current_backend() -> Backend:
         return backend
     global _process_default
     if _process_default is None:
-        _process_default = get_backend(os.environ.get(ENVIRONMENT_VARIABLE, "numpy"))
+        _process_default = _backend_of_environment()
     return _process_default
+
+
+def _backend_of_environment() -> Backend:
+    wish = os.environ.get(ENVIRONMENT_VARIABLE)
+    if not wish:
+        return get_backend("numpy")
+    try:
+        return get_backend(wish)
+    except (ValueError, BackendNotInstalledError, BackendUnusableError) as error:
+        raise type(error)(f"{ENVIRONMENT_VARIABLE}={wish}: {error}") from error
 
 
 def set_backend(name: str) -> None:

@@ -69,7 +69,7 @@ def print_info() -> int:
     try:
         used = current_backend().name
     except (ValueError, BackendNotInstalledError, BackendUnusableError) as error:
-        print(f"in use: none. {ENVIRONMENT_VARIABLE}={wish}: {error}", file=sys.stderr)
+        print(f"in use: none. {error}", file=sys.stderr)
         return FAILED
     print(f"in use: {used} ({why_used(wish)})")
     return 0
@@ -91,7 +91,7 @@ def describe(backend: Backend) -> Iterator[str]:
 
 def why_used(wish: str | None) -> str:
     """Say why this backend makes the new arrays."""
-    if wish is None:
+    if not wish:
         return f"the default; {ENVIRONMENT_VARIABLE}=auto takes a GPU where one can be used"
     if wish == "auto":
         return f"{ENVIRONMENT_VARIABLE}=auto: the first backend with a usable GPU, else numpy"

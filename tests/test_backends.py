@@ -86,7 +86,12 @@ def test_environment_variable_chooses_the_backend(name: str) -> None:
 def test_environment_variable_with_an_unknown_name_is_an_error_that_suggests_the_nearest() -> None:
     done = run_python(MADE_ON, GRADKIT_BACKEND="nunpy")
     assert done.returncode == 1
-    assert "Unknown backend 'nunpy'. Known: auto, cupy, numpy, strict. Did you mean 'numpy'?" in done.stderr
+    message = "GRADKIT_BACKEND=nunpy: Unknown backend 'nunpy'. Known: auto, cupy, numpy, strict. Did you mean 'numpy'?"
+    assert message in done.stderr
+
+
+def test_an_empty_environment_variable_is_none() -> None:
+    assert output(MADE_ON, GRADKIT_BACKEND="") == "numpy"
 
 
 @pytest.mark.usefixtures("process_default")
@@ -235,10 +240,13 @@ def test_a_backend_that_is_not_installed_names_the_pip_command(pretended: Preten
 
 
 def test_cupy_that_is_not_installed_names_the_extra() -> None:
-    code = "import sys; sys.modules['cupy'] = None; import gradkit; gradkit.set_backend('cupy')"
-    done = run_python(code)
+    code = "import sys; sys.modules['cupy'] = None; import gradkit; gradkit.numpy.ones(2)"
+    done = run_python(code, GRADKIT_BACKEND="cupy")
     assert done.returncode == 1
-    assert "BackendNotInstalledError: The backend 'cupy' needs cupy, which cannot be imported" in done.stderr
+    assert (
+        "BackendNotInstalledError: GRADKIT_BACKEND=cupy: The backend 'cupy' needs cupy, which cannot be imported"
+        in done.stderr
+    )
     assert (
         "Install it with: pip install 'gradkit[cuda13]' (or 'gradkit[cuda12]' for a driver of CUDA 12)" in done.stderr
     )
