@@ -166,8 +166,11 @@ def apply(primitive: Elementwise, args: Sequence[Any], floating: bool, first: in
         target = default_dtype(FLOATING)
     for position in range(first, len(operands)):
         operand = operands[position]
-        if type(operand) is Array and dtype_name(operand) != target:
-            operands[position] = cast(operand, target)
+        if type(operand) is Array:
+            if dtype_name(operand) != target:
+                operands[position] = cast(operand, target)
+        elif type(operand) is bool and target != "bool":
+            operands[position] = int(operand)
     return bind(primitive, operands, NO_PARAMS)
 
 

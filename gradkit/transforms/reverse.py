@@ -260,7 +260,9 @@ def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool, allow_int: bool,
                 f"got {name}{_place_of(value, selected)}. If you want to use Boolean- or integer-valued inputs, use "
                 f"vjp or set allow_int to True; to differentiate, convert the value to a float."
             )
-    elif kind_of(name) == COMPLEX and not holomorphic:
+        # An integer does not move by small steps: it is no input of the trace, and its gradient is zero.
+        return array
+    if kind_of(name) == COMPLEX and not holomorphic:
         raise TypeError(
             f"grad requires real-valued inputs (input dtype that is a sub-dtype of np.floating), but got {name}. For "
             f"holomorphic differentiation, pass holomorphic=True. For differentiation of functions of complex inputs "
