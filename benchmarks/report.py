@@ -1,4 +1,7 @@
-"""Writes results: one JSON file a measurement, and a README.md that shows all of them as tables."""
+"""Writes results: one JSON file a measurement, a README.md that shows all of them as tables, and the project's README.
+
+``python report.py`` writes the pages anew from the JSON files.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results"
+README = Path(__file__).resolve().parent.parent / "README.md"
+QUOTED = ("<!-- benchmarks/results/README.md -->\n", "<!-- end of results -->")
+"""What stands around the tables in the project's README."""
 
 INTRODUCTION = """\
 # Results
@@ -126,3 +132,24 @@ def write(folder: Path, name: str, results: dict[str, Any]) -> None:
         SECTIONS[path.stem.partition("-")[0]](json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))
     ]
     (folder / "README.md").write_text("\n".join([INTRODUCTION, *sections]))
+    if folder == RESULTS:
+        quote()
+
+
+def quote() -> None:
+    """Put the tables of the results' page into the project's README."""
+    README.write_text(quoted(README.read_text(), (RESULTS / "README.md").read_text()))
+
+
+def quoted(readme: str, results: str) -> str:
+    """Return the project's README with the sections of the results' page between its two marks."""
+    begin, end = QUOTED
+    before, _, rest = readme.partition(begin)
+    _, _, after = rest.partition(end)
+    sections = results.partition("\n## ")[2]
+    return f"{before}{begin}\n### {sections.replace(chr(10) + '## ', chr(10) + '### ').strip()}\n\n{end}{after}"
+
+
+if __name__ == "__main__":
+    for path in sorted(RESULTS.glob("*.json")):
+        write(RESULTS, path.stem, json.loads(path.read_text()))

@@ -12,7 +12,7 @@ import training
 import gradkit
 
 DEFAULTS = training.Defaults(
-    hidden="800", epochs=15, batch_size=128, learning_rate=0.1, weight_decay=1e-4, out="mnist-run"
+    hidden="800", epochs=15, batch_size=64, learning_rate=0.1, weight_decay=2e-4, out="mnist-run"
 )
 
 
