@@ -107,7 +107,7 @@ def general(name: str) -> Any:
     """Return a primitive's general text, on NumPy."""
     import gradkit.random  # noqa: F401 - declares its primitives
     from gradkit.backend import load_backend
-    from gradkit.core.primitive import PRIMITIVES, kernel_namespace
+    from gradkit.core.namespace import PRIMITIVES, kernel_namespace
 
     library = kernel_namespace(load_backend("numpy"))
     forward = PRIMITIVES[name].forward
@@ -126,7 +126,7 @@ def check_primitives(kernels: dict[str, Any]) -> None:
 
 
 def check_sgd_update(kernel: Any) -> None:
-    from gradkit.optim.sgd import sgd_update as general_sgd_update
+    from gradkit.optim.update import sgd_update as general_sgd_update
 
     computed = np.asarray(0.1, np.float32).view(ndarray)
     for count, options in STEPS:

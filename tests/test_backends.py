@@ -17,7 +17,8 @@ import pytest
 import gradkit
 from gradkit import backend as switch
 from gradkit.backend import Backend, get_backend, load_backend, use_backend
-from gradkit.core.primitive import PRIMITIVES, bind
+from gradkit.core.binding import bind
+from gradkit.core.namespace import PRIMITIVES
 from gradkit.errors import BackendNotInstalledError, BackendUnusableError, DeviceMismatchError
 
 

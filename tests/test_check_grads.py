@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 import gradkit
 from gradkit.core import Elementwise, Linear
+from gradkit.core.binding import bind
 from gradkit.core.calls import unary
-from gradkit.core.primitive import PRIMITIVES, bind
+from gradkit.core.namespace import PRIMITIVES
 from gradkit.testing import check_grads
 
 POINT = np.asarray([[0.3, -1.2], [2.0, 0.7]])

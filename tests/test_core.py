@@ -22,7 +22,7 @@ import gradkit
 import gradkit.numpy as jnp
 from gradkit import Array
 from gradkit.core import calls
-from gradkit.core.primitive import PRIMITIVES
+from gradkit.core.namespace import PRIMITIVES
 from gradkit.errors import ShapeError
 
 NUMBERS = st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=6)

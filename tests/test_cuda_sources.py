@@ -16,7 +16,7 @@ import pytest
 from gradkit_cupy import CUDA_SOURCES
 from gradkit_cupy.sources import LEAVES, OPTIONS
 
-from gradkit.optim.sgd import sgd_update
+from gradkit.optim.update import sgd_update
 
 KERNELS = [(source, kernel) for source, text in CUDA_SOURCES.items() for kernel in text.kernels]
 ARCHITECTURES = ("compute_75", "compute_90")

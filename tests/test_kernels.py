@@ -11,8 +11,8 @@ from kernel_cases import CALLS, STEPS, Call, leaves
 
 import gradkit.random  # noqa: F401 - declares its primitives
 from gradkit.backend import Backend
-from gradkit.core.primitive import PRIMITIVES, kernel_namespace
-from gradkit.optim.sgd import sgd_update
+from gradkit.core.namespace import PRIMITIVES, kernel_namespace
+from gradkit.optim.update import sgd_update
 
 
 def general_text(name: str, backend: Backend) -> Any:

@@ -16,7 +16,7 @@ import pytest
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import primitives
-from gradkit.core.primitive import PRIMITIVES
+from gradkit.core.namespace import PRIMITIVES
 from gradkit.primitives import special
 
 REAL, POSITIVE, UNIT, ABOVE_ONE = (-2.0, 2.0), (0.2, 3.0), (-0.9, 0.9), (1.2, 3.0)

@@ -1,17 +1,9 @@
 """The machinery: arrays, primitives, and the tape. It knows no array library and no backend by name."""
 
 from gradkit.core.array import Array
+from gradkit.core.binding import bind
 from gradkit.core.node import enable_grad, no_grad
-from gradkit.core.primitive import (
-    MINUS_ONE,
-    ONE,
-    Elementwise,
-    General,
-    Linear,
-    Primitive,
-    bind,
-    passes_where,
-)
+from gradkit.core.primitive import MINUS_ONE, ONE, Elementwise, General, Linear, Primitive, passes_where
 from gradkit.core.reverse import TAPE, ReverseTrace
 
 __all__ = [

@@ -12,15 +12,10 @@ from typing import Any
 
 from gradkit.backend import INEXACT, backend_of, current_backend, current_device
 from gradkit.core.array import Array, wrap
+from gradkit.core.binding import KERNEL_ERRORS, PYTHON_NUMBERS, bind, explain
+from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import NO_PARAMS, Node, recording
-from gradkit.core.primitive import (
-    KERNEL_ERRORS,
-    PRIMITIVES,
-    PYTHON_NUMBERS,
-    Elementwise,
-    bind,
-    explain,
-)
+from gradkit.core.primitive import Elementwise
 from gradkit.core.promotion import FLOATING, canonical, default_dtype, is_inexact, promote
 
 __all__ = [

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gradkit.core.array import Array
+from gradkit.core.binding import bind
+from gradkit.core.namespace import namespace_of
 from gradkit.core.node import Node, Trace
-from gradkit.core.primitive import Primitive, bind, namespace_of
+from gradkit.core.primitive import Primitive
 
 __all__ = ["TAPE", "ReverseTrace", "Tape"]
 

@@ -21,7 +21,8 @@ from gradkit.optim.schedules import (
     schedule_named,
     warmup,
 )
-from gradkit.optim.sgd import SGD, SGDState, global_norm
+from gradkit.optim.sgd import SGD, SGDState
+from gradkit.optim.update import global_norm
 
 __all__ = [
     "SGD",

@@ -10,14 +10,15 @@ from gradkit import tree
 from gradkit.backend import backend_of
 from gradkit.core import Array
 from gradkit.core.array import raw, wrap
+from gradkit.core.binding import KERNEL_ERRORS
 from gradkit.core.calls import as_array, cast, dtype_name
 from gradkit.core.node import Leaf
-from gradkit.core.primitive import KERNEL_ERRORS
 from gradkit.errors import ShapeError, TreeMismatchError
-from gradkit.numpy import sqrt, square, where, zeros_like
+from gradkit.numpy import zeros_like
 from gradkit.optim.schedules import Schedule
+from gradkit.optim.update import clip_scale, sgd_update
 
-__all__ = ["SGD", "SGDState", "global_norm", "sgd_update"]
+__all__ = ["SGD", "SGDState"]
 
 
 class SGDState(NamedTuple):
@@ -33,51 +34,6 @@ class SGDState(NamedTuple):
 
     step: Any
     velocity: Any = None
-
-
-def sgd_update(
-    params: Sequence[Any],
-    grads: Sequence[Any],
-    velocities: Sequence[Any] | None,
-    *,
-    learning_rate: Any,
-    momentum: float,
-    nesterov: bool,
-    weight_decay: float,
-    scale: Any,
-) -> tuple[list[Any], list[Any] | None]:
-    """Compute one step over all leaves: the text that a backend's kernel ``sgd_update`` may replace.
-
-    Parameters
-    ----------
-    params, grads : sequence of arrays
-        The leaves; raw arrays, or Arrays where a transform follows them.
-    velocities : sequence of arrays or None
-        None where `momentum` is 0.
-    learning_rate, momentum, weight_decay : float
-        The learning rate may be a 0-d array.
-    nesterov : bool
-        Whether the step looks ahead.
-    scale : 0-d array or None
-        What the gradients are multiplied with first (clipping).
-
-    Returns
-    -------
-    tuple of (list, list or None)
-        The new parameters and velocities, in new memory.
-    """
-    new_params, new_velocities = [], []
-    for i, (parameter, gradient) in enumerate(zip(params, grads, strict=True)):
-        if scale is not None:
-            gradient = gradient * scale
-        if weight_decay:
-            gradient = gradient + weight_decay * parameter
-        if velocities is not None:
-            velocity = momentum * velocities[i] + gradient
-            new_velocities.append(velocity)
-            gradient = gradient + momentum * velocity if nesterov else velocity
-        new_params.append(parameter - learning_rate * gradient)
-    return new_params, new_velocities if velocities is not None else None
 
 
 class SGD:
@@ -314,7 +270,7 @@ class SGD:
         if callable(learning_rate):
             learning_rate = learning_rate(step)
         options = {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
-        scale = None if self.clip_norm is None else _clip_scale(grads, self.clip_norm)
+        scale = None if self.clip_norm is None else clip_scale(grads, self.clip_norm)
         plain = _plain_values(params, grads, velocities)
         if plain is not None:
             kernel, *groups = plain
@@ -328,39 +284,6 @@ class SGD:
         _check_shapes(params, grads)
         arrays = [None if group is None else [_array(leaf) for leaf in group] for group in (params, grads, velocities)]
         return _like(arrays[0], *sgd_update(*arrays, learning_rate=learning_rate, scale=scale, **options))  # type: ignore[arg-type]
-
-
-def global_norm(grads: Any) -> Array:
-    """Return the Euclidean norm over all elements of all leaves.
-
-    Parameters
-    ----------
-    grads : pytree of arrays
-        The leaves.
-
-    Returns
-    -------
-    Array, shape ()
-
-    Examples
-    --------
-    >>> import gradkit.numpy as jnp
-    >>> global_norm({"a": jnp.asarray([3.0]), "b": jnp.asarray([4.0])})
-    Array(5., dtype=float32)
-    """
-    squares = [square(_array(leaf)).sum() for leaf in tree.leaves(grads)]
-    if not squares:
-        raise ValueError("global_norm: grads has no arrays")
-    total = squares[0]
-    for another in squares[1:]:
-        total = total + another
-    return sqrt(total)
-
-
-def _clip_scale(grads: Sequence[Any], largest: float) -> Array:
-    """Return what the gradients are multiplied with; it stays on their device."""
-    norm = global_norm(list(grads))
-    return where(norm > largest, largest / where(norm > 0, norm, 1.0), 1.0)
 
 
 def _is_number(value: Any) -> bool:

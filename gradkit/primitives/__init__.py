@@ -5,7 +5,7 @@ The module itself is the namespace that rules run on when their values are Array
 
 import sys
 
-from gradkit.core.primitive import set_bound_namespace
+from gradkit.core.namespace import set_bound_namespace
 from gradkit.primitives import operators
 from gradkit.primitives.creation import ones_like, zeros_like
 from gradkit.primitives.elementwise import *  # noqa: F403

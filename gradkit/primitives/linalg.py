@@ -7,9 +7,10 @@ from typing import Any
 
 from gradkit.core import Array, Linear, bind
 from gradkit.core.array import wrap
+from gradkit.core.binding import KERNEL_ERRORS, explain
 from gradkit.core.calls import as_array, cast, dtype_name
+from gradkit.core.namespace import PLAIN, lifted, unbroadcast
 from gradkit.core.node import NO_PARAMS, Node, recording
-from gradkit.core.primitive import KERNEL_ERRORS, PLAIN, explain, lifted, unbroadcast
 from gradkit.core.promotion import promote
 from gradkit.errors import ShapeError
 from gradkit.primitives.manipulation import reshape

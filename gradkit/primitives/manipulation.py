@@ -11,8 +11,8 @@ from gradkit.backend import Device, get_backend
 from gradkit.core import Array, Linear, bind
 from gradkit.core.array import backend_of_array, raw
 from gradkit.core.calls import as_array, as_operand, cast, dtype_name
+from gradkit.core.namespace import lifted, unbroadcast
 from gradkit.core.node import Node
-from gradkit.core.primitive import lifted, unbroadcast
 from gradkit.core.promotion import promote
 from gradkit.errors import ShapeError
 from gradkit.primitives.reductions import normalize_axes

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.primitive import PYTHON_NUMBERS
+from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.primitives import elementwise as e
 from gradkit.primitives import indexing, linalg, manipulation, reductions
 

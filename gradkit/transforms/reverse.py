@@ -14,10 +14,10 @@ from typing import Any, cast
 from gradkit.backend import NOTHING, REAL, backend_of
 from gradkit.core import Array, ReverseTrace
 from gradkit.core.array import describe, raw, wrap
+from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.calls import cast as cast_array
 from gradkit.core.calls import dtype_name, new_array
 from gradkit.core.node import Leaf, Node
-from gradkit.core.primitive import PYTHON_NUMBERS
 from gradkit.core.promotion import COMPLEX, is_inexact, kind_of
 from gradkit.tree import flatten, keystr, leaves_with_path, unflatten
 

@@ -1,0 +1,126 @@
+"""`bind`: how a primitive is run, under the transforms in progress or on raw arrays alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gradkit.backend import backend_of
+from gradkit.core.array import Array, describe, wrap
+from gradkit.core.node import Node, Trace, recording
+from gradkit.core.primitive import Elementwise, Primitive
+from gradkit.errors import DeviceMismatchError, ShapeError
+
+__all__ = ["KERNEL_ERRORS", "PYTHON_NUMBERS", "bind", "evaluate", "explain"]
+
+KERNEL_ERRORS = (TypeError, ValueError, IndexError, RuntimeError)
+"""What an array library raises when operands do not fit."""
+PYTHON_NUMBERS = frozenset({int, float, bool, complex})
+
+
+def bind(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Array:
+    """Run a primitive under the highest transform among its arguments, or evaluate it where there is none.
+
+    Parameters
+    ----------
+    primitive : Primitive
+        The operation.
+    args : sequence
+        Arrays, raw arrays of one backend, or Python numbers, of dtypes that the operation takes as they are.
+    params : mapping
+        The static parameters.
+    """
+    # The plain case in one pass: raw values of one backend, and at most one transform, whose nodes they carry.
+    values: list[Any] = []
+    nodes: list[Node | None] = []
+    trace: Trace | None = None
+    tracked = 0
+    for position, arg in enumerate(args):
+        if type(arg) is Array:
+            values.append(arg._value)
+            node = arg._node
+            nodes.append(node)
+            if node is not None:
+                if trace is None:
+                    trace = node.trace
+                elif node.trace is not trace:
+                    return bind_at_highest_level(primitive, args, params)
+                tracked |= 1 << position
+        else:
+            values.append(arg)
+            nodes.append(None)
+    kernels = primitive.kernels
+    kernel = kernels.get(type(values[0]))
+    if kernel is None:
+        return bind_at_highest_level(primitive, args, params)
+    for value in values:
+        kind = type(value)
+        if kernels.get(kind) is not kernel and kind not in PYTHON_NUMBERS:
+            return bind_at_highest_level(primitive, args, params)
+    try:
+        out = kernel(*values, **params)
+    except KERNEL_ERRORS as error:
+        raise explain(primitive, values, error) from error
+    if trace is None or not (trace.level or recording()):
+        return wrap(out)
+    return primitive.record(trace, out, values, nodes, tracked, params, True)
+
+
+def bind_at_highest_level(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Array:
+    """Run a primitive under the highest transform among its arguments: what `bind` does in general."""
+    trace: Trace | None = None
+    for arg in args:
+        if type(arg) is Array:
+            node = arg._node
+            if node is not None and (trace is None or node.trace.level > trace.level):
+                trace = node.trace
+    if trace is None or (trace.level == 0 and not recording()):
+        return wrap(evaluate(primitive, args, params))
+    return trace.process(primitive, args, params)
+
+
+def evaluate(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+    """Compute a primitive on raw arrays, or on Arrays that no transform follows; give a raw array."""
+    raws = [arg._value if type(arg) is Array else arg for arg in args]
+    kernel = None
+    for value in raws:
+        if type(value) not in PYTHON_NUMBERS:
+            found = primitive.kernel(value)
+            if kernel is not None and found is not kernel:
+                raise explain(primitive, raws, None)
+            kernel = found
+    if kernel is None:
+        raise TypeError(f"{primitive.name} requires at least one array, got {', '.join(map(repr, args))}")
+    try:
+        return kernel(*raws, **params)
+    except KERNEL_ERRORS as error:
+        raise explain(primitive, raws, error) from error
+
+
+def explain(primitive: Primitive, args: Sequence[Any], error: Exception | None) -> Exception:
+    """Find out why operands do not fit: two backends, two devices, or shapes; else give the library's own error."""
+    arrays = [arg for arg in args if type(arg) not in PYTHON_NUMBERS]
+    owners = [backend_of(array) for array in arrays]
+    places = {str(owner.device(array)) for owner, array in zip(owners, arrays, strict=True) if owner is not None}
+    if len(places) > 1:
+        what = " and ".join(describe(array) for array in arrays)
+        return DeviceMismatchError(
+            f"{primitive.name} got arrays in different places: {what}. Data never moves by itself: move one with "
+            f"gradkit.device_put(x, y.device)."
+        )
+    shapes = [tuple(array.shape) for array in arrays]
+    if isinstance(primitive, Elementwise) and not _broadcast(shapes):
+        return ShapeError(
+            f"{primitive.name} got incompatible shapes for broadcasting: {', '.join(map(str, shapes))}. Axes match "
+            f"from the right, and sizes must be equal or 1."
+        )
+    if error is None:
+        return TypeError(f"{primitive.name} got arguments that no backend takes together: {args}")
+    kind = next(kind for kind in KERNEL_ERRORS if isinstance(error, kind))
+    return kind(f"{primitive.name}({', '.join(map(describe, arrays))}): {error}")
+
+
+def _broadcast(shapes: Sequence[tuple[int, ...]]) -> bool:
+    longest = max(map(len, shapes))
+    padded = [(1,) * (longest - len(shape)) + shape for shape in shapes]
+    return all(len({size for size in sizes if size != 1}) <= 1 for sizes in zip(*padded, strict=True))
