@@ -31,6 +31,9 @@ from machine import available_cores, describe
 from problem import SIZES, Size, make_problem
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+"""glibc's settings, for all alike: to keep the memory of large arrays that are freed. Else it hands it back and fetches
+it again page by page, in some processes and not in others, which can double the time of a large network's step."""
 SLOT_SECONDS = 0.1
 PAUSE_SECONDS = 0.05
 CHECKED_STEPS = 5
@@ -181,6 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     # Libraries read these when they load, so they are set before any worker starts.
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
+    os.environ.update(ALLOCATOR)
     wanted = CONTESTANTS if options.only is None else {BASELINE, *options.only}
     names = [name for name, it in CONTESTANTS.items() if name in wanted and can_run(it, options.backend)]
     sizes = [size for size in SIZES if options.sizes is None or size.name in options.sizes]
