@@ -91,6 +91,9 @@ CASES: dict[str, list[Case]] = {
     "erf_inv": [Case(special.erf_inv, jax.scipy.special.erfinv, interval=UNIT)],
     "fused_multiply_add": [Case(special.fused_multiply_add, lambda x, y, z: x * y + z, ((3, 2), (2,), (3, 1)))],
     "mean_square": [Case(primitives.mean_square, lambda x, y: J.mean((x - y) ** 2), ((3, 2), (3, 2)))],
+    "log_softmax": [
+        Case(lambda x: primitives.log_softmax(x, axis=(1,)) ** 2, lambda x: jax.nn.log_softmax(x, axis=1) ** 2)
+    ],
     "label_cross_entropy": [
         Case(
             lambda x: primitives.label_cross_entropy(x, jnp.asarray(LABELS, device=x.device)),

@@ -14,8 +14,10 @@ from gradkit.errors import unknown_name
 from gradkit.numpy import abs as absolute
 from gradkit.numpy import asarray, clip, exp, expm1, logsumexp, minimum, square, tanh, where
 from gradkit.primitives import relu, sigmoid
+from gradkit.primitives.losses import log_softmax as bind_log_softmax
 from gradkit.primitives.losses import one_hot as bind_one_hot
 from gradkit.primitives.losses import softplus
+from gradkit.primitives.reductions import normalize_axes
 from gradkit.primitives.special import erf
 
 __all__ = [
@@ -150,14 +152,13 @@ def squareplus(x: Any, b: float = 4.0) -> Array:
 
 def softmax(x: Any, axis: Axis = -1) -> Array:
     """Compute exp(x) / sum(exp(x)) along an axis, without overflow."""
-    array = _floating(x)
-    return exp(array - logsumexp(array, axis=axis, keepdims=True))
+    return exp(log_softmax(x, axis))
 
 
 def log_softmax(x: Any, axis: Axis = -1) -> Array:
     """Compute x - log(sum(exp(x))) along an axis, without overflow."""
     array = _floating(x)
-    return array - logsumexp(array, axis=axis, keepdims=True)
+    return bind_log_softmax(array, axis=normalize_axes(axis, array.ndim, "log_softmax"))
 
 
 def standardize(x: Any, axis: Axis = -1, epsilon: float = 1e-5) -> Array:

@@ -11,11 +11,11 @@ from gradkit.core.array import host, raw
 from gradkit.core.calls import as_operand, cast, dtype_name, require_inexact
 from gradkit.core.promotion import is_inexact
 from gradkit.errors import ShapeError
+from gradkit.nn.activations import log_softmax
 from gradkit.numpy import argmax, asarray, mean
 from gradkit.numpy import sum as total
 from gradkit.primitives import relu
 from gradkit.primitives.losses import label_cross_entropy, mean_square, softplus
-from gradkit.primitives.reductions import logsumexp
 
 __all__ = ["accuracy", "hinge", "mse", "sigmoid_cross_entropy", "softmax_cross_entropy"]
 
@@ -45,7 +45,7 @@ def mse(prediction: Any, target: Any) -> Array:
     """
     if type(prediction) is not Array or type(target) is not Array:
         prediction, target = _array(prediction, "prediction", "mse"), _array(target, "target", "mse")
-    if prediction._value.shape != target._value.shape:
+    if prediction._value.shape != target._value.shape or not prediction._value.size:
         _same_shape("mse", "prediction", prediction, "target", target)
     return mean_square(prediction, target)
 
@@ -77,7 +77,7 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Array:
     --------
     >>> import gradkit.numpy as jnp
     >>> softmax_cross_entropy(jnp.asarray([[2.0, 0.0], [0.0, 0.0]]), jnp.asarray([0, 1]))
-    Array(0.41003764, dtype=float32)
+    Array(0.4100376, dtype=float32)
     """
     scores = require_inexact(_array(logits, "logits", "softmax_cross_entropy"))
     answers = _array(labels, "labels", "softmax_cross_entropy")
@@ -88,8 +88,7 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Array:
         )
     if answers.shape == scores.shape and (scores.ndim > 1 or is_inexact(dtype_name(answers))):
         weights = cast(answers, dtype_name(scores)) if dtype_name(answers) != dtype_name(scores) else answers
-        each = total(weights, axis=-1) * logsumexp(scores, axis=-1) - total(weights * scores, axis=-1)
-        return mean(each)
+        return mean(total(weights * -log_softmax(scores), axis=-1))
     if answers.shape != scores.shape[:-1]:
         raise ShapeError(
             f"softmax_cross_entropy: labels must be integers of shape {scores.shape[:-1]}, one for each row of logits "
@@ -213,6 +212,10 @@ def accuracy(logits: Any, labels: Any) -> Array:
     Array(0.5, dtype=float32)
     """
     scores, answers = _array(logits, "logits", "accuracy"), _array(labels, "labels", "accuracy")
+    if scores.ndim == 0 or scores.size == 0:
+        raise ShapeError(
+            f"accuracy: logits must have shape (..., classes) and at least one example, got shape {scores.shape}"
+        )
     if answers.shape == scores.shape:
         answers = argmax(answers, axis=-1)
     if answers.shape != scores.shape[:-1]:

@@ -11,7 +11,7 @@ from gradkit.primitives.creation import ones_like, zeros_like
 from gradkit.primitives.elementwise import *  # noqa: F403
 from gradkit.primitives.indexing import getitem, pad_index, scatter_add, take
 from gradkit.primitives.linalg import affine, matmul
-from gradkit.primitives.losses import label_cross_entropy, mean_square, one_hot, softplus
+from gradkit.primitives.losses import label_cross_entropy, log_softmax, mean_square, one_hot, softplus
 from gradkit.primitives.manipulation import (
     astype,
     broadcast_to,
@@ -73,6 +73,7 @@ __all__ = [
     "log1p",
     "log2",
     "log10",
+    "log_softmax",
     "logaddexp",
     "logical_and",
     "logical_not",

@@ -101,6 +101,7 @@ def _binary(name: str, *rules: Any, floating: bool = False, forward: Any = None)
 
 def _name(function: Callable[..., Array], name: str) -> None:
     function.__name__ = function.__qualname__ = name
+    function.__module__ = __name__  # where pickle finds it
     function.__doc__ = f"Compute `{name}` element by element, as the array API standard defines it."
 
 

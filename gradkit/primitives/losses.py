@@ -9,7 +9,7 @@ from gradkit.core.calls import cast, dtype_name, unary
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
 
-__all__ = ["label_cross_entropy", "mean_square", "one_hot", "softplus"]
+__all__ = ["label_cross_entropy", "log_softmax", "mean_square", "one_hot", "softplus"]
 
 
 def _mean_square(xp: Any, x: Any, y: Any) -> Any:
@@ -51,19 +51,39 @@ def one_hot(labels: Array, classes: int, dtype: str) -> Array:
     return bind(_one_hot_primitive, (labels,), {"classes": classes, "dtype": dtype})
 
 
+def _log_softmax(xp: Any, x: Any, *, axis: tuple[int, ...]) -> Any:
+    # The largest element is subtracted from all before anything else is: logsumexp would add it to a small number and
+    # lose that number's digits, at logits of 1e4 all but three.
+    top = xp.max(x, axis=axis, keepdims=True)
+    shifted = x - xp.where(xp.isfinite(top), top, xp.zeros_like(top))
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
+
+
+_log_softmax_primitive = General(
+    "log_softmax",
+    _log_softmax,
+    (lambda xp, g, y, _x, *, axis: g - xp.exp(y) * xp.sum(xp.broadcast_to(g, y.shape), axis=axis, keepdims=True),),
+)
+
+
+def log_softmax(x: Array, /, *, axis: tuple[int, ...]) -> Array:
+    """Return x - log(sum(exp(x))) over axes that are given as sorted non-negative numbers."""
+    return bind(_log_softmax_primitive, (x,), {"axis": axis})
+
+
 def _label_cross_entropy(xp: Any, logits: Any, labels: Any) -> Any:
     classes = logits.shape[-1]
     chosen = labels[..., None] == xp.arange(classes, dtype=labels.dtype, device=labels.device)
-    picked = xp.library.sum(xp.where(chosen, logits, xp.zeros_like(logits)), axis=-1)
-    loss = xp.logsumexp(logits, axis=(logits.ndim - 1,), keepdims=False) - picked
+    logarithms = xp.log_softmax(logits, axis=(logits.ndim - 1,))
+    loss = xp.library.sum(xp.where(chosen, -logarithms, xp.zeros_like(logits)), axis=-1)
     # A label that is out of range has no loss: NaN, and not the loss of another class.
     valid = (labels >= 0) & (labels < classes)
     return xp.where(valid, loss, xp.full_like(loss, float("nan")))
 
 
 def _pull_label_cross_entropy(xp: Any, g: Any, x: Any, labels: Any) -> Any:
-    total = xp.logsumexp(x, axis=(x.ndim - 1,), keepdims=True)
-    share = xp.exp(x - total) - xp.one_hot(labels, classes=x.shape[-1], dtype=dtype_name_of(x))
+    probabilities = xp.exp(xp.log_softmax(x, axis=(x.ndim - 1,)))
+    share = probabilities - xp.one_hot(labels, classes=x.shape[-1], dtype=dtype_name_of(x))
     return xp.expand_dims(g, axis=-1) * share
 
 
@@ -104,4 +124,5 @@ def _softplus(xp: Any, x: Any) -> Any:
 
 softplus = unary(Elementwise("softplus", _softplus, (lambda xp, _y, x: xp.sigmoid(x),)), True)
 softplus.__name__ = softplus.__qualname__ = "softplus"
+softplus.__module__ = __name__
 softplus.__doc__ = "Compute log(1 + exp(x)) element by element, without overflow."
