@@ -354,10 +354,12 @@ class Array(Operators):
         new = wrap(_backend(value).xp.asarray(value, copy=True))
         if type(self._node) is Leaf and self._node.trace.level == 0:
             new.requires_grad = True
+            cast(Leaf, new._node).is_parameter = self._node.is_parameter
         return new
 
     def __reduce__(self) -> Any:
-        return _rebuild, (host(self), _backend(raw(self)).name, self.requires_grad)
+        is_parameter = type(self._node) is Leaf and self._node.is_parameter
+        return _rebuild, (host(self), _backend(raw(self)).name, self.requires_grad, is_parameter)
 
 
 def wrap(value: Any, node: Node | None = None) -> Array:
@@ -419,9 +421,11 @@ def _seed(value: Any, gradient: Any) -> Any:
     return backend.xp.asarray(gradient, copy=True)
 
 
-def _rebuild(array: np.ndarray[Any, Any], backend: str, requires_grad: bool) -> Array:
+def _rebuild(array: np.ndarray[Any, Any], backend: str, requires_grad: bool, is_parameter: bool) -> Array:
     from gradkit.backend import get_backend
 
     new = wrap(get_backend(backend).from_host(array))
     new.requires_grad = requires_grad
+    if type(new._node) is Leaf:
+        new._node.is_parameter = is_parameter
     return new
