@@ -211,9 +211,13 @@ def initializer_named(initializer: str | Initializer) -> Initializer:
     ------
     ValueError
         If no initializer has that name; the message lists those that there are.
+    TypeError
+        If it is neither a name nor callable.
     """
     if callable(initializer):
         return initializer
+    if not isinstance(initializer, str):
+        raise TypeError(f"initializer: expected a name or a function, got {initializer!r}")
     make = INITIALIZERS.get(initializer)
     if make is None:
         raise unknown_name("initializer", initializer, INITIALIZERS)

@@ -11,11 +11,11 @@ import numpy as np
 from gradkit import random
 from gradkit.core import Array
 from gradkit.core.calls import as_operand
-from gradkit.core.promotion import FLOATING, default_dtype
+from gradkit.core.promotion import FLOATING, default_dtype, is_inexact
 from gradkit.errors import ShapeError
 from gradkit.nn.activations import Activation, activation_named, identity
 from gradkit.nn.initializers import Initializer, initializer_named, zeros
-from gradkit.nn.module import Module, as_parameter, plain_leaves, static
+from gradkit.nn.module import Module, as_parameter, plain_leaves, setting_name, static
 from gradkit.numpy import asarray
 from gradkit.primitives.linalg import affine, matmul
 
@@ -23,11 +23,15 @@ __all__ = ["MLP", "Linear", "Sequential"]
 
 InitializerLike = str | Initializer | None
 
-RELU_LIKE = frozenset({"celu", "elu", "gelu", "leaky_relu", "mish", "relu", "relu6", "selu", "silu", "swish"})
+RELU_LIKE = frozenset(
+    map(activation_named, ("celu", "elu", "gelu", "leaky_relu", "mish", "relu", "relu6", "selu", "silu"))
+)
 
 
 def _size(value: Any, name: str, layer: str) -> int:
     try:
+        if isinstance(value, bool):
+            raise TypeError
         size = operator.index(value)
     except TypeError:
         raise TypeError(f"{layer}: {name} must be a whole number, got {value!r}") from None
@@ -59,8 +63,14 @@ def _parameters(
     return as_parameter(weight), as_parameter(bias)
 
 
-def _dtype(dtype: Any) -> str:
-    return default_dtype(FLOATING) if dtype is None else np.dtype(dtype).name
+def _dtype(dtype: Any, layer: str) -> str:
+    name = default_dtype(FLOATING) if dtype is None else np.dtype(dtype).name
+    if not is_inexact(name):
+        raise ValueError(
+            f"{layer}: dtype must be a floating one, in which parameters have gradients, got {name}. Leave it out for "
+            f"{default_dtype(FLOATING)}."
+        )
+    return name
 
 
 class Linear(Module):
@@ -116,9 +126,9 @@ class Linear(Module):
             random.next_key() if key is None else key,
             _size(n_in, "n_in", "Linear"),
             _size(n_out, "n_out", "Linear"),
-            initializer_named(initializer or "lecun_normal"),
-            initializer_named(bias_initializer or zeros),
-            _dtype(dtype),
+            initializer_named("lecun_normal" if initializer is None else initializer),
+            zeros if bias_initializer is None else initializer_named(bias_initializer),
+            _dtype(dtype, "Linear"),
         )
         self._set(weight=weight, bias=offset if bias else None)
 
@@ -166,6 +176,11 @@ class Sequential(Module):
     functions: tuple[Activation | None, ...] = static()
 
     def __init__(self, layers: Sequence[Any]) -> None:
+        if not isinstance(layers, Sequence) or isinstance(layers, str):
+            raise TypeError(
+                f"Sequential: layers must be a list of modules and activations, such as [Linear(2, 8), 'relu', "
+                f"Linear(8, 1)], got {type(layers).__name__}"
+            )
         # Functions have no leaves: they are settings, and None stands in their place among the layers.
         modules = tuple(layer if isinstance(layer, Module) else None for layer in layers)
         functions = tuple(
@@ -179,6 +194,13 @@ class Sequential(Module):
         for layer, function in zip(self.layers, self.functions, strict=True):
             x = layer(x) if function is None else function(x)
         return x
+
+    def _rows(self, path: str = "") -> list[tuple[str, str, str, int]]:
+        rows: list[tuple[str, str, str, int]] = []
+        for i, (layer, function) in enumerate(zip(self.layers, self.functions, strict=True)):
+            name = f"{path}.layers[{i}]" if path else f"layers[{i}]"
+            rows.extend(layer._rows(name) if function is None else [(name, "", setting_name(function), 0)])
+        return rows
 
 
 class _Chain(NamedTuple):
@@ -261,19 +283,29 @@ class MLP(Module):
                 f"MLP: n_outs must be a list of at least one layer size, such as [4, 4, 1], got {n_outs!r}"
             )
         sizes = [_size(n_in, "n_in", "MLP"), *(_size(n, f"n_outs[{i}]", "MLP") for i, n in enumerate(n_outs))]
+        hidden = activation_named(activation)
+        activation_named(final_activation, "final_activation")
         chain = _Chain(sizes[0], tuple(sizes[1:]), activation, final_activation)
         functions = _functions(chain)
         if initializer is None:
-            initializer = "he_normal" if activation in RELU_LIKE else "glorot_uniform"
-        weights, biases = initializer_named(initializer), initializer_named(bias_initializer or zeros)
+            initializer = "he_normal" if hidden in RELU_LIKE else "glorot_uniform"
+        weights = initializer_named(initializer)
+        biases = zeros if bias_initializer is None else initializer_named(bias_initializer)
         keys = random.split(random.next_key() if key is None else key, len(n_outs))
+        name = _dtype(dtype, "MLP")
         flat: list[Array] = []
         for i in range(len(n_outs)):
-            flat.extend(_parameters(keys[i], sizes[i], sizes[i + 1], weights, biases, _dtype(dtype)))
+            flat.extend(_parameters(keys[i], sizes[i], sizes[i + 1], weights, biases, name))
         self._set(_flat=tuple(flat), _chain=chain, _functions=functions, _width=(chain.n_in,))
 
     @classmethod
     def _tree_functions(cls) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
+        added = set(cls._children + cls._settings) - {"_flat", "_chain", "_functions", "_width"}
+        if added:
+            raise TypeError(
+                f"{cls.__name__}: a subclass of MLP cannot have fields of its own ({', '.join(sorted(added))}), "
+                f"because an MLP is stored flat. Write a Module with the MLP in one field."
+            )
         new = object.__new__
 
         def flatten(model: MLP) -> Any:
@@ -333,15 +365,14 @@ class MLP(Module):
                 x = function(x)
         return x  # type: ignore[no-any-return]
 
-    def _rows(self) -> list[tuple[str, str, str, int]]:
+    def _rows(self, path: str = "") -> list[tuple[str, str, str, int]]:
         rows = []
         last = len(self._chain.n_outs) - 1
         for i, layer in enumerate(self.layers):
             function = self.final_activation if i == last else self.activation
             shapes = f"weight {tuple(layer.weight.shape)}, bias {tuple(layer.bias.shape)}"  # type: ignore[union-attr]
-            name = function if isinstance(function, str) else getattr(function, "__name__", repr(function))
             count = layer.weight.size + layer.bias.size  # type: ignore[union-attr]
-            rows.append((f"layers[{i}]", shapes, name, count))
+            rows.append((f"{path}.layers[{i}]" if path else f"layers[{i}]", shapes, setting_name(function), count))
         return rows
 
 

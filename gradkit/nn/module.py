@@ -21,7 +21,7 @@ from gradkit.core.array import describe, raw, wrap
 from gradkit.core.node import Leaf
 from gradkit.core.reverse import TAPE
 
-__all__ = ["Module", "as_parameter", "field", "plain_leaves", "static"]
+__all__ = ["Module", "as_parameter", "field", "plain_leaves", "setting_name", "static"]
 
 
 def as_parameter(value: Array) -> Array:
@@ -46,6 +46,21 @@ def plain_leaves(leaves: Sequence[Any]) -> list[Any]:
         else wrap(leaf._value)
         for leaf in leaves
     ]
+
+
+def _plain_children(children: Sequence[Any]) -> list[Any]:
+    """Return a module's fields by `plain_leaves`; those that are lists and other containers, leaf by leaf."""
+    return [_plain(child) if type(child) is Array else _plain_tree(child) for child in children]
+
+
+def _plain(leaf: Any) -> Any:
+    return plain_leaves((leaf,))[0]
+
+
+def _plain_tree(child: Any) -> Any:
+    if child is None or isinstance(child, Module):  # which has seen to its own
+        return child
+    return tree.map(_plain, child, is_leaf=lambda x: isinstance(x, Module))
 
 
 def static(**options: Any) -> Any:
@@ -102,7 +117,7 @@ class Module:
 
         def unflatten(metadata: Any, values: Any) -> Any:
             module = object.__new__(cls)
-            module.__dict__.update(zip(names, plain_leaves(values), strict=True))
+            module.__dict__.update(zip(names, _plain_children(values), strict=True))
             module.__dict__.update(zip(setting_names, metadata, strict=True))
             return module
 
@@ -148,9 +163,9 @@ class Module:
 
     # How it prints
 
-    def _rows(self) -> list[tuple[str, str, str, int]]:
-        """Return a row (name, parameters' shapes, settings, number of parameters) for each layer."""
-        return _rows_of("", self)
+    def _rows(self, path: str = "") -> list[tuple[str, str, str, int]]:
+        """Return a row (name, parameters' shapes, settings, number of parameters) for each layer, names from `path`."""
+        return _rows_of(path, self)
 
     def __repr__(self) -> str:
         rows = self._rows()
@@ -197,12 +212,12 @@ def _rows_of(path: str, module: Module) -> list[tuple[str, str, str, int]]:
         ]
         for place, leaf in inner:
             if isinstance(leaf, Module):
-                rows.extend(_rows_of(place, leaf))
+                rows.extend(leaf._rows(place))
             else:
                 own.append((place.removeprefix(f"{path}."), leaf))
     if own or not rows:
         shapes = ", ".join(f"{name} {_shape(leaf)}" for name, leaf in own)
-        settings = ", ".join(_setting(getattr(module, name)) for name in module._settings)
+        settings = ", ".join(setting_name(getattr(module, name)) for name in module._settings)
         count = sum(leaf.size for _, leaf in own if type(leaf) is Array)
         rows.insert(0, (path or type(module).__name__, shapes, settings, count))
     return rows
@@ -212,6 +227,7 @@ def _shape(leaf: Any) -> str:
     return str(tuple(leaf.shape)) if hasattr(leaf, "shape") else repr(leaf)
 
 
-def _setting(value: Any) -> str:
+def setting_name(value: Any) -> str:
+    """Return what a setting is called in the table: a function by its name."""
     name = getattr(value, "__name__", None)
     return str(value) if name is None else str(name)
