@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
 
 from gradkit.core import Array
@@ -31,15 +32,19 @@ __all__ = [
 Schedule = Callable[[Any], Any]
 
 
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+
+
 def _positive(caller: str, **values: Any) -> None:
     for name, value in values.items():
-        if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0 or math.isinf(value):
+        if not 0 < _number(value) < math.inf:
             raise ValueError(f"{caller}: {name} must be a positive number, got {value!r}")
 
 
 def _not_negative(caller: str, **values: Any) -> None:
     for name, value in values.items():
-        if not isinstance(value, int | float) or isinstance(value, bool) or not value >= 0 or math.isinf(value):
+        if not 0 <= _number(value) < math.inf:
             raise ValueError(f"{caller}: {name} must be a number of at least 0, got {value!r}")
 
 

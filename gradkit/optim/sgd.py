@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 from gradkit import tree
@@ -49,8 +50,9 @@ class SGD:
 
     Parameters
     ----------
-    learning_rate : float or schedule
-        The rate, or a function from the number of steps taken to it, such as `exponential_decay`.
+    learning_rate : float, 0-d Array or schedule
+        The rate, or a function from the number of steps taken to it, such as `exponential_decay`. The update is
+        differentiable in a rate that is an Array.
     momentum : float
         The share of the velocity that is kept, from 0 to below 1.
     nesterov : bool
@@ -86,18 +88,22 @@ class SGD:
 
     def __init__(
         self,
-        learning_rate: float | Schedule,
+        learning_rate: float | Array | Schedule,
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float = 0.0,
         clip_norm: float | None = None,
     ) -> None:
-        if not callable(learning_rate) and not _is_number(learning_rate):
-            raise TypeError(
-                f"SGD: learning_rate must be a number or a schedule (a function of the step), got {learning_rate!r}"
-            )
-        if not callable(learning_rate) and not 0 <= learning_rate < float("inf"):
-            raise ValueError(f"SGD: learning_rate must be at least 0 and finite, got {learning_rate}")
+        # A 0-d Array is a number, whose value may be what a transform is about, and on a GPU is not looked at.
+        array = type(learning_rate) is Array and learning_rate.ndim == 0
+        if not callable(learning_rate) and not array:
+            if not _is_number(learning_rate):
+                raise TypeError(
+                    f"SGD: learning_rate must be a number or a schedule (a function of the step), got {learning_rate!r}"
+                )
+            if not 0 <= learning_rate < float("inf"):
+                raise ValueError(f"SGD: learning_rate must be at least 0 and finite, got {learning_rate}")
+            learning_rate = float(learning_rate)
         if not _is_number(momentum) or not 0 <= momentum < 1:
             raise ValueError(f"SGD: momentum must be from 0 to below 1, got {momentum!r}")
         if nesterov and not momentum:
@@ -110,7 +116,7 @@ class SGD:
         self.momentum = float(momentum)
         self.nesterov = bool(nesterov)
         self.weight_decay = float(weight_decay)
-        self.clip_norm = clip_norm
+        self.clip_norm = None if clip_norm is None else float(clip_norm)
         self._states: dict[int, tuple[weakref.ref[Array], SGDState]] = {}
 
     def __repr__(self) -> str:
@@ -266,14 +272,17 @@ class SGD:
     def _moved(
         self, params: Sequence[Any], grads: Sequence[Any], velocities: Sequence[Any] | None, step: Any
     ) -> tuple[list[Array], list[Array] | None]:
-        learning_rate = self.learning_rate
+        learning_rate: Any = self.learning_rate
         if callable(learning_rate):
-            learning_rate = learning_rate(step)
+            learning_rate = _rate(learning_rate(step))
         options = {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
         scale = None if self.clip_norm is None else clip_scale(grads, self.clip_norm)
-        plain = _plain_values(params, grads, velocities)
+        plain = None if _is_followed(learning_rate) else _plain_values(params, grads, velocities)
         if plain is not None:
             kernel, *groups = plain
+            if type(learning_rate) is Array:  # a number in the parameters' dtype, so that they keep it
+                name = dtype_name(params[0])
+                learning_rate = learning_rate if dtype_name(learning_rate) == name else cast(learning_rate, name)
             try:
                 new, new_velocities = kernel(*groups, learning_rate=raw(learning_rate), scale=raw(scale), **options)
             except KERNEL_ERRORS:
@@ -281,17 +290,29 @@ class SGD:
             else:
                 return list(map(wrap, new)), None if new_velocities is None else list(map(wrap, new_velocities))
         # A transform in progress follows them, or something is no Array yet.
-        _check_shapes(params, grads)
         arrays = [None if group is None else [_array(leaf) for leaf in group] for group in (params, grads, velocities)]
+        _check_shapes(arrays[0], arrays[1])  # type: ignore[arg-type]
         return _like(arrays[0], *sgd_update(*arrays, learning_rate=learning_rate, scale=scale, **options))  # type: ignore[arg-type]
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _rate(value: Any) -> Any:
+    """Return what a schedule gave as a float or an Array: a NumPy number would widen the parameters' dtype."""
+    return float(value) if isinstance(value, Real) else as_array(value, "SGD (learning_rate)")
+
+
+def _is_followed(value: Any) -> bool:
+    """Return whether a transform in progress follows an Array; the tape, which an update leaves, does not count."""
+    return type(value) is Array and (node := value._node) is not None and bool(node.trace.level)
 
 
 def _array(leaf: Any) -> Array:
-    return as_array(leaf, "SGD")
+    """Return a leaf as an Array without the tape's history: an update begins a new one."""
+    array = as_array(leaf, "SGD")
+    return array if array._node is None or array._node.trace.level else wrap(array._value)
 
 
 def _zeros_like(leaf: Any) -> Array:
