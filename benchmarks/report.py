@@ -80,8 +80,8 @@ def eager_section(results: dict[str, Any]) -> str:
 ## One training step, {results["backend"]}
 
 float32, tanh, mean squared error, plain SGD. Times of the hand-written step in microseconds; the other columns are
-multiples of it: the median over {results["rounds"]} rounds, and the middle half of the rounds. "Goal" is for gradkit. All
-processes keep the memory that they free (`MALLOC_TRIM_THRESHOLD_`), so that no one pays for page faults by bad luck.
+multiples of it: the median over {results["rounds"]} rounds, and the middle half of the rounds. "Goal" is for gradkit.
+All processes keep the memory that they free (`MALLOC_TRIM_THRESHOLD_`), so that no one pays for page faults by chance.
 
 {table(header, rows)}
 
