@@ -7,7 +7,7 @@ from typing import Any
 
 from gradkit.backend import backend_of
 from gradkit.core.array import Array, describe, wrap
-from gradkit.core.node import Node, Trace, recording
+from gradkit.core.node import Trace, recording
 from gradkit.core.primitive import Elementwise, Primitive
 from gradkit.errors import DeviceMismatchError, ShapeError
 
@@ -30,32 +30,25 @@ def bind(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -
     params : mapping
         The static parameters.
     """
-    # The plain case in one pass: raw values of one backend, and at most one transform, whose nodes they carry.
-    values: list[Any] = []
-    nodes: list[Node | None] = []
-    trace: Trace | None = None
-    tracked = 0
-    for position, arg in enumerate(args):
-        if type(arg) is Array:
-            values.append(arg._value)
-            node = arg._node
-            nodes.append(node)
-            if node is not None:
-                if trace is None:
-                    trace = node.trace
-                elif node.trace is not trace:
-                    return bind_at_highest_level(primitive, args, params)
-                tracked |= 1 << position
-        else:
-            values.append(arg)
-            nodes.append(None)
+    # The plain case: raw values of one backend, and at most one transform, whose nodes they carry.
+    values = [arg._value if type(arg) is Array else arg for arg in args]
+    nodes = [arg._node if type(arg) is Array else None for arg in args]
     kernels = primitive.kernels
     kernel = kernels.get(type(values[0]))
     if kernel is None:
         return bind_at_highest_level(primitive, args, params)
-    for value in values:
-        kind = type(value)
-        if kernels.get(kind) is not kernel and kind not in PYTHON_NUMBERS:
+    trace: Trace | None = None
+    tracked = 0
+    bit = 1
+    for value, node in zip(values, nodes, strict=True):
+        if node is not None:
+            if trace is None:
+                trace = node.trace
+            elif node.trace is not trace:
+                return bind_at_highest_level(primitive, args, params)
+            tracked |= bit
+        bit += bit
+        if kernels.get(type(value)) is not kernel and type(value) not in PYTHON_NUMBERS:
             return bind_at_highest_level(primitive, args, params)
     try:
         out = kernel(*values, **params)

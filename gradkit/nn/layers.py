@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import optree
 
 from gradkit import random
 from gradkit.core import Array
@@ -203,13 +205,42 @@ class Sequential(Module):
         return rows
 
 
-class _Chain(NamedTuple):
-    """What an MLP is besides its parameters."""
+@dataclasses.dataclass(frozen=True)
+class _Chain:
+    """What an MLP is besides its parameters, and what follows from it, worked out once for all copies of the model."""
 
     n_in: int
     n_outs: tuple[int, ...]
     activation: str | Activation
     final_activation: str | Activation
+    width: tuple[int] = dataclasses.field(init=False, compare=False)
+    functions: tuple[Activation | None, ...] = dataclasses.field(init=False, compare=False)
+    """What follows each layer; None where that is nothing."""
+    paths: tuple[str, ...] = dataclasses.field(init=False, compare=False)
+    """The paths of the parameters, as attributes."""
+
+    def __post_init__(self) -> None:
+        hidden = activation_named(self.activation)
+        final = activation_named(self.final_activation, "final_activation")
+        functions = [*[hidden] * (len(self.n_outs) - 1), final]
+        derived = {
+            "width": (self.n_in,),
+            "functions": tuple(None if function is identity else function for function in functions),
+            "paths": tuple(f"layers[{i}].{name}" for i in range(len(self.n_outs)) for name in ("weight", "bias")),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
+
+
+class _ParameterPath(optree.GetAttrEntry):
+    """The step of a path from an MLP to a parameter, two attributes at once: ``layers[0].weight``."""
+
+    def __call__(self, model: Any, /) -> Any:
+        place, _, name = self.entry.rpartition("].")
+        return getattr(model.layers[int(place.removeprefix("layers["))], name)
+
+    def codify(self, /, node: str = "") -> str:
+        return f"{node}.{self.entry}"
 
 
 class MLP(Module):
@@ -264,8 +295,7 @@ class MLP(Module):
     # apart and rebuilds it several times, which would take longer than the arithmetic of a small network.
     _flat: tuple[Array, ...]
     _chain: _Chain
-    _functions: tuple[Activation | None, ...]
-    _width: tuple[int]
+    _path_entry = _ParameterPath
 
     def __init__(
         self,
@@ -284,9 +314,7 @@ class MLP(Module):
             )
         sizes = [_size(n_in, "n_in", "MLP"), *(_size(n, f"n_outs[{i}]", "MLP") for i, n in enumerate(n_outs))]
         hidden = activation_named(activation)
-        activation_named(final_activation, "final_activation")
         chain = _Chain(sizes[0], tuple(sizes[1:]), activation, final_activation)
-        functions = _functions(chain)
         if initializer is None:
             initializer = "he_normal" if hidden in RELU_LIKE else "glorot_uniform"
         weights = initializer_named(initializer)
@@ -296,11 +324,11 @@ class MLP(Module):
         flat: list[Array] = []
         for i in range(len(n_outs)):
             flat.extend(_parameters(keys[i], sizes[i], sizes[i + 1], weights, biases, name))
-        self._set(_flat=tuple(flat), _chain=chain, _functions=functions, _width=(chain.n_in,))
+        self._set(_flat=tuple(flat), _chain=chain)
 
     @classmethod
     def _tree_functions(cls) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
-        added = set(cls._children + cls._settings) - {"_flat", "_chain", "_functions", "_width"}
+        added = set(cls._children + cls._settings) - {"_flat", "_chain"}
         if added:
             raise TypeError(
                 f"{cls.__name__}: a subclass of MLP cannot have fields of its own ({', '.join(sorted(added))}), "
@@ -309,14 +337,13 @@ class MLP(Module):
         new = object.__new__
 
         def flatten(model: MLP) -> Any:
-            return model._flat, model._chain, _path_names(len(model._flat))
+            return model._flat, model._chain, model._chain.paths
 
         def unflatten(chain: _Chain, values: Any) -> MLP:
             model: MLP = new(cls)
-            model.__dict__["_flat"] = plain_leaves(values)
-            model.__dict__["_chain"] = chain
-            model.__dict__["_functions"] = _functions(chain)
-            model.__dict__["_width"] = (chain.n_in,)
+            fields = model.__dict__
+            fields["_flat"] = plain_leaves(values)
+            fields["_chain"] = chain
             return model
 
         return flatten, unflatten
@@ -356,10 +383,11 @@ class MLP(Module):
         ShapeError
             If the last axis has another size than `n_in`.
         """
-        if type(x) is not Array or x._value.shape[-1:] != self._width:
-            x = _input(x, self._chain.n_in, "MLP")
+        chain = self._chain
+        if type(x) is not Array or x._value.shape[-1:] != chain.width:
+            x = _input(x, chain.n_in, "MLP")
         parameters = iter(self._flat)
-        for weight, function in zip(parameters, self._functions, strict=False):
+        for weight, function in zip(parameters, chain.functions, strict=False):
             x = affine(x, weight, next(parameters))
             if function is not None:
                 x = function(x)
@@ -374,33 +402,6 @@ class MLP(Module):
             count = layer.weight.size + layer.bias.size  # type: ignore[union-attr]
             rows.append((f"{path}.layers[{i}]" if path else f"layers[{i}]", shapes, setting_name(function), count))
         return rows
-
-
-_known_functions: dict[_Chain, tuple[Activation | None, ...]] = {}
-
-
-def _functions(chain: _Chain) -> tuple[Activation | None, ...]:
-    """Return what follows each layer; None where that is nothing."""
-    functions = _known_functions.get(chain)
-    if functions is None:
-        hidden = activation_named(chain.activation)
-        final = activation_named(chain.final_activation, "final_activation")
-        all_of_them = [*[hidden] * (len(chain.n_outs) - 1), final]
-        functions = tuple(None if function is identity else function for function in all_of_them)
-        _known_functions[chain] = functions
-    return functions
-
-
-_known_names: dict[int, tuple[str, ...]] = {}
-
-
-def _path_names(count: int) -> tuple[str, ...]:
-    """Return the paths of an MLP's parameters, as attributes: ``layers[0].weight``."""
-    names = _known_names.get(count)
-    if names is None:
-        names = tuple(f"layers[{i // 2}].{'bias' if i % 2 else 'weight'}" for i in range(count))
-        _known_names[count] = names
-    return names
 
 
 def _linear(weight: Array, bias: Array) -> Linear:

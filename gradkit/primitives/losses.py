@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradkit.backend import INEXACT, NOTHING
 from gradkit.core import Array, Elementwise, General, bind
 from gradkit.core.calls import cast, dtype_name, unary
 from gradkit.core.node import NO_PARAMS
@@ -29,12 +30,13 @@ _mean_square_primitive = General(
 
 def mean_square(x: Array, y: Array, /) -> Array:
     """Return mean((x - y)**2) of two Arrays of one shape."""
-    dtype = x._value.dtype
-    if y._value.dtype is not dtype or not is_inexact(dtype_name(x)):
-        target = promote([dtype_name(x), dtype_name(y)])
+    left, right = x._value, y._value
+    if right.dtype is not left.dtype or left.dtype not in INEXACT.get(type(left), NOTHING):
+        names = [dtype_name(x), dtype_name(y)]
+        target = promote(names)
         if not is_inexact(target):
             target = default_dtype(FLOATING)
-        x, y = cast(x, target), cast(y, target)
+        x, y = (a if name == target else cast(a, target) for a, name in zip((x, y), names, strict=True))
     return bind(_mean_square_primitive, (x, y), NO_PARAMS)
 
 
