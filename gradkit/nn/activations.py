@@ -108,13 +108,13 @@ def leaky_relu(x: Any, negative_slope: float = 1e-2) -> Array:
 def elu(x: Any, alpha: float = 1.0) -> Array:
     """Compute x where x > 0, and alpha (exp(x) - 1) elsewhere (Clevert, Unterthiner and Hochreiter, 2016)."""
     array = _floating(x)
-    return where(array > 0, array, alpha * expm1(minimum(array, 0.0)))
+    return where(array > 0, array, alpha * expm1(_not_positive(array)))
 
 
 def celu(x: Any, alpha: float = 1.0) -> Array:
     """Compute max(x, 0) + alpha (exp(min(x, 0) / alpha) - 1) (Barron, 2017)."""
     array = _floating(x)
-    return where(array > 0, array, alpha * expm1(minimum(array, 0.0) / alpha))
+    return where(array > 0, array, alpha * expm1(_not_positive(array) / alpha))
 
 
 def selu(x: Any) -> Array:
@@ -200,6 +200,11 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
         raise ValueError(f"one_hot: axis must be -1, got {axis}. Move the last axis with permute_dims.")
     name = np.dtype(dtype).name if dtype is not None else dtype_name(require_inexact(asarray(0.0)))
     return bind_one_hot(positions, num_classes, name)
+
+
+def _not_positive(x: Array) -> Array:
+    """Return min(x, 0) whose derivative at 0 is 1: `minimum` would share it between x and 0."""
+    return where(x > 0, 0.0, x)
 
 
 def _floating(x: Any) -> Array:

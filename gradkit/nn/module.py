@@ -97,14 +97,18 @@ class Module:
 
     _children: ClassVar[tuple[str, ...]] = ()
     _settings: ClassVar[tuple[str, ...]] = ()
+    _writes_init: ClassVar[bool] = False
+    _path_entry: ClassVar[type[optree.PyTreeEntry]] = optree.GetAttrEntry
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+        # An __init__ that a class wrote itself is inherited by its subclasses, as any method is.
+        cls._writes_init = cls._writes_init or "__init__" in cls.__dict__
+        dataclasses.dataclass(frozen=True, eq=False, repr=False, init=not cls._writes_init)(cls)
         fields = dataclasses.fields(cls)  # type: ignore[arg-type]
         cls._children = tuple(f.name for f in fields if not f.metadata.get("static"))
         cls._settings = tuple(f.name for f in fields if f.metadata.get("static"))
-        tree.register(cls, *cls._tree_functions(), path_entry_type=optree.GetAttrEntry)
+        tree.register(cls, *cls._tree_functions(), path_entry_type=cls._path_entry)
 
     @classmethod
     def _tree_functions(cls) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
