@@ -31,9 +31,9 @@ from machine import available_cores, describe
 from problem import SIZES, Size, make_problem
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
-"""glibc's settings, for all alike: to keep the memory of large arrays that are freed. Else it hands it back and fetches
-it again page by page, in some processes and not in others, which can double the time of a large network's step."""
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+"""glibc's settings that keep the memory of large arrays that are freed. Else it hands it back and fetches it again page by
+page, in some processes and not in others, which can double the time of a large network's step."""
 SLOT_SECONDS = 0.1
 PAUSE_SECONDS = 0.05
 CHECKED_STEPS = 5
@@ -170,6 +170,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", choices=[size.name for size in SIZES], metavar="SIZE", help="%(choices)s")
     parser.add_argument("--backend", choices=sorted(TARGETS), default="numpy")
     parser.add_argument("--threads", type=int, default=available_cores(), help="of each process (default: all cores)")
+    parser.add_argument(
+        "--keep-memory", action="store_true", help="let glibc keep freed memory: no page faults in large networks"
+    )
     parser.add_argument("--out", type=Path, help="where to write; a run with --only or --sizes else writes nothing")
     options = parser.parse_args(arguments)
     if options.rounds < 2:
@@ -184,7 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     # Libraries read these when they load, so they are set before any worker starts.
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(options.threads)))
-    os.environ.update(ALLOCATOR)
+    if options.keep_memory:
+        os.environ.update(KEEP_MEMORY)
     wanted = CONTESTANTS if options.only is None else {BASELINE, *options.only}
     names = [name for name, it in CONTESTANTS.items() if name in wanted and can_run(it, options.backend)]
     sizes = [size for size in SIZES if options.sizes is None or size.name in options.sizes]
@@ -193,6 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "machine": describe(packages),
         "backend": options.backend,
         "threads": options.threads,
+        "keep_memory": options.keep_memory,
         "rounds": options.rounds,
         "titles": {name: CONTESTANTS[name].title for name in names},
         "sizes": (measured := []),
@@ -204,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("\n" + report.eager_section(results))
     complete = options.only is None and options.sizes is None
     if options.out is not None or complete:
-        report.write(options.out or report.RESULTS, f"eager-{options.backend}", results)
+        report.write(options.out or report.RESULTS, f"eager-{options.backend}{'-keep' * options.keep_memory}", results)
 
 
 if __name__ == "__main__":
