@@ -16,12 +16,10 @@ DEFAULTS = training.Defaults(
 
 def main() -> None:
     """Train, and print the accuracy on the fifth of the digits that is kept apart."""
-    options = training.parser(__doc__, DEFAULTS).parse_args()
-    gradkit.set_backend(options.backend)
+    options = training.parsed(training.parser(__doc__, DEFAULTS))
     digits = gradkit.data.load_digits()
     train, test = gradkit.data.split(digits, 0.2, key=gradkit.random.key(options.seed))
-    title = f"digits: 64-{options.hidden.replace(',', '-')}-10, SGD with momentum and cosine decay"
-    training.run(title, options, train, test)
+    training.run("digits", options, train, test)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ update ``p.data += -0.05 * p.grad``. Run ``python examples/lecture.py``.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 import gradkit
+from gradkit.errors import BackendNotInstalledError, BackendUnusableError
 
 xs = [
     [2.0, 3.0, -1.0],
@@ -23,11 +25,15 @@ ys = [1.0, -1.0, -1.0, 1.0]  # desired targets
 def main() -> int:
     """Train until the loss is below 0.01, and print it on the way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", default="auto", help="numpy, cupy, strict or auto (default: %(default)s)")
+    backend = os.environ.get("GRADKIT_BACKEND") or "auto"
+    parser.add_argument("--backend", default=backend, help="numpy, cupy, strict or auto (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=1000, help="at most so many (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights (default: %(default)s)")
     options = parser.parse_args()
-    gradkit.set_backend(options.backend)
+    try:
+        gradkit.set_backend(options.backend)
+    except (ValueError, BackendNotInstalledError, BackendUnusableError) as error:
+        parser.error(f"argument --backend: {error}")
     gradkit.random.seed(options.seed)
 
     n = gradkit.nn.MLP(

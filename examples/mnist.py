@@ -10,6 +10,7 @@ from __future__ import annotations
 import training
 
 import gradkit
+from gradkit.errors import FileFormatError
 
 DEFAULTS = training.Defaults(
     hidden="800", epochs=15, batch_size=64, learning_rate=0.1, weight_decay=2e-4, out="mnist-run"
@@ -20,11 +21,12 @@ def main() -> None:
     """Train, and print the accuracy on the test images."""
     parser = training.parser(__doc__, DEFAULTS)
     parser.add_argument("path", help="the folder with MNIST's files")
-    options = parser.parse_args()
-    gradkit.set_backend(options.backend)
-    train, test = gradkit.data.load_mnist(options.path)
-    title = f"MNIST: 784-{options.hidden.replace(',', '-')}-10, SGD with momentum and cosine decay"
-    training.run(title, options, train, test)
+    options = training.parsed(parser)
+    try:
+        train, test = gradkit.data.load_mnist(options.path)
+    except (OSError, FileFormatError) as error:
+        parser.error(f"argument path: {error}")
+    training.run("MNIST", options, train, test)
 
 
 if __name__ == "__main__":

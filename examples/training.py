@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from tqdm import tqdm
 
 import gradkit
 from gradkit import Array, nn, optim
+from gradkit.errors import BackendNotInstalledError, BackendUnusableError, FileFormatError, TreeMismatchError
 
 Pair = tuple[Array, Array]
 State = dict[str, Any]
@@ -35,17 +39,53 @@ def parser(description: str, defaults: Defaults) -> argparse.ArgumentParser:
     """Return the parser of the options that the examples share."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = result.add_argument
-    add("--backend", default="auto", help="numpy, cupy, strict, or auto: a GPU if there is one (default: auto)")
-    add("--epochs", type=int, default=defaults.epochs, help="passes over the training data (default: %(default)s)")
-    add("--hidden", default=defaults.hidden, help="sizes of the hidden layers, such as 64,64 (default: %(default)s)")
-    add("--batch-size", type=int, default=defaults.batch_size, help="examples in a step (default: %(default)s)")
-    add("--learning-rate", type=float, default=defaults.learning_rate, help="the first one (default: %(default)s)")
-    add("--weight-decay", type=float, default=defaults.weight_decay, help="of SGD (default: %(default)s)")
+    count, rate = number(int, 1), number(float, 0)
+    backend = os.environ.get("GRADKIT_BACKEND") or "auto"
+    add("--backend", default=backend, help="numpy, cupy, strict, or auto: a GPU if there is one (default: %(default)s)")
+    add("--epochs", type=count, default=defaults.epochs, help="passes over the training data (default: %(default)s)")
+    add("--hidden", type=sizes, default=defaults.hidden, help="hidden layers, such as 64,64 (default: %(default)s)")
+    add("--batch-size", type=count, default=defaults.batch_size, help="examples in a step (default: %(default)s)")
+    add("--learning-rate", type=rate, default=defaults.learning_rate, help="the first one (default: %(default)s)")
+    add("--weight-decay", type=rate, default=defaults.weight_decay, help="of SGD (default: %(default)s)")
     add("--seed", type=int, default=0, help="of weights, split and batches (default: %(default)s)")
     add("--out", type=Path, default=Path(defaults.out), help="folder for curves and checkpoint (default: %(default)s)")
-    add("--save-every", type=int, default=0, help="steps between checkpoints; 0: after each epoch (default: 0)")
+    add("--save-every", type=number(int, 0), default=0, help="steps between checkpoints; 0: an epoch (default: 0)")
     add("--resume", action="store_true", help="go on from the checkpoint in the folder --out, if there is one")
     return result
+
+
+def number(kind: type[int] | type[float], least: int) -> Callable[[str], float]:
+    """Return what reads an option's number, or tells the user what is wrong with it."""
+    expected = f"{'an integer' if kind is int else 'a number'} of at least {least}"
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(-1)
+        if not least <= value < math.inf:
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+        return value
+
+    return read
+
+
+def sizes(text: str) -> str:
+    """Return the sizes of layers, with commas between them, as they are kept in a checkpoint."""
+    return ",".join(str(number(int, 1)(size)) for size in text.split(",") if size)
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Return the options of this process, with its backend in use and its folder made."""
+    options = parser.parse_args()
+    try:
+        gradkit.set_backend(options.backend)
+        options.out.mkdir(parents=True, exist_ok=True)
+    except (ValueError, BackendNotInstalledError, BackendUnusableError) as error:
+        parser.error(f"argument --backend: {error}")
+    except OSError as error:
+        parser.error(f"argument --out: {error}")
+    return options
 
 
 def loss_and_accuracy(model: nn.MLP, x: Array, y: Array) -> tuple[Array, Array]:
@@ -57,18 +97,17 @@ def loss_and_accuracy(model: nn.MLP, x: Array, y: Array) -> tuple[Array, Array]:
 step = gradkit.value_and_grad(loss_and_accuracy, has_aux=True)
 
 
-def run(title: str, options: argparse.Namespace, train: Pair, test: Pair) -> float:
-    """Train a network, write the curves, and return the test accuracy."""
+def run(data: str, options: argparse.Namespace, train: Pair, test: Pair) -> None:
+    """Train a network on the data of that name, and write checkpoints and curves."""
     x, y = train
     init_key, data_key = gradkit.random.split(gradkit.random.key(options.seed))
-    sizes = [*(int(size) for size in options.hidden.split(",") if size), int(y.max()) + 1]
-    model = nn.MLP(x.shape[1], sizes, activation="relu", key=init_key)
+    widths = [x.shape[1], *(int(size) for size in options.hidden.split(",") if size), int(y.max()) + 1]
+    model = nn.MLP(widths[0], widths[1:], activation="relu", key=init_key)
     steps = options.epochs * len(gradkit.data.minibatches(train, options.batch_size, data_key))
     # The decay of the learning rate: down to 0 along half a cosine.
-    schedule = optim.cosine_decay(options.learning_rate, decay_steps=max(1, steps))
+    schedule = optim.cosine_decay(options.learning_rate, decay_steps=steps)
     optimizer = optim.SGD(schedule, momentum=0.9, weight_decay=options.weight_decay)
 
-    options.out.mkdir(parents=True, exist_ok=True)
     checkpoint = options.out / "checkpoint.safetensors"
     # All that a run is: what a checkpoint holds, and what the loop goes on from.
     state: State = {
@@ -81,37 +120,44 @@ def run(title: str, options: argparse.Namespace, train: Pair, test: Pair) -> flo
         "history": np.full((options.epochs, 3), np.nan),  # by epoch: training loss, training and test accuracy
         "settings": settings_of(options),
     }
+    saved = None  # the last checkpoint of this run
     if options.resume and checkpoint.exists():
-        state = resumed(checkpoint, state)
+        state, saved = resumed(checkpoint, state), checkpoint
     print(state["model"])
 
     started = time.perf_counter()
     while state["epoch"] < options.epochs:
-        train_epoch(state, optimizer, train, options, checkpoint)
+        train_epoch(state, optimizer, train, options, checkpoint, saved)
         loss, accuracy, examples = state["sums"]
         tested = nn.accuracy(state["model"](test[0]), test[1]).item()
         state["history"][state["epoch"]] = loss / examples, accuracy / examples, tested
         state.update(epoch=state["epoch"] + 1, batch=0, sums=np.zeros(3))
         gradkit.save(checkpoint, state)
+        saved = checkpoint
     seconds = time.perf_counter() - started
 
     history = state["history"]
     for epoch, (loss, accuracy, tested) in enumerate(history, 1):
         print(f"epoch {epoch:3d}  loss {loss:.4f}  accuracy {accuracy:.2%}  test accuracy {tested:.2%}")
     picture = options.out / "curves.png"
-    draw_curves(picture, title, history)
-    tested = nn.accuracy(state["model"](test[0]), test[1]).item()
+    network = "-".join(map(str, widths))
+    draw_curves(picture, f"{data}: {network}, ReLU, SGD with momentum and cosine decay", history)
     print(f"{seconds:.1f} s on {gradkit.default_backend()} by {gradkit.current_backend().name}; curves in {picture}")
     print(f"test accuracy {tested:.2%}, test error {1 - tested:.2%} ({len(test[1]):,} examples)")
-    return tested
 
 
-def train_epoch(state: State, optimizer: optim.SGD, train: Pair, options: argparse.Namespace, checkpoint: Path) -> None:
+def train_epoch(
+    state: State,
+    optimizer: optim.SGD,
+    train: Pair,
+    options: argparse.Namespace,
+    checkpoint: Path,
+    saved: Path | None,
+) -> None:
     """Go through what is left of an epoch's minibatches, and keep `state` as it is after each."""
     epoch_key = gradkit.random.fold_in(state["key"], state["epoch"])
     batches = gradkit.data.minibatches(train, options.batch_size, epoch_key, start=state["batch"])
     title = f"epoch {state['epoch'] + 1}/{options.epochs}"
-    saved = checkpoint if checkpoint.exists() else None
     with tqdm(batches, title, state["batch"] + len(batches), initial=state["batch"], disable=None) as bar:
         for x, y in bar:
             taken = state["optimizer"].step
@@ -140,7 +186,10 @@ def settings_of(options: argparse.Namespace) -> dict[str, Any]:
 
 def resumed(checkpoint: Path, state: State) -> State:
     """Return the state in a checkpoint, or stop where it is that of another run."""
-    stored = gradkit.load(checkpoint)
+    try:
+        stored = gradkit.load(checkpoint)
+    except FileFormatError as error:
+        sys.exit(str(error))
     for name, value in state["settings"].items():
         found = stored.get(f"['settings']['{name}']")
         if found != value:
@@ -149,8 +198,11 @@ def resumed(checkpoint: Path, state: State) -> State:
                 f"{checkpoint} is of a run with --{option} {found}, this one has --{option} {value}. Give the same "
                 f"options to resume it, or another --out."
             )
-    print(f"resuming from {checkpoint}")
-    loaded: State = gradkit.load(checkpoint, like=state)
+    try:
+        loaded: State = gradkit.load(checkpoint, like=state)
+    except TreeMismatchError as error:  # of other data
+        sys.exit(f"{error} Give another --out.")
+    print(f"resuming from {checkpoint}: epoch {loaded['epoch'] + 1}, batch {loaded['batch'] + 1}")
     loaded["history"] = loaded["history"].copy()
     return loaded
 
