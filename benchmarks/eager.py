@@ -32,8 +32,8 @@ from problem import SIZES, Size, make_problem
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
-"""glibc's settings that keep the memory of large arrays that are freed. Else it hands it back and fetches it again page by
-page, in some processes and not in others, which can double the time of a large network's step."""
+"""glibc's settings that keep the memory of large arrays that are freed. Else it hands it back and fetches it again page
+by page, in some processes and not in others, which can double the time of a large network's step."""
 SLOT_SECONDS = 0.1
 PAUSE_SECONDS = 0.05
 CHECKED_STEPS = 5

@@ -85,7 +85,7 @@ def eager_section(results: dict[str, Any]) -> str:
 ## One training step, {results["backend"]}{", freed memory kept" * results["keep_memory"]}
 
 float32, tanh, mean squared error, plain SGD. Times of the hand-written step in microseconds; the other columns are
-multiples of it: the median over {results["rounds"]} rounds, and the middle half of the rounds. "Goal" is for gradkit.{memory}
+multiples of it: the median over {results["rounds"]} rounds, and the middle half of them. "Goal" is gradkit's.{memory}
 
 {table(header, rows)}
 

@@ -6,8 +6,8 @@ computation is limited by memory alone.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
+from heapq import heappop, heappush
 from typing import Any
 
 from gradkit.core.array import Array
@@ -17,8 +17,6 @@ from gradkit.core.node import Node, Trace
 from gradkit.core.primitive import Primitive
 
 __all__ = ["TAPE", "ReverseTrace", "Tape"]
-
-_by_sequence = operator.attrgetter("sequence")
 
 
 class ReverseTrace(Trace):
@@ -55,17 +53,18 @@ class ReverseTrace(Trace):
         retain : bool
             Keep the saved values, so that the pass can run again.
         """
-        # Leaves stay in `cotangents` to the end: what is left there is the result.
+        # Leaves stay in `cotangents` to the end: what is left there is the result. A node waits in the heap from its
+        # first contribution on. What was made later is taken earlier, so whatever depends on a node is taken before it.
         cotangents: dict[Node, Any] = {}
         owned: set[Node] = set()
+        waiting: list[tuple[int, Node]] = []
         for node, cotangent in roots:
+            if node not in cotangents and node.primitive is not None:
+                heappush(waiting, (-node.sequence, node))
             _accumulate(cotangents, owned, node, cotangent)
-        order = _reachable([node for node, _ in roots])
-        while order:
-            node = order.pop()
-            cotangent = cotangents.pop(node, None)
-            if cotangent is None:
-                continue
+        while waiting:
+            node = heappop(waiting)[1]
+            cotangent = cotangents.pop(node)
             saved = node.saved
             if saved is None:
                 raise RuntimeError(
@@ -78,7 +77,10 @@ class ReverseTrace(Trace):
             for parent, contribution in primitive.pull(cotangent, node, saved):
                 if parent in cotangents:
                     _accumulate(cotangents, owned, parent, contribution)
-                elif primitive.aliases and parent.primitive is None and type(contribution) is not Array:
+                elif parent.primitive is not None:
+                    cotangents[parent] = contribution
+                    heappush(waiting, (-parent.sequence, parent))
+                elif primitive.aliases and type(contribution) is not Array:
                     # A leaf's gradient outlives the pass, so it may not share memory with another one.
                     cotangents[parent] = contribution + 0
                 else:
@@ -99,22 +101,6 @@ class Tape(ReverseTrace):
 
 
 TAPE = Tape()
-
-
-def _reachable(roots: Sequence[Node]) -> list[Node]:
-    """List the nodes that the roots depend on, in the order of their making, without the leaves."""
-    order: list[Node] = []
-    seen = {root for root in roots if root.primitive is not None}
-    stack = list(seen)
-    while stack:
-        node = stack.pop()
-        order.append(node)
-        for parent in node.parents:
-            if parent is not None and parent.primitive is not None and parent not in seen:
-                seen.add(parent)
-                stack.append(parent)
-    order.sort(key=_by_sequence)
-    return order
 
 
 def _accumulate(cotangents: dict[Node, Any], owned: set[Node], node: Node, contribution: Any) -> None:
