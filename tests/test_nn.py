@@ -135,7 +135,7 @@ def test_a_thousand_pure_updates_keep_no_history_and_no_memory(make: Callable[[]
     gc.collect()
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert after - before < 10_000
+    assert after - before < 100_000  # the nodes of 1,000 steps take megabytes
     assert not any(leaf.requires_grad for leaf in tree.leaves(model))
     assert loss(model)._node is None
 

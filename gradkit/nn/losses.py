@@ -138,7 +138,8 @@ def sigmoid_cross_entropy(logits: Any, labels: Any) -> Array:
     Raises
     ------
     ValueError
-        If the shapes differ, or there are no examples.
+        If the shapes differ, there are no examples, or a label is not from 0 to 1. (Labels on a GPU are not looked
+        at.)
 
     Examples
     --------
@@ -149,6 +150,14 @@ def sigmoid_cross_entropy(logits: Any, labels: Any) -> Array:
     scores = require_inexact(_array(logits, "logits", "sigmoid_cross_entropy"))
     answers = _array(labels, "labels", "sigmoid_cross_entropy")
     _same_shape("sigmoid_cross_entropy", "logits", scores, "labels", answers)
+    if answers.device.platform == "cpu" and answers._node is None:
+        seen = host(answers)
+        if not (seen.min() >= 0 and seen.max() <= 1):
+            wrong = seen[~((seen >= 0) & (seen <= 1))][0]
+            raise ValueError(
+                f"sigmoid_cross_entropy: labels must be from 0 to 1, got {wrong}. Labels of -1 and 1 become so by "
+                f"(labels + 1) / 2."
+            )
     return mean(softplus(scores) - cast(answers, dtype_name(scores)) * scores)
 
 
