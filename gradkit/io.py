@@ -107,12 +107,19 @@ def save(path: PathLike, tree_: Any) -> None:
         "version": VERSION,
         "scalars": scalars,
         "complex128": pairs,
-        "crc32": {name: zlib.crc32(values.tobytes()) for name, values in tensors.items()},
+        "crc32": {name: _checksum(values) for name, values in tensors.items()},
     }
-    _replace(os.path.realpath(path), library.save(tensors, {METADATA: json.dumps(own)}))
+    text = json.dumps(own)
+    metadata = {METADATA: text, f"{METADATA}.crc32": str(zlib.crc32(text.encode()))}
+    _replace(os.path.realpath(path), library.save(tensors, metadata))
 
 
 DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64".split())
+
+
+def _checksum(values: HostArray) -> int:
+    """Return the checksum of a tensor's numbers, shape and dtype."""
+    return zlib.crc32(f"{values.dtype.name}{values.shape}".encode(), zlib.crc32(values.tobytes()))
 
 
 def _library() -> Any:
@@ -258,7 +265,9 @@ def _restored(file: str, key: str, leaf: Any, contents: _Contents) -> Any:
             raise TreeMismatchError(f"{file}: {key} is {_kind(leaf)} in `like`, but {_kind(found)} in the file.")
         return found
     expected = leaf if type(leaf) is Array else wrap(leaf)
-    if not isinstance(found, np.ndarray) or found.shape != expected.shape or found.dtype != expected.dtype:
+    # What is read is in this machine's byte order.
+    dtype = expected.dtype.newbyteorder("=")
+    if not isinstance(found, np.ndarray) or found.shape != expected.shape or found.dtype != dtype:
         raise TreeMismatchError(f"{file}: {key} is {_kind(expected)} in `like`, but {_kind(found)} in the file.")
     device = expected.device
     value = wrap(get_backend(device.backend).from_host(found, device.raw))
@@ -287,8 +296,12 @@ def _contents(name: str) -> _Contents:
         _explain_damage(name, contents, error)
     (length,) = struct.unpack("<Q", contents[:8])
     header = json.loads(contents[8 : 8 + length])
+    metadata = header.get("__metadata__", {})
+    text = metadata.get(METADATA, "{}")
     try:
-        own = json.loads(header.get("__metadata__", {}).get(METADATA, "{}"))
+        if METADATA in metadata and str(zlib.crc32(text.encode())) != metadata.get(f"{METADATA}.crc32"):
+            raise ValueError("their checksum differs")
+        own = json.loads(text)
         scalars = {key: _read(*written) for key, written in own.get("scalars", {}).items()}
         checksums, pairs, version = own.get("crc32", {}), own.get("complex128", []), own.get("version", VERSION)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -300,7 +313,7 @@ def _contents(name: str) -> _Contents:
             f"{name}: it was written by a newer gradkit (format {version}, this one knows {VERSION}). Upgrade gradkit."
         )
     for key, checksum in checksums.items():
-        if key not in loaded or zlib.crc32(loaded[key].tobytes()) != checksum:
+        if key not in loaded or _checksum(loaded[key]) != checksum:
             begin, end = (8 + length + offset for offset in header.get(key, {}).get("data_offsets", (0, 0)))
             raise FileFormatError(
                 f"{name}: the numbers of {key} (bytes {begin:,} to {end:,}) are damaged: their checksum differs. Use "
