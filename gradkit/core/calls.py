@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.backend import INEXACT, backend_of, current_backend, current_device
-from gradkit.core.array import Array, wrap
+from gradkit.core.array import Array, raw, wrap
 from gradkit.core.binding import KERNEL_ERRORS, PYTHON_NUMBERS, bind, explain
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import NO_PARAMS, Node, recording
@@ -152,8 +152,8 @@ def apply(primitive: Elementwise, args: Sequence[Any], floating: bool, first: in
         Operands before this position keep their dtype (the condition of `where`).
     """
     operands = [as_operand(arg, primitive.name) for arg in args]
-    if not any(type(operand) is Array for operand in operands):
-        operands[first] = new_array(operands[first])
+    if not any(type(operand) is Array for operand in operands[first:]):
+        operands[first] = new_array(operands[first], like=operands[0] if first else None)
     dtypes = [dtype_name(operand) for operand in operands[first:] if type(operand) is Array]
     weak = [type(operand) for operand in operands[first:] if type(operand) is not Array]
     target = promote(dtypes, weak)
@@ -204,13 +204,19 @@ def as_array(value: Any, caller: str) -> Array:
     return operand if type(operand) is Array else new_array(operand)
 
 
-def new_array(value: Any) -> Array:
-    """Make a 0-d Array on the current backend from a number, in the dtype of new numbers."""
-    backend = current_backend()
+def new_array(value: Any, like: Array | None = None) -> Array:
+    """Make a 0-d Array from a number, in the dtype of new numbers: where `like` is, else on the current backend."""
+    if like is None:
+        backend, device = current_backend(), current_device()
+    else:
+        place = raw(like)
+        owner = backend_of(place)
+        assert owner is not None
+        backend, device = owner, owner.device_of(place)
     name = getattr(getattr(value, "dtype", None), "name", None)
     dtype = promote([], [type(value)]) if name is None else canonical(name)
     number = value if name is None else value.item()
-    return wrap(backend.xp.asarray(number, dtype=backend.raw_dtype_named(dtype), device=current_device()))
+    return wrap(backend.xp.asarray(number, dtype=backend.raw_dtype_named(dtype), device=device))
 
 
 def require_bool(array: Array, caller: str) -> Array:

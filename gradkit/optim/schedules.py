@@ -93,6 +93,8 @@ def exponential_decay(
     """
     _positive("exponential_decay", transition_steps=transition_steps, decay_rate=decay_rate)
     _not_negative("exponential_decay", init_value=init_value, transition_begin=transition_begin)
+    if end_value is not None:
+        _not_negative("exponential_decay", end_value=end_value)
     logarithm = math.log(decay_rate)
 
     def rate(step: Any) -> Any:
@@ -193,6 +195,8 @@ def linear_decay(
     >>> [rate(step) for step in range(6)]
     [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
     """
+    _positive("linear_decay", transition_steps=transition_steps)
+    _not_negative("linear_decay", init_value=init_value, end_value=end_value, transition_begin=transition_begin)
     return polynomial_decay(init_value, end_value, 1, transition_steps, transition_begin)
 
 
@@ -285,6 +289,8 @@ def warmup(schedule: float | Schedule, steps: int, init_value: float = 0.0) -> S
     """
     _positive("warmup", steps=steps)
     _not_negative("warmup", init_value=init_value)
+    if not callable(schedule):
+        _not_negative("warmup", schedule=schedule)
     after = schedule if callable(schedule) else constant(schedule)
     rise = polynomial_decay(init_value, after(0), 1, steps)
 
