@@ -117,7 +117,7 @@ def run(data: str, options: argparse.Namespace, train: Pair, test: Pair) -> None
         "epoch": 0,
         "batch": 0,
         "sums": np.zeros(3),  # of this epoch: loss, right answers, examples
-        "history": np.full((options.epochs, 3), np.nan),  # by epoch: training loss, training and test accuracy
+        "history": np.full((options.epochs, 4), np.nan),  # by epoch: training loss and accuracy, test loss and accuracy
         "settings": settings_of(options),
     }
     saved = None  # the last checkpoint of this run
@@ -127,23 +127,25 @@ def run(data: str, options: argparse.Namespace, train: Pair, test: Pair) -> None
 
     started = time.perf_counter()
     while state["epoch"] < options.epochs:
-        train_epoch(state, optimizer, train, options, checkpoint, saved)
+        saved = train_epoch(state, optimizer, train, options, checkpoint, saved)
         loss, accuracy, examples = state["sums"]
-        tested = nn.accuracy(state["model"](test[0]), test[1]).item()
-        state["history"][state["epoch"]] = loss / examples, accuracy / examples, tested
+        test_loss, test_accuracy = loss_and_accuracy(state["model"], *test)
+        tested = optim.check_finite(test_loss, state["optimizer"].step, saved), test_accuracy.item()
+        state["history"][state["epoch"]] = loss / examples, accuracy / examples, *tested
         state.update(epoch=state["epoch"] + 1, batch=0, sums=np.zeros(3))
         gradkit.save(checkpoint, state)
         saved = checkpoint
     seconds = time.perf_counter() - started
 
     history = state["history"]
-    for epoch, (loss, accuracy, tested) in enumerate(history, 1):
-        print(f"epoch {epoch:3d}  loss {loss:.4f}  accuracy {accuracy:.2%}  test accuracy {tested:.2%}")
+    for epoch, (loss, accuracy, test_loss, test_accuracy) in enumerate(history, 1):
+        trained = f"loss {loss:.4f}  accuracy {accuracy:7.2%}"
+        print(f"epoch {epoch:3d}  {trained}  test loss {test_loss:.4f}  test accuracy {test_accuracy:.2%}")
     picture = options.out / "curves.png"
     network = "-".join(map(str, widths))
     draw_curves(picture, f"{data}: {network}, ReLU, SGD with momentum and cosine decay", history)
     print(f"{seconds:.1f} s on {gradkit.default_backend()} by {gradkit.current_backend().name}; curves in {picture}")
-    print(f"test accuracy {tested:.2%}, test error {1 - tested:.2%} ({len(test[1]):,} examples)")
+    print(f"test accuracy {test_accuracy:.2%}, test error {1 - test_accuracy:.2%} ({len(test[1]):,} examples)")
 
 
 def train_epoch(
@@ -153,8 +155,8 @@ def train_epoch(
     options: argparse.Namespace,
     checkpoint: Path,
     saved: Path | None,
-) -> None:
-    """Go through what is left of an epoch's minibatches, and keep `state` as it is after each."""
+) -> Path | None:
+    """Go through what is left of an epoch's minibatches, and return the last checkpoint. `state` is kept up to date."""
     epoch_key = gradkit.random.fold_in(state["key"], state["epoch"])
     batches = gradkit.data.minibatches(train, options.batch_size, epoch_key, start=state["batch"])
     title = f"epoch {state['epoch'] + 1}/{options.epochs}"
@@ -163,17 +165,19 @@ def train_epoch(
             taken = state["optimizer"].step
             (loss, accuracy), gradients = step(state["model"], x, y)
             value = optim.check_finite(loss, taken, saved)
+            # Here and not after the update: a checkpoint is good where its parameters have a loss.
+            if options.save_every and taken and taken % options.save_every == 0:
+                gradkit.save(checkpoint, state)
+                saved = checkpoint
             state["model"], state["optimizer"] = optimizer.update(state["model"], gradients, state["optimizer"])
             state["sums"] = state["sums"] + np.asarray([value * len(y), accuracy.item() * len(y), len(y)])
             state["batch"] += 1
-            if options.save_every and (taken + 1) % options.save_every == 0:
-                gradkit.save(checkpoint, state)
-                saved = checkpoint
             total, right, seen = state["sums"]
             rate = optimizer.learning_rate(taken)
             bar.set_postfix(
                 loss=f"{total / seen:.4f}", accuracy=f"{right / seen:.2%}", rate=f"{rate:.4f}", refresh=False
             )
+    return saved
 
 
 def settings_of(options: argparse.Namespace) -> dict[str, Any]:
@@ -218,13 +222,12 @@ def draw_curves(path: Path, title: str, history: np.ndarray[Any, Any]) -> None:
     epochs = np.arange(1, len(history) + 1)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     figure.suptitle(title)
-    left.plot(epochs, history[:, 0], "k-o", markersize=3, label="training")
     left.set(xlabel="epoch", ylabel="cross-entropy (nats)", yscale="log", title="loss")
-    right.plot(epochs, history[:, 1], "k-o", markersize=3, label="training")
-    right.plot(epochs, history[:, 2], "--s", color="0.5", markersize=3, label="test")
     right.set(xlabel="epoch", ylabel="right answers", title="accuracy")
     right.yaxis.set_major_formatter(PercentFormatter(1.0))
-    for axes in (left, right):
+    for column, axes in enumerate((left, right)):
+        axes.plot(epochs, history[:, column], "k-o", markersize=3, label="training")
+        axes.plot(epochs, history[:, column + 2], "--s", color="0.5", markersize=3, label="test")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
