@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -172,7 +172,13 @@ class SGD:
             velocities, velocity_tree = tree.flatten(state.velocity)
             if velocity_tree != treedef:
                 raise _different_trees(params, state.velocity)
-        new, new_velocities = self._moved(leaves, gradients, velocities, state.step)
+        new, new_velocities = self._moved(
+            leaves,
+            gradients,
+            velocities,
+            state.step,
+            lambda i: "params" + tree.keystr(tree.leaves_with_path(params)[i][0]),
+        )
         velocity = None if new_velocities is None else tree.unflatten(treedef, new_velocities)
         return tree.unflatten(treedef, new), SGDState(state.step + 1, velocity)
 
@@ -199,7 +205,7 @@ class SGD:
         if not moved:
             raise RuntimeError("SGD.step: no parameter has a gradient. Call loss.backward() before step.")
         if len(moved) == len(params):
-            new, velocity = self._moved(params, grads, state.velocity, state.step)
+            new, velocity = self._moved(params, grads, state.velocity, state.step, _numbered)
             for parameter, value in zip(params, new, strict=True):
                 parameter._value = value._value
         else:
@@ -210,6 +216,7 @@ class SGD:
                 [grads[i] for i in moved],
                 velocity and [velocity[i] for i in moved],
                 state.step,
+                _numbered,
             )
             for position, i in enumerate(moved):
                 params[i]._value = new[position]._value
@@ -270,8 +277,14 @@ class SGD:
     # Both faces
 
     def _moved(
-        self, params: Sequence[Any], grads: Sequence[Any], velocities: Sequence[Any] | None, step: Any
+        self,
+        params: Sequence[Any],
+        grads: Sequence[Any],
+        velocities: Sequence[Any] | None,
+        step: Any,
+        place: Callable[[int], str],
     ) -> tuple[list[Array], list[Array] | None]:
+        """Return the new parameters and velocities; `place` says where the i-th is, for errors."""
         learning_rate: Any = self.learning_rate
         if callable(learning_rate):
             learning_rate = _rate(learning_rate(step))
@@ -280,9 +293,8 @@ class SGD:
         plain = None if _is_followed(learning_rate) else _plain_values(params, grads, velocities)
         if plain is not None:
             kernel, *groups = plain
-            if type(learning_rate) is Array:  # a number in the parameters' dtype, so that they keep it
-                name = dtype_name(params[0])
-                learning_rate = learning_rate if dtype_name(learning_rate) == name else cast(learning_rate, name)
+            # In the parameters' dtype, so that they keep it.
+            learning_rate, scale = _cast_like(params[0], learning_rate), _cast_like(params[0], scale)
             try:
                 new, new_velocities = kernel(*groups, learning_rate=raw(learning_rate), scale=raw(scale), **options)
             except KERNEL_ERRORS:
@@ -291,12 +303,24 @@ class SGD:
                 return list(map(wrap, new)), None if new_velocities is None else list(map(wrap, new_velocities))
         # A transform in progress follows them, or something is no Array yet.
         arrays = [None if group is None else [_array(leaf) for leaf in group] for group in (params, grads, velocities)]
-        _check_shapes(arrays[0], arrays[1])  # type: ignore[arg-type]
+        _check_shapes(arrays[0], arrays[1], place)  # type: ignore[arg-type]
         return _like(arrays[0], *sgd_update(*arrays, learning_rate=learning_rate, scale=scale, **options))  # type: ignore[arg-type]
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _numbered(i: int) -> str:
+    return f"parameter {i}"
+
+
+def _cast_like(leaf: Array, number: Any) -> Any:
+    """Return a 0-d Array in the dtype of a leaf; a float or None as it is."""
+    if type(number) is not Array:
+        return number
+    name = dtype_name(leaf)
+    return number if dtype_name(number) == name else cast(number, name)
 
 
 def _rate(value: Any) -> Any:
@@ -372,11 +396,11 @@ def _like(
     return converted(new), None if velocities is None else converted(velocities)
 
 
-def _check_shapes(params: Sequence[Any], grads: Sequence[Any]) -> None:
+def _check_shapes(params: Sequence[Any], grads: Sequence[Any], place: Callable[[int], str]) -> None:
     for i, (parameter, gradient) in enumerate(zip(params, grads, strict=True)):
         if parameter.shape != gradient.shape:
             raise ShapeError(
-                f"SGD: a gradient must have its parameter's shape, got {gradient.shape} for leaf {i} of shape "
+                f"SGD: a gradient must have its parameter's shape, got {gradient.shape} for {place(i)} of shape "
                 f"{parameter.shape}"
             )
 
@@ -391,7 +415,7 @@ def _different_trees(params: Any, other: Any) -> TreeMismatchError:
 
 
 def _parameters_of(model: Any) -> Sequence[Array]:
-    params: Sequence[Array] = model if isinstance(model, list | tuple) else model.parameters()
+    params: Sequence[Array] = model if isinstance(model, list | tuple) else getattr(model, "parameters", tuple)()
     if not params or any(type(parameter) is not Array for parameter in params):
         raise TypeError(f"SGD.step: expected a model or a list of its parameters (Arrays), got {model!r}")
     return params

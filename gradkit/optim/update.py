@@ -7,7 +7,8 @@ from typing import Any
 
 from gradkit import tree
 from gradkit.core import Array
-from gradkit.core.calls import as_array
+from gradkit.core.calls import as_array, cast, dtype_name
+from gradkit.core.promotion import promote
 from gradkit.numpy import sqrt, square, where
 
 __all__ = ["clip_scale", "global_norm", "sgd_update"]
@@ -69,6 +70,8 @@ def global_norm(grads: Any) -> Array:
     Returns
     -------
     Array, shape ()
+        In float32 at least: the squares of half-precision numbers above 255 overflow. Its derivative where all are 0
+        is 0.
 
     Examples
     --------
@@ -76,13 +79,20 @@ def global_norm(grads: Any) -> Array:
     >>> global_norm({"a": jnp.asarray([3.0]), "b": jnp.asarray([4.0])})
     Array(5., dtype=float32)
     """
-    squares = [square(as_array(leaf, "global_norm")).sum() for leaf in tree.leaves(grads)]
+    squares = [square(_wide(as_array(leaf, "global_norm"))).sum() for leaf in tree.leaves(grads)]
     if not squares:
         raise ValueError("global_norm: grads has no arrays")
     total = squares[0]
     for another in squares[1:]:
         total = total + another
-    return sqrt(total)
+    zero = total == 0
+    return where(zero, 0.0, sqrt(where(zero, 1.0, total)))
+
+
+def _wide(leaf: Array) -> Array:
+    name = dtype_name(leaf)
+    wide = promote([name, "float32"])
+    return leaf if name == wide else cast(leaf, wide)
 
 
 def clip_scale(grads: Sequence[Any], largest: float) -> Array:
