@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -76,7 +77,7 @@ class Device:
         return f"{self.backend}:{self.id}"
 
 
-class Backend:
+class Backend(ABC):
     """The protocol of a backend, with a default for all that the array API standard can express.
 
     A minimal backend sets `name`, `library` and `install`, and says what its arrays' types are (`array_types`), its
@@ -98,9 +99,9 @@ class Backend:
         return importlib.import_module(f"array_api_compat.{self.library}")
 
     @property
+    @abstractmethod
     def array_types(self) -> tuple[RawType, ...]:
         """The types of the library's arrays (and of what its reductions give instead of 0-d arrays)."""
-        raise NotImplementedError
 
     @property
     def kernels(self) -> Mapping[str, Callable[..., Any]]:
@@ -139,7 +140,7 @@ class Backend:
 
         return np.asarray(value)
 
-    def wait(self, value: Raw) -> None:
+    def wait(self, value: Raw) -> None:  # noqa: B027 - a library on the CPU has nothing to wait for
         """Return when `value` has been computed."""
 
     # Types

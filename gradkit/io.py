@@ -14,6 +14,7 @@ import secrets
 import struct
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -183,10 +184,10 @@ def _replace(path: str, contents: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:
-        if os.path.exists(partial):
+    finally:
+        # It is gone when it has taken the other's place.
+        with suppress(FileNotFoundError):
             os.unlink(partial)
-        raise
     _force_to_disk(folder)
 
 

@@ -7,6 +7,7 @@ holds its parents and what its primitive's rule reads. `core.reverse` walks the 
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -57,7 +58,7 @@ def enable_grad() -> Iterator[None]:
         _recording.reset(token)
 
 
-class Trace:
+class Trace(ABC):
     """A transform in progress: what `bind` hands an operation to when an argument carries this trace's node."""
 
     __slots__ = ("level",)
@@ -66,9 +67,9 @@ class Trace:
     def __init__(self) -> None:
         self.level = _new_level()
 
+    @abstractmethod
     def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Array:
         """Run one operation under this transform."""
-        raise NotImplementedError
 
 
 class Node:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -57,7 +58,7 @@ def passes_where(condition: Rule) -> PassesWhere:
     return PassesWhere(condition)
 
 
-class Primitive:
+class Primitive(ABC):
     """One operation.
 
     Parameters
@@ -117,9 +118,9 @@ class Primitive:
         """Return which values the rule for `position` reads: bit 0 the result, bit i + 1 argument i. None: no rule."""
         return self.masks[min(position, len(self.masks) - 1)]
 
+    @abstractmethod
     def mask_of_reads(self, rule: Any) -> int | None:
         """Find out which values a rule reads, from its signature."""
-        raise NotImplementedError
 
     def record(
         self,
@@ -174,9 +175,9 @@ class Primitive:
                 parents |= 1 << position
         return reads, parents
 
+    @abstractmethod
     def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
         """Give each parent's share of the cotangent of `node`."""
-        raise NotImplementedError
 
 
 def _mask(parameters: Sequence[str], first_bit: int) -> int:

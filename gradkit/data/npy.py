@@ -44,7 +44,7 @@ HEADER_READERS: dict[tuple[int, int], Callable[[BinaryIO], Header]] = {
 BAD_HEADER = (ValueError, TypeError, SyntaxError, RecursionError, tokenize.TokenError)
 """What NumPy raises for headers that are none, since it evaluates them as Python literals."""
 
-BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 """What reading a damaged or encrypted zip archive raises."""
 
 
