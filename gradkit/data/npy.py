@@ -6,6 +6,7 @@ what a damaged header promises is held against the file's length before memory i
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import tokenize
@@ -45,7 +46,7 @@ BAD_HEADER = (ValueError, TypeError, SyntaxError, RecursionError, tokenize.Token
 """What NumPy raises for headers that are none, since it evaluates them as Python literals."""
 
 BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
-"""What reading a damaged or encrypted zip archive raises."""
+"""What reading a damaged or encrypted zip archive raises; and an OSError where it is sent to before the beginning."""
 
 
 @overload
@@ -136,7 +137,9 @@ def load_npz(path: PathLike) -> dict[str, Array]:
                 for member in archive.infolist():
                     values = _read_member(archive, member, name)
                     arrays[member.filename.removesuffix(".npy")] = place(values)
-        except BAD_ARCHIVE as error:
+        except (*BAD_ARCHIVE, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                raise
             raise FileFormatError(
                 f"{name}: expected an .npz file, a zip archive of arrays, but after {len(arrays)} arrays it cannot be "
                 f"read: {error}. It begins with {describe_start(start)}. If it was one, it is truncated or damaged: "
