@@ -332,7 +332,7 @@ class Array(Operators):
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
             "gradkit Arrays are immutable and do not support in-place item assignment. Instead of x[idx] = y, "
-            "use x = x.at[idx].set(y), or change an input's raw array: x.data[idx] = y."
+            "use jnp.where(condition, y, x), or change an input's raw array: x.data[idx] = y."
         )
 
     def __repr__(self) -> str:
