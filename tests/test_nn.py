@@ -361,6 +361,7 @@ def test_an_activation_by_name_or_as_a_function_gives_the_same_model(given_as: A
         (lambda: mlp(final_activation="tahn"), ValueError, ["final activation", "'tahn'", "Known: ", "'tanh'?"]),
         (lambda: mlp(activation=3), TypeError, ["activation", "name or a function", "3"]),
         (lambda: mlp(final_activation=["relu"]), TypeError, ["final_activation", "name or a function", "['relu']"]),
+        (lambda: mlp(activation=mlp()), TypeError, ["MLP", "activation", "got a MLP", "not be trained", "Sequential"]),
         (lambda: mlp(initializer="he_norml"), ValueError, ["initializer", "'he_norml'", "Known: ", "'he_normal'?"]),
         (lambda: mlp(bias_initializer=0.5), TypeError, ["initializer", "name or a function", "0.5"]),
         (lambda: nn.Linear(3, 2, initializer=["x"]), TypeError, ["initializer", "name or a function", "['x']"]),

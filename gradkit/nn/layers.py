@@ -275,6 +275,8 @@ class MLP(Module):
     ------
     ValueError
         If a size is below 1, `n_outs` empty, or the name of an activation or initializer unknown.
+    TypeError
+        If an activation or initializer is neither a name nor a function.
 
     Examples
     --------
@@ -313,6 +315,12 @@ class MLP(Module):
                 f"MLP: n_outs must be a list of at least one layer size, such as [4, 4, 1], got {n_outs!r}"
             )
         sizes = [_size(n_in, "n_in", "MLP"), *(_size(n, f"n_outs[{i}]", "MLP") for i, n in enumerate(n_outs))]
+        for argument, value in (("activation", activation), ("final_activation", final_activation)):
+            if isinstance(value, Module):
+                raise TypeError(
+                    f"MLP: {argument} must be a name or a function, got a {type(value).__name__}: the parameters of a "
+                    f"module would not be trained there. Put it between Linear layers in a Sequential."
+                )
         hidden = activation_named(activation)
         chain = _Chain(sizes[0], tuple(sizes[1:]), activation, final_activation)
         if initializer is None:
