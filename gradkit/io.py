@@ -111,8 +111,8 @@ def save(path: PathLike, tree_: Any) -> None:
         "crc32": {name: _checksum(values) for name, values in tensors.items()},
     }
     text = json.dumps(own)
-    metadata = {METADATA: text, f"{METADATA}.crc32": str(zlib.crc32(text.encode()))}
-    _replace(os.path.realpath(path), library.save(tensors, metadata))
+    # In one entry: the library writes several in any order, and the same tree should give the same file.
+    _replace(os.path.realpath(path), library.save(tensors, {METADATA: f"{zlib.crc32(text.encode()):08x} {text}"}))
 
 
 DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64".split())
@@ -298,9 +298,9 @@ def _contents(name: str) -> _Contents:
     (length,) = struct.unpack("<Q", contents[:8])
     header = json.loads(contents[8 : 8 + length])
     metadata = header.get("__metadata__", {})
-    text = metadata.get(METADATA, "{}")
+    stamp, _, text = metadata.get(METADATA, "00000000 {}").partition(" ")
     try:
-        if METADATA in metadata and str(zlib.crc32(text.encode())) != metadata.get(f"{METADATA}.crc32"):
+        if METADATA in metadata and f"{zlib.crc32(text.encode()):08x}" != stamp:
             raise ValueError("their checksum differs")
         own = json.loads(text)
         scalars = {key: _read(*written) for key, written in own.get("scalars", {}).items()}

@@ -328,3 +328,11 @@ def test_a_link_stays_a_link(path: Path) -> None:
     gradkit.save(link, 2)
     assert link.is_symlink()
     assert gradkit.load(path, like=0) == 2
+
+
+def test_the_same_tree_gives_the_same_file(path: Path) -> None:
+    files = set()
+    for _ in range(20):
+        gradkit.save(path, {"model": model_of(1), "n": 1, "c": np.ones(2, complex)})
+        files.add(path.read_bytes())
+    assert len(files) == 1

@@ -44,7 +44,8 @@ def test_wheel_has_gradkit_and_every_backend_with_their_types(wheel_names: set[s
 
 def test_wheel_has_every_module_and_nothing_else(wheel_names: set[str]) -> None:
     roots = [ROOT / "gradkit", *(ROOT / "backends" / name for name in BACKENDS)]
-    sources = {path.relative_to(root.parent).as_posix() for root in roots for path in root.rglob("*.py")}
+    modules = [path for root in roots for path in root.rglob("*") if path.suffix in (".py", ".pyi")]
+    sources = {path.relative_to(ROOT).as_posix().removeprefix("backends/") for path in modules}
     shipped = {name for name in wheel_names if ".dist-info/" not in name}
     assert shipped - {name for name in shipped if name.endswith("/py.typed")} == sources | {"pytest_gradkit.py"}
 
