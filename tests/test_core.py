@@ -324,6 +324,12 @@ def test_gradients_of_a_program_equal_jax(values: list[float]) -> None:
     np.testing.assert_allclose(host(ours), theirs, rtol=1e-4, atol=1e-6)
 
 
+def test_the_gradient_of_logsumexp_keeps_its_digits_at_large_arguments(xp: Any) -> None:
+    x = np.float32([1e4, 9999.5, -1e4])
+    expected = jax.grad(jax.scipy.special.logsumexp)(J.asarray(x))
+    np.testing.assert_allclose(host(gradkit.grad(jnp.logsumexp)(jnp.asarray(x))), expected, rtol=1e-6)
+
+
 # The fast path and the general one
 
 

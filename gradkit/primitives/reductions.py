@@ -55,9 +55,13 @@ def _pull_extremum(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], ke
 
 
 def _pull_logsumexp(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    y = expand(xp, y, x.ndim, axis, keepdims)
-    # Where all are -inf, x - y is NaN; the share there is 0.
-    share = xp.exp(x - xp.where(xp.isfinite(y), y, xp.zeros_like(y)))
+    # Not exp(x - y), which has lost the digits that y could not hold. Where y is infinite the share is exp(x): 0 where
+    # all are -inf.
+    finite = xp.isfinite(expand(xp, y, x.ndim, axis, keepdims))
+    zeros = xp.zeros_like(x)
+    share = xp.where(
+        finite, xp.exp(xp.log_softmax(xp.where(finite, x, zeros), axis=axis)), xp.exp(xp.where(finite, zeros, x))
+    )
     return expand(xp, g, x.ndim, axis, keepdims) * share
 
 
