@@ -219,6 +219,13 @@ def new_array(value: Any, like: Array | None = None) -> Array:
     return wrap(backend.xp.asarray(number, dtype=backend.raw_dtype_named(dtype), device=device))
 
 
+def wide_integers(array: Array, largest: int = 0) -> Array:
+    """Return integers in a dtype that holds every class or position up to `largest`: narrow ones would wrap around."""
+    if largest >= 1 << 31:
+        return cast(array, "int64")
+    return cast(array, "int32") if dtype_name(array) in ("int8", "int16", "uint8", "uint16") else array
+
+
 def require_bool(array: Array, caller: str) -> Array:
     """Return a condition as a bool Array: numbers are true where they are not 0."""
     return array if dtype_name(array) == "bool" else cast(array, "bool")

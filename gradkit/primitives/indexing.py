@@ -13,7 +13,7 @@ from typing import Any
 
 from gradkit.core import Array, Linear, bind
 from gradkit.core.array import host, raw
-from gradkit.core.calls import as_array, dtype_name
+from gradkit.core.calls import as_array, dtype_name, wide_integers
 from gradkit.primitives.elementwise import where
 from gradkit.primitives.manipulation import permute_dims, reshape
 from gradkit.primitives.reductions import normalize_axes
@@ -99,7 +99,7 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Array:
     (axis,) = normalize_axes(axis, array.ndim, "take")
     if not dtype_name(positions).startswith(("int", "uint")):
         raise TypeError(f"take: indices must be integers, got dtype {positions.dtype}")
-    flat = _from_the_front(reshape(positions, -1), array.shape[axis])
+    flat = _from_the_front(wide_integers(reshape(positions, -1), array.shape[axis]), array.shape[axis])
     taken = bind(_take, (array, flat), {"axis": axis})
     return reshape(taken, (*array.shape[:axis], *positions.shape, *array.shape[axis + 1 :]))
 
@@ -205,6 +205,7 @@ def _getitem_with_arrays(x: Array, parts: list[Any]) -> Array:
         )
     )
     _check_range(arrays, sizes)
+    arrays = [wide_integers(array, math.prod(sizes)) for array in arrays]
     positions = _from_the_front(arrays[0], sizes[0])
     for array, size in zip(arrays[1:], sizes[1:], strict=True):
         positions = positions * size + _from_the_front(array, size)

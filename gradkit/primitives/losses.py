@@ -6,7 +6,7 @@ from typing import Any
 
 from gradkit.backend import INEXACT, NOTHING
 from gradkit.core import Array, Elementwise, General, bind
-from gradkit.core.calls import cast, dtype_name, unary
+from gradkit.core.calls import cast, dtype_name, unary, wide_integers
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
 
@@ -50,7 +50,7 @@ _one_hot_primitive = General("one_hot", _one_hot, (None,))
 
 def one_hot(labels: Array, classes: int, dtype: str) -> Array:
     """Return rows of zeros with a 1 at each label; a label that is out of range gives zeros."""
-    return bind(_one_hot_primitive, (labels,), {"classes": classes, "dtype": dtype})
+    return bind(_one_hot_primitive, (wide_integers(labels),), {"classes": classes, "dtype": dtype})
 
 
 def _log_softmax(xp: Any, x: Any, *, axis: tuple[int, ...]) -> Any:
@@ -117,7 +117,7 @@ def label_cross_entropy(logits: Array, labels: Array, /) -> Array:
     -------
     Array, shape (...)
     """
-    return bind(_label_cross_entropy_primitive, (logits, labels), NO_PARAMS)
+    return bind(_label_cross_entropy_primitive, (logits, wide_integers(labels)), NO_PARAMS)
 
 
 def _softplus(xp: Any, x: Any) -> Any:
