@@ -17,6 +17,7 @@ __all__ = [
     "NonFiniteLossError",
     "ShapeError",
     "TreeMismatchError",
+    "UnexpectedTracerError",
     "did_you_mean",
     "unknown_name",
 ]
@@ -48,6 +49,10 @@ class ShapeError(TypeError, ValueError):
 
 class TreeMismatchError(ValueError):
     """Two pytrees that should have one structure, or leaves of one shape, differ."""
+
+
+class UnexpectedTracerError(TypeError):
+    """An array from inside a transformed function was used after the transform had returned."""
 
 
 class NonFiniteLossError(FloatingPointError):

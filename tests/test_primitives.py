@@ -181,7 +181,10 @@ CASES: dict[str, list[Case]] = {
             ((2, 3),),
         )
     ],
-    "to_device": [
+    "conj": [both(lambda xp, x, y: abs(xp.conj(x + 1j * y) * (x - 2j)), (3, 2), (3, 2))],
+    "real": [both(lambda xp, x, y: xp.real((x + 1j * y) * (2.0 + 0.5j) * x), (3, 2), (3, 2))],
+    "imag": [both(lambda xp, x, y: xp.imag((x + 1j * y) * (2.0 + 0.5j) * y), (3, 2), (3, 2))],
+    "transfer": [
         Case(
             lambda x: gradkit.device_put(gradkit.device_put(x, gradkit.devices()[-1]) ** 2, gradkit.devices()[0]),
             lambda x: x**2,

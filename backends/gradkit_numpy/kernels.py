@@ -27,6 +27,7 @@ add_at: Any = np.add.at
 
 
 ROWS = (0,)
+HALF = np.dtype("float16")
 LONGEST = 4096
 
 
@@ -43,6 +44,9 @@ def total(x: Raw, axis: Any = None, keepdims: bool = False) -> Raw:
 
 
 def mean(x: Raw, axis: Any = None, keepdims: bool = False) -> Raw:
+    if x.dtype is HALF:
+        # Its sums overflow at 65504, which its means do not.
+        return mean(x.astype(np.float32), axis, keepdims).astype(HALF)
     result = sum_over(x, axis=axis, keepdims=keepdims)
     return result / (x.size // result.size) if result.size else result
 
@@ -94,6 +98,9 @@ def take(x: Raw, indices: Raw, *, axis: int) -> Raw:
 
 def mean_square(x: Raw, y: Raw) -> Raw:
     difference = (x - y).ravel()
+    if x.dtype is HALF:
+        difference = difference.astype(np.float32)
+        return (difference.dot(difference) / x.size).astype(HALF)
     return difference.dot(difference) / x.size
 
 

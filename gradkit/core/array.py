@@ -6,6 +6,7 @@ is declared; here are the two slots, the lecture's face (`data`, `grad`, `backwa
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 else:
     Operators = object  # they are attached when the operations are declared
 
-__all__ = ["Array", "backend_of_array", "raw", "wrap"]
+__all__ = ["Array", "backend_of_array", "is_followed", "raw", "total", "wrap"]
 
 _new = object.__new__
+_accumulating = threading.Lock()  # two threads may find gradients of one parameter
 _ZERO = object()  # what `x.grad = 0.0` stores: nothing to add to
 
 
@@ -83,6 +85,11 @@ class Array(Operators):
     @data.setter
     def data(self, value: Any) -> None:
         node = self._node
+        if node is not None and node.trace.level:
+            raise ValueError(
+                "data: this array is an argument or a result of the function that a transform (grad, ...) runs, so "
+                "its data cannot be assigned. Compute a new array: jnp.where(condition, y, x), ..."
+            )
         if node is not None and node.primitive is not None:
             raise ValueError(
                 "data: this array is the result of a recorded operation, so its data cannot be assigned. "
@@ -104,7 +111,7 @@ class Array(Operators):
 
     @property
     def requires_grad(self) -> bool:
-        """Whether the tape records what is computed from this array. True can be set on inputs."""
+        """Whether the tape records what is computed from this array. It can be set on inputs; False drops `grad`."""
         value: Any = self
         while type(value) is Array:
             if value._node is not None and value._node.trace.level == 0:
@@ -116,6 +123,10 @@ class Array(Operators):
     def requires_grad(self, flag: bool) -> None:
         node = self._node
         if flag == self.requires_grad:
+            return
+        if type(node) is Leaf and node.trace.level == 0:
+            # What was recorded goes on from the node, which its results hold.
+            self._node = None
             return
         if node is not None:
             raise ValueError(
@@ -202,9 +213,11 @@ class Array(Operators):
                 "backward(). Return it from the function instead."
             )
         trace = cast("ReverseTrace", node.trace)
-        for leaf, gradient_value in trace.backward([(node, _seed(self._value, gradient))], retain_graph).items():
-            present = cast(Leaf, leaf).grad
-            cast(Leaf, leaf).grad = gradient_value if present is None or present is _ZERO else present + gradient_value
+        gradients = trace.backward([(node, _seed(self._value, gradient))], retain_graph)
+        with _accumulating:
+            for leaf, found in gradients.items():
+                present = cast(Leaf, leaf).grad
+                cast(Leaf, leaf).grad = found if present is None or present is _ZERO else total(present, found)
 
     def detach(self) -> Array:
         """Return an array with the same memory that no tape or transform follows."""
@@ -377,6 +390,17 @@ def raw(value: Any) -> Any:
     return value
 
 
+def total(a: Any, b: Any) -> Any:
+    """Add two values of one shape, raw arrays or Arrays."""
+    # The operator of the Array: a library's own may not know what an Array is.
+    return b + a if type(a) is not Array and type(b) is Array else a + b
+
+
+def is_followed(value: Any) -> bool:
+    """Return whether a transform in progress follows an Array; the tape does not count."""
+    return type(value) is Array and (node := value._node) is not None and bool(node.trace.level)
+
+
 def host(value: Array) -> np.ndarray[Any, Any]:
     """Return the elements as a NumPy array."""
     array = value.data
@@ -415,10 +439,12 @@ def _seed(value: Any, gradient: Any) -> Any:
                 f"{value.shape}. Reduce it first (x.sum()), or pass gradient= of that shape."
             )
         return backend.one_like(value)
-    gradient = raw(gradient)
-    if backend_of(gradient) is not backend or gradient.shape != value.shape or gradient.dtype != value.dtype:
+    plain = raw(gradient)
+    fits = backend_of(plain) is backend and plain.shape == value.shape and plain.dtype == value.dtype
+    if not fits or backend.device_of(plain) != backend.device_of(value):
         raise TypeError(f"backward: gradient must be {describe(value)} like the array itself, got {describe(gradient)}")
-    return backend.xp.asarray(gradient, copy=True)
+    # What a transform follows stays what it is: the result depends on it.
+    return gradient if is_followed(gradient) else backend.xp.asarray(plain, copy=True)
 
 
 def _rebuild(array: np.ndarray[Any, Any], backend: str, requires_grad: bool, is_parameter: bool) -> Array:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from gradkit.errors import UnexpectedTracerError
+
 if TYPE_CHECKING:
     from gradkit.core.array import Array
     from gradkit.core.primitive import Primitive
@@ -58,6 +60,22 @@ def enable_grad() -> Iterator[None]:
         _recording.reset(token)
 
 
+class Ended(int):
+    """The level of a transform that has returned. Whatever asks for it gets the error, and no path pays for a test."""
+
+    def _refuse(self, *_: Any) -> bool:
+        raise UnexpectedTracerError(
+            "an array from inside a function that a transform (grad, value_and_grad, vjp, ...) has finished "
+            "differentiating was used outside of it. Return it from the function, with has_aux=True, or keep "
+            "x.detach(), which has the same values."
+        )
+
+    __bool__ = __gt__ = __lt__ = _refuse
+
+
+ENDED = Ended(1)
+
+
 class Trace(ABC):
     """A transform in progress: what `bind` hands an operation to when an argument carries this trace's node."""
 
@@ -66,6 +84,10 @@ class Trace(ABC):
 
     def __init__(self) -> None:
         self.level = _new_level()
+
+    def end(self) -> None:
+        """Say that the function has returned: from now on an operation on this transform's arrays is an error."""
+        self.level = ENDED
 
     @abstractmethod
     def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Array:

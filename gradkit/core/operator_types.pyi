@@ -13,6 +13,8 @@ class Operators:
     """What an Array has besides what its class says."""
 
     T: Array
+    real: Array
+    imag: Array
     mT: Array
 
     def __add__(self, other: Any, /) -> Array: ...

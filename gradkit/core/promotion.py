@@ -7,10 +7,11 @@ of the arrays they meet as long as that dtype can hold their kind.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from gradkit.config import config
 
-__all__ = ["canonical", "default_dtype", "is_inexact", "kind_of", "promote"]
+__all__ = ["canonical", "default_dtype", "is_complex", "is_inexact", "kind_of", "promote"]
 
 BOOL, INTEGER, FLOATING, COMPLEX = range(4)
 
@@ -41,6 +42,12 @@ def kind_of(dtype: str) -> int:
 def is_inexact(dtype: str) -> bool:
     """Return whether values of this dtype have a derivative."""
     return _KIND[dtype] >= FLOATING
+
+
+def is_complex(dtype: Any) -> bool:
+    """Return whether a dtype, as a library says it, is a complex one."""
+    kind = getattr(dtype, "kind", None)
+    return "complex" in str(dtype) if kind is None else kind == "c"
 
 
 def default_dtype(kind: int) -> str:

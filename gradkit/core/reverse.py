@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-from gradkit.core.array import Array
+from gradkit.core.array import Array, total
 from gradkit.core.binding import bind
 from gradkit.core.namespace import namespace_of
 from gradkit.core.node import Node, Trace
@@ -112,11 +112,5 @@ def _accumulate(cotangents: dict[Node, Any], owned: set[Node], node: Node, contr
         present += contribution
         cotangents[node] = present
     else:
-        cotangents[node] = _sum(present, contribution)
+        cotangents[node] = total(present, contribution)
         owned.add(node)
-
-
-def _sum(a: Any, b: Any) -> Any:
-    if type(a) is not Array and type(b) is Array:
-        return b + a
-    return a + b

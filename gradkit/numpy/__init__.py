@@ -59,6 +59,7 @@ from gradkit.primitives import (
     ceil,
     clip,
     concat,
+    conj,
     cos,
     cosh,
     divide,
@@ -71,6 +72,7 @@ from gradkit.primitives import (
     greater,
     greater_equal,
     hypot,
+    imag,
     isfinite,
     isinf,
     isnan,
@@ -100,6 +102,7 @@ from gradkit.primitives import (
     permute_dims,
     positive,
     pow,
+    real,
     reciprocal,
     remainder,
     reshape,
@@ -126,7 +129,7 @@ from gradkit.primitives import abs as absolute
 newaxis = None
 ndarray = Array
 arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh = acos, acosh, asin, asinh, atan, atan2, atanh
-concatenate, transpose, power, true_divide, invert = concat, permute_dims, pow, divide, bitwise_invert
+concatenate, conjugate, transpose, power, true_divide, invert = concat, conj, permute_dims, pow, divide, bitwise_invert
 
 __all__ = [
     "abs",
@@ -168,6 +171,8 @@ __all__ = [
     "complex128",
     "concat",
     "concatenate",
+    "conj",
+    "conjugate",
     "cos",
     "cosh",
     "divide",
@@ -189,6 +194,7 @@ __all__ = [
     "greater",
     "greater_equal",
     "hypot",
+    "imag",
     "inf",
     "int8",
     "int16",
@@ -231,6 +237,7 @@ __all__ = [
     "positive",
     "pow",
     "power",
+    "real",
     "reciprocal",
     "remainder",
     "reshape",

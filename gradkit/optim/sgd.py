@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gradkit import tree
 from gradkit.backend import backend_of
 from gradkit.core import Array
-from gradkit.core.array import raw, wrap
+from gradkit.core.array import is_followed, raw, wrap
 from gradkit.core.binding import KERNEL_ERRORS
 from gradkit.core.calls import as_array, cast, dtype_name
 from gradkit.core.node import Leaf
@@ -117,7 +117,7 @@ class SGD:
         self.nesterov = bool(nesterov)
         self.weight_decay = float(weight_decay)
         self.clip_norm = None if clip_norm is None else float(clip_norm)
-        self._states: dict[int, tuple[weakref.ref[Array], SGDState]] = {}
+        self._states: dict[tuple[int, ...], tuple[list[weakref.ref[Array]], SGDState]] = {}
 
     def __repr__(self) -> str:
         return (
@@ -238,8 +238,8 @@ class SGD:
             Its velocity is a list in the order of ``model.parameters()``.
         """
         params = _parameters_of(model)
-        kept = self._states.get(id(params[0]))
-        if kept is not None and kept[0]() is params[0]:
+        kept = self._states.get(tuple(map(id, params)))
+        if kept is not None:
             return kept[1]
         return SGDState(0, [_zeros_like(parameter) for parameter in params] if self.momentum else None)
 
@@ -265,14 +265,18 @@ class SGD:
         self._keep(params, SGDState(int(state.step), velocity))
 
     def _keep(self, params: Sequence[Array], state: SGDState) -> None:
-        # By the identity of the first parameter: arrays are no dictionary keys. The entry goes when the array does.
-        key = id(params[0])
+        # By the identity of the parameters: arrays are no dictionary keys. The entry goes when one of them does.
+        key = tuple(map(id, params))
         kept = self._states.get(key)
-        if kept is not None and kept[0]() is params[0]:
+        if kept is not None:
             self._states[key] = (kept[0], state)
             return
         states = self._states
-        self._states[key] = (weakref.ref(params[0], lambda _: states.pop(key, None)), state)
+
+        def forget(_: Any) -> None:
+            states.pop(key, None)
+
+        self._states[key] = ([weakref.ref(parameter, forget) for parameter in params], state)
 
     # Both faces
 
@@ -290,7 +294,7 @@ class SGD:
             learning_rate = _rate(learning_rate(step))
         options = {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
         scale = None if self.clip_norm is None else clip_scale(grads, self.clip_norm)
-        plain = None if _is_followed(learning_rate) else _plain_values(params, grads, velocities)
+        plain = None if is_followed(learning_rate) else _plain_values(params, grads, velocities)
         if plain is not None:
             kernel, *groups = plain
             # In the parameters' dtype, so that they keep it.
@@ -326,11 +330,6 @@ def _cast_like(leaf: Array, number: Any) -> Any:
 def _rate(value: Any) -> Any:
     """Return what a schedule gave as a float or an Array: a NumPy number would widen the parameters' dtype."""
     return float(value) if isinstance(value, Real) else as_array(value, "SGD (learning_rate)")
-
-
-def _is_followed(value: Any) -> bool:
-    """Return whether a transform in progress follows an Array; the tape, which an update leaves, does not count."""
-    return type(value) is Array and (node := value._node) is not None and bool(node.trace.level)
 
 
 def _array(leaf: Any) -> Array:

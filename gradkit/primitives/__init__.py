@@ -23,6 +23,7 @@ from gradkit.primitives.manipulation import (
     squeeze,
     stack,
     to_device,
+    transfer,
 )
 from gradkit.primitives.reductions import argmax, argmin, logsumexp, max, mean, min, sum
 
@@ -50,6 +51,7 @@ __all__ = [
     "ceil",
     "clip",
     "concat",
+    "conj",
     "cos",
     "cosh",
     "divide",
@@ -63,6 +65,7 @@ __all__ = [
     "greater",
     "greater_equal",
     "hypot",
+    "imag",
     "isfinite",
     "isinf",
     "isnan",
@@ -98,6 +101,7 @@ __all__ = [
     "permute_dims",
     "positive",
     "pow",
+    "real",
     "reciprocal",
     "relu",
     "remainder",
@@ -120,6 +124,7 @@ __all__ = [
     "tan",
     "tanh",
     "to_device",
+    "transfer",
     "trunc",
     "where",
     "zeros_like",

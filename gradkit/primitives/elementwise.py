@@ -6,13 +6,16 @@ an underscore is not read, so the tape does not keep it.
 
 from __future__ import annotations
 
+import cmath
 import math
 from collections.abc import Callable
 from typing import Any
 
-from gradkit.core import MINUS_ONE, ONE, Array, Elementwise, bind, passes_where
+from gradkit.core import MINUS_ONE, ONE, Array, Elementwise, Linear, bind, passes_where
 from gradkit.core.calls import apply, as_array, as_operand, binary, require_bool, unary
 from gradkit.core.node import NO_PARAMS
+from gradkit.core.promotion import is_complex
+from gradkit.primitives.creation import zeros_like
 
 __all__ = [
     "abs",
@@ -32,6 +35,7 @@ __all__ = [
     "bitwise_xor",
     "ceil",
     "clip",
+    "conj",
     "cos",
     "cosh",
     "divide",
@@ -43,6 +47,7 @@ __all__ = [
     "greater",
     "greater_equal",
     "hypot",
+    "imag",
     "isfinite",
     "isinf",
     "isnan",
@@ -65,6 +70,7 @@ __all__ = [
     "not_equal",
     "positive",
     "pow",
+    "real",
     "reciprocal",
     "relu",
     "remainder",
@@ -107,6 +113,21 @@ def _name(function: Callable[..., Array], name: str) -> None:
 
 # Formulas that do not fit a line
 
+NUMBERS = (int, float, complex)
+
+
+def _slope_of_abs(xp: Any, x: Any) -> Any:
+    if is_complex(x.dtype):
+        size = xp.abs(x)
+        return xp.conj(x) / xp.astype(xp.where(size == 0, xp.ones_like(size), size), x.dtype)
+    # 1 at 0, as in JAX.
+    return 2 * xp.astype(x >= 0, x.dtype) - 1
+
+
+def _part_of_hypot(xp: Any, z: Any, x: Any) -> Any:
+    # At the origin, where there is no derivative, 0 and not 0 / 0.
+    return x / xp.where(z == 0, xp.ones_like(z), z)
+
 
 def _sigmoid(xp: Any, x: Any) -> Any:
     # exp is taken of negative numbers alone, so it cannot overflow.
@@ -121,14 +142,16 @@ def _first_is_larger(xp: Any, x: Any, y: Any) -> Any:
 
 
 def _power_in_base(xp: Any, x: Any, y: Any) -> Any:
-    if type(y) in (int, float):
+    if type(y) in NUMBERS:
         return 0 * x if y == 0 else y * x ** (y - 1)
     # At y = 0 the power rule is 0 * x ** -1: no x ** -1 is taken, which is infinite at x = 0.
     return y * x ** (xp.where(y == 0, xp.ones_like(y), y) - 1)
 
 
 def _power_in_exponent(xp: Any, z: Any, x: Any) -> Any:
-    if type(x) in (int, float):
+    if type(x) is complex:
+        return z * cmath.log(x) if x else z * 0
+    if type(x) in NUMBERS:
         return z * math.log(x) if x > 0 else (z * 0 if x == 0 else z * math.nan)
     return z * xp.log(xp.where(x == 0, xp.ones_like(x), x))
 
@@ -153,11 +176,36 @@ remainder = _binary("remainder", ONE, lambda xp, _z, x, y: -xp.floor(x / y))
 floor_divide = _binary("floor_divide", None, None)
 negative = _unary("negative", MINUS_ONE, floating=False)
 positive = _unary("positive", ONE, floating=False)
-abs = _unary("abs", lambda xp, _y, x: xp.sign(x), floating=False)
+abs = _unary("abs", lambda xp, _y, x: _slope_of_abs(xp, x), floating=False)
 sign = _unary("sign", None, floating=False)
 reciprocal = _unary("reciprocal", lambda xp, y, _x: -y * y)
 square = _unary("square", lambda xp, _y, x: 2 * x, floating=False)
 sqrt = _unary("sqrt", lambda xp, y, _x: 0.5 / y)
+
+# Parts of complex numbers, with JAX's convention: the transposes do not conjugate, but for `conj` itself
+
+_conj = Linear("conj", None, (lambda xp, g, _x: xp.conj(g),), aliases=False)
+_real = Linear("real", None, (lambda xp, g, x: xp.astype(g, x.dtype),), small_cotangent=True, aliases=False)
+_imag = Linear("imag", None, (lambda xp, g, x: xp.astype(g, x.dtype) * -1j,), small_cotangent=True, aliases=False)
+
+
+def conj(x: Any, /) -> Array:
+    """Return the complex conjugate, element by element; real arrays as they are."""
+    array = as_array(x, "conj")
+    return bind(_conj, (array,), NO_PARAMS) if is_complex(array.dtype) else array
+
+
+def real(x: Any, /) -> Array:
+    """Return the real parts; real arrays as they are."""
+    array = as_array(x, "real")
+    return bind(_real, (array,), NO_PARAMS) if is_complex(array.dtype) else array
+
+
+def imag(x: Any, /) -> Array:
+    """Return the imaginary parts: zeros for real arrays."""
+    array = as_array(x, "imag")
+    return bind(_imag, (array,), NO_PARAMS) if is_complex(array.dtype) else zeros_like(array)
+
 
 # Exponentials
 
@@ -188,7 +236,12 @@ atan2 = _binary(
     lambda xp, _z, x, y: -x / (x * x + y * y),
     floating=True,
 )
-hypot = _binary("hypot", lambda xp, z, x, _y: x / z, lambda xp, z, _x, y: y / z, floating=True)
+hypot = _binary(
+    "hypot",
+    lambda xp, z, x, _y: _part_of_hypot(xp, z, x),
+    lambda xp, z, _x, y: _part_of_hypot(xp, z, y),
+    floating=True,
+)
 sinh = _unary("sinh", lambda xp, _y, x: xp.cosh(x))
 cosh = _unary("cosh", lambda xp, _y, x: xp.sinh(x))
 tanh = _unary("tanh", lambda xp, y, _x: 1 - y * y)

@@ -13,7 +13,7 @@ from gradkit.core.array import backend_of_array, raw
 from gradkit.core.calls import as_array, as_operand, cast, dtype_name
 from gradkit.core.namespace import lifted, unbroadcast
 from gradkit.core.node import Node
-from gradkit.core.promotion import promote
+from gradkit.core.promotion import is_complex, promote
 from gradkit.errors import ShapeError
 from gradkit.primitives.reductions import normalize_axes
 
@@ -28,6 +28,7 @@ __all__ = [
     "squeeze",
     "stack",
     "to_device",
+    "transfer",
 ]
 
 Shape = tuple[int, ...]
@@ -51,14 +52,14 @@ _broadcast_to = Linear(
 _astype = Linear(
     "astype",
     lambda xp, x, dtype: xp.library.astype(x, getattr(xp.library, dtype) if isinstance(dtype, str) else dtype),
-    (lambda xp, g, x, *, dtype: xp.astype(g, x.dtype),),
+    (lambda xp, g, x, *, dtype: xp.astype(g if is_complex(x.dtype) else _real_part(xp, g), x.dtype),),
     small_cotangent=True,
 )
 _astype_exact = Linear("astype_exact", _astype.forward, (None,))
-_to_device = Linear(
-    "to_device",
+_transfer = Linear(
+    "transfer",
     lambda xp, x, *, source, target: get_backend(target.backend).from_host(xp.backend.to_host(x), target.raw),
-    (lambda xp, g, _x, *, source, target: to_device(g, source),),
+    (lambda xp, g, _x, *, source, target: xp.transfer(g, source=target, target=source),),
 )
 
 
@@ -84,6 +85,10 @@ _concatenate = Concatenate(
     lambda xp, *xs, axis, sizes: xp.concat(xs, axis=axis),
     (lambda xp, g, _x: g,),
 )
+
+
+def _real_part(xp: Any, x: Any) -> Any:
+    return xp.real(x) if is_complex(x.dtype) else x
 
 
 def _inverse(axes: Shape) -> Shape:
@@ -241,4 +246,9 @@ def to_device(x: Any, device: Device, /, *, stream: Any = None) -> Array:
     source = backend_of_array(array).device(raw(array))
     if source == device:
         return array
-    return bind(_to_device, (array,), {"source": source, "target": device})
+    return transfer(array, source=source, target=device)
+
+
+def transfer(x: Array, /, *, source: Device, target: Device) -> Array:
+    """Copy an Array from the device where it is to another one."""
+    return bind(_transfer, (x,), {"source": source, "target": target})

@@ -102,6 +102,8 @@ METHODS: dict[str, Callable[..., Any]] = {
     "squeeze": manipulation.squeeze,
     "astype": manipulation.astype,
     "clip": e.clip,
+    "conj": e.conj,
+    "conjugate": e.conj,
     "dot": linalg.matmul,
     "take": indexing.take,
     "to_device": manipulation.to_device,
@@ -120,5 +122,7 @@ def install() -> None:
         setattr(Array, f"__{name}__", unary_function)
     for name, method in METHODS.items():
         setattr(Array, name, method)
+    Array.real = property(e.real)  # type: ignore[assignment]
+    Array.imag = property(e.imag)  # type: ignore[assignment]
     Array.T = property(manipulation.permute_dims)  # type: ignore[assignment]
     Array.mT = property(manipulation.matrix_transpose)  # type: ignore[assignment]

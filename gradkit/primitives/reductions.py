@@ -47,6 +47,11 @@ def _count(shape: tuple[int, ...], axis: tuple[int, ...]) -> int:
     return math.prod(shape[a] for a in axis)
 
 
+def _divided(g: Any, count: int) -> Any:
+    # float16 reaches to 65504 only.
+    return g / count if count < 65504 else g * (1 / count)
+
+
 def _pull_extremum(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     # Ties share the gradient equally, as in JAX.
     chosen = x == expand(xp, y, x.ndim, axis, keepdims)
@@ -55,13 +60,13 @@ def _pull_extremum(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], ke
 
 
 def _pull_logsumexp(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    # Not exp(x - y), which has lost the digits that y could not hold. Where y is infinite the share is exp(x): 0 where
-    # all are -inf.
-    finite = xp.isfinite(expand(xp, y, x.ndim, axis, keepdims))
+    # Not exp(x - y), which has lost the digits that y could not hold. Where y is infinite the elements that made it so
+    # have no derivative (NaN, as in JAX), and the others 0.
+    y = expand(xp, y, x.ndim, axis, keepdims)
+    finite = xp.isfinite(y)
     zeros = xp.zeros_like(x)
-    share = xp.where(
-        finite, xp.exp(xp.log_softmax(xp.where(finite, x, zeros), axis=axis)), xp.exp(xp.where(finite, zeros, x))
-    )
+    infinite = xp.where(finite | (x != y), zeros, zeros + math.nan)
+    share = xp.where(finite, xp.exp(xp.log_softmax(xp.where(finite, x, zeros), axis=axis)), infinite)
     return expand(xp, g, x.ndim, axis, keepdims) * share
 
 
@@ -81,7 +86,7 @@ _sum = Linear(
 _mean = Linear(
     "mean",
     None,
-    (lambda xp, g, x, *, axis, keepdims: expand(xp, g / _count(x.shape, axis), x.ndim, axis, keepdims),),
+    (lambda xp, g, x, *, axis, keepdims: expand(xp, _divided(g, _count(x.shape, axis)), x.ndim, axis, keepdims),),
     small_cotangent=True,
     aliases=False,
 )

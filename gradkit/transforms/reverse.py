@@ -19,6 +19,7 @@ from gradkit.core.calls import cast as cast_array
 from gradkit.core.calls import dtype_name, new_array
 from gradkit.core.node import Leaf, Node
 from gradkit.core.promotion import COMPLEX, is_inexact, kind_of
+from gradkit.errors import DeviceMismatchError
 from gradkit.tree import flatten, keystr, leaves_with_path, unflatten
 
 __all__ = ["grad", "value_and_grad", "vjp"]
@@ -45,7 +46,7 @@ def grad(
     has_aux : bool
         Whether `fun` returns a pair, whose second element is passed through.
     holomorphic : bool
-        Whether `fun` is a holomorphic function of complex arguments.
+        Whether `fun` is a holomorphic function: its differentiated arguments and its result are complex then.
     allow_int : bool
         Whether integer and bool leaves are allowed; their gradient is zero, of their shape.
 
@@ -115,10 +116,13 @@ def value_and_grad(
         values, treedef = flatten(selected[0] if first_alone else selected)
         trace = ReverseTrace()
         tracers = _tracers(trace, values, holomorphic, allow_int, selected)
-        if first_alone:
-            result = fun(unflatten(treedef, tracers), *args[1:], **kwargs)
-        else:
-            result = fun(*_replaced(args, positions, unflatten(treedef, tracers)), **kwargs)
+        try:
+            if first_alone:
+                result = fun(unflatten(treedef, tracers), *args[1:], **kwargs)
+            else:
+                result = fun(*_replaced(args, positions, unflatten(treedef, tracers)), **kwargs)
+        finally:
+            trace.end()
         auxiliary = None
         if has_aux:
             result, auxiliary = _pair(result)
@@ -166,8 +170,11 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         raise TypeError(f"Expected a callable value, got {fun!r}")
     values, treedef = flatten(primals)
     trace = ReverseTrace()
-    tracers = _tracers(trace, values, holomorphic=True, allow_int=True, selected=primals)
-    result = fun(*unflatten(treedef, tracers))
+    tracers = _tracers(trace, values, holomorphic=None, allow_int=True, selected=primals)
+    try:
+        result = fun(*unflatten(treedef, tracers))
+    finally:
+        trace.end()
     auxiliary = None
     if has_aux:
         result, auxiliary = _pair(result)
@@ -214,6 +221,11 @@ def _selected(args: tuple[Any, ...], positions: tuple[int, ...], argnums: Argnum
             f"differentiating with respect to argnums={argnums} requires at least {needed} positional arguments to be "
             f"passed by the caller, but got only {len(args)} positional arguments."
         )
+    if len(positions) > 1 and len({position % len(args) for position in positions}) < len(positions):
+        raise ValueError(
+            f"argnums: expected different positions, got {argnums}, which for {len(args)} positional arguments names "
+            f"one of them twice"
+        )
     return tuple(args[position] for position in positions)
 
 
@@ -227,22 +239,22 @@ def _replaced(args: tuple[Any, ...], positions: tuple[int, ...], new: Sequence[A
 
 
 def _tracers(
-    trace: ReverseTrace, values: Sequence[Any], holomorphic: bool, allow_int: bool, selected: Any
+    trace: ReverseTrace, values: Sequence[Any], holomorphic: bool | None, allow_int: bool, selected: Any
 ) -> list[Array]:
-    """Return the arguments' leaves as inputs of the trace."""
+    """Return the arguments' leaves as inputs of the trace: complex ones if `holomorphic`, real ones if not, or any."""
     tracers = []
     for value in values:
         if type(value) is Array and ((node := value._node) is None or (type(node) is Leaf and node.is_parameter)):
             # The plain case: a real array that is no part of another trace.
             inner = value._value
-            if inner.dtype in REAL.get(type(inner), NOTHING):
+            if not holomorphic and inner.dtype in REAL.get(type(inner), NOTHING):
                 tracers.append(wrap(inner, Leaf(trace, inner.shape, inner.dtype)))
                 continue
         tracers.append(_tracer(trace, value, holomorphic, allow_int, selected))
     return tracers
 
 
-def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool, allow_int: bool, selected: Any) -> Array:
+def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool | None, allow_int: bool, selected: Any) -> Array:
     """Return an argument's leaf as an input of the trace."""
     array = value if type(value) is Array else _as_array_leaf(value, selected)
     node = array._node
@@ -262,7 +274,12 @@ def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool, allow_int: bool,
             )
         # An integer does not move by small steps: it is no input of the trace, and its gradient is zero.
         return array
-    if kind_of(name) == COMPLEX and not holomorphic:
+    if kind_of(name) != COMPLEX and holomorphic:
+        raise TypeError(
+            f"grad with holomorphic=True requires inputs with complex dtype, but got {name}"
+            f"{_place_of(value, selected)}. Leave holomorphic out, or convert the input to complex64."
+        )
+    if kind_of(name) == COMPLEX and holomorphic is False:
         raise TypeError(
             f"grad requires real-valued inputs (input dtype that is a sub-dtype of np.floating), but got {name}. For "
             f"holomorphic differentiation, pass holomorphic=True. For differentiation of functions of complex inputs "
@@ -343,6 +360,8 @@ def _scalar(result: Any, trace: ReverseTrace, holomorphic: bool) -> tuple[Array,
     node = _node_at(result, trace)
     value = _lowered(result, trace)
     name = dtype_name(value)
+    if holomorphic and kind_of(name) != COMPLEX:
+        raise TypeError(f"grad with holomorphic=True requires outputs with complex dtype, but got {name}.")
     if not is_inexact(name) or (kind_of(name) == COMPLEX and not holomorphic):
         remedy = (
             "For holomorphic differentiation, pass holomorphic=True."
@@ -365,6 +384,16 @@ def _one(value: Array) -> Any:
 
 def _cotangent(seed: Any, value: Array) -> Any:
     array = _as_array(seed)
+    place, expected = raw(array), raw(value)
+    owner = backend_of(expected)
+    assert owner is not None
+    if type(seed) not in PYTHON_NUMBERS and (
+        backend_of(place) is not owner or owner.device_of(place) != owner.device_of(expected)
+    ):
+        raise DeviceMismatchError(
+            f"the argument to a VJP function must be where the function's result is: got {describe(array)}, but "
+            f"expected {describe(value)}. Move it with gradkit.device_put(x, y.device)."
+        )
     if type(seed) in PYTHON_NUMBERS and value.shape == ():
         array = cast_array(array, dtype_name(value))
     if array.shape != value.shape or (dtype_name(array) != dtype_name(value) and is_inexact(dtype_name(value))):
