@@ -11,11 +11,17 @@ from collections.abc import Iterable
 __all__ = [
     "BackendNotInstalledError",
     "BackendUnusableError",
+    "ConcretizationTypeError",
     "DeviceMismatchError",
     "FileFormatError",
+    "JAXTypeError",
     "MissingDependencyError",
+    "NonConcreteBooleanIndexError",
     "NonFiniteLossError",
     "ShapeError",
+    "TracerArrayConversionError",
+    "TracerBoolConversionError",
+    "TracerIntegerConversionError",
     "TreeMismatchError",
     "UnexpectedTracerError",
     "did_you_mean",
@@ -51,7 +57,31 @@ class TreeMismatchError(ValueError):
     """Two pytrees that should have one structure, or leaves of one shape, differ."""
 
 
-class UnexpectedTracerError(TypeError):
+class JAXTypeError(TypeError):
+    """The base of what JAX raises where an array under a transform is used as a plain one."""
+
+
+class ConcretizationTypeError(JAXTypeError):
+    """A value is asked for where there is none: under `vmap`, or while a graph is captured."""
+
+
+class TracerBoolConversionError(ConcretizationTypeError):
+    """Python's `if` or `while` asks whether an array without values is true."""
+
+
+class TracerIntegerConversionError(JAXTypeError):
+    """An array without values is used as a Python integer."""
+
+
+class TracerArrayConversionError(JAXTypeError):
+    """An array without values is converted to a NumPy array."""
+
+
+class NonConcreteBooleanIndexError(JAXTypeError):
+    """A bool array without values is used as an index, whose result would have no known shape."""
+
+
+class UnexpectedTracerError(JAXTypeError):
     """An array from inside a transformed function was used after the transform had returned."""
 
 

@@ -1,9 +1,10 @@
-"""The machinery: arrays, primitives, and the tape. It knows no array library and no backend by name."""
+"""The machinery: arrays, primitives, and the traces. It knows no array library and no backend by name."""
 
 from gradkit.core.array import Array
-from gradkit.core.binding import bind
+from gradkit.core.binding import bind, bind_several
+from gradkit.core.families import MINUS_ONE, ONE, Elementwise, General, Linear, MultipleResults, passes_where
 from gradkit.core.node import enable_grad, no_grad
-from gradkit.core.primitive import MINUS_ONE, ONE, Elementwise, General, Linear, Primitive, passes_where
+from gradkit.core.primitive import Primitive
 from gradkit.core.reverse import TAPE, ReverseTrace
 
 __all__ = [
@@ -14,9 +15,11 @@ __all__ = [
     "Elementwise",
     "General",
     "Linear",
+    "MultipleResults",
     "Primitive",
     "ReverseTrace",
     "bind",
+    "bind_several",
     "enable_grad",
     "no_grad",
     "passes_where",

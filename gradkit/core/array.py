@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gradkit.backend import Backend, Device, backend_of
 from gradkit.core.node import Leaf, Node
-from gradkit.errors import ShapeError
+from gradkit.core.stand_in import STAND_INS, Abstract, Batched
+from gradkit.errors import (
+    ConcretizationTypeError,
+    ShapeError,
+    TracerArrayConversionError,
+    TracerBoolConversionError,
+    TracerIntegerConversionError,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +29,17 @@ if TYPE_CHECKING:
 else:
     Operators = object  # they are attached when the operations are declared
 
-__all__ = ["Array", "backend_of_array", "is_followed", "raw", "total", "wrap"]
+__all__ = [
+    "Array",
+    "backend_of_array",
+    "device_of_array",
+    "innermost",
+    "is_followed",
+    "place_of_array",
+    "raw",
+    "total",
+    "wrap",
+]
 
 _new = object.__new__
 _accumulating = threading.Lock()  # two threads may find gradients of one parameter
@@ -77,6 +94,11 @@ class Array(Operators):
         value = self._value
         if type(value) is Array:
             return value.data
+        if type(value) in STAND_INS:
+            raise ConcretizationTypeError(
+                f"{describe(self)} has no values here: the function runs under vmap, or its graph is being captured "
+                f"(make_jaxpr, eval_shape), so what it computes may not depend on the values in Python."
+            )
         proper = _backend(value).asarray(value)
         if proper is not value:
             self._value = proper
@@ -117,6 +139,8 @@ class Array(Operators):
             if value._node is not None and value._node.trace.level == 0:
                 return True
             value = value._value
+            if type(value) is Batched:
+                value = value.array
         return False
 
     @requires_grad.setter
@@ -249,13 +273,14 @@ class Array(Operators):
     def dtype(self) -> np.dtype[Any]:
         """The elements' type: NumPy's dtype object on every backend."""
         value = self._value
-        return value.dtype if type(value) is Array else _backend(value).dtype_of(value)
+        if type(value) is Array or type(value) in STAND_INS:
+            return value.dtype
+        return _backend(value).dtype_of(value)
 
     @property
     def device(self) -> Device:
         """Where the elements are."""
-        value = raw(self)
-        return _backend(value).device(value)
+        return device_of_array(self)
 
     def devices(self) -> set[Device]:
         """Return the devices that hold this array: one."""
@@ -263,8 +288,9 @@ class Array(Operators):
 
     def block_until_ready(self) -> Array:
         """Wait until the elements have been computed, and return this array."""
-        value = raw(self)
-        _backend(value).wait(value)
+        value = innermost(self)
+        if type(value) is not Abstract:
+            _backend(value).wait(value)
         return self
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
@@ -279,6 +305,11 @@ class Array(Operators):
         """Return the elements as a NumPy array (``numpy.asarray(x)``); on a GPU this copies them to the host."""
         import numpy as np
 
+        if type(raw(self)) in STAND_INS:
+            raise TracerArrayConversionError(
+                f"numpy.asarray was called on {describe(self)}, which has no values here: the function runs under "
+                f"vmap, or its graph is being captured. Use gradkit.numpy's functions instead of numpy's."
+            )
         return np.array(host(self), dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
@@ -322,6 +353,11 @@ class Array(Operators):
     def __index__(self) -> int:
         if self.dtype.kind not in "iu":
             raise TypeError(f"Only integer scalar arrays can be converted to an index, got dtype {self.dtype}")
+        if type(raw(self)) in STAND_INS:
+            raise TracerIntegerConversionError(
+                f"{describe(self)} has no values here (the function runs under vmap, or its graph is being captured), "
+                f"so it cannot be a Python integer. Use gradkit.lax's functions with dynamic positions."
+            )
         return int(self._scalar())
 
     def __bool__(self) -> bool:
@@ -329,6 +365,12 @@ class Array(Operators):
             raise ValueError(
                 f"The truth value of an array of shape {self.shape} is ambiguous. Use gradkit.numpy.any(x) or "
                 f"gradkit.numpy.all(x)."
+            )
+        if type(raw(self)) in STAND_INS:
+            raise TracerBoolConversionError(
+                f"Attempted boolean conversion of {describe(self)}, which has no values here: the function runs under "
+                f"vmap, or its graph is being captured. Use gradkit.lax.cond, lax.while_loop or gradkit.numpy.where "
+                f"instead of Python's if and while."
             )
         return bool(host(self).item())
 
@@ -351,10 +393,10 @@ class Array(Operators):
     def __repr__(self) -> str:
         from gradkit.core.printing import array_repr
 
-        return array_repr(host(self))
+        return f"Traced<{describe(self)}>" if type(raw(self)) in STAND_INS else array_repr(host(self))
 
     def __str__(self) -> str:
-        return str(host(self))
+        return repr(self) if type(raw(self)) in STAND_INS else str(host(self))
 
     def __format__(self, specification: str) -> str:
         return format(self._scalar() if self.ndim == 0 else str(self), specification)
@@ -384,10 +426,21 @@ def wrap(value: Any, node: Node | None = None) -> Array:
 
 
 def raw(value: Any) -> Any:
-    """Return the raw array inside `value`, through every level; anything but an Array as it is."""
+    """Return the raw array (or stand-in) inside `value`, through every level; anything but an Array as it is."""
     while type(value) is Array:
         value = value._value
     return value
+
+
+def innermost(value: Any) -> Any:
+    """Return the raw array at the bottom, through batches as well; an `Abstract` where a graph is captured."""
+    while True:
+        if type(value) is Array:
+            value = value._value
+        elif type(value) is Batched:
+            value = value.array
+        else:
+            return value
 
 
 def total(a: Any, b: Any) -> Any:
@@ -409,17 +462,32 @@ def host(value: Array) -> np.ndarray[Any, Any]:
 
 def backend_of_array(value: Array) -> Backend:
     """Return the backend that holds an Array's elements."""
-    return _backend(raw(value))
+    bottom = innermost(value)
+    return bottom.backend if type(bottom) is Abstract else _backend(bottom)
+
+
+def place_of_array(value: Array) -> tuple[Backend, Any]:
+    """Return the backend that holds an Array's elements, and what it takes as ``device=`` for another beside it."""
+    bottom = innermost(value)
+    if type(bottom) is Abstract:
+        return bottom.backend, bottom.device.raw
+    backend = _backend(bottom)
+    return backend, backend.device_of(bottom)
+
+
+def device_of_array(value: Array) -> Device:
+    """Return where an Array's elements are, or would be."""
+    bottom = innermost(value)
+    return bottom.device if type(bottom) is Abstract else _backend(bottom).device(bottom)
 
 
 def describe(value: Any) -> str:
     """Say what a raw array or Array is, for messages: ``float32[3,4] on numpy:0``."""
-    value = raw(value)
-    backend = backend_of(value)
-    if backend is None:
-        return f"{value!r} of type {type(value).__name__}"
-    shape = ",".join(map(str, value.shape))
-    return f"{backend.dtype_of(value).name}[{shape}] on {backend.device(value)}"
+    if type(value) is not Array:
+        if backend_of(value) is None:
+            return f"{value!r} of type {type(value).__name__}"
+        value = wrap(value)
+    return f"{value.dtype.name}[{','.join(map(str, value.shape))}] on {device_of_array(value)}"
 
 
 def _backend(value: Any) -> Backend:

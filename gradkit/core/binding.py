@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from gradkit.backend import backend_of
 from gradkit.core.array import Array, describe, wrap
 from gradkit.core.node import Trace, recording
-from gradkit.core.primitive import Elementwise, Primitive
+from gradkit.core.primitive import Primitive
 from gradkit.errors import DeviceMismatchError, ShapeError
 
-__all__ = ["KERNEL_ERRORS", "PYTHON_NUMBERS", "bind", "evaluate", "explain"]
+__all__ = ["KERNEL_ERRORS", "PYTHON_NUMBERS", "bind", "bind_several", "evaluate", "explain"]
 
 KERNEL_ERRORS = (TypeError, ValueError, IndexError, RuntimeError)
 """What an array library raises when operands do not fit."""
@@ -20,6 +20,8 @@ PYTHON_NUMBERS = frozenset({int, float, bool, complex})
 
 def bind(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Array:
     """Run a primitive under the highest transform among its arguments, or evaluate it where there is none.
+
+    For a primitive with several results see `bind_several`, which is the same.
 
     Parameters
     ----------
@@ -36,7 +38,7 @@ def bind(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -
     kernels = primitive.kernels
     kernel = kernels.get(type(values[0]))
     if kernel is None:
-        return bind_at_highest_level(primitive, args, params)
+        return bind_at_highest_level(primitive, args, params)  # type: ignore[no-any-return]
     trace: Trace | None = None
     tracked = 0
     bit = 1
@@ -45,21 +47,26 @@ def bind(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -
             if trace is None:
                 trace = node.trace
             elif node.trace is not trace:
-                return bind_at_highest_level(primitive, args, params)
+                return bind_at_highest_level(primitive, args, params)  # type: ignore[no-any-return]
             tracked |= bit
         bit += bit
         if kernels.get(type(value)) is not kernel and type(value) not in PYTHON_NUMBERS:
-            return bind_at_highest_level(primitive, args, params)
+            return bind_at_highest_level(primitive, args, params)  # type: ignore[no-any-return]
     try:
         out = kernel(*values, **params)
     except KERNEL_ERRORS as error:
         raise explain(primitive, values, error) from error
     if trace is None or not (trace.level or recording()):
         return wrap(out)
-    return primitive.record(trace, out, values, nodes, tracked, params, True)
+    return primitive.record(trace, out, values, nodes, tracked, params, True)  # type: ignore[no-any-return]
 
 
-def bind_at_highest_level(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Array:
+def bind_several(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> tuple[Array, ...]:
+    """Run a primitive with several results."""
+    return cast("tuple[Array, ...]", bind_at_highest_level(primitive, args, params))
+
+
+def bind_at_highest_level(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """Run a primitive under the highest transform among its arguments: what `bind` does in general."""
     trace: Trace | None = None
     for arg in args:
@@ -68,7 +75,8 @@ def bind_at_highest_level(primitive: Primitive, args: Sequence[Any], params: Map
             if node is not None and (trace is None or node.trace.level > trace.level):
                 trace = node.trace
     if trace is None or (trace.level == 0 and not recording()):
-        return wrap(evaluate(primitive, args, params))
+        out = evaluate(primitive, args, params)
+        return tuple(map(wrap, out)) if primitive.multiple_results else wrap(out)
     return trace.process(primitive, args, params)
 
 
@@ -102,7 +110,7 @@ def explain(primitive: Primitive, args: Sequence[Any], error: Exception | None) 
             f"gradkit.device_put(x, y.device)."
         )
     shapes = [tuple(array.shape) for array in arrays]
-    if isinstance(primitive, Elementwise) and not _broadcast(shapes):
+    if primitive.broadcasts and not _broadcast(shapes):
         return ShapeError(
             f"{primitive.name} got incompatible shapes for broadcasting: {', '.join(map(str, shapes))}. Axes match "
             f"from the right, and sizes must be equal or 1."

@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.backend import INEXACT, backend_of, current_backend, current_device
-from gradkit.core.array import Array, raw, wrap
+from gradkit.core.array import Array, place_of_array, wrap
 from gradkit.core.binding import KERNEL_ERRORS, PYTHON_NUMBERS, bind, explain
+from gradkit.core.families import Elementwise
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import NO_PARAMS, Node, recording
-from gradkit.core.primitive import Elementwise
 from gradkit.core.promotion import FLOATING, canonical, default_dtype, is_inexact, promote
+from gradkit.core.stand_in import STAND_INS
 
 __all__ = [
     "apply",
@@ -180,6 +181,8 @@ def dtype_name(array: Array) -> str:
     value: Any = array
     while type(value) is Array:
         value = value._value
+    if type(value) in STAND_INS:
+        return str(value.dtype.name)
     backend = backend_of(value)
     assert backend is not None
     return backend.dtype_name(value)
@@ -209,10 +212,7 @@ def new_array(value: Any, like: Array | None = None) -> Array:
     if like is None:
         backend, device = current_backend(), current_device()
     else:
-        place = raw(like)
-        owner = backend_of(place)
-        assert owner is not None
-        backend, device = owner, owner.device_of(place)
+        backend, device = place_of_array(like)
     name = getattr(getattr(value, "dtype", None), "name", None)
     dtype = promote([], [type(value)]) if name is None else canonical(name)
     number = value if name is None else value.item()

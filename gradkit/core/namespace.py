@@ -16,6 +16,7 @@ __all__ = [
     "PLAIN",
     "PRIMITIVES",
     "KernelNamespace",
+    "bound",
     "kernel_namespace",
     "lifted",
     "namespace_of",
@@ -52,6 +53,11 @@ PLAIN: dict[type, KernelNamespace] = {}
 """By the type of a raw array, once one has been seen: the namespace that rules on it use."""
 
 _bound: list[Any] = []
+
+
+def bound() -> Any:
+    """Return the namespace that rules use on Arrays: `gradkit.primitives`."""
+    return _bound[0]
 
 
 def set_bound_namespace(namespace: Any) -> None:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from gradkit.errors import UnexpectedTracerError
 
 if TYPE_CHECKING:
-    from gradkit.core.array import Array
     from gradkit.core.primitive import Primitive
 
 __all__ = ["Leaf", "Node", "Trace", "enable_grad", "no_grad", "recording"]
@@ -65,9 +64,9 @@ class Ended(int):
 
     def _refuse(self, *_: Any) -> bool:
         raise UnexpectedTracerError(
-            "an array from inside a function that a transform (grad, value_and_grad, vjp, ...) has finished "
-            "differentiating was used outside of it. Return it from the function, with has_aux=True, or keep "
-            "x.detach(), which has the same values."
+            "an array from inside a function that a transform (grad, vjp, vmap, ...) runs was used after the transform "
+            "had finished: it leaked out by a side effect. Return it from the function (with has_aux=True where the "
+            "transform has that)."
         )
 
     __bool__ = __gt__ = __lt__ = _refuse
@@ -89,9 +88,19 @@ class Trace(ABC):
         """Say that the function has returned: from now on an operation on this transform's arrays is an error."""
         self.level = ENDED
 
+    @contextmanager
+    def resumed(self, level: int) -> Iterator[None]:
+        """Go on at `level`, inside a ``with`` block, where a part of the function is run again."""
+        current = self.level
+        self.level = level
+        try:
+            yield
+        finally:
+            self.level = current
+
     @abstractmethod
-    def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Array:
-        """Run one operation under this transform."""
+    def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        """Run one operation under this transform: give an Array, or a tuple of them."""
 
 
 class Node:

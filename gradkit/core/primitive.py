@@ -1,61 +1,25 @@
-"""`Primitive`: one operation with its derivative.
+"""`Primitive`: what every operation has: a forward rule, and what the transforms ask of it.
 
-A primitive is declared in one place, by family, in the smallest form that is true for it:
-
-- `Elementwise`: one local derivative per argument;
-- `Linear`: one transpose per argument, which knows the arguments by shape and dtype alone;
-- `General`: one reverse rule per argument.
-
-The rules are text over a namespace ``xp`` and run on raw arrays as well as on Arrays. A parameter of a rule whose
-name begins with an underscore is not read, so the tape does not keep it; it arrives as shape and dtype alone.
+`core.families` has the kinds of them, by the form in which they state their derivative.
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gradkit.backend import Backend, backend_of
-from gradkit.core.array import Array, wrap
-from gradkit.core.namespace import PLAIN, PRIMITIVES, kernel_namespace, lifted, unbroadcast
+from gradkit.backend import Backend, Device, backend_of
+from gradkit.core.array import Array, backend_of_array, wrap
+from gradkit.core.namespace import PRIMITIVES, kernel_namespace
 from gradkit.core.node import Node, Trace
+from gradkit.core.promotion import dtype_named
+from gradkit.core.stand_in import Abstract
 
-__all__ = ["MINUS_ONE", "ONE", "Elementwise", "General", "Linear", "Primitive", "passes_where"]
+__all__ = ["Primitive", "Rule"]
 
 Rule = Callable[..., Any]
-
-
-class Constant:
-    """A local derivative that is the same everywhere."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: int) -> None:
-        self.value = value
-
-
-ONE = Constant(1)
-MINUS_ONE = Constant(-1)
-
-
-class PassesWhere:
-    """A local derivative that is 1 where a condition holds and 0 elsewhere."""
-
-    __slots__ = ("condition",)
-
-    def __init__(self, condition: Rule) -> None:
-        self.condition = condition
-
-
-def passes_where(condition: Rule) -> PassesWhere:
-    """State a local derivative of 1 where `condition` holds and 0 elsewhere.
-
-    It selects and does not multiply: what is infinite or NaN behind a 0 stays behind it.
-    """
-    return PassesWhere(condition)
 
 
 class Primitive(ABC):
@@ -69,21 +33,49 @@ class Primitive(ABC):
         ``forward(xp, *args, **params)`` on raw arrays; by default the namespace's function of that name.
     rules : sequence of (callable or Constant or None)
         The derivative by argument position. None: no derivative.
+    batch : callable, optional
+        How `vmap` runs it, ``batch(primitive, values, axes, size, params) -> (result, axis)``; `core.batching` has the
+        usual ones. By default on one element of the batch after another.
+    shape : callable, optional
+        ``shape(*args, **params)``, the result's shape, of arguments that have shape and dtype alone. By default it is
+        found by a trial on zeros.
+    dtype : str or callable, optional
+        The result's dtype, or ``dtype(*args, **params)``. By default that of the first array among the arguments.
     """
+
+    multiple_results = False
+    """Whether the forward rule gives a tuple of arrays."""
+    is_bound = True
+    """Whether it can be bound; what only stands in nodes of the tape cannot, and is in no table."""
+    broadcasts = False
+    """Whether the arguments are broadcast against each other."""
 
     aliases = False
     """Whether a rule may hand on the cotangent itself, or a view of it."""
     small_cotangent = False
     """Whether the rules take a cotangent that only broadcasts to the result's shape."""
 
-    def __init__(self, name: str, forward: Rule | None, rules: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        forward: Rule | None,
+        rules: Sequence[Any],
+        *,
+        batch: Rule | None = None,
+        shape: Rule | None = None,
+        dtype: str | Rule | None = None,
+    ) -> None:
         self.name = name
         self.forward = forward
         self.rules = tuple(rules)
+        self.batch_rule = batch
+        self.shape_rule = shape
+        self.dtype_rule = dtype
         self.kernels: dict[type, Callable[..., Any]] = {}
-        self.plans: dict[int, tuple[int, int]] = {}
+        self.plans: dict[tuple[int, int], tuple[int, int]] = {}
         self.masks = tuple(self.mask_of_reads(rule) for rule in self.rules)
-        PRIMITIVES[name] = self
+        if self.is_bound:
+            PRIMITIVES[name] = self
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -131,7 +123,7 @@ class Primitive(ABC):
         tracked: int,
         params: Mapping[str, Any],
         plain: bool,
-    ) -> Array:
+    ) -> Any:
         """Return the result as an Array with a node, which keeps what the rules of the tracked arguments read.
 
         Parameters
@@ -151,9 +143,9 @@ class Primitive(ABC):
         plain : bool
             Whether all values are raw.
         """
-        plan = self.plans.get(tracked)
+        plan = self.plans.get((len(values), tracked))
         if plan is None:
-            plan = self.plans[tracked] = self.plan(len(values), tracked)
+            plan = self.plans[len(values), tracked] = self.plan(len(values), tracked)
         reads, parents = plan
         if not parents:
             return wrap(out)
@@ -179,115 +171,73 @@ class Primitive(ABC):
     def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
         """Give each parent's share of the cotangent of `node`."""
 
+    @abstractmethod
+    def push(self, out: Any, args: Sequence[Any], tangents: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        """Give the tangent of the result (None: zero) for the tangents of the arguments, all Arrays."""
 
-def _mask(parameters: Sequence[str], first_bit: int) -> int:
-    """Return the bits of those parameters whose names do not begin with an underscore."""
-    return sum(1 << i for i, name in enumerate(parameters, first_bit) if not name.startswith("_"))
+    def rule(self, position: int) -> Any:
+        """Return the rule for an argument; the last one serves all that follow."""
+        return self.rules[min(position, len(self.rules) - 1)]
 
+    # The other transforms
 
-def _positional(rule: Rule) -> list[str]:
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [p.name for p in inspect.signature(rule).parameters.values() if p.kind in positional]
+    def batch(
+        self, values: Sequence[Any], axes: Sequence[int | None], size: int, params: Mapping[str, Any]
+    ) -> tuple[Any, Any]:
+        """Run the operation on whole batches.
 
+        Parameters
+        ----------
+        values : sequence
+            The arguments, with the batch's axis where they have one.
+        axes : sequence of (int or None)
+            That axis, by argument.
+        size : int
+            The number of elements in the batch.
+        params : mapping
+            The static parameters.
 
-class Elementwise(Primitive):
-    """A primitive that works element by element, on operands that broadcast.
+        Returns
+        -------
+        tuple
+            The result and its axis.
+        """
+        if self.batch_rule is None:
+            from gradkit.core.batching import one_by_one
 
-    A rule is a *local derivative* ``rule(xp, result, *args)``, `ONE`, `MINUS_ONE`, `passes_where` or None. The
-    framework multiplies it with the cotangent and sums over what was broadcast.
-    """
+            return one_by_one(self, values, axes, size, params)
+        return self.batch_rule(self, values, axes, size, params)  # type: ignore[no-any-return]
 
-    small_cotangent = True
+    def abstract(self, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        """Return the `Abstract` result for arguments of which shape and dtype are known (a tuple for several)."""
+        if self.shape_rule is None:
+            return self.trial(args, params)
+        backend, device = self.place(args, params)
+        return Abstract(self.shape_rule(*args, **params), self._result_dtype(args, params), backend, device)
 
-    def __init__(self, name: str, forward: Rule | None, rules: Sequence[Any]) -> None:
-        super().__init__(name, forward, rules)
-        self.aliases = any(type(rule) is Constant for rule in self.rules)
+    def place(self, args: Sequence[Any], params: Mapping[str, Any]) -> tuple[Backend, Device]:
+        """Return where the result is: where the first array is."""
+        array = next(arg for arg in args if type(arg) is Array)
+        return backend_of_array(array), array.device
 
-    def mask_of_reads(self, rule: Any) -> int | None:
-        """Find out which values a local derivative reads."""
-        if rule is None:
-            return None
-        if type(rule) is Constant:
-            return 0
-        return _mask(_positional(rule.condition if type(rule) is PassesWhere else rule)[1:], 0)
+    def _result_dtype(self, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        dtype = self.dtype_rule
+        if dtype is None:
+            return next(arg for arg in args if type(arg) is Array).dtype
+        return dtype_named(dtype) if isinstance(dtype, str) else dtype_named(dtype(*args, **params))
 
-    def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
-        """Multiply the cotangent with each local derivative."""
-        xp = PLAIN.get(type(cotangent)) if node.plain else None
-        if xp is None:
-            xp, cotangent, saved = lifted(cotangent, saved)
-        shares = []
-        for position, parent in enumerate(node.parents):
-            if parent is not None:
-                rule = self.rules[position]
-                if type(rule) is Constant:
-                    share = cotangent if rule is ONE else -cotangent
-                elif type(rule) is PassesWhere:
-                    share = xp.masked(cotangent, rule.condition(xp, *saved))
-                else:
-                    share = cotangent * rule(xp, *saved)
-                if parent.shape != node.shape:
-                    share = unbroadcast(xp, share, node.shape, parent.shape)
-                shares.append((parent, share))
-        return shares
-
-
-class Linear(Primitive):
-    """A primitive that is linear in each argument that has a rule.
-
-    A rule is a *transpose* ``rule(xp, cotangent, *args, **params)``. Its own argument arrives as shape and dtype alone;
-    so does any other whose name begins with an underscore.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        forward: Rule | None,
-        rules: Sequence[Any],
-        small_cotangent: bool = False,
-        aliases: bool = True,
-    ) -> None:
-        super().__init__(name, forward, rules)
-        self.small_cotangent = small_cotangent
-        self.aliases = aliases
-
-    def mask_of_reads(self, rule: Any) -> int | None:
-        """Find out which arguments a transpose reads; the result is never among them."""
-        return None if rule is None else _mask(_positional(rule)[2:], 1)
-
-    def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
-        """Run each transpose."""
-        xp = PLAIN.get(type(cotangent)) if node.plain else None
-        if xp is None:
-            xp, cotangent, saved = lifted(cotangent, saved)
-        if not self.small_cotangent and cotangent.shape != node.shape:
-            cotangent = xp.broadcast_to(cotangent, node.shape)
-        args = saved[1:]
-        params = node.params
-        return [
-            (parent, self.rules[position](xp, cotangent, *args, **params))
-            for position, parent in enumerate(node.parents)
-            if parent is not None
+    def trial(self, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        """Find the result's shape and dtype by running the forward rule on zeros."""
+        backend, device = self.place(args, params)
+        zeros = [
+            backend.xp.zeros(arg.shape, dtype=backend.raw_dtype_named(arg.dtype.name), device=device.raw)
+            if type(arg) is Array
+            else arg
+            for arg in args
         ]
-
-
-class General(Primitive):
-    """A primitive with a reverse rule ``rule(xp, cotangent, result, *args, **params)`` for each argument."""
-
-    def mask_of_reads(self, rule: Any) -> int | None:
-        """Find out which values a reverse rule reads."""
-        return None if rule is None else _mask(_positional(rule)[2:], 0)
-
-    def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
-        """Run each reverse rule."""
-        xp = PLAIN.get(type(cotangent)) if node.plain else None
-        if xp is None:
-            xp, cotangent, saved = lifted(cotangent, saved)
-        if cotangent.shape != node.shape:
-            cotangent = xp.broadcast_to(cotangent, node.shape)
-        params = node.params
-        return [
-            (parent, self.rules[position](xp, cotangent, *saved, **params))
-            for position, parent in enumerate(node.parents)
-            if parent is not None
-        ]
+        results = self.kernel_of(backend)(*zeros, **params)
+        found = tuple(
+            Abstract(tuple(r.shape), backend.dtype_of(r), backend, device)
+            for r in (results if self.multiple_results else (results,))
+        )
+        return found if self.multiple_results else found[0]

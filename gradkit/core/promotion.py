@@ -11,7 +11,16 @@ from typing import Any
 
 from gradkit.config import config
 
-__all__ = ["canonical", "default_dtype", "is_complex", "is_inexact", "kind_of", "promote"]
+__all__ = [
+    "canonical",
+    "default_dtype",
+    "dtype_named",
+    "is_complex",
+    "is_inexact",
+    "kind_of",
+    "promote",
+    "real_part_of",
+]
 
 BOOL, INTEGER, FLOATING, COMPLEX = range(4)
 
@@ -48,6 +57,18 @@ def is_complex(dtype: Any) -> bool:
     """Return whether a dtype, as a library says it, is a complex one."""
     kind = getattr(dtype, "kind", None)
     return "complex" in str(dtype) if kind is None else kind == "c"
+
+
+def real_part_of(dtype: str) -> str:
+    """Return the dtype of the parts of complex numbers; any other dtype as it is."""
+    return _REAL_PART.get(dtype, dtype)
+
+
+def dtype_named(name: Any) -> Any:
+    """Return NumPy's dtype object, which is what an Array's `dtype` is on every backend."""
+    from array_api_compat import numpy as np
+
+    return np.dtype(name)
 
 
 def default_dtype(kind: int) -> str:

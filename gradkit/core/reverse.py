@@ -24,7 +24,7 @@ class ReverseTrace(Trace):
 
     __slots__ = ()
 
-    def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Array:
+    def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """Compute one level lower, and record what the primitive's rule will read."""
         values: list[Any] = []
         nodes: list[Node | None] = []
@@ -39,8 +39,9 @@ class ReverseTrace(Trace):
                 values.append(arg._value if type(arg) is Array and node is None else arg)
                 nodes.append(None)
         out = bind(primitive, values, params)
-        result = out._value if out._node is None else out
-        plain = type(result) is not Array and not any(type(value) is Array for value in values)
+        outs = [o._value if o._node is None else o for o in (out if primitive.multiple_results else (out,))]
+        result = tuple(outs) if primitive.multiple_results else outs[0]
+        plain = not any(type(value) is Array for value in (*outs, *values))
         return primitive.record(self, result, values, nodes, tracked, params, plain)
 
     def backward(self, roots: Sequence[tuple[Node, Any]], retain: bool = False) -> dict[Node, Any]:

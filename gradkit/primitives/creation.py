@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.array import backend_of_array, raw, wrap
-from gradkit.core.calls import as_array
+from gradkit.core.array import place_of_array, wrap
+from gradkit.core.calls import as_array, dtype_name
 
 __all__ = ["ones_like", "zeros_like"]
 
@@ -23,10 +23,9 @@ def ones_like(x: Any, /, *, dtype: Any = None) -> Array:
 
 def _like(x: Any, dtype: Any, creator: str) -> Array:
     array = as_array(x, f"{creator}_like")
-    backend, value = backend_of_array(array), raw(array)
-    raw_dtype = value.dtype if dtype is None else backend.raw_dtype_named(_name(dtype))
-    create = getattr(backend.xp, creator)
-    return wrap(create(array.shape, dtype=raw_dtype, device=backend.device_of(value)))
+    backend, device = place_of_array(array)
+    raw_dtype = backend.raw_dtype_named(dtype_name(array) if dtype is None else _name(dtype))
+    return wrap(getattr(backend.xp, creator)(array.shape, dtype=raw_dtype, device=device))
 
 
 def _name(dtype: Any) -> str:

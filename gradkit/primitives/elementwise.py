@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from gradkit.core import MINUS_ONE, ONE, Array, Elementwise, Linear, bind, passes_where
+from gradkit.core.batching import elementwise, same_shape
 from gradkit.core.calls import apply, as_array, as_operand, binary, require_bool, unary
 from gradkit.core.node import NO_PARAMS
-from gradkit.core.promotion import is_complex
+from gradkit.core.promotion import is_complex, real_part_of
 from gradkit.primitives.creation import zeros_like
 
 __all__ = [
@@ -93,14 +94,14 @@ Unary = Callable[[Any], Array]
 Binary = Callable[[Any, Any], Array]
 
 
-def _unary(name: str, rule: Any, floating: bool = True, forward: Any = None) -> Unary:
-    function = unary(Elementwise(name, forward, (rule,)), floating)
+def _unary(name: str, rule: Any, floating: bool = True, forward: Any = None, dtype: Any = None) -> Unary:
+    function = unary(Elementwise(name, forward, (rule,), dtype=dtype), floating)
     _name(function, name)
     return function
 
 
-def _binary(name: str, *rules: Any, floating: bool = False, forward: Any = None) -> Binary:
-    function = binary(Elementwise(name, forward, rules), floating)
+def _binary(name: str, *rules: Any, floating: bool = False, forward: Any = None, dtype: Any = None) -> Binary:
+    function = binary(Elementwise(name, forward, rules, dtype=dtype), floating)
     _name(function, name)
     return function
 
@@ -109,6 +110,11 @@ def _name(function: Callable[..., Array], name: str) -> None:
     function.__name__ = function.__qualname__ = name
     function.__module__ = __name__  # where pickle finds it
     function.__doc__ = f"Compute `{name}` element by element, as the array API standard defines it."
+
+
+def real_part(x: Any, *_: Any) -> str:
+    """Return the name of the dtype of the parts of an array's elements."""
+    return real_part_of(x.dtype.name)
 
 
 # Formulas that do not fit a line
@@ -176,7 +182,7 @@ remainder = _binary("remainder", ONE, lambda xp, _z, x, y: -xp.floor(x / y))
 floor_divide = _binary("floor_divide", None, None)
 negative = _unary("negative", MINUS_ONE, floating=False)
 positive = _unary("positive", ONE, floating=False)
-abs = _unary("abs", lambda xp, _y, x: _slope_of_abs(xp, x), floating=False)
+abs = _unary("abs", lambda xp, _y, x: _slope_of_abs(xp, x), floating=False, dtype=real_part)
 sign = _unary("sign", None, floating=False)
 reciprocal = _unary("reciprocal", lambda xp, y, _x: -y * y)
 square = _unary("square", lambda xp, _y, x: 2 * x, floating=False)
@@ -184,9 +190,27 @@ sqrt = _unary("sqrt", lambda xp, y, _x: 0.5 / y)
 
 # Parts of complex numbers, with JAX's convention: the transposes do not conjugate, but for `conj` itself
 
-_conj = Linear("conj", None, (lambda xp, g, _x: xp.conj(g),), aliases=False)
-_real = Linear("real", None, (lambda xp, g, x: xp.astype(g, x.dtype),), small_cotangent=True, aliases=False)
-_imag = Linear("imag", None, (lambda xp, g, x: xp.astype(g, x.dtype) * -1j,), small_cotangent=True, aliases=False)
+_conj = Linear("conj", None, (lambda xp, g, _x: xp.conj(g),), aliases=False, batch=elementwise, shape=same_shape)
+_real = Linear(
+    "real",
+    None,
+    (lambda xp, g, x: xp.astype(g, x.dtype),),
+    small_cotangent=True,
+    aliases=False,
+    batch=elementwise,
+    shape=same_shape,
+    dtype=real_part,
+)
+_imag = Linear(
+    "imag",
+    None,
+    (lambda xp, g, x: xp.astype(g, x.dtype) * -1j,),
+    small_cotangent=True,
+    aliases=False,
+    batch=elementwise,
+    shape=same_shape,
+    dtype=real_part,
+)
 
 
 def conj(x: Any, /) -> Array:
@@ -276,6 +300,7 @@ _where = Elementwise(
     "where",
     None,
     (None, passes_where(lambda xp, _z, c, _x, _y: c), passes_where(lambda xp, _z, c, _x, _y: xp.logical_not(c))),
+    dtype=lambda c, x, y: (x if type(x) is Array else y).dtype,
 )
 _masked = Elementwise(
     "masked",
@@ -333,16 +358,16 @@ floor = _unary("floor", None, floating=False)
 ceil = _unary("ceil", None, floating=False)
 round = _unary("round", None, floating=False)
 trunc = _unary("trunc", None, floating=False)
-isnan = _unary("isnan", None, floating=False)
-isinf = _unary("isinf", None, floating=False)
-isfinite = _unary("isfinite", None, floating=False)
-signbit = _unary("signbit", None, floating=True)
-equal = _binary("equal", None, None)
-not_equal = _binary("not_equal", None, None)
-less = _binary("less", None, None)
-less_equal = _binary("less_equal", None, None)
-greater = _binary("greater", None, None)
-greater_equal = _binary("greater_equal", None, None)
+isnan = _unary("isnan", None, floating=False, dtype="bool")
+isinf = _unary("isinf", None, floating=False, dtype="bool")
+isfinite = _unary("isfinite", None, floating=False, dtype="bool")
+signbit = _unary("signbit", None, floating=True, dtype="bool")
+equal = _binary("equal", None, None, dtype="bool")
+not_equal = _binary("not_equal", None, None, dtype="bool")
+less = _binary("less", None, None, dtype="bool")
+less_equal = _binary("less_equal", None, None, dtype="bool")
+greater = _binary("greater", None, None, dtype="bool")
+greater_equal = _binary("greater_equal", None, None, dtype="bool")
 bitwise_and = _binary("bitwise_and", None, None)
 bitwise_or = _binary("bitwise_or", None, None)
 bitwise_xor = _binary("bitwise_xor", None, None)
@@ -352,7 +377,7 @@ bitwise_invert = _unary("bitwise_invert", None, floating=False)
 
 
 def _logical(name: str, arguments: int) -> Callable[..., Array]:
-    primitive = Elementwise(name, None, (None,) * arguments)
+    primitive = Elementwise(name, None, (None,) * arguments, dtype="bool")
 
     def call(*operands: Any) -> Array:
         conditions = [as_operand(operand, name) for operand in operands]

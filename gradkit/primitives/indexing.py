@@ -13,6 +13,7 @@ from typing import Any
 
 from gradkit.core import Array, Linear, bind
 from gradkit.core.array import host, raw
+from gradkit.core.batching import moved_to_front
 from gradkit.core.calls import as_array, dtype_name, wide_integers
 from gradkit.primitives.elementwise import where
 from gradkit.primitives.manipulation import permute_dims, reshape
@@ -41,12 +42,43 @@ def _scatter_add(xp: Any, updates: Any, indices: Any, *, axis: int, size: int) -
     return xp.moveaxis(xp.reshape(flat, (size, *rows.shape[1:])), 0, axis)
 
 
+def _batch_getitem(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, int]:
+    return bind(primitive, (moved_to_front(values[0], axes[0]),), {"index": (slice(None), *params["index"])}), 0
+
+
+def _batch_pad_index(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, int]:
+    index, shape = (slice(None), *params["index"]), (size, *params["shape"])
+    return bind(primitive, (moved_to_front(values[0], axes[0]),), {"index": index, "shape": shape}), 0
+
+
+def sliced_shape(shape: tuple[int, ...], index: tuple[Any, ...]) -> tuple[int, ...]:
+    """Return the shape of ``x[index]`` for integers, slices and None, one for each axis of `x` from the front."""
+    result: list[int] = []
+    axis = 0
+    for part in index:
+        if part is None:
+            result.append(1)
+            continue
+        if isinstance(part, slice):
+            result.append(len(range(*part.indices(shape[axis]))))
+        axis += 1
+    return (*result, *shape[axis:])
+
+
 _getitem = Linear(
     "getitem",
     lambda xp, x, *, index: x[index],
     (lambda xp, g, x, *, index: xp.pad_index(g, index=index, shape=x.shape),),
+    batch=_batch_getitem,
+    shape=lambda x, *, index: sliced_shape(x.shape, index),
 )
-_pad_index_primitive = Linear("pad_index", _pad_index, (lambda xp, g, _x, *, index, shape: g[index],))
+_pad_index_primitive = Linear(
+    "pad_index",
+    _pad_index,
+    (lambda xp, g, _x, *, index, shape: g[index],),
+    batch=_batch_pad_index,
+    shape=lambda x, *, index, shape: shape,
+)
 _take = Linear(
     "take",
     lambda xp, x, indices, *, axis: xp.library.take(x, indices, axis=axis),

@@ -7,9 +7,10 @@ from typing import Any
 
 from gradkit.core import Array, Linear, bind
 from gradkit.core.array import wrap
+from gradkit.core.batching import broadcast_sizes, broadcasting_leading, composed, moved_to_front
 from gradkit.core.binding import KERNEL_ERRORS, explain
 from gradkit.core.calls import as_array, cast, dtype_name
-from gradkit.core.namespace import PLAIN, lifted, unbroadcast
+from gradkit.core.namespace import PLAIN, bound, lifted, unbroadcast
 from gradkit.core.node import NO_PARAMS, Node, recording
 from gradkit.core.promotion import promote
 from gradkit.errors import ShapeError
@@ -32,6 +33,10 @@ def _pull_right(xp: Any, g: Any, x: Any, y: Any) -> Any:
     return product if product.shape == y.shape else unbroadcast(xp, product, product.shape, y.shape)
 
 
+def _product_shape(x: Any, y: Any) -> tuple[int, ...]:
+    return (*broadcast_sizes([x.shape[:-2], y.shape[:-2]]), x.shape[-2], y.shape[-1])
+
+
 def _rows(xp: Any, x: Any) -> Any:
     """Return an array as a matrix whose rows are its last axis."""
     return x if x.ndim == 2 else xp.reshape(x, (-1, x.shape[-1]))
@@ -45,11 +50,31 @@ _matmul = Linear(
         lambda xp, g, x, _y: _pull_right(xp, g, x, _y),
     ),
     aliases=False,
+    batch=broadcasting_leading,
+    shape=_product_shape,
 )
 
 
 class Affine(Linear):
     """``x @ w + b``. The transposes share the work of bringing the cotangent into the form of a matrix."""
+
+    def push(self, out: Any, args: Sequence[Any], tangents: Sequence[Any], params: Any) -> Any:
+        """Push the tangents through the product and the sum."""
+        (x, w, _), (x_tangent, w_tangent, b_tangent) = args, tangents
+        result = None if b_tangent is None else bound().broadcast_to(b_tangent, out.shape)
+        for left, right in ((x_tangent, w), (x, w_tangent)):
+            if left is not None and right is not None:
+                product = matmul(left, right)
+                result = product if result is None else result + product
+        return result
+
+    def batch(self, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, int]:
+        """Take a batch of inputs as more rows; with a batch of weights it is a batch of products."""
+        x, w, b = values
+        x_axis, w_axis, b_axis = axes
+        if w_axis is None and b_axis is None:
+            return bind(self, (moved_to_front(x, x_axis), w, b), params), 0
+        return composed(lambda x, w, b: matmul(x, w) + b)(self, values, axes, size, params)
 
     def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
         """Run each transpose."""
@@ -79,6 +104,7 @@ _affine = Affine(
         lambda xp, g, _x, _w, _b: xp.sum(_rows(xp, g), axis=ROWS, keepdims=False),
     ),
     aliases=False,
+    shape=lambda x, w, b: (*x.shape[:-1], w.shape[1]),
 )
 
 

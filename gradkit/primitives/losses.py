@@ -6,9 +6,12 @@ from typing import Any
 
 from gradkit.backend import INEXACT, NOTHING
 from gradkit.core import Array, Elementwise, General, bind
+from gradkit.core.batching import along_axes, composed, leading, same_shape
 from gradkit.core.calls import cast, dtype_name, unary, wide_integers
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
+from gradkit.primitives.elementwise import square
+from gradkit.primitives.reductions import mean
 
 __all__ = ["label_cross_entropy", "log_softmax", "mean_square", "one_hot", "softplus"]
 
@@ -25,6 +28,8 @@ _mean_square_primitive = General(
     "mean_square",
     _mean_square,
     (lambda xp, g, _z, x, y: _slope(g, x, y), lambda xp, g, _z, x, y: -_slope(g, x, y)),
+    batch=composed(lambda x, y: mean(square(x - y))),
+    shape=lambda x, y: (),
 )
 
 
@@ -45,7 +50,14 @@ def _one_hot(xp: Any, labels: Any, *, classes: int, dtype: str) -> Any:
     return xp.library.astype(labels[..., None] == positions, getattr(xp.library, dtype))
 
 
-_one_hot_primitive = General("one_hot", _one_hot, (None,))
+_one_hot_primitive = General(
+    "one_hot",
+    _one_hot,
+    (None,),
+    batch=leading,
+    shape=lambda labels, *, classes, dtype: (*labels.shape, classes),
+    dtype=lambda labels, *, classes, dtype: dtype,
+)
 
 
 def one_hot(labels: Array, classes: int, dtype: str) -> Array:
@@ -65,6 +77,8 @@ _log_softmax_primitive = General(
     "log_softmax",
     _log_softmax,
     (lambda xp, g, y, _x, *, axis: g - xp.exp(y) * xp.sum(xp.broadcast_to(g, y.shape), axis=axis, keepdims=True),),
+    batch=along_axes,
+    shape=same_shape,
 )
 
 
@@ -100,6 +114,8 @@ _label_cross_entropy_primitive = General(
     "label_cross_entropy",
     _label_cross_entropy,
     (lambda xp, g, _z, x, labels: _pull_label_cross_entropy(xp, g, x, labels), None),
+    batch=leading,
+    shape=lambda logits, labels: tuple(labels.shape),
 )
 
 

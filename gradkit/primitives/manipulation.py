@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gradkit.backend import Device, get_backend
+from gradkit.backend import Backend, Device, get_backend
 from gradkit.core import Array, Linear, bind
-from gradkit.core.array import backend_of_array, raw
+from gradkit.core.batching import aligned, along_axes, elementwise, same_shape, with_shape
 from gradkit.core.calls import as_array, as_operand, cast, dtype_name
 from gradkit.core.namespace import lifted, unbroadcast
 from gradkit.core.node import Node
@@ -33,38 +34,79 @@ __all__ = [
 
 Shape = tuple[int, ...]
 
+
+def _batch_permute_dims(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, int]:
+    (x,), (batch,) = values, axes
+    return bind(primitive, (x,), {"axes": (batch, *(a + (a >= batch) for a in params["axes"]))}), 0
+
+
+def _batch_broadcast_to(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, int]:
+    shape = params["shape"]
+    return bind(primitive, (aligned(values[0], axes[0], len(shape)),), {"shape": (size, *shape)}), 0
+
+
 _reshape = Linear(
     "reshape",
     lambda xp, x, shape: xp.library.reshape(x, shape),
     (lambda xp, g, x, *, shape: xp.reshape(g, x.shape),),
+    batch=with_shape,
+    shape=lambda x, shape: shape,
 )
 _permute_dims = Linear(
     "permute_dims",
     lambda xp, x, axes: xp.library.permute_dims(x, axes),
     (lambda xp, g, _x, *, axes: xp.permute_dims(g, _inverse(axes)),),
+    batch=_batch_permute_dims,
+    shape=lambda x, axes: tuple(x.shape[a] for a in axes),
 )
 _broadcast_to = Linear(
     "broadcast_to",
     lambda xp, x, shape: xp.library.broadcast_to(x, shape),
     (lambda xp, g, x, *, shape: unbroadcast(xp, g, shape, x.shape),),
     small_cotangent=True,
+    batch=_batch_broadcast_to,
+    shape=lambda x, shape: shape,
 )
 _astype = Linear(
     "astype",
     lambda xp, x, dtype: xp.library.astype(x, getattr(xp.library, dtype) if isinstance(dtype, str) else dtype),
     (lambda xp, g, x, *, dtype: xp.astype(g if is_complex(x.dtype) else _real_part(xp, g), x.dtype),),
     small_cotangent=True,
+    batch=elementwise,
+    shape=same_shape,
+    dtype=lambda x, dtype: dtype,
 )
-_astype_exact = Linear("astype_exact", _astype.forward, (None,))
-_transfer = Linear(
+_astype_exact = Linear(
+    "astype_exact",
+    _astype.forward,
+    (None,),
+    batch=elementwise,
+    shape=same_shape,
+    dtype=lambda x, dtype: dtype,
+)
+
+
+class Transfer(Linear):
+    """The copy to another device, which may be one of another backend."""
+
+    def place(self, args: Sequence[Any], params: Mapping[str, Any]) -> tuple[Backend, Device]:
+        """Return where the result is."""
+        return get_backend(params["target"].backend), params["target"]
+
+
+_transfer = Transfer(
     "transfer",
     lambda xp, x, *, source, target: get_backend(target.backend).from_host(xp.backend.to_host(x), target.raw),
     (lambda xp, g, _x, *, source, target: xp.transfer(g, source=target, target=source),),
+    batch=elementwise,
+    shape=same_shape,
 )
 
 
 class Concatenate(Linear):
     """Joining along an axis: the transpose cuts the cotangent where the pieces met."""
+
+    jointly = True
 
     def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
         """Give each piece its slice of the cotangent."""
@@ -84,6 +126,8 @@ _concatenate = Concatenate(
     "concatenate",
     lambda xp, *xs, axis, sizes: xp.concat(xs, axis=axis),
     (lambda xp, g, _x: g,),
+    batch=along_axes,
+    shape=lambda *xs, axis, sizes: (*xs[0].shape[:axis], builtins.sum(sizes), *xs[0].shape[axis + 1 :]),
 )
 
 
@@ -243,7 +287,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
 def to_device(x: Any, device: Device, /, *, stream: Any = None) -> Array:
     """Copy an array to another device, of the same or another backend. The gradient travels back."""
     array = as_array(as_operand(x, "to_device"), "to_device")
-    source = backend_of_array(array).device(raw(array))
+    source = array.device
     if source == device:
         return array
     return transfer(array, source=source, target=device)

@@ -10,6 +10,7 @@ from typing import Any
 
 from gradkit.backend import INEXACT, NOTHING
 from gradkit.core import Array, General, Linear, bind
+from gradkit.core.batching import reduction
 from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import BOOL, INTEGER, default_dtype, kind_of
 
@@ -41,6 +42,13 @@ def expand(xp: Any, reduced: Any, ndim: int, axis: tuple[int, ...], keepdims: bo
     for a in axis:
         sizes.insert(a, 1)
     return xp.reshape(reduced, tuple(sizes))
+
+
+def reduced_shape(x: Any, *, axis: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
+    """Return the shape that is left when the axes `axis` are reduced."""
+    if keepdims:
+        return tuple(1 if a in axis else size for a, size in enumerate(x.shape))
+    return tuple(size for a, size in enumerate(x.shape) if a not in axis)
 
 
 def _count(shape: tuple[int, ...], axis: tuple[int, ...]) -> int:
@@ -82,6 +90,8 @@ _sum = Linear(
     None,
     (lambda xp, g, x, *, axis, keepdims: expand(xp, g, x.ndim, axis, keepdims),),
     small_cotangent=True,
+    batch=reduction,
+    shape=reduced_shape,
 )
 _mean = Linear(
     "mean",
@@ -89,10 +99,12 @@ _mean = Linear(
     (lambda xp, g, x, *, axis, keepdims: expand(xp, _divided(g, _count(x.shape, axis)), x.ndim, axis, keepdims),),
     small_cotangent=True,
     aliases=False,
+    batch=reduction,
+    shape=reduced_shape,
 )
-_max = General("max", None, (_pull_extremum,))
-_min = General("min", None, (_pull_extremum,))
-_logsumexp_primitive = General("logsumexp", _logsumexp, (_pull_logsumexp,))
+_max = General("max", None, (_pull_extremum,), batch=reduction, shape=reduced_shape)
+_min = General("min", None, (_pull_extremum,), batch=reduction, shape=reduced_shape)
+_logsumexp_primitive = General("logsumexp", _logsumexp, (_pull_logsumexp,), batch=reduction, shape=reduced_shape)
 _argmax = General("argmax", None, (None,))
 _argmin = General("argmin", None, (None,))
 

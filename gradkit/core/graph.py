@@ -1,0 +1,135 @@
+"""Graph capture: a function run on arrays that have no values leaves the list of its operations.
+
+A graph is in single-assignment form: every equation names its results anew. `print` shows it in JAX's text form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradkit.core.array import Array, wrap
+from gradkit.core.binding import bind
+from gradkit.core.node import NO_PARAMS, Node, Trace
+from gradkit.core.primitive import Primitive
+from gradkit.core.stand_in import Abstract
+
+__all__ = ["Equation", "Graph", "GraphTrace", "Variable"]
+
+
+class Variable(Node):
+    """One array of a graph: an input, a constant, or the result of an equation."""
+
+    __slots__ = ()
+
+    def __init__(self, trace: Trace, value: Abstract) -> None:
+        super().__init__(trace, value.shape, value.dtype, None, (), None, NO_PARAMS, False)
+
+
+@dataclass(frozen=True)
+class Equation:
+    """One operation of a graph.
+
+    Attributes
+    ----------
+    primitive : Primitive
+        The operation.
+    inputs : tuple of Variable, Array or number
+        Its arguments; Arrays and numbers are literals.
+    params : mapping
+        Its static parameters.
+    outputs : tuple of Variable
+        Its results.
+    """
+
+    primitive: Primitive
+    inputs: tuple[Any, ...]
+    params: Mapping[str, Any]
+    outputs: tuple[Variable, ...]
+
+
+@dataclass
+class Graph:
+    """A captured function.
+
+    Attributes
+    ----------
+    inputs : list of Variable
+        Its arguments' leaves.
+    constants : list of (Variable, Array)
+        Arrays that it uses beside its arguments.
+    equations : list of Equation
+        Its operations, in order.
+    outputs : list of Variable, Array or number
+        Its results' leaves.
+    """
+
+    inputs: list[Variable] = field(default_factory=list)
+    constants: list[tuple[Variable, Array]] = field(default_factory=list)
+    equations: list[Equation] = field(default_factory=list)
+    outputs: list[Any] = field(default_factory=list)
+
+    def run(self, arguments: Sequence[Any]) -> list[Any]:
+        """Run the operations on arrays that have values (or on those of a transform)."""
+        values: dict[Variable, Any] = dict(self.constants)
+        values.update(zip(self.inputs, arguments, strict=True))
+
+        def read(operand: Any) -> Any:
+            return values[operand] if type(operand) is Variable else operand
+
+        for equation in self.equations:
+            out = bind(equation.primitive, [read(operand) for operand in equation.inputs], equation.params)
+            results = out if equation.primitive.multiple_results else (out,)
+            values.update(zip(equation.outputs, results, strict=True))
+        return [read(output) for output in self.outputs]
+
+
+class GraphTrace(Trace):
+    """The capture of one graph."""
+
+    __slots__ = ("_known", "graph")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.graph = Graph()
+        self._known: dict[int, Variable] = {}
+
+    def new_input(self, value: Abstract) -> Array:
+        """Return an argument of the function."""
+        array = self._variable(value)
+        assert isinstance(array._node, Variable)
+        self.graph.inputs.append(array._node)
+        return array
+
+    def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        """Write the operation down, and return what it would give."""
+        found = primitive.abstract(args, params)
+        results = tuple(map(self._variable, found if primitive.multiple_results else (found,)))
+        outputs: tuple[Any, ...] = tuple(result._node for result in results)
+        self.graph.equations.append(Equation(primitive, tuple(map(self.operand, args)), dict(params), outputs))
+        return results if primitive.multiple_results else results[0]
+
+    def operand(self, arg: Any) -> Any:
+        """Return what stands for an argument in the graph: a variable, or a literal."""
+        if type(arg) is not Array:
+            return arg
+        if isinstance(arg._node, Variable) and arg._node.trace is self:
+            return arg._node
+        if arg.shape == ():
+            return arg
+        variable = self._known.get(id(arg._value))
+        if variable is None:
+            bottom = Abstract(arg.shape, arg.dtype, *_place(arg))
+            variable = self._known[id(arg._value)] = Variable(self, bottom)
+            self.graph.constants.append((variable, arg))  # which also keeps what the id is of alive
+        return variable
+
+    def _variable(self, value: Abstract) -> Array:
+        return wrap(value, Variable(self, value))
+
+
+def _place(array: Array) -> tuple[Any, Any]:
+    from gradkit.core.array import backend_of_array
+
+    return backend_of_array(array), array.device
