@@ -274,7 +274,7 @@ class Array(Operators):
         """The elements' type: NumPy's dtype object on every backend."""
         value = self._value
         if type(value) is Array or type(value) in STAND_INS:
-            return value.dtype
+            return cast("np.dtype[Any]", value.dtype)
         return _backend(value).dtype_of(value)
 
     @property

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from gradkit.backend import backend_of
 from gradkit.core.array import Array, wrap
@@ -267,7 +267,7 @@ class General(Primitive):
                     roots.append((share._node, tangent))
         trace.end()
         found = trace.backward(roots)
-        results = [found.get(seed._node) for seed in seeds]
+        results = [found.get(cast(Node, seed._node)) for seed in seeds]
         results = [None if result is None else as_bound(result) for result in results]
         return tuple(results) if self.multiple_results else results[0]
 

@@ -7,24 +7,38 @@ walks the nodes back. Levels keep nested calls apart.
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from gradkit.backend import NOTHING, REAL, backend_of
+from gradkit.backend import NOTHING, REAL
 from gradkit.core import Array, ReverseTrace
-from gradkit.core.array import describe, raw, wrap
+from gradkit.core.array import backend_of_array, describe, place_of_array, raw, wrap
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.calls import cast as cast_array
-from gradkit.core.calls import dtype_name, new_array
+from gradkit.core.calls import dtype_name
 from gradkit.core.node import Leaf, Node
 from gradkit.core.promotion import COMPLEX, is_inexact, kind_of
+from gradkit.core.stand_in import STAND_INS
 from gradkit.errors import DeviceMismatchError
-from gradkit.tree import flatten, keystr, leaves_with_path, unflatten
+from gradkit.primitives.creation import ones_like, zeros_like
+from gradkit.transforms.arguments import (
+    Argnums,
+    as_array,
+    as_array_leaf,
+    check_callable,
+    check_pair,
+    lowered,
+    lowered_tree,
+    node_at,
+    place_of,
+    positions_of,
+    replaced,
+    selected,
+    without_tape,
+)
+from gradkit.tree import flatten, unflatten
 
 __all__ = ["grad", "value_and_grad", "vjp"]
-
-Argnums = int | Sequence[int]
 
 
 def grad(
@@ -105,28 +119,27 @@ def value_and_grad(
     >>> gradkit.value_and_grad(lambda x: x * x)(3.0)
     (Array(9., dtype=float32), Array(6., dtype=float32))
     """
-    if not callable(fun):
-        raise TypeError(f"Expected a callable value, got {fun!r}")
-    positions = _positions(argnums)
+    check_callable(fun)
+    positions = positions_of(argnums)
     first_alone = type(argnums) is int and argnums == 0
 
     @functools.wraps(fun)
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        selected = args[:1] if first_alone and args else _selected(args, positions, argnums)
-        values, treedef = flatten(selected[0] if first_alone else selected)
+        chosen = args[:1] if first_alone and args else selected(args, positions, argnums)
+        values, treedef = flatten(chosen[0] if first_alone else chosen)
         trace = ReverseTrace()
-        tracers = _tracers(trace, values, holomorphic, allow_int, selected)
+        tracers = _tracers(trace, values, holomorphic, allow_int, chosen)
         try:
             if first_alone:
                 result = fun(unflatten(treedef, tracers), *args[1:], **kwargs)
             else:
-                result = fun(*_replaced(args, positions, unflatten(treedef, tracers)), **kwargs)
+                result = fun(*replaced(args, positions, unflatten(treedef, tracers)), **kwargs)
         finally:
             trace.end()
         auxiliary = None
         if has_aux:
-            result, auxiliary = _pair(result)
-            auxiliary = _lowered_tree(auxiliary, trace)
+            result, auxiliary = check_pair(result)
+            auxiliary = lowered_tree(auxiliary, trace)
         value, node = _scalar(result, trace, holomorphic)
         gradients = {} if node is None else trace.backward([(node, _one(value))])
         gradient = unflatten(treedef, [_gradient(tracer, gradients) for tracer in tracers])
@@ -166,22 +179,21 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     >>> pullback(1.0)
     (Array(1., dtype=float32),)
     """
-    if not callable(fun):
-        raise TypeError(f"Expected a callable value, got {fun!r}")
+    check_callable(fun)
     values, treedef = flatten(primals)
     trace = ReverseTrace()
-    tracers = _tracers(trace, values, holomorphic=None, allow_int=True, selected=primals)
+    tracers = _tracers(trace, values, holomorphic=None, allow_int=True, chosen=primals)
     try:
         result = fun(*unflatten(treedef, tracers))
     finally:
         trace.end()
     auxiliary = None
     if has_aux:
-        result, auxiliary = _pair(result)
-        auxiliary = _lowered_tree(auxiliary, trace)
+        result, auxiliary = check_pair(result)
+        auxiliary = lowered_tree(auxiliary, trace)
     outputs, out_tree = flatten(result)
-    outputs = [_as_array(output) for output in outputs]
-    values_out = [_lowered(output, trace) for output in outputs]
+    outputs = [as_array(output) for output in outputs]
+    values_out = [lowered(output, trace) for output in outputs]
 
     def pullback(cotangent: Any) -> Any:
         given, given_tree = flatten(cotangent)
@@ -193,7 +205,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         roots = []
         for output, value, seed in zip(outputs, values_out, given, strict=True):
             seed = _cotangent(seed, value)
-            node = _node_at(output, trace)
+            node = node_at(output, trace)
             if node is not None:
                 roots.append((node, seed))
         gradients = trace.backward(roots, retain=True)
@@ -206,40 +218,8 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
 # Arguments
 
 
-def _positions(argnums: Argnums) -> tuple[int, ...]:
-    numbers = argnums if isinstance(argnums, Sequence) else (argnums,)
-    try:
-        return tuple(operator.index(number) for number in numbers)
-    except TypeError as error:
-        raise TypeError(f"argnums: expected an int or a sequence of ints, got {argnums!r}") from error
-
-
-def _selected(args: tuple[Any, ...], positions: tuple[int, ...], argnums: Argnums) -> tuple[Any, ...]:
-    needed = max((p + 1 if p >= 0 else -p for p in positions), default=0)
-    if needed > len(args):
-        raise TypeError(
-            f"differentiating with respect to argnums={argnums} requires at least {needed} positional arguments to be "
-            f"passed by the caller, but got only {len(args)} positional arguments."
-        )
-    if len(positions) > 1 and len({position % len(args) for position in positions}) < len(positions):
-        raise ValueError(
-            f"argnums: expected different positions, got {argnums}, which for {len(args)} positional arguments names "
-            f"one of them twice"
-        )
-    return tuple(args[position] for position in positions)
-
-
-def _replaced(args: tuple[Any, ...], positions: tuple[int, ...], new: Sequence[Any]) -> tuple[Any, ...]:
-    if positions == (0,):
-        return (new[0], *args[1:])
-    result = list(args)
-    for position, value in zip(positions, new, strict=True):
-        result[position] = value
-    return tuple(result)
-
-
 def _tracers(
-    trace: ReverseTrace, values: Sequence[Any], holomorphic: bool | None, allow_int: bool, selected: Any
+    trace: ReverseTrace, values: Sequence[Any], holomorphic: bool | None, allow_int: bool, chosen: Any
 ) -> list[Array]:
     """Return the arguments' leaves as inputs of the trace: complex ones if `holomorphic`, real ones if not, or any."""
     tracers = []
@@ -250,26 +230,22 @@ def _tracers(
             if not holomorphic and inner.dtype in REAL.get(type(inner), NOTHING):
                 tracers.append(wrap(inner, Leaf(trace, inner.shape, inner.dtype)))
                 continue
-        tracers.append(_tracer(trace, value, holomorphic, allow_int, selected))
+        tracers.append(_tracer(trace, value, holomorphic, allow_int, chosen))
     return tracers
 
 
-def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool | None, allow_int: bool, selected: Any) -> Array:
+def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool | None, allow_int: bool, chosen: Any) -> Array:
     """Return an argument's leaf as an input of the trace."""
-    array = value if type(value) is Array else _as_array_leaf(value, selected)
-    node = array._node
-    if type(node) is Leaf and node.is_parameter:
-        # A module's parameter: the transform differentiates it as a plain value, without the tape.
-        array = wrap(array._value)
-        node = None
-    inner = array._value if node is None else array
+    array = value if type(value) is Array else as_array_leaf(value, chosen)
+    array = without_tape(array)
+    inner = array._value if array._node is None else array
     dtype = inner.dtype
     name = dtype_name(array)
     if not is_inexact(name):
         if not allow_int:
             raise TypeError(
                 f"grad requires real- or complex-valued inputs (input dtype that is a sub-dtype of np.inexact), but "
-                f"got {name}{_place_of(value, selected)}. If you want to use Boolean- or integer-valued inputs, use "
+                f"got {name}{place_of(value, chosen)}. If you want to use Boolean- or integer-valued inputs, use "
                 f"vjp or set allow_int to True; to differentiate, convert the value to a float."
             )
         # An integer does not move by small steps: it is no input of the trace, and its gradient is zero.
@@ -277,7 +253,7 @@ def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool | None, allow_int
     if kind_of(name) != COMPLEX and holomorphic:
         raise TypeError(
             f"grad with holomorphic=True requires inputs with complex dtype, but got {name}"
-            f"{_place_of(value, selected)}. Leave holomorphic out, or convert the input to complex64."
+            f"{place_of(value, chosen)}. Leave holomorphic out, or convert the input to complex64."
         )
     if kind_of(name) == COMPLEX and holomorphic is False:
         raise TypeError(
@@ -288,60 +264,7 @@ def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool | None, allow_int
     return wrap(inner, Leaf(trace, tuple(inner.shape), dtype))
 
 
-def _as_array_leaf(value: Any, selected: Any) -> Array:
-    try:
-        return _as_array(value)
-    except TypeError as error:
-        raise TypeError(
-            f"Argument {value!r} of type {type(value).__name__}{_place_of(value, selected)} is not a valid array or "
-            f"number"
-        ) from error
-
-
-def _as_array(value: Any) -> Array:
-    if type(value) is Array:
-        return value
-    if type(value) in PYTHON_NUMBERS:
-        return new_array(value)
-    owner = backend_of(value)
-    if owner is None:
-        raise TypeError(f"{value!r} of type {type(value).__name__} is not a valid array or number")
-    return new_array(value) if owner.is_scalar(value) else wrap(value)
-
-
-def _place_of(value: Any, selected: Any) -> str:
-    """Say where in the arguments a leaf is, unless it is an argument itself."""
-    for path, leaf in leaves_with_path(selected):
-        if leaf is value:
-            return f" at argument{keystr(path)}" if len(path) > 1 else ""
-    return ""
-
-
 # Results
-
-
-def _pair(result: Any) -> tuple[Any, Any]:
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise TypeError(f"expected the function's result with has_aux=True to be a pair (result, aux), got {result!r}")
-    return result
-
-
-def _node_at(array: Array, trace: ReverseTrace) -> Node | None:
-    node = array._node
-    return node if node is not None and node.trace is trace else None
-
-
-def _lowered(array: Array, trace: ReverseTrace) -> Array:
-    """Return an array as the levels below the trace see it."""
-    if _node_at(array, trace) is None:
-        return array
-    value = array._value
-    return value if type(value) is Array else wrap(value)
-
-
-def _lowered_tree(tree: Any, trace: ReverseTrace) -> Any:
-    leaves, treedef = flatten(tree)
-    return unflatten(treedef, [_lowered(leaf, trace) if type(leaf) is Array else leaf for leaf in leaves])
 
 
 def _scalar(result: Any, trace: ReverseTrace, holomorphic: bool) -> tuple[Array, Node | None]:
@@ -352,13 +275,13 @@ def _scalar(result: Any, trace: ReverseTrace, holomorphic: bool) -> tuple[Array,
             return wrap(inner), node
     else:
         try:
-            result = _as_array(result)
+            result = as_array(result)
         except TypeError as error:
             raise TypeError(f"Gradient only defined for scalar-output functions. Output was {result!r}.") from error
     if result._value.shape != ():
         raise TypeError(f"Gradient only defined for scalar-output functions. Output had shape: {result.shape}.")
-    node = _node_at(result, trace)
-    value = _lowered(result, trace)
+    node = node_at(result, trace)
+    value = lowered(result, trace)
     name = dtype_name(value)
     if holomorphic and kind_of(name) != COMPLEX:
         raise TypeError(f"grad with holomorphic=True requires outputs with complex dtype, but got {name}.")
@@ -377,19 +300,12 @@ def _scalar(result: Any, trace: ReverseTrace, holomorphic: bool) -> tuple[Array,
 
 def _one(value: Array) -> Any:
     inner = raw(value)
-    owner = backend_of(inner)
-    assert owner is not None
-    return owner.one_like(inner)
+    return ones_like(value) if type(inner) in STAND_INS else backend_of_array(value).one_like(inner)
 
 
 def _cotangent(seed: Any, value: Array) -> Any:
-    array = _as_array(seed)
-    place, expected = raw(array), raw(value)
-    owner = backend_of(expected)
-    assert owner is not None
-    if type(seed) not in PYTHON_NUMBERS and (
-        backend_of(place) is not owner or owner.device_of(place) != owner.device_of(expected)
-    ):
+    array = as_array(seed)
+    if type(seed) not in PYTHON_NUMBERS and place_of_array(array) != place_of_array(value):
         raise DeviceMismatchError(
             f"the argument to a VJP function must be where the function's result is: got {describe(array)}, but "
             f"expected {describe(value)}. Move it with gradkit.device_put(x, y.device)."
@@ -409,7 +325,4 @@ def _gradient(tracer: Array, gradients: dict[Node, Any]) -> Array:
     found = gradients.get(cast(Node, tracer._node))
     if found is not None:
         return found if type(found) is Array else wrap(found)
-    inner = raw(tracer)
-    owner = backend_of(inner)
-    assert owner is not None
-    return wrap(owner.xp.zeros(inner.shape, dtype=inner.dtype, device=owner.device_of(inner)))
+    return zeros_like(tracer)

@@ -1,0 +1,146 @@
+"""What the transforms share: leaves as Arrays, argument positions, and arrays of a level as those below see them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gradkit.backend import backend_of
+from gradkit.core.array import Array, wrap
+from gradkit.core.binding import PYTHON_NUMBERS
+from gradkit.core.calls import new_array
+from gradkit.core.node import Leaf, Node, Trace
+from gradkit.tree import flatten, keystr, leaves_with_path, unflatten
+
+__all__ = [
+    "Argnums",
+    "as_array",
+    "as_array_leaf",
+    "check_callable",
+    "check_pair",
+    "lowered",
+    "lowered_tree",
+    "node_at",
+    "place_of",
+    "positions_of",
+    "replaced",
+    "selected",
+    "without_tape",
+]
+
+Argnums = int | Sequence[int]
+
+
+def check_callable(fun: Any) -> None:
+    """Raise TypeError, in JAX's words, for what is no function."""
+    if not callable(fun):
+        raise TypeError(f"Expected a callable value, got {fun!r}")
+
+
+def check_pair(result: Any) -> tuple[Any, Any]:
+    """Return the pair (result, aux) that a function gives with ``has_aux=True``."""
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(f"expected the function's result with has_aux=True to be a pair (result, aux), got {result!r}")
+    return result
+
+
+def as_array(value: Any) -> Array:
+    """Return a leaf as an Array."""
+    if type(value) is Array:
+        return value
+    if type(value) in PYTHON_NUMBERS:
+        return new_array(value)
+    owner = backend_of(value)
+    if owner is None:
+        raise TypeError(f"{value!r} of type {type(value).__name__} is not a valid array or number")
+    return new_array(value) if owner.is_scalar(value) else wrap(value)
+
+
+def as_array_leaf(value: Any, arguments: Any) -> Array:
+    """Return a leaf of `arguments` as an Array; the error says where in them it is."""
+    try:
+        return as_array(value)
+    except TypeError as error:
+        raise TypeError(
+            f"Argument {value!r} of type {type(value).__name__}{place_of(value, arguments)} is not a valid array or "
+            f"number"
+        ) from error
+
+
+def place_of(value: Any, arguments: Any) -> str:
+    """Say where in the arguments a leaf is, unless it is an argument itself."""
+    for path, leaf in leaves_with_path(arguments):
+        if leaf is value:
+            return f" at argument{keystr(path)}" if len(path) > 1 else ""
+    return ""
+
+
+def without_tape(array: Array) -> Array:
+    """Return a module's parameter as a plain value, which is how the transforms see it; else the array itself."""
+    node = array._node
+    return wrap(array._value) if type(node) is Leaf and node.is_parameter else array
+
+
+# Argument positions
+
+
+def positions_of(argnums: Argnums) -> tuple[int, ...]:
+    """Return `argnums` as a tuple of ints."""
+    numbers = argnums if isinstance(argnums, Sequence) else (argnums,)
+    try:
+        return tuple(operator.index(number) for number in numbers)
+    except TypeError as error:
+        raise TypeError(f"argnums: expected an int or a sequence of ints, got {argnums!r}") from error
+
+
+def selected(args: tuple[Any, ...], positions: tuple[int, ...], argnums: Argnums) -> tuple[Any, ...]:
+    """Return the arguments at those positions."""
+    needed = max((p + 1 if p >= 0 else -p for p in positions), default=0)
+    if needed > len(args):
+        raise TypeError(
+            f"differentiating with respect to argnums={argnums} requires at least {needed} positional arguments to be "
+            f"passed by the caller, but got only {len(args)} positional arguments."
+        )
+    if len(positions) > 1 and len({position % len(args) for position in positions}) < len(positions):
+        raise ValueError(
+            f"argnums: expected different positions, got {argnums}, which for {len(args)} positional arguments names "
+            f"one of them twice"
+        )
+    return tuple(args[position] for position in positions)
+
+
+def replaced(args: tuple[Any, ...], positions: tuple[int, ...], new: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the arguments with those at `positions` replaced."""
+    if positions == (0,):
+        return (new[0], *args[1:])
+    result = list(args)
+    for position, value in zip(positions, new, strict=True):
+        result[position] = value
+    return tuple(result)
+
+
+# Results
+
+
+def node_at(array: Any, trace: Trace) -> Node | None:
+    """Return what a trace knows about an array, or None where it does not follow it."""
+    node = array._node if type(array) is Array else None
+    return node if node is not None and node.trace is trace else None
+
+
+def lowered(array: Array, trace: Trace) -> Array:
+    """Return an array as the levels below the trace see it."""
+    if node_at(array, trace) is None:
+        return array
+    value = array._value
+    return value if type(value) is Array else wrap(value)
+
+
+def lowered_tree(tree: Any, trace: Trace) -> Any:
+    """Return a tree whose arrays are those that the levels below the trace see."""
+    leaves, treedef = flatten(tree)
+    return unflatten(treedef, [lowered(leaf, trace) if type(leaf) is Array else leaf for leaf in leaves])
+
+
+Function = Callable[..., Any]
