@@ -29,7 +29,18 @@ from gradkit.devices import (
     local_device_count,
     local_devices,
 )
-from gradkit.transforms import grad, value_and_grad, vjp
+from gradkit.transforms import (
+    grad,
+    hessian,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jvp,
+    linearize,
+    value_and_grad,
+    vjp,
+    vmap,
+)
 
 if TYPE_CHECKING:
     from gradkit import data, errors, nn, numpy, optim, random, tree
@@ -53,6 +64,12 @@ __all__ = [
     "enable_grad",
     "errors",
     "grad",
+    "hessian",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jvp",
+    "linearize",
     "load",
     "local_device_count",
     "local_devices",
@@ -67,6 +84,7 @@ __all__ = [
     "use_backend",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]
 
 _MODULES = frozenset({"data", "errors", "io", "nn", "numpy", "optim", "random", "testing", "tree"})

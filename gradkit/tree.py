@@ -17,6 +17,7 @@ __all__ = [
     "NAMESPACE",
     "PyTreeSpec",
     "all",
+    "broadcast_prefix",
     "flatten",
     "flatten_with_path",
     "keystr",
@@ -95,6 +96,21 @@ def reduce(function: Callable[[Any, Any], Any], tree: Any, *initializer: Any) ->
     import functools
 
     return functools.reduce(function, leaves(tree), *initializer)
+
+
+def broadcast_prefix(prefix: Any, tree: Any) -> list[Any]:
+    """Return, for each leaf of `tree`, the leaf of the tree `prefix` above it; None is a leaf of the prefix.
+
+    Examples
+    --------
+    >>> broadcast_prefix((0, None), ({"a": 1, "b": 2}, 3))
+    [0, 0, None]
+    """
+    nothing = object()
+    marked = optree.tree_map(
+        lambda leaf: nothing if leaf is None else leaf, prefix, none_is_leaf=True, namespace=NAMESPACE
+    )
+    return [None if leaf is nothing else leaf for leaf in optree.broadcast_prefix(marked, tree, namespace=NAMESPACE)]
 
 
 def all(tree: Any) -> bool:

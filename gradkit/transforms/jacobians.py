@@ -1,0 +1,245 @@
+"""`jacfwd`, `jacrev` and `hessian`: whole matrices of derivatives, by `vmap` over a basis."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+from gradkit.core import Array
+from gradkit.core.array import describe, place_of_array, wrap
+from gradkit.core.calls import dtype_name
+from gradkit.core.promotion import COMPLEX, is_inexact, kind_of
+from gradkit.primitives import reshape
+from gradkit.transforms.arguments import (
+    Argnums,
+    as_array_leaf,
+    check_callable,
+    check_pair,
+    positions_of,
+    replaced,
+    selected,
+    without_tape,
+)
+from gradkit.transforms.forward import jvp
+from gradkit.transforms.reverse import vjp
+from gradkit.transforms.vectorize import vmap
+from gradkit.tree import flatten, map, unflatten
+
+__all__ = ["hessian", "jacfwd", "jacobian", "jacrev"]
+
+
+def jacfwd(
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]:
+    """Make the function that computes the Jacobian of `fun` column by column, in forward mode.
+
+    It costs one pass per element of the argument: the one to take where the result has more elements than the argument.
+
+    Parameters
+    ----------
+    fun : callable
+        A function of arrays or pytrees.
+    argnums : int or sequence of int
+        Which positional arguments to differentiate with respect to.
+    has_aux : bool
+        Whether `fun` returns a pair, whose second element is passed through.
+    holomorphic : bool
+        Whether `fun` is a holomorphic function of complex arguments.
+
+    Returns
+    -------
+    callable
+        Its result has the structure of `fun`'s result, with the argument's structure in place of each leaf; a leaf has
+        the shape of the result's leaf followed by that of the argument's.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> gradkit.jacfwd(lambda x: x ** 2)(jnp.asarray([1.0, 2.0]))
+    Array([[2., 0.],
+           [0., 4.]], dtype=float32)
+    """
+    check_callable(fun)
+    positions = positions_of(argnums)
+
+    @functools.wraps(fun)
+    def jacobian_of(*args: Any, **kwargs: Any) -> Any:
+        chosen = selected(args, positions, argnums)
+        leaves, treedef = flatten(chosen)
+        leaves = [without_tape(as_array_leaf(leaf, chosen)) for leaf in leaves]
+        _check_inputs("jacfwd", leaves, holomorphic)
+
+        def of_chosen(*values: Any) -> Any:
+            return fun(*replaced(args, positions, unflatten(treedef, values)), **kwargs)
+
+        def push(*tangents: Any) -> Any:
+            value, tangent, *rest = jvp(of_chosen, tuple(leaves), tangents, has_aux=has_aux)
+            return tangent, value, *rest
+
+        tangents, value, *rest = vmap(push, out_axes=(-1, None, None) if has_aux else (-1, None))(*basis(leaves))
+        _check_outputs("jacfwd", flatten(value)[0], holomorphic)
+        result = map(lambda y: _unraveled(y, leaves, treedef, argnums, last=True), tangents)
+        return (result, *rest) if has_aux else result
+
+    return jacobian_of
+
+
+def jacrev(
+    fun: Callable[..., Any],
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Any]:
+    """Make the function that computes the Jacobian of `fun` row by row, in reverse mode.
+
+    It costs one backward pass per element of the result: the one to take where the argument has more elements.
+
+    Parameters
+    ----------
+    fun, argnums, has_aux, holomorphic
+        As for `jacfwd`.
+    allow_int : bool
+        Whether integer and bool leaves are allowed; their derivative is zero.
+
+    Returns
+    -------
+    callable
+        As for `jacfwd`.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> gradkit.jacrev(lambda x: x ** 2)(jnp.asarray([1.0, 2.0]))
+    Array([[2., 0.],
+           [0., 4.]], dtype=float32)
+    """
+    check_callable(fun)
+    positions = positions_of(argnums)
+
+    @functools.wraps(fun)
+    def jacobian_of(*args: Any, **kwargs: Any) -> Any:
+        chosen = selected(args, positions, argnums)
+        leaves, treedef = flatten(chosen)
+        leaves = [without_tape(as_array_leaf(leaf, chosen)) for leaf in leaves]
+        if not allow_int:
+            _check_inputs("jacrev", leaves, holomorphic)
+
+        def of_chosen(*values: Any) -> Any:
+            result = fun(*replaced(args, positions, unflatten(treedef, values)), **kwargs)
+            return check_pair(result) if has_aux else result
+
+        value, pullback, *rest = vjp(of_chosen, *leaves, has_aux=has_aux)
+        outputs, out_tree = flatten(value)
+        _check_outputs("jacrev", outputs, holomorphic)
+        rows = vmap(lambda *seeds: pullback(unflatten(out_tree, seeds)))(*basis(outputs))
+        # rows: for each leaf of the arguments, one row per element of the results, all results one after another
+        columns = [_split(row, outputs) for row in rows]
+        per_output = [
+            _selected_structure(unflatten(treedef, [column[i] for column in columns]), argnums)
+            for i in range(len(outputs))
+        ]
+        result = unflatten(out_tree, per_output)
+        return (result, *rest) if has_aux else result
+
+    return jacobian_of
+
+
+jacobian = jacrev
+
+
+def hessian(
+    fun: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Callable[..., Any]:
+    """Make the function that computes the Hessian of `fun`: forward mode over reverse mode.
+
+    Parameters
+    ----------
+    fun, argnums, has_aux, holomorphic
+        As for `jacfwd`.
+
+    Returns
+    -------
+    callable
+        Its result has the structure of the Jacobian of the Jacobian.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> gradkit.hessian(lambda x: jnp.sum(x ** 3))(jnp.asarray([1.0, 2.0]))
+    Array([[ 6.,  0.],
+           [ 0., 12.]], dtype=float32)
+    """
+    return jacfwd(
+        jacrev(fun, argnums, has_aux=has_aux, holomorphic=holomorphic),
+        argnums,
+        has_aux=has_aux,
+        holomorphic=holomorphic,
+    )
+
+
+def basis(leaves: list[Array]) -> list[Array]:
+    """Return the unit vectors of the space of all leaves together, one after another along the first axis."""
+    total = sum(leaf.size for leaf in leaves)
+    result, start = [], 0
+    for leaf in leaves:
+        backend, device = place_of_array(leaf)
+        dtype = backend.raw_dtype_named(dtype_name(leaf))
+        rows = backend.xp.eye(total, leaf.size, k=-start, dtype=dtype, device=device)
+        result.append(reshape(wrap(rows), (total, *leaf.shape)))
+        start += leaf.size
+    return result
+
+
+def _unraveled(y: Array, leaves: list[Array], treedef: Any, argnums: Argnums, last: bool) -> Any:
+    """Cut the last axis, which counts the elements of all arguments, into the arguments."""
+    pieces, start = [], 0
+    for leaf in leaves:
+        piece = y[..., start : start + leaf.size]
+        pieces.append(reshape(piece, (*y.shape[:-1], *leaf.shape)))
+        start += leaf.size
+    return _selected_structure(unflatten(treedef, pieces), argnums)
+
+
+def _split(rows: Array, outputs: list[Array]) -> list[Array]:
+    """Cut the first axis, which counts the elements of all results, into the results."""
+    pieces, start = [], 0
+    for output in outputs:
+        size = math.prod(output.shape)
+        pieces.append(reshape(rows[start : start + size], (*output.shape, *rows.shape[1:])))
+        start += size
+    return pieces
+
+
+def _selected_structure(chosen: Any, argnums: Argnums) -> Any:
+    return chosen[0] if isinstance(argnums, int) else chosen
+
+
+def _check_inputs(name: str, leaves: list[Array], holomorphic: bool) -> None:
+    for leaf in leaves:
+        dtype = dtype_name(leaf)
+        if holomorphic and kind_of(dtype) != COMPLEX:
+            raise TypeError(f"{name} with holomorphic=True requires inputs with complex dtype, but got {dtype}.")
+        if not is_inexact(dtype):
+            raise TypeError(
+                f"{name} requires real- or complex-valued inputs (input dtype that is a sub-dtype of np.inexact), but "
+                f"got {dtype} ({describe(leaf)}). To differentiate, convert the value to a float."
+            )
+        if name == "jacfwd" and kind_of(dtype) == COMPLEX and not holomorphic:
+            raise TypeError(
+                f"{name} requires real-valued inputs (input dtype that is a sub-dtype of np.floating), but got {dtype}. "
+                f"For holomorphic differentiation, pass holomorphic=True."
+            )
+
+
+def _check_outputs(name: str, outputs: list[Array], holomorphic: bool) -> None:
+    for output in outputs:
+        dtype = dtype_name(output)
+        if holomorphic and kind_of(dtype) != COMPLEX:
+            raise TypeError(f"{name} with holomorphic=True requires outputs with complex dtype, but got {dtype}.")
+        if name == "jacrev" and not holomorphic and (not is_inexact(dtype) or kind_of(dtype) == COMPLEX):
+            raise TypeError(
+                f"{name} requires real-valued outputs (output dtype that is a sub-dtype of np.floating), but got {dtype}."
+            )
