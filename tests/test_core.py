@@ -467,6 +467,7 @@ def test_an_array_wraps_what_it_is_given_without_a_copy() -> None:
             ["add", "incompatible shapes for broadcasting", "(2, 3)", "(3, 2)"],
         ),
         (lambda: jnp.ones((2, 3)) @ jnp.ones((2, 3)), ShapeError, ["matmul", "3 and 2", "(2, 3)"]),
+        (lambda: jnp.ones((2, 3, 4)) @ jnp.ones((3, 4, 5)), ShapeError, ["matmul", "(2, 3, 4)", "(3, 4, 5)", "or 1"]),
         (lambda: jnp.ones(3).reshape((2, 2)), ShapeError, ["reshape", "(3,)", "(2, 2)"]),
         (lambda: jnp.ones(3).sum(axis=1), ValueError, ["sum", "axis 1", "1 dimensions"]),
         (lambda: jnp.concat([jnp.ones((2, 3)), jnp.ones((3, 2))]), ValueError, ["concat", "(2, 3)", "(3, 2)"]),

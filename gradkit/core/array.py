@@ -318,6 +318,12 @@ class Array(Operators):
 
         return call_ufunc(ufunc, method, inputs, options)
 
+    def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Run another function of NumPy's: on Arrays it is gradkit's function of that name."""
+        from gradkit.primitives.numpy_protocol import call_function
+
+        return call_function(function, args, options)
+
     def __dlpack__(self, **options: Any) -> Any:
         """Export the raw array through DLPack."""
         return self.data.__dlpack__(**options)

@@ -10,7 +10,7 @@ from gradkit.primitives import operators
 from gradkit.primitives.creation import ones_like, zeros_like
 from gradkit.primitives.elementwise import *  # noqa: F403
 from gradkit.primitives.indexing import getitem, pad_index, scatter_add, take
-from gradkit.primitives.linalg import affine, matmul
+from gradkit.primitives.linalg import affine, dot, matmul
 from gradkit.primitives.losses import label_cross_entropy, log_softmax, mean_square, one_hot, softplus
 from gradkit.primitives.manipulation import (
     astype,
@@ -55,6 +55,7 @@ __all__ = [
     "cos",
     "cosh",
     "divide",
+    "dot",
     "equal",
     "exp",
     "expand_dims",

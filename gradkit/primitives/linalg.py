@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,10 @@ from gradkit.core.namespace import PLAIN, bound, lifted, unbroadcast
 from gradkit.core.node import NO_PARAMS, Node, recording
 from gradkit.core.promotion import promote
 from gradkit.errors import ShapeError
-from gradkit.primitives.manipulation import reshape
+from gradkit.primitives.elementwise import multiply
+from gradkit.primitives.manipulation import permute_dims, reshape
 
-__all__ = ["affine", "matmul"]
+__all__ = ["affine", "dot", "matmul"]
 
 
 def _transposed(xp: Any, x: Any) -> Any:
@@ -141,6 +143,11 @@ def matmul(x: Any, y: Any, /) -> Array:
         reshape(left, (1, -1)) if left.ndim == 1 else left,
         reshape(right, (-1, 1)) if right.ndim == 1 else right,
     )
+    if left.ndim > 2 and right.ndim > 2 and not _batches_broadcast(left.shape, right.shape):
+        raise ShapeError(
+            f"matmul requires leading axes that broadcast (from the right, sizes must be equal or 1), got x of shape "
+            f"{left.shape} and y of shape {right.shape}"
+        )
     product = bind(_matmul, matrices, {})
     shape = product.shape
     if left.ndim == 1:
@@ -148,6 +155,42 @@ def matmul(x: Any, y: Any, /) -> Array:
     if right.ndim == 1:
         shape = shape[:-1]
     return product if shape == product.shape else reshape(product, shape)
+
+
+def _batches_broadcast(left: tuple[int, ...], right: tuple[int, ...]) -> bool:
+    return all(n == m or 1 in (n, m) for n, m in zip(left[-3::-1], right[-3::-1], strict=False))
+
+
+def dot(x: Any, y: Any, /) -> Array:
+    """Multiply as `numpy.dot` does: the last axis of `x` with the last but one of `y`.
+
+    Parameters
+    ----------
+    x : array, shape (..., k)
+        The left factor.
+    y : array, shape (..., k, m) or (k,)
+        The right factor.
+
+    Returns
+    -------
+    Array, shape (..., ..., m)
+        The axes that are left of `x`, then those of `y`. (`matmul` pairs the leading axes.) With a number it is the
+        product.
+
+    Raises
+    ------
+    ShapeError
+        If the inner sizes differ.
+    """
+    left, right = as_array(x, "dot"), as_array(y, "dot")
+    if left.ndim == 0 or right.ndim == 0:
+        return multiply(left, right)
+    if right.ndim <= 2:
+        return matmul(left, right)
+    *lead, inner, last = range(right.ndim)
+    columns = permute_dims(right, (inner, *lead, last))
+    product = matmul(left, reshape(columns, (columns.shape[0], math.prod(columns.shape[1:]))))
+    return reshape(product, (*left.shape[:-1], *columns.shape[1:]))
 
 
 def affine(x: Any, w: Any, b: Any, /) -> Array:

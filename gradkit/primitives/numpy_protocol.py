@@ -1,30 +1,53 @@
-"""NumPy's ufuncs on Arrays: ``np.sin(x)`` is gradkit's `sin`, so it stays on the tape."""
+"""NumPy's functions on Arrays: ``np.sin(x)`` and ``np.sum(x)`` are gradkit's, so they stay on the tape.
+
+A call is answered by the function of the same name in `gradkit.numpy`, with the arguments that were given. Nothing
+leaves the tape unasked: a function or an argument that gradkit does not have is an error.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.array import raw
+from gradkit.core.array import host, raw
 
-__all__ = ["call_ufunc"]
+__all__ = ["call_function", "call_ufunc"]
+
+Parameters = Mapping[str, inspect.Parameter]
 
 STANDARD_NAMES = {
-    "absolute": "abs",
-    "arccos": "acos",
-    "arccosh": "acosh",
-    "arcsin": "asin",
-    "arcsinh": "asinh",
-    "arctan": "atan",
-    "arctan2": "atan2",
-    "arctanh": "atanh",
-    "invert": "bitwise_invert",
+    "amax": "max",
+    "amin": "min",
+    "around": "round",
+    "cumprod": "cumulative_prod",
+    "cumsum": "cumulative_sum",
     "left_shift": "bitwise_left_shift",
-    "power": "pow",
     "right_shift": "bitwise_right_shift",
     "rint": "round",
-    "true_divide": "divide",
 }
+"""The array API standard's names, for where `gradkit.numpy` does not have NumPy's."""
+
+REDUCTIONS = {
+    "add": "sum",
+    "logaddexp": "logsumexp",
+    "logical_and": "all",
+    "logical_or": "any",
+    "maximum": "max",
+    "minimum": "min",
+    "multiply": "prod",
+}
+"""What ``np.add.reduce`` and the like are."""
+
+READERS = frozenset(
+    """
+    allclose array2string array_equal array_equiv array_repr array_str iscomplexobj isrealobj ndim save savetxt savez
+    savez_compressed shape size
+    """.split()
+)
+"""Functions whose results are no arrays, so that no tape could follow them: NumPy's own run, on the elements."""
 
 
 def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -37,13 +60,118 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[s
     if out is not None:
         if any(type(array) is Array for array in out):
             raise TypeError(
-                f"numpy.{ufunc.__name__}: out= is a gradkit Array, which is immutable. Use the returned value instead."
+                f"ufunc {ufunc.__name__}: out= is a gradkit Array, which is immutable. Use the returned value instead."
             )
         return getattr(ufunc, method)(*map(raw, inputs), out=out, **options)
-    import gradkit.primitives
+    if method == "__call__":
+        called = f"ufunc {ufunc.__name__}"
+        function = _function(called, ufunc.__name__)
+    else:
+        called = f"ufunc {ufunc.__name__}.{method}"
+        function = _function(called, REDUCTIONS.get(ufunc.__name__) if method == "reduce" else None)
+        options = {"axis": 0, **options}
+    for name in options:
+        if name not in _parameters(function):
+            raise _unknown(called, name, function)
+    return function(*inputs, **options)
 
-    name = STANDARD_NAMES.get(ufunc.__name__, ufunc.__name__)
-    function = getattr(gradkit.primitives, name, None)
-    if method != "__call__" or options or function is None:
-        return NotImplemented
-    return function(*inputs)
+
+def call_function(function: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Answer `Array.__array_function__`.
+
+    Parameters
+    ----------
+    function : callable
+        NumPy's function: `numpy.sum`, `numpy.linalg.norm`, ...
+    args, options : tuple, dict
+        What it was called with.
+
+    Raises
+    ------
+    TypeError
+        If gradkit has no function of that name, or its function does not take an argument that was given.
+    """
+    *modules, name = f"{function.__module__}.{function.__name__}".split(".")[1:]
+    if name in READERS:
+        return function(*map(_read, args), **{key: _read(value) for key, value in options.items()})
+    called = ".".join(("numpy", *modules, name))
+    ours = _function(called, name, modules)
+    positional, keywords = _translated(called, _parameters(function), ours, args, options)
+    return ours(*positional, **keywords)
+
+
+def _read(value: Any) -> Any:
+    return host(value) if type(value) is Array else value
+
+
+def _function(called: str, name: str | None, modules: Sequence[str] = ()) -> Callable[..., Any]:
+    """Return gradkit's function of that name."""
+    import gradkit.numpy
+
+    place: Any = gradkit.numpy
+    for module in modules:
+        place = getattr(place, module, None)
+    found: Callable[..., Any] | None = None
+    if name is not None:
+        found = getattr(place, name, None) or getattr(place, STANDARD_NAMES.get(name, name), None)
+    if found is None:
+        raise TypeError(
+            f"{called}: gradkit has no such function, and the library's own would leave the tape and the device. To "
+            f"leave gradkit on purpose, convert the arguments: numpy.asarray(x)."
+        )
+    return found
+
+
+@functools.cache
+def _parameters(function: Callable[..., Any]) -> Parameters:
+    """Return a function's parameters by name; none for those in C of NumPy before 2.4, which do not tell them."""
+    try:
+        return inspect.signature(function).parameters
+    except ValueError:
+        return {}
+
+
+def _translated(
+    called: str, theirs: Parameters, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return a call's arguments as gradkit's function takes them, by position and by name.
+
+    A parameter of NumPy's is the one of that name, or else the one in that place (``a`` is ``x``).
+    """
+    ours = _parameters(function)
+    if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in (*theirs.values(), *ours.values())):
+        positional, given = list(args), options
+    else:
+        positional, given = [], dict(zip(theirs or ours, args, strict=False)) | options
+    keywords: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in theirs and value is theirs[name].default:
+            continue
+        known = name if name in ours else _in_the_place_of(name, theirs, ours)
+        if known is not None:
+            keywords[known] = value
+        elif value is not None:  # out=None says nothing
+            raise _unknown(called, name, function)
+    for name, parameter in ours.items():
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY and name in keywords:
+            positional.append(keywords.pop(name))
+    return positional, keywords
+
+
+def _in_the_place_of(name: str, theirs: Parameters, ours: Parameters) -> str | None:
+    """Return the name of our parameter that stands where NumPy's `name` does, unless NumPy has that one elsewhere."""
+    place = _by_position(theirs).index(name) if name in _by_position(theirs) else len(ours)
+    return next((other for other in _by_position(ours)[place : place + 1] if other not in _by_position(theirs)), None)
+
+
+def _by_position(parameters: Parameters) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [name for name, parameter in parameters.items() if parameter.kind in kinds]
+
+
+def _unknown(called: str, name: str, function: Callable[..., Any]) -> TypeError:
+    known = ", ".join(_parameters(function))
+    return TypeError(
+        f"{called}: gradkit's {function.__name__} has no argument {name}, only {known}. Leave it out, or leave gradkit "
+        f"with numpy.asarray(x)."
+    )

@@ -104,7 +104,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "clip": e.clip,
     "conj": e.conj,
     "conjugate": e.conj,
-    "dot": linalg.matmul,
+    "dot": linalg.dot,
     "take": indexing.take,
     "to_device": manipulation.to_device,
     "__getitem__": indexing.getitem,

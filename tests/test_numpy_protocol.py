@@ -1,0 +1,133 @@
+"""NumPy's functions on Arrays are gradkit's: they stay on the tape and on the device, or say that they would not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as J
+import numpy as np
+import pytest
+
+import gradkit
+import gradkit.numpy as jnp
+from gradkit import Array
+
+X = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
+CALLS: dict[str, Callable[[Any, Any], Any]] = {
+    "where": lambda np, x: np.where(x > 0, x, 0.1 * x),
+    "concatenate": lambda np, x: np.concatenate([x, 2 * x, x[:1]]),
+    "concatenate-axis": lambda np, x: np.concatenate((x, x * x), 1),
+    "concatenate-flat": lambda np, x: np.concatenate([x, x], axis=None),
+    "stack": lambda np, x: np.stack([x, x * x], axis=-1),
+    "dot": lambda np, x: np.dot(x, x.T),
+    "dot-vectors": lambda np, x: np.dot(x[0], x[1]),
+    "dot-number": lambda np, x: np.dot(x, x[0, 0]),
+    "dot-many-axes": lambda np, x: np.dot(x, np.reshape(np.concatenate([x] * 4), (4, 3, 2))),
+    "dot-method": lambda np, x: x.dot(np.reshape(np.concatenate([x] * 4), (4, 3, 2))),
+    "matmul": lambda np, x: np.matmul(x.T, x),
+    "sum": lambda np, x: np.sum(x * x),
+    "sum-axis": lambda np, x: np.sum(x * x, 0),
+    "sum-all-arguments": lambda np, x: np.sum(x * x, 1, None, None, True),
+    "mean": lambda np, x: np.mean(x * x, axis=(0, 1), dtype=None, out=None, keepdims=True),
+    "max": lambda np, x: np.max(x, 1),
+    "amin": lambda np, x: np.amin(x, axis=0),
+    "reshape": lambda np, x: np.reshape(x, (3, 2), order="C"),
+    "transpose": lambda np, x: np.transpose(x, (1, 0)),
+    "expand_dims": lambda np, x: np.expand_dims(x, 1),
+    "squeeze": lambda np, x: np.squeeze(x[:1], axis=0),
+    "clip": lambda np, x: np.clip(x, -0.1, 0.2),
+    "clip-above": lambda np, x: np.clip(x, None, 0.2),
+    "clip-below": lambda np, x: np.clip(x, min=0.2),
+    "broadcast_to": lambda np, x: np.broadcast_to(x, (4, 2, 3)),
+    "broadcast_arrays": lambda np, x: np.broadcast_arrays(x[0], x)[0],
+    "take": lambda np, x: np.take(x, np.argmax(x, axis=0), 1),
+    "astype": lambda np, x: np.real(np.astype(x, "complex64")),
+    "ones_like": lambda np, x: np.ones_like(x) * x,
+    "full_like": lambda np, x: np.full_like(x, 3.0) * x,
+    "rint": lambda np, x: np.rint(x) * x,
+}
+REDUCTIONS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "add": (lambda x: np.add.reduce(x), lambda x: J.sum(x, axis=0)),
+    "add-all": (lambda x: np.add.reduce(x, axis=None, dtype="float32"), lambda x: J.sum(x)),
+    "maximum": (lambda x: np.maximum.reduce(x, 1, keepdims=True), lambda x: J.max(x, axis=1, keepdims=True)),
+    "minimum": (lambda x: np.minimum.reduce(x, axis=-1), lambda x: J.min(x, axis=1)),
+    "logaddexp": (lambda x: np.logaddexp.reduce(x), lambda x: jax.scipy.special.logsumexp(x, axis=0)),
+}
+
+
+def tracked() -> Array:
+    x = jnp.asarray(X)
+    x.requires_grad = True
+    return x
+
+
+def compare(ours: Callable[[Any], Any], theirs: Callable[[Any], Any]) -> None:
+    """Compare the value with JAX's, and the gradient that the tape finds."""
+    x = tracked()
+    expected, pullback = jax.vjp(theirs, J.asarray(X))
+    cotangent = np.linspace(0.5, 1.5, expected.size, dtype=np.float32).reshape(expected.shape)
+    result = ours(x)
+    assert type(result) is Array
+    assert result.device == x.device
+    np.testing.assert_allclose(gradkit.device_get(result), expected, rtol=1e-6)
+    result.backward(jnp.asarray(cotangent))
+    np.testing.assert_allclose(gradkit.device_get(x.grad), pullback(J.asarray(cotangent))[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_functions_of_numpy_stay_on_the_tape(name: str, xp: Any) -> None:
+    compare(lambda x: CALLS[name](np, x), lambda x: CALLS[name](J, x))
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_reductions_by_a_ufunc_stay_on_the_tape(name: str, xp: Any) -> None:
+    compare(*REDUCTIONS[name])
+
+
+def test_functions_of_numpy_are_differentiated_by_transforms(xp: Any) -> None:
+    x = jnp.asarray(X)
+    ours = gradkit.grad(lambda x: np.sum(gradkit.grad(lambda x: np.sum(np.where(x > 0, x**3, x)))(x) ** 2))(x)
+    theirs = jax.grad(lambda x: J.sum(jax.grad(lambda x: J.sum(J.where(x > 0, x**3, x)))(x) ** 2))(J.asarray(X))
+    np.testing.assert_allclose(gradkit.device_get(ours), theirs, rtol=1e-5)
+
+
+def test_what_gives_no_array_reads_the_elements(xp: Any) -> None:
+    x = tracked()
+    assert (np.shape(x), np.ndim(x), np.size(x), np.iscomplexobj(x)) == ((2, 3), 2, 6, False)
+    assert np.allclose(x, x + 1e-12)
+    assert not np.array_equal(x, x + 1)
+    assert np.array2string(x) == np.array2string(X)
+
+
+def test_functions_of_numpys_modules_are_those_of_gradkits(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    norm = SimpleNamespace(norm=lambda x, ord=None, axis=None, keepdims=False: jnp.sum(x * x, axis=axis) ** 0.5)
+    monkeypatch.setattr(jnp, "linalg", norm, raising=False)
+    compare(lambda x: np.linalg.norm(x, axis=1), lambda x: J.linalg.norm(x, axis=1))
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda x: np.nanmedian(x), ["numpy.nanmedian", "tape", "numpy.asarray(x)"]),
+        (lambda x: np.linalg.slogdet(x.T @ x), ["numpy.linalg.slogdet", "numpy.asarray(x)"]),
+        (lambda x: np.copyto(np.zeros((2, 3)), x), ["numpy.copyto", "tape", "numpy.asarray(x)"]),
+        (lambda x: np.sum(x, initial=3.0), ["numpy.sum", "no argument initial", "axis"]),
+        (lambda x: np.sum(x, out=np.zeros(())), ["numpy.sum", "no argument out"]),
+        (lambda x: np.reshape(x, (3, 2), order="F"), ["numpy.reshape", "no argument order"]),
+        (lambda x: np.heaviside(x, 0.5), ["ufunc heaviside", "tape", "numpy.asarray(x)"]),
+        (lambda x: np.add(x, x, where=np.ones((2, 3), bool)), ["ufunc add", "no argument where"]),
+        (lambda x: np.sin(x, dtype="float64"), ["ufunc sin", "no argument dtype"]),
+        (lambda x: np.add.reduce(x, initial=1.0), ["ufunc add.reduce", "no argument initial"]),
+        (lambda x: np.multiply.outer(x, x), ["ufunc multiply.outer", "numpy.asarray(x)"]),
+        (lambda x: np.subtract.reduce(x), ["ufunc subtract.reduce", "numpy.asarray(x)"]),
+        (lambda x: np.add(x, x, out=x), ["ufunc add", "out=", "immutable"]),
+    ],
+)
+def test_what_would_leave_the_tape_is_an_error(call: Any, words: list[str], xp: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        call(tracked())
+    for word in words:
+        assert word in str(caught.value)
