@@ -21,7 +21,18 @@ ELEMENTWISE = [name for name in FUNCTIONS if "softmax" not in name]
 every_function = pytest.mark.parametrize("name", FUNCTIONS)
 SMOOTH = np.random.default_rng(0).uniform(0.1, 0.9, (3, 4)) * np.asarray([1, -1, 2, -2.0])
 SIZES = np.asarray([0.3, -0.3, 4, -4, 20, -20, 88, -88, 300, -300, 1e4, -1e4], np.float32)
-KINKS = {"relu": 0.0, "elu": 0.0, "celu": 0.0, "selu": 0.0, "leaky_relu": 0.0, "soft_sign": 0.0, "hard_tanh": 2.0}
+KINKS = {
+    "celu": [0],
+    "elu": [0],
+    "hard_sigmoid": [-3, 3],
+    "hard_silu": [-3, 3],
+    "hard_tanh": [-1, 1],
+    "leaky_relu": [0],
+    "relu": [0],
+    "relu6": [0, 6],
+    "selu": [0],
+    "soft_sign": [0],
+}
 
 
 def host(x: Any) -> np.ndarray:
@@ -59,7 +70,13 @@ def test_values_equal_jax_on_any_numbers(name: str, numbers: list[float]) -> Non
 
 @pytest.mark.parametrize("name", sorted(KINKS))
 def test_the_gradient_at_a_kink_is_the_one_jax_takes(name: str, xp: Any) -> None:
-    compare(name, np.asarray([KINKS[name]], np.float32))
+    compare(name, np.asarray(KINKS[name], np.float32))
+
+
+@pytest.mark.parametrize("name", ["hard_sigmoid", "hard_silu", "hard_tanh", "relu6"])
+def test_gradients_of_what_is_flat_at_the_ends_are_finite_there(name: str, xp: Any) -> None:
+    ours = gradkit.grad(getattr(nn, name))(jnp.asarray(float("inf")))
+    assert float(ours) == float(jax.grad(theirs(name))(float("inf")))
 
 
 @every_function
@@ -119,6 +136,8 @@ def test_dtypes_are_kept_and_integers_become_floating(name: str, xp: Any) -> Non
         result = ACTIVATIONS[name](jnp.asarray(integers))
         assert str(result.dtype) == "float32"
         np.testing.assert_allclose(host(result), theirs(name)(integers.astype(np.float32)), rtol=1e-5, atol=1e-6)
+    else:
+        assert str(ACTIVATIONS[name](jnp.asarray(integers)).dtype) == theirs(name)(integers).dtype
 
 
 def test_hard_swish_and_swish_are_silu_by_other_names() -> None:

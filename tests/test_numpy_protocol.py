@@ -100,6 +100,12 @@ def test_what_gives_no_array_reads_the_elements(xp: Any) -> None:
     assert np.allclose(x, x + 1e-12)
     assert not np.array_equal(x, x + 1)
     assert np.array2string(x) == np.array2string(X)
+    assert np.size(x, axis=1) == 3
+
+
+def test_shapes_are_known_under_vmap(xp: Any) -> None:
+    found = gradkit.vmap(lambda x: np.sum(x) / np.shape(x)[0] + np.ndim(x) + np.size(x))(jnp.asarray(X))
+    np.testing.assert_allclose(gradkit.device_get(found), X.mean(axis=1) + 4, rtol=1e-5)
 
 
 def test_functions_of_numpys_modules_are_those_of_gradkits(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from gradkit.core import Array
 from gradkit.core.calls import as_array, dtype_name, require_inexact
 from gradkit.errors import unknown_name
 from gradkit.numpy import abs as absolute
-from gradkit.numpy import asarray, clip, exp, expm1, logsumexp, minimum, square, tanh, where
+from gradkit.numpy import asarray, exp, expm1, logsumexp, square, tanh, where
 from gradkit.primitives import relu, sigmoid
 from gradkit.primitives.losses import log_softmax as bind_log_softmax
 from gradkit.primitives.losses import one_hot as bind_one_hot
@@ -62,8 +62,9 @@ def identity(x: Any) -> Array:
 
 
 def relu6(x: Any) -> Array:
-    """Compute min(max(x, 0), 6)."""
-    return minimum(relu(x), 6.0)
+    """Compute min(max(x, 0), 6); the derivative at 0 and at 6 is 0."""
+    array = as_array(x, "relu6")
+    return where(array >= 6, 6.0, relu(array))
 
 
 def hard_sigmoid(x: Any) -> Array:
@@ -78,8 +79,9 @@ def hard_silu(x: Any) -> Array:
 
 
 def hard_tanh(x: Any) -> Array:
-    """Compute min(max(x, -1), 1)."""
-    return clip(x, -1.0, 1.0)
+    """Compute min(max(x, -1), 1); the derivative at -1 and at 1 is 1."""
+    array = as_array(x, "hard_tanh")
+    return where(array > 1, 1, where(array < -1, -1, array))
 
 
 def silu(x: Any) -> Array:

@@ -43,8 +43,8 @@ REDUCTIONS = {
 
 READERS = frozenset(
     """
-    allclose array2string array_equal array_equiv array_repr array_str iscomplexobj isrealobj ndim save savetxt savez
-    savez_compressed shape size
+    allclose array2string array_equal array_equiv array_repr array_str iscomplexobj isrealobj save savetxt savez
+    savez_compressed size
     """.split()
 )
 """Functions whose results are no arrays, so that no tape could follow them: NumPy's own run, on the elements."""
@@ -92,6 +92,8 @@ def call_function(function: Any, args: tuple[Any, ...], options: dict[str, Any])
         If gradkit has no function of that name, or its function does not take an argument that was given.
     """
     *modules, name = f"{function.__module__}.{function.__name__}".split(".")[1:]
+    if name in ("ndim", "shape", "size") and len(args) == 1 and not options:
+        return getattr(args[0], name)  # which is there under vmap, too
     if name in READERS:
         return function(*map(_read, args), **{key: _read(value) for key, value in options.items()})
     called = ".".join(("numpy", *modules, name))
