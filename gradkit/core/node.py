@@ -18,10 +18,10 @@ from gradkit.errors import UnexpectedTracerError
 if TYPE_CHECKING:
     from gradkit.core.primitive import Primitive
 
-__all__ = ["Leaf", "Node", "Trace", "enable_grad", "no_grad", "recording"]
+__all__ = ["Leaf", "Node", "Trace", "enable_grad", "new_sequence", "no_grad", "recording"]
 
 _new_level = itertools.count(1).__next__
-_new_sequence = itertools.count().__next__
+new_sequence = itertools.count().__next__
 
 _recording: ContextVar[bool] = ContextVar("gradkit_recording", default=True)
 recording = _recording.get
@@ -89,10 +89,13 @@ class Trace(ABC):
         self.level = ENDED
 
     @contextmanager
-    def resumed(self, level: int) -> Iterator[None]:
-        """Go on at `level`, inside a ``with`` block, where a part of the function is run again."""
+    def resumed(self) -> Iterator[None]:
+        """Go on inside a ``with`` block, where a part of the function is run again.
+
+        The level is a new one: what is run again may be given arrays of transforms that began in the meantime.
+        """
         current = self.level
-        self.level = level
+        self.level = _new_level()
         try:
             yield
         finally:
@@ -150,7 +153,7 @@ class Node:
         self.saved = saved
         self.params = params
         self.plain = plain
-        self.sequence = _new_sequence()
+        self.sequence = new_sequence()
 
     @property
     def ndim(self) -> int:

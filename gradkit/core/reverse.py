@@ -44,7 +44,7 @@ class ReverseTrace(Trace):
         plain = not any(type(value) is Array for value in (*outs, *values))
         return primitive.record(self, result, values, nodes, tracked, params, plain)
 
-    def backward(self, roots: Sequence[tuple[Node, Any]], retain: bool = False) -> dict[Node, Any]:
+    def backward(self, roots: Sequence[tuple[Node, Any]], retain: bool = False, floor: int = 0) -> dict[Node, Any]:
         """Return the gradient of each reachable `Leaf`, given the cotangents of the roots.
 
         Parameters
@@ -53,6 +53,8 @@ class ReverseTrace(Trace):
             The outputs and their cotangents, raw arrays or Arrays.
         retain : bool
             Keep the saved values, so that the pass can run again.
+        floor : int
+            Where to stop: nodes made before count as leaves.
         """
         # Leaves stay in `cotangents` to the end: what is left there is the result. A node waits in the heap from its
         # first contribution on. What was made later is taken earlier, so whatever depends on a node is taken before it.
@@ -60,7 +62,7 @@ class ReverseTrace(Trace):
         owned: set[Node] = set()
         waiting: list[tuple[int, Node]] = []
         for node, cotangent in roots:
-            if node not in cotangents and node.primitive is not None:
+            if node not in cotangents and node.sequence >= floor:
                 heappush(waiting, (-node.sequence, node))
             _accumulate(cotangents, owned, node, cotangent)
         while waiting:
@@ -78,7 +80,7 @@ class ReverseTrace(Trace):
             for parent, contribution in primitive.pull(cotangent, node, saved):
                 if parent in cotangents:
                     _accumulate(cotangents, owned, parent, contribution)
-                elif parent.primitive is not None:
+                elif parent.sequence >= floor:
                     cotangents[parent] = contribution
                     heappush(waiting, (-parent.sequence, parent))
                 elif primitive.aliases and type(contribution) is not Array:

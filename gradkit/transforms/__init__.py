@@ -1,8 +1,28 @@
 """The transforms: functions that take a function and give its derivative."""
 
+from gradkit.transforms.checkpoint import checkpoint, checkpoint_name, checkpoint_policies, remat
+from gradkit.transforms.custom import custom_gradient, custom_jvp, custom_vjp
 from gradkit.transforms.forward import jvp, linearize
 from gradkit.transforms.jacobians import hessian, jacfwd, jacobian, jacrev
 from gradkit.transforms.reverse import grad, value_and_grad, vjp
 from gradkit.transforms.vectorize import vmap
 
-__all__ = ["grad", "hessian", "jacfwd", "jacobian", "jacrev", "jvp", "linearize", "value_and_grad", "vjp", "vmap"]
+__all__ = [
+    "checkpoint",
+    "checkpoint_name",
+    "checkpoint_policies",
+    "custom_gradient",
+    "custom_jvp",
+    "custom_vjp",
+    "grad",
+    "hessian",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jvp",
+    "linearize",
+    "remat",
+    "value_and_grad",
+    "vjp",
+    "vmap",
+]
