@@ -34,7 +34,10 @@ def main() -> int:
         gradkit.set_backend(options.backend)
     except (ValueError, BackendNotInstalledError, BackendUnusableError) as error:
         parser.error(f"argument --backend: {error}")
-    gradkit.random.seed(options.seed)
+    try:
+        gradkit.random.seed(options.seed)
+    except OverflowError as error:
+        parser.error(f"argument --seed: {error}")
 
     n = gradkit.nn.MLP(
         3, [4, 4, 1], activation="tanh", final_activation="tanh", initializer="lecture", bias_initializer="lecture"

@@ -47,23 +47,30 @@ def parser(description: str, defaults: Defaults) -> argparse.ArgumentParser:
     add("--batch-size", type=count, default=defaults.batch_size, help="examples in a step (default: %(default)s)")
     add("--learning-rate", type=rate, default=defaults.learning_rate, help="the first one (default: %(default)s)")
     add("--weight-decay", type=rate, default=defaults.weight_decay, help="of SGD (default: %(default)s)")
-    add("--seed", type=int, default=0, help="of weights, split and batches (default: %(default)s)")
+    add(
+        "--seed",
+        type=number(int, -(2**63), 2**64 - 1),
+        default=0,
+        help="of weights, split and batches (default: %(default)s)",
+    )
     add("--out", type=Path, default=Path(defaults.out), help="folder for curves and checkpoint (default: %(default)s)")
     add("--save-every", type=number(int, 0), default=0, help="steps between checkpoints; 0: an epoch (default: 0)")
     add("--resume", action="store_true", help="go on from the checkpoint in the folder --out, if there is one")
     return result
 
 
-def number(kind: type[int] | type[float], least: int) -> Callable[[str], float]:
+def number(kind: type[int] | type[float], least: int, most: float = math.inf) -> Callable[[str], float]:
     """Return what reads an option's number, or tells the user what is wrong with it."""
     expected = f"{'an integer' if kind is int else 'a number'} of at least {least}"
+    if most != math.inf:
+        expected += f" and at most {most}"
 
     def read(text: str) -> float:
         try:
-            value = kind(text)
+            value: float = kind(text)
         except ValueError:
-            value = kind(-1)
-        if not least <= value < math.inf:
+            value = math.nan
+        if not least <= value <= most or value == math.inf:
             raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
         return value
 

@@ -132,7 +132,7 @@ class Backend(ABC):
 
     def from_host(self, array: np.ndarray[Any, Any], device: Any = None) -> Raw:
         """Copy a NumPy array to `device` (the default one if None)."""
-        return self.xp.asarray(array, device=device, copy=True)
+        return self.xp.asarray(array, dtype=self.raw_dtype_named(array.dtype.name), device=device, copy=True)
 
     def to_host(self, value: Raw) -> np.ndarray[Any, Any]:
         """Copy an array of this backend to a NumPy array."""
@@ -176,8 +176,20 @@ class Backend(ABC):
         return frozenset(self.raw_dtype_named(name) for name in names if hasattr(self.xp, name))
 
     def raw_dtype_named(self, name: str) -> Any:
-        """Return the library's dtype of that name."""
-        return getattr(self.xp, name)
+        """Return the library's dtype of that name.
+
+        Raises
+        ------
+        TypeError
+            If it has none.
+        """
+        dtype = getattr(self.xp, name, None)
+        if dtype is None:
+            raise TypeError(
+                f"dtype {name}: the backend {self.name!r} does not have it, since {self.library} has no dtype of that "
+                f"name (nor has the array API standard any of 16 bits). Use float32, or another backend."
+            )
+        return dtype
 
     # Devices
 

@@ -115,6 +115,8 @@ def save(path: PathLike, tree_: Any) -> None:
     _replace(os.path.realpath(path), library.save(tensors, {METADATA: f"{zlib.crc32(text.encode()):08x} {text}"}))
 
 
+CODES = ("BOOL", "C64", "F16", "F32", "F64", "I16", "I32", "I64", "I8", "U16", "U32", "U64", "U8")
+"""What the format calls the dtypes that NumPy has. (It has no complex128.)"""
 DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64".split())
 
 
@@ -341,12 +343,20 @@ def _explain_damage(name: str, contents: bytes, error: Exception) -> NoReturn:
             f"{name}: truncated at byte {size:,}, in the header, which goes to byte {8 + length:,}. {start}."
         ) from error
     try:
-        header = json.loads(contents[8 : 8 + length])
-        ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+        tensors = {key: it for key, it in json.loads(contents[8 : 8 + length]).items() if key != "__metadata__"}
+        ends = [entry["data_offsets"][1] for entry in tensors.values()]
+        foreign = [(key, entry["dtype"]) for key, entry in tensors.items() if entry["dtype"] not in CODES]
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         raise FileFormatError(f"{name}: the header (bytes 8 to {8 + length:,}) is damaged: {fault}.") from error
     end = 8 + length + max(ends, default=0)
     if end != size:
         state = f"truncated at byte {size:,}" if size < end else f"too long, at {size:,} bytes"
         raise FileFormatError(f"{name}: {state}; its header promises tensors up to byte {end:,}.") from error
+    if foreign:
+        key, code = foreign[0]
+        dtype = "bfloat16" if code == "BF16" else f"the dtype {code}"
+        raise FileFormatError(
+            f"{name}: the leaf {key} is of {dtype}, which is not supported. Convert it to float32 with the library "
+            f"that wrote the file."
+        ) from error
     raise FileFormatError(f"{name}: the header (bytes 8 to {8 + length:,}) is damaged: {what}.") from error

@@ -328,6 +328,26 @@ def test_an_error_of_the_library_keeps_its_kind_and_words(monkeypatch: pytest.Mo
         bind(PRIMITIVES["tan"], (gradkit.numpy.ones(2),), {})
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda jnp: jnp.ones(2, dtype="float16"),
+        lambda jnp: jnp.asarray(np.ones(2, np.float16)),
+        lambda jnp: jnp.asarray([1.0], dtype="float16"),
+        lambda jnp: jnp.ones(2).astype("float16"),
+        lambda jnp: jnp.ones(2) * np.float16(2),
+        lambda jnp: gradkit.device_put(gradkit.Array(np.ones(2, np.float16)), gradkit.devices()[0]),
+        lambda jnp: gradkit.nn.one_hot(jnp.asarray([1]), 3, dtype="float16"),
+    ],
+)
+def test_a_dtype_that_the_library_does_not_have_is_an_error_that_says_so(make: Any, backend: Backend, xp: Any) -> None:
+    if hasattr(backend.xp, "float16"):
+        assert str(make(xp).dtype) in ("float16", "float32")
+        return
+    with pytest.raises(TypeError, match=rf"float16: the backend '{backend.name}'.* {backend.library} .*float32"):
+        make(xp)
+
+
 # What a backend has to have
 
 

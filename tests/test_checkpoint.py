@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -252,6 +254,19 @@ def test_a_file_of_another_writer_of_the_format_loads(path: Path, xp: Any) -> No
     assert gradkit.load(path)["weight"].tolist() == [[1.0, 0.0], [0.0, 1.0]]
     with pytest.raises(TreeMismatchError, match=r"\['weight'\]"):
         gradkit.load(path, like={"weight": jnp.zeros((2, 2))})
+
+
+def test_a_leaf_of_a_dtype_that_numpy_does_not_have_is_named(path: Path) -> None:
+    entries = [("bias", "F32", 4), ("weight", "BF16", 2)]
+    header: dict[str, Any] = {}
+    size = 0
+    for key, dtype, width in entries:
+        header[key] = {"dtype": dtype, "shape": [3], "data_offsets": [size, size + 3 * width]}
+        size += 3 * width
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(size))
+    with pytest.raises(FileFormatError, match=r"leaf weight is of bfloat16, which is not supported\. .* float32"):
+        gradkit.load(path)
 
 
 # All or nothing

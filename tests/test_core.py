@@ -457,6 +457,8 @@ def test_an_array_wraps_what_it_is_given_without_a_copy() -> None:
 
 # Bad input
 
+OBJECTS = np.asarray([None])
+
 
 @pytest.mark.parametrize(
     "call, kind, words",
@@ -480,6 +482,15 @@ def test_an_array_wraps_what_it_is_given_without_a_copy() -> None:
         (lambda: jnp.asarray([[1.0], [1.0, 2.0]]), ValueError, ["asarray", "equal lengths"]),
         (lambda: jnp.asarray("text"), TypeError, ["asarray", "'text'"]),
         (lambda: jnp.asarray(2**40), OverflowError, ["int32", "enable x64"]),
+        (lambda: Array(OBJECTS), TypeError, ["Array(value)", "numbers", "object", "astype('float32')"]),
+        (lambda: jnp.exp(OBJECTS), TypeError, ["exp", "numbers", "object", "astype('float32')"]),
+        (lambda: jnp.ones(1) + OBJECTS, TypeError, ["add", "numbers", "object"]),
+        (lambda: jnp.reshape(np.asarray(["a"]), (1, 1)), TypeError, ["reshape", "numbers", "str32"]),
+        (lambda: jnp.sum(np.ones(2, np.longdouble)), TypeError, ["sum", "numbers", np.dtype(np.longdouble).name]),
+        (lambda: jnp.asarray(OBJECTS), TypeError, ["asarray", "numbers", "object", "astype('float32')"]),
+        (lambda: jnp.ones(2, dtype=object), TypeError, ["dtype of numbers", "float32", "object"]),
+        (lambda: jnp.ones(2).astype("nonsense"), TypeError, ["dtype of numbers", "float32", "nonsense"]),
+        (lambda: gradkit.grad(jnp.sum)(OBJECTS), TypeError, ["dtype of numbers", "float32", "object"]),
         (lambda: Array([1.0]), TypeError, ["Array(value)", "list", "asarray"]),
         (lambda: jnp.max(jnp.zeros((0, 2))), ValueError, ["max", "(0, 2)", "no elements"]),
         (lambda: bool(jnp.ones(2)), ValueError, ["truth value", "(2,)"]),

@@ -93,6 +93,19 @@ def test_lecture_refuses_an_unknown_backend(tmp_path: Path) -> None:
     assert message.endswith("Did you mean 'numpy'?")
 
 
+def test_lecture_refuses_a_seed_of_more_than_64_bits(tmp_path: Path) -> None:
+    message = refusal(tmp_path, "lecture", "--seed", 2**64)
+    assert (
+        message
+        == f"lecture.py: error: argument --seed: seed: seed must fit 64 bits, got {2**64}. Take it modulo 2**64."
+    )
+
+
+def test_digits_takes_any_seed_of_64_bits(tmp_path: Path) -> None:
+    for seed in (2**64 - 1, -(2**63)):
+        output(tmp_path, "digits", "--epochs", 1, "--hidden", "", f"--seed={seed}")
+
+
 # Digits
 
 
@@ -271,6 +284,12 @@ def test_digits_names_no_checkpoint_of_an_older_run(tmp_path: Path, backend: Bac
         ("--learning-rate", "nan", "argument --learning-rate: expected a number of at least 0, got 'nan'"),
         ("--weight-decay", "-1", "argument --weight-decay: expected a number of at least 0, got '-1'"),
         ("--save-every", "-1", "argument --save-every: expected an integer of at least 0, got '-1'"),
+        (
+            "--seed",
+            f"{2**64}",
+            f"argument --seed: expected an integer of at least {-(2**63)} and at most {2**64 - 1}, got",
+        ),
+        ("--seed", "x", "argument --seed: expected an integer"),
     ],
 )
 def test_digits_refuses_an_option_in_one_line(tmp_path: Path, option: str, value: str, expected: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gradkit.backend import Backend, Device, backend_of
 from gradkit.core.node import Leaf, Node
+from gradkit.core.promotion import is_of_numbers
 from gradkit.core.stand_in import STAND_INS, Abstract, Batched
 from gradkit.errors import (
     ConcretizationTypeError,
@@ -57,7 +58,7 @@ class Array(Operators):
     Raises
     ------
     TypeError
-        If `value` is no backend's array. `gradkit.numpy.asarray` makes Arrays from lists and numbers.
+        If `value` is no backend's array of numbers. `gradkit.numpy.asarray` makes Arrays from lists and numbers.
 
     Examples
     --------
@@ -78,10 +79,16 @@ class Array(Operators):
     def __init__(self, value: Any) -> None:
         if type(value) is Array:
             value = value.data
-        if backend_of(value) is None:
+        backend = backend_of(value)
+        if backend is None:
             raise TypeError(
                 f"Array(value): expected an array of a backend's library, got {type(value).__name__}. "
                 f"gradkit.numpy.asarray(...) makes an Array from lists, numbers and NumPy arrays."
+            )
+        if not is_of_numbers(backend.dtype_name(value)):
+            raise TypeError(
+                f"Array(value): expected an array of numbers, got dtype {backend.dtype_name(value)}. Convert it first: "
+                f"value.astype('float32')."
             )
         self._value = value
         self._node = None

@@ -16,7 +16,7 @@ from gradkit.core.binding import KERNEL_ERRORS, PYTHON_NUMBERS, bind, explain
 from gradkit.core.families import Elementwise
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import NO_PARAMS, Node, recording
-from gradkit.core.promotion import FLOATING, canonical, default_dtype, is_inexact, promote
+from gradkit.core.promotion import FLOATING, canonical, default_dtype, is_inexact, is_of_numbers, promote
 from gradkit.core.stand_in import STAND_INS
 
 __all__ = [
@@ -194,6 +194,11 @@ def as_operand(value: Any, caller: str) -> Any:
         return value
     owner = backend_of(value)
     if owner is not None:
+        if not is_of_numbers(name := owner.dtype_name(value)):
+            raise TypeError(
+                f"{caller} requires arrays of numbers as arguments, got one of dtype {name}: {value!r}. Convert it "
+                f"first: x.astype('float32')."
+            )
         return new_array(value) if owner.is_scalar(value) else wrap(value)
     raise TypeError(
         f"{caller} requires arrays or numbers as arguments, got {type(value).__name__}: {value!r}. "

@@ -17,6 +17,7 @@ __all__ = [
     "dtype_named",
     "is_complex",
     "is_inexact",
+    "is_of_numbers",
     "kind_of",
     "promote",
     "real_part_of",
@@ -29,12 +30,22 @@ _UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
 _FLOATING = ("float16", "float32", "float64")
 _COMPLEX = ("complex64", "complex128")
 
-_KIND: dict[str, int] = {
-    "bool": BOOL,
-    **dict.fromkeys((*_SIGNED, *_UNSIGNED), INTEGER),
-    **dict.fromkeys((*_FLOATING, "bfloat16"), FLOATING),
-    **dict.fromkeys(_COMPLEX, COMPLEX),
-}
+
+class _Kinds(dict[str, int]):
+    def __missing__(self, dtype: str) -> int:
+        raise TypeError(
+            f"expected a dtype of numbers ({', '.join(self)}), got {dtype}. Convert with x.astype('float32')."
+        )
+
+
+_KIND = _Kinds(
+    {
+        "bool": BOOL,
+        **dict.fromkeys((*_SIGNED, *_UNSIGNED), INTEGER),
+        **dict.fromkeys((*_FLOATING, "bfloat16"), FLOATING),
+        **dict.fromkeys(_COMPLEX, COMPLEX),
+    }
+)
 _KIND_OF_PYTHON: dict[type, int] = {bool: BOOL, int: INTEGER, float: FLOATING, complex: COMPLEX}
 _DEFAULT_32 = ("bool", "int32", "float32", "complex64")
 _DEFAULT_64 = ("bool", "int64", "float64", "complex128")
@@ -46,6 +57,11 @@ _COMPLEX_OF = {"float16": "complex64", "bfloat16": "complex64", "float32": "comp
 def kind_of(dtype: str) -> int:
     """Return the kind of a dtype: `BOOL`, `INTEGER`, `FLOATING` or `COMPLEX`."""
     return _KIND[dtype]
+
+
+def is_of_numbers(dtype: str) -> bool:
+    """Return whether it is one of the dtypes that there are here: NumPy has more, such as object and str."""
+    return dtype in _KIND
 
 
 def is_inexact(dtype: str) -> bool:

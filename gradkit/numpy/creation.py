@@ -12,7 +12,7 @@ from gradkit.backend import Backend, Device, backend_of, current_backend, curren
 from gradkit.core import Array
 from gradkit.core.array import backend_of_array, raw, wrap
 from gradkit.core.calls import as_array, as_operand, dtype_name
-from gradkit.core.promotion import FLOATING, INTEGER, canonical, default_dtype, promote
+from gradkit.core.promotion import FLOATING, INTEGER, canonical, default_dtype, kind_of, promote
 from gradkit.errors import ShapeError
 from gradkit.primitives.manipulation import astype, broadcast_to, stack, to_device
 
@@ -45,7 +45,9 @@ def _place(device: Device | None) -> tuple[Backend, Any]:
 
 
 def _raw_dtype(backend: Backend, dtype: Any, default: str) -> Any:
-    return backend.raw_dtype_named(default if dtype is None else np.dtype(dtype).name)
+    name = default if dtype is None else np.dtype(dtype).name
+    kind_of(name)  # an error for a dtype that is not one of numbers
+    return backend.raw_dtype_named(name)
 
 
 def _shape(shape: Shape) -> tuple[int, ...]:
@@ -122,7 +124,9 @@ def _as_is(obj: Any, dtype: Any, device: Device | None) -> Array:
 def _native(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return an array in this machine's byte order, which is the only one other libraries take."""
     if values.dtype.kind not in "biufc":
-        raise TypeError(f"asarray: expected an array of numbers, got dtype {values.dtype}")
+        raise TypeError(
+            f"asarray: expected an array of numbers, got dtype {values.dtype}. Convert it first: x.astype('float32')."
+        )
     return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
 

@@ -47,7 +47,7 @@ def mean_square(x: Array, y: Array, /) -> Array:
 
 def _one_hot(xp: Any, labels: Any, *, classes: int, dtype: str) -> Any:
     positions = xp.arange(classes, dtype=labels.dtype, device=labels.device)
-    return xp.library.astype(labels[..., None] == positions, getattr(xp.library, dtype))
+    return xp.library.astype(labels[..., None] == positions, xp.backend.raw_dtype_named(dtype))
 
 
 _one_hot_primitive = General(

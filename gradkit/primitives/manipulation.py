@@ -69,7 +69,7 @@ _broadcast_to = Linear(
 )
 _astype = Linear(
     "astype",
-    lambda xp, x, dtype: xp.library.astype(x, getattr(xp.library, dtype) if isinstance(dtype, str) else dtype),
+    lambda xp, x, dtype: xp.library.astype(x, xp.backend.raw_dtype_named(dtype) if isinstance(dtype, str) else dtype),
     (lambda xp, g, x, *, dtype: xp.astype(g if is_complex(x.dtype) else _real_part(xp, g), x.dtype),),
     small_cotangent=True,
     batch=elementwise,
