@@ -49,7 +49,7 @@ from gradkit.transforms import (
 )
 
 if TYPE_CHECKING:
-    from gradkit import data, errors, nn, numpy, optim, random, tree
+    from gradkit import data, errors, nn, numpy, optim, random, tree, tree_util
     from gradkit.io import load, save
 
 __version__ = "0.1.0"
@@ -93,13 +93,14 @@ __all__ = [
     "save",
     "set_backend",
     "tree",
+    "tree_util",
     "use_backend",
     "value_and_grad",
     "vjp",
     "vmap",
 ]
 
-_MODULES = frozenset({"data", "errors", "io", "nn", "numpy", "optim", "random", "testing", "tree"})
+_MODULES = frozenset({"data", "errors", "io", "nn", "numpy", "optim", "random", "testing", "tree", "tree_util"})
 _FROM_IO = frozenset({"load", "save"})
 
 
