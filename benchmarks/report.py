@@ -14,6 +14,14 @@ README = Path(__file__).resolve().parent.parent / "README.md"
 QUOTED = ("<!-- benchmarks/results/README.md -->\n", "<!-- end of results -->")
 """What stands around the tables in the project's README."""
 
+CONTROL = "by-hand-again"
+"""The contestant that takes the hand-written step a second time: its ratio would be 1 on a quiet machine."""
+TRUSTED = 0.9, 1.1
+"""The ratios of the control with which a row can be trusted."""
+FOOTNOTE = """
+† "By hand, again" is outside {} to {}: the machine was not quiet enough for the figures of this row to be compared.
+"""
+
 INTRODUCTION = """\
 # Results
 
@@ -69,7 +77,7 @@ def eager_section(results: dict[str, Any]) -> str:
         contestants = size["contestants"]
         rows.append(
             [
-                f"{size['name']}, batch {size['batch']}",
+                f"{size['name']}, batch {size['batch']}{'' if is_trusted(size) else ' †'}",
                 three_digits(contestants[base]["microseconds"]),
                 *(ratio_cell(contestants[name]["ratio"], contestants[name]["ratio_quartiles"]) for name in others),
                 f"{size['goal']:g}",
@@ -81,6 +89,7 @@ def eager_section(results: dict[str, Any]) -> str:
         if results["keep_memory"]
         else "\nMemory as the system's allocator deals with it: in the large networks it decides about page faults."
     )
+    footnote = "" if all(map(is_trusted, results["sizes"])) else FOOTNOTE.format(*TRUSTED)
     return f"""\
 ## One training step, {results["backend"]}{", freed memory kept" * results["keep_memory"]}
 
@@ -88,9 +97,16 @@ float32, tanh, mean squared error, plain SGD. Times of the hand-written step in 
 multiples of it: the median over {results["rounds"]} rounds, and the middle half of them. "Goal" is gradkit's.{memory}
 
 {table(header, rows)}
-
+{footnote}
 {machine_line(results)}
 """
+
+
+def is_trusted(size: dict[str, Any]) -> bool:
+    """Return whether the hand-written step took the same time twice in this row, where it was measured twice."""
+    control = size["contestants"].get(CONTROL)
+    least, most = TRUSTED
+    return control is None or least <= control["ratio"] <= most
 
 
 def ratio_cell(median: float, quartiles: list[float]) -> str:

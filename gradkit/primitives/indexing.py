@@ -260,7 +260,7 @@ def _check_range(arrays: Sequence[Array], sizes: Sequence[int]) -> None:
     """Raise IndexError where an index array on the host is out of range; a device is not made to wait for it."""
     for array, size in zip(arrays, sizes, strict=True):
         if type(raw(array)) not in STAND_INS and array.device.platform == "cpu" and array.size:
-            elements = host(array)
-            if elements.min() < -size or elements.max() >= size:
-                worst = elements.max() if elements.max() >= size else elements.min()
+            lowest, highest = host(array).min(), host(array).max()
+            if lowest < -size or highest >= size:
+                worst = highest if highest >= size else lowest
                 raise IndexError(f"index {worst} is out of bounds for an axis of size {size}")
