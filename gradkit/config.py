@@ -19,11 +19,14 @@ class Config:
     jax_enable_x64 : bool
         Whether new numbers are 64-bit (``float64``, ``int64``) rather than 32-bit. It starts from the environment
         variable ``GRADKIT_ENABLE_X64``.
+    jax_disable_jit : bool
+        Whether `jit` leaves functions as they are.
     """
 
-    __slots__ = ("jax_enable_x64",)
+    __slots__ = ("jax_disable_jit", "jax_enable_x64")
 
     def __init__(self) -> None:
+        self.jax_disable_jit = False
         self.jax_enable_x64 = os.environ.get("GRADKIT_ENABLE_X64", "").lower() in TRUE_WORDS
 
     def update(self, name: str, value: bool) -> None:

@@ -7,7 +7,7 @@ or hands a changed function to the levels below.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from gradkit.core.array import Array
 from gradkit.core.batching import BatchTrace, at_front
@@ -74,7 +74,7 @@ def _record_jvp(trace: ReverseTrace, push: PushRule, args: Flat) -> Flat:
     outs, out_tangents = push(values, tangents)
     linear.end()
     roots = {i: t._node for i, t in enumerate(out_tangents) if _is_at(t, linear)}
-    seeds = [t._node for t, parent in zip(tangents, parents, strict=True) if parent is not None]
+    seeds = [cast(Node, t._node) for t, parent in zip(tangents, parents, strict=True) if parent is not None]
 
     def pullback(parts: Parts) -> Sequence[Any]:
         found = linear.backward([(roots[i], g) for i, g in parts.items() if i in roots], retain=True)
@@ -104,7 +104,8 @@ def call_with_vjp(function: Function, forward: Forward, backward: Backward, args
             shares = backward(residuals, cotangents)
             return [_raw_where_plain(shares[i]) for i in tracked]
 
-        return list(record_call(trace, outs, [parents[i] for i in tracked], pullback))
+        nodes = [parent for parent in parents if parent is not None]
+        return list(record_call(trace, outs, nodes, pullback))
     if isinstance(trace, BatchTrace):
         values, axes = trace.unwrap(args)
         batch = Batch(trace)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradkit.core.array import Array, wrap
+from gradkit.core.array import Array, backend_of_array, wrap
 from gradkit.core.binding import bind
 from gradkit.core.node import NO_PARAMS, Node, Trace
 from gradkit.core.primitive import Primitive
@@ -114,22 +114,23 @@ class GraphTrace(Trace):
         """Return what stands for an argument in the graph: a variable, or a literal."""
         if type(arg) is not Array:
             return arg
-        if isinstance(arg._node, Variable) and arg._node.trace is self:
+        if self._follows(arg):
             return arg._node
-        if arg.shape == ():
+        if arg.shape == () and arg._node is None:
             return arg
         variable = self._known.get(id(arg._value))
         if variable is None:
-            bottom = Abstract(arg.shape, arg.dtype, *_place(arg))
+            bottom = Abstract(arg.shape, arg.dtype, backend_of_array(arg), arg.device)
             variable = self._known[id(arg._value)] = Variable(self, bottom)
             self.graph.constants.append((variable, arg))  # which also keeps what the id is of alive
         return variable
 
+    def output(self, array: Array) -> Any:
+        """Return what stands for a result in the graph."""
+        return array if array.shape == () and not self._follows(array) else self.operand(array)
+
+    def _follows(self, array: Array) -> bool:
+        return isinstance(array._node, Variable) and array._node.trace is self
+
     def _variable(self, value: Abstract) -> Array:
         return wrap(value, Variable(self, value))
-
-
-def _place(array: Array) -> tuple[Any, Any]:
-    from gradkit.core.array import backend_of_array
-
-    return backend_of_array(array), array.device

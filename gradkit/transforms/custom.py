@@ -6,7 +6,7 @@ import functools
 import inspect
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from gradkit.core.array import Array, describe
 from gradkit.core.calls import dtype_name
@@ -30,7 +30,7 @@ class _Custom:
         nondiff_argnames: Sequence[str] = (),
     ) -> None:
         check_callable(fun)
-        functools.update_wrapper(self, fun)
+        functools.update_wrapper(cast(Any, self), fun)
         self.fun = fun
         self.nondiff_argnums = tuple(sorted(map(operator.index, nondiff_argnums)))
         if nondiff_argnames:
@@ -39,11 +39,11 @@ class _Custom:
             self.nondiff_argnums = tuple(sorted(chosen))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+        return self if instance is None else functools.partial(cast(Any, self), instance)
 
     @property
     def _name(self) -> str:
-        return getattr(self.fun, "__name__", str(self.fun))
+        return str(getattr(self.fun, "__name__", self.fun))
 
     def _bound_args(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """Return all arguments by position, with defaults."""
@@ -217,8 +217,8 @@ class custom_vjp(_Custom):
         fwd : callable
             ``fwd(*args) -> (result, residuals)``.
         bwd : callable
-            ``bwd(*nondiff_args, residuals, cotangent)`` gives a tuple with the cotangent of each differentiated argument;
-            None stands for zeros.
+            ``bwd(*nondiff_args, residuals, cotangent)`` gives a tuple with the cotangent of each differentiated
+            argument; None stands for zeros.
         symbolic_zeros, optimize_remat : bool
             Accepted and not needed.
         """
@@ -264,8 +264,8 @@ class custom_vjp(_Custom):
     def _checked_pair(self, pair: Any) -> tuple[Any, Any]:
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise TypeError(
-                f"Custom VJP fwd rule {getattr(self.fwd, '__name__', self.fwd)} for function {self._name} must produce a "
-                f"pair (list or tuple of length two) where the first element represents the primal output and the "
+                f"Custom VJP fwd rule {getattr(self.fwd, '__name__', self.fwd)} for function {self._name} must produce "
+                f"a pair (list or tuple of length two) where the first element represents the primal output and the "
                 f"second element represents residuals, but got {pair!r}."
             )
         return pair[0], pair[1]
@@ -285,8 +285,8 @@ class custom_vjp(_Custom):
         except ValueError as error:
             raise TypeError(
                 f"Custom VJP bwd rule {rule} for function {self._name} must produce an output with the same container "
-                f"(pytree) structure as the args tuple of the primal function, and in particular must produce a tuple of "
-                f"length equal to the number of arguments to the primal function, but got bwd output structure "
+                f"(pytree) structure as the args tuple of the primal function, and in particular must produce a tuple "
+                f"of length equal to the number of arguments to the primal function, but got bwd output structure "
                 f"{structure(shares)} for primal input structure {in_tree}."
             ) from error
         return [

@@ -40,8 +40,7 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     primals : tuple or list
         The arguments.
     tangents : tuple or list
-        The direction, of the structure, shapes and dtypes of `primals`. (For integers: arrays of `jax.dtypes.float0`, or
-        None.)
+        The direction, of the structure, shapes and dtypes of `primals`. (For integers: arrays of float0, or None.)
     has_aux : bool
         Whether `fun` returns auxiliary data beside its result.
 
@@ -100,8 +99,8 @@ def _flat_pair(primals: Any, tangents: Any) -> tuple[list[tuple[Any, Any]], Any]
     directions, directions_tree = flatten(tuple(tangents), is_leaf=lambda x: x is None)
     if directions_tree != treedef:
         raise TypeError(
-            f"primal and tangent arguments to jvp do not match in tree structure: primals have {treedef}, tangents have "
-            f"{directions_tree}."
+            f"primal and tangent arguments to jvp do not match in tree structure: primals have {treedef}, tangents "
+            f"have {directions_tree}."
         )
     return list(zip(values, directions, strict=True)), treedef
 
@@ -114,8 +113,8 @@ def _argument(trace: ForwardTrace, primal: Any, tangent: Any, primals: Any) -> A
     if not is_inexact(name):
         if tangent is not None and not is_float0(tangent):
             raise TypeError(
-                f"primal and tangent arguments to jvp do not match: the primal is {describe(array)}, whose tangent must "
-                f"have dtype float0 (numpy.zeros(shape, gradkit.dtypes.float0)) or be None, got {tangent!r}. To "
+                f"primal and tangent arguments to jvp do not match: the primal is {describe(array)}, whose tangent "
+                f"must have dtype float0 (numpy.zeros(shape, gradkit.dtypes.float0)) or be None, got {tangent!r}. To "
                 f"differentiate, convert the primal to a float."
             )
         return array
@@ -140,8 +139,8 @@ def _argument(trace: ForwardTrace, primal: Any, tangent: Any, primals: Any) -> A
 def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     """Compute a function, and the linear function that is its derivative at that point.
 
-    What `jvp` computes, taken apart: the function itself runs once, and its derivative can then be applied to any number
-    of tangents.
+    What `jvp` computes, taken apart: the function itself runs once, and its derivative can then be applied to any
+    number of tangents.
 
     Parameters
     ----------

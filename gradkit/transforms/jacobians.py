@@ -229,8 +229,8 @@ def _check_inputs(name: str, leaves: list[Array], holomorphic: bool) -> None:
             )
         if name == "jacfwd" and kind_of(dtype) == COMPLEX and not holomorphic:
             raise TypeError(
-                f"{name} requires real-valued inputs (input dtype that is a sub-dtype of np.floating), but got {dtype}. "
-                f"For holomorphic differentiation, pass holomorphic=True."
+                f"{name} requires real-valued inputs (input dtype that is a sub-dtype of np.floating), but got "
+                f"{dtype}. For holomorphic differentiation, pass holomorphic=True."
             )
 
 
@@ -241,5 +241,6 @@ def _check_outputs(name: str, outputs: list[Array], holomorphic: bool) -> None:
             raise TypeError(f"{name} with holomorphic=True requires outputs with complex dtype, but got {dtype}.")
         if name == "jacrev" and not holomorphic and (not is_inexact(dtype) or kind_of(dtype) == COMPLEX):
             raise TypeError(
-                f"{name} requires real-valued outputs (output dtype that is a sub-dtype of np.floating), but got {dtype}."
+                f"{name} requires real-valued outputs (output dtype that is a sub-dtype of np.floating), but got "
+                f"{dtype}."
             )

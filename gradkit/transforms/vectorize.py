@@ -89,8 +89,8 @@ def vmap(
         in_axes = tuple(in_axes)
     if not (in_axes is None or type(in_axes) in (int, tuple) or isinstance(in_axes, int)):
         raise TypeError(
-            f"vmap in_axes must be an int, None, or a tuple of entries corresponding to the positional arguments passed "
-            f"to the function, but got {in_axes}."
+            f"vmap in_axes must be an int, None, or a tuple of entries corresponding to the positional arguments "
+            f"passed to the function, but got {in_axes}."
         )
     _check_axes("in_axes", in_axes)
     _check_axes("out_axes", out_axes)
@@ -154,7 +154,7 @@ def _normal_axis(array: Any, axis: int | None) -> int | None:
             f"vmap was requested to map its argument along axis {axis}, which implies that its rank should be at least "
             f"{axis + 1 if axis >= 0 else -axis}, but is only {array.ndim} (its shape is {array.shape})"
         )
-    return axis % array.ndim
+    return int(axis % array.ndim)
 
 
 def _size(arrays: Sequence[Any], axes: Sequence[int | None], given: int | None, args: Any, kwargs: Any) -> int:

@@ -1,0 +1,147 @@
+"""A graph as text, in the form in which JAX prints a jaxpr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import count, product
+from string import ascii_lowercase
+from typing import Any
+
+from gradkit.core.array import Array
+from gradkit.core.graph import Equation, Graph, Variable
+
+__all__ = ["jaxpr_text"]
+
+WIDTH = 80
+
+NAMES = {
+    "multiply": "mul",
+    "subtract": "sub",
+    "divide": "div",
+    "negative": "neg",
+    "remainder": "rem",
+    "maximum": "max",
+    "minimum": "min",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "less": "lt",
+    "less_equal": "le",
+    "equal": "eq",
+    "not_equal": "ne",
+    "where": "select_n",
+    "sum": "reduce_sum",
+    "prod": "reduce_prod",
+    "max": "reduce_max",
+    "min": "reduce_min",
+    "any": "reduce_or",
+    "all": "reduce_and",
+    "permute_dims": "transpose",
+    "broadcast_to": "broadcast_in_dim",
+    "astype": "convert_element_type",
+    "astype_exact": "convert_element_type",
+    "sigmoid": "logistic",
+    "matmul": "dot_general",
+    "bitwise_and": "and",
+    "bitwise_or": "or",
+    "bitwise_invert": "not",
+    "logical_not": "not",
+    "logical_and": "and",
+    "logical_or": "or",
+}
+"""JAX's names of the primitives that have others here."""
+PARAMETERS = {
+    ("sum", "axis"): "axes",
+    ("prod", "axis"): "axes",
+    ("max", "axis"): "axes",
+    ("min", "axis"): "axes",
+    ("permute_dims", "axes"): "permutation",
+    ("reshape", "shape"): "new_sizes",
+    ("astype", "dtype"): "new_dtype",
+    ("astype_exact", "dtype"): "new_dtype",
+}
+SHORT = {"bool": "bool", "bfloat16": "bf16"}
+LETTERS = {"float": "f", "int": "i", "uint": "u", "complex": "c"}
+
+
+def jaxpr_text(graph: Graph) -> str:
+    """Return a graph in JAX's text form."""
+    return "\n".join(_lines(graph, _names()))
+
+
+def _names() -> Iterator[str]:
+    """Name variables a, b, ..., z, aa, ab, ..."""
+    for length in count(1):
+        yield from ("".join(letters) for letters in product(ascii_lowercase, repeat=length))
+
+
+def _lines(graph: Graph, names: Iterator[str]) -> list[str]:
+    known: dict[Variable, str] = {}
+
+    def define(variables: Any) -> str:
+        for variable in variables:
+            known[variable] = next(names)
+        return " ".join(f"{known[v]}:{_type(v)}" for v in variables)
+
+    head = f"{{ lambda {define([v for v, _ in graph.constants])}; {define(graph.inputs)}. let"
+    equations = [_equation(equation, known, define, names) for equation in graph.equations]
+    results = ",".join(_operand(output, known) for output in graph.outputs)
+    tail = f"in ({results}{',' * (len(graph.outputs) == 1)}) }}"
+    single = " ".join([head, "; ".join("\n".join(lines) for lines in equations), tail] if equations else [head, tail])
+    if len(single) <= WIDTH and "\n" not in single:
+        return [single]
+    return [head, *("    " + line for lines in equations for line in lines), f"  {tail}"]
+
+
+def _equation(equation: Equation, known: dict[Variable, str], define: Any, names: Iterator[str]) -> list[str]:
+    array = next((x for x in equation.inputs if isinstance(x, Variable) or type(x) is Array), None)
+    inputs = " ".join(_operand(operand, known, array) for operand in equation.inputs)
+    primitive = equation.primitive.name
+    params = _params(primitive, equation.params, names)
+    left = define(equation.outputs)
+    name = NAMES.get(primitive, primitive)
+    if not params:
+        return [f"{left} = {name} {inputs}"]
+    if all(len(lines) == 1 for lines in params):
+        text = f"{left} = {name}[{' '.join(lines[0] for lines in params)}] {inputs}"
+        if len(text) <= WIDTH - 4:
+            return [text]
+    return [f"{left} = {name}[", *("  " + line for lines in params for line in lines), f"] {inputs}"]
+
+
+def _params(primitive: str, params: Mapping[str, Any], names: Iterator[str]) -> list[list[str]]:
+    result = []
+    for key in sorted(params):
+        value = params[key]
+        shown = PARAMETERS.get((primitive, key), key)
+        if isinstance(value, Graph):
+            lines = _lines(value, names)
+            result.append([f"{shown}={lines[0]}", *lines[1:]])
+        else:
+            result.append([f"{shown}={_value(value)}"])
+    return result
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, tuple):
+        inside = ", ".join(map(_value, value)) if len(value) != 1 else f"{_value(value[0])},"
+        return f"({inside})"
+    return str(value)
+
+
+def _operand(operand: Any, known: dict[Variable, str], like: Any = None) -> str:
+    """Return a variable's name, or a literal; a Python number has the dtype of the array that it meets."""
+    if isinstance(operand, Variable):
+        return known[operand]
+    if type(operand) is Array:
+        return f"{operand.item()}:{_type(operand)}"
+    number = float(operand) if like.dtype.kind == "f" else operand
+    return f"{number}:{_short(like.dtype.name)}[]"
+
+
+def _type(value: Any) -> str:
+    return f"{_short(value.dtype.name)}[{','.join(map(str, value.shape))}]"
+
+
+def _short(dtype: str) -> str:
+    kind = dtype.rstrip("0123456789")
+    return SHORT.get(dtype) or LETTERS.get(kind, kind) + dtype[len(kind) :]
