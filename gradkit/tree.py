@@ -14,7 +14,7 @@ import optree
 
 from gradkit.pytrees.keys import KeyPath, key_of, keystr
 from gradkit.pytrees.mismatch import first_mismatch, one_level
-from gradkit.pytrees.registry import register, static
+from gradkit.pytrees.registry import SHORTCUTS, register, static
 from gradkit.pytrees.structure import NAMESPACE, PyTreeDef, of_leaves
 
 __all__ = [
@@ -53,6 +53,11 @@ def flatten(tree: Any, is_leaf: IsLeaf = None) -> tuple[list[Any], PyTreeDef]:
     >>> flatten({"b": 2, "a": [1, None]})
     ([1, 2], PyTreeDef({'a': [*, None], 'b': *}))
     """
+    shortcut = SHORTCUTS.get(type(tree))
+    if shortcut is not None and is_leaf is None:
+        known = shortcut(tree)
+        if known is not None:
+            return known
     leaves, spec = _flatten(tree, is_leaf, namespace=NAMESPACE)
     return leaves, PyTreeDef(spec)
 

@@ -334,22 +334,25 @@ def test_the_gradient_of_logsumexp_keeps_its_digits_at_large_arguments(xp: Any) 
 
 
 BINARY = ("add", "subtract", "multiply", "divide", "maximum", "pow", "less", "equal")
+OF_ONE_SHAPE = ("mean_square",)
 UNARY = ("exp", "tanh", "negative", "square", "relu", "sign")
 
 
 def general(name: str, *args: Any) -> Array:
-    floating = name in ("divide", "exp", "tanh")
+    floating = name in ("divide", "exp", "mean_square", "tanh")
     return calls.apply(PRIMITIVES[name], args, floating)
 
 
-@pytest.mark.parametrize("name", BINARY + UNARY)
+@pytest.mark.parametrize("name", BINARY + OF_ONE_SHAPE + UNARY)
 def test_the_fast_path_does_what_the_general_path_does(name: str, xp: Any) -> None:
     from gradkit import primitives
 
     fast = getattr(primitives, name)
     x = np.asarray([[0.5, 1.5], [2.0, 0.25]], np.float32)
     y = np.asarray([1.0, 2.0], np.float32)
-    operands: list[Any] = [(x,)] if name in UNARY else [(x, y), (x, 2), (2.0, x), (x, x.astype("float64")), (x, 3 * x)]
+    operands: list[Any] = [(x,)] if name in UNARY else [(x, x.astype("float64")), (x, 3 * x)]
+    if name in BINARY:
+        operands += [(x, y), (x, 2), (2.0, x)]
     for values in operands:
         for follow in (False, True):
             results = []

@@ -13,12 +13,14 @@ from typing import Any
 
 import jax
 import numpy as np
+import optree
 import pytest
 
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import Array, nn, random, tree
 from gradkit.errors import ShapeError, TreeMismatchError
+from gradkit.pytrees.structure import NAMESPACE
 from gradkit.testing import check_grads
 
 X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
@@ -198,6 +200,25 @@ def test_copies_are_equal_and_share_nothing(make: Callable[[], Any], copied: Any
     # A copied parameter is a parameter: the transforms do not record it on the tape.
     value, _ = gradkit.value_and_grad(loss)(twin)
     assert not value.requires_grad
+
+
+class NarrowMLP(nn.MLP):
+    """An MLP by another name: another structure."""
+
+
+def test_an_mlp_knows_the_structure_that_optree_finds(xp: Any) -> None:
+    model = mlp()
+    narrow = NarrowMLP(3, [4, 2], key=random.key(0))
+    pairs = tree.map(lambda p: (p, [p]), model)
+    for one in (model, copy.deepcopy(model), narrow, copy.copy(narrow), pairs, tree.map(lambda p: None, model)):
+        for _ in range(2):
+            leaves, structure = tree.flatten(one)
+            found, expected = optree.tree_flatten(one, namespace=NAMESPACE)
+            assert structure.spec == expected
+            assert all(a is b for a, b in zip(leaves, found, strict=True))
+            leaves.clear()  # the list is the caller's
+    assert tree.structure(model) != tree.structure(narrow)
+    assert len(tree.flatten(model, is_leaf=lambda x: x is model)[0]) == 1
 
 
 def test_a_shallow_copy_shares_its_parameters(xp: Any) -> None:

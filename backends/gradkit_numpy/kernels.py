@@ -116,14 +116,14 @@ def sgd_update(
     scale: Any,
 ) -> tuple[list[Raw], list[Raw] | None]:
     multiply, subtract = np.multiply, np.subtract
+    new_params: list[Raw] = []
     if velocities is None and not weight_decay and scale is None:
         # An array of no axes: NumPy takes half as long over it as over a Python float.
         rate = np.asarray(learning_rate, params[0].dtype)
-        steps = [multiply(gradient, rate) for gradient in grads]
-        for parameter, step in zip(params, steps, strict=True):
-            subtract(parameter, step, step)
-        return steps, None
-    new_params: list[Raw] = []
+        for parameter, gradient in zip(params, grads, strict=True):
+            step = multiply(gradient, rate)
+            new_params.append(subtract(parameter, step, step))
+        return new_params, None
     new_velocities: list[Raw] = []
     for i, (parameter, gradient) in enumerate(zip(params, grads, strict=True)):
         if scale is not None:

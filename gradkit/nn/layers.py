@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import optree
 
-from gradkit import random
+from gradkit import random, tree
 from gradkit.core import Array
 from gradkit.core.calls import as_operand
 from gradkit.core.promotion import FLOATING, default_dtype, is_inexact
@@ -218,6 +218,8 @@ class _Chain:
     """What follows each layer; None where that is nothing."""
     paths: tuple[str, ...] = dataclasses.field(init=False, compare=False)
     """The paths of the parameters, as attributes."""
+    structures: dict[type, tree.PyTreeDef] = dataclasses.field(init=False, compare=False)
+    """By class: the structure of a model whose parameters are Arrays, once one has been taken apart."""
 
     def __post_init__(self) -> None:
         hidden = activation_named(self.activation)
@@ -227,9 +229,13 @@ class _Chain:
             "width": (self.n_in,),
             "functions": tuple(None if function is identity else function for function in functions),
             "paths": tuple(f"layers[{i}].{name}" for i in range(len(self.n_outs)) for name in ("weight", "bias")),
+            "structures": {},
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Chain, (self.n_in, self.n_outs, self.activation, self.final_activation)
 
 
 class _ParameterPath(optree.GetAttrEntry):
@@ -335,7 +341,7 @@ class MLP(Module):
         self._set(_flat=tuple(flat), _chain=chain)
 
     @classmethod
-    def _tree_functions(cls) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
+    def _tree_functions(cls) -> tuple[Callable[..., Any], ...]:
         added = set(cls._children + cls._settings) - {"_flat", "_chain"}
         if added:
             raise TypeError(
@@ -354,7 +360,17 @@ class MLP(Module):
             fields["_chain"] = chain
             return model
 
-        return flatten, unflatten
+        def shortcut(model: MLP) -> tuple[list[Any], tree.PyTreeDef] | None:
+            for parameter in model._flat:
+                if type(parameter) is not Array:
+                    return None
+            structures = model._chain.structures
+            known = structures.get(cls)
+            if known is None:
+                known = structures[cls] = tree.structure(model)
+            return list(model._flat), known
+
+        return flatten, unflatten, shortcut
 
     def _leaves(self) -> Sequence[Any]:
         return self._flat

@@ -32,20 +32,16 @@ def as_parameter(value: Array) -> Array:
     return wrap(raw, leaf)
 
 
-def plain_leaves(leaves: Sequence[Any]) -> list[Any]:
+def plain_leaves(leaves: Sequence[Any]) -> Sequence[Any]:
     """Return leaves as a module may hold them: what the tape computed is kept as values, without its history.
 
     So ``tree.map(lambda p, g: p - lr * g, model, grads)`` gives a model that holds no graph of the steps before.
     """
-    return [
-        leaf
-        if type(leaf) is not Array
-        or (node := leaf._node) is None
-        or node.primitive is None
-        or node.trace.level  # a transform in progress needs it
-        else wrap(leaf._value)
-        for leaf in leaves
-    ]
+    for leaf in leaves:
+        # Most have no node, or are inputs of a transform, and then nothing is to be done.
+        if type(leaf) is Array and (node := leaf._node) is not None and node.primitive is not None:
+            return list(map(_plain, leaves))
+    return leaves
 
 
 def _plain_children(children: Sequence[Any]) -> list[Any]:
@@ -54,7 +50,9 @@ def _plain_children(children: Sequence[Any]) -> list[Any]:
 
 
 def _plain(leaf: Any) -> Any:
-    return plain_leaves((leaf,))[0]
+    if type(leaf) is not Array or (node := leaf._node) is None or node.primitive is None:
+        return leaf
+    return leaf if node.trace.level else wrap(leaf._value)  # a transform in progress needs it
 
 
 def _plain_tree(child: Any) -> Any:
@@ -111,8 +109,8 @@ class Module:
         tree.register(cls, *cls._tree_functions(), path_entry_type=cls._path_entry)
 
     @classmethod
-    def _tree_functions(cls) -> tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]:
-        """Return how a module comes apart, and how it is rebuilt, as `tree.register` wants it."""
+    def _tree_functions(cls) -> tuple[Callable[..., Any], ...]:
+        """Return how a module comes apart, how it is rebuilt, and maybe a shortcut, as `tree.register` wants them."""
         children, settings = _getter(cls._children), _getter(cls._settings)
         names, setting_names = cls._children, cls._settings
 

@@ -165,7 +165,7 @@ class SGD:
         """
         leaves, treedef = tree.flatten(params)
         gradients, gradient_tree = tree.flatten(grads)
-        if gradient_tree != treedef:
+        if gradient_tree is not treedef and gradient_tree != treedef:
             raise _different_trees(params, grads)
         velocities = None
         if self.momentum:
@@ -298,9 +298,10 @@ class SGD:
         if plain is not None:
             kernel, *groups = plain
             # In the parameters' dtype, so that they keep it.
-            learning_rate, scale = _cast_like(params[0], learning_rate), _cast_like(params[0], scale)
+            rate = raw(_cast_like(params[0], learning_rate)) if type(learning_rate) is Array else learning_rate
+            factor = None if scale is None else raw(_cast_like(params[0], scale))
             try:
-                new, new_velocities = kernel(*groups, learning_rate=raw(learning_rate), scale=raw(scale), **options)
+                new, new_velocities = kernel(*groups, learning_rate=rate, scale=factor, **options)
             except KERNEL_ERRORS:
                 pass  # the same on Arrays finds out what does not fit
             else:
@@ -319,10 +320,8 @@ def _numbered(i: int) -> str:
     return f"parameter {i}"
 
 
-def _cast_like(leaf: Array, number: Any) -> Any:
-    """Return a 0-d Array in the dtype of a leaf; a float or None as it is."""
-    if type(number) is not Array:
-        return number
+def _cast_like(leaf: Any, number: Array) -> Array:
+    """Return a 0-d Array in the dtype of a leaf."""
     name = dtype_name(leaf)
     return number if dtype_name(number) == name else cast(number, name)
 
@@ -346,41 +345,36 @@ def _plain_values(
     params: Sequence[Any], grads: Sequence[Any], velocities: Sequence[Any] | None
 ) -> tuple[Any, list[Any], list[Any], list[Any] | None] | None:
     """Return the kernel and the raw arrays of each group, or None where they are not all plain ones of one kind."""
-    kind: Any = None
-    dtype: Any = None
-    values: list[Any] = []
-    others: list[list[Any]] = []
-    for leaf in params:
-        if type(leaf) is not Array or ((node := leaf._node) is not None and node.trace.level):
-            return None
-        value = leaf._value
-        if value.dtype is not dtype or type(value) is not kind:
-            if kind is not None:
-                return None
-            kind, dtype = type(value), value.dtype
-        values.append(value)
-    for group in (grads,) if velocities is None else (grads, velocities):
-        raws = []
-        for leaf, like in zip(group, values, strict=True):
-            value = leaf
+    groups: list[list[Any]] = []
+    for group in (params, grads) if velocities is None else (params, grads, velocities):
+        values = []
+        for leaf in group:
             if type(leaf) is Array:
                 node = leaf._node
                 if node is not None and node.trace.level:
                     return None
-                value = leaf._value
-            if type(value) is not kind or value.dtype is not dtype or value.shape != like.shape:
-                return None
-            raws.append(value)
-        others.append(raws)
-    backend = None if kind is None else backend_of(values[0])
-    if backend is None or backend.is_scalar(values[0]):
+                leaf = leaf._value
+            values.append(leaf)
+        groups.append(values)
+    if not groups[0]:
         return None
-    return (
-        backend.kernels.get("sgd_update", sgd_update),
-        values,
-        others[0],
-        others[1] if velocities is not None else None,
-    )
+    first = groups[0][0]
+    backend = backend_of(first)
+    if backend is None or backend.is_scalar(first):
+        return None
+    kind, dtype = type(first), first.dtype
+    for values in groups[1:]:
+        for value, like in zip(values, groups[0], strict=True):
+            if (
+                type(value) is not kind
+                or type(like) is not kind
+                or value.dtype is not dtype
+                or like.dtype is not dtype
+                or value.shape != like.shape
+            ):
+                return None
+    kernel = backend.kernels.get("sgd_update", sgd_update)
+    return kernel, groups[0], groups[1], None if velocities is None else groups[2]
 
 
 def _like(

@@ -87,10 +87,11 @@ class Affine(Linear):
             cotangent = xp.broadcast_to(cotangent, node.shape)
         x, w, b = node.parents
         _, x_value, w_value, _ = saved
-        shares = [] if x is None else [(x, xp.matmul(cotangent, w_value.T))]
-        rows = cotangent if cotangent.ndim == 2 else _rows(xp, cotangent)
+        matmul = xp.matmul
+        shares = [] if x is None else [(x, matmul(cotangent, w_value.T))]
+        rows = cotangent if len(node.shape) == 2 else _rows(xp, cotangent)
         if w is not None:
-            shares.append((w, xp.matmul(_rows(xp, x_value).T, rows)))
+            shares.append((w, matmul((x_value if len(x_value.shape) == 2 else _rows(xp, x_value)).T, rows)))
         if b is not None:
             shares.append((b, xp.sum(rows, axis=ROWS, keepdims=False)))
         return shares

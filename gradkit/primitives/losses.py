@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradkit.backend import INEXACT, NOTHING
 from gradkit.core import Array, Elementwise, General, bind
 from gradkit.core.batching import along_axes, composed, leading, same_shape
-from gradkit.core.calls import cast, dtype_name, unary, wide_integers
+from gradkit.core.calls import binary, dtype_name, unary, wide_integers
 from gradkit.core.node import NO_PARAMS
-from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
 from gradkit.primitives.elementwise import square
 from gradkit.primitives.reductions import mean
 
@@ -20,29 +18,22 @@ def _mean_square(xp: Any, x: Any, y: Any) -> Any:
     return xp.library.mean((x - y) ** 2)
 
 
-def _slope(g: Any, x: Any, y: Any) -> Any:
-    return (g * (2 / x.size)) * (x - y)
-
-
 _mean_square_primitive = General(
     "mean_square",
     _mean_square,
-    (lambda xp, g, _z, x, y: _slope(g, x, y), lambda xp, g, _z, x, y: -_slope(g, x, y)),
+    (
+        lambda xp, g, _z, x, y: (g * (2 / x.size)) * (x - y),
+        lambda xp, g, _z, x, y: (g * (2 / x.size)) * (y - x),
+    ),
     batch=composed(lambda x, y: mean(square(x - y))),
     shape=lambda x, y: (),
 )
 
 
-def mean_square(x: Array, y: Array, /) -> Array:
-    """Return mean((x - y)**2) of two Arrays of one shape."""
-    left, right = x._value, y._value
-    if right.dtype is not left.dtype or left.dtype not in INEXACT.get(type(left), NOTHING):
-        names = [dtype_name(x), dtype_name(y)]
-        target = promote(names)
-        if not is_inexact(target):
-            target = default_dtype(FLOATING)
-        x, y = (a if name == target else cast(a, target) for a, name in zip((x, y), names, strict=True))
-    return bind(_mean_square_primitive, (x, y), NO_PARAMS)
+mean_square = binary(_mean_square_primitive, True)  # type: ignore[arg-type]  # element by element, up to the mean
+mean_square.__name__ = mean_square.__qualname__ = "mean_square"
+mean_square.__module__ = __name__
+mean_square.__doc__ = "Return mean((x - y)**2) of two Arrays of one shape."
 
 
 def _one_hot(xp: Any, labels: Any, *, classes: int, dtype: str) -> Any:

@@ -10,9 +10,10 @@ from typing import Any, TypeVar, overload
 import optree
 
 from gradkit.pytrees.keys import KeyEntry, OwnKey
-from gradkit.pytrees.structure import NAMESPACE
+from gradkit.pytrees.structure import NAMESPACE, PyTreeDef
 
 __all__ = [
+    "SHORTCUTS",
     "Partial",
     "register",
     "register_dataclass",
@@ -28,16 +29,31 @@ Class = TypeVar("Class", bound=type)
 Flatten = Callable[[Any], tuple[Iterable[Any], Hashable]]
 FlattenWithKeys = Callable[[Any], tuple[Iterable[tuple[KeyEntry, Any]], Hashable]]
 Unflatten = Callable[[Any, Any], Any]
+Shortcut = Callable[[Any], tuple[list[Any], PyTreeDef] | None]
+
+SHORTCUTS: dict[type, Shortcut] = {}
+"""By class: what gives the leaves and the structure of an instance that knows them, and None for any other."""
 
 
-def register(kind: type, flatten_function: Callable[[Any], Any], unflatten_function: Unflatten, **options: Any) -> None:
-    """Make a class a container as optree does: `flatten_function` gives children, metadata and, if it likes, names."""
+def register(
+    kind: type,
+    flatten_function: Callable[[Any], Any],
+    unflatten_function: Unflatten,
+    shortcut: Shortcut | None = None,
+    **options: Any,
+) -> None:
+    """Make a class a container as optree does: `flatten_function` gives children, metadata and, if it likes, names.
+
+    A class whose instances keep their structure may bring a `shortcut`, which `gradkit.tree.flatten` asks first.
+    """
     try:
         optree.register_pytree_node(kind, flatten_function, unflatten_function, namespace=NAMESPACE, **options)
     except ValueError as error:
         if "register" not in str(error):
             raise
         raise ValueError(f"Duplicate custom PyTreeDef type registration for {kind}.") from None
+    if shortcut is not None:
+        SHORTCUTS[kind] = shortcut
 
 
 def register_pytree_node(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from gradkit.backend import NOTHING, REAL
 from gradkit.core import Array, ReverseTrace
@@ -142,7 +142,7 @@ def value_and_grad(
             auxiliary = lowered_tree(auxiliary, trace)
         value, node = _scalar(result, trace, holomorphic)
         gradients = {} if node is None else trace.backward([(node, _one(value))])
-        gradient = unflatten(treedef, [_gradient(tracer, gradients) for tracer in tracers])
+        gradient = unflatten(treedef, _gradients(tracers, gradients))
         if type(argnums) is int and not first_alone:
             (gradient,) = gradient
         return ((value, auxiliary) if has_aux else value), gradient
@@ -209,7 +209,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
             if node is not None:
                 roots.append((node, seed))
         gradients = trace.backward(roots, retain=True)
-        return unflatten(treedef, [_gradient(tracer, gradients) for tracer in tracers])
+        return unflatten(treedef, _gradients(tracers, gradients))
 
     value = unflatten(out_tree, values_out)
     return (value, pullback, auxiliary) if has_aux else (value, pullback)
@@ -320,9 +320,12 @@ def _cotangent(seed: Any, value: Array) -> Any:
     return array._value if array._node is None else array
 
 
-def _gradient(tracer: Array, gradients: dict[Node, Any]) -> Array:
-    """Return what the backward pass found for an input; zeros where nothing reached it."""
-    found = gradients.get(cast(Node, tracer._node))
-    if found is not None:
-        return found if type(found) is Array else wrap(found)
-    return zeros_like(tracer)
+def _gradients(tracers: Sequence[Array], gradients: dict[Node, Any]) -> list[Array]:
+    """Return what the backward pass found for the inputs; zeros where nothing reached one."""
+    results = []
+    for tracer in tracers:
+        found = gradients.get(tracer._node)  # type: ignore[arg-type]
+        if found is None:
+            found = zeros_like(tracer)
+        results.append(found if type(found) is Array else wrap(found))
+    return results
