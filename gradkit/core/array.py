@@ -32,6 +32,7 @@ else:
 
 __all__ = [
     "Array",
+    "as_array",
     "backend_of_array",
     "device_of_array",
     "innermost",
@@ -436,6 +437,11 @@ def wrap(value: Any, node: Node | None = None) -> Array:
     array._value = value
     array._node = node
     return array
+
+
+def as_array(value: Any) -> Array:
+    """Return a raw array as an Array, and an Array as it is."""
+    return value if type(value) is Array else wrap(value)
 
 
 def raw(value: Any) -> Any:

@@ -64,6 +64,8 @@ class BatchTrace(Trace):
     def process(self, primitive: Primitive, args: Sequence[Any], params: Params) -> Any:
         """Run the operation on the whole batch, one level lower."""
         values, axes = self.unwrap(args)
+        if params.get("frame") is self:  # an operation across this batch's elements
+            return primitive.across(values[0], axes[0])  # type: ignore[attr-defined]
         out, axis = primitive.batch(values, axes, self.size, params)
         if primitive.multiple_results:
             places = axis if isinstance(axis, tuple) else (axis,) * len(out)

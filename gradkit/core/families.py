@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from gradkit.backend import backend_of
-from gradkit.core.array import Array, wrap
+from gradkit.core.array import Array, as_array, wrap
 from gradkit.core.batching import broadcast_shape, elementwise
 from gradkit.core.binding import bind
 from gradkit.core.namespace import PLAIN, as_bound, bound, lifted, namespace_of, unbroadcast
@@ -323,7 +323,7 @@ def _with_parts(trace: Trace, joint: Node, outs: Sequence[Any]) -> tuple[Array, 
     return tuple(
         wrap(o, Node(trace, o.shape, o.dtype, PART, (joint,), (), {"position": i}, joint.plain))
         if _is_inexact_value(o)
-        else wrap(o)
+        else as_array(o)
         for i, o in enumerate(outs)
     )
 
@@ -363,7 +363,7 @@ class MultipleResults(General):
         """Return the results as Arrays with nodes, which share the operation's own."""
         reads, parents = self.plan(len(values), tracked)
         if not parents:
-            return tuple(map(wrap, out))
+            return tuple(map(as_array, out))
         nodes = [node if parents >> i & 1 else None for i, node in enumerate(nodes)]
         saved: list[Any] = [out]
         for value, node in zip(values, nodes, strict=True):
@@ -418,6 +418,6 @@ def record_call(
     """
     values = [o._value if o._node is None else o for o in outs]
     if not parents:
-        return tuple(map(wrap, values))
+        return tuple(map(as_array, values))
     joint = Node(trace, None, None, CALL, parents, (pullback,), NO_PARAMS, False)  # type: ignore[arg-type]
     return _with_parts(trace, joint, values)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradkit.backend import Backend, Device, backend_of
-from gradkit.core.array import Array, backend_of_array, wrap
+from gradkit.core.array import Array, as_array, backend_of_array, wrap
 from gradkit.core.namespace import PRIMITIVES, kernel_namespace
 from gradkit.core.node import Node, Trace
 from gradkit.core.promotion import dtype_named
@@ -148,7 +148,7 @@ class Primitive(ABC):
             plan = self.plans[len(values), tracked] = self.plan(len(values), tracked)
         reads, parents = plan
         if not parents:
-            return wrap(out)
+            return as_array(out)
         if parents != tracked:
             nodes = [node if parents >> i & 1 else None for i, node in enumerate(nodes)]
         saved = [out if reads & 1 else None]

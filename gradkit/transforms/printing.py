@@ -113,12 +113,21 @@ def _params(primitive: str, params: Mapping[str, Any], names: Iterator[str]) -> 
     for key in sorted(params):
         value = params[key]
         shown = PARAMETERS.get((primitive, key), key)
-        if isinstance(value, Graph):
-            lines = _lines(value, names)
+        if key == "results":  # which the graph says already
+            continue
+        if graphs := _graphs(value):
+            blocks = [_lines(graph, names) for graph in graphs]
+            lines = blocks[0] if not isinstance(value, tuple) else ["(", *(line for b in blocks for line in b), ")"]
             result.append([f"{shown}={lines[0]}", *lines[1:]])
         else:
             result.append([f"{shown}={_value(value)}"])
     return result
+
+
+def _graphs(value: Any) -> list[Graph]:
+    """Return the graphs in a parameter."""
+    found = [getattr(part, "jaxpr", None) for part in (value if isinstance(value, tuple) else (value,))]
+    return [graph for graph in found if isinstance(graph, Graph)]
 
 
 def _value(value: Any) -> str:

@@ -1,0 +1,175 @@
+"""Operations across the elements of a batch: sums, means and extrema over an axis that `vmap` named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gradkit.core import General, Linear
+from gradkit.core.array import Array
+from gradkit.core.batching import BatchTrace, same_shape
+from gradkit.core.binding import bind
+from gradkit.primitives import max as largest
+from gradkit.primitives import min as smallest
+from gradkit.primitives import sum as total
+from gradkit.transforms.arguments import as_array
+from gradkit.transforms.vectorize import axis_frame
+from gradkit.tree import flatten, unflatten
+
+__all__ = ["all_gather", "axis_index", "axis_size", "pmax", "pmean", "pmin", "ppermute", "psum"]
+
+
+def _across(reduce: Callable[..., Array]) -> Any:
+    """Make the rule of an operation over a batch's elements; for another batch's axis it stays to be done."""
+
+    def rule(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Array, int | None]:
+        (x,), (axis,) = values, axes
+        return bind(primitive, (x,), params), axis
+
+    rule.across = reduce  # type: ignore[attr-defined]
+    return rule
+
+
+class Collective:
+    """What collectives share: the batch whose axis they are over runs them itself."""
+
+    def across(self, x: Array, axis: int) -> Array:
+        """Reduce over the batch's axis."""
+        reduce: Callable[..., Array] = self.batch_rule.across  # type: ignore[attr-defined]
+        return reduce(x, axis=axis)
+
+
+class LinearCollective(Collective, Linear):
+    """A sum over a batch."""
+
+
+class GeneralCollective(Collective, General):
+    """An extremum over a batch."""
+
+
+_psum = LinearCollective(
+    "psum",
+    lambda xp, x, *, frame: x * frame.size,
+    (lambda xp, g, _x, *, frame: bind(_psum, (g,), {"frame": frame}) if type(g) is Array else g * frame.size,),
+    batch=_across(total),
+    shape=same_shape,
+)
+_pmax = GeneralCollective("pmax", lambda xp, x, *, frame: x, (None,), batch=_across(largest), shape=same_shape)
+_pmin = GeneralCollective("pmin", lambda xp, x, *, frame: x, (None,), batch=_across(smallest), shape=same_shape)
+
+
+def _frames(axis_name: Any) -> list[BatchTrace]:
+    names = axis_name if isinstance(axis_name, tuple | list) else (axis_name,)
+    return [axis_frame(name) for name in names]
+
+
+def _over(primitive: Any, x: Any, axis_name: Any) -> Any:
+    frames = _frames(axis_name)
+    leaves, treedef = flatten(x)
+    results = []
+    for leaf in leaves:
+        array = as_array(leaf)
+        for frame in frames:
+            array = bind(primitive, (array,), {"frame": frame})
+        results.append(array)
+    return unflatten(treedef, results)
+
+
+def psum(x: Any, axis_name: Any, *, axis_index_groups: None = None) -> Any:
+    """Sum over the elements of a batch.
+
+    Parameters
+    ----------
+    x : pytree of arrays
+        What to sum.
+    axis_name : hashable or tuple of them
+        The names of the axes, given to `vmap` as ``axis_name``.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> gradkit.vmap(lambda x: x / gradkit.lax.psum(x, "i"), axis_name="i")(jnp.asarray([1.0, 3.0]))
+    Array([0.25, 0.75], dtype=float32)
+    """
+    _no_groups(axis_index_groups, "psum")
+    if isinstance(x, int | float) and not isinstance(x, bool):
+        # A constant: the number of elements, as a Python number, as in JAX.
+        for frame in _frames(axis_name):
+            x = x * frame.size
+        return x
+    return _over(_psum, x, axis_name)
+
+
+def pmean(x: Any, axis_name: Any, *, axis_index_groups: None = None) -> Any:
+    """Average over the elements of a batch; see `psum`."""
+    count = psum(1, axis_name, axis_index_groups=axis_index_groups)
+    leaves, treedef = flatten(x)
+    return unflatten(treedef, [psum(as_array(leaf), axis_name) / count for leaf in leaves])
+
+
+def pmax(x: Any, axis_name: Any, *, axis_index_groups: None = None) -> Any:
+    """Return the largest over the elements of a batch; see `psum`. As in JAX it has no derivative."""
+    _no_groups(axis_index_groups, "pmax")
+    return _over(_pmax, x, axis_name)
+
+
+def pmin(x: Any, axis_name: Any, *, axis_index_groups: None = None) -> Any:
+    """Return the smallest over the elements of a batch; see `psum`. As in JAX it has no derivative."""
+    _no_groups(axis_index_groups, "pmin")
+    return _over(_pmin, x, axis_name)
+
+
+def axis_index(axis_name: Any) -> Array:
+    """Return the position in the batch."""
+    from gradkit.numpy import arange
+
+    frame = axis_frame(axis_name)
+    return frame.wrap(arange(frame.size), 0)
+
+
+def axis_size(axis_name: Any) -> int:
+    """Return the number of elements of a batch."""
+    return axis_frame(axis_name).size
+
+
+def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False) -> Any:
+    """Return, for every element of a batch, the values of all, stacked along a new axis (`tiled`: joined along it)."""
+    frame = axis_frame(axis_name)
+    leaves, treedef = flatten(x)
+    return unflatten(treedef, [_gathered(as_array(leaf), frame, axis, tiled) for leaf in leaves])
+
+
+def _gathered(x: Array, frame: BatchTrace, axis: int, tiled: bool) -> Array:
+    # A sum of one-hot rows: linear, so derivatives and other batches follow from psum's.
+    from gradkit.numpy import arange, expand_dims, moveaxis, reshape, where, zeros_like
+
+    position = frame.wrap(arange(frame.size, device=x.device), 0)
+    places = reshape(arange(frame.size, device=x.device), (frame.size, *(1,) * x.ndim))
+    row = expand_dims(x, axis=0)
+    gathered = bind(_psum, (where(places == position, row, zeros_like(row)),), {"frame": frame})
+    moved = moveaxis(gathered, 0, axis)
+    if not tiled:
+        return moved
+    shape = x.shape
+    return reshape(moved, (*shape[:axis], frame.size * shape[axis], *shape[axis + 1 :]))
+
+
+def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:
+    """Send values between elements of a batch, by pairs (from, to); what is sent nothing gets zeros."""
+    from gradkit.numpy import asarray, take, where, zeros_like
+
+    frame = axis_frame(axis_name)
+    sources = {target: source for source, target in perm}
+    index = frame.wrap(asarray([sources.get(i, 0) for i in range(frame.size)]), 0)
+    known = frame.wrap(asarray([i in sources for i in range(frame.size)]), 0)
+    leaves, treedef = flatten(x)
+    results = []
+    for leaf in leaves:
+        taken = take(_gathered(as_array(leaf), frame, 0, tiled=False), index, axis=0)
+        results.append(where(known, taken, zeros_like(taken)))
+    return unflatten(treedef, results)
+
+
+def _no_groups(groups: Any, name: str) -> None:
+    if groups is not None:
+        raise NotImplementedError(f"{name}: axis_index_groups is not supported under vmap, as in JAX")

@@ -1,0 +1,599 @@
+"""Control flow: loops and choices with JAX's meanings.
+
+Where values are at hand they are Python's own loops and choices, differentiated operation by operation. Under `vmap` a
+choice that differs between elements of the batch computes both sides and selects. While a graph is captured they become
+operations of it, whose parameters are the graphs of the functions.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gradkit.core import MultipleResults
+from gradkit.core.array import Array, raw, wrap
+from gradkit.core.binding import bind_several
+from gradkit.core.calls import cast, dtype_name, new_array
+from gradkit.core.functions import highest_trace
+from gradkit.core.graph import Graph, GraphTrace
+from gradkit.core.promotion import promote
+from gradkit.core.stand_in import STAND_INS, Abstract, Batched
+from gradkit.primitives import astype, clip, less, max, stack, where
+from gradkit.transforms.abstract import ClosedJaxpr, ShapeDtypeStruct, capture, eval_shape
+from gradkit.transforms.arguments import as_array, check_callable
+from gradkit.tree import flatten, structure, unflatten
+
+__all__ = ["cond", "fori_loop", "map", "scan", "switch", "while_loop"]
+
+
+# Operations of a graph
+
+
+class ControlFlow(MultipleResults):
+    """A loop or choice as an operation of a graph: its parameters hold the graphs of its functions."""
+
+    def abstract(self, args: Sequence[Any], params: Any) -> Any:
+        """Return what the parameter ``results`` says."""
+        return params["results"]
+
+
+def _run_scan(xp: Any, *args: Any, jaxpr: ClosedJaxpr, carried: int, length: int, reverse: bool, **_: Any) -> Any:
+    arrays = [wrap(arg) for arg in args]
+    consts = len(jaxpr.consts)
+    constants, carry, xs = arrays[:consts], arrays[consts : consts + carried], arrays[consts + carried :]
+    body = _runner(jaxpr.jaxpr, constants)
+    rows: list[list[Any]] = []
+    for i in range(length)[:: -1 if reverse else 1]:
+        outs = body([*carry, *(x[i] for x in xs)])
+        carry, row = outs[:carried], outs[carried:]
+        rows.append(row)
+    stacked = [stack(column, axis=0) for column in zip(*(rows[::-1] if reverse else rows), strict=True)]
+    return tuple(raw(out) for out in (*carry, *stacked))
+
+
+def _run_while(xp: Any, *args: Any, cond_jaxpr: ClosedJaxpr, body_jaxpr: ClosedJaxpr, **_: Any) -> Any:
+    arrays = [wrap(arg) for arg in args]
+    first, second = len(cond_jaxpr.consts), len(body_jaxpr.consts)
+    test = _runner(cond_jaxpr.jaxpr, arrays[:first])
+    body = _runner(body_jaxpr.jaxpr, arrays[first : first + second])
+    values = arrays[first + second :]
+    while bool(test(values)[0]):
+        values = body(values)
+    return tuple(raw(value) for value in values)
+
+
+def _run_cond(xp: Any, index: Any, *args: Any, branches: tuple[ClosedJaxpr, ...], **_: Any) -> Any:
+    arrays = [wrap(arg) for arg in args]
+    chosen, start = int(index), 0
+    for branch in branches[:chosen]:
+        start += len(branch.consts)
+    constants = arrays[start : start + len(branches[chosen].consts)]
+    operands = arrays[sum(len(branch.consts) for branch in branches) :]
+    return tuple(raw(out) for out in _runner(branches[chosen].jaxpr, constants)(operands))
+
+
+def _runner(graph: Graph, constants: Sequence[Any]) -> Callable[[Sequence[Any]], list[Any]]:
+    variables = [variable for variable, _ in graph.constants]
+    # Its own constants are arrays of the graph around it, whose values are what is given.
+    inner = Graph([*variables, *graph.inputs], [], graph.equations, graph.outputs)
+    return lambda arguments: [as_array(out) for out in inner.run([*constants, *arguments])]
+
+
+_scan = ControlFlow("scan", _run_scan, (None,))
+_while = ControlFlow("while", _run_while, (None,))
+_cond = ControlFlow("cond", _run_cond, (None,))
+
+
+def _captured(trace: GraphTrace, functions: Sequence[Callable[..., Any]], operands: Sequence[Any]) -> Any:
+    """Return the functions' graphs, or None where one of them uses arrays of another transform."""
+    jaxprs = [capture(function, given, {}) for function, given in zip(functions, operands, strict=True)]
+    known = all(
+        constant._node is None or constant._node.trace is trace for jaxpr in jaxprs for constant in jaxpr.consts
+    )
+    return jaxprs if known else None
+
+
+def _abstracts(leaves: Sequence[Any], like: Sequence[Any], lead: tuple[int, ...] = ()) -> tuple[Abstract, ...]:
+    place = next(raw(leaf) for leaf in like if type(raw(leaf)) is Abstract)
+    return tuple(Abstract((*lead, *leaf.shape), leaf.dtype, place.backend, place.device) for leaf in leaves)
+
+
+# Loops
+
+
+def scan(
+    f: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+    _split_transpose: bool = False,
+) -> tuple[Any, Any]:
+    """Run a function over the first axis of arrays, carrying a value along.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(carry, x) -> (carry, y)``.
+    init : pytree
+        The first carry. The function has to return one of the same structure, shapes and dtypes.
+    xs : pytree of arrays, optional
+        What is run over.
+    length : int, optional
+        The number of steps; needed where `xs` has no arrays.
+    reverse : bool
+        Whether to run from the last element to the first.
+    unroll, _split_transpose
+        Accepted; they are about JAX's compiler.
+
+    Returns
+    -------
+    tuple
+        The last carry, and the ys of all steps, stacked along a new first axis.
+
+    Raises
+    ------
+    TypeError
+        If the carry changes its type.
+    ValueError
+        If the arrays' first axes differ in size.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> gradkit.lax.scan(lambda total, x: (total + x, total), 0.0, jnp.asarray([1.0, 2.0, 3.0]))
+    (Array(6., dtype=float32), Array([0., 1., 3.], dtype=float32))
+    """
+    check_callable(f)
+    x_leaves, x_tree = flatten(xs)
+    x_leaves = [as_array(x) for x in x_leaves]
+    steps = _length(x_leaves, length)
+    carry_leaves, carry_tree = flatten(init)
+    weak = [type(leaf) in (bool, int, float, complex) for leaf in carry_leaves]
+    carry = [as_array(leaf) for leaf in carry_leaves]
+
+    def step(values: Sequence[Any], elements: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
+        pair = f(unflatten(carry_tree, values), unflatten(x_tree, elements))
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"scan body output must be a pair, got {pair!r}.")
+        new, new_tree = flatten(pair[0])
+        if new_tree != carry_tree:
+            raise TypeError(_carry_error(f"the input carry has structure {carry_tree}, the output carry {new_tree}"))
+        ys, y_tree = flatten(pair[1])
+        return [as_array(value) for value in new], [as_array(y) for y in ys], y_tree
+
+    trace = highest_trace([*carry, *x_leaves])
+    carry = _settled(carry, weak, lambda values: eval_shape_of(step, values, x_leaves)) if any(weak) else carry
+    if isinstance(trace, GraphTrace):
+        result = _capture_scan(trace, step, carry, x_leaves, steps, reverse)
+        if result is not None:
+            outs, y_tree = result
+            return unflatten(carry_tree, outs[: len(carry)]), unflatten(y_tree, outs[len(carry) :])
+    rows: list[list[Any]] = []
+    y_tree = None
+    for i in range(steps)[:: -1 if reverse else 1]:
+        new, ys, y_tree = step(carry, [x[i] for x in x_leaves])
+        _check_carry(carry, new)
+        carry = new
+        rows.append(ys)
+    if not steps:
+        shapes, y_tree = _shapes_of_ys(step, carry, x_leaves)
+        return unflatten(carry_tree, carry), unflatten(y_tree, [_no_rows(shape) for shape in shapes])
+    if reverse:
+        rows.reverse()
+    return unflatten(carry_tree, carry), unflatten(
+        y_tree, [stack(column, axis=0) for column in zip(*rows, strict=True)]
+    )
+
+
+def eval_shape_of(step: Callable[..., Any], carry: Sequence[Any], x_leaves: Sequence[Any]) -> list[Any]:
+    """Return the shapes and dtypes of the carry after a step."""
+    elements = [_element(x) for x in x_leaves]
+    return list(eval_shape(lambda c, x: step(c, x)[0], list(carry), elements))
+
+
+def _element(x: Array) -> ShapeDtypeStruct:
+    return ShapeDtypeStruct(x.shape[1:], x.dtype)
+
+
+def _shapes_of_ys(step: Callable[..., Any], carry: Sequence[Any], x_leaves: Sequence[Any]) -> tuple[list[Any], Any]:
+    trees: list[Any] = []
+
+    def of_step(values: Any, elements: Any) -> Any:
+        _, ys, tree = step(values, elements)
+        trees.append(tree)
+        return ys
+
+    return list(eval_shape(of_step, list(carry), [_element(x) for x in x_leaves])), trees[0]
+
+
+def _no_rows(shape: Any) -> Array:
+    from gradkit.numpy import zeros
+
+    return zeros((0, *shape.shape), dtype=shape.dtype)
+
+
+def _length(x_leaves: Sequence[Array], length: int | None) -> int:
+    if any(x.ndim == 0 for x in x_leaves):
+        raise ValueError("scan got value with no leading axis to scan over: an array of no axes in xs.")
+    sizes = {x.shape[0] for x in x_leaves}
+    if length is not None:
+        length = operator.index(length)
+        if any(size != length for size in sizes):
+            raise ValueError(
+                f"scan got `length` argument of {length} which disagrees with leading axis sizes {sorted(sizes)}."
+            )
+        return length
+    if len(sizes) > 1:
+        raise ValueError(f"scan got values with different leading axis sizes: {', '.join(map(str, sorted(sizes)))}.")
+    if not sizes:
+        raise ValueError("scan got no values to scan over and `length` not provided.")
+    return int(sizes.pop())
+
+
+def _capture_scan(
+    trace: GraphTrace, step: Any, carry: list[Any], x_leaves: list[Any], steps: int, reverse: bool
+) -> tuple[tuple[Any, ...], Any] | None:
+    trees: list[Any] = []
+
+    def body(*flat: Any) -> Any:
+        new, ys, tree = step(flat[: len(carry)], flat[len(carry) :])
+        _check_carry(flat[: len(carry)], new)
+        trees.append(tree)
+        return [*new, *ys]
+
+    jaxprs = _captured(trace, [body], [[*carry, *(_element(x) for x in x_leaves)]])
+    if jaxprs is None:
+        return None
+    (jaxpr,) = jaxprs
+    operands = [*jaxpr.consts, *carry, *x_leaves]
+    results = (
+        *_abstracts(jaxpr.out_avals[: len(carry)], operands),
+        *_abstracts(jaxpr.out_avals[len(carry) :], operands, (steps,)),
+    )
+    params = {"jaxpr": jaxpr, "carried": len(carry), "length": steps, "reverse": reverse, "results": results}
+    return bind_several(_scan, operands, params), trees[-1]
+
+
+def _settled(values: list[Array], weak: Sequence[bool], after: Callable[[list[Any]], list[Any]]) -> list[Array]:
+    """Convert a carry's Python numbers to the dtype that the function gives for them."""
+    try:
+        found = after(values)
+    except TypeError:
+        return values  # it needs values; the check in the loop has the last word
+    return [
+        cast(value, promote([dtype_name(value), new.dtype.name])) if is_weak and new.dtype != value.dtype else value
+        for value, is_weak, new in zip(values, weak, found, strict=True)
+    ]
+
+
+def _check_carry(before: Sequence[Any], after: Sequence[Any], what: str = "scan body function carry") -> None:
+    for i, (old, new) in enumerate(zip(before, after, strict=True)):
+        if old.shape != new.shape or old.dtype != new.dtype:
+            raise TypeError(
+                _carry_error(
+                    f"leaf {i} of the input carry is {old.dtype.name}{list(old.shape)}, of the output carry "
+                    f"{new.dtype.name}{list(new.shape)}",
+                    what,
+                )
+            )
+
+
+def _carry_error(difference: str, what: str = "scan body function carry") -> str:
+    return (
+        f"{what} input and {what.rpartition(' ')[2]} output must have equal types (e.g. shapes and dtypes of arrays), "
+        f"but they differ: {difference}."
+    )
+
+
+def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], init_val: Any) -> Any:
+    """Run `body_fun` as long as `cond_fun` holds of its result.
+
+    Parameters
+    ----------
+    cond_fun : callable
+        ``cond_fun(value) -> bool``.
+    body_fun : callable
+        ``body_fun(value) -> value``, of the same structure, shapes and dtypes.
+    init_val : pytree
+        The first value.
+
+    Returns
+    -------
+    pytree
+        The value of which `cond_fun` no longer holds. Under `vmap` each element stops by itself.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> gradkit.lax.while_loop(lambda x: x < 100.0, lambda x: x * 2.0, 3.0)
+    Array(192., dtype=float32)
+    """
+    leaves, treedef = flatten(init_val)
+    weak = [type(leaf) in (bool, int, float, complex) for leaf in leaves]
+    values = [as_array(leaf) for leaf in leaves]
+
+    def body(flat: Sequence[Any]) -> list[Any]:
+        new, new_tree = flatten(body_fun(unflatten(treedef, flat)))
+        if new_tree != treedef:
+            raise TypeError(
+                f"while_loop body function carry input and carry output must have the same pytree structure, but they "
+                f"differ: {treedef} and {new_tree}."
+            )
+        return [as_array(value) for value in new]
+
+    def test(flat: Sequence[Any]) -> Array:
+        result = as_array(cond_fun(unflatten(treedef, flat)))
+        if result.shape != () or dtype_name(result) != "bool":
+            raise TypeError(
+                f"while_loop cond_fun must return a boolean scalar, but got {dtype_name(result)}{list(result.shape)}."
+            )
+        return result
+
+    if any(weak):
+        values = _settled(values, weak, lambda flat: list(eval_shape(body, flat)))
+    trace = highest_trace(values)
+    if isinstance(trace, GraphTrace):
+        outs = _capture_while(trace, test, body, values)
+        if outs is not None:
+            return unflatten(treedef, outs)
+    while True:
+        going = test(values)
+        if type(raw(going)) is not Batched:
+            if not bool(going):
+                break
+            new = body(values)
+            _check_carry(values, new, "while_loop body function carry")
+            values = new
+            continue
+        if not bool(_any_of_batch(going)):
+            break
+        new = body(values)
+        _check_carry(values, new, "while_loop body function carry")
+        values = [where(going, n, v) for n, v in zip(new, values, strict=True)]
+    return unflatten(treedef, values)
+
+
+def _capture_while(trace: GraphTrace, test: Any, body: Any, values: list[Any]) -> Any:
+    jaxprs = _captured(trace, [lambda *flat: [test(flat)], lambda *flat: body(flat)], [values, values])
+    if jaxprs is None:
+        return None
+    cond_jaxpr, body_jaxpr = jaxprs
+    operands = [*cond_jaxpr.consts, *body_jaxpr.consts, *values]
+    _check_carry(values, body_jaxpr.out_avals, "while_loop body function carry")
+    results = _abstracts(values, operands)
+    return bind_several(_while, operands, {"cond_jaxpr": cond_jaxpr, "body_jaxpr": body_jaxpr, "results": results})
+
+
+def _any_of_batch(condition: Array) -> Array:
+    """Return whether a condition holds for any element of the batches around it."""
+    while type(raw(condition)) is Batched:
+        batched = condition._value
+        condition = (
+            astype(max(astype(batched.array, "int32"), axis=batched.axis), "bool")
+            if batched.array.size
+            else (new_array(False))
+        )
+    return condition
+
+
+def fori_loop(
+    lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Any, *, unroll: int | bool | None = None
+) -> Any:
+    """Run ``value = body_fun(i, value)`` for i from `lower` to below `upper`.
+
+    Parameters
+    ----------
+    lower, upper : int or Array of int
+        The bounds.
+    body_fun : callable
+        ``body_fun(i, value) -> value``, of the same structure, shapes and dtypes.
+    init_val : pytree
+        The first value.
+    unroll : int or bool, optional
+        Accepted; it is about JAX's compiler.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> gradkit.lax.fori_loop(0, 5, lambda i, total: total + i, 0)
+    Array(10, dtype=int32)
+    """
+    first, last = as_array(lower), as_array(upper)
+    if not all(dtype_name(bound).startswith(("int", "uint")) for bound in (first, last)):
+        raise TypeError(
+            f"lower and upper arguments to fori_loop must have integer type, got {first.dtype} and {last.dtype}"
+        )
+    leaves, _ = flatten(init_val)
+    followed = isinstance(highest_trace([as_array(leaf) for leaf in leaves]), GraphTrace)
+    if followed or any(type(raw(bound)) in STAND_INS for bound in (first, last)):
+        return while_loop(
+            lambda pair: less(pair[0], last), lambda pair: (pair[0] + 1, body_fun(pair[0], pair[1])), (first, init_val)
+        )[1]
+    weak = [type(leaf) in (bool, int, float, complex) for leaf in leaves]
+    value = init_val
+    if any(weak):
+        treedef = structure(init_val)
+        settled = _settled(
+            [as_array(leaf) for leaf in leaves],
+            weak,
+            lambda flat: flatten(eval_shape(body_fun, first, unflatten(treedef, flat)))[0],
+        )
+        value = unflatten(treedef, settled)
+    for i in range(int(first), int(last)):
+        new = body_fun(new_array(i, like=first), value)
+        _check_carry(
+            [as_array(leaf) for leaf in flatten(value)[0]],
+            [as_array(leaf) for leaf in flatten(new)[0]],
+            "fori_loop body function carry",
+        )
+        value = new
+    return unflatten(structure(value), [as_array(leaf) for leaf in flatten(value)[0]])
+
+
+def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> Any:
+    """Apply a function to one element of the first axis after another, and stack the results.
+
+    Parameters
+    ----------
+    f : callable
+        A function of one element.
+    xs : pytree of arrays
+        Arrays whose first axes have one size.
+    batch_size : int, optional
+        How many elements to take at a time, by `vmap`.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> gradkit.lax.map(lambda x: x ** 2, jnp.arange(3))
+    Array([0, 1, 4], dtype=int32)
+    """
+    if batch_size is None:
+        return scan(lambda _, x: (None, f(x)), None, xs)[1]
+    from gradkit.numpy import concatenate
+    from gradkit.transforms.vectorize import vmap
+
+    leaves, treedef = flatten(xs)
+    size = _length([as_array(leaf) for leaf in leaves], None)
+    pieces = [
+        vmap(f)(unflatten(treedef, [leaf[start : start + batch_size] for leaf in leaves]))
+        for start in range(0, size, batch_size)
+    ]
+    columns = zip(*(flatten(piece)[0] for piece in pieces), strict=True)
+    return unflatten(structure(pieces[0]), [concatenate(column, axis=0) for column in columns])
+
+
+# Choices
+
+
+def cond(pred: Any, *operands: Any, **options: Any) -> Any:
+    """Apply one function or the other: ``cond(pred, true_fun, false_fun, *operands)``.
+
+    Parameters
+    ----------
+    pred : bool or Array, shape ()
+        Which function to apply. Numbers are true where they are not 0.
+    true_fun, false_fun : callable
+        Functions of the operands, with results of one structure, shapes and dtypes.
+    *operands : pytree
+        Their arguments.
+
+    Returns
+    -------
+    pytree
+        The result of the one that is chosen. Only that one runs, unless the choice differs between elements under
+        `vmap`.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> gradkit.lax.cond(True, lambda x: x + 1.0, lambda x: x - 1.0, 5.0)
+    Array(6., dtype=float32)
+    """
+    true_fun, false_fun, arguments = _branches(operands, options)
+    condition = as_array(pred)
+    if condition.shape != ():
+        raise TypeError(f"Pred must be a scalar, got {pred!r} of shape {condition.shape}.")
+    if dtype_name(condition) != "bool":
+        condition = cast(condition, "bool")
+    return _choose(astype(condition, "int32"), [false_fun, true_fun], arguments, "cond")
+
+
+def _branches(operands: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, Any, tuple[Any, ...]]:
+    """Return the two functions and their arguments, from either of `cond`'s forms."""
+    options.pop("linear", None)
+    if "true_fun" in options:
+        return options["true_fun"], options["false_fun"], operands
+    if "operand" in options:
+        return operands[0], operands[1], (options["operand"],)
+    if len(operands) == 4 and callable(operands[1]) and callable(operands[3]) and not callable(operands[0]):
+        # The form cond(pred, true_operand, true_fun, false_operand, false_fun).
+        true_operand, true_fun, false_operand, false_fun = operands
+        return (lambda pair: true_fun(pair[0])), (lambda pair: false_fun(pair[1])), ((true_operand, false_operand),)
+    if len(operands) < 2 or not (callable(operands[0]) and callable(operands[1])):
+        raise TypeError("lax.cond: true_fun and false_fun arguments should be callable.")
+    return operands[0], operands[1], operands[2:]
+
+
+def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """Apply one of several functions.
+
+    Parameters
+    ----------
+    index : int or Array of int, shape ()
+        Which one; beyond the ends the first or the last.
+    branches : sequence of callable
+        Functions of the operands, with results of one structure, shapes and dtypes.
+    *operands : pytree
+        Their arguments.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> gradkit.lax.switch(1, [lambda x: x, lambda x: -x], 2.0)
+    Array(-2., dtype=float32)
+    """
+    if not all(callable(branch) for branch in branches):
+        raise TypeError("lax.switch: branches argument should be a sequence of callables.")
+    if not branches:
+        raise ValueError("Empty branch sequence")
+    position = as_array(index)
+    if position.shape != ():
+        raise TypeError(f"Branch index must be scalar, got {index!r} of shape {position.shape}.")
+    if not dtype_name(position).startswith(("int", "uint")):
+        raise TypeError(f"Index type must be an integer, got {position.dtype}.")
+    return _choose(clip(position, 0, len(branches) - 1), list(branches), operands, "switch")
+
+
+def _choose(index: Array, branches: list[Callable[..., Any]], operands: tuple[Any, ...], what: str) -> Any:
+    kind = type(raw(index))
+    if kind not in STAND_INS:
+        return _as_arrays(branches[int(index)](*operands))
+    trace = highest_trace([index, *(leaf for leaf in flatten(operands)[0] if type(leaf) is Array)])
+    if kind is Abstract and isinstance(trace, GraphTrace):
+        found = _capture_choice(trace, index, branches, operands, what)
+        if found is not None:
+            return found
+    results = [_as_arrays(branch(*operands)) for branch in branches]
+    _check_branches([structure(r) for r in results], [flatten(r)[0] for r in results], what)
+    chosen, treedef = flatten(results[0])
+    for i, result in enumerate(results[1:], 1):
+        chosen = [where(index >= i, new, old) for new, old in zip(flatten(result)[0], chosen, strict=True)]
+    return unflatten(treedef, chosen)
+
+
+def _capture_choice(trace: GraphTrace, index: Array, branches: Any, operands: Any, what: str) -> Any:
+    leaves, in_tree = flatten(operands)
+    arrays = [as_array(leaf) for leaf in leaves]
+    functions = [lambda *flat, branch=branch: branch(*unflatten(in_tree, flat)) for branch in branches]
+    jaxprs = _captured(trace, functions, [arrays] * len(branches))
+    if jaxprs is None:
+        return None
+    _check_branches([jaxpr.out_tree for jaxpr in jaxprs], [jaxpr.out_avals for jaxpr in jaxprs], what)
+    operands = [index, *(constant for jaxpr in jaxprs for constant in jaxpr.consts), *arrays]
+    results = _abstracts(jaxprs[0].out_avals, operands)
+    outs = bind_several(_cond, operands, {"branches": tuple(jaxprs), "results": results})
+    return unflatten(jaxprs[0].out_tree, outs)
+
+
+def _as_arrays(tree: Any) -> Any:
+    leaves, treedef = flatten(tree)
+    return unflatten(treedef, [as_array(leaf) for leaf in leaves])
+
+
+def _check_branches(trees: list[Any], leaves: list[list[Any]], what: str) -> None:
+    names = ("false_fun", "true_fun") if what == "cond" else tuple(f"branch {i}" for i in range(len(trees)))
+    for i in range(1, len(trees)):
+        if trees[i] != trees[0]:
+            raise TypeError(
+                f"{names[i]} and {names[0]} output must have same type structure, got {trees[i]} and {trees[0]}."
+            )
+        for a, b in zip(leaves[i], leaves[0], strict=True):
+            if a.shape != b.shape or a.dtype != b.dtype:
+                raise TypeError(
+                    f"{names[i]} and {names[0]} output must have identical types, got {a.dtype.name}{list(a.shape)} "
+                    f"and {b.dtype.name}{list(b.shape)}."
+                )
