@@ -323,6 +323,30 @@ def test_a_state_with_arrays_for_numbers_can_be_restored(xp: Any) -> None:
     assert opt.state_of(model).step == 8
 
 
+def test_lists_of_parameters_that_overlap_have_states_of_their_own(xp: Any) -> None:
+    shared, left, right = (jnp.zeros(size) for size in (2, 3, 4))
+    opt = optim.SGD(0.1, momentum=0.5)
+    for parameter in (shared, left, right):
+        parameter.requires_grad = True
+
+    def step(*params: Array) -> None:
+        for parameter in params:
+            parameter.grad = None
+            parameter.sum().backward()
+        opt.step(list(params))
+
+    step(shared, left)
+    step(shared, right)
+    step(shared, left)
+    step(left)
+    counts = [opt.state_of(list(params)).step for params in ((shared, left), (shared, right), (left,), (right,))]
+    assert counts == [2, 1, 1, 0]
+    # Velocities 1 and 1.5 with the list of two, and 1 with each of the other lists.
+    np.testing.assert_allclose(host(shared), -0.1 * (1 + 1 + 1.5), rtol=1e-6)
+    np.testing.assert_allclose(host(left), -0.1 * (1 + 1.5 + 1), rtol=1e-6)
+    np.testing.assert_allclose(host(right), -0.1, rtol=1e-6)
+
+
 def test_one_optimizer_keeps_the_states_of_two_models_apart_and_forgets_dead_ones(xp: Any) -> None:
     opt, one, two = optim.SGD(0.1, momentum=0.9), mlp(), mlp()
     train(opt, one, 3)

@@ -239,7 +239,7 @@ class Array(Operators):
                 "backward: nothing was recorded for this array. It depends on no array with requires_grad=True, or "
                 "was computed inside no_grad() or from the results of a pure update (then: model.requires_grad_())."
             )
-        if node.trace.level != 0:
+        if node.trace.level:
             raise RuntimeError(
                 "backward: this array is being differentiated by a transform (grad, vjp, ...), which needs no "
                 "backward(). Return it from the function instead."

@@ -74,7 +74,7 @@ def bind_at_highest_level(primitive: Primitive, args: Sequence[Any], params: Map
             node = arg._node
             if node is not None and (trace is None or node.trace.level > trace.level):
                 trace = node.trace
-    if trace is None or (trace.level == 0 and not recording()):
+    if trace is None or not (trace.level or recording()):
         out = evaluate(primitive, args, params)
         return tuple(map(wrap, out)) if primitive.multiple_results else wrap(out)
     return trace.process(primitive, args, params)

@@ -34,7 +34,7 @@ def highest_trace(args: Sequence[Any]) -> Trace | None:
         node = arg._node if type(arg) is Array else None
         if node is not None and (trace is None or node.trace.level > trace.level):
             trace = node.trace
-    return None if trace is None or (trace.level == 0 and not recording()) else trace
+    return None if trace is None or not (trace.level or recording()) else trace
 
 
 # Functions with a forward rule

@@ -73,7 +73,7 @@ def _pull_logsumexp(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], k
     y = expand(xp, y, x.ndim, axis, keepdims)
     finite = xp.isfinite(y)
     zeros = xp.zeros_like(x)
-    infinite = xp.where(finite | (x != y), zeros, zeros + math.nan)
+    infinite = xp.where(finite | (x != y) & ~xp.isnan(y), zeros, zeros + math.nan)
     share = xp.where(finite, xp.exp(xp.log_softmax(xp.where(finite, x, zeros), axis=axis)), infinite)
     return expand(xp, g, x.ndim, axis, keepdims) * share
 

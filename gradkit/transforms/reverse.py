@@ -270,8 +270,8 @@ def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool | None, allow_int
 def _scalar(result: Any, trace: ReverseTrace, holomorphic: bool) -> tuple[Array, Node | None]:
     if type(result) is Array:
         inner, node = result._value, result._node
-        plain = type(inner)
-        if inner.shape == () and inner.dtype in REAL.get(plain, NOTHING) and node is not None and node.trace is trace:
+        real = not holomorphic and inner.shape == () and inner.dtype in REAL.get(type(inner), NOTHING)
+        if real and node is not None and node.trace is trace:
             return wrap(inner), node
     else:
         try:
