@@ -54,7 +54,7 @@ from gradkit.transforms import (
 )
 
 if TYPE_CHECKING:
-    from gradkit import data, errors, nn, numpy, optim, random, tree, tree_util
+    from gradkit import data, errors, nn, numpy, optim, random, scipy, tree, tree_util
     from gradkit.io import load, save
 
 __version__ = "0.1.0"
@@ -101,6 +101,7 @@ __all__ = [
     "random",
     "remat",
     "save",
+    "scipy",
     "set_backend",
     "tree",
     "tree_util",
@@ -110,7 +111,7 @@ __all__ = [
     "vmap",
 ]
 
-_MODULES = frozenset({"data", "errors", "io", "nn", "numpy", "optim", "random", "testing", "tree", "tree_util"})
+_MODULES = frozenset("data errors io nn numpy optim random scipy testing tree tree_util".split())
 _FROM_IO = frozenset({"load", "save"})
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gradkit.errors import BackendNotInstalledError, BackendUnusableError, unknown_name
+from gradkit.errors import BackendNotInstalledError, BackendUnusableError, MissingDependencyError, unknown_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +37,7 @@ __all__ = [
     "get_backend",
     "load_backend",
     "register_backend",
+    "scipy_special",
     "set_backend",
     "use_backend",
     "why_not",
@@ -107,6 +108,21 @@ class Backend(ABC):
     def kernels(self) -> Mapping[str, Callable[..., Any]]:
         """Kernels that are better than one array-API call, by the primitive's name."""
         return {}
+
+    def special(self, name: str) -> Callable[..., Any]:
+        """Return a function of `scipy.special` for the library's arrays: by default SciPy's, on the host."""
+        import numpy as np
+
+        function = scipy_special(name)
+
+        def on_host(*args: Any) -> Any:
+            device = self.device_of(next(arg for arg in args if isinstance(arg, self.array_types)))
+            result = function(*(self.to_host(arg) if isinstance(arg, self.array_types) else arg for arg in args))
+            if isinstance(result, tuple):
+                return tuple(self.from_host(np.asarray(part), device) for part in result)
+            return self.from_host(np.asarray(result), device)
+
+        return on_host
 
     def why_unusable(self) -> str | None:
         """Return None where the backend can run on this machine, else the library's own reason."""
@@ -232,6 +248,19 @@ class Backend(ABC):
 
     def __repr__(self) -> str:
         return f"<gradkit backend {self.name!r}>"
+
+
+@cache
+def scipy_special(name: str) -> Callable[..., Any]:
+    """Return a function of `scipy.special`; where SciPy is missing the error names the extra that brings it."""
+    try:
+        module = importlib.import_module("scipy.special")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"gradkit.scipy.special.{name} needs SciPy, which cannot be imported ({error}). "
+            f"Install it with: pip install 'gradkit[scipy]'"
+        ) from error
+    return getattr(module, name)  # type: ignore[no-any-return]
 
 
 # Which backends there are

@@ -55,6 +55,13 @@ class CupyBackend(Backend):
             return KERNELS
         return {name: on_its_device(kernel, self.array_types[0]) for name, kernel in KERNELS.items()}
 
+    def special(self, name: str) -> Callable[..., Any]:
+        """Return CuPy's function; one that it does not have is SciPy's, on the host."""
+        import cupyx.scipy.special
+
+        function: Callable[..., Any] | None = getattr(cupyx.scipy.special, name, None)
+        return super().special(name) if function is None else function
+
     @cached_property
     def has_several_devices(self) -> bool:
         """Whether there is more than one GPU to run on."""

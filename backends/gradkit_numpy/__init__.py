@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gradkit.backend import Backend
+from gradkit.backend import Backend, scipy_special
 
 __all__ = ["NumpyBackend"]
 
@@ -31,6 +31,10 @@ class NumpyBackend(Backend):
         from gradkit_numpy.kernels import KERNELS
 
         return KERNELS
+
+    def special(self, name: str) -> Callable[..., Any]:
+        """Return SciPy's function."""
+        return scipy_special(name)
 
     def raw_dtype_named(self, name: str) -> Any:
         """Return NumPy's dtype of that name."""
