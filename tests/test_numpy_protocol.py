@@ -117,12 +117,11 @@ def test_functions_of_numpys_modules_are_those_of_gradkits(xp: Any, monkeypatch:
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda x: np.nanmedian(x), ["numpy.nanmedian", "tape", "numpy.asarray(x)"]),
-        (lambda x: np.linalg.slogdet(x.T @ x), ["numpy.linalg.slogdet", "numpy.asarray(x)"]),
+        (lambda x: np.clip(x, 0, 1), ["numpy.clip", "tape", "numpy.asarray(x)"]),
+        (lambda x: np.linalg.slogdet(x), ["numpy.linalg.slogdet", "tape", "numpy.asarray(x)"]),
         (lambda x: np.copyto(np.zeros((2, 3)), x), ["numpy.copyto", "tape", "numpy.asarray(x)"]),
         (lambda x: np.sum(x, initial=3.0), ["numpy.sum", "no argument initial", "axis"]),
-        (lambda x: np.sum(x, out=np.zeros(())), ["numpy.sum", "no argument out"]),
-        (lambda x: np.reshape(x, (3, 2), order="F"), ["numpy.reshape", "no argument order"]),
+        (lambda x: np.sum(x, 0, None, np.zeros(3)), ["numpy.sum", "no argument out", "axis"]),
         (lambda x: np.heaviside(x, 0.5), ["ufunc heaviside", "tape", "numpy.asarray(x)"]),
         (lambda x: np.add(x, x, where=np.ones((2, 3), bool)), ["ufunc add", "no argument where"]),
         (lambda x: np.sin(x, dtype="float64"), ["ufunc sin", "no argument dtype"]),
@@ -132,7 +131,12 @@ def test_functions_of_numpys_modules_are_those_of_gradkits(xp: Any, monkeypatch:
         (lambda x: np.add(x, x, out=x), ["ufunc add", "out=", "immutable"]),
     ],
 )
-def test_what_would_leave_the_tape_is_an_error(call: Any, words: list[str], xp: Any) -> None:
+def test_what_would_leave_the_tape_is_an_error(
+    call: Any, words: list[str], xp: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("clip", "heaviside", "linalg"):
+        monkeypatch.delattr(jnp, name, raising=False)
+    monkeypatch.setattr(jnp, "sum", lambda x, /, *, axis=None, keepdims=False: x)
     with pytest.raises(TypeError) as caught:
         call(tracked())
     for word in words:

@@ -47,7 +47,8 @@ READERS = frozenset(
     savez_compressed size
     """.split()
 )
-"""Functions whose results are no arrays, so that no tape could follow them: NumPy's own run, on the elements."""
+"""Functions whose results are no arrays, so that no tape could follow them: where gradkit does not have them, NumPy's
+own read the elements."""
 
 
 def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -65,11 +66,13 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[s
         return getattr(ufunc, method)(*map(raw, inputs), out=out, **options)
     if method == "__call__":
         called = f"ufunc {ufunc.__name__}"
-        function = _function(called, ufunc.__name__)
+        function = _found(ufunc.__name__)
     else:
         called = f"ufunc {ufunc.__name__}.{method}"
-        function = _function(called, REDUCTIONS.get(ufunc.__name__) if method == "reduce" else None)
+        function = _found(REDUCTIONS[ufunc.__name__]) if method == "reduce" and ufunc.__name__ in REDUCTIONS else None
         options = {"axis": 0, **options}
+    if function is None:
+        raise _missing(called)
     for name in options:
         if name not in _parameters(function):
             raise _unknown(called, name, function)
@@ -92,12 +95,14 @@ def call_function(function: Any, args: tuple[Any, ...], options: dict[str, Any])
         If gradkit has no function of that name, or its function does not take an argument that was given.
     """
     *modules, name = f"{function.__module__}.{function.__name__}".split(".")[1:]
-    if name in ("ndim", "shape", "size") and len(args) == 1 and not options:
-        return getattr(args[0], name)  # which is there under vmap, too
-    if name in READERS:
-        return function(*map(_read, args), **{key: _read(value) for key, value in options.items()})
     called = ".".join(("numpy", *modules, name))
-    ours = _function(called, name, modules)
+    ours = _found(name, modules)
+    if ours is None and name in ("ndim", "shape", "size") and len(args) == 1 and not options:
+        return getattr(args[0], name)  # which is there under vmap, too
+    if ours is None and name in READERS:
+        return function(*map(_read, args), **{key: _read(value) for key, value in options.items()})
+    if ours is None:
+        raise _missing(called)
     positional, keywords = _translated(called, _parameters(function), ours, args, options)
     return ours(*positional, **keywords)
 
@@ -106,22 +111,21 @@ def _read(value: Any) -> Any:
     return host(value) if type(value) is Array else value
 
 
-def _function(called: str, name: str | None, modules: Sequence[str] = ()) -> Callable[..., Any]:
-    """Return gradkit's function of that name."""
+def _found(name: str, modules: Sequence[str] = ()) -> Callable[..., Any] | None:
+    """Return gradkit's function of that name of NumPy's, if there is one."""
     import gradkit.numpy
 
     place: Any = gradkit.numpy
     for module in modules:
         place = getattr(place, module, None)
-    found: Callable[..., Any] | None = None
-    if name is not None:
-        found = getattr(place, name, None) or getattr(place, STANDARD_NAMES.get(name, name), None)
-    if found is None:
-        raise TypeError(
-            f"{called}: gradkit has no such function, and the library's own would leave the tape and the device. To "
-            f"leave gradkit on purpose, convert the arguments: numpy.asarray(x)."
-        )
-    return found
+    return getattr(place, name, None) or getattr(place, STANDARD_NAMES.get(name, name), None)
+
+
+def _missing(called: str) -> TypeError:
+    return TypeError(
+        f"{called}: gradkit has no such function, and the library's own would leave the tape and the device. To leave "
+        f"gradkit on purpose, convert the arguments: numpy.asarray(x)."
+    )
 
 
 @functools.cache
