@@ -400,8 +400,8 @@ class Array(Operators):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
-            "gradkit Arrays are immutable and do not support in-place item assignment. Instead of x[idx] = y, "
-            "use jnp.where(condition, y, x), or change an input's raw array: x.data[idx] = y."
+            "gradkit Arrays are immutable and do not support in-place item assignment. Instead of x[idx] = y, use "
+            "x = x.at[idx].set(y) or another .at[] method (or change an input's raw array: x.data[idx] = y)."
         )
 
     def __repr__(self) -> str:

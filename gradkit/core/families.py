@@ -361,7 +361,7 @@ class MultipleResults(General):
         plain: bool,
     ) -> Any:
         """Return the results as Arrays with nodes, which share the operation's own."""
-        reads, parents = self.plan(len(values), tracked)
+        reads, parents = self.plan(tracked)
         if not parents:
             return tuple(map(as_array, out))
         nodes = [node if parents >> i & 1 else None for i, node in enumerate(nodes)]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradkit.core.array import Array
+    from gradkit.primitives.updates import IndexUpdateHelper
 
 __all__ = ["Operators"]
 
@@ -16,6 +17,7 @@ class Operators:
     real: Array
     imag: Array
     mT: Array
+    at: IndexUpdateHelper
 
     def __add__(self, other: Any, /) -> Array: ...
     def __radd__(self, other: Any, /) -> Array: ...

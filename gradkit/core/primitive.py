@@ -72,7 +72,7 @@ class Primitive(ABC):
         self.shape_rule = shape
         self.dtype_rule = dtype
         self.kernels: dict[type, Callable[..., Any]] = {}
-        self.plans: dict[tuple[int, int], tuple[int, int]] = {}
+        self.plans: dict[int, tuple[int, int]] = {}
         self.masks = tuple(self.mask_of_reads(rule) for rule in self.rules)
         if self.is_bound:
             PRIMITIVES[name] = self
@@ -143,9 +143,9 @@ class Primitive(ABC):
         plain : bool
             Whether all values are raw.
         """
-        plan = self.plans.get((len(values), tracked))
+        plan = self.plans.get(tracked)
         if plan is None:
-            plan = self.plans[len(values), tracked] = self.plan(len(values), tracked)
+            plan = self.plans[tracked] = self.plan(tracked)
         reads, parents = plan
         if not parents:
             return as_array(out)
@@ -157,10 +157,10 @@ class Primitive(ABC):
             saved.append(value if reads & 1 else node)
         return wrap(out, Node(trace, out.shape, out.dtype, self, nodes, saved, params, plain))
 
-    def plan(self, arguments: int, tracked: int) -> tuple[int, int]:
+    def plan(self, tracked: int) -> tuple[int, int]:
         """Return what to keep, and which of the tracked arguments have a derivative, each as bits."""
         reads = parents = 0
-        for position in range(arguments):
+        for position in range(tracked.bit_length()):
             needed = self.reads(position) if tracked >> position & 1 else None
             if needed is not None:
                 reads |= needed

@@ -1,0 +1,44 @@
+"""The same text under gradkit and under JAX: what the tests of the transforms compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.numpy
+import numpy as np
+
+import gradkit
+
+__all__ = ["check_same"]
+
+
+@contextmanager
+def x64() -> Iterator[None]:
+    """Let new numbers be of 64 bits inside a ``with`` block."""
+    before = gradkit.config.jax_enable_x64
+    gradkit.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        gradkit.config.update("jax_enable_x64", before)
+
+
+def check_same(program: Callable[[Any, Any], Callable[..., Any]], *args: Any, tolerance: float = 1e-9) -> None:
+    """Run ``program(m, n)(*args)`` with m gradkit and n gradkit.numpy, and with JAX's, in float64; compare every leaf.
+
+    Arguments are NumPy arrays, which become arrays of the backend that the test runs on.
+    """
+    with jax.enable_x64(True):
+        expected = program(jax, jax.numpy)(*map(jax.numpy.asarray, args))
+        expected_leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(expected)]
+    with x64():
+        got = program(gradkit, gradkit.numpy)(*map(gradkit.numpy.asarray, args))
+    leaves = [np.asarray(gradkit.device_get(leaf)) for leaf in gradkit.tree.leaves(got)]
+    assert len(leaves) == len(expected_leaves)
+    for ours, theirs in zip(leaves, expected_leaves, strict=True):
+        assert ours.shape == theirs.shape
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
