@@ -12,7 +12,7 @@ from typing import Any
 
 from gradkit.core.array import Array, wrap
 from gradkit.core.binding import bind
-from gradkit.core.namespace import bound
+from gradkit.core.namespace import as_bound, bound
 from gradkit.core.node import NO_PARAMS, Node, Trace
 from gradkit.core.primitive import Primitive
 from gradkit.core.stand_in import Batched
@@ -81,7 +81,8 @@ class BatchTrace(Trace):
                 values.append(arg._value.array)
                 axes.append(arg._value.axis)
             else:
-                values.append(arg)
+                # Reverse mode hands down what it saves: raw arrays, whose axes count as those of Arrays do.
+                values.append(as_bound(arg))
                 axes.append(None)
         return values, axes
 
