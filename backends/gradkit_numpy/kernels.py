@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gradkit_numpy import scattering
 from gradkit_numpy.threefry import random_bits
 
 __all__ = ["KERNELS"]
@@ -145,6 +146,7 @@ def sgd_update(
 
 
 KERNELS: dict[str, Callable[..., Any]] = {
+    **scattering.KERNELS,
     "add": operator.add,
     "subtract": operator.sub,
     "multiply": operator.mul,

@@ -6,10 +6,12 @@ The module itself is the namespace that rules run on when their values are Array
 import sys
 
 from gradkit.core.namespace import set_bound_namespace
-from gradkit.primitives import operators
+from gradkit.primitives import operators, scipy_special
+from gradkit.primitives.along_axis import add_along_axis, take_along_axis
 from gradkit.primitives.creation import ones_like, zeros_like
+from gradkit.primitives.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
 from gradkit.primitives.elementwise import *  # noqa: F403
-from gradkit.primitives.indexing import getitem, pad_index, scatter_add, take
+from gradkit.primitives.indexing import getitem, pad_index, set_index, take
 from gradkit.primitives.linalg import affine, dot, matmul
 from gradkit.primitives.losses import label_cross_entropy, log_softmax, mean_square, one_hot, softplus
 from gradkit.primitives.manipulation import (
@@ -25,16 +27,43 @@ from gradkit.primitives.manipulation import (
     to_device,
     transfer,
 )
-from gradkit.primitives.reductions import argmax, argmin, logsumexp, max, mean, min, sum
+from gradkit.primitives.reductions import (
+    all,
+    any,
+    argmax,
+    argmin,
+    count_nonzero,
+    logsumexp,
+    max,
+    mean,
+    min,
+    prod,
+    sum,
+)
+from gradkit.primitives.scattering import (
+    last_of_equal,
+    scatter_add,
+    scatter_max,
+    scatter_min,
+    scatter_multiply,
+    scatter_set,
+)
+from gradkit.primitives.scipy_special import *  # noqa: F403
+from gradkit.primitives.searching import argsort, searchsorted, sort, top_k
+from gradkit.primitives.sliding import sliding_product
 
 __all__ = [
     "abs",
     "acos",
     "acosh",
     "add",
+    "add_along_axis",
     "affine",
+    "all",
+    "any",
     "argmax",
     "argmin",
+    "argsort",
     "asin",
     "asinh",
     "astype",
@@ -54,6 +83,12 @@ __all__ = [
     "conj",
     "cos",
     "cosh",
+    "count_nonzero",
+    "cumlogsumexp",
+    "cummax",
+    "cummin",
+    "cumprod",
+    "cumsum",
     "divide",
     "dot",
     "equal",
@@ -71,6 +106,7 @@ __all__ = [
     "isinf",
     "isnan",
     "label_cross_entropy",
+    "last_of_equal",
     "less",
     "less_equal",
     "log",
@@ -102,6 +138,7 @@ __all__ = [
     "permute_dims",
     "positive",
     "pow",
+    "prod",
     "real",
     "reciprocal",
     "relu",
@@ -109,12 +146,20 @@ __all__ = [
     "reshape",
     "round",
     "scatter_add",
+    "scatter_max",
+    "scatter_min",
+    "scatter_multiply",
+    "scatter_set",
+    "searchsorted",
+    "set_index",
     "sigmoid",
     "sign",
     "signbit",
     "sin",
     "sinh",
+    "sliding_product",
     "softplus",
+    "sort",
     "sqrt",
     "square",
     "squeeze",
@@ -122,14 +167,17 @@ __all__ = [
     "subtract",
     "sum",
     "take",
+    "take_along_axis",
     "tan",
     "tanh",
     "to_device",
+    "top_k",
     "transfer",
     "trunc",
     "where",
     "zeros_like",
 ]
+__all__ += scipy_special.__all__
 
 operators.install()
 set_bound_namespace(sys.modules[__name__])

@@ -9,42 +9,56 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gradkit.core import Array, Linear, bind
-from gradkit.core.array import host, raw
-from gradkit.core.batching import moved_to_front
-from gradkit.core.calls import as_array, dtype_name, wide_integers
+from gradkit.core.array import host, place_of_array, raw, wrap
+from gradkit.core.batching import at_front, broadcast_sizes, moved_to_front
+from gradkit.core.calls import as_array, cast, dtype_name, wide_integers
 from gradkit.core.stand_in import STAND_INS
-from gradkit.primitives.elementwise import where
-from gradkit.primitives.manipulation import permute_dims, reshape
+from gradkit.errors import NonConcreteBooleanIndexError, ShapeError
+from gradkit.primitives.elementwise import logical_and, where
+from gradkit.primitives.manipulation import broadcast_to, permute_dims, reshape
+from gradkit.primitives.positions import bounded, require_integers
 from gradkit.primitives.reductions import normalize_axes
+from gradkit.primitives.scattering import batch_by_position
 
-__all__ = ["getitem", "pad_index", "scatter_add", "take"]
+__all__ = ["getitem", "pad_index", "set_index", "take"]
+
+WHOLE = slice(None)
+
+
+def _without_new_axes(xp: Any, y: Any, index: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    """Return a value to assign, and an index that has no new axes, which the standard lacks in assignments."""
+    if None not in index:
+        return y, index
+    kept = [part for part in index if not isinstance(part, int)]
+    sizes = tuple(size for size, part in zip(y.shape, kept, strict=False) if part is not None)
+    return xp.reshape(y, (*sizes, *y.shape[len(kept) :])), tuple(part for part in index if part is not None)
 
 
 def _pad_index(xp: Any, g: Any, *, index: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
-    if None in index:
-        # The standard has no new axes on the left of an assignment.
-        kept = [part for part in index if not isinstance(part, int)]
-        g = xp.reshape(g, tuple(size for size, part in zip(g.shape, kept, strict=True) if part is not None))
-        index = tuple(part for part in index if part is not None)
+    g, index = _without_new_axes(xp, g, index)
     result = xp.zeros(shape, dtype=g.dtype, device=g.device)
     result[index] = g
     return result
 
 
-def _scatter_add(xp: Any, updates: Any, indices: Any, *, axis: int, size: int) -> Any:
-    # In the standard's terms a sum by index is a product with a matrix of zeros and ones.
-    positions = xp.arange(size, dtype=indices.dtype, device=indices.device)
-    chosen = xp.astype(positions[:, None] == indices[None, :], updates.dtype)
-    rows = xp.moveaxis(updates, axis, 0)
-    flat = xp.matmul(chosen, xp.reshape(rows, (rows.shape[0], math.prod(rows.shape[1:]))))
-    return xp.moveaxis(xp.reshape(flat, (size, *rows.shape[1:])), 0, axis)
+def _set_index(xp: Any, x: Any, y: Any, *, index: tuple[Any, ...]) -> Any:
+    y, index = _without_new_axes(xp, y, index)
+    result = xp.asarray(x, copy=True)
+    result[index] = y
+    return result
 
 
 def _batch_getitem(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, int]:
     return bind(primitive, (moved_to_front(values[0], axes[0]),), {"index": (slice(None), *params["index"])}), 0
+
+
+def _batch_set_index(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, int]:
+    fronts = [at_front(value, axis, size) for value, axis in zip(values, axes, strict=True)]
+    return bind(primitive, fronts, {"index": (slice(None), *params["index"])}), 0
 
 
 def _batch_pad_index(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, int]:
@@ -80,15 +94,24 @@ _pad_index_primitive = Linear(
     batch=_batch_pad_index,
     shape=lambda x, *, index, shape: shape,
 )
+_set_index_primitive = Linear(
+    "set_index",
+    _set_index,
+    (
+        lambda xp, g, _x, _y, *, index: xp.set_index(g, xp.zeros_like(g[index]), index=index),
+        lambda xp, g, _x, _y, *, index: g[index],
+    ),
+    batch=_batch_set_index,
+    shape=lambda x, y, *, index: tuple(x.shape),
+)
+_set_index_primitive.jointly = True
 _take = Linear(
     "take",
     lambda xp, x, indices, *, axis: xp.library.take(x, indices, axis=axis),
     (lambda xp, g, x, indices, *, axis: xp.scatter_add(g, indices, axis=axis, size=x.shape[axis]), None),
-)
-_scatter_add_primitive = Linear(
-    "scatter_add",
-    _scatter_add,
-    (lambda xp, g, _updates, indices, *, axis, size: xp.take(g, indices, axis=axis), None),
+    aliases=False,
+    batch=batch_by_position,
+    shape=lambda x, indices, *, axis: (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]),
 )
 
 
@@ -97,24 +120,22 @@ def pad_index(x: Array, /, *, index: tuple[Any, ...], shape: tuple[int, ...]) ->
     return bind(_pad_index_primitive, (x,), {"index": index, "shape": shape})
 
 
-def scatter_add(updates: Any, indices: Any, /, *, axis: int, size: int) -> Array:
-    """Sum slices by index: the transpose of `take`.
-
-    Parameters
-    ----------
-    updates : array
-        The slices, along `axis`.
-    indices : array of int, shape (updates.shape[axis],)
-        Where each slice goes; where several go to one place they are added.
-    axis : int
-        The axis.
-    size : int
-        The size of that axis in the result.
-    """
-    return bind(_scatter_add_primitive, (updates, indices), {"axis": axis, "size": size})
+def set_index(x: Array, y: Array, /, *, index: tuple[Any, ...]) -> Array:
+    """Return `x` with `y` at the slices `index`."""
+    return bind(_set_index_primitive, (x, y), {"index": index})
 
 
-def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Array:
+def take(
+    x: Any,
+    indices: Any,
+    /,
+    axis: int | None = None,
+    out: None = None,
+    mode: str | None = None,
+    unique_indices: bool = False,
+    indices_are_sorted: bool = False,
+    fill_value: Any = None,
+) -> Array:
     """Take slices along an axis by integer index.
 
     Parameters
@@ -125,23 +146,79 @@ def take(x: Any, indices: Any, /, *, axis: int | None = None) -> Array:
         Of any shape; it replaces the axis. Negative ones count from the end.
     axis : int, optional
         The axis; None takes from the flattened array.
+    out : None
+        Not supported: Arrays are immutable.
+    mode : {"fill", "clip", "wrap"}, optional
+        What an index out of range gives: `fill_value`, the nearest slice, or that at the remainder. By default it is an
+        IndexError where the indices can be looked at; under `vmap` and in graphs "fill"; on a GPU it is not looked at.
+    unique_indices, indices_are_sorted : bool
+        Accepted; they make no difference.
+    fill_value : number, optional
+        By default NaN, the smallest integer, the largest unsigned integer, or True.
     """
+    if out is not None:
+        raise NotImplementedError("The 'out' argument to jnp.take is not supported.")
     array, positions = as_array(x, "take"), as_array(indices, "take")
     if axis is None:
         array, axis = reshape(array, -1), 0
     (axis,) = normalize_axes(axis, array.ndim, "take")
-    if not dtype_name(positions).startswith(("int", "uint")):
-        raise TypeError(f"take: indices must be integers, got dtype {positions.dtype}")
-    flat = _from_the_front(wide_integers(reshape(positions, -1), array.shape[axis]), array.shape[axis])
-    taken = bind(_take, (array, flat), {"axis": axis})
+    require_integers(positions, "take")
+    flat = reshape(positions, -1)
+    size = array.shape[axis]
+    if mode == "raise":
+        raise NotImplementedError("The 'raise' mode to jnp.take is not supported.")
+    if mode == "wrap":
+        flat, valid = wide_integers(flat, size) % max(size, 1), None
+    elif mode in ("fill", "clip"):
+        flat, valid = bounded(flat, size, mode)
+    elif mode is None:
+        flat, valid = bounded(flat, size, "fill" if is_abstract(flat) else "raise")
+    else:
+        raise ValueError(f"Invalid mode '{mode}' for np.take")
+    taken = filled(_take_flat(array, flat, axis), valid, axis, fill_value)
     return reshape(taken, (*array.shape[:axis], *positions.shape, *array.shape[axis + 1 :]))
 
 
-def _from_the_front(positions: Array, size: int) -> Array:
-    """Return indices that count from the front; those out of range are an error where they can be looked at."""
-    if dtype_name(positions).startswith("uint"):
-        return positions
-    return where(positions < 0, positions + size, positions)
+def _take_flat(x: Array, positions: Array, axis: int) -> Array:
+    if positions.shape[0] and not x.shape[axis]:
+        raise IndexError("Cannot do a non-empty jnp.take() from an empty axis.")
+    return bind(_take, (x, positions), {"axis": axis})
+
+
+def is_abstract(array: Array) -> bool:
+    """Return whether an array has no values here: under `vmap`, or while a graph is captured."""
+    return type(raw(array)) in STAND_INS
+
+
+def filled(taken: Array, valid: Array | None, axis: int, fill_value: Any) -> Array:
+    """Return slices along an axis with those that are not `valid` replaced by `fill_value`."""
+    if valid is None:
+        return taken
+    chosen = reshape(valid, (*valid.shape, *(1,) * (taken.ndim - axis - 1)))
+    name = dtype_name(taken)
+    if fill_value is None:
+        fill_value = _missing(name)
+    if type(fill_value) in (int, float, complex, bool):
+        fill_value = full_scalar(fill_value, taken)
+    result = where(chosen, taken, fill_value)
+    return result if dtype_name(result) == name else cast(result, name)
+
+
+def _missing(dtype: str) -> Any:
+    """Return what stands for a missing element, as in JAX."""
+    if dtype == "bool":
+        return True
+    if not dtype.startswith(("int", "uint")):
+        return math.nan
+    bits = int(dtype.lstrip("uint"))
+    return 2**bits - 1 if dtype.startswith("uint") else -(2 ** (bits - 1))
+
+
+def full_scalar(value: Any, like: Array) -> Array:
+    """Return a number as an Array of no axes, of the dtype and in the place of `like`."""
+    backend, device = place_of_array(like)
+    dtype = backend.raw_dtype_named(dtype_name(like))
+    return wrap(backend.xp.asarray(value, dtype=dtype, device=device))
 
 
 def getitem(x: Array, index: Any, /) -> Array:
@@ -154,14 +231,17 @@ def getitem(x: Array, index: Any, /) -> Array:
     TypeError
         For an index of another type.
     """
-    parts = _expanded(x, index if isinstance(index, tuple) else (index,))
+    parts = expanded(x, index if isinstance(index, tuple) else (index,))
     if not any(type(part) is Array for part in parts):
         return bind(_getitem, (x,), {"index": tuple(parts)})
-    return _getitem_with_arrays(x, parts)
+    return gathered(x, parts, "clip" if any(type(p) is Array and is_abstract(p) for p in parts) else "raise")
 
 
-def _expanded(x: Array, index: tuple[Any, ...]) -> list[Any]:
-    """Return an index with one entry per axis (and None for new ones), masks turned into integer arrays."""
+def expanded(x: Array, index: tuple[Any, ...], out_of_range: bool = False) -> list[Any]:
+    """Return an index with one entry per axis (and None for new ones), masks turned into integer arrays.
+
+    With `out_of_range` an integer that is out of range is left to the mode, as an array of no axes.
+    """
     parts: list[Any] = []
     for part in index:
         parts.extend(_entries(part))
@@ -177,10 +257,15 @@ def _expanded(x: Array, index: tuple[Any, ...]) -> list[Any]:
         if part is None:
             continue
         size = x.shape[axis]
-        if type(part) is int:
-            if not -size <= part < size:
+        if type(part) is slice:
+            parts[i] = _within(part, size)
+        elif type(part) is int:
+            if -size <= part < size:
+                parts[i] = part % size
+            elif out_of_range:
+                parts[i] = integer_scalar(part, x)
+            else:
                 raise IndexError(f"index {part} is out of bounds for axis {axis} with size {size}")
-            parts[i] = part % size
         axis += 1
     return parts
 
@@ -189,9 +274,7 @@ def _entries(part: Any) -> list[Any]:
     if part is None or part is Ellipsis or isinstance(part, slice):
         return [_plain_slice(part)]
     if isinstance(part, list):
-        from gradkit.numpy import asarray
-
-        part = asarray(part)
+        part = listed(part)
     if isinstance(part, bool):
         raise TypeError("an index of type bool is not supported; use x[None] for True")
     if type(part) is not Array and hasattr(part, "__index__") and getattr(part, "ndim", 0) == 0:
@@ -205,6 +288,14 @@ def _entries(part: Any) -> list[Any]:
     return [array]
 
 
+def listed(values: Any, like: Array | None = None) -> Array:
+    """Return a list of numbers as an Array, beside `like` if that is given."""
+    from gradkit.numpy import asarray
+
+    result: Array = asarray(values, device=None if like is None else like.device)
+    return result
+
+
 def _refuse(part: str) -> Array:
     raise TypeError(f"gradkit does not support string indexing; got idx={part!r}")
 
@@ -216,51 +307,113 @@ def _plain_slice(part: Any) -> Any:
     return slice(*bounds)
 
 
+def _within(part: slice, size: int) -> slice:
+    """Return a slice whose bounds are on the axis, which is all that the standard takes."""
+    if part == WHOLE:
+        return part
+    start, stop, step = part.indices(size)
+    if not len(range(start, stop, step)):
+        return slice(0, 0)
+    return slice(start, None if stop < 0 else stop, step)
+
+
 def _positions_of(mask: Array) -> Sequence[Array]:
+    if is_abstract(mask):
+        raise NonConcreteBooleanIndexError(
+            f"Array boolean indices must be concrete; got bool{list(mask.shape)}. Use jnp.where(mask, x, y), or "
+            f"x.at[mask].set(number)."
+        )
     from gradkit.numpy import asarray
 
     return [asarray(positions, device=mask.device) for positions in host(mask).nonzero()]
 
 
-def _getitem_with_arrays(x: Array, parts: list[Any]) -> Array:
-    # Integers beside arrays are arrays of no axes, as in NumPy: they take part in the broadcast.
-    from gradkit.numpy import broadcast_arrays, full
+def integer_scalar(value: int, like: Array) -> Array:
+    """Return an integer as an Array of no axes, beside `like`."""
+    backend, device = place_of_array(like)
+    dtype = backend.raw_dtype_named("int64" if abs(value) >= 1 << 31 else "int32")
+    return wrap(backend.xp.asarray(value, dtype=dtype, device=device))
 
+
+@dataclass(frozen=True)
+class Places:
+    """Where an index with arrays points to, in an array that has been sliced and whose indexed axes have been joined.
+
+    Attributes
+    ----------
+    basic : tuple
+        The slices and new axes, which are applied first.
+    order : tuple of int
+        The order of axes that then brings the indexed ones together, in front of which there are `lead` others.
+    lead : int
+        How many.
+    sizes : tuple of int
+        The sizes of the indexed axes, which are joined to one.
+    positions : Array of int
+        Of any shape, along the joined axis.
+    valid : Array of bool, or None
+        Which of them are in range; None: all.
+    """
+
+    basic: tuple[Any, ...]
+    order: tuple[int, ...]
+    lead: int
+    sizes: tuple[int, ...]
+    positions: Array
+    valid: Array | None
+
+    def sliced(self, x: Array) -> Array:
+        """Return `x` after the slices."""
+        return x if all(part == slice(None) for part in self.basic) else bind(_getitem, (x,), {"index": self.basic})
+
+    def joined(self, whole: Array) -> Array:
+        """Return the sliced array with its indexed axes as one."""
+        moved = whole if self.order == tuple(range(whole.ndim)) else permute_dims(whole, self.order)
+        behind = moved.shape[self.lead + len(self.sizes) :]
+        return reshape(moved, (*moved.shape[: self.lead], math.prod(self.sizes), *behind))
+
+    def separated(self, joined: Array, shape: tuple[int, ...]) -> Array:
+        """Undo `joined`, for a sliced array of that shape."""
+        moved = reshape(joined, tuple(shape[a] for a in self.order))
+        back = tuple(self.order.index(a) for a in range(len(shape)))
+        return moved if back == tuple(range(len(shape))) else permute_dims(moved, back)
+
+
+def places_of(x: Array, parts: list[Any], mode: str) -> Places:
+    """Work out where an index points to that has one entry per axis, and at least one array."""
+    # Integers beside arrays are arrays of no axes, as in NumPy: they take part in the broadcast.
     indexed = [i for i, part in enumerate(parts) if type(part) in (Array, int)]
     basic = tuple(slice(None) if i in indexed else part for i, part in enumerate(parts))
-    whole = bind(_getitem, (x,), {"index": basic}) if any(p != slice(None) for p in basic) else x
-    sizes = [whole.shape[i] for i in indexed]
-    example = next(part for part in parts if type(part) is Array)
-    arrays = broadcast_arrays(
-        *(
-            part if type(part) is Array else full((), part, dtype=example.dtype, device=example.device)
-            for part in (parts[i] for i in indexed)
-        )
-    )
-    _check_range(arrays, sizes)
-    arrays = [wide_integers(array, math.prod(sizes)) for array in arrays]
-    positions = _from_the_front(arrays[0], sizes[0])
-    for array, size in zip(arrays[1:], sizes[1:], strict=True):
-        positions = positions * size + _from_the_front(array, size)
-    others = [i for i in range(whole.ndim) if i not in indexed]
+    shape = sliced_shape(x.shape, basic)
+    sizes = tuple(shape[i] for i in indexed)
+    arrays = [part if type(part) is Array else integer_scalar(part, x) for part in (parts[i] for i in indexed)]
+    common = broadcast_sizes([array.shape for array in arrays])
+    try:
+        arrays = [broadcast_to(array, common) for array in arrays]
+    except ShapeError as error:
+        found = ", ".join(str(array.shape) for array in arrays)
+        raise IndexError(f"index arrays must have shapes that broadcast against each other, got {found}") from error
+    positions: Array | None = None
+    valid: Array | None = None
+    for array, size in zip(arrays, sizes, strict=True):
+        place, fits = bounded(wide_integers(array, math.prod(sizes)), size, mode)
+        positions = place if positions is None else positions * size + place
+        if fits is not None:
+            valid = fits if valid is None else logical_and(valid, fits)
+    assert positions is not None
     # Neighbouring indexed axes are replaced in place; separated ones come first.
+    others = [i for i in range(len(shape)) if i not in indexed]
     adjacent = indexed == list(range(indexed[0], indexed[-1] + 1))
     lead = [i for i in others if adjacent and i < indexed[0]]
     rest = [i for i in others if i not in lead]
-    order = (*lead, *indexed, *rest)
-    if order != tuple(range(whole.ndim)):
-        whole = permute_dims(whole, order)
-    before = whole.shape[: len(lead)]
-    after = whole.shape[len(lead) + len(indexed) :]
-    joined = reshape(whole, (*before, math.prod(sizes), *after))
-    return take(joined, positions, axis=len(before))
+    return Places(basic, (*lead, *indexed, *rest), len(lead), sizes, positions, valid)
 
 
-def _check_range(arrays: Sequence[Array], sizes: Sequence[int]) -> None:
-    """Raise IndexError where an index array on the host is out of range; a device is not made to wait for it."""
-    for array, size in zip(arrays, sizes, strict=True):
-        if type(raw(array)) not in STAND_INS and array.device.platform == "cpu" and array.size:
-            lowest, highest = host(array).min(), host(array).max()
-            if lowest < -size or highest >= size:
-                worst = highest if highest >= size else lowest
-                raise IndexError(f"index {worst} is out of bounds for an axis of size {size}")
+def gathered(x: Array, parts: list[Any], mode: str, fill_value: Any = None) -> Array:
+    """Return what an index with arrays gives."""
+    places = places_of(x, parts, mode)
+    joined = places.joined(places.sliced(x))
+    flat = reshape(places.positions, -1)
+    valid = None if places.valid is None else reshape(places.valid, -1)
+    taken = filled(_take_flat(joined, flat, places.lead), valid, places.lead, fill_value)
+    return reshape(taken, (*joined.shape[: places.lead], *places.positions.shape, *joined.shape[places.lead + 1 :]))

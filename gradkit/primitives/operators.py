@@ -8,7 +8,8 @@ from typing import Any
 from gradkit.core import Array
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.primitives import elementwise as e
-from gradkit.primitives import indexing, linalg, manipulation, reductions
+from gradkit.primitives import indexing, linalg, manipulation, moments, reductions
+from gradkit.primitives.updates import IndexUpdateHelper
 
 __all__ = ["install"]
 
@@ -67,12 +68,16 @@ def _reflected(function: Callable[[Any, Any], Array]) -> Callable[[Any, Any], An
     return method
 
 
-def _reduction(function: Callable[..., Array]) -> Callable[..., Array]:
-    def method(self: Array, axis: Any = None, *, keepdims: bool = False, **options: Any) -> Array:
-        return function(self, axis=axis, keepdims=keepdims, **options)
+def _from_numpy(name: str) -> Callable[..., Any]:
+    """Make the method that calls `gradkit.numpy`'s function of that name, which stands above this layer."""
 
-    method.__name__ = function.__name__
-    method.__doc__ = function.__doc__
+    def method(self: Array, *args: Any, **kwargs: Any) -> Any:
+        import gradkit.numpy as jnp
+
+        return getattr(jnp, name)(self, *args, **kwargs)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"Call `gradkit.numpy.{name}` on this array."
     return method
 
 
@@ -92,9 +97,15 @@ def _flatten(self: Array) -> Array:
     return manipulation.reshape(self, -1)
 
 
+FROM_NUMPY = """
+    argpartition argsort choose compress cumprod cumsum diagonal nonzero ptp repeat round searchsorted sort swapaxes
+    trace
+""".split()
 METHODS: dict[str, Callable[..., Any]] = {
-    **{f.__name__: _reduction(f) for f in (reductions.sum, reductions.mean, reductions.max, reductions.min)},
-    **{f.__name__: _reduction(f) for f in (reductions.argmax, reductions.argmin)},
+    **{name: getattr(reductions, name) for name in "all any argmax argmin max mean min prod sum".split()},
+    "std": moments.std,
+    "var": moments.var,
+    **{name: _from_numpy(name) for name in FROM_NUMPY},
     "reshape": _reshape,
     "transpose": _transpose,
     "flatten": _flatten,
@@ -125,4 +136,5 @@ def install() -> None:
     Array.real = property(e.real)  # type: ignore[assignment]
     Array.imag = property(e.imag)  # type: ignore[assignment]
     Array.T = property(manipulation.permute_dims)  # type: ignore[assignment]
+    Array.at = property(IndexUpdateHelper)  # type: ignore[assignment]
     Array.mT = property(manipulation.matrix_transpose)  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Reductions over axes: sums, means, extrema, logsumexp."""
+"""Reductions over axes: sums, products, means, extrema, logsumexp, any and all."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import Any
 from gradkit.backend import INEXACT, NOTHING
 from gradkit.core import Array, General, Linear, bind
 from gradkit.core.batching import reduction
-from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
-from gradkit.core.promotion import BOOL, INTEGER, default_dtype, kind_of
+from gradkit.core.calls import as_array, cast, dtype_name, require_bool, require_inexact
+from gradkit.core.promotion import BOOL, INTEGER, default_dtype, is_complex, kind_of
+from gradkit.primitives import elementwise as e
+from gradkit.primitives.creation import ones_like
 
-__all__ = ["argmax", "argmin", "logsumexp", "max", "mean", "min", "sum"]
+__all__ = ["all", "any", "argmax", "argmin", "count_nonzero", "logsumexp", "max", "mean", "min", "prod", "sum"]
 
 Axis = int | Sequence[int] | None
 
@@ -85,6 +87,40 @@ def _logsumexp(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any
     return result if keepdims else xp.reshape(result, tuple(n for a, n in enumerate(x.shape) if a not in axis))
 
 
+def _pull_prod(xp: Any, g: Any, _y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    # The product of the others is that of those before and those behind, which has no division: zeros do no harm, in
+    # no order of derivative.
+    kept = tuple(a for a in range(x.ndim) if a not in axis)
+    last = len(kept)
+    moved = xp.permute_dims(x, (*kept, *axis))
+    row = xp.reshape(moved, (*(x.shape[a] for a in kept), _count(x.shape, axis)))
+    one = xp.ones_like(row[..., :1])
+    before = xp.concat([one, xp.cumprod(row, axis=last, reverse=False)[..., :-1]], axis=last)
+    behind = xp.concat([xp.cumprod(row, axis=last, reverse=True)[..., 1:], one], axis=last)
+    others = xp.reshape(before * behind if row.shape[last] else row, moved.shape)
+    order = (*kept, *axis)
+    others = xp.permute_dims(others, tuple(order.index(a) for a in range(x.ndim)))
+    return expand(xp, g, x.ndim, axis, keepdims) * others
+
+
+def _wide(x: Any, **_: Any) -> str:
+    """Return the dtype in which libraries sum, which for integers is one of 64 bits."""
+    name: str = x.dtype.name
+    if kind_of(name) > INTEGER:
+        return name
+    return "uint64" if name.startswith("uint") else "int64"
+
+
+def _batch_position(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, int]:
+    (x,), (batch,), axis = values, axes, params["axis"]
+    shifted = axis + (axis >= batch)
+    return bind(primitive, (x,), {**params, "axis": shifted}), batch - (shifted < batch and not params["keepdims"])
+
+
+def _shape_of_position(x: Any, *, axis: int, keepdims: bool) -> tuple[int, ...]:
+    return reduced_shape(x, axis=(axis,), keepdims=keepdims)
+
+
 _sum = Linear(
     "sum",
     None,
@@ -92,7 +128,9 @@ _sum = Linear(
     small_cotangent=True,
     batch=reduction,
     shape=reduced_shape,
+    dtype=_wide,
 )
+_prod = General("prod", None, (_pull_prod,), batch=reduction, shape=reduced_shape, dtype=_wide)
 _mean = Linear(
     "mean",
     None,
@@ -105,11 +143,23 @@ _mean = Linear(
 _max = General("max", None, (_pull_extremum,), batch=reduction, shape=reduced_shape)
 _min = General("min", None, (_pull_extremum,), batch=reduction, shape=reduced_shape)
 _logsumexp_primitive = General("logsumexp", _logsumexp, (_pull_logsumexp,), batch=reduction, shape=reduced_shape)
-_argmax = General("argmax", None, (None,))
-_argmin = General("argmin", None, (None,))
+_any = General("any", None, (None,), batch=reduction, shape=reduced_shape, dtype="bool")
+_all = General("all", None, (None,), batch=reduction, shape=reduced_shape, dtype="bool")
+_argmax = General("argmax", None, (None,), batch=_batch_position, shape=_shape_of_position, dtype="int64")
+_argmin = General("argmin", None, (None,), batch=_batch_position, shape=_shape_of_position, dtype="int64")
 
 
-def sum(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Array:
+def sum(
+    x: Any,
+    /,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = None,
+    promote_integers: bool = True,
+) -> Array:
     """Sum over axes.
 
     Parameters
@@ -120,8 +170,16 @@ def sum(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = Fal
         The axes to sum over; None: all.
     dtype : dtype, optional
         The dtype to sum in. By default that of `x`, or the default integer dtype for bool and narrow integers.
+    out : None
+        Not supported: Arrays are immutable.
     keepdims : bool
         Keep the summed axes with size 1.
+    initial : number or array, optional
+        What the sum starts from.
+    where : array of bool, optional
+        Which elements take part; it broadcasts to `x`.
+    promote_integers : bool
+        Whether narrow integers are summed in the default integer dtype.
 
     Examples
     --------
@@ -129,25 +187,79 @@ def sum(x: Any, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = Fal
     >>> jnp.sum(jnp.ones((2, 3)), axis=0)
     Array([2., 2., 2.], dtype=float32)
     """
-    if axis is None and dtype is None and not keepdims and type(x) is Array:
+    if axis is dtype is initial is where is out and not keepdims and type(x) is Array:
         value = x._value
         if value.dtype in INEXACT.get(type(value), NOTHING):
             return bind(_sum, (x,), _whole(value.ndim))
-    array = as_array(x, "sum")
+    array = _selected(_in_accumulator(x, dtype, promote_integers, "sum"), where, 0, "sum")
+    result = _accumulated(_sum, array, axis, keepdims, out)
+    return result if initial is None else _keep_dtype(e.add(result, initial), result)
+
+
+def prod(
+    x: Any,
+    /,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = None,
+    promote_integers: bool = True,
+) -> Array:
+    """Multiply over axes; see `sum` for the parameters.
+
+    The derivative is right at zeros, however many there are and to any order.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> gradkit.grad(jnp.prod)(jnp.asarray([2.0, 0.0, 3.0]))
+    Array([0., 6., 0.], dtype=float32)
+    """
+    array = _selected(_in_accumulator(x, dtype, promote_integers, "prod"), where, 1, "prod")
+    result = _accumulated(_prod, array, axis, keepdims, out)
+    return result if initial is None else _keep_dtype(e.multiply(result, initial), result)
+
+
+def _in_accumulator(x: Any, dtype: Any, promote_integers: bool, caller: str) -> Array:
+    """Return an array in the dtype in which it is summed or multiplied."""
+    array = as_array(x, caller)
     if dtype is not None:
         from gradkit.primitives.manipulation import astype
 
-        array = astype(array, dtype)
-    elif (name := dtype_name(array)) != (wide := _accumulator(name)):
-        array = cast(array, wide)
-    axes = normalize_axes(axis, array.ndim, "sum")
-    result = bind(_sum, (array,), {"axis": axes, "keepdims": keepdims})
-    # Libraries sum integers in 64 bits of their own accord.
+        return astype(array, dtype)
     name = dtype_name(array)
+    wide = accumulator(name) if promote_integers or name == "bool" else name
+    return array if wide == name else cast(array, wide)
+
+
+def _accumulated(primitive: Any, array: Array, axis: Axis, keepdims: bool, out: None) -> Array:
+    refuse_out(out, primitive.name)
+    axes = normalize_axes(axis, array.ndim, primitive.name)
+    # Libraries sum integers in 64 bits of their own accord.
+    return _keep_dtype(bind(primitive, (array,), {"axis": axes, "keepdims": keepdims}), array)
+
+
+def _keep_dtype(result: Array, like: Array) -> Array:
+    name = dtype_name(like)
     return result if dtype_name(result) == name else cast(result, name)
 
 
-def _accumulator(dtype: str) -> str:
+def refuse_out(out: Any, caller: str) -> None:
+    """Raise for ``out=``, which has no meaning here."""
+    if out is not None:
+        raise NotImplementedError(f"The 'out' argument to jnp.{caller} is not supported.")
+
+
+def _selected(array: Array, where: Any, identity: Any, caller: str) -> Array:
+    """Return an array with the elements that do not take part replaced by what makes no difference."""
+    if where is None:
+        return array
+    return _keep_dtype(e.where(require_bool(as_array(where, caller), caller), array, identity), array)
+
+
+def accumulator(dtype: str) -> str:
     """Return the dtype that integers of `dtype` are summed in."""
     if kind_of(dtype) > INTEGER or dtype.endswith("64"):
         return dtype
@@ -163,45 +275,141 @@ def _whole(ndim: int) -> dict[str, Any]:
     return {"axis": tuple(range(ndim)), "keepdims": False}
 
 
-def _floating_reduction(primitive: Any) -> Callable[..., Array]:
-    def reduce(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-        if axis is None and not keepdims and type(x) is Array:
-            value = x._value
-            if value.dtype in INEXACT.get(type(value), NOTHING):
-                return bind(primitive, (x,), _whole(value.ndim))
-        array = require_inexact(as_array(x, primitive.name))
-        return bind(
-            primitive, (array,), {"axis": normalize_axes(axis, array.ndim, primitive.name), "keepdims": keepdims}
-        )
+def mean(
+    x: Any,
+    /,
+    axis: Axis = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    *,
+    where: Any = None,
+) -> Array:
+    """Return the arithmetic mean over axes (None: all). Integers are averaged in the default float dtype.
+
+    `dtype` is that of the result, and `where` says which elements take part.
+    """
+    if axis is dtype is where is out and not keepdims and type(x) is Array:
+        value = x._value
+        if value.dtype in INEXACT.get(type(value), NOTHING):
+            return bind(_mean, (x,), _whole(value.ndim))
+    refuse_out(out, "mean")
+    array = as_array(x, "mean")
+    if dtype is not None:
+        array = _in_accumulator(array, dtype, True, "mean")
+    array = require_inexact(array)
+    if where is not None:
+        taking_part = e.logical_and(where, ones_like(array, dtype="bool"))
+        count = cast(sum(taking_part, axis=axis, keepdims=keepdims), dtype_name(array))
+        return e.divide(sum(array, axis=axis, keepdims=keepdims, where=where), count)
+    return bind(_mean, (array,), {"axis": normalize_axes(axis, array.ndim, "mean"), "keepdims": keepdims})
+
+
+def logsumexp(
+    x: Any,
+    /,
+    axis: Axis = None,
+    b: Any = None,
+    keepdims: bool = False,
+    return_sign: bool = False,
+    where: Any = None,
+) -> Any:
+    """Return log(sum(b * exp(x))) over axes, without overflow.
+
+    Parameters
+    ----------
+    x : array
+        Of any shape; integers are converted to the default float dtype.
+    axis : int, tuple of int or None
+        The axes; None: all.
+    b : array, optional
+        Factors, which broadcast with `x`.
+    keepdims : bool
+        Keep the reduced axes with size 1.
+    return_sign : bool
+        Return the pair of the logarithm of the sum's size and of its sign. Without it a negative sum gives NaN.
+    where : array of bool, optional
+        Which elements take part.
+    """
+    array = require_inexact(as_array(x, "logsumexp"))
+    axes = normalize_axes(axis, array.ndim, "logsumexp")
+    if b is None and not return_sign and not is_complex(array.dtype):
+        # What is left out has exp(x) = 0.
+        array = _selected(array, where, -math.inf, "logsumexp")
+        return bind(_logsumexp_primitive, (array,), {"axis": axes, "keepdims": keepdims})
+    from gradkit.primitives.log_sums import weighted_logsumexp
+
+    return weighted_logsumexp(array, axes, b, keepdims, return_sign, where)
+
+
+def _extremum(primitive: Any, larger: Callable[[Any, Any], Array]) -> Callable[..., Array]:
+    def reduce(
+        x: Any, /, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = None
+    ) -> Array:
+        refuse_out(out, primitive.name)
+        array = as_array(x, primitive.name)
+        axes = normalize_axes(axis, array.ndim, primitive.name)
+        if where is not None:
+            if initial is None:
+                raise ValueError(
+                    f"reduction operation {primitive.name} does not have an identity, so to use a where mask one has "
+                    f"to specify 'initial'"
+                )
+            array = _selected(array, where, initial, primitive.name)
+        if _count(array.shape, axes) == 0:
+            if initial is None:
+                raise ValueError(
+                    f"{primitive.name}: x of shape {array.shape} has no elements along axis {axes}, so there is no "
+                    f"{primitive.name}"
+                )
+            # A sum of nothing is 0, of the right shape.
+            nothing = bind(_sum, (array,), {"axis": axes, "keepdims": keepdims})
+            return _keep_dtype(e.add(nothing, initial), array)
+        result = bind(primitive, (array,), {"axis": axes, "keepdims": keepdims})
+        return result if initial is None else _keep_dtype(larger(result, initial), result)
 
     reduce.__name__ = reduce.__qualname__ = primitive.name
+    reduce.__doc__ = (
+        f"Return the {primitive.name} over axes (None: all). Ties share the gradient equally.\n\n"
+        f"`initial` takes part as well, and `where` says which elements of `x` do (it needs `initial`)."
+    )
     return reduce
 
 
-def _extremum(primitive: Any) -> Callable[..., Array]:
-    def reduce(x: Any, /, *, axis: Axis = None, keepdims: bool = False) -> Array:
-        array = as_array(x, primitive.name)
+def _truth(primitive: Any, identity: bool) -> Callable[..., Array]:
+    def reduce(x: Any, /, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = None) -> Array:
+        refuse_out(out, primitive.name)
+        array = require_bool(as_array(x, primitive.name), primitive.name)
+        array = _selected(array, where, identity, primitive.name)
         axes = normalize_axes(axis, array.ndim, primitive.name)
-        if _count(array.shape, axes) == 0:
-            raise ValueError(
-                f"{primitive.name}: x of shape {array.shape} has no elements along axis {axes}, so there is no "
-                f"{primitive.name}"
-            )
         return bind(primitive, (array,), {"axis": axes, "keepdims": keepdims})
 
     reduce.__name__ = reduce.__qualname__ = primitive.name
-    reduce.__doc__ = f"Return the {primitive.name} over axes (None: all). Ties share the gradient equally."
+    reduce.__doc__ = (
+        f"Return whether {primitive.name} elements are true (not 0), over axes (None: all axes).\n\n"
+        f"`where` says which elements take part."
+    )
     return reduce
 
 
 def _position(primitive: Any) -> Callable[..., Array]:
-    def find(x: Any, /, *, axis: int | None = None, keepdims: bool = False) -> Array:
+    def find(x: Any, /, axis: int | None = None, out: None = None, keepdims: bool = False) -> Array:
+        refuse_out(out, primitive.name)
         array = as_array(x, primitive.name)
-        if axis is not None:
-            (axis,) = normalize_axes(axis, array.ndim, primitive.name)
-        if array.size == 0:
-            raise ValueError(f"{primitive.name}: x of shape {array.shape} has no elements")
-        found = bind(primitive, (array,), {"axis": axis, "keepdims": keepdims})
+        ndim = array.ndim
+        if axis is None:
+            from gradkit.primitives.manipulation import reshape
+
+            array, axis = reshape(array, -1), 0
+            flattened = True
+        else:
+            (axis,) = normalize_axes(axis, ndim, primitive.name)
+            flattened = False
+        if array.shape[axis] == 0:
+            raise ValueError(f"{primitive.name}: x of shape {array.shape} has no elements along axis {axis}")
+        found = bind(primitive, (array,), {"axis": axis, "keepdims": keepdims and not flattened})
+        if flattened and keepdims:
+            found = reshape(found, (1,) * ndim)
         return cast(found, default_dtype(INTEGER)) if dtype_name(found) != default_dtype(INTEGER) else found
 
     find.__name__ = find.__qualname__ = primitive.name
@@ -209,11 +417,14 @@ def _position(primitive: Any) -> Callable[..., Array]:
     return find
 
 
-mean = _floating_reduction(_mean)
-mean.__doc__ = "Return the arithmetic mean over axes (None: all). Integers are averaged in the default float dtype."
-logsumexp = _floating_reduction(_logsumexp_primitive)
-logsumexp.__doc__ = "Return log(sum(exp(x))) over axes (None: all), without overflow."
-max = _extremum(_max)
-min = _extremum(_min)
+max = _extremum(_max, e.maximum)
+min = _extremum(_min, e.minimum)
+any = _truth(_any, False)
+all = _truth(_all, True)
 argmax = _position(_argmax)
 argmin = _position(_argmin)
+
+
+def count_nonzero(x: Any, /, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Return how many elements are not 0, over axes (None: all)."""
+    return sum(require_bool(as_array(x, "count_nonzero"), "count_nonzero"), axis=axis, keepdims=keepdims)

@@ -1,0 +1,50 @@
+"""Updates by index in NumPy's terms: one assignment, or the ufunc's own `at`, into a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["KERNELS"]
+
+Raw = Any
+
+
+def scatter_with(write: Callable[[Raw, Any, Raw], None]) -> Callable[..., Raw]:
+    """Make the kernel that writes slices into a copy at their positions; those at -1 go nowhere."""
+
+    def scatter(x: Raw, updates: Raw, indices: Raw, *, axis: int) -> Raw:
+        result = x.copy()
+        valid = indices >= 0
+        if not valid.all():
+            indices, updates = indices[valid], updates.compress(valid, axis)
+        write(result, (slice(None),) * axis + (indices,), updates)
+        return result
+
+    return scatter
+
+
+def assign(x: Raw, index: Any, updates: Raw) -> None:
+    x[index] = updates
+
+
+def last_of_equal(x: Raw) -> Raw:
+    rows = x.reshape(-1, x.shape[-1])
+    result = np.empty(rows.shape, np.bool_)
+    numbers = np.arange(rows.shape[1])
+    for row, found in zip(rows, result, strict=True):
+        writers = np.empty(max(int(row.max(initial=0)) + 2, 1), numbers.dtype)
+        writers[row] = numbers  # -1 is the last place, which nothing else takes
+        np.equal(writers[row], numbers, out=found)
+    return result.reshape(x.shape)
+
+
+KERNELS: dict[str, Callable[..., Any]] = {
+    "last_of_equal": last_of_equal,
+    "scatter_max": scatter_with(np.maximum.at),
+    "scatter_min": scatter_with(np.minimum.at),
+    "scatter_multiply": scatter_with(np.multiply.at),
+    "scatter_set": scatter_with(assign),
+}

@@ -1,0 +1,68 @@
+"""Elements chosen for each row on its own: `take_along_axis` and its transpose."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gradkit.core import Array, Linear, bind
+from gradkit.core.batching import along_axes
+from gradkit.core.calls import as_array, wide_integers
+
+__all__ = ["add_along_axis", "take_along_axis"]
+
+
+def _rows(xp: Any, x: Any, axis: int) -> tuple[Any, Any]:
+    moved = xp.moveaxis(x, axis, -1)
+    return xp.reshape(moved, (math.prod(moved.shape[:-1]), moved.shape[-1])), moved.shape
+
+
+def _add_along_axis(xp: Any, updates: Any, indices: Any, *, axis: int, size: int) -> Any:
+    rows, shape = _rows(xp, updates, axis)
+    places, _ = _rows(xp, indices, axis)
+    places = xp.astype(places, xp.int64)
+    starts = xp.arange(rows.shape[0], dtype=places.dtype, device=places.device) * size
+    flat = xp.scatter_add(
+        xp.reshape(rows, (-1,)), xp.reshape(places + starts[:, None], (-1,)), axis=0, size=rows.shape[0] * size
+    )
+    return xp.moveaxis(xp.reshape(flat, (*shape[:-1], size)), -1, axis)
+
+
+_take_along_axis = Linear(
+    "take_along_axis",
+    lambda xp, x, indices, *, axis: xp.library.take_along_axis(x, indices, axis=axis),
+    (lambda xp, g, x, indices, *, axis: xp.add_along_axis(g, indices, axis=axis, size=x.shape[axis]), None),
+    aliases=False,
+    batch=along_axes,
+    shape=lambda x, indices, *, axis: tuple(indices.shape),
+)
+_add_along_axis_primitive = Linear(
+    "add_along_axis",
+    _add_along_axis,
+    (lambda xp, g, _updates, indices, *, axis, size: xp.take_along_axis(g, indices, axis=axis), None),
+    aliases=False,
+    batch=along_axes,
+    shape=lambda updates, indices, *, axis, size: (*updates.shape[:axis], size, *updates.shape[axis + 1 :]),
+)
+
+
+def take_along_axis(x: Any, indices: Any, /, *, axis: int) -> Array:
+    """Take one element for each index, in the index's own row along an axis.
+
+    Parameters
+    ----------
+    x : array
+        What to take from.
+    indices : array of int
+        Of the shape of `x` but for `axis`, none negative and all in range.
+    axis : int
+        The axis, not negative.
+    """
+    return bind(_take_along_axis, (x, indices), {"axis": axis})
+
+
+def add_along_axis(updates: Any, indices: Any, /, *, axis: int, size: int) -> Array:
+    """Sum elements by index in each row along an axis, which has `size` in the result: `take_along_axis` transposed."""
+    updates = as_array(updates, "add_along_axis")
+    places = wide_integers(as_array(indices, "add_along_axis"))
+    return bind(_add_along_axis_primitive, (updates, places), {"axis": axis, "size": size})

@@ -1,0 +1,123 @@
+"""Running sums, products and extrema along an axis, from either end: `lax.cumsum` and its relatives."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from gradkit.core import Array, General, Linear, bind
+from gradkit.core.batching import along_axes, same_shape
+from gradkit.core.calls import as_array, require_inexact
+from gradkit.primitives import elementwise as e
+from gradkit.primitives.manipulation import concat, reshape, stack
+from gradkit.primitives.reductions import normalize_axes
+
+__all__ = ["cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum"]
+
+
+def cut(x: Any, axis: int, part: slice) -> Any:
+    """Return a slice along one axis."""
+    return x[(slice(None),) * axis + (part, ...)]
+
+
+def flip(x: Any, axis: int) -> Any:
+    """Return an array with the elements along an axis in the opposite order."""
+    return cut(x, axis, slice(None, None, -1))
+
+
+def _from_the_library(name: str) -> Callable[..., Any]:
+    def forward(xp: Any, x: Any, *, axis: int, reverse: bool) -> Any:
+        run = getattr(xp.library, name)
+        if reverse:
+            return flip(run(flip(x, axis), axis=axis, dtype=x.dtype), axis)
+        return run(x, axis=axis, dtype=x.dtype)
+
+    return forward
+
+
+def _pull_cumprod(xp: Any, g: Any, _y: Any, x: Any, *, axis: int, reverse: bool) -> Any:
+    """Multiply what is before each element with the sum of the cotangents, each times what is between the two.
+
+    That sum is a linear recurrence, r[i] = g[i] + x[i + 1] r[i + 1], solved by doubling. Nothing is divided, so zeros
+    do no harm, in no order of derivative.
+    """
+    if reverse:
+        return flip(_pull_cumprod(xp, flip(g, axis), None, flip(x, axis), axis=axis, reverse=False), axis)
+    size = x.shape[axis]
+    if size < 2:
+        return g
+    total, factor = g, cut(x, axis, slice(1, None))
+    step = 1
+    while step < size:
+        head = cut(total, axis, slice(0, size - step)) + factor * cut(total, axis, slice(step, None))
+        total = xp.concat([head, cut(total, axis, slice(size - step, None))], axis=axis)
+        rest = size - 2 * step
+        if rest > 0:
+            factor = cut(factor, axis, slice(0, rest)) * cut(factor, axis, slice(step, step + rest))
+        step *= 2
+    inclusive = xp.cumprod(x, axis=axis, reverse=False)
+    before = xp.concat([xp.ones_like(cut(x, axis, slice(0, 1))), cut(inclusive, axis, slice(0, -1))], axis=axis)
+    return before * total
+
+
+_cumsum = Linear(
+    "cumsum",
+    _from_the_library("cumulative_sum"),
+    (lambda xp, g, _x, *, axis, reverse: xp.cumsum(g, axis=axis, reverse=not reverse),),
+    batch=along_axes,
+    shape=same_shape,
+)
+_cumprod = General(
+    "cumprod", _from_the_library("cumulative_prod"), (_pull_cumprod,), batch=along_axes, shape=same_shape
+)
+
+
+def _checked(x: Any, axis: int, caller: str) -> tuple[Array, int]:
+    array = as_array(x, caller)
+    (number,) = normalize_axes(operator.index(axis), array.ndim, caller)
+    return array, number
+
+
+def cumsum(x: Any, /, axis: int = 0, reverse: bool = False) -> Array:
+    """Return the running sums along an axis, in the dtype of `x`; with `reverse` from the end on."""
+    array, axis = _checked(x, axis, "cumsum")
+    return bind(_cumsum, (array,), {"axis": axis, "reverse": bool(reverse)})
+
+
+def cumprod(x: Any, /, axis: int = 0, reverse: bool = False) -> Array:
+    """Return the running products along an axis, in the dtype of `x`; with `reverse` from the end on."""
+    array, axis = _checked(x, axis, "cumprod")
+    return bind(_cumprod, (array,), {"axis": axis, "reverse": bool(reverse)})
+
+
+def _scanned(name: str, combine: Callable[[Any, Any], Array], floating: bool = False) -> Callable[..., Array]:
+    def scan(x: Any, /, axis: int = 0, reverse: bool = False) -> Array:
+        array, axis = _checked(x, axis, name)
+        if floating:
+            array = require_inexact(array)
+        return flip(_scan(combine, flip(array, axis), axis), axis) if reverse else _scan(combine, array, axis)
+
+    scan.__name__ = scan.__qualname__ = name
+    scan.__doc__ = f"Return the running {name[3:]} along an axis; with `reverse` from the end on."
+    return scan
+
+
+def _scan(combine: Callable[[Any, Any], Array], x: Array, axis: int) -> Array:
+    """Combine each element with all before it, in pairs, pairs of pairs and so on: so ties are shared as in JAX."""
+    size = x.shape[axis]
+    if size < 2:
+        return x
+    odd = _scan(combine, combine(cut(x, axis, slice(0, -1, 2)), cut(x, axis, slice(1, None, 2))), axis)
+    pairs = (size - 1) // 2
+    even = combine(cut(odd, axis, slice(0, pairs)), cut(x, axis, slice(2, None, 2)))
+    even = concat([cut(x, axis, slice(0, 1)), even], axis=axis)
+    count = size // 2
+    both = stack([cut(even, axis, slice(0, count)), odd], axis=axis + 1)
+    joined = reshape(both, (*x.shape[:axis], 2 * count, *x.shape[axis + 1 :]))
+    return joined if size == 2 * count else concat([joined, cut(even, axis, slice(count, None))], axis=axis)
+
+
+cummax = _scanned("cummax", e.maximum)
+cummin = _scanned("cummin", e.minimum)
+cumlogsumexp = _scanned("cumlogsumexp", e.logaddexp, floating=True)

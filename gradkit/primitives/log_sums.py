@@ -1,0 +1,51 @@
+"""Logarithms of sums of exponentials with factors and signs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gradkit.core import Array
+from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
+from gradkit.core.promotion import is_complex, promote
+from gradkit.primitives import elementwise as e
+from gradkit.primitives.manipulation import broadcast_to, reshape
+from gradkit.primitives.reductions import max, reduced_shape, sum
+
+__all__ = ["weighted_logsumexp"]
+
+
+def weighted_logsumexp(
+    x: Array, axis: tuple[int, ...], b: Any, keepdims: bool, return_sign: bool, where: Any
+) -> Array | tuple[Array, Array]:
+    """Return log(sum(b * exp(x))) over axes; see `gradkit.primitives.reductions.logsumexp`."""
+    factor = None
+    if b is not None:
+        factor = require_inexact(as_array(b, "logsumexp"))
+        target = promote([dtype_name(x), dtype_name(factor)])
+        x, factor = cast(x, target), cast(factor, target)
+        shape = e.add(x, factor).shape
+        lead = len(shape) - x.ndim
+        axis = tuple(a + lead for a in axis)
+        x = broadcast_to(x, shape)
+        # What has the factor 0 takes no part, however large it is.
+        present = e.not_equal(factor, 0)
+        where = present if where is None else e.logical_and(present, where)
+    if where is not None:
+        x = e.where(where, x, -math.inf)
+    # The result does not depend on it, so neither does the derivative.
+    top = max(e.real(x), axis=axis, keepdims=True)
+    top = e.where(e.isfinite(top), top, 0.0)
+    terms = e.exp(e.subtract(x, top))
+    if where is not None:
+        terms = e.where(where, terms, 0.0)
+    if factor is not None:
+        terms = e.multiply(terms, factor)
+    total = sum(terms, axis=axis, keepdims=True)
+    shape = reduced_shape(x, axis=axis, keepdims=keepdims)
+    size = e.abs(total) if return_sign or not is_complex(total.dtype) else total
+    logarithm = reshape(e.add(e.log(size), top), shape)
+    sign = reshape(e.sign(total), shape)
+    if return_sign:
+        return logarithm, sign
+    return logarithm if is_complex(sign.dtype) else e.where(e.less(sign, 0), math.nan, logarithm)

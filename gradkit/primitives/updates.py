@@ -1,0 +1,269 @@
+"""``x.at[index]``: updates by index that give a new array, since Arrays are immutable.
+
+An index without arrays is a slice that is replaced. One with arrays is brought to the form that `indexing` takes from,
+one axis and positions along it, updated there, and brought back.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gradkit.core import Array
+from gradkit.core.binding import PYTHON_NUMBERS
+from gradkit.core.calls import as_array, cast, dtype_name
+from gradkit.core.promotion import kind_of, promote
+from gradkit.errors import ShapeError
+from gradkit.primitives import elementwise as e
+from gradkit.primitives import scattering
+from gradkit.primitives.creation import ones_like
+from gradkit.primitives.indexing import (
+    expanded,
+    full_scalar,
+    gathered,
+    getitem,
+    listed,
+    pad_index,
+    places_of,
+    set_index,
+)
+from gradkit.primitives.manipulation import broadcast_to, reshape, squeeze
+from gradkit.primitives.positions import gather_mode
+
+__all__ = ["IndexUpdate", "IndexUpdateHelper", "as_values"]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """How new values meet what is there: in a slice, and where several may meet it at once, along an axis."""
+
+    name: str
+    meet: Callable[[Array, Array], Array]
+    scatter: Callable[..., Array]
+
+
+def _add_along(x: Array, updates: Array, positions: Array, *, axis: int) -> Array:
+    valid = positions >= 0
+    mask = reshape(valid, (*valid.shape, *(1,) * (updates.ndim - axis - 1)))
+    places = e.where(valid, positions, 0)
+    return x + scattering.scatter_add(e.masked(updates, mask), places, axis=axis, size=x.shape[axis])
+
+
+SET = Operation("set", lambda x, y: y, scattering.scatter_set)
+ADD = Operation("add", e.add, _add_along)
+MULTIPLY = Operation("multiply", e.multiply, scattering.scatter_multiply)
+MIN = Operation("min", e.minimum, scattering.scatter_min)
+MAX = Operation("max", e.maximum, scattering.scatter_max)
+
+
+@dataclass(frozen=True)
+class IndexUpdateHelper:
+    """What ``x.at`` is: it takes an index."""
+
+    array: Array
+
+    def __getitem__(self, index: Any) -> IndexUpdate:
+        return IndexUpdate(self.array, index)
+
+    def __repr__(self) -> str:
+        return f"_IndexUpdateHelper({self.array!r})"
+
+
+@dataclass(frozen=True)
+class IndexUpdate:
+    """An array and an index; the methods give what is there, or the array with it changed.
+
+    All of them take JAX's keywords. ``mode`` says what an index out of range does: for updates ``"drop"`` (also
+    ``"fill"``, the default) leaves it out, ``"clip"`` takes the nearest place, ``"promise_in_bounds"`` does not look.
+    ``indices_are_sorted`` and ``unique_indices`` make no difference.
+
+    Examples
+    --------
+    >>> import gradkit.numpy as jnp
+    >>> x = jnp.zeros(4)
+    >>> x.at[1].set(5.0)
+    Array([0., 5., 0., 0.], dtype=float32)
+    >>> x.at[jnp.asarray([0, 0, 9])].add(1.0)
+    Array([2., 0., 0., 0.], dtype=float32)
+    """
+
+    array: Array
+    index: Any
+
+    def __repr__(self) -> str:
+        return f"_IndexUpdateRef({self.array!r}, {self.index!r})"
+
+    def get(
+        self,
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: Any = None,
+        fill_value: Any = None,
+    ) -> Array:
+        """Return ``x[index]``. Out of range the nearest element is taken, with ``mode="fill"`` `fill_value`."""
+        word = gather_mode(mode) or "clip"
+        parts = expanded(self.array, _as_tuple(self.index), out_of_range=True)
+        if not any(type(part) is Array for part in parts):
+            return getitem(self.array, self.index)
+        return gathered(self.array, parts, word, fill_value)
+
+    def set(
+        self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+    ) -> Array:
+        """Return the array with ``x[index] = values``. Of several values for one place the last one is taken."""
+        return _updated(self.array, self.index, values, SET, mode)
+
+    def add(
+        self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+    ) -> Array:
+        """Return the array with ``x[index] += values``. Several values for one place are all added."""
+        return _updated(self.array, self.index, values, ADD, mode)
+
+    def subtract(
+        self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+    ) -> Array:
+        """Return the array with ``x[index] -= values``. Several values for one place are all subtracted."""
+        return _updated(self.array, self.index, e.negative(as_values(self.array, values)), ADD, mode)
+
+    def multiply(
+        self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+    ) -> Array:
+        """Return the array with ``x[index] *= values``. Several values for one place are all multiplied."""
+        return _updated(self.array, self.index, values, MULTIPLY, mode)
+
+    mul = multiply
+
+    def divide(
+        self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+    ) -> Array:
+        """Return the array with ``x[index] /= values``. Several values for one place all divide."""
+        divisors = _updated(ones_like(self.array), self.index, values, MULTIPLY, mode)
+        return e.divide(self.array, divisors)
+
+    def power(
+        self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+    ) -> Array:
+        """Return the array with ``x[index] **= values``. Several exponents for one place are multiplied."""
+        exponents = _updated(ones_like(self.array), self.index, values, MULTIPLY, mode)
+        return e.pow(self.array, exponents)
+
+    def min(
+        self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+    ) -> Array:
+        """Return the array with ``x[index] = minimum(x[index], values)``."""
+        return _updated(self.array, self.index, values, MIN, mode)
+
+    def max(
+        self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
+    ) -> Array:
+        """Return the array with ``x[index] = maximum(x[index], values)``."""
+        return _updated(self.array, self.index, values, MAX, mode)
+
+    def apply(
+        self,
+        func: Callable[[Array], Any],
+        *,
+        indices_are_sorted: bool = False,
+        unique_indices: bool = False,
+        mode: Any = None,
+    ) -> Array:
+        """Return the array with ``x[index] = func(x[index])``; a place that is named twice is changed once."""
+        chosen = self.get(mode="clip")
+        return _updated(self.array, self.index, func(chosen), SET, mode)
+
+
+def _as_tuple(index: Any) -> tuple[Any, ...]:
+    return index if isinstance(index, tuple) else (index,)
+
+
+def as_values(x: Array, values: Any) -> Array:
+    """Return new values as an Array; a number takes the dtype of `x` where that can hold it."""
+    if type(values) in PYTHON_NUMBERS and kind_of(dtype_name(x)) >= kind_of(promote([], [type(values)])):
+        return full_scalar(values, x)
+    if isinstance(values, list | tuple) or type(values) in PYTHON_NUMBERS:
+        return listed(values, x)
+    return as_array(values, "at")
+
+
+def _updated(x: Array, index: Any, values: Any, operation: Operation, mode: Any) -> Array:
+    """Return `x` with `values` brought to `index`, in the dtype of `x`."""
+    word = gather_mode(mode) or "fill"
+    y = as_values(x, values)
+    dtype = dtype_name(x)
+    if kind_of(dtype_name(y)) > kind_of(dtype):
+        warnings.warn(
+            f"scatter inputs have incompatible types: cannot safely cast value from dtype={dtype_name(y)} to "
+            f"dtype={dtype}. In future JAX releases this will result in an error.",
+            FutureWarning,
+            stacklevel=3,
+        )
+    common = promote([dtype, dtype_name(y)])
+    wide, y = (array if dtype_name(array) == common else cast(array, common) for array in (x, y))
+    result = _changed(wide, index, y, operation, word)
+    return result if dtype_name(result) == dtype else cast(result, dtype)
+
+
+def _changed(x: Array, index: Any, y: Array, operation: Operation, mode: str) -> Array:
+    if type(index) is not tuple and str(getattr(index, "dtype", "")) == "bool":
+        index = as_array(index, "at")
+    if _is_mask(x, index) and _fits(y.shape, x.shape[index.ndim :]):
+        # The same for every true element: no positions are needed, so the mask may be one without values.
+        mask = reshape(index, (*index.shape, *(1,) * (x.ndim - index.ndim)))
+        return e.where(mask, operation.meet(x, y), x)
+    parts = expanded(x, _as_tuple(index), out_of_range=True)
+    if not any(type(part) is Array for part in parts):
+        return _in_slices(x, tuple(parts), y, operation)
+    return _at_positions(x, parts, y, operation, mode)
+
+
+def _is_mask(x: Array, index: Any) -> bool:
+    return type(index) is Array and dtype_name(index) == "bool" and index.shape == x.shape[: index.ndim]
+
+
+def _fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    lead = len(target) - len(shape)
+    return lead >= 0 and all(a in (1, b) for a, b in zip(shape, target[lead:], strict=True))
+
+
+def _broadcast(y: Array, shape: tuple[int, ...]) -> Array:
+    """Return new values in the shape of what they meet; as in NumPy, surplus leading axes of size 1 do no harm."""
+    surplus = y.ndim - len(shape)
+    if surplus > 0 and all(size == 1 for size in y.shape[:surplus]):
+        y = squeeze(y, axis=tuple(range(surplus)))
+    try:
+        return broadcast_to(y, shape)
+    except ShapeError as error:
+        raise ShapeError(
+            f"Incompatible shapes for broadcasting: values of shape {y.shape} and indexed part of shape {shape}"
+        ) from error
+
+
+def _in_slices(x: Array, index: tuple[Any, ...], y: Array, operation: Operation) -> Array:
+    present = getitem(x, index)
+    y = _broadcast(y, present.shape)
+    if operation is ADD:
+        return x + pad_index(y, index=index, shape=x.shape)
+    return set_index(x, operation.meet(present, y), index=index)
+
+
+def _at_positions(x: Array, parts: list[Any], y: Array, operation: Operation, mode: str) -> Array:
+    places = places_of(x, parts, mode)
+    whole = places.sliced(x)
+    if not math.prod(places.sizes):
+        return x
+    joined = places.joined(whole)
+    axis = places.lead
+    positions = places.positions if places.valid is None else e.where(places.valid, places.positions, -1)
+    shape = (*joined.shape[:axis], *positions.shape, *joined.shape[axis + 1 :])
+    updates = reshape(
+        _broadcast(y, shape), (*joined.shape[:axis], math.prod(positions.shape), *joined.shape[axis + 1 :])
+    )
+    changed = operation.scatter(joined, updates, reshape(positions, -1), axis=axis)
+    result = places.separated(changed, whole.shape)
+    if all(part == slice(None) for part in places.basic):
+        return result
+    return set_index(x, result, index=places.basic)
