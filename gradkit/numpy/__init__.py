@@ -21,6 +21,29 @@ from numpy import (
 from numpy import bool_ as bool
 
 from gradkit.core import Array
+from gradkit.numpy import (
+    choosing,
+    comparing,
+    cumulative,
+    dtypes,
+    formulas,
+    histograms,
+    host_data,
+    indexing,
+    joining,
+    nan_reductions,
+    padding,
+    polynomials,
+    ranges,
+    sets,
+    shaping,
+    signals,
+    sorting,
+    statistics,
+    windows,
+)
+from gradkit.numpy.choosing import *  # noqa: F403
+from gradkit.numpy.comparing import *  # noqa: F403
 from gradkit.numpy.creation import (
     arange,
     array,
@@ -31,16 +54,34 @@ from gradkit.numpy.creation import (
     eye,
     full,
     full_like,
-    linspace,
     ones,
     result_type,
     zeros,
 )
+from gradkit.numpy.cumulative import *  # noqa: F403
+from gradkit.numpy.dtypes import *  # noqa: F403
+from gradkit.numpy.formulas import *  # noqa: F403
+from gradkit.numpy.histograms import *  # noqa: F403
+from gradkit.numpy.host_data import *  # noqa: F403
+from gradkit.numpy.indexing import *  # noqa: F403
+from gradkit.numpy.joining import *  # noqa: F403
+from gradkit.numpy.nan_reductions import *  # noqa: F403
+from gradkit.numpy.padding import *  # noqa: F403
+from gradkit.numpy.polynomials import *  # noqa: F403
+from gradkit.numpy.ranges import *  # noqa: F403
+from gradkit.numpy.sets import *  # noqa: F403
+from gradkit.numpy.shaping import *  # noqa: F403
+from gradkit.numpy.signals import *  # noqa: F403
+from gradkit.numpy.sorting import *  # noqa: F403
+from gradkit.numpy.statistics import *  # noqa: F403
+from gradkit.numpy.windows import *  # noqa: F403
 from gradkit.primitives import (
     abs,
     acos,
     acosh,
     add,
+    all,
+    any,
     argmax,
     argmin,
     asin,
@@ -62,6 +103,7 @@ from gradkit.primitives import (
     conj,
     cos,
     cosh,
+    count_nonzero,
     divide,
     dot,
     equal,
@@ -103,11 +145,11 @@ from gradkit.primitives import (
     permute_dims,
     positive,
     pow,
+    prod,
     real,
     reciprocal,
     remainder,
     reshape,
-    round,
     sign,
     signbit,
     sin,
@@ -115,7 +157,6 @@ from gradkit.primitives import (
     sqrt,
     square,
     squeeze,
-    stack,
     subtract,
     sum,
     take,
@@ -126,11 +167,13 @@ from gradkit.primitives import (
     zeros_like,
 )
 from gradkit.primitives import abs as absolute
+from gradkit.primitives.moments import std, var
 
+euler_gamma = 0.5772156649015329
 newaxis = None
 ndarray = Array
 arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh = acos, acosh, asin, asinh, atan, atan2, atanh
-concatenate, conjugate, transpose, power, true_divide, invert = concat, conj, permute_dims, pow, divide, bitwise_invert
+conjugate, transpose, power, true_divide, invert = conj, permute_dims, pow, divide, bitwise_invert
 
 __all__ = [
     "abs",
@@ -146,6 +189,8 @@ __all__ = [
     "arctan",
     "arctan2",
     "arctanh",
+    "all",
+    "any",
     "argmax",
     "argmin",
     "array",
@@ -171,17 +216,18 @@ __all__ = [
     "complex64",
     "complex128",
     "concat",
-    "concatenate",
     "conj",
     "conjugate",
     "cos",
     "cosh",
+    "count_nonzero",
     "divide",
     "dot",
     "e",
     "empty",
     "empty_like",
     "equal",
+    "euler_gamma",
     "exp",
     "expand_dims",
     "expm1",
@@ -208,7 +254,6 @@ __all__ = [
     "isnan",
     "less",
     "less_equal",
-    "linspace",
     "log",
     "log1p",
     "log2",
@@ -239,12 +284,12 @@ __all__ = [
     "positive",
     "pow",
     "power",
+    "prod",
     "real",
     "reciprocal",
     "remainder",
     "reshape",
     "result_type",
-    "round",
     "sign",
     "signbit",
     "sin",
@@ -252,7 +297,7 @@ __all__ = [
     "sqrt",
     "square",
     "squeeze",
-    "stack",
+    "std",
     "subtract",
     "sum",
     "take",
@@ -265,7 +310,27 @@ __all__ = [
     "uint16",
     "uint32",
     "uint64",
+    "var",
     "where",
     "zeros",
     "zeros_like",
 ]
+__all__ += choosing.__all__
+__all__ += comparing.__all__
+__all__ += cumulative.__all__
+__all__ += dtypes.__all__
+__all__ += formulas.__all__
+__all__ += histograms.__all__
+__all__ += host_data.__all__
+__all__ += indexing.__all__
+__all__ += joining.__all__
+__all__ += nan_reductions.__all__
+__all__ += padding.__all__
+__all__ += polynomials.__all__
+__all__ += ranges.__all__
+__all__ += sets.__all__
+__all__ += shaping.__all__
+__all__ += signals.__all__
+__all__ += sorting.__all__
+__all__ += statistics.__all__
+__all__ += windows.__all__

@@ -1,0 +1,66 @@
+"""What the functions of this package do with their arguments before they compute: promote, place, refuse."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from gradkit.core import Array
+from gradkit.core.calls import as_operand, cast, dtype_name, new_array
+from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
+from gradkit.primitives.reductions import normalize_axes
+
+__all__ = ["axes_of", "axis_of", "beside", "promoted", "refuse_out"]
+
+
+def promoted(caller: str, *values: Any, inexact: bool = False) -> list[Array]:
+    """Return arrays and numbers as Arrays of the dtype in which they meet, numbers beside the first array.
+
+    Parameters
+    ----------
+    caller : str
+        The function, for the message of the TypeError about anything that is no array or number.
+    *values : array or number
+        The arguments.
+    inexact : bool
+        Whether integers become floating numbers.
+    """
+    operands = [as_operand(value, caller) for value in values]
+    like = next((operand for operand in operands if type(operand) is Array), None)
+    target = promote(
+        [dtype_name(operand) for operand in operands if type(operand) is Array],
+        [type(operand) for operand in operands if type(operand) is not Array],
+    )
+    if inexact and not is_inexact(target):
+        target = default_dtype(FLOATING)
+    arrays = [operand if type(operand) is Array else new_array(operand, like=like) for operand in operands]
+    return [array if dtype_name(array) == target else cast(array, target) for array in arrays]
+
+
+def beside(value: Any, like: Array) -> Array:
+    """Return numbers, nested lists or an array as an Array on the device of `like`."""
+    from gradkit.numpy.creation import asarray
+
+    return value if type(value) is Array else asarray(value, device=like.device)
+
+
+def axis_of(axis: Any, ndim: int, caller: str) -> int:
+    """Return one axis as a number that is not negative."""
+    (number,) = normalize_axes(operator.index(axis), ndim, caller)
+    return number
+
+
+def axes_of(axis: Any, ndim: int, caller: str) -> tuple[int, ...]:
+    """Return axes in the order in which they are given, none negative; None stands for all of them."""
+    if axis is None:
+        return tuple(range(ndim))
+    numbers = tuple(axis) if isinstance(axis, Sequence) else (axis,)
+    normalize_axes(numbers, ndim, caller)
+    return tuple(operator.index(number) % ndim for number in numbers)
+
+
+def refuse_out(out: Any, caller: str) -> None:
+    """Raise where a result array is given: Arrays are immutable."""
+    if out is not None:
+        raise NotImplementedError(f"The 'out' argument to jnp.{caller} is not supported.")

@@ -1,0 +1,63 @@
+"""dtypes: their names, their kinds, and how they meet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy import (
+    character,
+    complex128,
+    complexfloating,
+    dtype,
+    flexible,
+    float32,
+    float64,
+    floating,
+    generic,
+    inexact,
+    integer,
+    issubdtype,
+    number,
+    object_,
+    signedinteger,
+    unsignedinteger,
+)
+from numpy import complex64 as csingle
+
+from gradkit.core.promotion import promote_pair
+
+__all__ = [
+    "cdouble",
+    "character",
+    "complex_",
+    "complexfloating",
+    "csingle",
+    "double",
+    "dtype",
+    "flexible",
+    "float_",
+    "floating",
+    "generic",
+    "inexact",
+    "int_",
+    "integer",
+    "issubdtype",
+    "number",
+    "object_",
+    "promote_types",
+    "signedinteger",
+    "single",
+    "uint",
+    "unsignedinteger",
+]
+
+# JAX's dtypes for new numbers with x64; without it they are narrowed where an array is made.
+single, double, float_ = float32, float64, float64
+cdouble = complex_ = complex128
+int_, uint = np.int64, np.uint64
+
+
+def promote_types(a: Any, b: Any) -> np.dtype[Any]:
+    """Return the dtype in which two dtypes meet, as arrays of them do."""
+    return np.dtype(promote_pair(np.dtype(a).name, np.dtype(b).name))

@@ -1,0 +1,238 @@
+"""Counting: histograms, and the bins that numbers fall into."""
+
+from __future__ import annotations
+
+import builtins
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import gradkit.numpy as jnp
+from gradkit.core import Array
+from gradkit.core.array import host
+from gradkit.core.calls import as_array, cast, require_inexact
+from gradkit.core.promotion import INTEGER, default_dtype
+from gradkit.numpy.arguments import beside, promoted
+from gradkit.primitives import scatter_add
+
+__all__ = ["bincount", "digitize", "histogram", "histogram2d", "histogram_bin_edges", "histogramdd"]
+
+
+def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | None = None) -> Array:
+    """Count how often each number occurs.
+
+    Parameters
+    ----------
+    x : array of int, shape (n,)
+        The numbers; negative ones count as 0.
+    weights : array, shape (n,), optional
+        What each counts, instead of 1.
+    minlength : int
+        The least length of the result.
+    length : int, optional
+        The length of the result; numbers from there on are left out. By default it is found from the values, so that
+        it must be given under `vmap`.
+
+    Examples
+    --------
+    >>> jnp.bincount(jnp.asarray([1, 1, 3]))
+    Array([0, 2, 0, 1], dtype=int32)
+    """
+    numbers = as_array(x, "bincount")
+    if numbers.dtype.kind not in "biu":
+        raise TypeError(f"x argument to bincount must have an integer type; got {numbers.dtype}")
+    if numbers.ndim != 1:
+        raise ValueError(f"only 1-dimensional input supported, got shape {numbers.shape}")
+    if length is None:
+        length = max(operator.index(minlength), int(host(numbers).max()) + 1 if numbers.size else 0)
+    numbers = jnp.clip(cast(numbers, default_dtype(INTEGER)), 0, length)
+    counts = jnp.ones_like(numbers) if weights is None else as_array(weights, "bincount")
+    if counts.shape != numbers.shape:
+        raise ValueError(f"bincount: weights must have the shape {numbers.shape} of x, got {counts.shape}")
+    return scatter_add(counts, numbers, axis=0, size=length + 1)[:length]
+
+
+def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = None) -> Array:
+    """Return the bin of each number.
+
+    Parameters
+    ----------
+    x : array
+        The numbers, of any shape.
+    bins : array, shape (n,)
+        The edges, in ascending or descending order.
+    right : bool
+        Whether a bin contains its right edge rather than its left one.
+    method : str, optional
+        How to search; it makes no difference to the result.
+    """
+    numbers, edges = promoted("digitize", x, bins)
+    if edges.ndim != 1:
+        raise ValueError(f"digitize: bins must be a 1-dimensional array; got bins={bins!r}")
+    if edges.shape[0] == 0:
+        return jnp.zeros_like(numbers, dtype=default_dtype(INTEGER))
+    side = "left" if right else "right"
+    up = jnp.searchsorted(edges, numbers, side=side)
+    down = edges.shape[0] - jnp.searchsorted(edges[::-1], numbers, side=side)
+    return jnp.where(edges[-1] >= edges[0], up, down)
+
+
+def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Array:
+    """Return the edges of the bins of a histogram; the arguments are those of `histogram`."""
+    array = require_inexact(as_array(a, "histogram_bin_edges"))
+    if isinstance(bins, str):
+        raise NotImplementedError("string values for `bins` not implemented.")
+    if _is_sequence(bins):
+        edges = beside(bins, array)
+        if edges.ndim == 1:
+            return jnp.astype(edges, array.dtype)
+    count = operator.index(bins)
+    low, high = _bounds(array, range)
+    flat = low == high
+    return jnp.linspace(
+        jnp.where(flat, low - 0.5, low), jnp.where(flat, high + 0.5, high), count + 1, dtype=array.dtype
+    )
+
+
+def _is_sequence(bins: Any) -> bool:
+    return isinstance(bins, list | tuple) or bool(getattr(bins, "shape", ()))
+
+
+def _bounds(array: Array, range: Any) -> tuple[Array, Array]:
+    if range is None:
+        return jnp.min(array), jnp.max(array)
+    bounds = beside(range, array)
+    if bounds.shape != (2,):
+        raise ValueError(f"`range` must be either None or a sequence of two numbers, got {range}")
+    bounds = jnp.astype(bounds, array.dtype)
+    return bounds[0], bounds[1]
+
+
+def histogram(a: Any, bins: Any = 10, range: Any = None, weights: Any = None, density: bool | None = None) -> Any:
+    """Count how many numbers fall into each bin.
+
+    Parameters
+    ----------
+    a : array
+        The numbers, of any shape.
+    bins : int or array
+        How many bins of equal width, or their edges.
+    range : pair of numbers, optional
+        From where to where, by default from the smallest to the largest number.
+    weights : array, optional
+        Of the shape of `a`: what each number counts, instead of 1.
+    density : bool, optional
+        Whether to divide by the widths and the total, so that the integral is 1.
+
+    Returns
+    -------
+    tuple of Array
+        The counts, of a floating dtype and shape (bins,), and the edges, of shape (bins + 1,).
+    """
+    array, w = _weighted("histogram", a, weights)
+    if w.shape != array.shape:
+        raise ValueError(f"weights should have the same shape as a, got {w.shape} and {array.shape}")
+    edges = histogram_bin_edges(array, bins, range)
+    counts = _counted([_bin(jnp.reshape(array, -1), edges)], jnp.reshape(w, -1), [edges])
+    if density:
+        counts = counts / jnp.diff(edges) / jnp.sum(counts)
+    return counts, edges
+
+
+def _weighted(caller: str, a: Any, weights: Any) -> tuple[Array, Array]:
+    if weights is None:
+        array = require_inexact(as_array(a, caller))
+        return array, jnp.ones_like(array)
+    array, w = promoted(caller, a, weights, inexact=True)
+    return array, w
+
+
+def _bin(numbers: Array, edges: Array) -> Array:
+    """Return the bins of a vector of numbers, counted from 1; 0 and the last one are outside."""
+    found = jnp.searchsorted(edges, numbers, side="right")
+    return jnp.where(numbers == edges[-1], edges.shape[0] - 1, found)
+
+
+def _counted(bins: Sequence[Array], weights: Array, edges: Sequence[Array]) -> Array:
+    """Sum the weights by bin, and leave out what is outside of the edges."""
+    sizes = [edge.shape[0] + 1 for edge in edges]
+    position = bins[0]
+    for number, size in zip(bins[1:], sizes[1:], strict=True):
+        position = position * size + number
+    counts = jnp.reshape(scatter_add(weights, position, axis=0, size=math.prod(sizes)), tuple(sizes))
+    return counts[(slice(1, -1),) * len(sizes)]
+
+
+def histogram2d(
+    x: Any, y: Any, bins: Any = 10, range: Any = None, weights: Any = None, density: bool | None = None
+) -> tuple[Array, Array, Array]:
+    """Count how many points (x, y) fall into each cell of a grid.
+
+    Parameters
+    ----------
+    x, y : array, shape (n,)
+        The points.
+    bins : int, array, or a pair of them
+        As in `histogram`, for both axes or for each.
+    range : pair of pairs, optional
+        From where to where, for each axis.
+    weights : array, shape (n,), optional
+        What each point counts.
+    density : bool, optional
+        Whether to divide by the areas and the total.
+    """
+    if _is_sequence(bins) and len(bins) != 2:
+        bins = [bins, bins]
+    sample = jnp.stack(promoted("histogram2d", x, y), axis=1)
+    counts, edges = histogramdd(sample, bins, range, weights, density)
+    return counts, edges[0], edges[1]
+
+
+def histogramdd(
+    sample: Any, bins: Any = 10, range: Any = None, weights: Any = None, density: bool | None = None
+) -> tuple[Array, list[Array]]:
+    """Count how many points fall into each cell of a grid in any number of dimensions.
+
+    Parameters
+    ----------
+    sample : array, shape (n, dimensions)
+        The points.
+    bins : int, or a sequence with an int or an array for each dimension
+        As in `histogram`.
+    range : sequence of (pair or None), optional
+        From where to where, for each dimension.
+    weights : array, shape (n,), optional
+        What each point counts.
+    density : bool, optional
+        Whether to divide by the volumes and the total.
+
+    Returns
+    -------
+    tuple
+        The counts, and a list of the edges in each dimension.
+    """
+    points = require_inexact(as_array(sample, "histogramdd"))
+    if points.ndim != 2:
+        raise ValueError(f"histogramdd: sample must have 2 dimensions, got shape {points.shape}")
+    count, dimensions = points.shape
+    w = jnp.ones_like(points[:, 0]) if weights is None else as_array(weights, "histogramdd")
+    if w.shape != (count,):
+        raise ValueError(f"histogramdd: should have one weight for each sample, got shape {w.shape} for {count}")
+    each = list(bins) if _is_sequence(bins) else [bins] * dimensions
+    ranges = [None] * dimensions if range is None else list(range)
+    if len(each) != dimensions or len(ranges) != dimensions:
+        raise ValueError(
+            f"histogramdd: expected bins and range for {dimensions} dimensions, got {len(each)} and {len(ranges)}"
+        )
+    columns = [points[:, i] for i in builtins.range(dimensions)]
+    edges = [histogram_bin_edges(column, b, r) for column, b, r in zip(columns, each, ranges, strict=True)]
+    if weights is not None:
+        w = jnp.astype(w, jnp.result_type(w, points))
+    counts = _counted([_bin(column, edge) for column, edge in zip(columns, edges, strict=True)], w, edges)
+    if density:
+        counts = counts / jnp.sum(counts)
+        for axis, edge in enumerate(edges):
+            width = jnp.diff(edge)
+            counts = counts / jnp.reshape(width, (-1,) + (1,) * (dimensions - axis - 1))
+    return counts, edges

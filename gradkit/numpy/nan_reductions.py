@@ -1,0 +1,257 @@
+"""Reductions that leave NaN out."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import gradkit.numpy as jnp
+from gradkit.core import Array
+from gradkit.core.calls import as_array, cast, dtype_name, require_bool
+from gradkit.core.promotion import is_complex, is_inexact
+from gradkit.numpy.arguments import refuse_out
+
+__all__ = [
+    "nanargmax",
+    "nanargmin",
+    "nancumprod",
+    "nancumsum",
+    "nanmax",
+    "nanmean",
+    "nanmin",
+    "nanprod",
+    "nanstd",
+    "nansum",
+    "nanvar",
+]
+
+
+def _counted(array: Array, where: Any) -> Array | None:
+    """Return which elements count: those that are not NaN, and that `where` chooses; None: all."""
+    chosen = None if where is None else jnp.broadcast_to(require_bool(as_array(where, "where"), "where"), array.shape)
+    if not is_inexact(dtype_name(array)):
+        return chosen
+    present = jnp.logical_not(jnp.isnan(array))
+    return present if chosen is None else present & chosen
+
+
+def _filled(array: Array, counted: Array | None, value: Any) -> Array:
+    return array if counted is None else jnp.where(counted, array, value)
+
+
+def nansum(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = None,
+) -> Array:
+    """Return the sum of what is not NaN, over axes (None: all); the arguments are those of `sum`."""
+    refuse_out(out, "nansum")
+    array = as_array(a, "nansum")
+    result = jnp.sum(_filled(array, _counted(array, where), 0), axis=axis, dtype=dtype, keepdims=keepdims)
+    return result if initial is None else result + initial
+
+
+def nanprod(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: None = None,
+    keepdims: bool = False,
+    initial: Any = None,
+    where: Any = None,
+) -> Array:
+    """Return the product of what is not NaN, over axes (None: all); the arguments are those of `prod`."""
+    refuse_out(out, "nanprod")
+    array = as_array(a, "nanprod")
+    result = jnp.prod(_filled(array, _counted(array, where), 1), axis=axis, dtype=dtype, keepdims=keepdims)
+    return result if initial is None else result * initial
+
+
+def nanmax(
+    a: Any, axis: Any = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = None
+) -> Array:
+    """Return the largest element that is not NaN, over axes (None: all); NaN where there is none.
+
+    Parameters
+    ----------
+    a : array
+        Of real numbers.
+    axis : int, tuple of int or None
+        The axes to reduce; None: all.
+    out : None
+        Not supported.
+    keepdims : bool
+        Keep the reduced axes with size 1.
+    initial : number, optional
+        The least result; it is needed with `where`.
+    where : array of bool, optional
+        Which elements to look at.
+    """
+    return _extremum("nanmax", jnp.max, jnp.maximum, -math.inf, a, axis, out, keepdims, initial, where)
+
+
+def nanmin(
+    a: Any, axis: Any = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = None
+) -> Array:
+    """Return the smallest element that is not NaN, over axes (None: all); see `nanmax`."""
+    return _extremum("nanmin", jnp.min, jnp.minimum, math.inf, a, axis, out, keepdims, initial, where)
+
+
+def _extremum(
+    name: str,
+    reduce: Any,
+    pair: Any,
+    worst: float,
+    a: Any,
+    axis: Any,
+    out: None,
+    keepdims: bool,
+    initial: Any,
+    where: Any,
+) -> Array:
+    refuse_out(out, name)
+    array = as_array(a, name)
+    if where is not None and initial is None:
+        raise ValueError(
+            f"reduction operation {name} does not have an identity, so to use a where mask one has to specify 'initial'"
+        )
+    counted = _counted(array, where)
+    if counted is not None:
+        array = _filled(array, counted, worst if is_inexact(dtype_name(array)) else _worst_integer(array, worst))
+    result = reduce(array, axis=axis, keepdims=keepdims)
+    if initial is not None:
+        return pair(result, initial)
+    if counted is None:
+        return result
+    return jnp.where(jnp.any(counted, axis=axis, keepdims=keepdims), result, math.nan)
+
+
+def _worst_integer(array: Array, worst: float) -> Any:
+    if array.dtype.kind == "b":
+        return worst > 0
+    limits = np.iinfo(array.dtype)
+    return int(limits.min if worst < 0 else limits.max)
+
+
+def nanmean(
+    a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: bool = False, where: Any = None
+) -> Array:
+    """Return the mean of what is not NaN, over axes (None: all); NaN where there is nothing."""
+    refuse_out(out, "nanmean")
+    array = _floating(a, dtype, "nanmean")
+    return nansum(array, axis, keepdims=keepdims, where=where) / _count(array, axis, keepdims, where)
+
+
+def _floating(a: Any, dtype: Any, caller: str) -> Array:
+    array = as_array(a, caller)
+    if dtype is not None:
+        array = jnp.astype(array, dtype)
+    return array if is_inexact(dtype_name(array)) else cast(array, jnp.result_type(array, 1.0).name)
+
+
+def _count(array: Array, axis: Any, keepdims: bool, where: Any) -> Array:
+    counted = _counted(array, where)
+    assert counted is not None
+    return jnp.sum(jnp.astype(counted, jnp.real(array).dtype), axis=axis, keepdims=keepdims)
+
+
+def nanvar(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: None = None,
+    ddof: int = 0,
+    keepdims: bool = False,
+    where: Any = None,
+    mean: Any = None,
+) -> Array:
+    """Return the variance of what is not NaN, over axes.
+
+    Parameters
+    ----------
+    a : array
+        Of any shape.
+    axis : int, tuple of int or None
+        The axes to reduce; None: all.
+    dtype : dtype, optional
+        The dtype to compute in.
+    out : None
+        Not supported.
+    ddof : int
+        What to take off the number of elements in the divisor.
+    keepdims : bool
+        Keep the reduced axes with size 1.
+    where : array of bool, optional
+        Which elements to look at.
+    mean : array, optional
+        The mean, where it is known, with the reduced axes.
+
+    Returns
+    -------
+    Array
+        NaN where no more than `ddof` elements are left.
+    """
+    refuse_out(out, "nanvar")
+    array = _floating(a, dtype, "nanvar")
+    center = nanmean(array, axis, keepdims=True, where=where) if mean is None else mean
+    counted = _counted(array, where)
+    assert counted is not None
+    rest = jnp.where(counted, array - center, 0)
+    square = jnp.real(rest * jnp.conj(rest)) if is_complex(array.dtype) else jnp.square(rest)
+    freedom = _count(array, axis, keepdims, where) - ddof
+    total = jnp.sum(square, axis=axis, keepdims=keepdims)
+    return jnp.where(freedom > 0, total / jnp.where(freedom > 0, freedom, 1), math.nan)
+
+
+def nanstd(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: None = None,
+    ddof: int = 0,
+    keepdims: bool = False,
+    where: Any = None,
+    mean: Any = None,
+) -> Array:
+    """Return the standard deviation of what is not NaN, over axes; the arguments are those of `nanvar`."""
+    return jnp.sqrt(nanvar(a, axis, dtype, out, ddof, keepdims, where, mean))
+
+
+def nanargmax(a: Any, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
+    """Return the position of the largest element that is not NaN; -1 where there is none."""
+    return _position("nanargmax", jnp.argmax, -math.inf, a, axis, out, keepdims)
+
+
+def nanargmin(a: Any, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
+    """Return the position of the smallest element that is not NaN; -1 where there is none."""
+    return _position("nanargmin", jnp.argmin, math.inf, a, axis, out, keepdims)
+
+
+def _position(name: str, find: Any, worst: float, a: Any, axis: Any, out: None, keepdims: bool | None) -> Array:
+    refuse_out(out, name)
+    array = as_array(a, name)
+    counted = _counted(array, None)
+    found: Array = find(_filled(array, counted, worst), axis=axis, keepdims=bool(keepdims))
+    if counted is None:
+        return found
+    return jnp.where(jnp.any(counted, axis=axis, keepdims=bool(keepdims)), found, -1)
+
+
+def nancumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
+    """Return running sums with NaN counted as 0; None: of the flattened array."""
+    refuse_out(out, "nancumsum")
+    array = as_array(a, "nancumsum")
+    return jnp.cumsum(_filled(array, _counted(array, None), 0), axis=axis, dtype=dtype)
+
+
+def nancumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
+    """Return running products with NaN counted as 1; None: of the flattened array."""
+    refuse_out(out, "nancumprod")
+    array = as_array(a, "nancumprod")
+    return jnp.cumprod(_filled(array, _counted(array, None), 1), axis=axis, dtype=dtype)

@@ -1,0 +1,61 @@
+"""Sliding products: what one-dimensional convolution and correlation are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradkit.core import Array, Linear, bind
+from gradkit.core.batching import composed
+from gradkit.core.node import NO_PARAMS
+
+__all__ = ["sliding_product"]
+
+
+def _sliding_product(xp: Any, x: Any, y: Any) -> Any:
+    size = x.shape[0] - y.shape[0] + 1
+    first = xp.arange(size, device=x.device)
+    windows = first[:, None] + xp.arange(y.shape[0], device=x.device)[None, :]
+    rows = xp.reshape(xp.library.take(x, xp.reshape(windows, (-1,)), axis=0), (size, y.shape[0]))
+    return xp.matmul(rows, y[:, None])[:, 0]
+
+
+def _pull_long(xp: Any, g: Any, _x: Any, y: Any) -> Any:
+    lead, size = y.shape[0] - 1, g.shape[0]
+    padded = xp.pad_index(g, index=(slice(lead, lead + size),), shape=(size + 2 * lead,))
+    return xp.sliding_product(padded, y[::-1])
+
+
+def _in_batches(x: Array, y: Array) -> Array:
+    from gradkit.core.namespace import bound
+
+    xp = bound()
+    size, width = x.shape[0] - y.shape[0] + 1, y.shape[0]
+    parts = [x[i : i + size] for i in range(width)]
+    return xp.sum(xp.stack(parts, axis=1) * y, axis=1)  # type: ignore[no-any-return]
+
+
+_primitive = Linear(
+    "sliding_product",
+    _sliding_product,
+    (_pull_long, lambda xp, g, x, _y: xp.sliding_product(x, g)),
+    aliases=False,
+    batch=composed(_in_batches),
+    shape=lambda x, y: (x.shape[0] - y.shape[0] + 1,),
+)
+
+
+def sliding_product(x: Array, y: Array, /) -> Array:
+    """Return the sums ``sum(x[i:i + m] * y)`` for every place i where the m elements of `y` fit into `x`.
+
+    Parameters
+    ----------
+    x : Array, shape (n,)
+        The longer vector.
+    y : Array, shape (m,)
+        The shorter one, of the same dtype.
+
+    Returns
+    -------
+    Array, shape (n - m + 1,)
+    """
+    return bind(_primitive, (x, y), NO_PARAMS)
