@@ -46,6 +46,15 @@ CALLS: list[Call] = [
     *(("scatter_add", ((X * 90).astype(dtype), INDEX), {"axis": 1, "size": 4})
       for dtype in ("int8", "int16", "int32", "int64", "float32", "complex64")),
     ("take", (X, INDEX), {"axis": 1}),
+    *((name, (X, X[:, ::-1] * 2, np.asarray([2, -1, 2])), {"axis": 1})
+      for name in ("scatter_set", "scatter_multiply", "scatter_min", "scatter_max")),
+    *((name, (CUBE, CUBE[:, :0], INDEX[:0]), {"axis": 1})
+      for name in ("scatter_set", "scatter_multiply", "scatter_min", "scatter_max")),
+    ("last_of_equal", (np.asarray([[2, 0, 2, -1], [1, 1, 1, -1]]),), {}),
+    ("last_of_equal", (INDEX[:0],), {}),
+    *(("dynamic_slice", (X, np.asarray(starts)), {"slice_sizes": (2, 3)}) for starts in ((1, 0), (-3, 9), (9, -1))),
+    *(("dynamic_update_slice", (X, W, np.asarray(starts)), {}) for starts in ((1, 1), (-3, 9), (9, -1))),
+    ("dynamic_update_slice", (X, X[:0], np.asarray([1, 0])), {}),
     *(("random_bits", (keys,), {"shape": shape, "bit_width": width})
       for keys, shape in ((KEYS, (5,)), (KEYS[0], (3, 7)), (KEYS, (0,)), (KEYS[0], ()))
       for width in (8, 16, 32, 64)),

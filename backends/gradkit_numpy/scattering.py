@@ -1,4 +1,4 @@
-"""Updates by index in NumPy's terms: one assignment, or the ufunc's own `at`, into a copy."""
+"""Updates by index and slices at computed places in NumPy's terms: a view, one assignment, or the ufunc's own `at`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,25 @@ def last_of_equal(x: Raw) -> Raw:
     return result.reshape(x.shape)
 
 
+def window(shape: tuple[int, ...], sizes: tuple[int, ...], starts: Raw) -> tuple[slice, ...]:
+    """Return the slices of given sizes that begin at `starts`, or as near as there is room."""
+    begins = [min(max(b, 0), n - size) for b, n, size in zip(starts.tolist(), shape, sizes, strict=True)]
+    return tuple(slice(b, b + size) for b, size in zip(begins, sizes, strict=True))
+
+
+def dynamic_slice(x: Raw, starts: Raw, *, slice_sizes: tuple[int, ...]) -> Raw:
+    return x[window(x.shape, slice_sizes, starts)]
+
+
+def dynamic_update_slice(x: Raw, update: Raw, starts: Raw) -> Raw:
+    result = x.copy()
+    result[window(x.shape, update.shape, starts)] = update
+    return result
+
+
 KERNELS: dict[str, Callable[..., Any]] = {
+    "dynamic_slice": dynamic_slice,
+    "dynamic_update_slice": dynamic_update_slice,
     "last_of_equal": last_of_equal,
     "scatter_max": scatter_with(np.maximum.at),
     "scatter_min": scatter_with(np.minimum.at),

@@ -300,7 +300,8 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Tr
     v : array
         The new elements.
     mode : {"wrap", "clip"}, optional
-        What a position out of range does: the remainder, or the nearest one; by default it is left out.
+        What a position out of range does: the remainder, or the nearest one. By default negative ones count from the
+        end first.
     inplace : bool
         It has to be False: Arrays are immutable.
     """
@@ -318,6 +319,8 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Tr
         places = places % array.size
     elif mode == "clip":
         places = e.clip(places, 0, array.size - 1)
+    else:
+        (places,) = unravel_index(places, array.size)
     values = _repeated(values, places.shape[0])
     flat = reshape(array, -1).at[places].set(values)
     return reshape(flat, array.shape)

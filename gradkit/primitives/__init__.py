@@ -8,8 +8,10 @@ import sys
 from gradkit.core.namespace import set_bound_namespace
 from gradkit.primitives import operators, scipy_special
 from gradkit.primitives.along_axis import add_along_axis, take_along_axis
+from gradkit.primitives.bit_patterns import reduce_precision
 from gradkit.primitives.creation import ones_like, zeros_like
 from gradkit.primitives.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
+from gradkit.primitives.dynamic import dynamic_slice, dynamic_update_slice
 from gradkit.primitives.elementwise import *  # noqa: F403
 from gradkit.primitives.indexing import getitem, pad_index, set_index, take
 from gradkit.primitives.linalg import affine, dot, matmul
@@ -51,6 +53,7 @@ from gradkit.primitives.scattering import (
 from gradkit.primitives.scipy_special import *  # noqa: F403
 from gradkit.primitives.searching import argsort, searchsorted, sort, top_k
 from gradkit.primitives.sliding import sliding_product
+from gradkit.primitives.windows import overlap_add, sliding_windows
 
 __all__ = [
     "abs",
@@ -81,6 +84,7 @@ __all__ = [
     "clip",
     "concat",
     "conj",
+    "copysign",
     "cos",
     "cosh",
     "count_nonzero",
@@ -91,6 +95,8 @@ __all__ = [
     "cumsum",
     "divide",
     "dot",
+    "dynamic_slice",
+    "dynamic_update_slice",
     "equal",
     "exp",
     "expand_dims",
@@ -131,16 +137,19 @@ __all__ = [
     "minimum",
     "multiply",
     "negative",
+    "nextafter",
     "not_equal",
     "one_hot",
     "ones_like",
     "pad_index",
+    "overlap_add",
     "permute_dims",
     "positive",
     "pow",
     "prod",
     "real",
     "reciprocal",
+    "reduce_precision",
     "relu",
     "remainder",
     "reshape",
@@ -158,6 +167,7 @@ __all__ = [
     "sin",
     "sinh",
     "sliding_product",
+    "sliding_windows",
     "softplus",
     "sort",
     "sqrt",

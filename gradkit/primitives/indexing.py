@@ -175,11 +175,12 @@ def take(
         flat, valid = bounded(flat, size, "fill" if is_abstract(flat) else "raise")
     else:
         raise ValueError(f"Invalid mode '{mode}' for np.take")
-    taken = filled(_take_flat(array, flat, axis), valid, axis, fill_value)
+    taken = filled(take_flat(array, flat, axis), valid, axis, fill_value)
     return reshape(taken, (*array.shape[:axis], *positions.shape, *array.shape[axis + 1 :]))
 
 
-def _take_flat(x: Array, positions: Array, axis: int) -> Array:
+def take_flat(x: Array, positions: Array, axis: int) -> Array:
+    """Return slices along an axis at a vector of positions that are in range."""
     if positions.shape[0] and not x.shape[axis]:
         raise IndexError("Cannot do a non-empty jnp.take() from an empty axis.")
     return bind(_take, (x, positions), {"axis": axis})
@@ -231,6 +232,8 @@ def getitem(x: Array, index: Any, /) -> Array:
     TypeError
         For an index of another type.
     """
+    if type(index) is Array and index.ndim == 0 and dtype_name(index) == "bool":
+        return getitem(reshape(x, (1, *x.shape)), reshape(index, 1))
     parts = expanded(x, index if isinstance(index, tuple) else (index,))
     if not any(type(part) is Array for part in parts):
         return bind(_getitem, (x,), {"index": tuple(parts)})
@@ -288,11 +291,11 @@ def _entries(part: Any) -> list[Any]:
     return [array]
 
 
-def listed(values: Any, like: Array | None = None) -> Array:
+def listed(values: Any, like: Array | None = None, dtype: str | None = None) -> Array:
     """Return a list of numbers as an Array, beside `like` if that is given."""
     from gradkit.numpy import asarray
 
-    result: Array = asarray(values, device=None if like is None else like.device)
+    result: Array = asarray(values, dtype=dtype, device=None if like is None else like.device)
     return result
 
 
@@ -415,5 +418,5 @@ def gathered(x: Array, parts: list[Any], mode: str, fill_value: Any = None) -> A
     joined = places.joined(places.sliced(x))
     flat = reshape(places.positions, -1)
     valid = None if places.valid is None else reshape(places.valid, -1)
-    taken = filled(_take_flat(joined, flat, places.lead), valid, places.lead, fill_value)
+    taken = filled(take_flat(joined, flat, places.lead), valid, places.lead, fill_value)
     return reshape(taken, (*joined.shape[: places.lead], *places.positions.shape, *joined.shape[places.lead + 1 :]))
