@@ -79,6 +79,7 @@ def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array
     kernels = primitive.kernels
     first, second = primitive.masks[0] or 0, primitive.masks[-1] or 0
     differentiable = primitive.masks[0] is not None and primitive.masks[-1] is not None
+    in_one_alone = not differentiable and primitive.masks != (None, None)
     masks = (0, first, second, first | second)
 
     def call(x: Any, y: Any, /) -> Array:
@@ -120,6 +121,8 @@ def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array
             trace = x_node.trace
             if y_node is not None and y_node.trace is not trace:
                 return apply(primitive, (x, y), floating)
+        if in_one_alone and trace is not None:
+            return apply(primitive, (x, y), floating)
 
         try:
             out = kernel(x_value, y_value)
