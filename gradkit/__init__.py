@@ -17,7 +17,7 @@ from gradkit.backend import (
     set_backend,
     use_backend,
 )
-from gradkit.config import config
+from gradkit.config import config, debug_nans, enable_x64
 from gradkit.core import Array, enable_grad, no_grad
 from gradkit.devices import (
     block_until_ready,
@@ -54,7 +54,7 @@ from gradkit.transforms import (
 )
 
 if TYPE_CHECKING:
-    from gradkit import data, errors, nn, numpy, optim, random, scipy, tree, tree_util
+    from gradkit import data, debug, errors, nn, numpy, optim, random, scipy, tree, tree_util
     from gradkit.io import load, save
 
 __version__ = "0.1.0"
@@ -72,6 +72,8 @@ __all__ = [
     "custom_jvp",
     "custom_vjp",
     "data",
+    "debug",
+    "debug_nans",
     "default_backend",
     "default_device",
     "device_count",
@@ -80,6 +82,7 @@ __all__ = [
     "devices",
     "disable_jit",
     "enable_grad",
+    "enable_x64",
     "errors",
     "eval_shape",
     "grad",
@@ -111,7 +114,7 @@ __all__ = [
     "vmap",
 ]
 
-_MODULES = frozenset("data errors io nn numpy optim random scipy testing tree tree_util".split())
+_MODULES = frozenset("data debug errors io nn numpy optim random scipy test_util testing tree tree_util".split())
 _FROM_IO = frozenset({"load", "save"})
 
 

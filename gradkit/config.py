@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from gradkit.errors import unknown_name
 
-__all__ = ["Config", "config"]
+__all__ = ["Config", "config", "debug_nans", "enable_x64"]
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
+OWN = ("jax_debug_nans", "jax_disable_jit", "jax_enable_x64")
+PLATFORMS = ("jax_platform_name", "jax_platforms")
+FIXED: dict[str, tuple[Any, str]] = {
+    "jax_debug_infs": (False, "There is no check for infinities; jax_debug_nans finds NaNs."),
+    "jax_default_prng_impl": ("threefry2x32", "There is no other generator."),
+    "jax_numpy_dtype_promotion": ("standard", "Dtypes are promoted as the array API standard and JAX do."),
+    "jax_numpy_rank_promotion": ("allow", "Operands of different ranks always broadcast."),
+    "jax_threefry_partitionable": (True, "Random numbers have the partitionable layout."),
+}
+"""Settings of JAX of which gradkit has one value."""
+WITHOUT_MEANING = frozenset(
+    """
+    jax_check_tracer_leaks jax_compilation_cache_dir jax_compiler_enable_remat_pass jax_cpu_enable_async_dispatch
+    jax_debug_key_reuse jax_default_matmul_precision jax_enable_checks jax_enable_compilation_cache
+    jax_enable_custom_prng jax_explain_cache_misses jax_include_full_tracebacks_in_locations jax_log_compiles
+    jax_logging_level jax_persistent_cache_enable_xla_caches jax_persistent_cache_min_compile_time_secs
+    jax_persistent_cache_min_entry_size_bytes jax_pprint_use_color jax_softmax_custom_jvp jax_traceback_filtering
+    jax_transfer_guard jax_use_shardy_partitioner
+    """.split()
+)
+"""Settings of JAX that say how it compiles, caches, logs or shows errors: accepted, and remembered."""
 
 
 class Config:
@@ -19,38 +43,127 @@ class Config:
     jax_enable_x64 : bool
         Whether new numbers are 64-bit (``float64``, ``int64``) rather than 32-bit. It starts from the environment
         variable ``GRADKIT_ENABLE_X64``.
+    jax_debug_nans : bool
+        Whether an operation that gives NaN, or whose derivative does, raises FloatingPointError.
     jax_disable_jit : bool
         Whether `jit` leaves functions as they are.
     """
 
-    __slots__ = ("jax_disable_jit", "jax_enable_x64")
+    __slots__ = ("_listeners", "_others", *OWN)
+
+    jax_debug_nans: bool
+    jax_disable_jit: bool
+    jax_enable_x64: bool
 
     def __init__(self) -> None:
+        self._listeners: dict[str, Callable[[bool], None]] = {}
+        self._others: dict[str, Any] = {name: value for name, (value, _) in FIXED.items()}
+        self.jax_debug_nans = False
         self.jax_disable_jit = False
         self.jax_enable_x64 = os.environ.get("GRADKIT_ENABLE_X64", "").lower() in TRUE_WORDS
 
-    def update(self, name: str, value: bool) -> None:
+    def update(self, name: str, value: Any) -> None:
         """Change one setting.
 
         Parameters
         ----------
         name : str
-            The setting's name.
-        value : bool
+            The setting's name. JAX's settings of compilation, caches and logs are accepted and have no meaning here;
+            ``jax_platform_name`` chooses the backend: ``"cpu"`` or ``"gpu"``.
+        value : bool or str
             Its new value.
 
         Raises
         ------
         ValueError
-            If there is no setting of that name.
+            If there is no setting of that name, or it cannot have that value here.
         TypeError
-            If `value` is no bool.
+            If `value` is of another type than the setting.
         """
-        if name not in self.__slots__:
-            raise unknown_name("setting", name, self.__slots__)
-        if not isinstance(value, bool):
-            raise TypeError(f"config.update({name!r}, value): expected value to be True or False, got {value!r}")
-        setattr(self, name, value)
+        if name in OWN:
+            if not isinstance(value, bool):
+                raise TypeError(f"config.update({name!r}, value): expected value to be True or False, got {value!r}")
+            setattr(self, name, value)
+            if name in self._listeners:
+                self._listeners[name](value)
+        elif name in FIXED:
+            only, reason = FIXED[name]
+            if value != only:
+                raise ValueError(f"config.update({name!r}, {value!r}): gradkit has {only!r} alone. {reason}")
+        elif name in PLATFORMS:
+            self._others[name] = value
+            _use_platform(name, value)
+        elif name in WITHOUT_MEANING:
+            self._others[name] = value
+        else:
+            raise unknown_name("setting", name, self.values)
+
+    def listen(self, name: str, listener: Callable[[bool], None]) -> None:
+        """Call `listener` with each new value of a setting."""
+        self._listeners[name] = listener
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Every setting by name."""
+        others = {name: self._others.get(name) for name in (*FIXED, *PLATFORMS, *WITHOUT_MEANING)}
+        return {name: getattr(self, name) for name in OWN} | others
+
+    def __getattr__(self, name: str) -> Any:
+        # What has no slot: the settings that are JAX's alone.
+        if name in FIXED or name in PLATFORMS or name in WITHOUT_MEANING:
+            return self._others.get(name)
+        raise AttributeError(f"there is no setting {name!r}")
+
+
+def _use_platform(name: str, value: Any) -> None:
+    if not value:
+        return
+    from gradkit.backend import current_backend, first_on_gpu, set_backend
+
+    wanted = str(value).split(",")[0]
+    platform = "gpu" if wanted in ("gpu", "cuda") else wanted
+    if platform not in ("cpu", "gpu"):
+        raise ValueError(f"config.update({name!r}, {value!r}): expected 'cpu' or 'gpu'")
+    if current_backend().platform != platform:
+        set_backend("numpy" if platform == "cpu" else first_on_gpu().name)
 
 
 config = Config()
+
+
+@contextmanager
+def _setting(name: str, value: bool) -> Iterator[None]:
+    before = getattr(config, name)
+    config.update(name, value)
+    try:
+        yield
+    finally:
+        config.update(name, before)
+
+
+def enable_x64(new_val: bool = True) -> Any:
+    """Let new numbers be 64-bit inside a ``with`` block.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> with gradkit.enable_x64():
+    ...     jnp.asarray(0.1).dtype
+    dtype('float64')
+    """
+    return _setting("jax_enable_x64", new_val)
+
+
+def debug_nans(new_val: bool = True) -> Any:
+    """Raise FloatingPointError where an operation gives NaN, or its derivative does, inside a ``with`` block.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> with gradkit.debug_nans():
+    ...     jnp.asarray(float("nan")) * 0.0
+    Traceback (most recent call last):
+    ...
+    FloatingPointError: invalid value (nan) encountered in multiply
+    """
+    return _setting("jax_debug_nans", new_val)

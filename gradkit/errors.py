@@ -14,6 +14,7 @@ __all__ = [
     "ConcretizationTypeError",
     "DeviceMismatchError",
     "FileFormatError",
+    "JAXIndexError",
     "JAXTypeError",
     "MissingDependencyError",
     "NonConcreteBooleanIndexError",
@@ -77,7 +78,11 @@ class TracerArrayConversionError(JAXTypeError):
     """An array without values is converted to a NumPy array."""
 
 
-class NonConcreteBooleanIndexError(JAXTypeError):
+class JAXIndexError(IndexError):
+    """The base of what JAX raises for an index that it cannot take."""
+
+
+class NonConcreteBooleanIndexError(JAXIndexError):
     """A bool array without values is used as an index, whose result would have no known shape."""
 
 

@@ -106,18 +106,37 @@ def test_right_wherever_jax_says_right(values: list[float]) -> None:
     check_grads(f(gradkit.numpy), (x,), order=2, modes=["rev"])
 
 
+@pytest.mark.parametrize("modes", [("fwd",), ("rev",), ("fwd", "rev")])
+def test_each_mode_is_checked_to_third_order(modes: tuple[str, ...], xp: Any) -> None:
+    x = xp.asarray(POINT)
+    check_grads(lambda x, y: {"a": xp.tanh(x * y), "b": (x / (2 + y * y)).sum()}, (x, x + 1), order=3, modes=modes)
+
+
+def test_a_rule_that_is_wrong_in_one_mode_is_found_there(xp: Any) -> None:
+    @gradkit.custom_jvp
+    def sine(x: Any) -> Any:
+        return xp.sin(x)
+
+    sine.defjvps(lambda t, y, x: 2 * xp.cos(x) * t)
+    for mode, name in (("fwd", "forward"), ("rev", "reverse")):
+        with pytest.raises(AssertionError, match=f"{name} mode gives"):
+            gradkit.test_util.check_grads(sine, (xp.asarray(POINT),), 1, modes=(mode,))
+
+
 # What is wrong
 
 
 def test_wrong_derivative_is_found_and_its_element_named(xp: Any) -> None:
     wrong = sine(lambda xp, _y, x: xp.where(x > 1, 1.001 * xp.cos(x), xp.cos(x)))
     with pytest.raises(AssertionError, match=r"order 1 with respect to args\[1\]\['x'\]\[1, 0\]: reverse mode gives "):
-        check_grads(lambda n, d: n * wrong(d["x"]), (2.0, {"a": xp.ones(3), "x": xp.asarray(POINT)}))
+        check_grads(lambda n, d: n * wrong(d["x"]), (2.0, {"a": xp.ones(3), "x": xp.asarray(POINT)}), modes=["rev"])
+    with pytest.raises(AssertionError, match=r"order 1 with respect to args\[1\]\['x'\]\[1, 0\]: forward mode gives "):
+        check_grads(lambda n, d: n * wrong(d["x"]), (2.0, {"a": xp.ones(3), "x": xp.asarray(POINT)}), modes=["fwd"])
 
 
 def test_wrong_derivative_with_respect_to_a_number_is_named_without_an_index(xp: Any) -> None:
     wrong = sine(lambda xp, _y, x: xp.sin(x))
-    with pytest.raises(AssertionError, match=r"with respect to args\[0\]: reverse"):
+    with pytest.raises(AssertionError, match=r"with respect to args\[0\]: forward"):
         check_grads(wrong, (xp.asarray(0.3),))
 
 
@@ -134,7 +153,7 @@ def detached_cosine(x: Any) -> Any:
 
 
 def test_a_derivative_that_is_nan_is_wrong(xp: Any) -> None:
-    with pytest.raises(AssertionError, match="reverse mode gives nan"):
+    with pytest.raises(AssertionError, match="forward mode gives nan"):
         check_grads(sine(lambda xp, _y, x: x * float("nan")), (xp.asarray(POINT),))
 
 
@@ -165,7 +184,7 @@ def test_a_tolerance_lets_a_small_error_pass(xp: Any) -> None:
         ({"order": 1.5}, TypeError, "order: expected an int, got 1.5"),
         ({"eps": -1e-3}, ValueError, "eps: expected a number greater than 0, got -0.001"),
         ({"atol": 0.0}, ValueError, "atol: expected a number greater than 0, got 0.0"),
-        ({"modes": ["fwd"]}, ValueError, "Unknown mode 'fwd'. Known: rev."),
+        ({"modes": ["back"]}, ValueError, "Unknown mode 'back'. Known: fwd, rev."),
     ],
 )
 def test_a_wrong_argument_is_named(options: dict[str, Any], error: type[Exception], message: str) -> None:

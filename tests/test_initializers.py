@@ -118,7 +118,7 @@ def test_initializers_draw_the_dtype_that_was_asked_for(name: str, dtype: str, x
         (
             lambda: ours.variance_scaling(1.0, "fan_inn", "normal"),
             ValueError,
-            ["mode", "'fan_inn'", "fan_avg, fan_in, fan_out", "'fan_in'?"],
+            ["mode", "'fan_inn'", "fan_avg, fan_geo_avg, fan_in, fan_out", "'fan_in'?"],
         ),
         (lambda: ours.variance_scaling(1.0, "fan_in", "gauss"), ValueError, ["distribution", "'gauss'", "uniform"]),
         (lambda: ours.he_normal()(random.key(0), (3,)), ValueError, ["shape", "two axes", "(3,)", "zeros"]),

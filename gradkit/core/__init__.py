@@ -2,6 +2,7 @@
 
 from gradkit.core.array import Array
 from gradkit.core.binding import bind, bind_several
+from gradkit.core.debugging import check_for_nans
 from gradkit.core.families import MINUS_ONE, ONE, Elementwise, General, Linear, MultipleResults, passes_where
 from gradkit.core.node import enable_grad, no_grad
 from gradkit.core.primitive import Primitive
@@ -20,6 +21,7 @@ __all__ = [
     "ReverseTrace",
     "bind",
     "bind_several",
+    "check_for_nans",
     "enable_grad",
     "no_grad",
     "passes_where",

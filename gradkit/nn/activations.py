@@ -12,8 +12,9 @@ from gradkit.core import Array
 from gradkit.core.calls import as_array, dtype_name, require_inexact
 from gradkit.errors import unknown_name
 from gradkit.numpy import abs as absolute
-from gradkit.numpy import asarray, exp, expm1, logsumexp, square, tanh, where
-from gradkit.primitives import relu, sigmoid
+from gradkit.numpy import asarray, clip, exp, expm1, log, log1p, ones_like, permute_dims, square, tanh, where
+from gradkit.numpy import where as select
+from gradkit.primitives import logsumexp, relu, sigmoid
 from gradkit.primitives.losses import log_softmax as bind_log_softmax
 from gradkit.primitives.losses import one_hot as bind_one_hot
 from gradkit.primitives.losses import softplus
@@ -27,14 +28,17 @@ __all__ = [
     "celu",
     "elu",
     "gelu",
+    "glu",
     "hard_sigmoid",
     "hard_silu",
     "hard_swish",
     "hard_tanh",
     "identity",
     "leaky_relu",
+    "log1mexp",
     "log_sigmoid",
     "log_softmax",
+    "logmeanexp",
     "logsumexp",
     "mish",
     "one_hot",
@@ -46,6 +50,8 @@ __all__ = [
     "soft_sign",
     "softmax",
     "softplus",
+    "sparse_plus",
+    "sparse_sigmoid",
     "squareplus",
     "standardize",
     "swish",
@@ -152,22 +158,109 @@ def squareplus(x: Any, b: float = 4.0) -> Array:
     return (array + (square(array) + b) ** 0.5) / 2
 
 
-def softmax(x: Any, axis: Axis = -1) -> Array:
-    """Compute exp(x) / sum(exp(x)) along an axis, without overflow."""
-    return exp(log_softmax(x, axis))
-
-
-def log_softmax(x: Any, axis: Axis = -1) -> Array:
-    """Compute x - log(sum(exp(x))) along an axis, without overflow."""
+def glu(x: Any, axis: int = -1) -> Array:
+    """Compute a sigmoid(b), where a and b are the halves of x along an axis (Dauphin et al., 2017)."""
     array = _floating(x)
-    return bind_log_softmax(array, axis=normalize_axes(axis, array.ndim, "log_softmax"))
+    (place,) = normalize_axes(axis, array.ndim, "glu")
+    half, odd = divmod(array.shape[place], 2)
+    if odd:
+        raise ValueError(f"glu: the size of x along axis {axis} must be even, got {array.shape}")
+    before = (slice(None),) * place
+    return array[*before, :half] * sigmoid(array[*before, half:])
 
 
-def standardize(x: Any, axis: Axis = -1, epsilon: float = 1e-5) -> Array:
-    """Subtract the mean along an axis and divide by the standard deviation."""
+def sparse_plus(x: Any) -> Array:
+    """Compute 0 below -1, x above 1, and (x + 1)**2 / 4 between (Blondel, Martins and Niculae, 2020)."""
     array = _floating(x)
-    centred = array - array.mean(axis=axis, keepdims=True)
-    result: Array = centred / (square(centred).mean(axis=axis, keepdims=True) + epsilon) ** 0.5
+    return where(array <= -1.0, 0.0, where(array >= 1.0, array, square(array + 1.0) / 4))
+
+
+def sparse_sigmoid(x: Any) -> Array:
+    """Compute (x + 1) / 2 cut at 0 and 1, the derivative of `sparse_plus`."""
+    return 0.5 * clip(_floating(x) + 1.0, 0.0, 2.0)
+
+
+def log1mexp(x: Any) -> Array:
+    """Compute log(1 - exp(-x)) for positive x without losing digits (Mächler, 2012)."""
+    array = _floating(x)
+    small = array < math.log(2)
+    near, far = where(small, array, 1.0), where(small, 1.0, array)
+    return where(small, log(-expm1(-near)), log1p(-exp(-far)))
+
+
+def softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
+    """Compute exp(x) / sum(exp(x)) along an axis, without overflow.
+
+    Parameters
+    ----------
+    x : array
+        Of any shape.
+    axis : int, tuple of int or None
+        The axes to normalize over (None: all).
+    where : array of bool, optional
+        Which elements take part; the others get 0.
+    """
+    return exp(log_softmax(x, axis, where))
+
+
+def log_softmax(x: Any, axis: Axis = -1, where: Any = None) -> Array:
+    """Compute x - log(sum(exp(x))) along an axis, without overflow; minus infinity where `where` does not hold."""
+    array = _floating(x)
+    axes = normalize_axes(axis, array.ndim, "log_softmax")
+    if where is None:
+        return bind_log_softmax(array, axis=axes)
+    return select(where, bind_log_softmax(select(where, array, -math.inf), axis=axes), -math.inf)
+
+
+def logmeanexp(x: Any, axis: Axis = None, where: Any = None, keepdims: bool = False) -> Array:
+    """Compute log(mean(exp(x))) over axes (None: all), without overflow."""
+    array = _floating(x)
+    count = ones_like(array) if where is None else select(where, ones_like(array), 0.0)
+    total: Array = logsumexp(array, axis=axis, where=where, keepdims=keepdims)
+    return total - log(count.sum(axis=axis, keepdims=keepdims))
+
+
+def standardize(
+    x: Any,
+    axis: Axis = -1,
+    mean: Any = None,
+    variance: Any = None,
+    epsilon: float = 1e-5,
+    where: Any = None,
+    *,
+    algorithm: str = "stable",
+) -> Array:
+    """Subtract the mean along an axis and divide by the standard deviation.
+
+    Parameters
+    ----------
+    x : array
+        Of any shape.
+    axis : int, tuple of int or None
+        The axes.
+    mean, variance : array, optional
+        By default those of `x`.
+    epsilon : float
+        What is added to the variance.
+    where : array of bool, optional
+        Which elements the mean and the variance are of.
+    algorithm : {"stable", "fast"}
+        Accepted as in JAX: the variance is always that of the differences from the mean.
+    """
+    if algorithm not in ("stable", "fast"):
+        raise ValueError(f"Unknown algorithm '{algorithm}'. Expected 'fast' or 'stable'.")
+    array = _floating(x)
+
+    def average(values: Array) -> Array:
+        if where is None:
+            return values.mean(axis=axis, keepdims=True)  # type: ignore[no-any-return]
+        taken = select(where, ones_like(values), 0.0)
+        return (select(where, values, 0.0)).sum(axis=axis, keepdims=True) / taken.sum(axis=axis, keepdims=True)  # type: ignore[no-any-return]
+
+    centred = array - (average(array) if mean is None else mean)
+    if variance is None:
+        variance = average(square(centred))
+    result: Array = centred / (variance + epsilon) ** 0.5
     return result
 
 
@@ -183,11 +276,12 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
     dtype : dtype, optional
         By default the dtype of new floating numbers.
     axis : int
-        Where the new axis goes; only the last one is supported.
+        Where the new axis goes.
 
     Returns
     -------
     Array, shape (..., num_classes)
+        With the last axis moved to `axis`.
 
     Examples
     --------
@@ -198,10 +292,11 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
     positions = asarray(x)
     if not dtype_name(positions).startswith(("int", "uint")):
         raise TypeError(f"one_hot: x must have an integer dtype, got {positions.dtype}")
-    if axis not in (-1, positions.ndim):
-        raise ValueError(f"one_hot: axis must be -1, got {axis}. Move the last axis with permute_dims.")
     name = np.dtype(dtype).name if dtype is not None else dtype_name(require_inexact(asarray(0.0)))
-    return bind_one_hot(positions, num_classes, name)
+    rows = bind_one_hot(positions, num_classes, name)
+    (place,) = normalize_axes(axis, rows.ndim, "one_hot")
+    last = rows.ndim - 1
+    return rows if place == last else permute_dims(rows, (*range(place), last, *range(place, last)))
 
 
 def _not_positive(x: Array) -> Array:
@@ -236,6 +331,8 @@ ACTIVATIONS: dict[str, Activation] = {
     "soft_sign": soft_sign,
     "softmax": softmax,
     "softplus": softplus,
+    "sparse_plus": sparse_plus,
+    "sparse_sigmoid": sparse_sigmoid,
     "squareplus": squareplus,
     "swish": swish,
     "tanh": tanh,

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gradkit import numpy as jnp
 from gradkit import random
 from gradkit.core import Array
 from gradkit.errors import unknown_name
@@ -18,6 +19,7 @@ from gradkit.numpy import full
 __all__ = [
     "Initializer",
     "constant",
+    "delta_orthogonal",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
@@ -30,6 +32,7 @@ __all__ = [
     "lecun_uniform",
     "normal",
     "ones",
+    "orthogonal",
     "truncated_normal",
     "uniform",
     "variance_scaling",
@@ -104,7 +107,13 @@ def truncated_normal(stddev: float = 1e-2, dtype: Any = None, lower: float = -2.
 
 
 def variance_scaling(
-    scale: float, mode: str, distribution: str, in_axis: int = -2, out_axis: int = -1, dtype: Any = None
+    scale: float,
+    mode: str,
+    distribution: str,
+    in_axis: int | Sequence[int] = -2,
+    out_axis: int | Sequence[int] = -1,
+    batch_axis: int | Sequence[int] = (),
+    dtype: Any = None,
 ) -> Initializer:
     r"""Make the initializer of variance :math:`\mathrm{scale} / n`.
 
@@ -112,12 +121,14 @@ def variance_scaling(
     ----------
     scale : float
         The factor, positive.
-    mode : {"fan_in", "fan_out", "fan_avg"}
-        Whether n is the number of inputs, of outputs, or their mean.
+    mode : {"fan_in", "fan_out", "fan_avg", "fan_geo_avg"}
+        Whether n is the number of inputs, of outputs, their mean, or their geometric mean.
     distribution : {"truncated_normal", "normal", "uniform"}
         What is drawn from.
-    in_axis, out_axis : int
+    in_axis, out_axis : int or sequence of int
         Which axes count inputs and outputs; the others multiply both.
+    batch_axis : int or sequence of int
+        Which axes count neither: there is a kernel for each.
     dtype : dtype, optional
         By default that of new floating numbers.
 
@@ -144,9 +155,10 @@ def variance_scaling(
                 f"variance_scaling: shape must have at least two axes, to count inputs and outputs, got "
                 f"{tuple(shape)}. For biases take zeros or uniform."
             )
+        inputs, outputs, batches = (_size(shape, axis) for axis in (in_axis, out_axis, batch_axis))
         elements = math.prod(shape)
-        fan_in = elements / shape[out_axis] if shape[out_axis] else 0
-        fan_out = elements / shape[in_axis] if shape[in_axis] else 0
+        fan_in = elements / (outputs * batches) if outputs * batches else 0
+        fan_out = elements / (inputs * batches) if inputs * batches else 0
         variance = scale / (FANS[mode](fan_in, fan_out) or 1)
         if distribution == "truncated_normal":
             return random.truncated_normal(key, -2.0, 2.0, shape, dtype) * (math.sqrt(variance) / TRUNCATED_DEVIATION)
@@ -161,12 +173,23 @@ FANS: dict[str, Callable[[float, float], float]] = {
     "fan_in": lambda fan_in, fan_out: fan_in,
     "fan_out": lambda fan_in, fan_out: fan_out,
     "fan_avg": lambda fan_in, fan_out: (fan_in + fan_out) / 2,
+    "fan_geo_avg": lambda fan_in, fan_out: (fan_in * fan_out) ** 0.5,
 }
 
 
+def _size(shape: Shape, axis: int | Sequence[int]) -> int:
+    axes = axis if isinstance(axis, Sequence) else (axis,)
+    return math.prod(shape[a] for a in axes)
+
+
 def _named(name: str, scale: float, mode: str, distribution: str, source: str) -> Callable[..., Initializer]:
-    def make(in_axis: int = -2, out_axis: int = -1, dtype: Any = None) -> Initializer:
-        return variance_scaling(scale, mode, distribution, in_axis, out_axis, dtype)
+    def make(
+        in_axis: int | Sequence[int] = -2,
+        out_axis: int | Sequence[int] = -1,
+        batch_axis: int | Sequence[int] = (),
+        dtype: Any = None,
+    ) -> Initializer:
+        return variance_scaling(scale, mode, distribution, in_axis, out_axis, batch_axis, dtype)
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = (
@@ -187,6 +210,57 @@ he_normal = _named("he_normal", 2.0, "fan_in", "truncated_normal", HE)
 he_uniform = _named("he_uniform", 2.0, "fan_in", "uniform", HE)
 xavier_normal, xavier_uniform = glorot_normal, glorot_uniform
 kaiming_normal, kaiming_uniform = he_normal, he_uniform
+
+
+def orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: Any = None) -> Initializer:
+    """Make the initializer that draws a matrix with orthonormal rows or columns, times `scale` (Saxe et al., 2014).
+
+    Parameters
+    ----------
+    scale : float
+        The factor.
+    column_axis : int
+        Which axis counts the columns; the others together count the rows.
+    dtype : dtype, optional
+        By default that of new floating numbers.
+    """
+
+    def initialize(key: Array, shape: Shape, dtype: Any = dtype) -> Array:
+        if len(shape) < 2:
+            raise ValueError(f"orthogonal: shape must have at least two axes, got {tuple(shape)}")
+        columns = shape[column_axis]
+        rows = math.prod(shape) // columns if columns else 0
+        if not rows * columns:
+            return full(shape, 0.0, dtype)
+        q, r = jnp.linalg.qr(random.normal(key, (max(rows, columns), min(rows, columns)), dtype))
+        # With the signs of the diagonal every orthogonal matrix is equally likely.
+        matrix = q * jnp.sign(jnp.linalg.diagonal(r))
+        if rows < columns:
+            matrix = matrix.mT
+        rest = [size for axis, size in enumerate(shape) if axis != column_axis % len(shape)]
+        return scale * jnp.moveaxis(jnp.reshape(matrix, (*rest, columns)), -1, column_axis)
+
+    return initialize
+
+
+def delta_orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: Any = None) -> Initializer:
+    """Make the initializer of convolutions that is `orthogonal` at the centre, and 0 elsewhere (Xiao et al., 2018).
+
+    Shapes have one to three axes of positions, then inputs and outputs, of which there are at least as many.
+    """
+    central = orthogonal(scale, column_axis, dtype)
+
+    def initialize(key: Array, shape: Shape, dtype: Any = dtype) -> Array:
+        if len(shape) not in (3, 4, 5):
+            raise ValueError(f"delta_orthogonal: shape must have 3, 4 or 5 axes, got {tuple(shape)}")
+        if shape[-1] < shape[-2]:
+            raise ValueError(f"delta_orthogonal: there must be at least as many outputs as inputs, got {tuple(shape)}")
+        centre = tuple((size - 1) // 2 for size in shape[:-2])
+        matrix = central(key, shape[-2:], dtype)
+        return full(shape, 0.0, matrix.dtype).at[centre].set(matrix)
+
+    return initialize
+
 
 INITIALIZERS: dict[str, Callable[[], Initializer]] = {
     "glorot_normal": glorot_normal,

@@ -10,8 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gradkit.backend import current_backend, current_device
 from gradkit.core import Array, Elementwise, bind
-from gradkit.core.calls import as_operand, cast, dtype_name, new_array, unary
+from gradkit.core.array import place_of_array, wrap
+from gradkit.core.calls import as_operand, cast, dtype_name, unary
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
 
@@ -103,8 +105,16 @@ def floating_together(args: Sequence[Any], caller: str) -> list[Array]:
     target = promote(names, [type(operand) for operand in operands if type(operand) is not Array])
     if not is_inexact(target):
         target = default_dtype(FLOATING)
-    arrays = [operand if type(operand) is Array else new_array(operand, first) for operand in operands]
-    return [array if dtype_name(array) == target else cast(array, target) for array in arrays]
+    backend, device = (current_backend(), current_device()) if first is None else place_of_array(first)
+    dtype = backend.raw_dtype_named(target)
+    return [
+        wrap(backend.xp.asarray(operand, dtype=dtype, device=device))
+        if type(operand) is not Array
+        else operand
+        if dtype_name(operand) == target
+        else cast(operand, target)
+        for operand in operands
+    ]
 
 
 # The error function and the normal distribution

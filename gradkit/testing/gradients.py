@@ -16,12 +16,12 @@ import numpy as np
 from gradkit.core import Array, no_grad
 from gradkit.errors import unknown_name
 from gradkit.numpy import asarray
-from gradkit.transforms import vjp
+from gradkit.transforms import jvp, vjp
 from gradkit.tree import flatten, keystr, leaves, leaves_with_path, unflatten
 
 __all__ = ["check_grads"]
 
-MODES = ("rev",)
+MODES = ("fwd", "rev")
 STEP = 6e-6
 """The cube root of float64's rounding error: there the errors of rounding and of truncation are about equal."""
 TOLERANCE = 1e-6
@@ -52,7 +52,8 @@ def check_grads(
     order : int
         Up to which order the derivatives are checked.
     modes : sequence of str
-        The modes of differentiation: ``"rev"`` alone.
+        The modes of differentiation: ``"fwd"``, ``"rev"`` or both. With both, each order is checked in every
+        combination of them.
     atol, rtol : float, optional
         The absolute tolerance, and the one relative to the terms that are summed; 1e-6 each by default.
     eps : float, optional
@@ -70,7 +71,8 @@ def check_grads(
     -----
     For a cotangent c of the result and a direction t of the arguments, both random, reverse mode gives the left side
     of ``sum(pullback(c) * t) = sum(c * (f(x + eps * t) - f(x - eps * t)) / (2 * eps))``. The next order checks
-    ``pullback(c)`` as a function of x in the same way.
+    ``pullback(c)`` as a function of x in the same way. Forward mode gives the left side as ``sum(c * jvp(t))``, and the
+    next order checks ``jvp(t)`` as a function of x.
 
     Examples
     --------
@@ -109,7 +111,7 @@ def check_grads(
         return [result for result in results if result.dtype.kind in "fc"]
 
     with no_grad():
-        check(flat, [arrays[p] for p in inexact], [names[p] for p in inexact], comparison, order)
+        Check([names[p] for p in inexact], comparison, modes, order).run(flat, [arrays[p] for p in inexact], 1)
 
 
 def _widened(value: Any) -> Array:
@@ -148,37 +150,59 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Sides:
-    """What reverse mode and the differences say about one direction, and by how much they may differ."""
+    """What a mode and the differences say about one direction, and by how much they may differ."""
 
-    by_gradient: float
+    by_derivative: float
     by_difference: float
     allowed: float
 
     @property
     def agree(self) -> bool:
         """Whether the derivative is right along this direction. One that is NaN is not."""
-        return abs(self.by_gradient - self.by_difference) <= self.allowed
+        return abs(self.by_derivative - self.by_difference) <= self.allowed
 
 
-def check(f: Function, args: Arrays, names: Sequence[str], comparison: Comparison, order: int) -> None:
-    """Check the derivatives of a function of arrays that returns a list of arrays."""
-    random = np.random.default_rng(0)
-    for done in range(order):
+class Check:
+    """A check of all orders in the given modes."""
+
+    def __init__(self, names: Sequence[str], comparison: Comparison, modes: Sequence[str], order: int) -> None:
+        self.names, self.comparison, self.modes, self.order = names, comparison, modes, order
+        self.random = np.random.default_rng(0)
+
+    def run(self, f: Function, args: Arrays, order: int) -> None:
+        """Check the derivatives of a function of arrays that returns a list of arrays, from `order` on."""
         results, pullback = vjp(f, *args)
         if not results:
             raise TypeError("f: expected a result of floating or complex dtype, got none")
-        cotangents = [_random_like(random, result) for result in results]
-        gradients = pullback(cotangents)
-        for name, arg, gradient in zip(names, args, gradients, strict=True):
-            if gradient.shape != arg.shape or gradient.dtype != arg.dtype:
-                raise AssertionError(
-                    f"check_grads: the derivative of order {done + 1} with respect to {name} is "
-                    f"{gradient.dtype}{gradient.shape}, expected {arg.dtype}{arg.shape}"
-                )
-        direction = Direction(f, args, gradients, cotangents, comparison, random)
+        cotangents = [_random_like(self.random, result) for result in results]
+        if "fwd" in self.modes:
+            direction = Direction(f, args, None, cotangents, self.comparison, self.random)
+            self.compare(direction, order)
+            if order < self.order:
+                self.run(_tangent_function(f, direction.whole()), args, order + 1)
+        if "rev" in self.modes:
+            gradients = pullback(cotangents)
+            for name, arg, gradient in zip(self.names, args, gradients, strict=True):
+                if gradient.shape != arg.shape or gradient.dtype != arg.dtype:
+                    raise AssertionError(
+                        f"check_grads: the derivative of order {order} with respect to {name} is "
+                        f"{gradient.dtype}{gradient.shape}, expected {arg.dtype}{arg.shape}"
+                    )
+            self.compare(Direction(f, args, gradients, cotangents, self.comparison, self.random), order)
+            if order < self.order:
+                self.run(_gradient_function(f, cotangents), args, order + 1)
+
+    def compare(self, direction: Direction, order: int) -> None:
+        """Raise AssertionError if the derivative is wrong along a direction."""
         if not direction.sides(0, direction.size).agree:
-            raise AssertionError(direction.complaint(done + 1, names))
-        f = _gradient_function(f, cotangents)
+            raise AssertionError(direction.complaint(order, self.names))
+
+
+def _tangent_function(f: Function, tangents: Arrays) -> Function:
+    def tangent(*args: Array) -> list[Array]:
+        return list(jvp(f, args, tuple(tangents))[1])
+
+    return tangent
 
 
 def _gradient_function(f: Function, cotangents: Arrays) -> Function:
@@ -205,8 +229,10 @@ class Direction:
     ----------
     f : callable
         The function.
-    args, gradients : sequence of Array
-        Its arguments, and the pullback of `cotangents`.
+    args : sequence of Array
+        Its arguments.
+    gradients : sequence of Array or None
+        The pullback of `cotangents`; None: forward mode is asked.
     cotangents : sequence of Array
         One for each result.
     comparison : Comparison
@@ -219,7 +245,7 @@ class Direction:
         self,
         f: Function,
         args: Arrays,
-        gradients: Arrays,
+        gradients: Arrays | None,
         cotangents: Arrays,
         comparison: Comparison,
         random: np.random.Generator,
@@ -233,18 +259,31 @@ class Direction:
     def sides(self, start: int, stop: int) -> Sides:
         """Compare along the part of the direction from element `start` to below element `stop`."""
         eps = self.comparison.eps
-        tangents = [
-            asarray(part, device=arg.device) for part, arg in zip(self.parts(start, stop), self.args, strict=True)
-        ]
+        tangents = self.as_arrays(self.parts(start, stop))
         above = self.f(*(arg + eps * tangent for arg, tangent in zip(self.args, tangents, strict=True)))
         below = self.f(*(arg - eps * tangent for arg, tangent in zip(self.args, tangents, strict=True)))
         by_difference = sum(
             _real((c * (high - low)).sum()) for c, high, low in zip(self.cotangents, above, below, strict=True)
         ) / (2 * eps)
-        terms = [gradient * tangent for gradient, tangent in zip(self.gradients, tangents, strict=True)]
-        by_gradient = sum(_real(term.sum()) for term in terms)
+        terms = self.terms(tangents)
+        by_derivative = sum(_real(term.sum()) for term in terms)
         scale = max(abs(by_difference), sum(_real(abs(term).sum()) for term in terms))
-        return Sides(by_gradient, by_difference, self.comparison.atol + self.comparison.rtol * scale)
+        return Sides(by_derivative, by_difference, self.comparison.atol + self.comparison.rtol * scale)
+
+    def terms(self, tangents: Arrays) -> list[Array]:
+        """Return what the derivative says, in arrays whose elements are to be summed."""
+        if self.gradients is None:
+            pushed = jvp(self.f, tuple(self.args), tuple(tangents))[1]
+            return [c * p for c, p in zip(self.cotangents, pushed, strict=True)]
+        return [gradient * tangent for gradient, tangent in zip(self.gradients, tangents, strict=True)]
+
+    def whole(self) -> list[Array]:
+        """Return the direction as arrays like the arguments."""
+        return self.as_arrays(self.tangents)
+
+    def as_arrays(self, parts: Sequence[Any]) -> list[Array]:
+        """Return parts of the direction as arrays like the arguments."""
+        return [asarray(part, dtype=arg.dtype, device=arg.device) for part, arg in zip(parts, self.args, strict=True)]
 
     def parts(self, start: int, stop: int) -> list[Any]:
         """Return the direction with zeros outside the elements from `start` to below `stop`."""
@@ -268,9 +307,10 @@ class Direction:
                 break
             (start, stop), sides = wrong
         where, factor = self.place(start, stop, names)
+        mode = "forward" if self.gradients is None else "reverse"
         return (
-            f"check_grads: wrong derivative of order {order} with respect to {where}: reverse mode gives "
-            f"{sides.by_gradient / factor:.9g}, central differences give {sides.by_difference / factor:.9g} (for a "
+            f"check_grads: wrong derivative of order {order} with respect to {where}: {mode} mode gives "
+            f"{sides.by_derivative / factor:.9g}, central differences give {sides.by_difference / factor:.9g} (for a "
             f"random cotangent of the result; eps={self.comparison.eps:g}, atol={self.comparison.atol:g}, "
             f"rtol={self.comparison.rtol:g})"
         )

@@ -1,0 +1,107 @@
+"""Distributions of vectors."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from gradkit import numpy as jnp
+from gradkit.core import Array
+from gradkit.primitives import xlogy
+from gradkit.primitives.scipy_special import floating_together, gammaln
+from gradkit.scipy.stats.distribution import Distribution
+
+__all__ = ["dirichlet", "multivariate_normal"]
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+class MultivariateNormal(Distribution):
+    """The normal distribution of vectors."""
+
+    def logpdf(self, x: Any, mean: Any, cov: Any, allow_singular: None = None) -> Array:
+        """Compute the logarithm of the probability density.
+
+        Parameters
+        ----------
+        x : array, shape (..., n)
+            The vectors.
+        mean : array, shape (..., n) or ()
+            Their mean.
+        cov : array, shape (..., n, n) or ()
+            Their covariance; a number stands for that times the identity.
+        allow_singular : None
+            Not supported, as in JAX.
+
+        Returns
+        -------
+        Array, shape (...)
+
+        Raises
+        ------
+        ValueError
+            If `mean` and `cov` do not fit.
+        """
+        if allow_singular is not None:
+            raise NotImplementedError("allow_singular argument of multivariate_normal.logpdf")
+        x, mean, cov = floating_together((x, mean, cov), "multivariate_normal.logpdf")
+        if not mean.ndim:
+            return -jnp.square(x - mean) / cov / 2 - (LOG_2PI + jnp.log(cov)) / 2
+        n = mean.shape[-1]
+        difference = x - mean
+        if not cov.ndim:
+            return -jnp.sum(jnp.square(difference), axis=-1) / cov / 2 - n / 2 * (LOG_2PI + jnp.log(cov))
+        if cov.ndim < 2 or cov.shape[-2:] != (n, n):
+            raise ValueError(f"multivariate_normal.logpdf got incompatible shapes: mean {mean.shape}, cov {cov.shape}")
+        root = jnp.linalg.cholesky(cov)
+        y = jnp.linalg.solve(root, difference[..., None])[..., 0]
+        half_determinant = jnp.sum(jnp.log(jnp.linalg.diagonal(root)), axis=-1)
+        return -jnp.sum(jnp.square(y), axis=-1) / 2 - n / 2 * LOG_2PI - half_determinant
+
+    def pdf(self, x: Any, mean: Any, cov: Any) -> Array:
+        """Compute the probability density; see `logpdf`."""
+        return jnp.exp(self.logpdf(x, mean, cov))
+
+
+multivariate_normal = MultivariateNormal("multivariate_normal")
+
+
+class Dirichlet(Distribution):
+    """The Dirichlet distribution of probabilities."""
+
+    def logpdf(self, x: Any, alpha: Any) -> Array:
+        """Compute the logarithm of the probability density.
+
+        Parameters
+        ----------
+        x : array, shape (n, ...) or (n - 1, ...)
+            The probabilities along the first axis; the last one may be left out.
+        alpha : array, shape (n,)
+            The concentrations.
+
+        Returns
+        -------
+        Array, shape (...)
+            Minus infinity where `x` is no distribution.
+        """
+        x, alpha = floating_together((x, alpha), "dirichlet.logpdf")
+        if alpha.ndim != 1:
+            raise ValueError(f"`alpha` must be one-dimensional; got alpha.shape={alpha.shape}")
+        if x.shape[0] not in (alpha.shape[0], alpha.shape[0] - 1):
+            raise ValueError(
+                f"`x` must have either the same number of entries as `alpha` or one entry fewer; got "
+                f"x.shape={x.shape}, alpha.shape={alpha.shape}"
+            )
+        if x.shape[0] != alpha.shape[0]:
+            x = jnp.concat([x, 1 - jnp.sum(x, axis=0, keepdims=True)], axis=0)
+        normalizer = jnp.sum(gammaln(alpha)) - gammaln(jnp.sum(alpha))
+        exponents = jnp.reshape(alpha, (-1,) + (1,) * (x.ndim - 1)) - 1
+        is_distribution = (jnp.min(x, axis=0) > 0) & (jnp.abs(jnp.sum(x, axis=0) - 1) < 1e-6)
+        return jnp.where(is_distribution, jnp.sum(xlogy(exponents, x), axis=0) - normalizer, -math.inf)
+
+    def pdf(self, x: Any, alpha: Any) -> Array:
+        """Compute the probability density; see `logpdf`."""
+        return jnp.exp(self.logpdf(x, alpha))
+
+
+dirichlet = Dirichlet("dirichlet")
