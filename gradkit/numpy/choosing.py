@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from gradkit.core.array import host
 from gradkit.core.calls import as_array, require_bool
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.numpy.arguments import axis_of, beside, promoted, refuse_out
+from gradkit.primitives import elementwise
 
 __all__ = [
     "apply_along_axis",
@@ -24,7 +25,47 @@ __all__ = [
     "piecewise",
     "select",
     "vectorize",
+    "where",
 ]
+
+
+@overload
+def where(
+    condition: Any, x: None = None, y: None = None, /, *, size: int | None = None, fill_value: Any = None
+) -> tuple[Array, ...]: ...
+@overload
+def where(condition: Any, x: Any, y: Any, /) -> Array: ...
+def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None = None, fill_value: Any = None) -> Any:
+    """Take elements of `x` where a condition holds, and of `y` elsewhere; of the condition alone, where it holds.
+
+    Parameters
+    ----------
+    condition : array of bool
+        Numbers count as true where they are not 0.
+    x, y : array or number, optional
+        Operands that broadcast with `condition` and with each other. Without them the result is
+        ``nonzero(condition, size=size, fill_value=fill_value)``.
+    size, fill_value : optional
+        As in `nonzero`; with `x` and `y` they must be left out.
+
+    Returns
+    -------
+    Array or tuple of Array
+        Of the broadcast shape and the promoted dtype of `x` and `y`. An element that is not taken gets a cotangent of
+        exactly 0, whatever is infinite or NaN in it.
+
+    Examples
+    --------
+    >>> jnp.where(jnp.asarray([True, False]), 1.0, jnp.asarray([5.0, 6.0]))
+    Array([1., 6.], dtype=float32)
+    """
+    if x is None and y is None:
+        return jnp.nonzero(condition, size=size, fill_value=fill_value)
+    if x is None or y is None:
+        raise ValueError("Either both or neither of the x and y arguments should be provided to jax.numpy.where")
+    if size is not None or fill_value is not None:
+        raise ValueError("size and fill_value arguments cannot be used in three-term where function.")
+    return elementwise.where(condition, x, y)
 
 
 def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0) -> Array:

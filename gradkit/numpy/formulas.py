@@ -118,7 +118,8 @@ def sinc(x: Any, /) -> Array:
 def i0(x: Any) -> Array:
     """Return the modified Bessel function of the first kind, of order 0."""
     size = jnp.abs(_real(x, "i0"))
-    return jnp.exp(size) * bessel_i0e(size)
+    result: Array = jnp.exp(size) * bessel_i0e(size)
+    return result
 
 
 # Angles
@@ -265,7 +266,7 @@ def frexp(x: Any, /) -> tuple[Array, Array]:
     # Subnormal numbers have too few digits for the quotient.
     small = size < float(jnp.finfo(array.dtype).tiny)
     lift = jnp.finfo(array.dtype).nmant + 1
-    scaled = jnp.where(small, array * 2.0**lift, array)
+    scaled = array * jnp.where(small, 2.0**lift, 1.0)
     safe = jnp.where(usual, jnp.abs(scaled), 1)
     exponent = jnp.floor(jnp.log2(safe)) + 1
     # The logarithm is rounded, so next to a power of 2 it can be one off.

@@ -71,11 +71,11 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = Non
     if edges.ndim != 1:
         raise ValueError(f"digitize: bins must be a 1-dimensional array; got bins={bins!r}")
     if edges.shape[0] == 0:
-        return jnp.zeros_like(numbers, dtype=default_dtype(INTEGER))
+        return jnp.zeros_like(numbers, dtype="int32")
     side = "left" if right else "right"
     up = jnp.searchsorted(edges, numbers, side=side)
     down = edges.shape[0] - jnp.searchsorted(edges[::-1], numbers, side=side)
-    return jnp.where(edges[-1] >= edges[0], up, down)
+    return cast(jnp.where(edges[-1] >= edges[0], up, down), "int32")
 
 
 def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Array:
@@ -84,15 +84,16 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
     if isinstance(bins, str):
         raise NotImplementedError("string values for `bins` not implemented.")
     if _is_sequence(bins):
-        edges = beside(bins, array)
-        if edges.ndim == 1:
-            return jnp.astype(edges, array.dtype)
+        given = beside(bins, array)
+        if given.ndim == 1:
+            return jnp.astype(given, array.dtype)
     count = operator.index(bins)
     low, high = _bounds(array, range)
     flat = low == high
-    return jnp.linspace(
+    edges: Array = jnp.linspace(
         jnp.where(flat, low - 0.5, low), jnp.where(flat, high + 0.5, high), count + 1, dtype=array.dtype
     )
+    return edges
 
 
 def _is_sequence(bins: Any) -> bool:
@@ -216,7 +217,11 @@ def histogramdd(
     if points.ndim != 2:
         raise ValueError(f"histogramdd: sample must have 2 dimensions, got shape {points.shape}")
     count, dimensions = points.shape
-    w = jnp.ones_like(points[:, 0]) if weights is None else as_array(weights, "histogramdd")
+    w = (
+        jnp.ones_like(points[:, 0], dtype=default_dtype(INTEGER))
+        if weights is None
+        else as_array(weights, "histogramdd")
+    )
     if w.shape != (count,):
         raise ValueError(f"histogramdd: should have one weight for each sample, got shape {w.shape} for {count}")
     each = list(bins) if _is_sequence(bins) else [bins] * dimensions
@@ -231,7 +236,7 @@ def histogramdd(
         w = jnp.astype(w, jnp.result_type(w, points))
     counts = _counted([_bin(column, edge) for column, edge in zip(columns, edges, strict=True)], w, edges)
     if density:
-        counts = counts / jnp.sum(counts)
+        counts = jnp.astype(counts, points.dtype) / jnp.sum(counts)
         for axis, edge in enumerate(edges):
             width = jnp.diff(edge)
             counts = counts / jnp.reshape(width, (-1,) + (1,) * (dimensions - axis - 1))

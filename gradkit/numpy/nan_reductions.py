@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -105,8 +106,8 @@ def nanmin(
 
 def _extremum(
     name: str,
-    reduce: Any,
-    pair: Any,
+    reduce: Callable[..., Array],
+    pair: Callable[..., Array],
     worst: float,
     a: Any,
     axis: Any,
@@ -145,7 +146,9 @@ def nanmean(
     """Return the mean of what is not NaN, over axes (None: all); NaN where there is nothing."""
     refuse_out(out, "nanmean")
     array = _floating(a, dtype, "nanmean")
-    return nansum(array, axis, keepdims=keepdims, where=where) / _count(array, axis, keepdims, where)
+    count = _count(array, axis, keepdims, where)
+    total = nansum(array, axis, keepdims=keepdims, where=where)
+    return jnp.where(count > 0, total / jnp.where(count > 0, count, 1), math.nan)
 
 
 def _floating(a: Any, dtype: Any, caller: str) -> Array:

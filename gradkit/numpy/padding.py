@@ -180,7 +180,7 @@ def _ramp(x: Array, axis: int, start: Any, edge: Array, count: int) -> Array:
 
 
 def _pad_with_statistics(x: Array, widths: Sequence[Width], mode: str, lengths: Any) -> Array:
-    statistic = {"maximum": jnp.max, "mean": jnp.mean, "median": jnp.median, "minimum": jnp.min}[mode]
+    statistic: Any = {"maximum": jnp.max, "mean": jnp.mean, "median": jnp.median, "minimum": jnp.min}[mode]
     pairs = [(None, None)] * x.ndim if lengths is None else _pairs(lengths, x.ndim, "stat_length")
     for axis, (width, pair) in enumerate(zip(widths, pairs, strict=True)):
         size = x.shape[axis]

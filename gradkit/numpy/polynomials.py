@@ -162,7 +162,7 @@ def _characteristic(matrix: Array) -> Array:
         coefficients.append(-jnp.sum(jnp.diagonal(product)) / k)
         power = product + coefficients[-1] * unit
     result = jnp.stack(coefficients)
-    return result if is_complex(result.dtype) else result + 0j
+    return result if is_complex(result.dtype) else jnp.add(result, 0j)
 
 
 def roots(p: Any, *, strip_zeros: bool = True) -> Array:
@@ -186,7 +186,7 @@ def roots(p: Any, *, strip_zeros: bool = True) -> Array:
     if strip_zeros:
         coefficients = jnp.trim_zeros(coefficients, trim="f")
     if coefficients.shape[0] < 2:
-        return coefficients[:0] + 0j
+        return jnp.add(coefficients[:0], 0j)
     return polynomial_roots(coefficients)
 
 

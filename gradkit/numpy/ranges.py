@@ -82,7 +82,7 @@ def _bounds(caller: str, start: Any, stop: Any, dtype: Any, device: Device | Non
     ends = promoted(
         caller, *ends, *(() if dtype is None else (jnp.zeros((), dtype=dtype, device=device),)), inexact=True
     )[:2]
-    return jnp.broadcast_arrays(*ends)
+    return list(jnp.broadcast_arrays(*ends))
 
 
 def _end(value: Any, device: Device | None) -> Any:
@@ -122,7 +122,7 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
     return result if dtype is None else jnp.astype(result, dtype)
 
 
-def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> list[Array]:
+def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Array, ...]:
     """Return the coordinates of the points of a grid.
 
     Parameters
@@ -138,7 +138,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
 
     Returns
     -------
-    list of Array
+    tuple of Array
         One array for each coordinate, of shape (n_1, n_0, n_2, ...) with "xy" and (n_0, n_1, ...) with "ij".
     """
     arrays = [as_array(x, "meshgrid") for x in xi]
@@ -153,7 +153,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
         jnp.reshape(array, (1,) * place + (-1,) + (1,) * (len(arrays) - place - 1))
         for array, place in zip(arrays, places, strict=True)
     ]
-    return results if sparse or not results else list(jnp.broadcast_arrays(*results))
+    return tuple(results) if sparse or not results else jnp.broadcast_arrays(*results)
 
 
 # Grids and joins by index

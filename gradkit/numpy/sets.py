@@ -119,7 +119,8 @@ def unique(
                 "jnp.unique: for zero-sized input with nonzero size argument, fill_value must be specified"
             )
         found = jnp.sum(cast(new, default_dtype(INTEGER)))
-        first = _positions(new, size)
+        starts = _positions(new, size + 1)
+        first = starts[:size]
     values = _filled(jnp.take(ordered, first, axis=0), found, size, fill_value) if count or size == 0 else None
     if values is None:
         values = jnp.full((size, *rows.shape[1:]), fill_value, dtype=rows.dtype, device=rows.device)
@@ -131,13 +132,13 @@ def unique(
         inverse = jnp.take(number, jnp.argsort(order))
         results.append(inverse if whole is None else jnp.reshape(inverse, whole))
     if return_counts:
-        end = jnp.concat([first[1:], jnp.full((min(size, 1),), count, dtype=first.dtype, device=first.device)])
-        if found is not None:
-            place = jnp.arange(size, device=array.device)
-            end = jnp.where(place == found - 1, count, end)
-            results.append(jnp.where(place < found, end - first, 0))
+        last = jnp.full((min(size, 1),), count, dtype=first.dtype, device=first.device)
+        if found is None:
+            results.append(jnp.concat([first[1:], last]) - first)
         else:
-            results.append(end - first)
+            place = jnp.arange(size, device=array.device)
+            ends = jnp.where(place + 1 < found, starts[1:], count)
+            results.append(jnp.where(place < found, ends - first, 0))
     return results[0] if len(results) == 1 else tuple(results)
 
 

@@ -14,7 +14,6 @@ from gradkit.backend import Device
 from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.core.calls import as_array
-from gradkit.core.promotion import FLOATING, default_dtype
 from gradkit.numpy.arguments import axes_of, axis_of
 from gradkit.primitives import pad_index
 
@@ -191,21 +190,23 @@ def _below(n: int, m: int, k: int, device: Device | None = None) -> Array:
 
 
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Array:
-    """Return a matrix of shape (N, M) with ones on and below its k-th diagonal."""
+    """Return a matrix of shape (N, M) with ones on and below its k-th diagonal, float32 unless a dtype is given."""
     below = _below(operator.index(N), operator.index(N if M is None else M), operator.index(k))
-    return jnp.astype(below, default_dtype(FLOATING) if dtype is None else dtype)
+    return jnp.astype(below, "float32" if dtype is None else dtype)
 
 
 def tril(m: Any, k: int = 0) -> Array:
     """Return matrices with zeros above the k-th diagonal."""
     array = _matrix(m, "tril")
-    return jnp.where(_below(*array.shape[-2:], k, array.device), array, 0)
+    rows, columns = array.shape[-2:]
+    return jnp.where(_below(rows, columns, k, array.device), array, 0)
 
 
 def triu(m: Any, k: int = 0) -> Array:
     """Return matrices with zeros below the k-th diagonal."""
     array = _matrix(m, "triu")
-    return jnp.where(_below(*array.shape[-2:], k - 1, array.device), 0, array)
+    rows, columns = array.shape[-2:]
+    return jnp.where(_below(rows, columns, k - 1, array.device), 0, array)
 
 
 def _matrix(m: Any, caller: str) -> Array:

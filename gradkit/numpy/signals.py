@@ -231,7 +231,8 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int | None = N
         )
     if len(spacing) not in (0, 1, len(axes)):
         raise TypeError(f"Invalid number of spacing arguments {len(spacing)} for {axis=}")
-    steps: list[Any] = spacing if len(spacing) == len(axes) else (spacing or [1.0]) * len(axes)
+    alone: list[Any] = spacing or [1.0]
+    steps = spacing if len(spacing) == len(axes) else alone * len(axes)
     slopes = [_slope(array, step, number) for step, number in zip(steps, axes, strict=True)]
     return slopes[0] if len(slopes) == 1 else slopes
 

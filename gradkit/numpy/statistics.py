@@ -139,6 +139,7 @@ def cov(
         return jnp.reshape(x, (0, 0))
     if ddof is None:
         ddof = 0 if bias else 1
+    count: Any
     w = _observation_weights(x, fweights, aweights)
     if observations == 0:
         return jnp.squeeze(jnp.full_like(x, math.nan, shape=(variables, variables)))
