@@ -145,6 +145,11 @@ def sgd_update(
     return new_params, None if velocities is None else new_velocities
 
 
+def sliding_product(x: Raw, y: Raw) -> Raw:
+    # np.correlate would conjugate.
+    return np.convolve(x, y[::-1], "valid")
+
+
 KERNELS: dict[str, Callable[..., Any]] = {
     **scattering.KERNELS,
     "add": operator.add,
@@ -166,4 +171,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "mean_square": mean_square,
     "random_bits": random_bits,
     "sgd_update": sgd_update,
+    "cbrt": np.cbrt,
+    "gcd": np.gcd,
+    "sliding_product": sliding_product,
 }
