@@ -227,7 +227,7 @@ def _length(x_leaves: Sequence[Array], length: int | None) -> int:
             )
         return length
     if len(sizes) > 1:
-        raise ValueError(f"scan got values with different leading axis sizes: {', '.join(map(str, sorted(sizes)))}.")
+        raise ValueError(f"scan got values with different leading axis sizes: {sorted(sizes)}.")
     if not sizes:
         raise ValueError("scan got no values to scan over and `length` not provided.")
     return int(sizes.pop())
