@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,10 +50,13 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "full_like": lambda np, x: np.full_like(x, 3.0) * x,
     "rint": lambda np, x: np.rint(x) * x,
 }
-REDUCTIONS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+UFUNC_METHODS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "add": (lambda x: np.add.reduce(x), lambda x: J.sum(x, axis=0)),
     "add-all": (lambda x: np.add.reduce(x, axis=None, dtype="float32"), lambda x: J.sum(x)),
-    "maximum": (lambda x: np.maximum.reduce(x, 1, keepdims=True), lambda x: J.max(x, axis=1, keepdims=True)),
+    "multiply": (lambda x: np.multiply.reduce(x, axis=1), lambda x: J.prod(x, axis=1)),
+    "add-running": (lambda x: np.add.accumulate(x), lambda x: J.cumsum(x, axis=0)),
+    "multiply-running": (lambda x: np.multiply.accumulate(x, axis=1), lambda x: J.cumprod(x, axis=1)),
+    "maximum": (lambda x: np.maximum.reduce(x, 1, None, keepdims=True), lambda x: J.max(x, axis=1, keepdims=True)),
     "minimum": (lambda x: np.minimum.reduce(x, axis=-1), lambda x: J.min(x, axis=1)),
     "logaddexp": (lambda x: np.logaddexp.reduce(x), lambda x: jax.scipy.special.logsumexp(x, axis=0)),
 }
@@ -82,9 +86,9 @@ def test_functions_of_numpy_stay_on_the_tape(name: str, xp: Any) -> None:
     compare(lambda x: CALLS[name](np, x), lambda x: CALLS[name](J, x))
 
 
-@pytest.mark.parametrize("name", REDUCTIONS)
-def test_reductions_by_a_ufunc_stay_on_the_tape(name: str, xp: Any) -> None:
-    compare(*REDUCTIONS[name])
+@pytest.mark.parametrize("name", UFUNC_METHODS)
+def test_reductions_and_running_sums_by_a_ufunc_stay_on_the_tape(name: str, xp: Any) -> None:
+    compare(*UFUNC_METHODS[name])
 
 
 def test_functions_of_numpy_are_differentiated_by_transforms(xp: Any) -> None:
@@ -94,13 +98,20 @@ def test_functions_of_numpy_are_differentiated_by_transforms(xp: Any) -> None:
     np.testing.assert_allclose(gradkit.device_get(ours), theirs, rtol=1e-5)
 
 
-def test_what_gives_no_array_reads_the_elements(xp: Any) -> None:
+def test_questions_are_answered(xp: Any) -> None:
     x = tracked()
-    assert (np.shape(x), np.ndim(x), np.size(x), np.iscomplexobj(x)) == ((2, 3), 2, 6, False)
+    assert (np.shape(x), np.ndim(x), np.size(x), np.size(x, axis=1), np.iscomplexobj(x)) == ((2, 3), 2, 6, 3, False)
     assert np.allclose(x, x + 1e-12)
     assert not np.array_equal(x, x + 1)
+
+
+def test_elements_are_written_by_numpy(xp: Any, tmp_path: Path) -> None:
+    x = tracked()
     assert np.array2string(x) == np.array2string(X)
-    assert np.size(x, axis=1) == 3
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "x.npz", x=x)
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), X)
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npz")["x"], X)
 
 
 def test_shapes_are_known_under_vmap(xp: Any) -> None:

@@ -18,37 +18,22 @@ __all__ = ["call_function", "call_ufunc"]
 
 Parameters = Mapping[str, inspect.Parameter]
 
-STANDARD_NAMES = {
-    "amax": "max",
-    "amin": "min",
-    "around": "round",
-    "cumprod": "cumulative_prod",
-    "cumsum": "cumulative_sum",
-    "left_shift": "bitwise_left_shift",
-    "right_shift": "bitwise_right_shift",
-    "rint": "round",
-}
-"""The array API standard's names, for where `gradkit.numpy` does not have NumPy's."""
-
-REDUCTIONS = {
-    "add": "sum",
-    "logaddexp": "logsumexp",
-    "logical_and": "all",
-    "logical_or": "any",
-    "maximum": "max",
-    "minimum": "min",
-    "multiply": "prod",
+UFUNC_METHODS = {
+    "accumulate": {"add": "cumsum", "multiply": "cumprod"},
+    "reduce": {
+        "add": "sum",
+        "logaddexp": "logsumexp",
+        "logical_and": "all",
+        "logical_or": "any",
+        "maximum": "max",
+        "minimum": "min",
+        "multiply": "prod",
+    },
 }
 """What ``np.add.reduce`` and the like are."""
 
-READERS = frozenset(
-    """
-    allclose array2string array_equal array_equiv array_repr array_str iscomplexobj isrealobj save savetxt savez
-    savez_compressed size
-    """.split()
-)
-"""Functions whose results are no arrays, so that no tape could follow them: where gradkit does not have them, NumPy's
-own read the elements."""
+WRITERS = frozenset(["array2string", "save", "savetxt", "savez", "savez_compressed"])
+"""Functions that write the elements somewhere: NumPy's own do, since there is nothing that a tape could follow."""
 
 
 def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -69,14 +54,16 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[s
         function = _found(ufunc.__name__)
     else:
         called = f"ufunc {ufunc.__name__}.{method}"
-        function = _found(REDUCTIONS[ufunc.__name__]) if method == "reduce" and ufunc.__name__ in REDUCTIONS else None
+        name = UFUNC_METHODS.get(method, {}).get(ufunc.__name__)
+        function = None if name is None else _found(name)
         options = {"axis": 0, **options}
     if function is None:
         raise _missing(called)
-    for name in options:
+    given = {name: value for name, value in options.items() if value is not None or name == "axis"}
+    for name in given:
         if name not in _parameters(function):
             raise _unknown(called, name, function)
-    return function(*inputs, **options)
+    return function(*inputs, **given)
 
 
 def call_function(function: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -97,9 +84,7 @@ def call_function(function: Any, args: tuple[Any, ...], options: dict[str, Any])
     *modules, name = f"{function.__module__}.{function.__name__}".split(".")[1:]
     called = ".".join(("numpy", *modules, name))
     ours = _found(name, modules)
-    if ours is None and name in ("ndim", "shape", "size") and len(args) == 1 and not options:
-        return getattr(args[0], name)  # which is there under vmap, too
-    if ours is None and name in READERS:
+    if ours is None and name in WRITERS:
         return function(*map(_read, args), **{key: _read(value) for key, value in options.items()})
     if ours is None:
         raise _missing(called)
@@ -118,7 +103,8 @@ def _found(name: str, modules: Sequence[str] = ()) -> Callable[..., Any] | None:
     place: Any = gradkit.numpy
     for module in modules:
         place = getattr(place, module, None)
-    return getattr(place, name, None) or getattr(place, STANDARD_NAMES.get(name, name), None)
+    function: Callable[..., Any] | None = getattr(place, name, None)
+    return function
 
 
 def _missing(called: str) -> TypeError:
