@@ -13,6 +13,7 @@ from gradkit.config import config
 
 __all__ = [
     "canonical",
+    "complex_of",
     "default_dtype",
     "dtype_named",
     "is_complex",
@@ -78,6 +79,11 @@ def is_complex(dtype: Any) -> bool:
 def real_part_of(dtype: str) -> str:
     """Return the dtype of the parts of complex numbers; any other dtype as it is."""
     return _REAL_PART.get(dtype, dtype)
+
+
+def complex_of(dtype: str) -> str:
+    """Return the complex dtype whose parts are of a floating dtype; a complex one as it is."""
+    return _COMPLEX_OF.get(dtype, dtype)
 
 
 def dtype_named(name: Any) -> Any:

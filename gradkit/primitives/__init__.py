@@ -6,13 +6,15 @@ The module itself is the namespace that rules run on when their values are Array
 import sys
 
 from gradkit.core.namespace import set_bound_namespace
-from gradkit.primitives import operators, scipy_special
+from gradkit.primitives import decompositions, fourier, matrices, operators, scipy_special, solvers
 from gradkit.primitives.along_axis import add_along_axis, take_along_axis
 from gradkit.primitives.bit_patterns import reduce_precision
 from gradkit.primitives.creation import ones_like, zeros_like
 from gradkit.primitives.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
+from gradkit.primitives.decompositions import *  # noqa: F403
 from gradkit.primitives.dynamic import dynamic_slice, dynamic_update_slice
 from gradkit.primitives.elementwise import *  # noqa: F403
+from gradkit.primitives.fourier import *  # noqa: F403
 from gradkit.primitives.indexing import getitem, pad_index, set_index, take
 from gradkit.primitives.linalg import affine, dot, matmul
 from gradkit.primitives.losses import label_cross_entropy, log_softmax, mean_square, one_hot, softplus
@@ -29,6 +31,7 @@ from gradkit.primitives.manipulation import (
     to_device,
     transfer,
 )
+from gradkit.primitives.matrices import *  # noqa: F403
 from gradkit.primitives.reductions import (
     all,
     any,
@@ -53,6 +56,7 @@ from gradkit.primitives.scattering import (
 from gradkit.primitives.scipy_special import *  # noqa: F403
 from gradkit.primitives.searching import argsort, searchsorted, sort, top_k
 from gradkit.primitives.sliding import sliding_product
+from gradkit.primitives.solvers import *  # noqa: F403
 from gradkit.primitives.windows import overlap_add, sliding_windows
 
 __all__ = [
@@ -141,8 +145,8 @@ __all__ = [
     "not_equal",
     "one_hot",
     "ones_like",
-    "pad_index",
     "overlap_add",
+    "pad_index",
     "permute_dims",
     "positive",
     "pow",
@@ -187,7 +191,11 @@ __all__ = [
     "where",
     "zeros_like",
 ]
+__all__ += decompositions.__all__
+__all__ += fourier.__all__
+__all__ += matrices.__all__
 __all__ += scipy_special.__all__
+__all__ += solvers.__all__
 
 operators.install()
 set_bound_namespace(sys.modules[__name__])

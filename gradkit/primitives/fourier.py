@@ -1,0 +1,90 @@
+"""Discrete Fourier transforms: linear, so each is its own derivative, and its transpose is another of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gradkit.core import Array, Linear, bind
+from gradkit.core.batching import along_axes, same_shape
+from gradkit.core.calls import as_array
+from gradkit.core.promotion import complex_of, real_part_of
+
+__all__ = ["fftn", "ifftn", "irfft", "rfft"]
+
+
+def _weighted(xp: Any, x: Any, axis: int, size: int, weight: float) -> Any:
+    """Multiply those coefficients of a half spectrum that stand for two of the whole."""
+    lead = (slice(None),) * axis
+    last = x.shape[axis] - (size % 2 == 0 and size > 1)
+    parts = [x[(*lead, slice(0, 1), ...)], weight * x[(*lead, slice(1, last), ...)], x[(*lead, slice(last, None), ...)]]
+    return xp.concat([part for part in parts if part.shape[axis]], axis=axis)
+
+
+def _transpose_rfft(xp: Any, g: Any, x: Any, *, axis: int) -> Any:
+    size = x.shape[axis]
+    return size * xp.irfft(_weighted(xp, xp.conj(g), axis, size, 0.5), axis=axis, size=size)
+
+
+def _transpose_irfft(xp: Any, g: Any, _x: Any, *, axis: int, size: int) -> Any:
+    return xp.conj(_weighted(xp, xp.rfft(g, axis=axis), axis, size, 2.0)) / size
+
+
+def _resized(shape: Sequence[int], axis: int, size: int) -> tuple[int, ...]:
+    return (*shape[:axis], size, *shape[axis + 1 :])
+
+
+def _whole(name: str) -> Linear:
+    """Return a transform of whole spectra, a symmetric matrix."""
+    return Linear(
+        name,
+        lambda xp, x, *, axis: getattr(xp.library.fft, name)(x, axes=axis),
+        (lambda xp, g, _x, *, axis: getattr(xp, name)(g, axis=axis),),
+        aliases=False,
+        batch=along_axes,
+        shape=same_shape,
+    )
+
+
+_fftn, _ifftn = _whole("fftn"), _whole("ifftn")
+_rfft = Linear(
+    "rfft",
+    lambda xp, x, *, axis: xp.library.fft.rfft(x, axis=axis),
+    (_transpose_rfft,),
+    aliases=False,
+    batch=along_axes,
+    shape=lambda x, *, axis: _resized(x.shape, axis, x.shape[axis] // 2 + 1),
+    dtype=lambda x, *, axis: complex_of(x.dtype.name),
+)
+_irfft = Linear(
+    "irfft",
+    lambda xp, x, *, axis, size: xp.library.fft.irfft(x, n=size, axis=axis),
+    (_transpose_irfft,),
+    aliases=False,
+    batch=along_axes,
+    shape=lambda x, *, axis, size: _resized(x.shape, axis, size),
+    dtype=lambda x, *, axis, size: real_part_of(x.dtype.name),
+)
+
+
+def _function(primitive: Linear, doc: str) -> Callable[..., Array]:
+    def transform(x: Any, /, *, axis: tuple[int, ...]) -> Array:
+        return bind(primitive, (as_array(x, primitive.name),), {"axis": axis})
+
+    transform.__name__ = transform.__qualname__ = primitive.name
+    transform.__doc__ = doc
+    return transform
+
+
+fftn = _function(_fftn, "Return the Fourier transforms of complex arrays along axes, none negative.")
+ifftn = _function(_ifftn, "Return the inverse Fourier transforms of complex arrays along axes, none negative.")
+
+
+def rfft(x: Any, /, *, axis: int) -> Array:
+    """Return the first half, ``n // 2 + 1`` coefficients, of the Fourier transforms of real arrays along an axis."""
+    return bind(_rfft, (as_array(x, "rfft"),), {"axis": axis})
+
+
+def irfft(x: Any, /, *, axis: int, size: int) -> Array:
+    """Return the real arrays, of `size` elements along an axis, of whose transforms the first halves are given."""
+    return bind(_irfft, (as_array(x, "irfft"),), {"axis": axis, "size": size})

@@ -1,0 +1,313 @@
+"""Linear systems and functions of square matrices: `solve`, inverses, determinants, the exponential.
+
+All of them take leading axes as batches. Most of the formulas are those of Giles, "Collected matrix derivative results
+for forward and reverse mode algorithmic differentiation" (2008).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from gradkit.core import Array, General, bind
+from gradkit.core.batching import broadcast_sizes, broadcasting_leading, leading, same_shape
+from gradkit.core.binding import bind_several
+from gradkit.core.calls import as_array
+from gradkit.core.namespace import lifted, unbroadcast
+from gradkit.core.node import NO_PARAMS, Node
+from gradkit.core.promotion import is_complex, real_part_of
+from gradkit.primitives.matrices import (
+    Decomposition,
+    adjoint,
+    conjugate,
+    eye_like,
+    hermitian,
+)
+
+__all__ = ["cofactor", "det", "expm", "inv", "pinv", "slogdet", "solve", "triangular_solve"]
+
+
+class Solver(General):
+    """A primitive that solves ``a x = b``: the cotangent of `b`, of which that of `a` is made, is computed once."""
+
+    def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
+        """Solve the transposed system for the cotangent of `b`, and multiply it with the result for that of `a`."""
+        xp, cotangent, (x, a, _) = lifted(cotangent, saved)
+        if cotangent.shape != node.shape:
+            cotangent = xp.broadcast_to(cotangent, node.shape)
+        g = _transposed_solve(xp, cotangent, a, **node.params)
+        a_node, b_node = node.parents
+        shares = []
+        if a_node is not None:
+            shares.append((a_node, _of_matrix(xp, g, x, a, **node.params)))
+        if b_node is not None:
+            shares.append((b_node, unbroadcast(xp, g, g.shape, b_node.shape)))  # type: ignore[arg-type]
+        return shares
+
+
+def _transposed_solve(xp: Any, g: Any, a: Any, **params: Any) -> Any:
+    transposed = xp.matrix_transpose(a)
+    if not params:
+        return xp.solve(transposed, g)
+    return xp.triangular_solve(transposed, g, lower=not params["lower"], unit_diagonal=params["unit_diagonal"])
+
+
+def _of_matrix(xp: Any, g: Any, x: Any, a: Any, **params: Any) -> Any:
+    """Return the cotangent of the matrix: ``-g x^T``, and for a triangle that triangle of it."""
+    product = -xp.matmul(g, xp.matrix_transpose(x))
+    return _triangle(xp, unbroadcast(xp, product, product.shape, a.shape), **params)
+
+
+def _triangle(xp: Any, a: Any, lower: bool | None = None, unit_diagonal: bool = False) -> Any:
+    if lower is None:
+        return a
+    return xp.tril(a, k=-1 if unit_diagonal else 0) if lower else xp.triu(a, k=1 if unit_diagonal else 0)
+
+
+def _push_solution(xp: Any, tangents: Sequence[Any], x: Any, a: Any, b: Any, **params: Any) -> Any:
+    """Solve ``a dx = db - da x``."""
+    da, db = tangents
+    right = None if db is None else xp.broadcast_to(db, x.shape)
+    if da is not None:
+        change = xp.matmul(_triangle(xp, da, **params), x)
+        right = -change if right is None else right - change
+    return xp.triangular_solve(a, right, **params) if params else xp.solve(a, right)
+
+
+def _solution_shape(a: Any, b: Any, **_: Any) -> tuple[int, ...]:
+    return (*broadcast_sizes([a.shape[:-2], b.shape[:-2]]), *b.shape[-2:])
+
+
+def _triangular_solve(xp: Any, a: Any, b: Any, *, lower: bool, unit_diagonal: bool) -> Any:
+    triangle = _triangle(xp, a, lower, unit_diagonal)
+    return xp.solve(triangle + eye_like(xp, triangle) if unit_diagonal else triangle, b)
+
+
+_RULES = (
+    lambda xp, g, x, a, _b, **params: _of_matrix(xp, _transposed_solve(xp, g, a, **params), x, a, **params),
+    lambda xp, g, _x, a, b, **params: unbroadcast(xp, _transposed_solve(xp, g, a, **params), g.shape, b.shape),
+)
+_solve = Solver(
+    "solve",
+    lambda xp, a, b: xp.library.linalg.solve(a, b),
+    _RULES,
+    _push_solution,
+    batch=broadcasting_leading,
+    shape=_solution_shape,
+)
+_solve_triangle = Solver(
+    "triangular_solve",
+    _triangular_solve,
+    _RULES,
+    _push_solution,
+    batch=broadcasting_leading,
+    shape=_solution_shape,
+)
+
+
+def _pull_inverse(xp: Any, g: Any, y: Any, _x: Any) -> Any:
+    transposed = xp.matrix_transpose(y)
+    return -xp.matmul(xp.matmul(transposed, g), transposed)
+
+
+def _pull_pinv(xp: Any, g: Any, p: Any, a: Any, _rtol: Any) -> Any:
+    """Golub and Pereyra, "The differentiation of pseudo-inverses and nonlinear least squares problems" (1973)."""
+    ph, gh = hermitian(xp, p), hermitian(xp, g)
+    result = -xp.matmul(ph, xp.matmul(g, ph))
+    rows = xp.matmul(gh, xp.matmul(p, ph))
+    result = result + rows - xp.matmul(a, xp.matmul(p, rows))
+    rest = xp.matmul(xp.matmul(ph, p), gh)
+    return result + rest - xp.matmul(xp.matmul(rest, p), a)
+
+
+# Determinants
+
+
+def _rolled(xp: Any, x: Any, rows: int, columns: int) -> Any:
+    """Return matrices whose first `rows` and `columns` went to the end."""
+    if rows:
+        x = xp.concat([x[..., rows:, :], x[..., :rows, :]], axis=-2)
+    return xp.concat([x[..., columns:], x[..., :columns]], axis=-1) if columns else x
+
+
+def _cofactors(xp: Any, x: Any) -> Any:
+    """Return the matrices of cofactors, which are the derivatives of determinants."""
+    n = x.shape[-1]
+    if n <= 1:
+        return xp.ones_like(x)
+    if n == 2:
+        corner = _rolled(xp, x, 1, 1)
+        return _checkered(xp, corner)
+    if n == 3:
+        return _rolled(xp, x, 1, 1) * _rolled(xp, x, 2, 2) - _rolled(xp, x, 1, 2) * _rolled(xp, x, 2, 1)
+    return xp.cofactor(x)
+
+
+def _checkered(xp: Any, x: Any) -> Any:
+    """Negate the elements of 2 x 2 matrices that are not on the diagonal."""
+    diagonal = xp.tril(xp.triu(x, k=0), k=0)
+    return diagonal + diagonal - x
+
+
+def _cofactor(xp: Any, x: Any) -> Any:
+    """Compute cofactors of singular matrices, too: by the singular values, of which each is left out once."""
+    u, s, vh = xp.library.linalg.svd(x, full_matrices=False)
+    n = s.shape[-1]
+    eye = xp.library.eye(n, dtype=xp.library.bool, device=x.device)
+    others = xp.library.where(eye, xp.library.ones_like(s[..., None]), s[..., None, :])
+    products = xp.library.astype(xp.library.prod(others, axis=-1), x.dtype)
+    factor = xp.library.linalg.det(u) * xp.library.linalg.det(vh)
+    return factor[..., None, None] * xp.matmul(conjugate(xp, u) * products[..., None, :], conjugate(xp, vh))
+
+
+def _pull_cofactor(xp: Any, g: Any, c: Any, x: Any) -> Any:
+    """Differentiate ``det(x) inv(x)^T``: second derivatives of determinants are for invertible matrices."""
+    inverse = xp.matrix_transpose(xp.inv(x))
+    total = xp.sum(g * c, axis=(g.ndim - 2, g.ndim - 1), keepdims=True)
+    return inverse * total - xp.matmul(inverse, xp.matmul(xp.matrix_transpose(g), c))
+
+
+def _pull_slogdet(xp: Any, g: Any, results: Any, x: Any) -> Any:
+    """Differentiate ``log(det(x))``, whose imaginary part turns the sign of complex matrices."""
+    of_sign, of_log = g
+    sign, _ = results
+    total = None if of_log is None else xp.astype(of_log, x.dtype)
+    if is_complex(x.dtype) and of_sign is not None:
+        turn = xp.astype(xp.imag(of_sign * xp.conj(sign)), x.dtype) * 1j
+        total = turn if total is None else total + turn
+    if total is None:
+        return xp.zeros_like(x)
+    return total[..., None, None] * hermitian(xp, xp.inv(x))
+
+
+_inv = General("inv", lambda xp, x: xp.library.linalg.inv(x), (_pull_inverse,), batch=leading, shape=same_shape)
+_pinv = General(
+    "pinv",
+    lambda xp, x, rtol: xp.library.linalg.pinv(x, rtol=rtol),
+    (adjoint(_pull_pinv), None),
+    batch=leading,
+    shape=lambda x, rtol: (*x.shape[:-2], x.shape[-1], x.shape[-2]),
+)
+_det = General(
+    "det",
+    lambda xp, x: xp.library.linalg.det(x),
+    (lambda xp, g, _y, x: g[..., None, None] * _cofactors(xp, x),),
+    batch=leading,
+    shape=lambda x: x.shape[:-2],
+)
+_cofactor_primitive = General("cofactor", _cofactor, (_pull_cofactor,), batch=leading, shape=same_shape)
+_slogdet = Decomposition(
+    "slogdet",
+    lambda xp, x: tuple(xp.library.linalg.slogdet(x)),
+    (adjoint(_pull_slogdet),),
+    batch=leading,
+    shape=lambda x: [(x.shape[:-2], x.dtype), (x.shape[:-2], real_part_of(x.dtype.name))],
+)
+
+
+# The exponential
+
+# The largest norm for which the approximant of degree 13 is exact to rounding (Higham 2005, table 2.3).
+LARGEST_NORM = 5.371920351148152
+
+
+def _expm(xp: Any, x: Any) -> Any:
+    """Scale, take the Padé approximant of degree 13, square: Higham, "The scaling and squaring method" (2005)."""
+    library = xp.library
+    if not x.size:
+        return x
+    norms = library.max(library.sum(library.abs(x), axis=-2), axis=-1)
+    scales = library.where(
+        library.isfinite(norms) & (norms > LARGEST_NORM), norms / LARGEST_NORM, library.ones_like(norms)
+    )
+    squarings = library.ceil(library.log2(scales))
+    scaled = x / library.astype(2**squarings, x.dtype)[..., None, None]
+    eye = library.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    even, odd = _pade(xp, scaled, eye)
+    result = xp.solve(even - odd, even + odd)
+    for i in range(int(library.max(squarings))):
+        result = library.where((squarings > i)[..., None, None], xp.matmul(result, result), result)
+    return result
+
+
+def _pade(xp: Any, x: Any, eye: Any) -> tuple[Any, Any]:
+    """Return the even and the odd part of the approximant's numerator of degree 13."""
+    b = [math.factorial(26 - j) // (math.factorial(j) * math.factorial(13 - j)) for j in range(14)]
+    scale = float(b[0])
+    c = [n / scale for n in b]
+    x2 = xp.matmul(x, x)
+    x4 = xp.matmul(x2, x2)
+    x6 = xp.matmul(x2, x4)
+    odd = xp.matmul(x6, c[13] * x6 + c[11] * x4 + c[9] * x2) + c[7] * x6 + c[5] * x4 + c[3] * x2 + c[1] * eye
+    even = xp.matmul(x6, c[12] * x6 + c[10] * x4 + c[8] * x2) + c[6] * x6 + c[4] * x4 + c[2] * x2 + c[0] * eye
+    return even, xp.matmul(x, odd)
+
+
+def _pull_expm(xp: Any, g: Any, _y: Any, x: Any) -> Any:
+    """Take the derivative of the exponential, in direction `g` at the transpose of `x`, from that of a block matrix.
+
+    (Mathias, "A chain rule for matrix functions and applications", 1996.)
+    """
+    n = x.shape[-1]
+    transposed = xp.matrix_transpose(x)
+    above = xp.concat([transposed, g], axis=-1)
+    below = xp.concat([xp.zeros_like(x), transposed], axis=-1)
+    return xp.expm(xp.concat([above, below], axis=-2))[..., :n, n:]
+
+
+_expm_primitive = General("expm", _expm, (_pull_expm,), batch=leading, shape=same_shape)
+
+
+def solve(a: Any, b: Any, /) -> Array:
+    """Solve ``a x = b`` for matrices `b` (..., n, k); leading axes broadcast."""
+    return bind(_solve, (as_array(a, "solve"), as_array(b, "solve")), NO_PARAMS)
+
+
+def triangular_solve(a: Any, b: Any, /, *, lower: bool, unit_diagonal: bool = False) -> Array:
+    """Solve ``a x = b`` by one triangle of `a`, which alone is read; leading axes broadcast.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, n)
+        The matrices.
+    b : array, shape (..., n, k)
+        The right sides.
+    lower : bool
+        Which triangle.
+    unit_diagonal : bool
+        Whether the diagonal is taken to be 1, and not read.
+    """
+    params = {"lower": bool(lower), "unit_diagonal": bool(unit_diagonal)}
+    return bind(_solve_triangle, (as_array(a, "triangular_solve"), as_array(b, "triangular_solve")), params)
+
+
+def inv(x: Any, /) -> Array:
+    """Return the inverses of square matrices."""
+    return bind(_inv, (as_array(x, "inv"),), NO_PARAMS)
+
+
+def pinv(x: Any, rtol: Any, /) -> Array:
+    """Return the pseudo-inverses of matrices; singular values up to `rtol` (an array) times the largest count as 0."""
+    return bind(_pinv, (as_array(x, "pinv"), as_array(rtol, "pinv")), NO_PARAMS)
+
+
+def det(x: Any, /) -> Array:
+    """Return the determinants of square matrices. Their derivatives are those of singular matrices, too."""
+    return bind(_det, (as_array(x, "det"),), NO_PARAMS)
+
+
+def cofactor(x: Any, /) -> Array:
+    """Return the matrices of cofactors of square matrices: the derivatives of their determinants."""
+    return bind(_cofactor_primitive, (as_array(x, "cofactor"),), NO_PARAMS)
+
+
+def slogdet(x: Any, /) -> tuple[Array, Array]:
+    """Return the signs of determinants and the logarithms of their absolute values."""
+    sign, log = bind_several(_slogdet, (as_array(x, "slogdet"),), NO_PARAMS)
+    return sign, log
+
+
+def expm(x: Any, /) -> Array:
+    """Return the exponentials of square matrices."""
+    return bind(_expm_primitive, (as_array(x, "expm"),), NO_PARAMS)
