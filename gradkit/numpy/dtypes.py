@@ -24,10 +24,12 @@ from numpy import (
     unsignedinteger,
 )
 from numpy import complex64 as csingle
+from numpy.exceptions import ComplexWarning
 
 from gradkit.core.promotion import promote_pair
 
 __all__ = [
+    "ComplexWarning",
     "cdouble",
     "character",
     "complex_",

@@ -45,6 +45,7 @@ __all__ = [
     "rint",
     "round",
     "sinc",
+    "spacing",
     "unpackbits",
 ]
 
@@ -117,8 +118,10 @@ def sinc(x: Any, /) -> Array:
 
 def i0(x: Any) -> Array:
     """Return the modified Bessel function of the first kind, of order 0."""
-    size = jnp.abs(_real(x, "i0"))
-    result: Array = jnp.exp(size) * bessel_i0e(size)
+    array = _real(x, "i0")
+    # The slope of abs is 1 at 0, where that of i0 is 0.
+    size = array * jnp.sign(array)
+    result: Array = jnp.exp(size) * bessel_i0e(array)
     return result
 
 
@@ -248,6 +251,14 @@ def rint(x: Any, /) -> Array:
     """Round to the nearest integers, in a floating dtype."""
     array = as_array(x, "rint")
     return round(array) if is_inexact(dtype_name(array)) else cast(array, default_dtype(FLOATING))
+
+
+def spacing(x: Any, /) -> Array:
+    """Return the distance from each number to the next one away from 0, with its sign; NaN for what is not finite."""
+    array = _real(x, "spacing")
+    following = jnp.nextafter(array, jnp.where(jnp.signbit(array), -math.inf, math.inf))
+    finite = jnp.isfinite(array)
+    return jnp.where(finite, following - jnp.where(finite, array, 0), math.nan)
 
 
 def modf(x: Any, /, out: None = None) -> tuple[Array, Array]:

@@ -7,6 +7,7 @@ import operator
 from typing import Any
 
 import numpy as np
+from numpy import index_exp, s_
 
 import gradkit.numpy as jnp
 from gradkit.backend import Device
@@ -15,7 +16,7 @@ from gradkit.core.calls import as_array, dtype_name
 from gradkit.core.promotion import is_inexact
 from gradkit.numpy.arguments import promoted
 
-__all__ = ["c_", "geomspace", "linspace", "logspace", "meshgrid", "mgrid", "ogrid", "r_"]
+__all__ = ["c_", "geomspace", "index_exp", "linspace", "logspace", "meshgrid", "mgrid", "ogrid", "r_", "s_"]
 
 
 def linspace(
