@@ -136,6 +136,8 @@ def _part_of_hypot(xp: Any, z: Any, x: Any) -> Any:
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:
+    if is_complex(x.dtype):
+        return 1 / (1 + xp.exp(-x))
     # exp is taken of negative numbers alone, so it cannot overflow.
     decay = xp.exp(-xp.abs(x))
     return xp.where(x >= 0, xp.ones_like(x), decay) / (1 + decay)
@@ -155,11 +157,23 @@ def _power_in_base(xp: Any, x: Any, y: Any) -> Any:
 
 
 def _power_in_exponent(xp: Any, z: Any, x: Any) -> Any:
-    if type(x) is complex:
+    if type(x) in NUMBERS and is_complex(z.dtype):
         return z * cmath.log(x) if x else z * 0
     if type(x) in NUMBERS:
         return z * math.log(x) if x > 0 else (z * 0 if x == 0 else z * math.nan)
     return z * xp.log(xp.where(x == 0, xp.ones_like(x), x))
+
+
+def _logaddexp(xp: Any, x: Any, y: Any) -> Any:
+    if not is_complex((y if type(x) in NUMBERS else x).dtype):
+        return xp.library.logaddexp(x, y)
+    x = xp.zeros_like(y) + x if type(x) in NUMBERS else x
+    y = xp.zeros_like(x) + y if type(y) in NUMBERS else y
+    larger = xp.where(xp.real(x) >= xp.real(y), x, y)
+    result = larger + xp.log1p(xp.exp(x + y - 2 * larger))
+    # JAX's branch: imaginary parts from -pi to pi.
+    turns = xp.round(xp.imag(result) / (2 * math.pi))
+    return result - turns * (2j * math.pi)
 
 
 def _logaddexp_share(xp: Any, z: Any, x: Any) -> Any:
@@ -244,6 +258,7 @@ logaddexp = _binary(
     lambda xp, z, x, _y: _logaddexp_share(xp, z, x),
     lambda xp, z, _x, y: _logaddexp_share(xp, z, y),
     floating=True,
+    forward=_logaddexp,
 )
 
 # Trigonometry

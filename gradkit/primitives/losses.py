@@ -8,6 +8,7 @@ from gradkit.core import Array, Elementwise, General, bind
 from gradkit.core.batching import along_axes, composed, leading, same_shape
 from gradkit.core.calls import binary, dtype_name, unary, wide_integers
 from gradkit.core.node import NO_PARAMS
+from gradkit.core.promotion import is_complex
 from gradkit.primitives.elementwise import square
 from gradkit.primitives.reductions import mean
 
@@ -128,6 +129,8 @@ def label_cross_entropy(logits: Array, labels: Array, /) -> Array:
 
 
 def _softplus(xp: Any, x: Any) -> Any:
+    if is_complex(x.dtype):
+        return xp.logaddexp(x, xp.zeros_like(x))
     return xp.maximum(x, xp.zeros_like(x)) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
