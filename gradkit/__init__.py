@@ -17,7 +17,7 @@ from gradkit.backend import (
     set_backend,
     use_backend,
 )
-from gradkit.config import config, debug_nans, enable_x64
+from gradkit.config import config, debug_nans, enable_x64, item_assignment
 from gradkit.core import Array, enable_grad, no_grad
 from gradkit.devices import (
     block_until_ready,
@@ -54,7 +54,7 @@ from gradkit.transforms import (
 )
 
 if TYPE_CHECKING:
-    from gradkit import data, debug, errors, nn, numpy, optim, random, scipy, tree, tree_util
+    from gradkit import data, debug, errors, lax, nn, numpy, optim, random, scipy, tree, tree_util
     from gradkit.io import load, save
 
 __version__ = "0.1.0"
@@ -90,8 +90,10 @@ __all__ = [
     "jacfwd",
     "jacobian",
     "jacrev",
+    "item_assignment",
     "jit",
     "jvp",
+    "lax",
     "linearize",
     "load",
     "local_device_count",
@@ -114,7 +116,7 @@ __all__ = [
     "vmap",
 ]
 
-_MODULES = frozenset("data debug errors io nn numpy optim random scipy test_util testing tree tree_util".split())
+_MODULES = frozenset("data debug errors io lax nn numpy optim random scipy test_util testing tree tree_util".split())
 _FROM_IO = frozenset({"load", "save"})
 
 

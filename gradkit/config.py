@@ -9,10 +9,10 @@ from typing import Any
 
 from gradkit.errors import unknown_name
 
-__all__ = ["Config", "config", "debug_nans", "enable_x64"]
+__all__ = ["Config", "config", "debug_nans", "enable_x64", "item_assignment"]
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
-OWN = ("jax_debug_nans", "jax_disable_jit", "jax_enable_x64")
+OWN = ("gradkit_item_assignment", "jax_debug_nans", "jax_disable_jit", "jax_enable_x64")
 PLATFORMS = ("jax_platform_name", "jax_platforms")
 FIXED: dict[str, tuple[Any, str]] = {
     "jax_debug_infs": (False, "There is no check for infinities; jax_debug_nans finds NaNs."),
@@ -35,6 +35,10 @@ WITHOUT_MEANING = frozenset(
 """Settings of JAX that say how it compiles, caches, logs or shows errors: accepted, and remembered."""
 
 
+def _is_true(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in TRUE_WORDS
+
+
 class Config:
     """The settings, as attributes; `update` changes one.
 
@@ -47,10 +51,14 @@ class Config:
         Whether an operation that gives NaN, or whose derivative does, raises FloatingPointError.
     jax_disable_jit : bool
         Whether `jit` leaves functions as they are.
+    gradkit_item_assignment : bool
+        Whether ``x[idx] = y`` works, for code that other people wrote against the array API standard. It starts from the
+        environment variable ``GRADKIT_ITEM_ASSIGNMENT``; see `gradkit.item_assignment`.
     """
 
     __slots__ = ("_listeners", "_others", *OWN)
 
+    gradkit_item_assignment: bool
     jax_debug_nans: bool
     jax_disable_jit: bool
     jax_enable_x64: bool
@@ -58,9 +66,10 @@ class Config:
     def __init__(self) -> None:
         self._listeners: dict[str, Callable[[bool], None]] = {}
         self._others: dict[str, Any] = {name: value for name, (value, _) in FIXED.items()}
+        self.gradkit_item_assignment = _is_true("GRADKIT_ITEM_ASSIGNMENT")
         self.jax_debug_nans = False
         self.jax_disable_jit = False
-        self.jax_enable_x64 = os.environ.get("GRADKIT_ENABLE_X64", "").lower() in TRUE_WORDS
+        self.jax_enable_x64 = _is_true("GRADKIT_ENABLE_X64")
 
     def update(self, name: str, value: Any) -> None:
         """Change one setting.
@@ -152,6 +161,26 @@ def enable_x64(new_val: bool = True) -> Any:
     dtype('float64')
     """
     return _setting("jax_enable_x64", new_val)
+
+
+def item_assignment(new_val: bool = True) -> Any:
+    """Let ``x[idx] = y`` work inside a ``with`` block, for code that other people wrote against the array API standard.
+
+    Nothing changes in memory: the object `x` stands for ``x.at[idx].set(y)`` from then on, so derivatives are right, and
+    arrays that were made from `x` before keep their values. An argument of a transform cannot be assigned to.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> def with_ones(x):
+    ...     y = jnp.asarray(x, copy=True)
+    ...     y[0] = 1.0
+    ...     return y
+    >>> with gradkit.item_assignment():
+    ...     gradkit.grad(lambda x: jnp.sum(with_ones(x) ** 2))(jnp.asarray([3.0, 4.0]))
+    Array([0., 8.], dtype=float32)
+    """
+    return _setting("gradkit_item_assignment", new_val)
 
 
 def debug_nans(new_val: bool = True) -> Any:

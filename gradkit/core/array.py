@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from gradkit.backend import Backend, Device, backend_of
+from gradkit.config import config
 from gradkit.core.node import Leaf, Node
 from gradkit.core.promotion import is_of_numbers
 from gradkit.core.stand_in import STAND_INS, Abstract, Batched
@@ -313,10 +314,11 @@ class Array(Operators):
         """Return the elements as a NumPy array (``numpy.asarray(x)``); on a GPU this copies them to the host."""
         import numpy as np
 
-        if type(raw(self)) in STAND_INS:
+        if is_followed(self):
             raise TracerArrayConversionError(
-                f"numpy.asarray was called on {describe(self)}, which has no values here: the function runs under "
-                f"vmap, or its graph is being captured. Use gradkit.numpy's functions instead of numpy's."
+                f"numpy.asarray was called on {describe(self)} inside of a function that a transform (grad, jvp, vmap, "
+                f"...) runs, which would lose its derivative. Use gradkit.numpy's functions instead of numpy's, or "
+                f"gradkit.device_get(x.detach()) for the values alone."
             )
         return np.array(host(self), dtype=dtype, copy=copy)
 
@@ -332,9 +334,17 @@ class Array(Operators):
 
         return call_function(function, args, options)
 
-    def __dlpack__(self, **options: Any) -> Any:
+    def __dlpack__(
+        self,
+        *,
+        stream: Any = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[Any, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
         """Export the raw array through DLPack."""
-        return self.data.__dlpack__(**options)
+        options = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+        return self.data.__dlpack__(**{name: value for name, value in options.items() if value is not None})
 
     def __dlpack_device__(self) -> tuple[Any, int]:
         """Return where the raw array is, as DLPack says it."""
@@ -399,10 +409,19 @@ class Array(Operators):
         return (self[i] for i in range(len(self)))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise TypeError(
-            "gradkit Arrays are immutable and do not support in-place item assignment. Instead of x[idx] = y, use "
-            "x = x.at[idx].set(y) or another .at[] method (or change an input's raw array: x.data[idx] = y)."
-        )
+        if not config.gradkit_item_assignment:
+            raise TypeError(
+                "gradkit Arrays are immutable and do not support in-place item assignment. Instead of x[idx] = y, use "
+                "x = x.at[idx].set(y) or another .at[] method (or change an input's raw array: x.data[idx] = y). For "
+                "code by others that assigns: with gradkit.item_assignment(): ..."
+            )
+        if type(self._node) is Leaf:
+            raise TypeError(
+                "x[idx] = y: x is what a derivative is taken with respect to, so it cannot be assigned to. Assign to a "
+                "copy: gradkit.numpy.asarray(x, copy=True)."
+            )
+        new = self.at[index].set(value)
+        self._value, self._node = new._value, new._node
 
     def __repr__(self) -> str:
         from gradkit.core.printing import array_repr

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from gradkit.backend import Backend, Device, backend_of, current_backend, current_device, get_backend
+from gradkit.backend import Backend, Device, backend_of, current_backend, current_device, first_on_gpu, get_backend
 from gradkit.core import Array
 from gradkit.core.array import backend_of_array, raw, wrap
-from gradkit.core.calls import as_array, as_operand, dtype_name
+from gradkit.core.calls import as_array
+from gradkit.core.node import Leaf
 from gradkit.core.promotion import FLOATING, INTEGER, canonical, default_dtype, kind_of, promote
 from gradkit.errors import ShapeError
-from gradkit.primitives.manipulation import astype, broadcast_to, stack, to_device
+from gradkit.primitives.elementwise import positive
+from gradkit.primitives.manipulation import astype, broadcast_to, reshape, stack, to_device
 
 __all__ = [
     "arange",
@@ -24,12 +26,13 @@ __all__ = [
     "empty",
     "empty_like",
     "eye",
+    "from_dlpack",
     "full",
     "full_like",
-    "linspace",
     "ones",
-    "result_type",
+    "ones_like",
     "zeros",
+    "zeros_like",
 ]
 
 Shape = int | Sequence[int]
@@ -57,7 +60,15 @@ def _shape(shape: Shape) -> tuple[int, ...]:
     return sizes
 
 
-def asarray(obj: Any, /, *, dtype: Any = None, device: Device | None = None, copy: bool | None = None) -> Array:
+def asarray(
+    obj: Any,
+    /,
+    dtype: Any = None,
+    order: str | None = None,
+    *,
+    copy: bool | None = None,
+    device: Device | None = None,
+) -> Array:
     """Make an Array of numbers, nested lists, a NumPy array, or a backend's own array.
 
     Parameters
@@ -68,23 +79,27 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Device | None = None, cop
         backend already stays there unless `device` is given.
     dtype : dtype, optional
         The dtype of the result.
+    order : {"C", "K", "A"}, optional
+        It makes no difference.
+    copy : bool, optional
+        True always copies, None where it must, and False never.
     device : Device, optional
         Where the result should be, one of `gradkit.devices`.
-    copy : bool, optional
-        True always copies; None and False share memory where they can.
 
     Raises
     ------
     TypeError
         If `obj` is no array, number or nested list of numbers.
     ValueError
-        If nested lists are ragged.
+        If nested lists are ragged, or ``copy=False`` and it takes a copy.
 
     Examples
     --------
     >>> asarray([1.0, 2.0])
     Array([1., 2.], dtype=float32)
     """
+    if order not in (None, "C", "K", "A"):
+        raise NotImplementedError(f"asarray: only row-major order is there, got order={order!r}")
     result = _as_is(obj, dtype, device)
     if dtype is not None:
         result = astype(result, dtype)
@@ -92,6 +107,13 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Device | None = None, cop
         result = to_device(result, device)
     if copy and result._node is None and raw(result) is raw(obj):
         result = wrap(backend_of_array(result).xp.asarray(raw(result), copy=True))
+    elif copy and result is obj:
+        # Another object, so that one can be assigned to (gradkit.item_assignment) without the other.
+        result = positive(result) if type(result._node) is Leaf else wrap(result._value, result._node)
+    if copy is False and raw(result) is not raw(obj):
+        raise ValueError(
+            f"asarray: copy=False, but an Array of {type(obj).__name__} with this dtype and device is a copy"
+        )
     return result
 
 
@@ -145,24 +167,40 @@ def _holds_array(items: Sequence[Any]) -> bool:
     return any(type(item) is Array or (isinstance(item, list | tuple) and _holds_array(item)) for item in items)
 
 
-def array(obj: Any, /, dtype: Any = None, copy: bool = True, *, device: Device | None = None) -> Array:
-    """Make an Array as `asarray` does, by default with memory of its own."""
-    return asarray(obj, dtype=dtype, device=device, copy=copy)
+def array(
+    obj: Any,
+    /,
+    dtype: Any = None,
+    copy: bool = True,
+    order: str | None = "K",
+    ndmin: int = 0,
+    *,
+    device: Device | None = None,
+) -> Array:
+    """Make an Array as `asarray` does, by default with memory of its own, and of at least `ndmin` axes."""
+    result = asarray(obj, dtype, order, copy=copy or None, device=device)
+    return result if result.ndim >= ndmin else reshape(result, (1,) * (ndmin - result.ndim) + result.shape)
 
 
 def zeros(shape: Shape, dtype: Any = None, *, device: Device | None = None) -> Array:
     """Return an array of zeros."""
-    return full(shape, 0.0, dtype=dtype, device=device)
+    return _new("zeros", shape, dtype, device)
 
 
 def ones(shape: Shape, dtype: Any = None, *, device: Device | None = None) -> Array:
     """Return an array of ones."""
-    return full(shape, 1.0, dtype=dtype, device=device)
+    return _new("ones", shape, dtype, device)
 
 
 def empty(shape: Shape, dtype: Any = None, *, device: Device | None = None) -> Array:
     """Return an array of zeros: there is no array without values."""
-    return zeros(shape, dtype=dtype, device=device)
+    return _new("zeros", shape, dtype, device)
+
+
+def _new(creator: str, shape: Shape, dtype: Any, device: Device | None) -> Array:
+    backend, place = _place(device)
+    raw_dtype = _raw_dtype(backend, dtype, default_dtype(FLOATING))
+    return wrap(getattr(backend.xp, creator)(_shape(shape), dtype=raw_dtype, device=place))
 
 
 def full(shape: Shape, fill_value: Any, dtype: Any = None, *, device: Device | None = None) -> Array:
@@ -181,75 +219,134 @@ def full(shape: Shape, fill_value: Any, dtype: Any = None, *, device: Device | N
     """
     sizes = _shape(shape)
     if type(fill_value) is Array:
-        value = fill_value if dtype is None else astype(fill_value, dtype)
-        return broadcast_to(value, sizes)
+        return broadcast_to(asarray(fill_value, dtype=dtype, device=device), sizes)
+    if getattr(fill_value, "shape", ()) or isinstance(fill_value, list | tuple):
+        return broadcast_to(asarray(fill_value, dtype=dtype, device=device), sizes)
     backend, place = _place(device)
     kind = promote([], [type(fill_value)]) if type(fill_value) in (bool, int, float, complex) else None
     default = kind or canonical(np.asarray(fill_value).dtype.name)
     raw_dtype = _raw_dtype(backend, dtype, default)
     name = default if dtype is None else np.dtype(dtype).name
-    number = np.asarray(fill_value).astype(name).item()
+    value = np.asarray(fill_value)
+    number = (_checked_cast(value, np.dtype(name)) if type(fill_value) is int else value.astype(name)).item()
     return wrap(backend.xp.full(sizes, number, dtype=raw_dtype, device=place))
 
 
-def empty_like(x: Any, /, dtype: Any = None) -> Array:
-    """Return zeros of the shape, dtype and device of `x`."""
-    return full_like(x, 0, dtype=dtype)
+def _like(x: Any, dtype: Any, shape: Shape | None, device: Device | None, caller: str) -> tuple[Any, Any, Any]:
+    """Return the shape, dtype and device of `x`, or those that are given instead."""
+    like = as_array(x, caller)
+    return (
+        like.shape if shape is None else shape,
+        like.dtype if dtype is None else dtype,
+        like.device if device is None else device,
+    )
 
 
-def full_like(x: Any, /, fill_value: Any, dtype: Any = None) -> Array:
-    """Return an array of one value, of the shape, dtype and device of `x`."""
-    like = as_array(x, "full_like")
-    return full(like.shape, fill_value, dtype=like.dtype if dtype is None else dtype, device=like.device)
+def zeros_like(x: Any, /, dtype: Any = None, shape: Shape | None = None, *, device: Device | None = None) -> Array:
+    """Return zeros of the shape, dtype and device of `x`, unless others are given."""
+    return _new("zeros", *_like(x, dtype, shape, device, "zeros_like"))
 
 
-def arange(
-    start: float, /, stop: float | None = None, step: float = 1, *, dtype: Any = None, device: Device | None = None
+def ones_like(x: Any, /, dtype: Any = None, shape: Shape | None = None, *, device: Device | None = None) -> Array:
+    """Return ones of the shape, dtype and device of `x`, unless others are given."""
+    return _new("ones", *_like(x, dtype, shape, device, "ones_like"))
+
+
+def empty_like(x: Any, /, dtype: Any = None, shape: Shape | None = None, *, device: Device | None = None) -> Array:
+    """Return zeros of the shape, dtype and device of `x`, unless others are given."""
+    return _new("zeros", *_like(x, dtype, shape, device, "empty_like"))
+
+
+def full_like(
+    x: Any, /, fill_value: Any, dtype: Any = None, shape: Shape | None = None, *, device: Device | None = None
 ) -> Array:
-    """Return evenly spaced numbers from `start` (0 if one number is given) to below `stop`."""
+    """Return an array of one value, of the shape, dtype and device of `x`, unless others are given."""
+    sizes, dtype, device = _like(x, dtype, shape, device, "full_like")
+    return full(sizes, fill_value, dtype=dtype, device=device)
+
+
+def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *, device: Device | None = None) -> Array:
+    """Return evenly spaced numbers.
+
+    Parameters
+    ----------
+    start, stop : number
+        From where, and below what; of one number alone the range is from 0.
+    step : number, optional
+        The distance, by default 1.
+    dtype : dtype, optional
+        By default the default integer dtype, or the default floating dtype if one of the numbers has a fraction.
+    device : Device, optional
+        Where to make it.
+
+    Examples
+    --------
+    >>> arange(2, 8, 3)
+    Array([2, 5], dtype=int32)
+    """
     if stop is None:
         start, stop = 0, start
     numbers = [number.item() if hasattr(number, "item") else number for number in (start, stop, step)]
     kind = FLOATING if any(isinstance(number, float) for number in numbers) else INTEGER
     backend, place = _place(device)
     raw_dtype = _raw_dtype(backend, dtype, default_dtype(kind))
-    return wrap(backend.xp.arange(*numbers, dtype=raw_dtype, device=place))
+    first, last, distance = numbers
+    distance = 1 if distance is None else distance
+    if distance == 0:
+        raise ValueError("arange: step must not be 0")
+    return wrap(backend.xp.arange(first, last, distance, dtype=raw_dtype, device=place))
 
 
-def linspace(
-    start: float, stop: float, num: int = 50, *, endpoint: bool = True, dtype: Any = None, device: Device | None = None
+def eye(
+    N: int,
+    M: int | None = None,
+    k: int = 0,
+    dtype: Any = None,
+    *,
+    device: Device | None = None,
 ) -> Array:
-    """Return `num` evenly spaced numbers from `start` to `stop`, which is left out without `endpoint`."""
+    """Return a matrix of shape (N, M) with ones on its k-th diagonal."""
     backend, place = _place(device)
     raw_dtype = _raw_dtype(backend, dtype, default_dtype(FLOATING))
-    return wrap(backend.xp.linspace(start, stop, num, dtype=raw_dtype, device=place, endpoint=endpoint))
+    return wrap(backend.xp.eye(N, M, k=operator.index(k), dtype=raw_dtype, device=place))
 
 
-def eye(n: int, m: int | None = None, *, k: int = 0, dtype: Any = None, device: Device | None = None) -> Array:
-    """Return a matrix of shape (n, m) with ones on its k-th diagonal."""
-    backend, place = _place(device)
-    raw_dtype = _raw_dtype(backend, dtype, default_dtype(FLOATING))
-    return wrap(backend.xp.eye(n, m, k=k, dtype=raw_dtype, device=place))
+HOST_MEMORY = 1
+"""DLPack's number for it."""
 
 
-def broadcast_arrays(*arrays: Any) -> list[Array]:
+def from_dlpack(x: Any, /, *, device: Device | None = None, copy: bool | None = None) -> Array:
+    """Make an Array of another library's array, by the DLPack protocol, without copying where it can.
+
+    Parameters
+    ----------
+    x : object
+        An array with ``__dlpack__``.
+    device : Device, optional
+        Where the result should be; by default where `x` is.
+    copy : bool, optional
+        True always copies; False raises where a copy would be needed.
+
+    Raises
+    ------
+    ValueError
+        If ``copy=False`` and `device` is another one.
+    """
+    if type(x) is Array or backend_of(x) is not None:
+        return asarray(x, device=device, copy=copy)
+    kind = int(x.__dlpack_device__()[0])
+    backend, _ = _place(device)
+    if (backend.platform == "cpu") is not (kind == HOST_MEMORY):
+        backend = get_backend("numpy") if kind == HOST_MEMORY else first_on_gpu()
+    options = {} if copy is None else {"copy": copy}
+    return asarray(wrap(backend.xp.from_dlpack(x, **options)), device=device, copy=False if copy is False else None)
+
+
+def broadcast_arrays(*arrays: Any) -> tuple[Array, ...]:
     """Broadcast arrays to their common shape."""
     given = [as_array(array, "broadcast_arrays") for array in arrays]
     try:
         shape = np.broadcast_shapes(*(array.shape for array in given))
     except ValueError as error:
         raise ShapeError(f"broadcast_arrays: shapes do not broadcast: {[a.shape for a in given]}") from error
-    return [broadcast_to(array, shape) for array in given]
-
-
-def result_type(*operands: Any) -> np.dtype[Any]:
-    """Return the dtype in which arrays, dtypes and Python numbers meet."""
-    names, weak = [], []
-    for operand in operands:
-        if isinstance(operand, bool | int | float | complex) and not hasattr(operand, "dtype"):
-            weak.append(type(operand))
-        elif isinstance(operand, type | np.dtype | str):
-            names.append(np.dtype(operand).name)
-        else:
-            names.append(dtype_name(as_operand(operand, "result_type")))
-    return np.dtype(promote(names, weak))
+    return tuple(broadcast_to(array, shape) for array in given)
