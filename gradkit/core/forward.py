@@ -7,6 +7,7 @@ from typing import Any
 
 from gradkit.core.array import Array, wrap
 from gradkit.core.binding import bind
+from gradkit.core.namespace import as_bound
 from gradkit.core.node import NO_PARAMS, Node, Trace
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import is_inexact
@@ -53,6 +54,7 @@ class ForwardTrace(Trace):
                 primals.append(arg._value)
                 tangents.append(node.tangent)
             else:
-                primals.append(arg)
+                # Reverse mode hands raw arrays down; rules run on Arrays here, and not every library mixes the two.
+                primals.append(as_bound(arg))
                 tangents.append(None)
         return primals, tangents

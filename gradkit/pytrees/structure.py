@@ -79,9 +79,11 @@ class PyTreeDef:
         if self.spec.is_leaf():
             return None
         level = self.spec.one_level()
-        return level.walk(  # type: ignore[no-any-return]
+        assert level is not None
+        found: tuple[type, Any] = level.walk(
             [None] * level.num_leaves, lambda kind, data, _: (kind, _metadata(kind, data))
         )
+        return found
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PyTreeDef) and self.spec == other.spec

@@ -125,13 +125,15 @@ i1e = primitive.bessel_i1e
 def i0(x: Any) -> Array:
     """Compute the modified Bessel function of the first kind of order 0."""
     array = _floating(x, "i0")
-    return exp(absolute(array)) * i0e(array)
+    result: Array = exp(absolute(array)) * i0e(array)
+    return result
 
 
 def i1(x: Any) -> Array:
     """Compute the modified Bessel function of the first kind of order 1."""
     array = _floating(x, "i1")
-    return exp(absolute(array)) * i1e(array)
+    result: Array = exp(absolute(array)) * i1e(array)
+    return result
 
 
 def zeta(x: Any, q: Any = None) -> Array:
@@ -170,7 +172,8 @@ def loggamma(x: Any) -> Array:
 def beta(a: Any, b: Any) -> Array:
     """Compute the beta function, gamma(a) gamma(b) / gamma(a + b)."""
     a, b = _together("beta", a, b)
-    return gammasgn(a) * gammasgn(b) * gammasgn(a + b) * exp(betaln(a, b))
+    result: Array = gammasgn(a) * gammasgn(b) * gammasgn(a + b) * exp(betaln(a, b))
+    return result
 
 
 def factorial(n: Any, exact: bool = False) -> Array:
@@ -219,7 +222,8 @@ def rel_entr(p: Any, q: Any) -> Array:
 def kl_div(p: Any, q: Any) -> Array:
     """Compute p log(p / q) - p + q, the Kullback-Leibler divergence; see `rel_entr`."""
     p, q = _together("kl_div", p, q)
-    return rel_entr(p, q) - p + q
+    result: Array = rel_entr(p, q) - p + q
+    return result
 
 
 def boxcox(x: Any, lmbda: Any) -> Array:

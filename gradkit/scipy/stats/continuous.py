@@ -175,7 +175,8 @@ t = Distribution(
 
 def _log_difference(x: Array, y: Array) -> Array:
     """Return log(exp(x) - exp(y))."""
-    return logsumexp(stack([x, y]), b=stack([ones_like(x), -ones_like(y)]), axis=0)
+    result: Array = logsumexp(stack([x, y]), b=stack([ones_like(x), -ones_like(y)]), axis=0)
+    return result
 
 
 def _log_mass(a: Array, b: Array) -> Array:
@@ -226,7 +227,8 @@ class Standard(Distribution):
 
 
 def _gennorm_cdf(x: Array, beta: Array) -> Array:
-    return 0.5 * (1 + sign(x) * gammainc(1 / beta, absolute(x) ** beta))
+    result: Array = 0.5 * (1 + sign(x) * gammainc(1 / beta, absolute(x) ** beta))
+    return result
 
 
 def _wrapcauchy_logpdf(x: Array, c: Array) -> Array:

@@ -46,17 +46,21 @@ class MultivariateNormal(Distribution):
             raise NotImplementedError("allow_singular argument of multivariate_normal.logpdf")
         x, mean, cov = floating_together((x, mean, cov), "multivariate_normal.logpdf")
         if not mean.ndim:
-            return -jnp.square(x - mean) / cov / 2 - (LOG_2PI + jnp.log(cov)) / 2
-        n = mean.shape[-1]
-        difference = x - mean
-        if not cov.ndim:
-            return -jnp.sum(jnp.square(difference), axis=-1) / cov / 2 - n / 2 * (LOG_2PI + jnp.log(cov))
-        if cov.ndim < 2 or cov.shape[-2:] != (n, n):
-            raise ValueError(f"multivariate_normal.logpdf got incompatible shapes: mean {mean.shape}, cov {cov.shape}")
-        root = jnp.linalg.cholesky(cov)
-        y = jnp.linalg.solve(root, difference[..., None])[..., 0]
-        half_determinant = jnp.sum(jnp.log(jnp.linalg.diagonal(root)), axis=-1)
-        return -jnp.sum(jnp.square(y), axis=-1) / 2 - n / 2 * LOG_2PI - half_determinant
+            squared, n, log_determinant = jnp.square(x - mean) / cov, 1, jnp.log(cov)
+        elif not cov.ndim:
+            n = mean.shape[-1]
+            squared, log_determinant = jnp.sum(jnp.square(x - mean), axis=-1) / cov, n * jnp.log(cov)
+        else:
+            n = mean.shape[-1]
+            if cov.ndim < 2 or cov.shape[-2:] != (n, n):
+                raise ValueError(
+                    f"multivariate_normal.logpdf got incompatible shapes: mean {mean.shape}, cov {cov.shape}"
+                )
+            root = jnp.linalg.cholesky(cov)
+            squared = jnp.sum(jnp.square(jnp.linalg.solve(root, (x - mean)[..., None])[..., 0]), axis=-1)
+            log_determinant = 2 * jnp.sum(jnp.log(jnp.linalg.diagonal(root)), axis=-1)
+        result: Array = -(squared + n * LOG_2PI + log_determinant) / 2
+        return result
 
     def pdf(self, x: Any, mean: Any, cov: Any) -> Array:
         """Compute the probability density; see `logpdf`."""
