@@ -274,6 +274,14 @@ def test_several_factors_for_one_place_have_gradients_at_zeros(xp: Any) -> None:
     close(hessian, expected)
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_updates_at_few_places_have_gradients(count: int, xp: Any) -> None:
+    x, y, places = xp.asarray(X), xp.asarray(X[:count] * 2), xp.asarray(np.arange(count))
+    for name, share in (("set", 1.0), ("add", 1.0), ("multiply", X[:count])):
+        update = lambda y, name=name: getattr(x.at[places], name)(y).sum()  # noqa: E731
+        close(gradkit.grad(update)(y), np.broadcast_to(share, (count, 4)))
+
+
 def test_an_index_out_of_range_is_an_error_where_it_can_be_seen(xp: Any) -> None:
     x = xp.asarray(X)
     for call in (lambda: x[5], lambda: x[xp.asarray([0, 5])], lambda: xp.take(x, xp.asarray([-4]), axis=0)):

@@ -77,6 +77,8 @@ ENTRIES: dict[str, Entry] = {
     "cumlogsumexp": Entry(lambda xp, x: lax("cumlogsumexp", xp, x, axis=1), (X,)),
     "prod": Entry(lambda xp, x: xp.prod(x), (X,)),
     "prod with zeros": Entry(lambda xp, x: xp.prod(x, axis=1), (ONE_ZERO,)),
+    "prod of one": Entry(lambda xp, x: xp.prod(x[:, :1], axis=1) + xp.cumprod(x[:1], axis=0)[0, 1], (X,)),
+    "prod of none": Entry(lambda xp, x: xp.prod(x[:, 2:2], axis=1) + xp.cumprod(x[:0], axis=0).sum(), (X,)),
     "prod over two axes": Entry(lambda xp, x: xp.prod(x[None] * xp.ones((2, 1, 1)), axis=(0, 2), keepdims=True), (X,)),
     "prod where": Entry(lambda xp, x, m: xp.prod(x, axis=0, where=m, initial=2.0), (ONE_ZERO, MASK)),
     "sum where": Entry(lambda xp, x, m: xp.sum(x**2, axis=0, where=m, initial=2.0), (X, MASK)),
@@ -165,6 +167,8 @@ def test_gradients_of_products_are_products_of_the_others(x: np.ndarray) -> None
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int32", "int64", "float16", "float32"])
 @pytest.mark.parametrize("name", ["prod", "cumsum", "cumprod", "var", "std", "sort", "argsort", "any", "count_nonzero"])
 def test_dtypes_are_jaxs(name: str, dtype: str, xp: Any) -> None:
+    if dtype == "float16" and xp.ones(1).device.backend == "strict":
+        pytest.skip("the standard has no float16")
     x = np.asarray([1, 0, 1]).astype(dtype)
     expected = getattr(J, name)(J.asarray(x)) if dtype != "int64" else None
     got = getattr(xp, name)(xp.asarray(x))

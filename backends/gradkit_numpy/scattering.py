@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,7 @@ def assign(x: Raw, index: Any, updates: Raw) -> None:
 
 
 def last_of_equal(x: Raw) -> Raw:
-    rows = x.reshape(-1, x.shape[-1])
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     result = np.empty(rows.shape, np.bool_)
     numbers = np.arange(rows.shape[1])
     for row, found in zip(rows, result, strict=True):

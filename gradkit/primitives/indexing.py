@@ -247,7 +247,7 @@ def expanded(x: Array, index: tuple[Any, ...], out_of_range: bool = False) -> li
     """
     parts: list[Any] = []
     for part in index:
-        parts.extend(_entries(part))
+        parts.extend(_entries(beside(part, x)))
     used = sum(part is not None and part is not Ellipsis for part in parts)
     if used > x.ndim:
         raise IndexError(f"too many indices: x of shape {x.shape} has {x.ndim} axes, got {used} indices")
@@ -289,6 +289,13 @@ def _entries(part: Any) -> list[Any]:
     if not name.startswith(("int", "uint")):
         raise TypeError(f"an index array must have integer or bool dtype, got {name}")
     return [array]
+
+
+def beside(index: Any, x: Array) -> Any:
+    """Return a NumPy array as an Array beside `x`; any other index as it is."""
+    if type(index) is not Array and hasattr(index, "__array_interface__") and index.ndim:
+        return listed(index, x)
+    return index
 
 
 def listed(values: Any, like: Array | None = None, dtype: str | None = None) -> Array:

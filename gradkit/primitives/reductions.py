@@ -90,6 +90,8 @@ def _logsumexp(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any
 def _pull_prod(xp: Any, g: Any, _y: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     # The product of the others is that of those before and those behind, which has no division: zeros do no harm, in
     # no order of derivative.
+    if _count(x.shape, axis) < 2:
+        return expand(xp, g, x.ndim, axis, keepdims) * xp.ones_like(x)
     kept = tuple(a for a in range(x.ndim) if a not in axis)
     last = len(kept)
     moved = xp.permute_dims(x, (*kept, *axis))
@@ -97,7 +99,7 @@ def _pull_prod(xp: Any, g: Any, _y: Any, x: Any, *, axis: tuple[int, ...], keepd
     one = xp.ones_like(row[..., :1])
     before = xp.concat([one, xp.cumprod(row, axis=last, reverse=False)[..., :-1]], axis=last)
     behind = xp.concat([xp.cumprod(row, axis=last, reverse=True)[..., 1:], one], axis=last)
-    others = xp.reshape(before * behind if row.shape[last] else row, moved.shape)
+    others = xp.reshape(before * behind, moved.shape)
     order = (*kept, *axis)
     others = xp.permute_dims(others, tuple(order.index(a) for a in range(x.ndim)))
     return expand(xp, g, x.ndim, axis, keepdims) * others

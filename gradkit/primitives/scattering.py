@@ -192,6 +192,8 @@ def _push_set(xp: Any, tangents: Any, _y: Any, x: Any, updates: Any, indices: An
 
 def _others(xp: Any, updates: Any, indices: Any, axis: int) -> Any:
     """Return for each slice the product of the other slices that go to the same place; nothing is divided."""
+    if indices.shape[0] < 2:
+        return xp.ones_like(updates)
     order = xp.argsort(indices, axis=0, descending=False)
     keys = xp.take(indices, order, axis=0)
     rows = xp.take(updates, order, axis=axis)
@@ -265,6 +267,8 @@ scatter_max = _public(_scatter_max, "the larger of its slices and those of `upda
 
 def _last_of_equal(xp: Any, x: Any) -> Any:
     last = x.ndim - 1
+    if x.shape[last] < 2:
+        return xp.ones_like(x, dtype=xp.bool)
     order = xp.argsort(x, axis=last, descending=False)
     ranked = xp.take_along_axis(x, order, axis=last)
     ends = xp.concat([ranked[..., 1:] != ranked[..., :-1], xp.ones_like(ranked[..., :1], dtype=xp.bool)], axis=last)

@@ -21,6 +21,7 @@ from gradkit.primitives import elementwise as e
 from gradkit.primitives import scattering
 from gradkit.primitives.creation import ones_like
 from gradkit.primitives.indexing import (
+    beside,
     expanded,
     full_scalar,
     gathered,
@@ -186,7 +187,7 @@ def as_values(x: Array, values: Any) -> Array:
         return full_scalar(values, x)
     if isinstance(values, list | tuple) or type(values) in PYTHON_NUMBERS:
         return listed(values, x)
-    return as_array(values, "at")
+    return as_array(beside(values, x), "at")
 
 
 def _updated(x: Array, index: Any, values: Any, operation: Operation, mode: Any) -> Array:
@@ -208,8 +209,7 @@ def _updated(x: Array, index: Any, values: Any, operation: Operation, mode: Any)
 
 
 def _changed(x: Array, index: Any, y: Array, operation: Operation, mode: str) -> Array:
-    if type(index) is not tuple and str(getattr(index, "dtype", "")) == "bool":
-        index = as_array(index, "at")
+    index = beside(index, x)
     if _is_mask(x, index) and _fits(y.shape, x.shape[index.ndim :]):
         # The same for every true element: no positions are needed, so the mask may be one without values.
         mask = reshape(index, (*index.shape, *(1,) * (x.ndim - index.ndim)))
