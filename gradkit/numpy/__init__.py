@@ -24,17 +24,25 @@ from gradkit.core import Array
 from gradkit.numpy import (
     choosing,
     comparing,
+    contractions,
+    creation,
     cumulative,
+    data_types,
     dtypes,
+    fft,
     formulas,
     histograms,
     host_data,
     indexing,
+    inspection,
     joining,
+    linalg,
     nan_reductions,
     padding,
     polynomials,
+    products,
     ranges,
+    rearranging,
     sets,
     shaping,
     signals,
@@ -44,31 +52,23 @@ from gradkit.numpy import (
 )
 from gradkit.numpy.choosing import *  # noqa: F403
 from gradkit.numpy.comparing import *  # noqa: F403
-from gradkit.numpy.creation import (
-    arange,
-    array,
-    asarray,
-    broadcast_arrays,
-    empty,
-    empty_like,
-    eye,
-    full,
-    full_like,
-    ones,
-    result_type,
-    zeros,
-)
+from gradkit.numpy.contractions import *  # noqa: F403
+from gradkit.numpy.creation import *  # noqa: F403
 from gradkit.numpy.cumulative import *  # noqa: F403
+from gradkit.numpy.data_types import *  # noqa: F403
 from gradkit.numpy.dtypes import *  # noqa: F403
 from gradkit.numpy.formulas import *  # noqa: F403
 from gradkit.numpy.histograms import *  # noqa: F403
 from gradkit.numpy.host_data import *  # noqa: F403
 from gradkit.numpy.indexing import *  # noqa: F403
+from gradkit.numpy.inspection import *  # noqa: F403
 from gradkit.numpy.joining import *  # noqa: F403
 from gradkit.numpy.nan_reductions import *  # noqa: F403
 from gradkit.numpy.padding import *  # noqa: F403
 from gradkit.numpy.polynomials import *  # noqa: F403
+from gradkit.numpy.products import *  # noqa: F403
 from gradkit.numpy.ranges import *  # noqa: F403
+from gradkit.numpy.rearranging import *  # noqa: F403
 from gradkit.numpy.sets import *  # noqa: F403
 from gradkit.numpy.shaping import *  # noqa: F403
 from gradkit.numpy.signals import *  # noqa: F403
@@ -101,6 +101,7 @@ from gradkit.primitives import (
     clip,
     concat,
     conj,
+    copysign,
     cos,
     cosh,
     count_nonzero,
@@ -140,8 +141,8 @@ from gradkit.primitives import (
     minimum,
     multiply,
     negative,
+    nextafter,
     not_equal,
-    ones_like,
     permute_dims,
     positive,
     pow,
@@ -163,8 +164,6 @@ from gradkit.primitives import (
     tan,
     tanh,
     trunc,
-    where,
-    zeros_like,
 )
 from gradkit.primitives import abs as absolute
 from gradkit.primitives.moments import std, var
@@ -173,7 +172,8 @@ euler_gamma = 0.5772156649015329
 newaxis = None
 ndarray = Array
 arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh = acos, acosh, asin, asinh, atan, atan2, atanh
-conjugate, transpose, power, true_divide, invert = conj, permute_dims, pow, divide, bitwise_invert
+conjugate, transpose, power, true_divide = conj, permute_dims, pow, divide
+invert = bitwise_not = bitwise_invert
 
 __all__ = [
     "abs",
@@ -181,7 +181,8 @@ __all__ = [
     "acos",
     "acosh",
     "add",
-    "arange",
+    "all",
+    "any",
     "arccos",
     "arccosh",
     "arcsin",
@@ -189,12 +190,8 @@ __all__ = [
     "arctan",
     "arctan2",
     "arctanh",
-    "all",
-    "any",
     "argmax",
     "argmin",
-    "array",
-    "asarray",
     "asin",
     "asinh",
     "astype",
@@ -204,12 +201,12 @@ __all__ = [
     "bitwise_and",
     "bitwise_invert",
     "bitwise_left_shift",
+    "bitwise_not",
     "bitwise_or",
     "bitwise_right_shift",
     "bitwise_xor",
     "bool",
     "bool_",
-    "broadcast_arrays",
     "broadcast_to",
     "ceil",
     "clip",
@@ -218,27 +215,23 @@ __all__ = [
     "concat",
     "conj",
     "conjugate",
+    "copysign",
     "cos",
     "cosh",
     "count_nonzero",
     "divide",
     "dot",
     "e",
-    "empty",
-    "empty_like",
     "equal",
     "euler_gamma",
     "exp",
     "expand_dims",
     "expm1",
-    "eye",
     "float16",
     "float32",
     "float64",
     "floor",
     "floor_divide",
-    "full",
-    "full_like",
     "greater",
     "greater_equal",
     "hypot",
@@ -276,9 +269,8 @@ __all__ = [
     "ndarray",
     "negative",
     "newaxis",
+    "nextafter",
     "not_equal",
-    "ones",
-    "ones_like",
     "permute_dims",
     "pi",
     "positive",
@@ -289,7 +281,6 @@ __all__ = [
     "reciprocal",
     "remainder",
     "reshape",
-    "result_type",
     "sign",
     "signbit",
     "sin",
@@ -311,26 +302,30 @@ __all__ = [
     "uint32",
     "uint64",
     "var",
-    "where",
-    "zeros",
-    "zeros_like",
 ]
 __all__ += choosing.__all__
 __all__ += comparing.__all__
+__all__ += contractions.__all__
+__all__ += creation.__all__
 __all__ += cumulative.__all__
+__all__ += data_types.__all__
 __all__ += dtypes.__all__
 __all__ += formulas.__all__
 __all__ += histograms.__all__
 __all__ += host_data.__all__
 __all__ += indexing.__all__
+__all__ += inspection.__all__
 __all__ += joining.__all__
 __all__ += nan_reductions.__all__
 __all__ += padding.__all__
 __all__ += polynomials.__all__
+__all__ += products.__all__
 __all__ += ranges.__all__
+__all__ += rearranging.__all__
 __all__ += sets.__all__
 __all__ += shaping.__all__
 __all__ += signals.__all__
 __all__ += sorting.__all__
 __all__ += statistics.__all__
 __all__ += windows.__all__
+__all__ += ["fft", "linalg"]

@@ -37,6 +37,7 @@ __all__ = [
     "ceil",
     "clip",
     "conj",
+    "copysign",
     "cos",
     "cosh",
     "divide",
@@ -68,6 +69,7 @@ __all__ = [
     "minimum",
     "multiply",
     "negative",
+    "nextafter",
     "not_equal",
     "positive",
     "pow",
@@ -198,6 +200,7 @@ negative = _unary("negative", MINUS_ONE, floating=False)
 positive = _unary("positive", ONE, floating=False)
 abs = _unary("abs", lambda xp, _y, x: _slope_of_abs(xp, x), floating=False, dtype=real_part)
 sign = _unary("sign", None, floating=False)
+copysign = _binary("copysign", lambda xp, _z, x, y: xp.copysign(_slope_of_abs(xp, x), y), None, floating=True)
 reciprocal = _unary("reciprocal", lambda xp, y, _x: -y * y)
 square = _unary("square", lambda xp, _y, x: 2 * x, floating=False)
 sqrt = _unary("sqrt", lambda xp, y, _x: 0.5 / y)
@@ -373,6 +376,7 @@ floor = _unary("floor", None, floating=False)
 ceil = _unary("ceil", None, floating=False)
 round = _unary("round", None, floating=False)
 trunc = _unary("trunc", None, floating=False)
+nextafter = _binary("nextafter", None, None, floating=True)
 isnan = _unary("isnan", None, floating=False, dtype="bool")
 isinf = _unary("isinf", None, floating=False, dtype="bool")
 isfinite = _unary("isfinite", None, floating=False, dtype="bool")
@@ -391,20 +395,27 @@ bitwise_right_shift = _binary("bitwise_right_shift", None, None)
 bitwise_invert = _unary("bitwise_invert", None, floating=False)
 
 
-def _logical(name: str, arguments: int) -> Callable[..., Array]:
-    primitive = Elementwise(name, None, (None,) * arguments, dtype="bool")
+def _logical(name: str) -> Binary:
+    primitive = Elementwise(name, None, (None, None), dtype="bool")
 
-    def call(*operands: Any) -> Array:
-        conditions = [as_operand(operand, name) for operand in operands]
-        return apply(
-            primitive, [require_bool(c, name) if type(c) is Array else bool(c) for c in conditions], floating=False
-        )
+    def call(x: Any, y: Any, /) -> Array:
+        return apply(primitive, (_truth(x, name), _truth(y, name)), floating=False)
 
     _name(call, name)
     return call
 
 
-logical_and: Binary = _logical("logical_and", 2)
-logical_or: Binary = _logical("logical_or", 2)
-logical_xor: Binary = _logical("logical_xor", 2)
-logical_not: Unary = _logical("logical_not", 1)
+def _truth(operand: Any, caller: str) -> Any:
+    condition = as_operand(operand, caller)
+    return require_bool(condition, caller) if type(condition) is Array else bool(condition)
+
+
+logical_and: Binary = _logical("logical_and")
+logical_or: Binary = _logical("logical_or")
+logical_xor: Binary = _logical("logical_xor")
+_logical_not = Elementwise("logical_not", None, (None,), dtype="bool")
+
+
+def logical_not(x: Any, /) -> Array:
+    """Compute `logical_not` element by element, as the array API standard defines it."""
+    return apply(_logical_not, (_truth(x, "logical_not"),), floating=False)

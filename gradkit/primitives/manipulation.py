@@ -139,8 +139,8 @@ def _inverse(axes: Shape) -> Shape:
     return tuple(axes.index(i) for i in range(len(axes)))
 
 
-def reshape(x: Any, /, shape: int | Shape, *, copy: bool | None = None) -> Array:
-    """Give the elements another shape, in the same (row-major) order.
+def reshape(x: Any, /, shape: int | Shape, order: str = "C", *, copy: bool | None = None) -> Array:
+    """Give the elements another shape, in the same order.
 
     Parameters
     ----------
@@ -148,6 +148,8 @@ def reshape(x: Any, /, shape: int | Shape, *, copy: bool | None = None) -> Array
         Of any shape.
     shape : int or tuple of int
         The new shape; one size may be -1, for what is left.
+    order : {"C", "F"}
+        Whether elements are taken and put down row by row, or column by column.
     copy : bool, optional
         Ignored: Arrays are immutable, so it makes no difference whether memory is shared.
 
@@ -163,6 +165,10 @@ def reshape(x: Any, /, shape: int | Shape, *, copy: bool | None = None) -> Array
         sizes = tuple(array.size // known if size == -1 else size for size in sizes)
     if math.prod(sizes) != array.size or any(size < 0 for size in sizes):
         raise ShapeError(f"cannot reshape array of shape {array.shape} (size {array.size}) into shape {shape}")
+    if order == "F":
+        return permute_dims(bind(_reshape, (permute_dims(array),), {"shape": sizes[::-1]}))
+    if order not in ("C", "A"):
+        raise ValueError(f"reshape: order must be 'C' or 'F', got {order!r}")
     return array if sizes == array.shape else bind(_reshape, (array,), {"shape": sizes})
 
 
@@ -195,7 +201,7 @@ def broadcast_to(x: Any, /, shape: int | Shape) -> Array:
     return array if sizes == array.shape else bind(_broadcast_to, (array,), {"shape": sizes})
 
 
-def expand_dims(x: Any, /, *, axis: int | Sequence[int] = 0) -> Array:
+def expand_dims(x: Any, /, axis: int | Sequence[int]) -> Array:
     """Insert axes of size 1 at the positions `axis` of the result."""
     array = as_array(x, "expand_dims")
     count = len(axis) if isinstance(axis, Sequence) else 1
