@@ -13,7 +13,6 @@ from gradkit.core.array import host
 from gradkit.core.calls import as_array, require_inexact
 from gradkit.core.promotion import is_complex
 from gradkit.numpy.arguments import beside, promoted
-from gradkit.primitives.numbers import polynomial_roots
 
 __all__ = [
     "poly",
@@ -178,7 +177,7 @@ def roots(p: Any, *, strip_zeros: bool = True) -> Array:
     Returns
     -------
     Array, shape (n,)
-        The roots, found on the host. Where a root is single it has a derivative.
+        The roots: eigenvalues of the companion matrix. Where a root is single it has a derivative.
     """
     coefficients = jnp.atleast_1d(require_inexact(as_array(p, "roots")))
     if coefficients.ndim != 1:
@@ -187,7 +186,9 @@ def roots(p: Any, *, strip_zeros: bool = True) -> Array:
         coefficients = jnp.trim_zeros(coefficients, trim="f")
     if coefficients.shape[0] < 2:
         return jnp.add(coefficients[:0], 0j)
-    return polynomial_roots(coefficients)
+    first = -coefficients[1:] / coefficients[0]
+    below = jnp.eye(first.shape[0], k=-1, dtype=first.dtype, device=first.device)
+    return jnp.linalg.eigvals(jnp.concat([jnp.expand_dims(first, axis=0), below[1:]], axis=0))
 
 
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
