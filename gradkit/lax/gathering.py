@@ -214,9 +214,7 @@ def gather(
             f"gather: offset_dims must have one axis for each axis of a window, {window}, got {numbers.offset_dims}"
         )
     batching = (tuple(numbers.operand_batching_dims), tuple(numbers.start_indices_batching_dims))
-    places = _places(
-        "gather", array.shape, indices, sizes, tuple(numbers.start_index_map), batching, window, how
-    )
+    places = _places("gather", array.shape, indices, sizes, tuple(numbers.start_index_map), batching, window, how)
     taken = reshape(take(reshape(array, -1), reshape(places.flat, -1), axis=0), places.flat.shape)
     batch = indices.ndim - 1
     if places.inside is not None:
