@@ -87,7 +87,7 @@ def _random_order(xp: Any, key: Raw, *, shape: tuple[int, ...], axis: int, dtype
         key = children[..., 0, :]
         bits = xp.random_bits(children[..., 1, :], shape=shape, bit_width=32)
         # The place stands below the random bits, so equal bits keep their order: a stable sort, by a fast one.
-        ranked = xp.sort(xp.astype(bits, xp.uint64) << 32 | places, axis=axis) & 0xFFFFFFFF
+        ranked = xp.sort(xp.astype(bits, xp.uint64) << 32 | places, axis=axis, descending=False) & 0xFFFFFFFF
         order = xp.take_along_axis(order, xp.astype(ranked, xp.int64), axis=axis)
     return xp.astype(order, getattr(xp, dtype))
 
