@@ -9,6 +9,7 @@ from gradkit.core import General, Linear
 from gradkit.core.array import Array
 from gradkit.core.batching import BatchTrace, same_shape
 from gradkit.core.binding import bind
+from gradkit.core.namespace import PRIMITIVES
 from gradkit.primitives import max as largest
 from gradkit.primitives import min as smallest
 from gradkit.primitives import sum as total
@@ -47,10 +48,15 @@ class GeneralCollective(Collective, General):
     """An extremum over a batch."""
 
 
+def _sum_over(g: Any, frame: BatchTrace) -> Any:
+    """Sum a cotangent over a batch; a raw one is the same for every element."""
+    return bind(PRIMITIVES["psum"], (g,), {"frame": frame}) if type(g) is Array else g * frame.size
+
+
 _psum = LinearCollective(
     "psum",
     lambda xp, x, *, frame: x * frame.size,
-    (lambda xp, g, _x, *, frame: bind(_psum, (g,), {"frame": frame}) if type(g) is Array else g * frame.size,),
+    (lambda xp, g, _x, *, frame: _sum_over(g, frame),),
     batch=_across(total),
     shape=same_shape,
 )

@@ -513,7 +513,8 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
     arrays = as_array(x1, "cross"), as_array(x2, "cross")
     if any(not array.ndim or array.shape[axis] != 3 for array in arrays):
         raise ValueError(f"cross: vectors must have 3 elements along axis {axis}, got {[a.shape for a in arrays]}")
-    return contractions.cross(*broadcast_arrays(*arrays), axis=axis)
+    left, right = broadcast_arrays(*arrays)
+    return contractions.cross(left, right, axis=axis)
 
 
 def outer(x1: Any, x2: Any, /) -> Array:
