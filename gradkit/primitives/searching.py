@@ -121,7 +121,9 @@ def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = 
     Array([1., 2., 3.], dtype=float32)
     """
     array, axis = _with_axis(x, axis, "sort")
-    return bind(_sort, (array,), {"axis": axis, "descending": bool(descending)})
+    name = dtype_name(array)
+    result = bind(_sort, (_number(array),), {"axis": axis, "descending": bool(descending)})
+    return result if dtype_name(result) == name else cast(result, name)
 
 
 def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:
@@ -144,7 +146,12 @@ def argsort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool
         Of the shape of `x`, of the default integer dtype.
     """
     array, axis = _with_axis(x, axis, "argsort")
-    return _positions(bind(_argsort, (array,), {"axis": axis, "descending": bool(descending)}))
+    return _positions(bind(_argsort, (_number(array),), {"axis": axis, "descending": bool(descending)}))
+
+
+def _number(array: Array) -> Array:
+    """Return truth values as numbers, which alone the standard sorts."""
+    return cast(array, "uint8") if dtype_name(array) == "bool" else array
 
 
 def _with_axis(x: Any, axis: int, caller: str) -> tuple[Array, int]:
