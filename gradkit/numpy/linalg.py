@@ -11,16 +11,29 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.calls import as_array, dtype_name, require_inexact
+from gradkit.core.calls import as_array, dtype_name
 from gradkit.core.promotion import real_part_of
 from gradkit.errors import ShapeError
 from gradkit.numpy import contractions, products
 from gradkit.numpy.arguments import promoted
 from gradkit.numpy.creation import asarray, broadcast_arrays, eye
+from gradkit.numpy.factorizations import (
+    adjoint,
+    cholesky,
+    eig,
+    eigh,
+    eigvals,
+    eigvalsh,
+    matrices,
+    qr,
+    square,
+    svd,
+    svdvals,
+    symmetrized,
+)
 from gradkit.numpy.norms import cond, matrix_norm, matrix_rank, norm, vector_norm
 from gradkit.numpy.rearranging import moveaxis
-from gradkit.numpy.sorting import argsort
-from gradkit.primitives import along_axis, decompositions, solvers
+from gradkit.primitives import decompositions, solvers
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.linalg import matmul
 from gradkit.primitives.manipulation import astype, broadcast_to, expand_dims, matrix_transpose, reshape
@@ -61,27 +74,6 @@ __all__ = [
 ]
 
 
-class EighResult(NamedTuple):
-    """Eigenvalues and eigenvectors of Hermitian matrices."""
-
-    eigenvalues: Array
-    eigenvectors: Array
-
-
-class EigResult(NamedTuple):
-    """Eigenvalues and eigenvectors of square matrices."""
-
-    eigenvalues: Array
-    eigenvectors: Array
-
-
-class QRResult(NamedTuple):
-    """Matrices with orthonormal columns, and triangular ones."""
-
-    Q: Array
-    R: Array
-
-
 class SlogdetResult(NamedTuple):
     """Signs of determinants, and logarithms of their absolute values."""
 
@@ -89,38 +81,8 @@ class SlogdetResult(NamedTuple):
     logabsdet: Array
 
 
-class SVDResult(NamedTuple):
-    """Singular vectors and values."""
-
-    U: Array
-    S: Array
-    Vh: Array
-
-
 vecdot = products.vecdot
 tensordot = products.tensordot
-
-
-def _matrices(x: Any, caller: str) -> Array:
-    array = require_inexact(as_array(x, caller))
-    if array.ndim < 2:
-        raise ShapeError(f"{caller}: expected matrices, of shape (..., m, n), got shape {array.shape}")
-    return array
-
-
-def _square(x: Any, caller: str) -> Array:
-    array = _matrices(x, caller)
-    if array.shape[-1] != array.shape[-2]:
-        raise ShapeError(f"Argument to {caller}() must have shape [..., n, n], got {array.shape}")
-    return array
-
-
-def _adjoint(x: Array) -> Array:
-    return e.conj(matrix_transpose(x))
-
-
-def _symmetrized(x: Array) -> Array:
-    return (x + _adjoint(x)) / 2
 
 
 # Systems and inverses
@@ -152,7 +114,7 @@ def solve(a: Any, b: Any) -> Array:
     Array([0.5 , 0.25], dtype=float32)
     """
     matrix, right = promoted("solve", a, b, inexact=True)
-    matrix = _square(matrix, "solve")
+    matrix = square(matrix, "solve")
     if not right.ndim or right.shape[-1 if right.ndim == 1 else -2] != matrix.shape[-1]:
         raise ShapeError(f"solve: expected a (..., n, n) and b (n,) or (..., n, k), got {matrix.shape}, {right.shape}")
     if right.ndim == 1:
@@ -162,7 +124,7 @@ def solve(a: Any, b: Any) -> Array:
 
 def inv(a: Any) -> Array:
     """Return the inverses of square matrices (..., n, n). A singular one gives NaN or infinity."""
-    return solvers.inv(_square(a, "inv"))
+    return solvers.inv(square(a, "inv"))
 
 
 def pinv(a: Any, rtol: Any = None, hermitian: bool = False, *, rcond: Any = None) -> Array:
@@ -185,9 +147,9 @@ def pinv(a: Any, rtol: Any = None, hermitian: bool = False, *, rcond: Any = None
     Array, shape (..., n, m)
         Its derivative is that among matrices of equal rank.
     """
-    array = _matrices(a, "pinv")
+    array = matrices(a, "pinv")
     if hermitian:
-        array = _symmetrized(_square(array, "pinv"))
+        array = symmetrized(square(array, "pinv"))
     bound = rcond if rtol is None else rtol
     real = real_part_of(dtype_name(array))
     if bound is None:
@@ -234,7 +196,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None, *, numpy_resid: bool = False) -> tu
     present = e.logical_and(e.greater(s, 0), e.greater_equal(s, rcond * s[:1]))
     rank = sum_over(present)
     inverse = e.where(present, 1 / e.where(present, s, 1), 0)
-    x = matmul(_adjoint(vh), expand_dims(inverse, axis=-1) * matmul(_adjoint(u), columns))
+    x = matmul(adjoint(vh), expand_dims(inverse, axis=-1) * matmul(adjoint(u), columns))
     if numpy_resid and (m <= n or int(rank) < n):
         residuals = asarray([], dtype=s.dtype, device=s.device)
     else:
@@ -283,7 +245,7 @@ def tensorsolve(a: Any, b: Any, axes: Sequence[int] | None = None) -> Array:
 
 def det(a: Any) -> Array:
     """Return the determinants of square matrices (..., n, n)."""
-    return solvers.det(_square(a, "det"))
+    return solvers.det(square(a, "det"))
 
 
 def slogdet(a: Any, *, method: str | None = None) -> SlogdetResult:
@@ -298,7 +260,7 @@ def slogdet(a: Any, *, method: str | None = None) -> SlogdetResult:
     """
     if method not in (None, "lu", "qr"):
         raise ValueError(f"Unknown slogdet method '{method}'. Supported methods are 'lu' (`None`), and 'qr'.")
-    return SlogdetResult(*solvers.slogdet(_square(a, "slogdet")))
+    return SlogdetResult(*solvers.slogdet(square(a, "slogdet")))
 
 
 def matrix_power(a: Any, n: int) -> Array:
@@ -342,167 +304,6 @@ def multi_dot(arrays: Sequence[Any], *, precision: Any = None) -> Array:
     names[0] = names[0][-factors[0].ndim :]
     names[-1] = names[-1][: factors[-1].ndim]
     return contractions.einsum(*(item for pair in zip(factors, names, strict=True) for item in pair))
-
-
-# Decompositions
-
-
-def cholesky(a: Any, *, upper: bool = False, symmetrize_input: bool = True) -> Array:
-    """Return the Cholesky factors of positive definite matrices: ``a = L @ L.mT.conj()``.
-
-    Parameters
-    ----------
-    a : array, shape (..., n, n)
-        The matrices. One that is not positive definite gives NaN.
-    upper : bool
-        Whether the upper triangles ``L.mT.conj()`` are asked for.
-    symmetrize_input : bool
-        Whether the mean of `a` and its conjugate transpose is taken first. Otherwise the lower triangle is read.
-
-    Examples
-    --------
-    >>> import gradkit.numpy as jnp
-    >>> jnp.linalg.cholesky(jnp.asarray([[4.0, 2.0], [2.0, 5.0]]))
-    Array([[2., 0.],
-           [1., 2.]], dtype=float32)
-    """
-    array = _square(a, "cholesky")
-    factor = decompositions.cholesky(_symmetrized(array) if symmetrize_input else array)
-    return _adjoint(factor) if upper else factor
-
-
-def qr(a: Any, mode: str = "reduced") -> Any:
-    """Return matrices with orthonormal columns and upper triangles whose product is `a`.
-
-    Parameters
-    ----------
-    a : array, shape (..., m, n)
-        The matrices.
-    mode : {"reduced", "complete", "r"}
-        Whether Q has ``min(m, n)`` or m columns, or R alone is asked for.
-
-    Returns
-    -------
-    QRResult or Array
-        ``Q, R``; in the mode "r" R.
-    """
-    if mode not in ("reduced", "complete", "r", "full"):
-        raise ValueError(f"Unsupported QR decomposition mode '{mode}'")
-    q, r = decompositions.qr(_matrices(a, "qr"), mode="complete" if mode == "complete" else "reduced")
-    return r if mode == "r" else QRResult(q, r)
-
-
-def _side(array: Array, uplo: str | None, symmetrize: bool) -> Array:
-    if uplo not in (None, "L", "U"):
-        raise ValueError(f"UPLO must be one of None, 'L', or 'U', got {uplo}")
-    if symmetrize:
-        return _symmetrized(array)
-    return _adjoint(array) if uplo == "U" else array
-
-
-def eigh(a: Any, UPLO: str | None = None, symmetrize_input: bool = True) -> EighResult:
-    """Return the eigenvalues and eigenvectors of Hermitian matrices.
-
-    Parameters
-    ----------
-    a : array, shape (..., n, n)
-        The matrices.
-    UPLO : {"L", "U"}, optional
-        Which triangle is read if `symmetrize_input` is False.
-    symmetrize_input : bool
-        Whether the mean of `a` and its conjugate transpose is taken first.
-
-    Returns
-    -------
-    eigenvalues : Array, shape (..., n)
-        Real, from the least on. Their derivatives exist for equal ones, too.
-    eigenvectors : Array, shape (..., n, n)
-        In the columns. Their derivatives need distinct eigenvalues.
-    """
-    return EighResult(*decompositions.eigh(_side(_square(a, "eigh"), UPLO, symmetrize_input)))
-
-
-def eigvalsh(a: Any, UPLO: str | None = "L", *, symmetrize_input: bool = True) -> Array:
-    """Return the eigenvalues of Hermitian matrices, from the least on; see `eigh`."""
-    return decompositions.eigvalsh(_side(_square(a, "eigvalsh"), UPLO, symmetrize_input))
-
-
-def eig(a: Any) -> EigResult:
-    """Return the eigenvalues and eigenvectors of square matrices, both complex.
-
-    The derivatives of the eigenvectors are those of vectors of length 1 whose largest element is real, which is how
-    LAPACK scales them. (JAX has them, too, but on demand only: `jax.lax.linalg.eig` with `enable_eigvec_derivs`.) They
-    need distinct eigenvalues.
-
-    Parameters
-    ----------
-    a : array, shape (..., n, n)
-        The matrices.
-
-    Returns
-    -------
-    eigenvalues : Array, shape (..., n)
-        In no order.
-    eigenvectors : Array, shape (..., n, n)
-        In the columns.
-    """
-    return EigResult(*decompositions.eig(_square(a, "eig")))
-
-
-def eigvals(a: Any) -> Array:
-    """Return the eigenvalues of square matrices (..., n, n): complex, in no order."""
-    return decompositions.eigvals(_square(a, "eigvals"))
-
-
-def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
-    """Return the singular value decomposition ``a = U @ diag(S) @ Vh``.
-
-    Parameters
-    ----------
-    a : array, shape (..., m, n)
-        The matrices.
-    full_matrices : bool
-        Whether U and Vh are square. Then they have a derivative if `a` is square, too.
-    compute_uv : bool
-        Whether U and Vh are asked for.
-    hermitian : bool
-        Whether `a` is Hermitian, so that its eigenvectors serve; it is made so.
-
-    Returns
-    -------
-    SVDResult or Array
-        ``U, S, Vh``, or S alone. The singular values begin with the largest.
-
-    Examples
-    --------
-    >>> import gradkit.numpy as jnp
-    >>> jnp.linalg.svd(jnp.asarray([[3.0, 0.0], [0.0, 5.0]]), compute_uv=False)
-    Array([5., 3.], dtype=float32)
-    """
-    array = _matrices(a, "svd")
-    if hermitian:
-        return _hermitian_svd(_symmetrized(_square(array, "svd")), compute_uv)
-    if not compute_uv:
-        return decompositions.svdvals(array)
-    return SVDResult(*decompositions.svd(array, full_matrices=full_matrices))
-
-
-def _hermitian_svd(array: Array, compute_uv: bool) -> Any:
-    values, vectors = decompositions.eigh(array)
-    sizes = e.abs(values)
-    order = argsort(sizes, axis=-1, descending=True)
-    sizes = along_axis.take_along_axis(sizes, order, axis=sizes.ndim - 1)
-    if not compute_uv:
-        return sizes
-    signs = along_axis.take_along_axis(e.sign(values), order, axis=sizes.ndim - 1)
-    places = broadcast_to(expand_dims(order, axis=-2), vectors.shape)
-    u = along_axis.take_along_axis(vectors, places, axis=vectors.ndim - 1)
-    return SVDResult(u, sizes, _adjoint(u * expand_dims(signs, axis=-2)))
-
-
-def svdvals(x: Any, /) -> Array:
-    """Return the singular values of matrices (..., m, n), from the largest on."""
-    return decompositions.svdvals(_matrices(x, "svdvals"))
 
 
 # The standard's products, some of which are narrower here than in the main namespace

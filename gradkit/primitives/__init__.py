@@ -6,7 +6,7 @@ The module itself is the namespace that rules run on when their values are Array
 import sys
 
 from gradkit.core.namespace import set_bound_namespace
-from gradkit.primitives import decompositions, fourier, matrices, operators, scipy_special, solvers
+from gradkit.primitives import decompositions, fourier, matrices, operators, pivoting, scipy_special, solvers
 from gradkit.primitives.along_axis import add_along_axis, take_along_axis
 from gradkit.primitives.bit_patterns import reduce_precision
 from gradkit.primitives.creation import ones_like, zeros_like
@@ -32,6 +32,7 @@ from gradkit.primitives.manipulation import (
     transfer,
 )
 from gradkit.primitives.matrices import *  # noqa: F403
+from gradkit.primitives.pivoting import *  # noqa: F403
 from gradkit.primitives.reductions import (
     all,
     any,
@@ -194,6 +195,7 @@ __all__ = [
 __all__ += decompositions.__all__
 __all__ += fourier.__all__
 __all__ += matrices.__all__
+__all__ += pivoting.__all__
 __all__ += scipy_special.__all__
 __all__ += solvers.__all__
 
