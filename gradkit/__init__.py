@@ -116,7 +116,9 @@ __all__ = [
     "vmap",
 ]
 
-_MODULES = frozenset("data debug errors io lax nn numpy optim random scipy test_util testing tree tree_util".split())
+_MODULES = frozenset(
+    "ad_checkpoint data debug errors io lax nn numpy optim random scipy test_util testing tree tree_util".split()
+)
 _FROM_IO = frozenset({"load", "save"})
 
 

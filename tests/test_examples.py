@@ -338,3 +338,20 @@ def test_mnist_learns_in_one_epoch_and_can_be_resumed(tmp_path: Path, backend: B
 def test_mnist_has_the_published_error(tmp_path: Path) -> None:
     # 1.6 % for 784-800-10 without distortions: Simard, Steinkraus and Platt, 2003.
     assert test_accuracy(output(tmp_path, "mnist", MNIST)) >= 98.4
+
+
+@pytest.mark.slow
+@needs_mnist
+def test_mnist_from_scratch_reaches_the_accuracies_of_jax(tmp_path: Path) -> None:
+    text = (ROOT / "examples" / "mnist_from_scratch.py").read_text()
+    under_jax = tmp_path / "under_jax.py"
+    under_jax.write_text(re.sub("^import gradkit as jax$", "import jax", text, flags=re.MULTILINE))
+    accuracies = []
+    for program in (ROOT / "examples" / "mnist_from_scratch.py", under_jax):
+        done = subprocess.run(
+            [sys.executable, str(program), str(MNIST), "--epochs", "2"], capture_output=True, text=True, check=True
+        )
+        accuracies.append([float(number) for number in re.findall(r"accuracy ([\d.]+)", done.stdout)])
+    ours, theirs = accuracies
+    assert len(ours) == 4
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)

@@ -274,6 +274,11 @@ class Array(Operators):
         return int(self._value.size)
 
     @property
+    def itemsize(self) -> int:
+        """The memory that one element takes, in bytes."""
+        return self.dtype.itemsize
+
+    @property
     def nbytes(self) -> int:
         """The memory that the elements take, in bytes."""
         return self.size * self.dtype.itemsize
@@ -350,8 +355,10 @@ class Array(Operators):
         """Return where the raw array is, as DLPack says it."""
         return cast("tuple[Any, int]", self.data.__dlpack_device__())
 
-    def item(self) -> Any:
-        """Return the only element as a Python number."""
+    def item(self, *index: int) -> Any:
+        """Return an element as a Python number: the only one, or that at an index (of the flattened array, if one)."""
+        if index:
+            return host(self).item(*index)
         if self.size != 1:
             raise TypeError(f"item: only arrays of one element can be converted to Python scalars, got {self.shape}")
         return host(self).item()
@@ -359,6 +366,10 @@ class Array(Operators):
     def tolist(self) -> Any:
         """Return the elements as nested lists of Python numbers."""
         return host(self).tolist()
+
+    def tobytes(self, order: str = "C") -> bytes:
+        """Return the memory of the elements."""
+        return host(self).tobytes(order)  # type: ignore[arg-type]
 
     def _scalar(self) -> Any:
         if self._value.shape != ():

@@ -14,7 +14,9 @@ from gradkit.lax import (
     convolution_numbers,
     creation,
     elementwise,
+    fourier,
     gathering,
+    linalg,
     products,
     reductions,
     shaping,
@@ -29,6 +31,7 @@ from gradkit.lax.convolution import *  # noqa: F403
 from gradkit.lax.convolution_numbers import *  # noqa: F403
 from gradkit.lax.creation import *  # noqa: F403
 from gradkit.lax.elementwise import *  # noqa: F403
+from gradkit.lax.fourier import *  # noqa: F403
 from gradkit.lax.gathering import *  # noqa: F403
 from gradkit.lax.products import *  # noqa: F403
 from gradkit.lax.reductions import *  # noqa: F403
@@ -38,7 +41,7 @@ from gradkit.lax.windows import *  # noqa: F403
 from gradkit.primitives import dynamic
 from gradkit.primitives.dynamic import *  # noqa: F403
 
-__all__: list[str] = []
+__all__ = ["linalg"]
 __all__ += associative.__all__
 __all__ += bits.__all__
 __all__ += collectives.__all__
@@ -48,6 +51,7 @@ __all__ += convolution_numbers.__all__
 __all__ += creation.__all__
 __all__ += dynamic.__all__
 __all__ += elementwise.__all__
+__all__ += fourier.__all__
 __all__ += gathering.__all__
 __all__ += products.__all__
 __all__ += reductions.__all__

@@ -15,6 +15,7 @@ from gradkit.lax.arguments import (
     FLOAT,
     INTEGER,
     array_of,
+    converted,
     named_dtype,
     require,
     require_same_dtype,
@@ -110,8 +111,13 @@ def shift_right_logical(x: Any, y: Any) -> Array:
 
 def shift_right_arithmetic(x: Any, y: Any) -> Array:
     """Shift bits to the right; copies of the sign come in."""
+
+    def shift(array: Array, places: Array) -> Array:
+        signed = dtype_name(array).removeprefix("u")
+        return converted(e.bitwise_right_shift(converted(array, signed), converted(places, signed)), dtype_name(array))
+
     return _shifted(
-        "shift_right_arithmetic", e.bitwise_right_shift, x, y, lambda x: e.bitwise_right_shift(x, _width(x) - 1)
+        "shift_right_arithmetic", shift, x, y, lambda array: shift(array, _constant(_width(array) - 1, array))
     )
 
 

@@ -81,7 +81,8 @@ def conv_dimension_numbers(
 
 def conv_general_permutations(dimension_numbers: Sequence[str]) -> tuple[Sizes, Sizes, Sizes]:
     """Return the axes that three strings name; spatial ones in the order in which the kernel's string has them."""
-    for i, (spec, (a, b)) in enumerate(zip(dimension_numbers, CHARACTERS, strict=True)):
+    for i, (spec, pair) in enumerate(zip(dimension_numbers, CHARACTERS, strict=True)):
+        a, b = pair[0], pair[1]
         if not spec.count(a) == spec.count(b) == 1:
             raise TypeError(
                 f"convolution dimension_numbers[{i}] must contain the characters '{a}' and '{b}' exactly once, got "

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.array import describe
 from gradkit.core.calls import cast, dtype_name
 from gradkit.core.promotion import is_complex
 from gradkit.lax.arguments import (
@@ -131,14 +130,12 @@ def _quotient(x: Array, y: Array) -> Array:
 
 def _rest(x: Array, y: Array) -> Array:
     """Return what is left of a division towards zero: it has the sign of `x`."""
-    integers = dtype_name(x).startswith(("int", "uint"))
-    divisor = e.where(y == 0, 1, y) if integers else y
-    if dtype_name(x).startswith("uint"):
-        rest = e.remainder(x, divisor)
-    else:
-        size = e.remainder(e.abs(x), e.abs(divisor))
-        rest = e.where(x < 0, -size, size)
-    return e.where(y == 0, x, rest) if integers else rest
+    if dtype_name(x).startswith(("int", "uint")):
+        rest = e.remainder(x, e.where(y == 0, 1, y))
+        other_sign = e.logical_and(rest != 0, e.not_equal(rest < 0, x < 0))
+        return e.where(y == 0, x, e.where(other_sign, rest - y, rest))
+    size = e.remainder(e.abs(x), e.abs(y))
+    return e.where(x < 0, -size, size)
 
 
 def _logistic(x: Array) -> Array:
@@ -300,7 +297,10 @@ def integer_pow(x: Any, y: int) -> Array:
     require("integer_pow", (array,), (NUMBER,))
     exponent = operator.index(y)
     if exponent < 0 and dtype_name(array).startswith(("int", "uint")):
-        raise TypeError(f"Integers cannot be raised to negative powers, got integer_pow({describe(array)}, {y})")
+        sizes = ",".join(map(str, array.shape))
+        raise TypeError(
+            f"Integers cannot be raised to negative powers, got integer_pow({dtype_name(array)}[{sizes}], {y})"
+        )
     return e.square(array) if exponent == 2 else e.pow(array, exponent)
 
 

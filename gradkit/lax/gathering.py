@@ -196,12 +196,14 @@ def gather(
     unique_indices, indices_are_sorted : bool
         They make no difference.
     mode : GatherScatterMode or str, optional
-        What happens to windows that are not wholly inside: by default they are filled.
+        What happens to windows that are not wholly inside: by default they are moved inside.
     fill_value : number, optional
         With what: by default NaN, and for integers the smallest one (unsigned: the largest).
     """
     array, indices = array_of(operand, "gather"), array_of(start_indices, "gather")
-    numbers, how = dimension_numbers, GatherScatterMode.from_any(mode)
+    # By default JAX promises that they are inside, and XLA moves them there.
+    how = GatherScatterMode.CLIP if mode is None else GatherScatterMode.from_any(mode)
+    numbers = dimension_numbers
     sizes = tuple(slice_sizes)
     if len(sizes) != array.ndim:
         raise TypeError(f"gather: slice_sizes must have one number for each axis of {array.shape}, got {sizes}")

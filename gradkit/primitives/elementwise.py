@@ -200,7 +200,9 @@ negative = _unary("negative", MINUS_ONE, floating=False)
 positive = _unary("positive", ONE, floating=False)
 abs = _unary("abs", lambda xp, _y, x: _slope_of_abs(xp, x), floating=False, dtype=real_part)
 sign = _unary("sign", None, floating=False)
-copysign = _binary("copysign", lambda xp, _z, x, y: xp.copysign(_slope_of_abs(xp, x), y), None, floating=True)
+copysign = _binary(
+    "copysign", lambda xp, _z, x, y: _slope_of_abs(xp, x) * xp.copysign(xp.ones_like(x), y), None, floating=True
+)
 reciprocal = _unary("reciprocal", lambda xp, y, _x: -y * y)
 square = _unary("square", lambda xp, _y, x: 2 * x, floating=False)
 sqrt = _unary("sqrt", lambda xp, y, _x: 0.5 / y)

@@ -7,8 +7,10 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.binding import PYTHON_NUMBERS
+from gradkit.core.promotion import dtype_named
 from gradkit.primitives import elementwise as e
 from gradkit.primitives import indexing, linalg, manipulation, moments, reductions
+from gradkit.primitives.bit_patterns import bitcast
 from gradkit.primitives.updates import IndexUpdateHelper
 
 __all__ = ["install"]
@@ -81,9 +83,9 @@ def _from_numpy(name: str) -> Callable[..., Any]:
     return method
 
 
-def _reshape(self: Array, *shape: Any) -> Array:
+def _reshape(self: Array, *shape: Any, order: str = "C") -> Array:
     """Return the elements in another shape, given as one tuple or as several integers."""
-    return manipulation.reshape(self, shape[0] if len(shape) == 1 else shape)
+    return manipulation.reshape(self, shape[0] if len(shape) == 1 else shape, order)
 
 
 def _transpose(self: Array, *axes: Any) -> Array:
@@ -92,14 +94,30 @@ def _transpose(self: Array, *axes: Any) -> Array:
     return manipulation.permute_dims(self, order)
 
 
-def _flatten(self: Array) -> Array:
-    """Return the elements in one axis."""
-    return manipulation.reshape(self, -1)
+def _flatten(self: Array, order: str = "C") -> Array:
+    """Return the elements in one axis: row by row, or column by column with ``order="F"``."""
+    return manipulation.reshape(self, -1, order)
+
+
+def _view(self: Array, dtype: Any = None) -> Array:
+    """Return the bits of the elements as those of another dtype; where the sizes differ, so does the last axis."""
+    if dtype is None:
+        return self
+    new = dtype_named(dtype)
+    ratio = new.itemsize // self.dtype.itemsize
+    if ratio < 2:
+        result = bitcast(self, dtype=new.name)
+        return manipulation.reshape(result, (*self.shape[:-1], -1)) if result.ndim > self.ndim else result
+    if not self.ndim or self.shape[-1] % ratio:
+        raise ValueError(
+            f"view: the last axis of shape {self.shape}, of {self.dtype}, has no whole number of elements of {new}"
+        )
+    return bitcast(manipulation.reshape(self, (*self.shape[:-1], -1, ratio)), dtype=new.name)
 
 
 FROM_NUMPY = """
-    argpartition argsort choose compress cumprod cumsum diagonal nonzero ptp repeat round searchsorted sort swapaxes
-    trace
+    argpartition argsort choose compress copy cumprod cumsum diagonal nonzero ptp repeat round searchsorted sort
+    swapaxes trace
 """.split()
 METHODS: dict[str, Callable[..., Any]] = {
     **{name: getattr(reductions, name) for name in "all any argmax argmin max mean min prod sum".split()},
@@ -108,7 +126,11 @@ METHODS: dict[str, Callable[..., Any]] = {
     **{name: _from_numpy(name) for name in FROM_NUMPY},
     "reshape": _reshape,
     "transpose": _transpose,
+    "__divmod__": _from_numpy("divmod"),
+    "__rdivmod__": lambda self, other: (e.floor_divide(other, self), e.remainder(other, self)),
+    "__round__": lambda self, decimals=0: _from_numpy("round")(self, decimals or 0),
     "flatten": _flatten,
+    "view": _view,
     "ravel": _flatten,
     "squeeze": manipulation.squeeze,
     "astype": manipulation.astype,

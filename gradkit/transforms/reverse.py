@@ -255,12 +255,6 @@ def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool | None, allow_int
             f"grad with holomorphic=True requires inputs with complex dtype, but got {name}"
             f"{place_of(value, chosen)}. Leave holomorphic out, or convert the input to complex64."
         )
-    if kind_of(name) == COMPLEX and holomorphic is False:
-        raise TypeError(
-            f"grad requires real-valued inputs (input dtype that is a sub-dtype of np.floating), but got {name}. For "
-            f"holomorphic differentiation, pass holomorphic=True. For differentiation of functions of complex inputs "
-            f"with real results, use vjp."
-        )
     return wrap(inner, Leaf(trace, tuple(inner.shape), dtype))
 
 
