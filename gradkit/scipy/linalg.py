@@ -353,7 +353,7 @@ def expm_frechet(
     method: str | None = None,
     compute_expm: bool = True,
 ) -> Any:
-    """Return the exponentials of matrices (unless `compute_expm` is False) and their derivatives in the direction `E`."""
+    """Return the exponentials of matrices (if `compute_expm`) and their derivatives in the direction `E`."""
     array, direction = promoted("expm_frechet", A, E, inexact=True)
     array = _square(array, "expm_frechet")
     if direction.shape != array.shape:
