@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "AxisError",
     "BackendNotInstalledError",
     "BackendUnusableError",
     "ConcretizationTypeError",
@@ -48,6 +49,10 @@ class DeviceMismatchError(ValueError):
 
 class FileFormatError(ValueError):
     """A data file or checkpoint is truncated, damaged or of another format."""
+
+
+class AxisError(ValueError, IndexError):
+    """An axis that an array does not have. JAX raises ValueError here and the standard IndexError; this is both."""
 
 
 class ShapeError(TypeError, ValueError):

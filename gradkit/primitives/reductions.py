@@ -13,6 +13,7 @@ from gradkit.core import Array, General, Linear, bind
 from gradkit.core.batching import reduction
 from gradkit.core.calls import as_array, cast, dtype_name, require_bool, require_inexact
 from gradkit.core.promotion import BOOL, INTEGER, default_dtype, is_complex, kind_of
+from gradkit.errors import AxisError
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.creation import ones_like
 
@@ -28,7 +29,7 @@ def normalize_axes(axis: Axis, ndim: int, caller: str) -> tuple[int, ...]:
     numbers = [operator.index(a) for a in axis] if isinstance(axis, Sequence) else [operator.index(axis)]
     for number in numbers:
         if not -ndim <= number < ndim:
-            raise ValueError(f"{caller}: axis {number} is out of bounds for an array of {ndim} dimensions")
+            raise AxisError(f"{caller}: axis {number} is out of bounds for an array of {ndim} dimensions")
     result = sorted({number % ndim for number in numbers})
     if len(result) != len(numbers):
         raise ValueError(f"{caller}: axis {axis} names an axis twice")
