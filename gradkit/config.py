@@ -52,7 +52,7 @@ class Config:
     jax_disable_jit : bool
         Whether `jit` leaves functions as they are.
     gradkit_item_assignment : bool
-        Whether ``x[idx] = y`` works, for code that other people wrote against the array API standard. It starts from the
+        Whether ``x[idx] = y`` works, for code that others wrote against the array API standard. It starts from the
         environment variable ``GRADKIT_ITEM_ASSIGNMENT``; see `gradkit.item_assignment`.
     """
 
@@ -164,10 +164,10 @@ def enable_x64(new_val: bool = True) -> Any:
 
 
 def item_assignment(new_val: bool = True) -> Any:
-    """Let ``x[idx] = y`` work inside a ``with`` block, for code that other people wrote against the array API standard.
+    """Let ``x[idx] = y`` work inside a ``with`` block, for code that others wrote against the array API standard.
 
-    Nothing changes in memory: the object `x` stands for ``x.at[idx].set(y)`` from then on, so derivatives are right, and
-    arrays that were made from `x` before keep their values. An argument of a transform cannot be assigned to.
+    Nothing changes in memory: the object `x` stands for ``x.at[idx].set(y)`` from then on, so derivatives are right,
+    and arrays that were made from `x` before keep their values. An argument of a transform cannot be assigned to.
 
     Examples
     --------

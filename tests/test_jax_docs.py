@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import jax.ad_checkpoint
-import jax.scipy.stats
+import jax.scipy.stats  # noqa: F401 - which `import jax` leaves out
 import numpy as np
 import pytest
 from side_by_side import check_same

@@ -8,7 +8,7 @@ from gradkit.core import Array
 from gradkit.core.calls import dtype_name
 from gradkit.errors import ShapeError
 from gradkit.lax.arguments import INEXACT, array_of, converted, require, require_same_dtype, together
-from gradkit.primitives import decompositions, solvers
+from gradkit.primitives import decompositions, pivoting, solvers
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.linalg import matmul
 from gradkit.primitives.manipulation import concat, expand_dims, matrix_transpose, reshape
@@ -131,9 +131,7 @@ def lu(x: Any) -> tuple[Array, Array, Array]:
     permutation : Array of int32, shape (..., m)
         The order that the rows then have.
     """
-    from gradkit.primitives.pivoting import lu as decompose
-
-    factors, pivots, permutation = decompose(_matrices(x, "lu"))
+    factors, pivots, permutation = pivoting.lu(_matrices(x, "lu"))
     return factors, converted(pivots, "int32"), converted(permutation, "int32")
 
 
