@@ -498,7 +498,7 @@ OBJECTS = np.asarray([None])
         (lambda: jnp.max(jnp.zeros((0, 2))), ValueError, ["max", "(0, 2)", "no elements"]),
         (lambda: bool(jnp.ones(2)), ValueError, ["truth value", "(2,)"]),
         (lambda: float(jnp.ones(2)), TypeError, ["Only scalar arrays"]),
-        (lambda: jnp.ones(2).__setitem__(0, 1.0), TypeError, ["immutable", "jnp.where(condition, y, x)"]),
+        (lambda: jnp.ones(2).__setitem__(0, 1.0), TypeError, ["immutable", "x = x.at[idx].set(y)"]),
         (lambda: (jnp.ones(2) * 2).backward(), RuntimeError, ["backward", "requires_grad=True"]),
         (lambda: (tracked([1.0, 2.0]) * 2).backward(), TypeError, ["backward", "(2,)", "gradient=", "x.sum()"]),
         (lambda: tracked([1.0, 2.0]).backward(jnp.ones(3)), TypeError, ["gradient", "float32[2]", "float32[3]"]),
