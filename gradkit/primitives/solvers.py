@@ -42,7 +42,7 @@ class Solver(General):
         if a_node is not None:
             shares.append((a_node, _of_matrix(xp, g, x, a, **node.params)))
         if b_node is not None:
-            shares.append((b_node, unbroadcast(xp, g, g.shape, b_node.shape)))  # type: ignore[arg-type]
+            shares.append((b_node, unbroadcast(xp, g, g.shape, b_node.shape)))
         return shares
 
 
