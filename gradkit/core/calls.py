@@ -174,7 +174,11 @@ def apply(primitive: Elementwise, args: Sequence[Any], floating: bool, first: in
 
 
 def cast(array: Array, dtype: str) -> Array:
-    """Convert an Array to the dtype of that name, by the `astype` primitive."""
+    """Convert an Array to the dtype of that name, by the `astype` primitive; to real numbers without imaginary parts."""
+    if not dtype.startswith("complex") and dtype_name(array).startswith("complex"):
+        if dtype == "bool":
+            return bind(PRIMITIVES["not_equal"], (array, 0), NO_PARAMS)
+        array = bind(PRIMITIVES["real"], (array,), NO_PARAMS)
     primitive = PRIMITIVES["astype"] if is_inexact(dtype) else PRIMITIVES["astype_exact"]
     return bind(primitive, (array,), {"dtype": dtype})
 

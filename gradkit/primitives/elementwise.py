@@ -132,6 +132,13 @@ def _slope_of_abs(xp: Any, x: Any) -> Any:
     return 2 * xp.astype(x >= 0, x.dtype) - 1
 
 
+def _sign(xp: Any, x: Any) -> Any:
+    if not is_complex(x.dtype):
+        return xp.library.sign(x)
+    size = xp.abs(x)
+    return x / xp.astype(xp.where(size == 0, xp.ones_like(size), size), x.dtype)
+
+
 def _part_of_hypot(xp: Any, z: Any, x: Any) -> Any:
     # At the origin, where there is no derivative, 0 and not 0 / 0.
     return x / xp.where(z == 0, xp.ones_like(z), z)
@@ -199,7 +206,7 @@ floor_divide = _binary("floor_divide", None, None)
 negative = _unary("negative", MINUS_ONE, floating=False)
 positive = _unary("positive", ONE, floating=False)
 abs = _unary("abs", lambda xp, _y, x: _slope_of_abs(xp, x), floating=False, dtype=real_part)
-sign = _unary("sign", None, floating=False)
+sign = _unary("sign", None, floating=False, forward=lambda xp, x: _sign(xp, x))
 copysign = _binary(
     "copysign", lambda xp, _z, x, y: _slope_of_abs(xp, x) * xp.copysign(xp.ones_like(x), y), None, floating=True
 )
