@@ -17,6 +17,7 @@ from gradkit.lax import (
     fourier,
     gathering,
     linalg,
+    padding,
     products,
     reductions,
     shaping,
@@ -33,6 +34,7 @@ from gradkit.lax.creation import *  # noqa: F403
 from gradkit.lax.elementwise import *  # noqa: F403
 from gradkit.lax.fourier import *  # noqa: F403
 from gradkit.lax.gathering import *  # noqa: F403
+from gradkit.lax.padding import *  # noqa: F403
 from gradkit.lax.products import *  # noqa: F403
 from gradkit.lax.reductions import *  # noqa: F403
 from gradkit.lax.shaping import *  # noqa: F403
@@ -53,6 +55,7 @@ __all__ += dynamic.__all__
 __all__ += elementwise.__all__
 __all__ += fourier.__all__
 __all__ += gathering.__all__
+__all__ += padding.__all__
 __all__ += products.__all__
 __all__ += reductions.__all__
 __all__ += shaping.__all__

@@ -21,8 +21,9 @@ from gradkit.lax.convolution_numbers import (
     padtype_to_pads,
     pairs_of,
 )
+from gradkit.lax.padding import padded
 from gradkit.lax.products import PrecisionLike, dot_general, summed_in
-from gradkit.lax.shaping import padded, rev
+from gradkit.lax.shaping import rev
 from gradkit.primitives.linalg import matmul
 from gradkit.primitives.manipulation import permute_dims, reshape
 from gradkit.primitives.windows import sliding_windows

@@ -10,8 +10,8 @@ from gradkit.core.calls import dtype_name
 from gradkit.lax.arguments import array_of, converted
 from gradkit.lax.convolution import windows_of
 from gradkit.lax.convolution_numbers import dilated, padtype_to_pads, pairs_of
+from gradkit.lax.padding import padded, padded_shape
 from gradkit.lax.reductions import MONOIDS, combined, reduce_max, reduce_min
-from gradkit.lax.shaping import padded, padded_shape
 from gradkit.primitives import reductions
 from gradkit.primitives.along_axis import take_along_axis
 from gradkit.primitives.manipulation import reshape
