@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +45,21 @@ def _rows(xp: Any, x: Any) -> Any:
     return x if x.ndim == 2 else xp.reshape(x, (-1, x.shape[-1]))
 
 
+def _batch_matmul(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, int]:
+    """Take a batch of one factor as more rows or columns where the other factor is one matrix: one large product."""
+    xp = bound()
+    (x, y), (x_axis, y_axis) = values, axes
+    if y_axis is None and y.ndim == 2:
+        front = moved_to_front(x, x_axis)
+        rows = xp.reshape(front, (math.prod(front.shape[:-1]), front.shape[-1]))
+        return xp.reshape(bind(primitive, (rows, y), params), (*front.shape[:-1], y.shape[1])), 0
+    if x_axis is None and x.ndim == 2 and y.ndim == 3:
+        last = xp.permute_dims(y, (*(axis for axis in range(3) if axis != y_axis), y_axis))
+        columns = xp.reshape(last, (last.shape[0], last.shape[1] * size))
+        return xp.reshape(bind(primitive, (x, columns), params), (x.shape[0], last.shape[1], size)), 2
+    return broadcasting_leading(primitive, values, axes, size, params)
+
+
 _matmul = Linear(
     "matmul",
     None,
@@ -52,7 +68,7 @@ _matmul = Linear(
         lambda xp, g, x, _y: _pull_right(xp, g, x, _y),
     ),
     aliases=False,
-    batch=broadcasting_leading,
+    batch=_batch_matmul,
     shape=_product_shape,
 )
 
