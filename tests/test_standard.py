@@ -238,3 +238,22 @@ def test_elements_and_bytes_are_read_as_in_numpy(xp: Any) -> None:
     x = np.arange(6.0, dtype="float32").reshape(2, 3)
     ours = xp.asarray(x)
     assert (ours.item(4), ours.item(1, 2), ours.itemsize, ours.tobytes()) == (4.0, 5.0, 4, x.tobytes())
+
+
+@pytest.mark.parametrize("shape, index", [((3, 2), [True, False]), ((0,), [False]), ((2, 3), (..., [True, False]))])
+def test_a_mask_of_another_shape_is_an_error(shape: tuple[int, ...], index: Any, xp: Any) -> None:
+    with pytest.raises(IndexError, match="boolean index did not match"):
+        xp.ones(shape)[index]
+
+
+def test_a_mask_of_no_axes_adds_one(xp: Any) -> None:
+    x = xp.ones((2, 3))
+    assert (x[xp.asarray(True)].shape, x[xp.asarray(False)].shape) == ((1, 2, 3), (0, 2, 3))
+
+
+def test_complex_numbers_are_true_where_they_are_not_0_and_real_without_imaginary_parts(xp: Any) -> None:
+    z = xp.asarray([0j, 1j, 2 + 1j])
+    assert z.astype(bool).tolist() == [False, True, True]
+    assert z.astype("float32").tolist() == [0.0, 0.0, 2.0]
+    assert (int(jnp.count_nonzero(z)), bool(jnp.all(z))) == (2, False)
+    close(jnp.sign(z), J.sign(J.asarray([0j, 1j, 2 + 1j])), 1e-6)

@@ -246,8 +246,12 @@ def expanded(x: Array, index: tuple[Any, ...], out_of_range: bool = False) -> li
     With `out_of_range` an integer that is out of range is left to the mode, as an array of no axes.
     """
     parts: list[Any] = []
-    for part in index:
-        parts.extend(_entries(beside(part, x)))
+    masks: list[tuple[int, int, tuple[int, ...]]] = []
+    for number, part in enumerate(index):
+        part = beside(part, x)
+        if shape := _mask_shape(part):
+            masks.append((number, len(parts), shape))
+        parts.extend(_entries(part))
     used = sum(part is not None and part is not Ellipsis for part in parts)
     if used > x.ndim:
         raise IndexError(f"too many indices: x of shape {x.shape} has {x.ndim} axes, got {used} indices")
@@ -255,6 +259,9 @@ def expanded(x: Array, index: tuple[Any, ...], out_of_range: bool = False) -> li
         raise IndexError("an index can only have a single ellipsis ('...')")
     where_rest = next((i for i, part in enumerate(parts) if part is Ellipsis), len(parts))
     parts[where_rest : where_rest + 1] = [slice(None)] * (x.ndim - used)
+    for number, place, shape in masks:
+        place += x.ndim - used - 1 if place > where_rest else 0
+        _check_mask(x, number, sum(part is not None for part in parts[:place]), shape)
     axis = 0
     for i, part in enumerate(parts):
         if part is None:
@@ -273,11 +280,22 @@ def expanded(x: Array, index: tuple[Any, ...], out_of_range: bool = False) -> li
     return parts
 
 
+def _mask_shape(part: Any) -> tuple[int, ...]:
+    """Return the shape of a mask; () for any other index."""
+    return tuple(part.shape) if "bool" in str(getattr(part, "dtype", "")) else ()
+
+
+def _check_mask(x: Array, number: int, axis: int, shape: tuple[int, ...]) -> None:
+    expected = x.shape[axis : axis + len(shape)]
+    if shape != expected:
+        raise IndexError(
+            f"boolean index did not match shape of indexed array in index {number}: got {shape}, expected {expected}"
+        )
+
+
 def _entries(part: Any) -> list[Any]:
     if part is None or part is Ellipsis or isinstance(part, slice):
         return [_plain_slice(part)]
-    if isinstance(part, list):
-        part = listed(part)
     if isinstance(part, bool):
         raise TypeError("an index of type bool is not supported; use x[None] for True")
     if type(part) is not Array and hasattr(part, "__index__") and getattr(part, "ndim", 0) == 0:
@@ -292,7 +310,9 @@ def _entries(part: Any) -> list[Any]:
 
 
 def beside(index: Any, x: Array) -> Any:
-    """Return a NumPy array as an Array beside `x`; any other index as it is."""
+    """Return a NumPy array or a list as an Array beside `x`; any other index as it is."""
+    if isinstance(index, list):
+        return listed(index, x)
     if type(index) is not Array and hasattr(index, "__array_interface__") and index.ndim:
         return listed(index, x)
     return index
