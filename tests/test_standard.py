@@ -248,6 +248,7 @@ def test_a_mask_of_another_shape_is_an_error(shape: tuple[int, ...], index: Any,
 
 def test_a_mask_of_no_axes_adds_one(xp: Any) -> None:
     x = xp.ones((2, 3))
+    assert x[[]].shape == (0, 3)
     assert (x[xp.asarray(True)].shape, x[xp.asarray(False)].shape) == ((1, 2, 3), (0, 2, 3))
 
 

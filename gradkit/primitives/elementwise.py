@@ -136,7 +136,8 @@ def _sign(xp: Any, x: Any) -> Any:
     if not is_complex(x.dtype):
         return xp.library.sign(x)
     size = xp.abs(x)
-    return x / xp.astype(xp.where(size == 0, xp.ones_like(size), size), x.dtype)
+    nothing = size == 0
+    return xp.where(nothing, xp.zeros_like(x), x / xp.astype(xp.where(nothing, xp.ones_like(size), size), x.dtype))
 
 
 def _part_of_hypot(xp: Any, z: Any, x: Any) -> Any:

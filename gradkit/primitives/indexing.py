@@ -312,7 +312,7 @@ def _entries(part: Any) -> list[Any]:
 def beside(index: Any, x: Array) -> Any:
     """Return a NumPy array or a list as an Array beside `x`; any other index as it is."""
     if isinstance(index, list):
-        return listed(index, x)
+        return listed(index, x, None if index else "int32")
     if type(index) is not Array and hasattr(index, "__array_interface__") and index.ndim:
         return listed(index, x)
     return index
