@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.calls import as_array
+from gradkit.core.calls import as_array, dtype_name
 from gradkit.errors import ShapeError
 from gradkit.numpy.arguments import axis_of, promoted, refuse_out
 from gradkit.numpy.rearranging import moveaxis
@@ -213,13 +213,17 @@ def einsum(
     if preferred_element_type is not None:
         arrays = [astype(array, preferred_element_type) for array in arrays]
     _check_sizes(names, arrays)
+    dtype = dtype_name(arrays[0])
+    if dtype == "bool":
+        arrays = [astype(array, "int32") for array in arrays]
     terms = list(zip(names, arrays, strict=True))
     for pair in _path(names, result, arrays, optimize):
         chosen = [terms.pop(i) for i in sorted(pair, reverse=True)][::-1]
         rest = set(result).union(*(name for name, _ in terms))
         terms.append(_contracted(chosen, rest))
     name, array = _summed(*terms[0], set(result))
-    return permute_dims(array, tuple(name.index(letter) for letter in result)) if name != result else array
+    array = permute_dims(array, tuple(name.index(letter) for letter in result)) if name != result else array
+    return astype(array, dtype)
 
 
 def einsum_path(subscripts: Any, /, *operands: Any, optimize: Any = "greedy") -> tuple[list[Any], str]:

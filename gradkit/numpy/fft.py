@@ -71,8 +71,6 @@ def _transform(caller: str, kind: str, a: Any, s: Shape, axes: Axes, norm: str |
     if axes is None:
         axes = range(array.ndim) if s is None else range(array.ndim - len(s), array.ndim)
     numbers = axes_of(tuple(axes), array.ndim, caller)
-    if len(set(numbers)) != len(numbers):
-        raise ValueError(f"jax.numpy.fft.{caller} does not support repeated axes. Got axes {tuple(axes)}.")
     if not numbers:
         return array
     *others, last = numbers

@@ -10,6 +10,7 @@ complex valued SVD" (2019).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from gradkit.core import Array, General, bind
@@ -33,9 +34,16 @@ __all__ = ["cholesky", "eig", "eigh", "eigvals", "eigvalsh", "qr", "svd", "svdva
 
 def _inverse_differences(xp: Any, values: Any) -> Any:
     """Return ``1 / (v_j - v_i)`` with zeros on the diagonal."""
-    differences = values[..., None, :] - values[..., :, None]
+    return _inverses(xp, values[..., None, :] - values[..., :, None])
+
+
+def _inverses(xp: Any, differences: Any) -> Any:
+    """Return reciprocals with zeros on the diagonal; elsewhere that of 0 is NaN: equal values have no such derivative."""
     eye = eye_like(xp, differences)
-    return 1 / (differences + eye) - eye
+    differences = differences + eye
+    equal = differences == 0
+    inverses = 1 / xp.where(equal, xp.ones_like(differences), differences) - eye
+    return xp.where(equal, xp.zeros_like(inverses) * math.nan, inverses)
 
 
 def _pull_cholesky(xp: Any, g: Any, y: Any, _x: Any) -> Any:
@@ -144,9 +152,7 @@ def _pull_svd(xp: Any, g: Any, results: Any, x: Any, *, full_matrices: bool) -> 
 def _inverse_squared_differences(xp: Any, s: Any) -> Any:
     """Return ``1 / (s_j^2 - s_i^2)`` with zeros on the diagonal."""
     rows, cols = s[..., :, None], s[..., None, :]
-    differences = (cols + rows) * (cols - rows)
-    eye = eye_like(xp, differences)
-    return 1 / (differences + eye) - eye
+    return _inverses(xp, (cols + rows) * (cols - rows))
 
 
 def _inverse_sizes(xp: Any, s: Any) -> Any:
