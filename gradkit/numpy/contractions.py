@@ -24,9 +24,12 @@ from gradkit.primitives.reductions import sum as sum_over
 __all__ = ["cross", "diagonal", "einsum", "einsum_path", "inner", "kron", "matvec", "outer", "trace", "vdot", "vecmat"]
 
 
-def inner(a: Any, b: Any) -> Array:
-    """Return the sums of products along the last axes: of shape ``a.shape[:-1] + b.shape[:-1]``."""
-    x, y = promoted("inner", a, b)
+def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Array:
+    """Return the sums of products along the last axes: of shape ``a.shape[:-1] + b.shape[:-1]``.
+
+    `preferred_element_type` is the dtype of the result; `precision` is accepted, without effect.
+    """
+    x, y = _factors("inner", a, b, preferred_element_type)
     if not x.ndim or not y.ndim:
         return multiply(x, y)
     if x.shape[-1] != y.shape[-1]:
@@ -50,9 +53,14 @@ def outer(a: Any, b: Any, out: None = None) -> Array:
     return multiply(reshape(x, (-1, 1)), reshape(y, (1, -1)))
 
 
-def vdot(a: Any, b: Any) -> Array:
-    """Return ``sum(conj(a) * b)`` over all elements."""
-    x, y = promoted("vdot", a, b)
+def _factors(caller: str, a: Any, b: Any, dtype: Any) -> list[Array]:
+    arrays = promoted(caller, a, b)
+    return arrays if dtype is None else [astype(array, dtype) for array in arrays]
+
+
+def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Array:
+    """Return ``sum(conj(a) * b)`` over all elements; the options are those of `inner`."""
+    x, y = _factors("vdot", a, b, preferred_element_type)
     return dot(conj(reshape(x, (-1,))), reshape(y, (-1,)))
 
 

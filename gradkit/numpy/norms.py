@@ -176,12 +176,12 @@ def cond(x: Any, p: Any = None) -> Array:
     return e.where(singular, math.inf, result)
 
 
-def matrix_rank(x: Any, rtol: Any = None, *, hermitian: bool = False, tol: Any = None) -> Array:
+def matrix_rank(M: Any, rtol: Any = None, *, hermitian: bool = False, tol: Any = None) -> Array:
     """Return ranks of matrices: the number of singular values above a bound.
 
     Parameters
     ----------
-    x : array, shape (..., m, n)
+    M : array, shape (..., m, n)
         The matrices.
     rtol : number or array, optional
         The bound. By default the largest singular value times ``max(m, n)`` times the dtype's epsilon.
@@ -193,7 +193,7 @@ def matrix_rank(x: Any, rtol: Any = None, *, hermitian: bool = False, tol: Any =
     if tol is not None and rtol is not None:
         raise ValueError("matrix_rank: only one of tol or rtol may be specified.")
     bound = tol if rtol is None else rtol
-    array = require_inexact(as_array(x, "matrix_rank"))
+    array = require_inexact(as_array(M, "matrix_rank"))
     if array.ndim < 2:
         return astype(any_of(e.not_equal(array, 0)), "int32")
     values = e.abs(decompositions.eigvalsh(array)) if hermitian else decompositions.svdvals(array)

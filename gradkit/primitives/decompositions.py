@@ -38,7 +38,7 @@ def _inverse_differences(xp: Any, values: Any) -> Any:
 
 
 def _inverses(xp: Any, differences: Any) -> Any:
-    """Return reciprocals with zeros on the diagonal; elsewhere that of 0 is NaN: equal values have no such derivative."""
+    """Return reciprocals with zeros on the diagonal; elsewhere that of 0 is NaN: equal values have no derivative."""
     eye = eye_like(xp, differences)
     differences = differences + eye
     equal = differences == 0
