@@ -525,7 +525,7 @@ MISTAKES: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "NumPy under vmap",
         lambda: gradkit.vmap(np.asarray)(jnp.ones(2)),
         gradkit.errors.TracerArrayConversionError,
-        "no values here",
+        "would lose its derivative",
     ),
     ("a leaked array", leaks, gradkit.errors.UnexpectedTracerError, "leaked out by a side effect"),
     ("no rule", lambda: gradkit.custom_vjp(lambda x: x)(1.0), AttributeError, "No VJP defined for custom_vjp function"),
