@@ -174,7 +174,7 @@ def apply(primitive: Elementwise, args: Sequence[Any], floating: bool, first: in
 
 
 def cast(array: Array, dtype: str) -> Array:
-    """Convert an Array to the dtype of that name, by the `astype` primitive; to real numbers without imaginary parts."""
+    """Convert an Array to the dtype of that name, by the `astype` primitive; real numbers have no imaginary part."""
     if not dtype.startswith("complex") and dtype_name(array).startswith("complex"):
         if dtype == "bool":
             return bind(PRIMITIVES["not_equal"], (array, 0), NO_PARAMS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from array_api_compat import numpy as np
+import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.calls import cast, dtype_name

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from array_api_compat import numpy as np
+import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.calls import dtype_name, wide_integers

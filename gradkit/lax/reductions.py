@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from array_api_compat import numpy as np
+import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.calls import cast, dtype_name

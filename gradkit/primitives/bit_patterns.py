@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import array_api_compat.numpy as np
+import numpy as np
 
 from gradkit.core import Array, General, Linear, bind
 from gradkit.core.batching import elementwise, moved_to_front, same_shape

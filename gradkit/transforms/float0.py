@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradkit.core.promotion import dtype_named
+import numpy as np
 
 __all__ = ["FLOAT0", "is_float0", "zeros_of_float0"]
 
-FLOAT0 = dtype_named([("float0", "V0")])
+FLOAT0 = np.dtype([("float0", "V0")])
 
 
 def is_float0(value: Any) -> bool:
@@ -18,6 +18,4 @@ def is_float0(value: Any) -> bool:
 
 def zeros_of_float0(shape: tuple[int, ...]) -> Any:
     """Return a NumPy array of float0: the tangent of integers of that shape."""
-    from array_api_compat import numpy as np
-
     return np.zeros(shape, FLOAT0)
