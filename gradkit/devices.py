@@ -9,7 +9,6 @@ import numpy as np
 from gradkit.backend import Backend, Device, current_backend, current_device, first_on_gpu, get_backend
 from gradkit.core import Array
 from gradkit.core.array import host
-from gradkit.numpy import asarray
 from gradkit.tree import leaves, map
 
 __all__ = [
@@ -96,6 +95,9 @@ def device_put(x: Any, device: Device | None = None) -> Any:
     backend = current_backend()
     raw_device = current_device()
     target = device or next((d for d in backend.devices if d.raw == raw_device), backend.devices[0])
+    # The namespace is large, and importing gradkit does not need it.
+    from gradkit.numpy import asarray
+
     return map(lambda leaf: asarray(leaf, device=target), x)
 
 
