@@ -637,3 +637,23 @@ def test_custom_rules_of_the_wrong_structure_are_errors(call: Any, words: str, x
     with pytest.raises((TypeError, ValueError)) as info:
         call()
     assert words.partition("structure")[0] in str(info.value).replace("\n", " ")
+
+
+@pytest.mark.parametrize("transform", ["grad", "jacfwd", "hessian", "vmap"])
+def test_captured_loops_and_choices_are_differentiated_and_batched(transform: str, xp: Any) -> None:
+    def f(m: Any) -> Callable[..., Any]:
+        def function(x: Any) -> Any:
+            total = m.lax.scan(lambda c, s: (m.numpy.sin(c) * s + x, c), x, m.numpy.asarray([0.5, 2.0]))[0]
+            total = m.lax.fori_loop(0, 3, lambda i, v: m.numpy.cos(v) * x, total)
+            return m.lax.cond(total.sum() > 0.1, lambda v: (v**2).sum(), lambda v: v.sum(), total)
+
+        return function
+
+    points = rng.normal(size=(4, 3)) if transform == "vmap" else S
+    with jax.enable_x64(True):
+        expected = np.asarray(getattr(jax, transform)(f(jax))(J.asarray(points)))
+    with gradkit.enable_x64():
+        graph = gradkit.make_jaxpr(f(gradkit))(jnp.asarray(S))
+        assert {"scan", "while", "cond"} <= {equation.primitive.name for equation in graph.eqns}
+        got = getattr(gradkit, transform)(graph)(jnp.asarray(points))
+    np.testing.assert_allclose(gradkit.device_get(got), expected, rtol=1e-9, atol=1e-12)

@@ -5,17 +5,18 @@ A graph is in single-assignment form: every equation names its results anew. `pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gradkit.core.array import Array, backend_of_array, wrap
-from gradkit.core.binding import bind
+from gradkit.core.binding import bind, bind_several
+from gradkit.core.families import MultipleResults
 from gradkit.core.node import NO_PARAMS, Node, Trace
 from gradkit.core.primitive import Primitive
 from gradkit.core.stand_in import Abstract
 
-__all__ = ["Equation", "Graph", "GraphTrace", "Variable"]
+__all__ = ["ControlFlow", "Equation", "Graph", "GraphTrace", "Variable"]
 
 
 class Variable(Node):
@@ -25,6 +26,28 @@ class Variable(Node):
 
     def __init__(self, trace: Trace, value: Abstract) -> None:
         super().__init__(trace, value.shape, value.dtype, None, (), None, NO_PARAMS, False)
+
+
+class ControlFlow(MultipleResults):
+    """A loop or choice as an operation of a graph, which has the graphs of its functions as parameters.
+
+    It exists in graphs alone: running one is calling the loop itself, under whatever transform that is.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+    run : callable
+        ``run(args, **params)`` gives the results, Arrays, for the arguments.
+    """
+
+    def __init__(self, name: str, run: Callable[..., Sequence[Any]]) -> None:
+        super().__init__(name, None, (None,))
+        self.run = run
+
+    def abstract(self, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        """Return what the parameter ``results`` says."""
+        return params["results"]
 
 
 @dataclass(frozen=True)
@@ -79,8 +102,15 @@ class Graph:
             return values[operand] if type(operand) is Variable else operand
 
         for equation in self.equations:
-            out = bind(equation.primitive, [read(operand) for operand in equation.inputs], equation.params)
-            results = out if equation.primitive.multiple_results else (out,)
+            primitive, params = equation.primitive, equation.params
+            operands = [read(operand) for operand in equation.inputs]
+            results: Sequence[Any]
+            if isinstance(primitive, ControlFlow):
+                results = primitive.run(operands, **params)
+            elif primitive.multiple_results:
+                results = bind_several(primitive, operands, params)
+            else:
+                results = (bind(primitive, operands, params),)
             values.update(zip(equation.outputs, results, strict=True))
         return [read(output) for output in self.outputs]
 

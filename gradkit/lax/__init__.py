@@ -8,8 +8,8 @@ Array(32., dtype=float32)
 from gradkit.lax import (
     associative,
     bits,
+    choices,
     collectives,
-    control,
     convolution,
     convolution_numbers,
     creation,
@@ -17,6 +17,7 @@ from gradkit.lax import (
     fourier,
     gathering,
     linalg,
+    loops,
     padding,
     products,
     reductions,
@@ -26,14 +27,15 @@ from gradkit.lax import (
 )
 from gradkit.lax.associative import *  # noqa: F403
 from gradkit.lax.bits import *  # noqa: F403
+from gradkit.lax.choices import *  # noqa: F403
 from gradkit.lax.collectives import *  # noqa: F403
-from gradkit.lax.control import *  # noqa: F403
 from gradkit.lax.convolution import *  # noqa: F403
 from gradkit.lax.convolution_numbers import *  # noqa: F403
 from gradkit.lax.creation import *  # noqa: F403
 from gradkit.lax.elementwise import *  # noqa: F403
 from gradkit.lax.fourier import *  # noqa: F403
 from gradkit.lax.gathering import *  # noqa: F403
+from gradkit.lax.loops import *  # noqa: F403
 from gradkit.lax.padding import *  # noqa: F403
 from gradkit.lax.products import *  # noqa: F403
 from gradkit.lax.reductions import *  # noqa: F403
@@ -46,8 +48,8 @@ from gradkit.primitives.dynamic import *  # noqa: F403
 __all__ = ["linalg"]
 __all__ += associative.__all__
 __all__ += bits.__all__
+__all__ += choices.__all__
 __all__ += collectives.__all__
-__all__ += control.__all__
 __all__ += convolution.__all__
 __all__ += convolution_numbers.__all__
 __all__ += creation.__all__
@@ -55,6 +57,7 @@ __all__ += dynamic.__all__
 __all__ += elementwise.__all__
 __all__ += fourier.__all__
 __all__ += gathering.__all__
+__all__ += loops.__all__
 __all__ += padding.__all__
 __all__ += products.__all__
 __all__ += reductions.__all__

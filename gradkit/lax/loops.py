@@ -1,8 +1,8 @@
-"""Control flow: loops and choices with JAX's meanings.
+"""Loops with JAX's meanings.
 
-Where values are at hand they are Python's own loops and choices, differentiated operation by operation. Under `vmap` a
-choice that differs between elements of the batch computes both sides and selects. While a graph is captured they become
-operations of it, whose parameters are the graphs of the functions.
+Where values are at hand they are Python's own, differentiated operation by operation. Under `vmap` each element of the
+batch stops by itself. While a graph is captured they become operations of it, whose parameters are the graphs of the
+functions.
 """
 
 from __future__ import annotations
@@ -11,95 +11,42 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradkit.core import MultipleResults
-from gradkit.core.array import Array, raw, wrap
+from gradkit.core.array import Array, raw
 from gradkit.core.binding import bind_several
 from gradkit.core.calls import cast, dtype_name, new_array
 from gradkit.core.functions import highest_trace
-from gradkit.core.graph import Graph, GraphTrace
+from gradkit.core.graph import ControlFlow, GraphTrace
 from gradkit.core.promotion import promote
-from gradkit.core.stand_in import STAND_INS, Abstract, Batched
-from gradkit.primitives import astype, clip, less, max, stack, where
-from gradkit.transforms.abstract import ClosedJaxpr, ShapeDtypeStruct, capture, eval_shape
+from gradkit.core.stand_in import STAND_INS, Batched
+from gradkit.lax.captured import abstracts, captured, runner
+from gradkit.primitives import astype, less, max, stack, where
+from gradkit.transforms.abstract import ClosedJaxpr, ShapeDtypeStruct, eval_shape
 from gradkit.transforms.arguments import as_array, check_callable
 from gradkit.tree import flatten, structure, unflatten
 
-__all__ = ["cond", "fori_loop", "map", "scan", "switch", "while_loop"]
+__all__ = ["fori_loop", "map", "scan", "while_loop"]
 
 
-# Operations of a graph
-
-
-class ControlFlow(MultipleResults):
-    """A loop or choice as an operation of a graph: its parameters hold the graphs of its functions."""
-
-    def abstract(self, args: Sequence[Any], params: Any) -> Any:
-        """Return what the parameter ``results`` says."""
-        return params["results"]
-
-
-def _run_scan(xp: Any, *args: Any, jaxpr: ClosedJaxpr, carried: int, length: int, reverse: bool, **_: Any) -> Any:
-    arrays = [wrap(arg) for arg in args]
+def _run_scan(args: Sequence[Any], *, jaxpr: ClosedJaxpr, carried: int, length: int, reverse: bool, **_: Any) -> Any:
     consts = len(jaxpr.consts)
-    constants, carry, xs = arrays[:consts], arrays[consts : consts + carried], arrays[consts + carried :]
-    body = _runner(jaxpr.jaxpr, constants)
-    rows: list[list[Any]] = []
-    for i in range(length)[:: -1 if reverse else 1]:
-        outs = body([*carry, *(x[i] for x in xs)])
-        carry, row = outs[:carried], outs[carried:]
-        rows.append(row)
-    stacked = [stack(column, axis=0) for column in zip(*(rows[::-1] if reverse else rows), strict=True)]
-    return tuple(raw(out) for out in (*carry, *stacked))
+    body = runner(jaxpr, args[:consts])
+
+    def step(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
+        outs = body([*carry, *x])
+        return outs[:carried], outs[carried:]
+
+    carry, ys = scan(step, list(args[consts : consts + carried]), list(args[consts + carried :]), length, reverse)
+    return (*carry, *ys)
 
 
-def _run_while(xp: Any, *args: Any, cond_jaxpr: ClosedJaxpr, body_jaxpr: ClosedJaxpr, **_: Any) -> Any:
-    arrays = [wrap(arg) for arg in args]
-    first, second = len(cond_jaxpr.consts), len(body_jaxpr.consts)
-    test = _runner(cond_jaxpr.jaxpr, arrays[:first])
-    body = _runner(body_jaxpr.jaxpr, arrays[first : first + second])
-    values = arrays[first + second :]
-    while bool(test(values)[0]):
-        values = body(values)
-    return tuple(raw(value) for value in values)
+def _run_while(args: Sequence[Any], *, cond_jaxpr: ClosedJaxpr, body_jaxpr: ClosedJaxpr, **_: Any) -> Any:
+    first, second = len(cond_jaxpr.consts), len(cond_jaxpr.consts) + len(body_jaxpr.consts)
+    test, body = runner(cond_jaxpr, args[:first]), runner(body_jaxpr, args[first:second])
+    return tuple(while_loop(lambda values: test(values)[0], body, list(args[second:])))
 
 
-def _run_cond(xp: Any, index: Any, *args: Any, branches: tuple[ClosedJaxpr, ...], **_: Any) -> Any:
-    arrays = [wrap(arg) for arg in args]
-    chosen, start = int(index), 0
-    for branch in branches[:chosen]:
-        start += len(branch.consts)
-    constants = arrays[start : start + len(branches[chosen].consts)]
-    operands = arrays[sum(len(branch.consts) for branch in branches) :]
-    return tuple(raw(out) for out in _runner(branches[chosen].jaxpr, constants)(operands))
-
-
-def _runner(graph: Graph, constants: Sequence[Any]) -> Callable[[Sequence[Any]], list[Any]]:
-    variables = [variable for variable, _ in graph.constants]
-    # Its own constants are arrays of the graph around it, whose values are what is given.
-    inner = Graph([*variables, *graph.inputs], [], graph.equations, graph.outputs)
-    return lambda arguments: [as_array(out) for out in inner.run([*constants, *arguments])]
-
-
-_scan = ControlFlow("scan", _run_scan, (None,))
-_while = ControlFlow("while", _run_while, (None,))
-_cond = ControlFlow("cond", _run_cond, (None,))
-
-
-def _captured(trace: GraphTrace, functions: Sequence[Callable[..., Any]], operands: Sequence[Any]) -> Any:
-    """Return the functions' graphs, or None where one of them uses arrays of another transform."""
-    jaxprs = [capture(function, given, {}) for function, given in zip(functions, operands, strict=True)]
-    known = all(
-        constant._node is None or constant._node.trace is trace for jaxpr in jaxprs for constant in jaxpr.consts
-    )
-    return jaxprs if known else None
-
-
-def _abstracts(leaves: Sequence[Any], like: Sequence[Any], lead: tuple[int, ...] = ()) -> tuple[Abstract, ...]:
-    place = next(raw(leaf) for leaf in like if type(raw(leaf)) is Abstract)
-    return tuple(Abstract((*lead, *leaf.shape), leaf.dtype, place.backend, place.device) for leaf in leaves)
-
-
-# Loops
+SCAN = ControlFlow("scan", _run_scan)
+WHILE = ControlFlow("while", _run_while)
 
 
 def scan(
@@ -244,17 +191,17 @@ def _capture_scan(
         trees.append(tree)
         return [*new, *ys]
 
-    jaxprs = _captured(trace, [body], [[*carry, *(_element(x) for x in x_leaves)]])
+    jaxprs = captured(trace, [body], [[*carry, *(_element(x) for x in x_leaves)]])
     if jaxprs is None:
         return None
     (jaxpr,) = jaxprs
     operands = [*jaxpr.consts, *carry, *x_leaves]
     results = (
-        *_abstracts(jaxpr.out_avals[: len(carry)], operands),
-        *_abstracts(jaxpr.out_avals[len(carry) :], operands, (steps,)),
+        *abstracts(jaxpr.out_avals[: len(carry)], operands),
+        *abstracts(jaxpr.out_avals[len(carry) :], operands, (steps,)),
     )
     params = {"jaxpr": jaxpr, "carried": len(carry), "length": steps, "reverse": reverse, "results": results}
-    return bind_several(_scan, operands, params), trees[-1]
+    return bind_several(SCAN, operands, params), trees[-1]
 
 
 def _settled(values: list[Array], weak: Sequence[bool], after: Callable[[list[Any]], list[Any]]) -> list[Array]:
@@ -357,14 +304,14 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
 
 
 def _capture_while(trace: GraphTrace, test: Any, body: Any, values: list[Any]) -> Any:
-    jaxprs = _captured(trace, [lambda *flat: [test(flat)], lambda *flat: body(flat)], [values, values])
+    jaxprs = captured(trace, [lambda *flat: [test(flat)], lambda *flat: body(flat)], [values, values])
     if jaxprs is None:
         return None
     cond_jaxpr, body_jaxpr = jaxprs
     operands = [*cond_jaxpr.consts, *body_jaxpr.consts, *values]
     _check_carry(values, body_jaxpr.out_avals, "while_loop body function carry")
-    results = _abstracts(values, operands)
-    return bind_several(_while, operands, {"cond_jaxpr": cond_jaxpr, "body_jaxpr": body_jaxpr, "results": results})
+    results = abstracts(values, operands)
+    return bind_several(WHILE, operands, {"cond_jaxpr": cond_jaxpr, "body_jaxpr": body_jaxpr, "results": results})
 
 
 def _any_of_batch(condition: Array) -> Array:
@@ -464,136 +411,3 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
     ]
     columns = zip(*(flatten(piece)[0] for piece in pieces), strict=True)
     return unflatten(structure(pieces[0]), [concatenate(column, axis=0) for column in columns])
-
-
-# Choices
-
-
-def cond(pred: Any, *operands: Any, **options: Any) -> Any:
-    """Apply one function or the other: ``cond(pred, true_fun, false_fun, *operands)``.
-
-    Parameters
-    ----------
-    pred : bool or Array, shape ()
-        Which function to apply. Numbers are true where they are not 0.
-    true_fun, false_fun : callable
-        Functions of the operands, with results of one structure, shapes and dtypes.
-    *operands : pytree
-        Their arguments.
-
-    Returns
-    -------
-    pytree
-        The result of the one that is chosen. Only that one runs, unless the choice differs between elements under
-        `vmap`.
-
-    Examples
-    --------
-    >>> import gradkit
-    >>> gradkit.lax.cond(True, lambda x: x + 1.0, lambda x: x - 1.0, 5.0)
-    Array(6., dtype=float32)
-    """
-    true_fun, false_fun, arguments = _branches(operands, options)
-    condition = as_array(pred)
-    if condition.shape != ():
-        raise TypeError(f"Pred must be a scalar, got {pred!r} of shape {condition.shape}.")
-    if dtype_name(condition) != "bool":
-        condition = cast(condition, "bool")
-    return _choose(astype(condition, "int32"), [false_fun, true_fun], arguments, "cond")
-
-
-def _branches(operands: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, Any, tuple[Any, ...]]:
-    """Return the two functions and their arguments, from either of `cond`'s forms."""
-    options.pop("linear", None)
-    if "true_fun" in options:
-        return options["true_fun"], options["false_fun"], operands
-    if "operand" in options:
-        return operands[0], operands[1], (options["operand"],)
-    if len(operands) == 4 and callable(operands[1]) and callable(operands[3]) and not callable(operands[0]):
-        # The form cond(pred, true_operand, true_fun, false_operand, false_fun).
-        true_operand, true_fun, false_operand, false_fun = operands
-        return (lambda pair: true_fun(pair[0])), (lambda pair: false_fun(pair[1])), ((true_operand, false_operand),)
-    if len(operands) < 2 or not (callable(operands[0]) and callable(operands[1])):
-        raise TypeError("lax.cond: true_fun and false_fun arguments should be callable.")
-    return operands[0], operands[1], operands[2:]
-
-
-def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
-    """Apply one of several functions.
-
-    Parameters
-    ----------
-    index : int or Array of int, shape ()
-        Which one; beyond the ends the first or the last.
-    branches : sequence of callable
-        Functions of the operands, with results of one structure, shapes and dtypes.
-    *operands : pytree
-        Their arguments.
-
-    Examples
-    --------
-    >>> import gradkit
-    >>> gradkit.lax.switch(1, [lambda x: x, lambda x: -x], 2.0)
-    Array(-2., dtype=float32)
-    """
-    if not all(callable(branch) for branch in branches):
-        raise TypeError("lax.switch: branches argument should be a sequence of callables.")
-    if not branches:
-        raise ValueError("Empty branch sequence")
-    position = as_array(index)
-    if position.shape != ():
-        raise TypeError(f"Branch index must be scalar, got {index!r} of shape {position.shape}.")
-    if not dtype_name(position).startswith(("int", "uint")):
-        raise TypeError(f"Index type must be an integer, got {position.dtype}.")
-    return _choose(clip(position, 0, len(branches) - 1), list(branches), operands, "switch")
-
-
-def _choose(index: Array, branches: list[Callable[..., Any]], operands: tuple[Any, ...], what: str) -> Any:
-    kind = type(raw(index))
-    if kind not in STAND_INS:
-        return _as_arrays(branches[int(index)](*operands))
-    trace = highest_trace([index, *(leaf for leaf in flatten(operands)[0] if type(leaf) is Array)])
-    if kind is Abstract and isinstance(trace, GraphTrace):
-        found = _capture_choice(trace, index, branches, operands, what)
-        if found is not None:
-            return found
-    results = [_as_arrays(branch(*operands)) for branch in branches]
-    _check_branches([structure(r) for r in results], [flatten(r)[0] for r in results], what)
-    chosen, treedef = flatten(results[0])
-    for i, result in enumerate(results[1:], 1):
-        chosen = [where(index >= i, new, old) for new, old in zip(flatten(result)[0], chosen, strict=True)]
-    return unflatten(treedef, chosen)
-
-
-def _capture_choice(trace: GraphTrace, index: Array, branches: Any, operands: Any, what: str) -> Any:
-    leaves, in_tree = flatten(operands)
-    arrays = [as_array(leaf) for leaf in leaves]
-    functions = [lambda *flat, branch=branch: branch(*unflatten(in_tree, flat)) for branch in branches]
-    jaxprs = _captured(trace, functions, [arrays] * len(branches))
-    if jaxprs is None:
-        return None
-    _check_branches([jaxpr.out_tree for jaxpr in jaxprs], [jaxpr.out_avals for jaxpr in jaxprs], what)
-    operands = [index, *(constant for jaxpr in jaxprs for constant in jaxpr.consts), *arrays]
-    results = _abstracts(jaxprs[0].out_avals, operands)
-    outs = bind_several(_cond, operands, {"branches": tuple(jaxprs), "results": results})
-    return unflatten(jaxprs[0].out_tree, outs)
-
-
-def _as_arrays(tree: Any) -> Any:
-    leaves, treedef = flatten(tree)
-    return unflatten(treedef, [as_array(leaf) for leaf in leaves])
-
-
-def _check_branches(trees: list[Any], leaves: list[list[Any]], what: str) -> None:
-    names = ("false_fun", "true_fun") if what == "cond" else tuple(f"branch {i}" for i in range(len(trees)))
-    for i in range(1, len(trees)):
-        if trees[i] != trees[0]:
-            raise TypeError(
-                f"{names[i]} and {names[0]} output must have same type structure, got {trees[i]} and {trees[0]}."
-            )
-        for a, b in zip(leaves[i], leaves[0], strict=True):
-            if a.shape != b.shape or a.dtype != b.dtype:
-                raise TypeError(
-                    f"{names[i]} and {names[0]} output must have identical types, got {a.dtype.name}{list(a.shape)} "
-                    f"and {b.dtype.name}{list(b.shape)}."
-                )

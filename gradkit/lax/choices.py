@@ -1,0 +1,169 @@
+"""Choices with JAX's meanings.
+
+Where the choice is known one function runs. Under `vmap` a choice that differs between elements of the batch computes
+all and selects. While a graph is captured a choice becomes an operation of it, whose parameters are the functions'
+graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gradkit.core.array import Array, raw
+from gradkit.core.binding import bind_several
+from gradkit.core.calls import cast, dtype_name
+from gradkit.core.functions import highest_trace
+from gradkit.core.graph import ControlFlow, GraphTrace
+from gradkit.core.stand_in import STAND_INS, Abstract
+from gradkit.lax.captured import abstracts, captured, runner
+from gradkit.primitives import astype, clip, where
+from gradkit.transforms.abstract import ClosedJaxpr
+from gradkit.transforms.arguments import as_array
+from gradkit.tree import flatten, structure, unflatten
+
+__all__ = ["cond", "switch"]
+
+
+def _run_cond(args: Sequence[Any], *, branches: tuple[ClosedJaxpr, ...], **_: Any) -> Any:
+    functions: list[Callable[..., Any]] = []
+    start = 1
+    for branch in branches:
+        end = start + len(branch.consts)
+        run = runner(branch, args[start:end])
+        functions.append(lambda *operands, run=run: run(operands))
+        start = end
+    return tuple(switch(args[0], functions, *args[start:]))
+
+
+COND = ControlFlow("cond", _run_cond)
+
+
+def cond(pred: Any, *operands: Any, **options: Any) -> Any:
+    """Apply one function or the other: ``cond(pred, true_fun, false_fun, *operands)``.
+
+    Parameters
+    ----------
+    pred : bool or Array, shape ()
+        Which function to apply. Numbers are true where they are not 0.
+    true_fun, false_fun : callable
+        Functions of the operands, with results of one structure, shapes and dtypes.
+    *operands : pytree
+        Their arguments.
+
+    Returns
+    -------
+    pytree
+        The result of the one that is chosen. Only that one runs, unless the choice differs between elements under
+        `vmap`.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> gradkit.lax.cond(True, lambda x: x + 1.0, lambda x: x - 1.0, 5.0)
+    Array(6., dtype=float32)
+    """
+    true_fun, false_fun, arguments = _branches(operands, options)
+    condition = as_array(pred)
+    if condition.shape != ():
+        raise TypeError(f"Pred must be a scalar, got {pred!r} of shape {condition.shape}.")
+    if dtype_name(condition) != "bool":
+        condition = cast(condition, "bool")
+    return _choose(astype(condition, "int32"), [false_fun, true_fun], arguments, "cond")
+
+
+def _branches(operands: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, Any, tuple[Any, ...]]:
+    """Return the two functions and their arguments, from either of `cond`'s forms."""
+    options.pop("linear", None)
+    if "true_fun" in options:
+        return options["true_fun"], options["false_fun"], operands
+    if "operand" in options:
+        return operands[0], operands[1], (options["operand"],)
+    if len(operands) == 4 and callable(operands[1]) and callable(operands[3]) and not callable(operands[0]):
+        # The form cond(pred, true_operand, true_fun, false_operand, false_fun).
+        true_operand, true_fun, false_operand, false_fun = operands
+        return (lambda pair: true_fun(pair[0])), (lambda pair: false_fun(pair[1])), ((true_operand, false_operand),)
+    if len(operands) < 2 or not (callable(operands[0]) and callable(operands[1])):
+        raise TypeError("lax.cond: true_fun and false_fun arguments should be callable.")
+    return operands[0], operands[1], operands[2:]
+
+
+def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """Apply one of several functions.
+
+    Parameters
+    ----------
+    index : int or Array of int, shape ()
+        Which one; beyond the ends the first or the last.
+    branches : sequence of callable
+        Functions of the operands, with results of one structure, shapes and dtypes.
+    *operands : pytree
+        Their arguments.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> gradkit.lax.switch(1, [lambda x: x, lambda x: -x], 2.0)
+    Array(-2., dtype=float32)
+    """
+    if not all(callable(branch) for branch in branches):
+        raise TypeError("lax.switch: branches argument should be a sequence of callables.")
+    if not branches:
+        raise ValueError("Empty branch sequence")
+    position = as_array(index)
+    if position.shape != ():
+        raise TypeError(f"Branch index must be scalar, got {index!r} of shape {position.shape}.")
+    if not dtype_name(position).startswith(("int", "uint")):
+        raise TypeError(f"Index type must be an integer, got {position.dtype}.")
+    return _choose(clip(position, 0, len(branches) - 1), list(branches), operands, "switch")
+
+
+def _choose(index: Array, branches: list[Callable[..., Any]], operands: tuple[Any, ...], what: str) -> Any:
+    kind = type(raw(index))
+    if kind not in STAND_INS:
+        return _as_arrays(branches[int(index)](*operands))
+    trace = highest_trace([index, *(leaf for leaf in flatten(operands)[0] if type(leaf) is Array)])
+    if kind is Abstract and isinstance(trace, GraphTrace):
+        found = _capture_choice(trace, index, branches, operands, what)
+        if found is not None:
+            return found
+    results = [_as_arrays(branch(*operands)) for branch in branches]
+    _check_branches([structure(r) for r in results], [flatten(r)[0] for r in results], what)
+    chosen, treedef = flatten(results[0])
+    for i, result in enumerate(results[1:], 1):
+        chosen = [where(index >= i, new, old) for new, old in zip(flatten(result)[0], chosen, strict=True)]
+    return unflatten(treedef, chosen)
+
+
+def _capture_choice(trace: GraphTrace, index: Array, branches: Any, operands: Any, what: str) -> Any:
+    leaves, in_tree = flatten(operands)
+    arrays = [as_array(leaf) for leaf in leaves]
+    functions = [lambda *flat, branch=branch: branch(*unflatten(in_tree, flat)) for branch in branches]
+    jaxprs = captured(trace, functions, [arrays] * len(branches))
+    if jaxprs is None:
+        return None
+    _check_branches([jaxpr.out_tree for jaxpr in jaxprs], [jaxpr.out_avals for jaxpr in jaxprs], what)
+    operands = [index, *(constant for jaxpr in jaxprs for constant in jaxpr.consts), *arrays]
+    results = abstracts(jaxprs[0].out_avals, operands)
+    outs = bind_several(COND, operands, {"branches": tuple(jaxprs), "results": results})
+    return unflatten(jaxprs[0].out_tree, outs)
+
+
+def _as_arrays(tree: Any) -> Any:
+    leaves, treedef = flatten(tree)
+    return unflatten(treedef, [as_array(leaf) for leaf in leaves])
+
+
+def _check_branches(trees: list[Any], leaves: list[list[Any]], what: str) -> None:
+    names = ("false_fun", "true_fun") if what == "cond" else tuple(f"branch {i}" for i in range(len(trees)))
+    for i in range(1, len(trees)):
+        if trees[i] != trees[0]:
+            raise TypeError(
+                f"{names[i]} and {names[0]} output must have same type structure, got {trees[i]} and {trees[0]}."
+            )
+        for a, b in zip(leaves[i], leaves[0], strict=True):
+            if a.shape != b.shape or a.dtype != b.dtype:
+                raise TypeError(
+                    f"{names[i]} and {names[0]} output must have identical types, got {a.dtype.name}{list(a.shape)} "
+                    f"and {b.dtype.name}{list(b.shape)}."
+                )
