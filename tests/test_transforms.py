@@ -422,6 +422,18 @@ def test_static_arguments_stay_what_they_are(xp: Any) -> None:
 # The same mistakes, in JAX's words
 
 
+def closing_over(kind: str) -> Any:
+    def f(x: Any, w: Any) -> Any:
+        g = getattr(gradkit, kind)(lambda x: x * w)
+        if kind == "custom_jvp":
+            g.defjvp(lambda primals, tangents: (primals[0] * w, tangents[0] * w))
+        else:
+            g.defvjp(lambda x: (x * w, w), lambda w, c: (c * w,))
+        return g(x)
+
+    return gradkit.grad(f, (0, 1))(1.0, 2.0)
+
+
 def leaks() -> Any:
     kept = []
 
@@ -529,6 +541,18 @@ MISTAKES: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
     ),
     ("a leaked array", leaks, gradkit.errors.UnexpectedTracerError, "leaked out by a side effect"),
     ("no rule", lambda: gradkit.custom_vjp(lambda x: x)(1.0), AttributeError, "No VJP defined for custom_vjp function"),
+    (
+        "a value that custom_jvp closes over",
+        lambda: closing_over("custom_jvp"),
+        TypeError,
+        "differentiation of a custom_jvp function with respect to a closed-over value",
+    ),
+    (
+        "a value that custom_vjp closes over",
+        lambda: closing_over("custom_vjp"),
+        TypeError,
+        "differentiation of a custom_vjp function with respect to a closed-over value",
+    ),
     (
         "no forward rule",
         lambda: gradkit.custom_jvp(lambda x: x)(1.0),

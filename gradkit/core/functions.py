@@ -46,6 +46,7 @@ def call_with_jvp(function: Function, push: PushRule, args: Flat) -> Flat:
     if isinstance(trace, ForwardTrace):
         primals, tangents = trace.unwrap(args)
         outs, out_tangents = push(primals, _with_zeros(primals, tangents))
+        _refuse_closures(trace, outs, "custom_jvp")
         return [trace.wrap(o, t if _is_inexact(o) else None) for o, t in zip(outs, out_tangents, strict=True)]
     if isinstance(trace, ReverseTrace):
         return _record_jvp(trace, push, args)
@@ -73,6 +74,7 @@ def _record_jvp(trace: ReverseTrace, push: PushRule, args: Flat) -> Flat:
     tangents = [z if parent is None else _leaf(linear, z) for z, parent in zip(zeros, parents, strict=True)]
     outs, out_tangents = push(values, tangents)
     linear.end()
+    _refuse_closures(trace, outs, "custom_jvp")
     roots = {i: t._node for i, t in enumerate(out_tangents) if _is_at(t, linear)}
     seeds = [cast(Node, t._node) for t, parent in zip(tangents, parents, strict=True) if parent is not None]
 
@@ -97,6 +99,7 @@ def call_with_vjp(function: Function, forward: Forward, backward: Backward, args
     if isinstance(trace, ReverseTrace):
         values, parents = _split(trace, args)
         outs, residuals = forward(values)
+        _refuse_closures(trace, outs, "custom_vjp")
         tracked = [i for i, parent in enumerate(parents) if parent is not None]
 
         def pullback(parts: Parts) -> Sequence[Any]:
@@ -247,6 +250,16 @@ def _split(trace: ReverseTrace, args: Flat) -> tuple[Flat, list[Node | None]]:
     """Return the arguments as the levels below see them, and their nodes."""
     parents = [arg._node if _is_at(arg, trace) else None for arg in args]
     return [arg if p is None else as_bound(arg._value) for arg, p in zip(args, parents, strict=True)], parents
+
+
+def _refuse_closures(trace: Trace, outs: Flat, kind: str) -> None:
+    """Raise where a result depends on an array of the trace that was no argument: the rule says nothing of it."""
+    if any(_is_at(out, trace) for out in outs):
+        raise TypeError(
+            f"Detected differentiation of a {kind} function with respect to a closed-over value. That's not supported "
+            f"because the rule only specifies how to differentiate the {kind} function with respect to explicit input "
+            f"parameters. Pass the value as an argument."
+        )
 
 
 def _is_at(value: Any, trace: Trace) -> bool:

@@ -25,6 +25,7 @@ __all__ = [
     "place_of",
     "positions_of",
     "replaced",
+    "run_under",
     "selected",
     "without_tape",
 ]
@@ -123,6 +124,18 @@ def replaced(args: tuple[Any, ...], positions: tuple[int, ...], new: Sequence[An
 # Results
 
 
+def run_under(trace: Trace, fun: Callable[..., Any], args: Sequence[Any], has_aux: bool) -> tuple[Any, tuple[Any, ...]]:
+    """Run a function, end its trace, and return the result and a tuple of the auxiliary data, or of nothing."""
+    try:
+        result = fun(*args)
+    finally:
+        trace.end()
+    if not has_aux:
+        return result, ()
+    result, auxiliary = check_pair(result)
+    return result, (lowered_tree(auxiliary, trace),)
+
+
 def node_at(array: Any, trace: Trace) -> Node | None:
     """Return what a trace knows about an array, or None where it does not follow it."""
     node = array._node if type(array) is Array else None
@@ -141,6 +154,3 @@ def lowered_tree(tree: Any, trace: Trace) -> Any:
     """Return a tree whose arrays are those that the levels below the trace see."""
     leaves, treedef = flatten(tree)
     return unflatten(treedef, [lowered(leaf, trace) if type(leaf) is Array else leaf for leaf in leaves])
-
-
-Function = Callable[..., Any]

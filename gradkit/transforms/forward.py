@@ -17,10 +17,9 @@ from gradkit.transforms.arguments import (
     as_array,
     as_array_leaf,
     check_callable,
-    check_pair,
     lowered,
-    lowered_tree,
     node_at,
+    run_under,
     without_tape,
 )
 from gradkit.transforms.float0 import is_float0, zeros_of_float0
@@ -66,19 +65,12 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     values, treedef = _flat_pair(primals, tangents)
     trace = ForwardTrace()
     arguments = [_argument(trace, primal, tangent, primals) for primal, tangent in values]
-    try:
-        result = fun(*unflatten(treedef, arguments))
-    finally:
-        trace.end()
-    auxiliary = None
-    if has_aux:
-        result, auxiliary = check_pair(result)
-        auxiliary = lowered_tree(auxiliary, trace)
+    result, auxiliary = run_under(trace, fun, unflatten(treedef, arguments), has_aux)
     outputs, out_tree = flatten(result)
     outputs = [as_array(output) for output in outputs]
     value = unflatten(out_tree, [lowered(output, trace) for output in outputs])
     tangent = unflatten(out_tree, [tangent_of(output, trace) for output in outputs])
-    return (value, tangent, auxiliary) if has_aux else (value, tangent)
+    return (value, tangent, *auxiliary)
 
 
 def tangent_of(output: Array, trace: ForwardTrace) -> Any:

@@ -33,6 +33,7 @@ from gradkit.transforms.arguments import (
     place_of,
     positions_of,
     replaced,
+    run_under,
     selected,
     without_tape,
 )
@@ -183,14 +184,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     values, treedef = flatten(primals)
     trace = ReverseTrace()
     tracers = _tracers(trace, values, holomorphic=None, allow_int=True, chosen=primals)
-    try:
-        result = fun(*unflatten(treedef, tracers))
-    finally:
-        trace.end()
-    auxiliary = None
-    if has_aux:
-        result, auxiliary = check_pair(result)
-        auxiliary = lowered_tree(auxiliary, trace)
+    result, auxiliary = run_under(trace, fun, unflatten(treedef, tracers), has_aux)
     outputs, out_tree = flatten(result)
     outputs = [as_array(output) for output in outputs]
     values_out = [lowered(output, trace) for output in outputs]
@@ -211,8 +205,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         gradients = trace.backward(roots, retain=True)
         return unflatten(treedef, _gradients(tracers, gradients))
 
-    value = unflatten(out_tree, values_out)
-    return (value, pullback, auxiliary) if has_aux else (value, pullback)
+    return (unflatten(out_tree, values_out), pullback, *auxiliary)
 
 
 # Arguments
