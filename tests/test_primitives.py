@@ -303,7 +303,7 @@ def test_every_primitive_has_a_case_here() -> None:
 ELSEWHERE = {
     "astype": "test_core.py",
     "debug_callback": "test_config.py",
-    **dict.fromkeys(("cond", "pmax", "pmin", "psum", "scan", "while"), "test_transforms.py"),
+    **dict.fromkeys(("pmax", "pmin", "psum"), "test_transforms.py"),
     **dict.fromkeys(("dynamic_slice", "dynamic_update_slice"), "test_indexing.py"),
     **dict.fromkeys(scipy_special.__all__, "test_scipy_special.py"),
     **dict.fromkeys((*decompositions.__all__, *matrices.__all__), "test_linalg.py"),

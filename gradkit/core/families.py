@@ -292,7 +292,7 @@ class Parts(dict[int, Any]):
 class Recorded(Primitive):
     """What stands in a node of the tape and is never bound."""
 
-    is_bound = False
+    has_kernels = False
 
     def mask_of_reads(self, rule: Any) -> int | None:
         """Say that it reads nothing."""

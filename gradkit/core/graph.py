@@ -41,6 +41,8 @@ class ControlFlow(MultipleResults):
         ``run(args, **params)`` gives the results, Arrays, for the arguments.
     """
 
+    has_kernels = False
+
     def __init__(self, name: str, run: Callable[..., Sequence[Any]]) -> None:
         super().__init__(name, None, (None,))
         self.run = run

@@ -45,8 +45,8 @@ class Primitive(ABC):
 
     multiple_results = False
     """Whether the forward rule gives a tuple of arrays."""
-    is_bound = True
-    """Whether it can be bound; what only stands in nodes of the tape cannot, and is in no table."""
+    has_kernels = True
+    """Whether it runs on raw arrays; what stands only in nodes of the tape, or in graphs, does not, and is in no table."""
     broadcasts = False
     """Whether the arguments are broadcast against each other."""
 
@@ -74,7 +74,7 @@ class Primitive(ABC):
         self.kernels: dict[type, Callable[..., Any]] = {}
         self.plans: dict[int, tuple[int, int]] = {}
         self.masks = tuple(self.mask_of_reads(rule) for rule in self.rules)
-        if self.is_bound:
+        if self.has_kernels:
             PRIMITIVES[name] = self
 
     def __repr__(self) -> str:
