@@ -54,7 +54,7 @@ from gradkit.transforms import (
 )
 
 if TYPE_CHECKING:
-    from gradkit import data, debug, errors, lax, nn, numpy, optim, random, scipy, tree, tree_util
+    from gradkit import data, debug, errors, lax, nn, numpy, optim, random, scipy, train, tree, tree_util
     from gradkit.io import load, save
 
 __version__ = "0.1.0"
@@ -108,6 +108,7 @@ __all__ = [
     "save",
     "scipy",
     "set_backend",
+    "train",
     "tree",
     "tree_util",
     "use_backend",
@@ -117,7 +118,7 @@ __all__ = [
 ]
 
 _MODULES = frozenset(
-    "ad_checkpoint data debug errors io lax nn numpy optim random scipy test_util testing tree tree_util".split()
+    "ad_checkpoint data debug errors io lax nn numpy optim random scipy test_util testing train tree tree_util".split()
 )
 _FROM_IO = frozenset({"load", "save"})
 

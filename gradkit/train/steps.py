@@ -1,0 +1,79 @@
+"""One step of training: the loss of a batch, its gradient, and the update, as one function.
+
+This is the one place that chooses how a step is run; `fit` and the estimators take what it gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from gradkit.transforms import value_and_grad
+
+__all__ = ["Optimizer", "Step", "training_step"]
+
+Step = Callable[..., tuple[Any, Any, Any]]
+"""``(model, state, *batch) -> (model, state, loss)``."""
+
+
+class Optimizer(Protocol):
+    """What a step asks of an optimizer: pure functions of pytrees, as `gradkit.optim.SGD` has them."""
+
+    def init(self, params: Any) -> Any:
+        """Return the state before the first step, a pytree."""
+
+    def update(self, params: Any, grads: Any, state: Any) -> tuple[Any, Any]:
+        """Return the parameters and the state after one step."""
+
+
+def training_step(loss: Callable[..., Any], optimizer: Optimizer, has_aux: bool = False) -> Step:
+    """Make the step of training that is fastest on the backend at hand.
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss(model, *batch)``, a scalar Array; with `has_aux` a pair of it and anything.
+    optimizer : Optimizer
+        Such as `gradkit.optim.SGD`.
+    has_aux : bool
+        Whether `loss` returns auxiliary data beside the loss.
+
+    Returns
+    -------
+    callable
+        ``step(model, state, *batch)`` returns ``(model, state, loss)``: a new model and optimizer's state, and the loss
+        of the batch before the update (with `has_aux` the pair), on the device. Nothing is changed in place, so an
+        older model and state stay what they were and can be saved or gone back to.
+
+    Raises
+    ------
+    TypeError
+        If the loss is no function; by the step, if its result is no scalar of real numbers.
+
+    Notes
+    -----
+    The step is `value_and_grad` and the optimizer's `update`. The lecture's way on the same models (``loss.backward()``
+    and ``optimizer.step(model)``) saves taking the model apart, some microseconds, and for that it changes the model
+    in place: a run that is to be saved between steps would have to copy it.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> from gradkit import data, nn, optim, random
+    >>> x, y = data.moons(200, key=random.key(0))
+    >>> model, optimizer = nn.MLP(2, [16, 2], key=random.key(1)), optim.SGD(0.5, momentum=0.9)
+    >>> step = training_step(lambda model, x, y: nn.softmax_cross_entropy(model(x), y), optimizer)
+    >>> state = optimizer.init(model)
+    >>> for _ in range(100):
+    ...     model, state, loss = step(model, state, x, y)
+    >>> state.step, loss.item() < 0.1
+    (100, True)
+    """
+    loss_and_gradient = value_and_grad(loss, has_aux=has_aux)
+
+    def step(model: Any, state: Any, *batch: Any) -> tuple[Any, Any, Any]:
+        value, gradient = loss_and_gradient(model, *batch)
+        model, state = optimizer.update(model, gradient, state)
+        return model, state, value
+
+    return step
