@@ -54,7 +54,7 @@ from gradkit.transforms import (
 )
 
 if TYPE_CHECKING:
-    from gradkit import data, debug, errors, lax, nn, numpy, optim, random, scipy, train, tree, tree_util
+    from gradkit import data, debug, errors, lax, nn, numpy, ops, optim, random, scipy, train, tree, tree_util
     from gradkit.io import load, save
 
 __version__ = "0.1.0"
@@ -102,6 +102,7 @@ __all__ = [
     "nn",
     "no_grad",
     "numpy",
+    "ops",
     "optim",
     "random",
     "remat",
@@ -118,7 +119,7 @@ __all__ = [
 ]
 
 _MODULES = frozenset(
-    "ad_checkpoint data debug errors io lax nn numpy optim random scipy test_util testing train tree tree_util".split()
+    "ad_checkpoint data debug errors io lax nn numpy ops optim random scipy test_util testing train tree tree_util".split()
 )
 _FROM_IO = frozenset({"load", "save"})
 

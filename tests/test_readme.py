@@ -67,6 +67,16 @@ def test_what_is_said_to_be_missing_is_missing() -> None:
         assert not hasattr(gradkit.lax, name), name
 
 
+@pytest.mark.parametrize("module", ["random", "scipy.special", "scipy.stats", "scipy.linalg"])
+def test_the_list_of_what_is_missing_is_complete(module: str) -> None:
+    section = (ROOT / "docs" / "differences-from-jax.md").read_text().split("## What is not there yet\n")[1]
+    found = re.search(rf"^- Of `jax\.{re.escape(module)}`((?:.|\n(?!-|\n))*)", section, re.MULTILINE)
+    assert found
+    theirs, ours = (importlib.import_module(f"{library}.{module}") for library in ("jax", "gradkit"))
+    missing = {name for name in dir(theirs) if not name.startswith("_") and not hasattr(ours, name)}
+    assert set(re.findall(r"`(\w+)`", found[1])) == missing
+
+
 def test_quick_start_has_two_commands_that_do_all_set_up() -> None:
     section = README.split("## Quick start")[1].split("\n## ")[0]
     assert section.count("\n```") == 4

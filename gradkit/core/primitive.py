@@ -46,7 +46,7 @@ class Primitive(ABC):
     multiple_results = False
     """Whether the forward rule gives a tuple of arrays."""
     has_kernels = True
-    """Whether it runs on raw arrays; what stands only in nodes of the tape, or in graphs, does not, and is in no table."""
+    """Whether it runs on raw arrays. What is in nodes of the tape or in graphs alone does not, and is in no table."""
     broadcasts = False
     """Whether the arguments are broadcast against each other."""
 

@@ -2,24 +2,6 @@
 
 from math import e, inf, nan, pi
 
-from numpy import (
-    bool_,
-    complex64,
-    complex128,
-    float16,
-    float32,
-    float64,
-    int8,
-    int16,
-    int32,
-    int64,
-    uint8,
-    uint16,
-    uint32,
-    uint64,
-)
-from numpy import bool_ as bool
-
 from gradkit.core import Array
 from gradkit.numpy import (
     choosing,
@@ -43,6 +25,7 @@ from gradkit.numpy import (
     products,
     ranges,
     rearranging,
+    scalar_types,
     sets,
     shaping,
     signals,
@@ -69,6 +52,8 @@ from gradkit.numpy.polynomials import *  # noqa: F403
 from gradkit.numpy.products import *  # noqa: F403
 from gradkit.numpy.ranges import *  # noqa: F403
 from gradkit.numpy.rearranging import *  # noqa: F403
+from gradkit.numpy.scalar_types import *  # noqa: F403
+from gradkit.numpy.scalar_types import bool_ as bool
 from gradkit.numpy.sets import *  # noqa: F403
 from gradkit.numpy.shaping import *  # noqa: F403
 from gradkit.numpy.signals import *  # noqa: F403
@@ -206,12 +191,9 @@ __all__ = [
     "bitwise_right_shift",
     "bitwise_xor",
     "bool",
-    "bool_",
     "broadcast_to",
     "ceil",
     "clip",
-    "complex64",
-    "complex128",
     "concat",
     "conj",
     "conjugate",
@@ -227,9 +209,6 @@ __all__ = [
     "exp",
     "expand_dims",
     "expm1",
-    "float16",
-    "float32",
-    "float64",
     "floor",
     "floor_divide",
     "greater",
@@ -237,10 +216,6 @@ __all__ = [
     "hypot",
     "imag",
     "inf",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
     "invert",
     "isfinite",
     "isinf",
@@ -297,10 +272,6 @@ __all__ = [
     "transpose",
     "true_divide",
     "trunc",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
     "var",
 ]
 __all__ += choosing.__all__
@@ -322,6 +293,7 @@ __all__ += polynomials.__all__
 __all__ += products.__all__
 __all__ += ranges.__all__
 __all__ += rearranging.__all__
+__all__ += scalar_types.__all__
 __all__ += sets.__all__
 __all__ += shaping.__all__
 __all__ += signals.__all__

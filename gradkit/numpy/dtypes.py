@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 from numpy import (
     character,
-    complex128,
     complexfloating,
     dtype,
     flexible,
-    float32,
-    float64,
     floating,
     generic,
     inexact,
@@ -23,10 +20,10 @@ from numpy import (
     signedinteger,
     unsignedinteger,
 )
-from numpy import complex64 as csingle
 from numpy.exceptions import ComplexWarning
 
 from gradkit.core.promotion import promote_pair
+from gradkit.numpy.scalar_types import complex64, complex128, float32, float64, int64, uint64
 
 __all__ = [
     "ComplexWarning",
@@ -56,8 +53,8 @@ __all__ = [
 
 # JAX's dtypes for new numbers with x64; without it they are narrowed where an array is made.
 single, double, float_ = float32, float64, float64
-cdouble = complex_ = complex128
-int_, uint = np.int64, np.uint64
+csingle, cdouble, complex_ = complex64, complex128, complex128
+int_, uint = int64, uint64
 
 
 def promote_types(a: Any, b: Any) -> np.dtype[Any]:

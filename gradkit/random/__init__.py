@@ -14,6 +14,20 @@ Examples
 """
 
 from gradkit.random.choices import bernoulli, categorical, choice, permutation
+from gradkit.random.distributions import (
+    double_sided_maxwell,
+    geometric,
+    lognormal,
+    maxwell,
+    multivariate_normal,
+    orthogonal,
+    pareto,
+    rademacher,
+    rayleigh,
+    triangular,
+    wald,
+    weibull_min,
+)
 from gradkit.random.floats import (
     cauchy,
     exponential,
@@ -25,7 +39,7 @@ from gradkit.random.floats import (
     uniform,
 )
 from gradkit.random.integers import bits, randint
-from gradkit.random.keys import PRNGKey, fold_in, key, key_data, split, wrap_key_data
+from gradkit.random.keys import PRNGKey, clone, fold_in, key, key_data, key_impl, split, wrap_key_data
 from gradkit.random.state import next_key, seed
 
 __all__ = [
@@ -35,20 +49,34 @@ __all__ = [
     "categorical",
     "cauchy",
     "choice",
+    "clone",
+    "double_sided_maxwell",
     "exponential",
     "fold_in",
+    "geometric",
     "gumbel",
     "key",
     "key_data",
+    "key_impl",
     "laplace",
     "logistic",
+    "lognormal",
+    "maxwell",
+    "multivariate_normal",
     "next_key",
     "normal",
+    "orthogonal",
+    "pareto",
     "permutation",
+    "rademacher",
     "randint",
+    "rayleigh",
     "seed",
     "split",
+    "triangular",
     "truncated_normal",
     "uniform",
+    "wald",
+    "weibull_min",
     "wrap_key_data",
 ]

@@ -16,10 +16,22 @@ from gradkit.config import config
 from gradkit.core import Array
 from gradkit.core.calls import as_array, cast, dtype_name
 from gradkit.numpy import arange, asarray, reshape
+from gradkit.primitives.elementwise import positive
 from gradkit.primitives.random_bits import fold_in as bind_fold_in
 from gradkit.random.arguments import Shape, checked_shape, one_key, some_keys
 
-__all__ = ["PRNGKey", "fold_in", "key", "key_data", "key_of_words", "split", "words_of_seed", "wrap_key_data"]
+__all__ = [
+    "PRNGKey",
+    "clone",
+    "fold_in",
+    "key",
+    "key_data",
+    "key_impl",
+    "key_of_words",
+    "split",
+    "words_of_seed",
+    "wrap_key_data",
+]
 
 IMPLEMENTATION = "threefry2x32"
 MASK = 0xFFFFFFFF
@@ -177,3 +189,14 @@ def wrap_key_data(key_bits_array: Array, *, impl: str | None = None) -> Array:
     """Make keys of their numbers, an array of uint32 of shape (..., 2): the numbers themselves, checked."""
     _check_implementation(impl, "wrap_key_data")
     return some_keys(key_bits_array, "wrap_key_data")
+
+
+def clone(key: Array) -> Array:
+    """Return a copy of a key, as JAX's checks of key reuse ask for."""
+    return positive(some_keys(key, "clone"))
+
+
+def key_impl(keys: Array) -> str:
+    """Return the name of the generator that keys are for: there is one."""
+    some_keys(keys, "key_impl")
+    return "threefry2x32"

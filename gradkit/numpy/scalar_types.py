@@ -1,0 +1,79 @@
+"""The standard's dtypes by name, as JAX has them: each stands for its dtype, and called it makes an Array of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradkit.core import Array
+from gradkit.numpy.creation import asarray
+
+__all__ = [
+    "bool_",
+    "complex64",
+    "complex128",
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+]
+
+
+class ScalarType(type):
+    """A name of a dtype: equal to it, taken wherever a dtype is asked for, and a conversion where it is called.
+
+    NumPy's own scalar types would take a gradkit Array to the host, and off the tape, when they are called.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        What it stands for.
+
+    Examples
+    --------
+    >>> import gradkit.numpy as jnp
+    >>> jnp.float32(2)
+    Array(2., dtype=float32)
+    >>> jnp.int32(jnp.asarray([1.5, 2.5]))
+    Array([1, 2], dtype=int32)
+    >>> jnp.ones(3).dtype == jnp.float32
+    True
+    """
+
+    dtype: np.dtype[Any]
+
+    def __call__(cls, x: Any = 0) -> Array:
+        """Return a number or array in this dtype."""
+        return asarray(x, dtype=cls.dtype)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return getattr(instance, "dtype", None) == cls.dtype
+
+    def __eq__(cls, other: object) -> bool:
+        return cls is other or cls.dtype.type is other or (isinstance(other, np.dtype) and cls.dtype == other)
+
+    def __hash__(cls) -> int:
+        return hash(cls.dtype.type)
+
+    def __repr__(cls) -> str:
+        return f"gradkit.numpy.{cls.__name__}"
+
+
+def _scalar_type(name: str) -> Any:
+    dtype = np.dtype(name.rstrip("_"))
+    return ScalarType(name, (), {"dtype": dtype, "__doc__": f"The dtype {dtype.name}.", "__module__": "gradkit.numpy"})
+
+
+bool_ = _scalar_type("bool_")
+int8, int16, int32, int64 = map(_scalar_type, ("int8", "int16", "int32", "int64"))
+uint8, uint16, uint32, uint64 = map(_scalar_type, ("uint8", "uint16", "uint32", "uint64"))
+float16, float32, float64 = map(_scalar_type, ("float16", "float32", "float64"))
+complex64, complex128 = map(_scalar_type, ("complex64", "complex128"))

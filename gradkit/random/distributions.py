@@ -1,0 +1,262 @@
+"""Distributions that are functions of uniform, normal and exponential numbers.
+
+All take a `key`, a `shape` (by default that to which the parameters broadcast) and a `dtype` as `normal` does. They
+give JAX's numbers, to rounding, and are differentiable in their parameters.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradkit.core import Array
+from gradkit.core.calls import as_array, cast
+from gradkit.errors import ShapeError
+from gradkit.numpy import asarray, broadcast_to, conj, diagonal, linalg, matrix_transpose
+from gradkit.numpy.norms import vector_norm
+from gradkit.primitives.elementwise import exp, floor, log, log1p, sqrt, square, where
+from gradkit.random.arguments import Shape, checked_shape, floating_dtype, integer_dtype, one_key, operand_for
+from gradkit.random.choices import bernoulli
+from gradkit.random.floats import exponential, normal, uniform
+from gradkit.random.keys import split
+
+__all__ = [
+    "double_sided_maxwell",
+    "geometric",
+    "lognormal",
+    "maxwell",
+    "multivariate_normal",
+    "orthogonal",
+    "pareto",
+    "rademacher",
+    "rayleigh",
+    "triangular",
+    "wald",
+    "weibull_min",
+]
+
+
+def _parameters(
+    caller: str, key: Any, shape: Shape | None, dtype: Any, **parameters: Any
+) -> tuple[Array, tuple[int, ...], str, list[Array]]:
+    """Return the key, the shape of the result, the dtype's name, and the parameters as Arrays of that dtype."""
+    key = one_key(key, caller)
+    name = floating_dtype(dtype, caller)
+    sizes = None if shape is None else checked_shape(shape, caller)
+    arrays = [_in_dtype(operand_for(value, what, caller, sizes), name, key) for what, value in parameters.items()]
+    if sizes is None:
+        try:
+            sizes = np.broadcast_shapes(*(array.shape for array in arrays))
+        except ValueError as error:
+            given = ", ".join(f"{what} of shape {a.shape}" for what, a in zip(parameters, arrays, strict=True))
+            raise ShapeError(f"{caller}: {given} do not broadcast. Sizes must be equal or 1.") from error
+    return key, sizes, name, arrays
+
+
+def _in_dtype(value: Any, name: str, key: Array) -> Array:
+    if type(value) is Array:
+        return cast(value, name)
+    return asarray(np.array(value).astype(name), device=key.device)
+
+
+def rademacher(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
+    """Draw -1 or 1 with equal probability.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> gradkit.random.rademacher(gradkit.random.key(0), (4,)).tolist()
+    [-1, -1, 1, 1]
+    """
+    name = integer_dtype(dtype, "rademacher")
+    signs: Array = 2 * cast(bernoulli(key, 0.5, checked_shape(shape, "rademacher")), name) - 1
+    return signs
+
+
+def lognormal(key: Array, sigma: Any = 1.0, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Draw numbers whose logarithm is normal with standard deviation `sigma`: exp(sigma z) of a normal z."""
+    key, sizes, name, (sigma,) = _parameters("lognormal", key, shape, dtype, sigma=sigma)
+    return exp(normal(key, sizes, name) * sigma)
+
+
+def maxwell(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
+    """Draw from the Maxwell distribution of scale 1: the length of a vector of three normal numbers."""
+    key, sizes, name, _ = _parameters("maxwell", key, shape, dtype)
+    return vector_norm(normal(key, (*sizes, 3), name), axis=-1)
+
+
+def double_sided_maxwell(key: Array, loc: Any, scale: Any, shape: Shape = (), dtype: Any = None) -> Array:
+    """Draw from the Maxwell distribution with a random sign, times `scale` and plus `loc`.
+
+    Parameters
+    ----------
+    key : key
+        The random key.
+    loc, scale : number or array
+        The center and the scale.
+    shape : int or tuple of int
+        Axes of the result in front of those to which the parameters broadcast.
+    dtype : dtype, optional
+        A floating dtype.
+    """
+    key, sizes, name, (loc, scale) = _parameters("double_sided_maxwell", key, None, dtype, loc=loc, scale=scale)
+    sizes = checked_shape(shape, "double_sided_maxwell") + sizes
+    lengths, signs = split(key)
+    drawn: Array = cast(rademacher(signs, sizes), name) * maxwell(lengths, sizes, name) * scale + loc
+    return drawn
+
+
+def rayleigh(key: Array, scale: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Draw from the Rayleigh distribution, scale sqrt(-2 log u) of a uniform u."""
+    key, sizes, name, (scale,) = _parameters("rayleigh", key, shape, dtype, scale=scale)
+    drawn: Array = sqrt(log(uniform(key, sizes, name)) * -2.0) * scale
+    return drawn
+
+
+def pareto(key: Array, b: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Draw from the Pareto distribution of shape `b` above 1, exp(e / b) of an exponential e."""
+    key, sizes, name, (b,) = _parameters("pareto", key, shape, dtype, b=b)
+    return exp(exponential(key, sizes, name) / b)
+
+
+def weibull_min(key: Array, scale: Any, concentration: Any, shape: Shape = (), dtype: Any = None) -> Array:
+    """Draw from the Weibull distribution, scale (-log(1 - u)) ** (1 / concentration) of a uniform u.
+
+    Parameters
+    ----------
+    key : key
+        The random key.
+    scale, concentration : number or array
+        The parameters, above 0. They broadcast with what is drawn.
+    shape : int or tuple of int
+        The shape of what is drawn.
+    dtype : dtype, optional
+        A floating dtype.
+    """
+    key, _, name, (scale, concentration) = _parameters(
+        "weibull_min", key, None, dtype, scale=scale, concentration=concentration
+    )
+    u = uniform(key, shape, name)
+    drawn: Array = (-log1p(-u)) ** (1.0 / concentration) * scale
+    return drawn
+
+
+def triangular(key: Array, left: Any, mode: Any, right: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Draw from the triangular distribution between `left` and `right`, whose density is largest at `mode`."""
+    key, sizes, name, (left, mode, right) = _parameters(
+        "triangular", key, shape, dtype, left=left, mode=mode, right=right
+    )
+    u = uniform(key, sizes, name)
+    rising = left + sqrt(u * (right - left) * (mode - left))
+    falling = right - sqrt((1.0 - u) * (right - left) * (right - mode))
+    return where(u < (mode - left) / (right - left), rising, falling)
+
+
+def geometric(key: Array, p: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Draw the number of trials up to the first success, whose probability is `p` each time: integers from 1.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> gradkit.random.geometric(gradkit.random.key(0), 0.3, (4,)).tolist()
+    [1, 1, 4, 3]
+    """
+    result = integer_dtype(dtype, "geometric")
+    key, sizes, name, (p,) = _parameters("geometric", key, shape, None, p=p)
+    trials = floor(log(uniform(key, sizes, name, 2.0**-23 if name == "float32" else 2.0**-52)) / log1p(-p)) + 1.0
+    return cast(trials, result)
+
+
+def wald(key: Array, mean: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+    """Draw from the Wald (inverse Gaussian) distribution of scale 1 (Michael, Schucany and Haas 1976)."""
+    key, sizes, name, (mean,) = _parameters("wald", key, shape, dtype, mean=mean)
+    normal_key, uniform_key = split(key)
+    y = square(normal(normal_key, sizes, name))
+    x = mean + square(mean) * y / 2.0 - mean / 2.0 * sqrt(4.0 * mean * y + square(mean) * square(y))
+    return where(uniform(uniform_key, sizes, name) <= mean / (mean + x), x, square(mean) / x)
+
+
+def multivariate_normal(
+    key: Array, mean: Any, cov: Any, shape: Shape | None = None, dtype: Any = None, method: str = "cholesky"
+) -> Array:
+    """Draw vectors from a multivariate normal distribution, mean + A z of a normal z, where A A^T is the covariance.
+
+    Parameters
+    ----------
+    key : key
+        The random key.
+    mean : array, shape (..., n)
+        The mean.
+    cov : array, shape (..., n, n)
+        The covariance.
+    shape : int or tuple of int, optional
+        The shape of the result without its last axis; by default that to which the parameters' batches broadcast.
+    dtype : dtype, optional
+        A floating dtype.
+    method : {"cholesky", "eigh", "svd"}
+        How A is found. The last two take a singular covariance.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> gradkit.random.multivariate_normal(gradkit.random.key(0), jnp.zeros(2), jnp.eye(2), (5,)).shape
+    (5, 2)
+    """
+    if method not in ("cholesky", "eigh", "svd"):
+        raise ValueError(f"multivariate_normal: method must be one of 'cholesky', 'eigh' and 'svd', got {method!r}.")
+    key = one_key(key, "multivariate_normal")
+    name = floating_dtype(dtype, "multivariate_normal")
+    mean, cov = (cast(as_array(a, "multivariate_normal"), name) for a in (mean, cov))
+    if mean.ndim < 1 or cov.shape[-2:] != mean.shape[-1:] * 2:
+        raise ShapeError(
+            f"multivariate_normal: expected a mean of shape (..., n) and a covariance of shape (..., n, n), got "
+            f"{mean.shape} and {cov.shape}."
+        )
+    batch = np.broadcast_shapes(mean.shape[:-1], cov.shape[:-2])
+    sizes = batch if shape is None else checked_shape(shape, "multivariate_normal")
+    if shape is not None and np.broadcast_shapes(sizes, batch) != sizes:
+        raise ShapeError(f"multivariate_normal: the parameters' batch {batch} must broadcast to the shape {sizes}.")
+    if method == "cholesky":
+        factor = linalg.cholesky(cov)
+    elif method == "eigh":
+        values, vectors = linalg.eigh(cov)
+        factor = vectors * sqrt(values)[..., None, :]
+    else:
+        vectors, values, _ = linalg.svd(cov)
+        factor = vectors * sqrt(values)[..., None, :]
+    z = normal(key, (*sizes, mean.shape[-1]), name)
+    drawn: Array = mean + (factor @ z[..., None])[..., 0]
+    return drawn
+
+
+def orthogonal(key: Array, n: int, shape: Shape = (), dtype: Any = None, m: int | None = None) -> Array:
+    """Draw orthogonal matrices, uniformly (Mezzadri 2007): the Q of normal matrices, its columns' signs made R's.
+
+    Parameters
+    ----------
+    key : key
+        The random key.
+    n : int
+        The number of rows.
+    shape : int or tuple of int
+        The batch of matrices.
+    dtype : dtype, optional
+        A floating or complex dtype.
+    m : int, optional
+        The number of columns, by default `n`. Then the smaller of the two axes is orthonormal.
+
+    Returns
+    -------
+    Array, shape (*shape, n, m)
+        JAX's matrices, to rounding.
+    """
+    sizes = checked_shape(shape, "orthogonal")
+    columns = n if m is None else m
+    low, high = sorted((n, columns))
+    z = normal(key, (*sizes, high, low), dtype)
+    q, r = linalg.qr(z)
+    d = diagonal(r, axis1=-2, axis2=-1)
+    q = q * broadcast_to(where(d == 0, 1.0, d / where(d == 0, 1.0, abs(d)))[..., None, :], q.shape)
+    drawn: Array = q if n >= columns else matrix_transpose(conj(q))
+    return drawn
