@@ -119,7 +119,10 @@ __all__ = [
 ]
 
 _MODULES = frozenset(
-    "ad_checkpoint data debug errors io lax nn numpy ops optim random scipy test_util testing train tree tree_util".split()
+    """
+    ad_checkpoint data debug errors io lax nn numpy ops optim random
+    scipy test_util testing train tree tree_util
+    """.split()
 )
 _FROM_IO = frozenset({"load", "save"})
 
