@@ -59,6 +59,8 @@ PARAMETERS = {
     ("astype", "dtype"): "new_dtype",
     ("astype_exact", "dtype"): "new_dtype",
 }
+ORDER = {"where": (0, 2, 1)}
+"""Where JAX's primitive takes the operands in another order: of two cases, `select_n` has the one for False first."""
 SHORT = {"bool": "bool", "bfloat16": "bf16"}
 LETTERS = {"float": "f", "int": "i", "uint": "u", "complex": "c"}
 
@@ -76,15 +78,20 @@ def _names() -> Iterator[str]:
 
 def _lines(graph: Graph, names: Iterator[str]) -> list[str]:
     known: dict[Variable, str] = {}
+    read = {id(operand) for equation in graph.equations for operand in equation.inputs} | set(map(id, graph.outputs))
 
     def define(variables: Any) -> str:
         for variable in variables:
             known[variable] = next(names)
         return " ".join(f"{known[v]}:{_type(v)}" for v in variables)
 
+    def define_results(variables: Any) -> str:
+        # JAX gives no name to what nothing reads.
+        return " ".join(define([v]) if id(v) in read else f"_:{_type(v)}" for v in variables)
+
     head = f"{{ lambda {define([v for v, _ in graph.constants])}; {define(graph.inputs)}. let"
-    equations = [_equation(equation, known, define, names) for equation in graph.equations]
-    results = ",".join(_operand(output, known) for output in graph.outputs)
+    equations = [_equation(equation, known, define_results, names) for equation in graph.equations]
+    results = ", ".join(_operand(output, known) for output in graph.outputs)
     tail = f"in ({results}{',' * (len(graph.outputs) == 1)}) }}"
     single = " ".join([head, "; ".join("\n".join(lines) for lines in equations), tail] if equations else [head, tail])
     if len(single) <= WIDTH and "\n" not in single:
@@ -93,10 +100,15 @@ def _lines(graph: Graph, names: Iterator[str]) -> list[str]:
 
 
 def _equation(equation: Equation, known: dict[Variable, str], define: Any, names: Iterator[str]) -> list[str]:
-    array = next((x for x in equation.inputs if isinstance(x, Variable) or type(x) is Array), None)
-    inputs = " ".join(_operand(operand, known, array) for operand in equation.inputs)
     primitive = equation.primitive.name
+    arrays = [x for x in equation.inputs if isinstance(x, Variable) or type(x) is Array]
+    # A condition says nothing about the numbers that it chooses between.
+    like = next((x for x in arrays if x.dtype.kind != "b"), arrays[0] if arrays else None)
+    order = ORDER.get(primitive, range(len(equation.inputs)))
+    inputs = " ".join(_operand(equation.inputs[i], known, like) for i in order)
     params = _params(primitive, equation.params, names)
+    if primitive == "matmul":
+        params = [[f"dimension_numbers={_contraction(*equation.inputs)}"]]
     left = define(equation.outputs)
     name = NAMES.get(primitive, primitive)
     if not params:
@@ -113,7 +125,7 @@ def _params(primitive: str, params: Mapping[str, Any], names: Iterator[str]) -> 
     for key in sorted(params):
         value = params[key]
         shown = PARAMETERS.get((primitive, key), key)
-        if key == "results":  # which the graph says already
+        if key == "results" or (key == "keepdims" and not value):  # which the graph says already
             continue
         if graphs := _graphs(value):
             blocks = [_lines(graph, names) for graph in graphs]
@@ -122,6 +134,12 @@ def _params(primitive: str, params: Mapping[str, Any], names: Iterator[str]) -> 
         else:
             result.append([f"{shown}={_value(value)}"])
     return result
+
+
+def _contraction(a: Any, b: Any) -> str:
+    """Return which axes a product of matrices sums over, and which are its batch, as `dot_general` says it."""
+    batch = list(range(len(a.shape) - 2))
+    return f"(([{len(a.shape) - 1}], [{len(b.shape) - 2}]), ({batch}, {batch}))"
 
 
 def _graphs(value: Any) -> list[Graph]:
