@@ -45,7 +45,8 @@ def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None]:
             default=USABLE,
             metavar="NAMES",
             help=f"backends for tests that take the fixtures backend or xp: names with commas between them, {EVERY!r}, "
-            f"or {USABLE!r} (the default: those that can run on this machine). One that is named and cannot run is "
+            f"or {USABLE!r} (the default: those that can run on this machine; neither has those whose arrays have no "
+            f"axes). One that is named and cannot run is "
             f"skipped, with its library's reason.",
         )
     except (ArgumentError, ValueError):  # the project has the option itself, in another group or in this one
@@ -94,12 +95,13 @@ def select(words: str) -> Selection:
     pytest.UsageError
         If no backend is named, or one that no package publishes.
     """
-    from gradkit.backend import backend_names
+    from gradkit.backend import backend_names, load_backend
 
     known = backend_names()
     if words in (EVERY, USABLE):
-        reasons = find_reasons(known)
-        return Selection(tuple(name for name in known if words == EVERY or name not in reasons), reasons)
+        of_arrays = [name for name in known if load_backend(name).has_axes]
+        reasons = find_reasons(of_arrays)
+        return Selection(tuple(name for name in of_arrays if words == EVERY or name not in reasons), reasons)
     names = tuple(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
     if not names:
         raise pytest.UsageError(

@@ -54,8 +54,9 @@ from gradkit.transforms import (
 )
 
 if TYPE_CHECKING:
-    from gradkit import data, debug, errors, lax, nn, numpy, ops, optim, random, scipy, train, tree, tree_util
+    from gradkit import data, debug, errors, lax, nn, numpy, ops, optim, random, scalar, scipy, train, tree, tree_util
     from gradkit.io import load, save
+    from gradkit.scalar import Value
 
 __version__ = "0.1.0"
 
@@ -63,6 +64,7 @@ __all__ = [
     "Array",
     "Device",
     "ShapeDtypeStruct",
+    "Value",
     "block_until_ready",
     "checkpoint",
     "checkpoint_policies",
@@ -107,6 +109,7 @@ __all__ = [
     "random",
     "remat",
     "save",
+    "scalar",
     "scipy",
     "set_backend",
     "train",
@@ -121,18 +124,19 @@ __all__ = [
 _MODULES = frozenset(
     """
     ad_checkpoint data debug errors io lax nn numpy ops optim random
-    scipy test_util testing train tree tree_util
+    scalar scipy test_util testing train tree tree_util
     """.split()
 )
-_FROM_IO = frozenset({"load", "save"})
+_ELSEWHERE = {"Value": "scalar", "load": "io", "save": "io"}
+"""Names of the package that are found in one of its modules."""
 
 
 def __getattr__(name: str) -> Any:
     """Import a module of the package when it is first used."""
     if name in _MODULES:
         return importlib.import_module(f"gradkit.{name}")
-    if name in _FROM_IO:
-        return getattr(importlib.import_module("gradkit.io"), name)
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module(f"gradkit.{_ELSEWHERE[name]}"), name)
     raise AttributeError(f"module 'gradkit' has no attribute {name!r}")
 
 

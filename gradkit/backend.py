@@ -91,6 +91,9 @@ class Backend(ABC):
     install: ClassVar[str]
     """The pip command that brings the library."""
     platform: ClassVar[str] = "cpu"
+    has_axes: ClassVar[bool] = True
+    """Whether its arrays may have axes. A backend that holds single numbers alone is used where it is asked for by
+    name: it is not among those that a test suite runs on by default. `hessian` takes one direction at a time there."""
 
     # What it has
 

@@ -207,6 +207,8 @@ def as_operand(value: Any, caller: str) -> Any:
                 f"first: x.astype('float32')."
             )
         return new_array(value) if owner.is_scalar(value) else wrap(value)
+    if hasattr(value, "__gradkit_array__"):
+        return value.__gradkit_array__()
     raise TypeError(
         f"{caller} requires arrays or numbers as arguments, got {type(value).__name__}: {value!r}. "
         f"Make an array of it with gradkit.numpy.asarray."

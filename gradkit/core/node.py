@@ -18,11 +18,13 @@ from gradkit.errors import UnexpectedTracerError
 if TYPE_CHECKING:
     from gradkit.core.primitive import Primitive
 
-__all__ = ["Leaf", "Node", "Trace", "enable_grad", "new_sequence", "no_grad", "recording"]
+__all__ = ["Leaf", "Node", "Trace", "enable_grad", "new_sequence", "no_grad", "open_no_grad", "recording"]
 
 _new_level = itertools.count(1).__next__
 new_sequence = itertools.count().__next__
 
+open_no_grad: list[None] = []
+"""An entry for each `no_grad` that is open in any thread: where there is none, nobody needs to ask `recording`."""
 _recording: ContextVar[bool] = ContextVar("gradkit_recording", default=True)
 recording = _recording.get
 
@@ -43,9 +45,11 @@ def no_grad() -> Iterator[None]:
     False
     """
     token = _recording.set(False)
+    open_no_grad.append(None)
     try:
         yield
     finally:
+        open_no_grad.pop()
         _recording.reset(token)
 
 

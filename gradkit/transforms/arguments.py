@@ -54,6 +54,9 @@ def as_array(value: Any) -> Array:
         return new_array(value)
     owner = backend_of(value)
     if owner is None:
+        if hasattr(value, "__gradkit_array__"):
+            array: Array = value.__gradkit_array__()
+            return array
         raise TypeError(f"{value!r} of type {type(value).__name__} is not a valid array or number")
     return new_array(value) if owner.is_scalar(value) else wrap(value)
 

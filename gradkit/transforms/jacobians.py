@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.array import describe, place_of_array, wrap
+from gradkit.core.array import backend_of_array, describe, place_of_array, wrap
 from gradkit.core.calls import dtype_name
 from gradkit.core.promotion import COMPLEX, is_inexact, kind_of
-from gradkit.primitives import reshape
+from gradkit.primitives import ones_like, reshape, zeros_like
 from gradkit.transforms.arguments import (
     Argnums,
     as_array_leaf,
@@ -78,6 +78,14 @@ def jacfwd(
             value, tangent, *rest = jvp(of_chosen, tuple(leaves), tangents, has_aux=has_aux)
             return tangent, value, *rest
 
+        if _are_single_numbers(leaves):
+            columns = [push(*_unit(leaves, i)) for i in range(len(leaves))]
+            _, value, *rest = columns[0]
+            _check_outputs("jacfwd", flatten(value)[0], holomorphic)
+            result = map(
+                lambda *row: _selected_structure(unflatten(treedef, row), argnums), *(column[0] for column in columns)
+            )
+            return (result, *rest) if has_aux else result
         tangents, value, *rest = vmap(push, out_axes=(-1, None, None) if has_aux else (-1, None))(*basis(leaves))
         _check_outputs("jacfwd", flatten(value)[0], holomorphic)
         result = map(lambda y: _unraveled(y, leaves, treedef, argnums, last=True), tangents)
@@ -134,13 +142,13 @@ def jacrev(
         value, pullback, *rest = vjp(of_chosen, *leaves, has_aux=has_aux)
         outputs, out_tree = flatten(value)
         _check_outputs("jacrev", outputs, holomorphic)
-        rows = vmap(lambda *seeds: pullback(unflatten(out_tree, seeds)))(*basis(outputs))
-        # rows: for each leaf of the arguments, one row per element of the results, all results one after another
-        columns = [_split(row, outputs) for row in rows]
-        per_output = [
-            _selected_structure(unflatten(treedef, [column[i] for column in columns]), argnums)
-            for i in range(len(outputs))
-        ]
+        if _are_single_numbers(outputs):
+            rows = [pullback(unflatten(out_tree, _unit(outputs, i))) for i in range(len(outputs))]
+        else:
+            # for each leaf of the arguments, one row per element of the results, all results one after another
+            columns = vmap(lambda *seeds: pullback(unflatten(out_tree, seeds)))(*basis(outputs))
+            rows = list(zip(*(_split(column, outputs) for column in columns), strict=True))
+        per_output = [_selected_structure(unflatten(treedef, row), argnums) for row in rows]
         result = unflatten(out_tree, per_output)
         return (result, *rest) if has_aux else result
 
@@ -191,6 +199,16 @@ def basis(leaves: list[Array]) -> list[Array]:
         result.append(reshape(wrap(rows), (total, *leaf.shape)))
         start += leaf.size
     return result
+
+
+def _are_single_numbers(leaves: list[Array]) -> bool:
+    """Return whether they are where there are no axes, and so no batches."""
+    return bool(leaves) and not any(backend_of_array(leaf).has_axes for leaf in leaves)
+
+
+def _unit(leaves: list[Array], position: int) -> list[Array]:
+    """Return 1 at one position among single numbers, and 0 at the others."""
+    return [(ones_like if i == position else zeros_like)(leaf) for i, leaf in enumerate(leaves)]
 
 
 def _unraveled(y: Array, leaves: list[Array], treedef: Any, argnums: Argnums, last: bool) -> Any:

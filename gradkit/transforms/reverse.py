@@ -37,7 +37,7 @@ from gradkit.transforms.arguments import (
     selected,
     without_tape,
 )
-from gradkit.tree import flatten, unflatten
+from gradkit.tree import flatten, structure, unflatten
 
 __all__ = ["grad", "value_and_grad", "vjp"]
 
@@ -143,6 +143,8 @@ def value_and_grad(
             auxiliary = lowered_tree(auxiliary, trace)
         value, node = _scalar(result, trace, holomorphic)
         gradients = {} if node is None else trace.backward([(node, _one(value))])
+        if type(result) is not Array and hasattr(result, "__gradkit_array__"):
+            value = unflatten(structure(result), [value])
         gradient = unflatten(treedef, _gradients(tracers, gradients))
         if type(argnums) is int and not first_alone:
             (gradient,) = gradient
