@@ -31,10 +31,12 @@ class Broken(Backend):
 @pytest.fixture(autouse=True)
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the runs inside this process find the broken backend, and no real one that may or may not run here."""
-    entries = {name: entry for name, entry in gradkit.backend._entry_points().items() if name in ("numpy", "strict")}
+    known = gradkit.backend._entry_points()
+    entries = {name: entry for name, entry in known.items() if name in ("numpy", "strict")}
+    for name in known.keys() - entries.keys():
+        monkeypatch.delitem(gradkit.backend._loaded, name, raising=False)
     monkeypatch.setattr(gradkit.backend, "_entry_points", lambda: entries)
     monkeypatch.setitem(gradkit.backend._loaded, "broken", Broken())
-    monkeypatch.delitem(gradkit.backend._loaded, "cupy", raising=False)
 
 
 def run(pytester: pytest.Pytester, test: str, *options: str) -> pytest.RunResult:
@@ -64,6 +66,26 @@ def test_all_skips_what_cannot_run_with_its_own_reason(pytester: pytest.Pytester
     result = run(pytester, RECORDS_BACKEND, "--backend=all", "-rs")
     result.assert_outcomes(passed=2, skipped=1)
     result.stdout.fnmatch_lines([f"SKIPPED*{REASON}*"])
+
+
+class Numbers(Broken):
+    """A backend whose arrays have no axes."""
+
+    name: ClassVar[str] = "numbers"
+    has_axes: ClassVar[bool] = False
+
+    def why_unusable(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    "options, passed", [((), 2), (("--backend=available",), 2), (("--backend=all",), 2), (("--backend=numbers",), 1)]
+)
+def test_a_backend_without_axes_runs_where_it_is_named(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], passed: int
+) -> None:
+    monkeypatch.setitem(gradkit.backend._loaded, "numbers", Numbers())
+    assert run(pytester, RECORDS_BACKEND, *options).parseoutcomes()["passed"] == passed
 
 
 @pytest.mark.parametrize(

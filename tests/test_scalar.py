@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import math
-import pickle
-import random
-import threading
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 
 import gradkit
 import gradkit.numpy as jnp
-from gradkit import Value, scalar
-from gradkit.errors import DeviceMismatchError
+from gradkit import Value
 
 # The lecture's figures
 
