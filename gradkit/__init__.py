@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from gradkit import data, debug, errors, lax, nn, numpy, ops, optim, random, scalar, scipy, train, tree, tree_util
     from gradkit.io import load, save
     from gradkit.scalar import Value
+    from gradkit.train import fit
 
 __version__ = "0.1.0"
 
@@ -87,6 +88,7 @@ __all__ = [
     "enable_x64",
     "errors",
     "eval_shape",
+    "fit",
     "grad",
     "hessian",
     "item_assignment",
@@ -127,7 +129,7 @@ _MODULES = frozenset(
     scalar scipy test_util testing train tree tree_util
     """.split()
 )
-_ELSEWHERE = {"Value": "scalar", "load": "io", "save": "io"}
+_ELSEWHERE = {"Value": "scalar", "fit": "train", "load": "io", "save": "io"}
 """Names of the package that are found in one of its modules."""
 
 

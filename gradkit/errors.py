@@ -20,6 +20,7 @@ __all__ = [
     "MissingDependencyError",
     "NonConcreteBooleanIndexError",
     "NonFiniteLossError",
+    "ResumeError",
     "ShapeError",
     "TracerArrayConversionError",
     "TracerBoolConversionError",
@@ -96,7 +97,35 @@ class UnexpectedTracerError(JAXTypeError):
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The loss became NaN or infinite during training."""
+    """The loss became NaN or infinite during training.
+
+    Attributes
+    ----------
+    model, history : object or None
+        Where `gradkit.fit` raises it: the last model that had a loss, and the history of the epochs before.
+    """
+
+    model: object = None
+    history: object = None
+
+
+class ResumeError(ValueError):
+    """A checkpoint is of another run than the one that is to go on from it.
+
+    Attributes
+    ----------
+    path : object
+        The checkpoint.
+    name : str
+        What differs.
+    found, given : object
+        What it is in the checkpoint, and in this run.
+    """
+
+    def __init__(self, path: object, name: str, found: object, given: object, detail: str = "") -> None:
+        self.path, self.name, self.found, self.given = path, name, found, given
+        what = detail or f"{path} is of a run with {name} {found!r}, this one has {given!r}."
+        super().__init__(f"{what} Give the same to resume it, another folder, or resume=False to begin anew.")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,0 +1,304 @@
+"""The folder of a training run: its state, its best model and its log, each whole at any moment.
+
+- ``checkpoint.safetensors``: all that the run goes on from, bit for bit: the model, the optimizer's state, the random
+  key, the position in the epoch, the history and what callbacks remember. It holds no times, so a run gives the same
+  file whether it was stopped or not.
+- ``best.safetensors``: the model of the best epoch alone.
+- ``log.jsonl``: a JSON object a line: a row for each epoch, and what happened (``event``).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from gradkit import io
+from gradkit.core import Array
+from gradkit.errors import FileFormatError, ResumeError, TreeMismatchError
+from gradkit.train.history import Value
+
+__all__ = ["BEST", "LAST", "LOG", "Checkpoint", "Folder", "Run", "Saved", "described"]
+
+LAST = "checkpoint.safetensors"
+BEST = "best.safetensors"
+LOG = "log.jsonl"
+
+VERSION = 1
+SHARE = 0.05
+"""The share of the time that saving may take, where the user says nothing else."""
+
+
+class Run(NamedTuple):
+    """Where a run is.
+
+    Attributes
+    ----------
+    model, state : pytree
+        The model and the optimizer's state.
+    epoch, batch : int
+        How many epochs are complete, and how many minibatches of the next.
+    sums : tuple of float
+        Of those minibatches: the loss and each metric, times the examples; and the examples.
+    """
+
+    model: Any
+    state: Any
+    epoch: int
+    batch: int
+    sums: tuple[float, ...]
+
+
+class Saved(NamedTuple):
+    """What a checkpoint holds.
+
+    Attributes
+    ----------
+    run : Run
+        Where the run is.
+    key : Array
+        The random key that it began with.
+    rows : list of dict
+        The history, without times.
+    best : tuple of (float, int) or None
+        The smallest loss so far and its epoch.
+    callbacks : list
+        What each callback remembers.
+    stopped : str
+        The reason that a callback gave to stop, or nothing.
+    """
+
+    run: Run
+    key: Any
+    rows: list[dict[str, Value]]
+    best: tuple[float, int] | None
+    callbacks: list[Any]
+    stopped: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a run is kept, and how often: what `fit` takes as ``checkpoint`` where a folder alone does not say it.
+
+    Parameters
+    ----------
+    folder : path
+        The folder; it is made if it is not there.
+    every_steps : int, optional
+        Save after so many steps, and after each epoch. By default a run is saved as often as takes a twentieth of its
+        time at most. Either way it is saved at its end.
+    settings : mapping from str to number or str
+        What belongs to the run besides (the options of a program): a run is not resumed with others.
+
+    Examples
+    --------
+    >>> Checkpoint("run", every_steps=1000).every_steps
+    1000
+    """
+
+    folder: str | os.PathLike[str]
+    every_steps: int | None = None
+    settings: Mapping[str, bool | int | float | str | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.every_steps is not None and (not isinstance(self.every_steps, int) or self.every_steps < 1):
+            raise ValueError(
+                f"Checkpoint: every_steps must be a whole number of at least 1, or None, got {self.every_steps!r}"
+            )
+
+
+class Folder:
+    """A run's folder, while it is trained."""
+
+    def __init__(self, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> None:
+        self.path = Path(checkpoint.folder)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.last = self.path / LAST
+        self.every_steps = checkpoint.every_steps
+        self._own = dict(checkpoint.settings)
+        self._settings = dict(settings)
+        self._started = time.monotonic()
+        self._took = 0.0
+        self._best: Any = None
+
+    # Writing
+
+    def is_due(self, steps: int, epoch_ends: bool) -> bool:
+        """Tell whether to save after so many steps."""
+        if self.every_steps is not None:
+            return epoch_ends or steps % self.every_steps == 0
+        return time.monotonic() - self._started > self._took / SHARE
+
+    def empty(self) -> None:
+        """Take away what an older run left besides its state, which the first `save` replaces."""
+        for name in (BEST, LOG):
+            (self.path / name).unlink(missing_ok=True)
+
+    def save(self, saved: Saved, best: Any) -> None:
+        """Write the best model where it is a new one, and then the run."""
+        begun = time.monotonic()
+        if best is not None and best is not self._best:
+            io.save(self.path / BEST, best)
+            self._best = best
+        run = {
+            "version": VERSION,
+            "settings": self._own,
+            "fit": self._settings,
+            "epoch": saved.run.epoch,
+            "batch": saved.run.batch,
+            "sums": saved.run.sums,
+            "history": saved.rows,
+            "best": saved.best,
+            "callbacks": saved.callbacks,
+            "stopped": saved.stopped,
+        }
+        io.save(
+            self.last,
+            {"model": saved.run.model, "optimizer": saved.run.state, "key": saved.key, "run": json.dumps(run)},
+        )
+        self._started = time.monotonic()
+        self._took = self._started - begun
+
+    # Reading
+
+    def key(self, given: Array | None) -> Array:
+        """Return the random key that the run began with.
+
+        Raises
+        ------
+        ResumeError
+            If another one is given.
+        """
+        stored = io.load(self.last).get("['key']")
+        if stored is None:
+            raise ResumeError(self.last, "key", None, None, f"{self.last} is no run of gradkit.fit.")
+        if given is not None and stored.tolist() != given.tolist():
+            raise ResumeError(self.last, "key", stored.tolist(), given.tolist())
+        return cast(Array, stored)
+
+    def load(self, model: Any, state: Any, key: Any) -> Saved | None:
+        """Read the run, into a model and a state like these; None where there is none.
+
+        Raises
+        ------
+        ResumeError
+            If it is a run with other settings or another model.
+        FileFormatError
+            If the file is damaged, or from a newer version.
+        """
+        if not self.last.exists():
+            return None
+        text = io.load(self.last).get("['run']")
+        about = json.loads(text) if isinstance(text, str) else {}
+        if about.get("version", VERSION) > VERSION:
+            raise FileFormatError(
+                f"{self.last}: it was written by a newer gradkit (version {about['version']} of a run, this one knows "
+                f"{VERSION}). Upgrade gradkit."
+            )
+        for ours, theirs in ((self._own, about.get("settings", {})), (self._settings, about.get("fit", {}))):
+            for name in sorted(ours):
+                if theirs.get(name) != json.loads(json.dumps(ours[name])):
+                    raise ResumeError(self.last, name, theirs.get(name), ours[name])
+        like = {"model": model, "optimizer": state, "key": key, "run": ""}
+        try:
+            loaded = io.load(self.last, like=like)
+        except TreeMismatchError as error:
+            raise ResumeError(self.last, "model", None, None, str(error)) from error
+        return Saved(
+            Run(loaded["model"], loaded["optimizer"], about["epoch"], about["batch"], tuple(about["sums"])),
+            loaded["key"],
+            about["history"],
+            None if about["best"] is None else (about["best"][0], about["best"][1]),
+            about["callbacks"],
+            about["stopped"],
+        )
+
+    def load_best(self, like: Any) -> Any:
+        """Read the best model."""
+        try:
+            self._best = io.load(self.path / BEST, like=like)
+        except FileNotFoundError as error:
+            raise FileFormatError(
+                f"{self.path}: it has {LAST} and no {BEST}, so it is incomplete. Put the file back, or begin anew with "
+                f"resume=False."
+            ) from error
+        return self._best
+
+    # The log
+
+    def log(self, entry: Mapping[str, Any]) -> None:
+        """Add a line to the log."""
+        with (self.path / LOG).open("a", encoding="utf-8") as file:
+            file.write(_line(entry))
+
+    def restart_log(self, epochs: int, steps: int) -> list[dict[str, Any]]:
+        """Take out of the log what a resumed run does again, and return the rows of the epochs that it has."""
+        kept = [
+            entry
+            for entry in _entries(self.path / LOG)
+            if entry.get("epoch", 0) <= epochs and not (entry.get("event") in REPEATED and entry["at_step"] >= steps)
+        ]
+        io.replace(str(self.path / LOG), "".join(map(_line, kept)).encode())
+        return [entry for entry in kept if "epoch" in entry]
+
+
+REPEATED = frozenset({"learning rate"})
+"""Events that come again when their steps are done again."""
+
+
+def _line(entry: Mapping[str, Any]) -> str:
+    plain = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in entry.items()
+    }
+    return json.dumps(plain) + "\n"
+
+
+def _entries(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield a log's entries; a line that a killed process did not finish is passed over."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict):
+            yield entry
+
+
+# What a run is besides its numbers
+
+SAMPLED_STEPS = (0, 1, 10, 100, 1000, 10_000)
+
+
+def described(value: Any) -> Any:
+    """Describe an optimizer by the numbers that it is made of, so that two can be compared: a schedule by its rates.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> described(gradkit.optim.SGD(0.1, momentum=0.9))["momentum"]
+    0.9
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if type(value) is Array:
+        return value.tolist()
+    if callable(value):
+        return [_rate(value, step) for step in SAMPLED_STEPS]
+    parts = {name: described(part) for name, part in sorted(vars(value).items()) if not name.startswith("_")}
+    return {"type": type(value).__name__, **parts}
+
+
+def _rate(schedule: Any, step: int) -> float:
+    try:
+        return float(schedule(step))
+    except OverflowError:  # one that grows, long after the run
+        return math.inf

@@ -1,0 +1,67 @@
+"""A model on data that it is not trained with: its predictions, its loss, and metrics of all predictions together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gradkit.core import Array, no_grad
+from gradkit.data import minibatches
+from gradkit.numpy import asarray, concatenate
+from gradkit.train.objectives import Metric, Objective
+
+__all__ = ["ROWS", "measure", "predict"]
+
+ROWS = 8192
+"""How many examples a model is given at once: few enough for the memory, many enough that calls cost nothing."""
+
+
+def predict(model: Any, x: Any, batch_size: int = ROWS) -> Array:
+    """Apply a model to many examples, some of them at a time, with nothing recorded.
+
+    Parameters
+    ----------
+    model : callable
+        From examples to outputs, a row each.
+    x : array, shape (n, ...)
+        The examples; a `numpy.memmap` is read a batch at a time.
+    batch_size : int
+        How many examples the model is given at once.
+
+    Returns
+    -------
+    Array, shape (n, ...)
+
+    Raises
+    ------
+    ValueError
+        If there are no examples.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> model = gradkit.nn.MLP(2, [3], key=gradkit.random.key(0))
+    >>> predict(model, gradkit.numpy.ones((5, 2)), batch_size=2).shape
+    (5, 3)
+    """
+    with no_grad():
+        parts = [model(rows) for (rows,) in minibatches((x,), batch_size, shuffle=False)]
+    return parts[0] if len(parts) == 1 else concatenate(parts)
+
+
+def measure(model: Any, x: Any, y: Any, objective: Objective, metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """Return the loss and the metrics on some data, by name.
+
+    A metric is computed from all predictions at once, so it need not be a mean over the examples.
+    """
+    prediction = predict(model, x) if metrics or not objective.takes_model else None
+    target = asarray(y)
+    with no_grad():
+        if objective.takes_model:
+            total = 0.0
+            for x_part, y_part in minibatches((x, y), ROWS, shuffle=False):
+                total += float(objective.loss(model, x_part, y_part)) * len(y_part)
+            loss = total / len(target)
+        else:
+            loss = float(objective.loss(prediction, target))
+        return {"loss": loss, **{name: float(metric(prediction, target)) for name, metric in metrics.items()}}

@@ -1,0 +1,236 @@
+"""`fit`: train a model on data, in one call."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from typing import Any, Literal
+
+import numpy as np
+
+from gradkit import optim, random, tree
+from gradkit.core import Array
+from gradkit.core.array import host
+from gradkit.core.calls import dtype_name
+from gradkit.core.promotion import FLOATING, kind_of
+from gradkit.data import split
+from gradkit.errors import ShapeError
+from gradkit.nn import Module
+from gradkit.numpy import asarray
+from gradkit.train.callbacks import Callback
+from gradkit.train.checkpoints import Checkpoint, Folder, described
+from gradkit.train.history import History
+from gradkit.train.objectives import Metric, metrics_for, objective_for
+from gradkit.train.steps import Optimizer
+from gradkit.train.training import Training
+
+__all__ = ["fit"]
+
+Pair = tuple[Any, Any]
+
+
+def fit(
+    model: Any,
+    data: Pair,
+    *,
+    loss: str | Callable[..., Any] | None = None,
+    optimizer: Optimizer | None = None,
+    epochs: int = 10,
+    batch_size: int = 32,
+    validation: float | Pair | None = None,
+    metrics: str | Metric | Sequence[str | Metric] | Mapping[str, Metric] | None = None,
+    key: Array | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress: bool = True,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    resume: bool | Literal["auto"] = "auto",
+) -> tuple[Any, History]:
+    """Train a model, and return it with the history of its training.
+
+    Parameters
+    ----------
+    model : pytree
+        A model that can be called with examples, such as `gradkit.nn.MLP`. It stays as it is.
+    data : pair of arrays
+        The examples and their targets, with equal first axes. They are brought to the current backend once, real ones
+        in the dtype of the model's parameters; a `numpy.memmap` stays on the disk and is read a minibatch at a time.
+    loss : str or callable, optional
+        ``"softmax_cross_entropy"``, ``"sigmoid_cross_entropy"``, ``"mse"``, ``"hinge"``, a function of ``(prediction,
+        target)``, or a function of ``(model, x, y)``. By default softmax cross-entropy where the targets are integers
+        (class numbers), and the mean squared error where they are real numbers.
+    optimizer : Optimizer, optional
+        By default ``gradkit.optim.SGD(0.1)``.
+    epochs : int
+        How many times the data is gone through. A run that is resumed may have more than it began with.
+    batch_size : int
+        Examples in a step. (The last minibatch of an epoch may be smaller.)
+    validation : float or pair of arrays, optional
+        Data that the model is not trained with, measured after each epoch: a pair as `data`, or which share of `data`,
+        drawn at random, is kept apart for it.
+    metrics : str, callable, or sequence or mapping of them, optional
+        What is measured besides the loss: ``"accuracy"``, ``"binary_accuracy"``, ``"mae"``, ``"mse"``, ``"r2"``, or
+        functions of ``(prediction, target)``. By default the accuracy where the loss is one for classes.
+    key : Array, optional
+        The random key of the split and of the order of the examples; by default the next one of `gradkit.random.seed`.
+    callbacks : sequence of Callback
+        Such as `gradkit.train.EarlyStopping`.
+    progress : bool
+        Whether to show how far training is: a line that changes, where there is a terminal (and tqdm), or else lines.
+    checkpoint : path or Checkpoint, optional
+        A folder for the run's state, its best model and its log; see `gradkit.train.Checkpoint` for how often.
+    resume : "auto", True or False
+        Whether to go on from the folder's checkpoint: where there is one, always (none is an error), or never (what is
+        there is replaced).
+
+    Returns
+    -------
+    model : pytree
+        The trained model, after the last step.
+    history : History
+        What was measured, a row an epoch. Its attribute ``stopped`` says why training ended.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, a name unknown, or the data empty or of different lengths.
+    NonFiniteLossError
+        If the loss becomes NaN or infinite. The last state with a loss is saved; the error has it as ``model``, and the
+        ``history``.
+    ResumeError
+        If the folder's checkpoint is of another run: other data, another model, optimizer, key or batch size.
+    OSError
+        If the folder cannot be written.
+
+    Notes
+    -----
+    Ctrl-C ends training after the step at hand, saves the run and returns the model so far, with
+    ``history.stopped == "interrupted"``; a second one raises KeyboardInterrupt at once. A run that was stopped or
+    killed and goes on from its checkpoint computes, bit for bit, what it would have computed without a stop.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> from gradkit import data, nn, optim, random
+    >>> model = nn.MLP(2, [16, 2], key=random.key(0))
+    >>> model, history = gradkit.fit(
+    ...     model, data.moons(500, key=random.key(1)), optimizer=optim.SGD(0.5, momentum=0.9), epochs=5,
+    ...     validation=0.2, key=random.key(2), progress=False,
+    ... )
+    >>> history
+    History of MLP, 82 parameters: softmax_cross_entropy by SGD
+      epoch  step ... validation_loss  validation_accuracy  learning_rate  seconds
+          1    13 ...
+          5    65 ...
+    """
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"fit: {name} must be a whole number of at least 1, got {value!r}.")
+    if resume not in (True, False, "auto"):
+        raise ValueError(f"fit: resume must be 'auto', True or False, got {resume!r}.")
+    whole = _pair(data, "data", model)
+    objective = objective_for(loss, whole[1])
+    measured = metrics_for(metrics, objective)
+    optimizer = optim.SGD(0.1) if optimizer is None else optimizer
+    share = float(validation) if isinstance(validation, Real) else None
+    settings = {
+        "batch_size": batch_size,
+        "callbacks": [type(callback).__name__ for callback in callbacks],
+        "data": _fingerprint(whole),
+        "loss": objective.name,
+        "metrics": list(measured),
+        "optimizer": described(optimizer),
+        "validation": share,
+    }
+    folder = None
+    if checkpoint is not None:
+        folder = Folder(checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint), settings)
+    elif resume is True:
+        raise ValueError("fit: resume=True needs checkpoint, the folder of the run to go on with.")
+    if folder is not None and resume is True and not folder.last.exists():
+        raise FileNotFoundError(
+            f"fit: resume=True, but there is no {folder.last}. With resume='auto' a run begins there."
+        )
+    if folder is not None and resume and folder.last.exists():
+        key = folder.key(key)
+    key = random.next_key() if key is None else key
+    train, held = whole, None
+    if share is not None:
+        train, held = split(whole, share, random.split(key)[0])
+    elif validation is not None:
+        held = _pair(validation, "validation", model)
+    training = Training(
+        model,
+        optimizer,
+        objective,
+        measured,
+        train,
+        held,
+        batch_size,
+        epochs,
+        key,
+        callbacks,
+        folder,
+        History(_name(model, objective.name, optimizer)),
+    )
+    if folder is not None and not (resume and training.resume()):
+        training.begin()
+    trained = training.train(progress)
+    if isinstance(model, Module) and any(parameter.requires_grad for parameter in model.parameters()):
+        trained.requires_grad_()
+    return trained, training.history
+
+
+def _pair(data: Any, name: str, model: Any) -> Pair:
+    """Return examples and targets, on the device; or say what is wrong with them."""
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise TypeError(f"fit: {name} must be a pair (x, y) of examples and their targets, got {_kind(data)}.")
+    dtype = _parameter_dtype(model)
+    x, y = (_on_device(part, dtype, f"{name}[{i}]") for i, part in enumerate(data))
+    if len(x) != len(y):
+        raise ShapeError(
+            f"fit: {name} must have a target for each example, got {len(x):,} examples and {len(y):,} targets."
+        )
+    if not len(x):
+        raise ValueError(f"fit: {name} is empty: x has shape {x.shape}.")
+    return x, y
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__name__} of {len(value)}" if isinstance(value, tuple | list) else type(value).__name__
+
+
+def _on_device(values: Any, dtype: str | None, name: str) -> Any:
+    if isinstance(values, np.memmap):
+        return values
+    array = asarray(values)
+    if not array.ndim:
+        raise ShapeError(f"fit: {name} must have a row for each example, got a single number.")
+    real = kind_of(dtype_name(array)) == FLOATING
+    return array.astype(dtype) if real and dtype is not None and dtype_name(array) != dtype else array
+
+
+def _parameter_dtype(model: Any) -> str | None:
+    """Return the dtype of a model's parameters, that of the first where they differ."""
+    names = (dtype_name(leaf) for leaf in tree.leaves(model) if type(leaf) is Array)
+    return next((name for name in names if kind_of(name) == FLOATING), None)
+
+
+FINGERPRINT_ROWS = 64
+
+
+def _fingerprint(arrays: Pair) -> str:
+    """Tell data from others, by their shapes and some of their rows."""
+    parts, checksum = [], 0
+    for array in arrays:
+        some = array[:: max(1, len(array) // FINGERPRINT_ROWS)]
+        numbers = host(some) if type(some) is Array else np.ascontiguousarray(some)
+        checksum = zlib.crc32(numbers.tobytes(), checksum)
+        parts.append(f"{numbers.dtype.name}{list(array.shape)}")
+    return f"{' and '.join(parts)}, {checksum:08x}"
+
+
+def _name(model: Any, loss: str, optimizer: Any) -> str:
+    parameters = sum(leaf.size for leaf in tree.leaves(model) if type(leaf) is Array)
+    return f"{type(model).__name__}, {parameters:,} parameters: {loss} by {type(optimizer).__name__}"

@@ -1,0 +1,307 @@
+"""`Training`: a run in progress. The loop, and what it keeps so that it can be stopped and resumed at any step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradkit import random
+from gradkit.core import Array
+from gradkit.data import minibatches
+from gradkit.errors import NonFiniteLossError
+from gradkit.optim import check_finite
+from gradkit.train.callbacks import Callback
+from gradkit.train.checkpoints import Folder, Run, Saved
+from gradkit.train.evaluation import measure
+from gradkit.train.history import History, Value
+from gradkit.train.interrupt import Interrupt
+from gradkit.train.objectives import Metric, Objective
+from gradkit.train.progress import Progress, progress_for
+from gradkit.train.steps import Optimizer, training_step
+
+__all__ = ["Training"]
+
+FINISHED, INTERRUPTED = "finished", "interrupted"
+
+
+_Remembered = tuple[tuple[float, int] | None, list[Any], str]
+"""What changes at the end of an epoch: the best loss, what callbacks remember, and why they stop the run."""
+
+
+class _Step(NamedTuple):
+    """A step whose measurements have not been read yet: on a GPU they may not be computed yet."""
+
+    model: Any
+    state: Any
+    batch: int
+    values: Sequence[Any]
+    examples: int
+
+
+class Training:
+    """A run in progress, as callbacks see it.
+
+    Attributes
+    ----------
+    history : History
+        The epochs so far.
+    epochs : int
+        How many epochs there are to be.
+    steps_per_epoch : int
+        The number of minibatches.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Optimizer,
+        objective: Objective,
+        metrics: Mapping[str, Metric],
+        train: tuple[Any, Any],
+        validation: tuple[Any, Any] | None,
+        batch_size: int,
+        epochs: int,
+        key: Array,
+        callbacks: Sequence[Callback],
+        folder: Folder | None,
+        history: History,
+    ) -> None:
+        for callback in callbacks:
+            optimizer = callback.optimizer(optimizer)
+        self.history = history
+        self.epochs = epochs
+        self.steps_per_epoch = len(minibatches(train, batch_size, key))
+        self._optimizer = optimizer
+        self._objective = objective
+        self._metrics = metrics
+        self._train = train
+        self._validation = validation
+        self._batch_size = batch_size
+        self._key = key
+        self._order = random.split(key)[1]
+        self._callbacks = callbacks
+        self._folder = folder
+        self._step = training_step(objective.with_prediction, optimizer, has_aux=True)
+        self._measured = ("loss", *(metrics if not objective.takes_model else ()))
+        self._run = Run(model, optimizer.init(model), 0, 0, self._no_sums())
+        self._good: Run | None = None
+        """The last state whose loss is known to be a number."""
+        self._best: tuple[float, int] | None = None
+        self._best_model: Any = None
+        self._stopped = ""
+        self._before_end: _Remembered = (None, [], "")
+        self._seconds = 0.0
+        self._started = time.perf_counter()
+        self._progress: Progress = progress_for(False, 0, 0, 0)
+
+    # What callbacks see
+
+    @property
+    def model(self) -> Any:
+        """The model as it is now."""
+        return self._run.model
+
+    @property
+    def epoch(self) -> int:
+        """The number of epochs that are complete."""
+        return self._run.epoch
+
+    @property
+    def step(self) -> int:
+        """The number of updates so far."""
+        return self._run.epoch * self.steps_per_epoch + self._run.batch
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The history's columns."""
+        measured = self._measured
+        if self._validation is not None:
+            measured = (*measured, *(f"validation_{name}" for name in ("loss", *self._metrics)))
+        return ("epoch", "step", *measured, "learning_rate", "seconds")
+
+    def stop(self, reason: str) -> None:
+        """End training after this epoch."""
+        self._stopped = reason
+
+    def restore_best(self) -> None:
+        """Go back to the model of the epoch with the smallest validation loss (or loss, without validation data)."""
+        if self._best_model is not None:
+            self._run = self._run._replace(model=self._best_model)
+
+    def rate_at(self, step: int) -> float | None:
+        """Return the learning rate of a step, from 0; None where the optimizer has none."""
+        rate = getattr(self._optimizer, "learning_rate", None)
+        if callable(rate):
+            rate = rate(step)
+        return None if rate is None else float(rate)
+
+    def log(self, entry: Mapping[str, Any]) -> None:
+        """Add a line to the run's log, where it has a folder."""
+        if self._folder is not None:
+            self._folder.log(entry)
+
+    # The run
+
+    def resume(self) -> bool:
+        """Go on from the folder's checkpoint, if there is one."""
+        assert self._folder is not None
+        saved = self._folder.load(self._run.model, self._run.state, self._key)
+        if saved is None:
+            return False
+        self._run, self._best, self._stopped = saved.run, saved.best, saved.stopped
+        if saved.best is not None:
+            self._best_model = self._folder.load_best(self._run.model)
+        logged = self._folder.restart_log(self._run.epoch, self._run.epoch * self.steps_per_epoch)
+        seconds = {entry["epoch"]: entry.get("seconds") for entry in logged}
+        for row in saved.rows:
+            self.history.append({**row, "seconds": seconds.get(row["epoch"])})
+        self._seconds = max((each for each in seconds.values() if each is not None), default=0.0)
+        for callback, state in zip(self._callbacks, saved.callbacks, strict=True):
+            callback.restore(state)
+        self.log({"event": "resumed", "at_step": self.step})
+        return True
+
+    def begin(self) -> None:
+        """Put the folder's checkpoint at this run's beginning: what an older run left there is no state of this one."""
+        assert self._folder is not None
+        self._folder.empty()
+        self._save(self._run)
+
+    def train(self, progress: bool) -> Any:
+        """Train to the end, and return the model."""
+        done = self.step
+        self._progress = progress_for(progress, self.epochs * self.steps_per_epoch, done, self.epochs)
+        self._started = time.perf_counter()
+        for callback in self._callbacks:
+            callback.start(self)
+        note, reason = "", FINISHED
+        try:
+            # An overflow shows in the loss, which is looked at here: NumPy need not warn of it as well.
+            with Interrupt() as interrupt, np.errstate(all="ignore"):
+                while not self._stopped and self._run.epoch < self.epochs and reason != INTERRUPTED:
+                    if self._steps(interrupt):
+                        self._end_epoch()
+                    if interrupt.asked:
+                        reason = INTERRUPTED
+                self._end(self._stopped or reason, done)
+            if self.history.stopped != FINISHED:
+                note = f"{self.history.stopped}: stopped after {self.step} steps"
+        except NonFiniteLossError as error:
+            note = str(error)
+            raise
+        finally:
+            self._progress.close(note)
+        for callback in self._callbacks:
+            callback.end(self)
+        return self._run.model
+
+    def _steps(self, interrupt: Interrupt) -> bool:
+        """Take the steps that are left of an epoch; tell whether all were."""
+        run = self._run
+        model, state = run.model, run.state
+        order = random.fold_in(self._order, run.epoch)
+        waiting: _Step | None = None
+        for batch, (x, y) in enumerate(
+            minibatches(self._train, self._batch_size, order, start=run.batch), start=run.batch
+        ):
+            new_model, new_state, (loss, prediction) = self._step(model, state, x, y)
+            values = [loss] if prediction is None else [loss, *(m(prediction, y) for m in self._metrics.values())]
+            # The step before is read while the device computes this one.
+            if waiting is not None:
+                self._read(waiting)
+            waiting = _Step(model, state, batch, values, y.shape[0])
+            model, state = new_model, new_state
+            if interrupt.asked:
+                break
+        if waiting is not None:
+            self._read(waiting)
+            done = waiting.batch + 1
+            self._run = Run(model, state, run.epoch, done, self._run.sums)
+            if done < self.steps_per_epoch and self._good is not None:
+                self._run = self._good  # nobody has seen a loss of the newest state
+        return self._run.batch == self.steps_per_epoch
+
+    def _read(self, step: _Step) -> None:
+        """Take a step's measurements to the host, and save the state before it where that is due."""
+        sums = self._run.sums
+        taken = self._run.epoch * self.steps_per_epoch + step.batch
+        values = [float(value) for value in step.values]
+        if not math.isfinite(values[0]):
+            self._refuse(values[0], taken)
+        # Here and not after the update: a checkpoint is good where its parameters have a loss.
+        self._good = Run(step.model, step.state, self._run.epoch, step.batch, sums)
+        if self._folder is not None and step.batch and self._folder.is_due(taken, epoch_ends=False):
+            self._save(self._good)
+        weighted = [total + value * step.examples for total, value in zip(sums, values, strict=False)]
+        self._run = self._run._replace(sums=(*weighted, sums[-1] + step.examples))
+        self._progress.step(taken + 1, self._run.epoch + 1, self._means)
+
+    def _end_epoch(self) -> None:
+        """Validate, note the best model, tell the callbacks, and save where that is due."""
+        run, self._before_end = self._run, self._remembered()
+        row: dict[str, Value] = {"epoch": run.epoch + 1, "step": self.step, **self._means()}
+        if self._validation is not None:
+            found = measure(run.model, *self._validation, self._objective, self._metrics)
+            if not math.isfinite(found["loss"]):
+                self._refuse(found["loss"], self.step)
+            row.update({f"validation_{name}": value for name, value in found.items()})
+        row["learning_rate"] = self.rate_at(self.step - 1)
+        row["seconds"] = self._seconds + time.perf_counter() - self._started
+        self.history.append(row)
+        loss = row["loss"] if self._validation is None else row["validation_loss"]
+        assert loss is not None
+        if self._best is None or loss < self._best[0]:
+            self._best, self._best_model = (loss, run.epoch + 1), run.model
+        self._run = Run(run.model, run.state, run.epoch + 1, 0, self._no_sums())
+        self._progress.epoch(row)
+        for callback in self._callbacks:
+            callback.epoch_end(self)
+        self.log(row)
+        if self._folder is not None and self._folder.is_due(self.step, epoch_ends=True):
+            self._save(self._run)
+
+    def _end(self, reason: str, done: int) -> None:
+        """Say why the run has ended, and save it."""
+        self.history.stopped = reason
+        self.history.best_epoch = None if self._best is None else self._best[1]
+        if self._folder is not None and (self.step > done or reason == INTERRUPTED):
+            self._save(self._run)
+            self.log({"event": reason, "at_step": self.step})
+
+    def _refuse(self, loss: float, step: int) -> None:
+        """Save the last good state, and stop."""
+        checkpoint = None
+        if self._folder is not None and self._good is not None:
+            self._save(self._good)
+            checkpoint = self._folder.last
+        self.log({"event": "the loss is not finite", "at_step": step})
+        try:
+            check_finite(loss, step, checkpoint)
+        except NonFiniteLossError as error:
+            self.history.stopped = f"the loss is {loss} at step {step}"
+            error.model = None if self._good is None else self._good.model
+            error.history = self.history
+            raise
+
+    def _save(self, run: Run) -> None:
+        assert self._folder is not None
+        rows = [{name: value for name, value in row.items() if name != "seconds"} for row in self.history.rows()]
+        # The last good state may be one of the epoch before, which then has not ended yet.
+        remembered = self._remembered() if run.epoch == self._run.epoch else self._before_end
+        self._folder.save(Saved(run, self._key, rows[: run.epoch], *remembered), self._best_model)
+
+    def _remembered(self) -> _Remembered:
+        return self._best, [dict(callback.state()) for callback in self._callbacks], self._stopped
+
+    # Sums over an epoch
+
+    def _no_sums(self) -> tuple[float, ...]:
+        return (0.0,) * (len(self._measured) + 1)
+
+    def _means(self) -> dict[str, float]:
+        *totals, examples = self._run.sums
+        return {name: total / examples for name, total in zip(self._measured, totals, strict=True)}
