@@ -54,7 +54,23 @@ from gradkit.transforms import (
 )
 
 if TYPE_CHECKING:
-    from gradkit import data, debug, errors, lax, nn, numpy, ops, optim, random, scalar, scipy, train, tree, tree_util
+    from gradkit import (
+        data,
+        debug,
+        errors,
+        lax,
+        nn,
+        numpy,
+        ops,
+        optim,
+        random,
+        scalar,
+        scipy,
+        train,
+        tree,
+        tree_util,
+        viz,
+    )
     from gradkit.io import load, save
     from gradkit.scalar import Value
     from gradkit.train import fit
@@ -119,6 +135,7 @@ __all__ = [
     "tree_util",
     "use_backend",
     "value_and_grad",
+    "viz",
     "vjp",
     "vmap",
 ]
@@ -126,7 +143,7 @@ __all__ = [
 _MODULES = frozenset(
     """
     ad_checkpoint data debug errors io lax nn numpy ops optim random
-    scalar scipy test_util testing train tree tree_util
+    scalar scipy test_util testing train tree tree_util viz
     """.split()
 )
 _ELSEWHERE = {"Value": "scalar", "fit": "train", "load": "io", "save": "io"}

@@ -1,0 +1,184 @@
+"""What the pictures of training share: Axes without pyplot, styles that black and white tells apart, and saving.
+
+Nothing here imports matplotlib before a picture is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gradkit.errors import MissingDependencyError, unknown_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "CLASSES",
+    "LINES",
+    "ClassStyle",
+    "LineStyle",
+    "axes_of",
+    "check_path",
+    "legend_below",
+    "new_figure",
+    "save",
+    "titled",
+]
+
+PathLike = str | os.PathLike[str]
+
+
+class LineStyle(NamedTuple):
+    """How a line looks: each differs from the others in dashes and markers, whatever becomes of its colour."""
+
+    color: str
+    linestyle: Any
+    marker: str
+
+
+LINES = (
+    LineStyle("#08306b", "-", "o"),
+    LineStyle("#c05a00", (0, (5, 2)), "s"),
+    LineStyle("#2a7f3f", (0, (5, 1.5, 1, 1.5)), "^"),
+    LineStyle("#8e3a8e", (0, (1.2, 1.5)), "D"),
+    LineStyle("#555555", (0, (8, 3)), "v"),
+    LineStyle("#b3193f", (0, (3, 1.5, 1, 1.5, 1, 1.5)), "X"),
+)
+
+
+class ClassStyle(NamedTuple):
+    """How a class looks: the colour and hatching of its region, the marker and colours of its points."""
+
+    region: str
+    hatch: str
+    marker: str
+    face: str
+    edge: str
+
+
+CLASSES = (
+    ClassStyle("#dce9f5", "", "o", "#08306b", "white"),
+    ClassStyle("#fbdcc0", "///", "s", "white", "#9a4300"),
+    ClassStyle("#d9efd2", "..", "^", "#1d5e2e", "white"),
+    ClassStyle("#ead7ec", "xxx", "D", "white", "#6f2a6f"),
+    ClassStyle("#f6efb8", "---", "v", "#5c5300", "white"),
+    ClassStyle("#d8ecec", "\\\\\\", "P", "white", "#0f5c5c"),
+    ClassStyle("#f3d3da", "++", "X", "#8c1230", "white"),
+    ClassStyle("#e3e3e3", "oo", "<", "white", "#333333"),
+    ClassStyle("#e4ddcf", "|||", ">", "#5a4520", "white"),
+    ClassStyle("#d3dbf0", "**", "*", "white", "#27357a"),
+)
+
+TITLE_SIZE = 11
+"""Points."""
+
+
+def require_matplotlib(caller: str) -> None:
+    """Raise what says how matplotlib is installed, where it is missing."""
+    try:
+        importlib.import_module("matplotlib.figure")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{caller} needs matplotlib, which cannot be imported ({error}). Install it with: "
+            f"pip install 'gradkit[plot]'"
+        ) from error
+
+
+def new_figure(caller: str, size: tuple[float, float]) -> Figure:
+    """Return an empty Figure of a size in inches."""
+    require_matplotlib(caller)
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    from gradkit.viz.picture import Picture
+
+    return Picture(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.06))
+
+
+def axes_of(ax: Axes | None, caller: str, size: tuple[float, float]) -> tuple[Figure, Axes]:
+    """Return the Axes to draw on and their Figure: those given, or new ones of a size in inches."""
+    if ax is None:
+        figure = new_figure(caller, size)
+        return figure, figure.add_subplot()
+    require_matplotlib(caller)
+    from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
+
+    if not isinstance(ax, Axes):
+        raise TypeError(
+            f"{caller}: ax must be matplotlib Axes, got {type(ax).__name__}. Leave it out for a new Figure."
+        )
+    owner = ax.get_figure()
+    root = owner.figure if isinstance(owner, SubFigure) else owner
+    if root is None:
+        raise ValueError(f"{caller}: ax belongs to no Figure any more. Leave it out for a new one.")
+    return root, ax
+
+
+def titled(ax: Axes, title: str) -> None:
+    """Give Axes a title, broken into lines that fit their width."""
+    box = ax.get_subplotspec()
+    figure_width = float(ax.figure.bbox.width / ax.figure.dpi)
+    columns = 1 if box is None else box.get_gridspec().ncols
+    # A character is about 0.52 of the type size wide.
+    fitting = int(figure_width / columns * 72 / (0.52 * TITLE_SIZE))
+    ax.set_title("\n".join(textwrap.fill(line, fitting) for line in title.splitlines()), fontsize=TITLE_SIZE)
+
+
+def legend_below(ax: Axes, handles: Sequence[Any], labels: Sequence[str], columns: int) -> None:
+    """Put a legend under Axes, where it hides nothing."""
+    ax.legend(
+        handles,
+        labels,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.13),
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+        handlelength=2.4,
+        handleheight=1.2,
+    )
+
+
+def check_path(path: PathLike | None, caller: str, formats: Iterable[str] | None = None) -> None:
+    """Raise before anything is computed where a picture cannot be written to `path`.
+
+    Raises
+    ------
+    ValueError
+        If the suffix names no format that pictures are written in.
+    OSError
+        If the folder does not exist, is none, or cannot be written to.
+    """
+    if path is None:
+        return
+    file = Path(path)
+    if formats is None:
+        require_matplotlib(caller)
+        from matplotlib.backend_bases import FigureCanvasBase
+
+        formats = FigureCanvasBase.get_supported_filetypes()
+    known = sorted(f".{name}" for name in formats)
+    if file.suffix.lower() not in known:
+        raise ValueError(f"{caller}: path={str(file)!r}: {unknown_name('suffix', file.suffix, known)}")
+    folder = file.parent
+    if not folder.exists():
+        raise FileNotFoundError(f"{caller}: path={str(file)!r}: there is no folder {folder}. Make it first.")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{caller}: path={str(file)!r}: {folder} is a file, not a folder.")
+    if file.is_dir():
+        raise IsADirectoryError(f"{caller}: path={str(file)!r} is a folder. Give the name of a file in it.")
+    if not os.access(file if file.exists() else folder, os.W_OK):
+        raise PermissionError(f"{caller}: path={str(file)!r} cannot be written. Choose another folder.")
+
+
+def save(figure: Figure, path: PathLike | None) -> Figure:
+    """Write a Figure to a file where there is a path, and return it."""
+    if path is not None:
+        figure.savefig(path, dpi=150)
+    return figure
