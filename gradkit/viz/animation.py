@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import base64
-import tempfile
+import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gradkit.viz.figures import PathLike, check_path, new_figure, require_matplotlib
+import numpy as np
+
+from gradkit.viz.figures import PathLike, check_path, new_figure
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["Animation", "animate"]
 
@@ -107,9 +112,6 @@ def animate(
     Animation(3 frames, ... bytes)
     """
     check_path(path, "animate", FORMATS)
-    require_matplotlib("animate")
-    from matplotlib.animation import PillowWriter
-
     pictures = list(frames)
     if not pictures:
         raise ValueError("animate: frames is empty. Keep the model after each epoch, for example.")
@@ -117,38 +119,65 @@ def animate(
         raise ValueError(f"animate: there are {len(labels)} labels, and {len(pictures)} frames. Give one for each.")
     if not fps > 0 or not hold >= 0:
         raise ValueError(f"animate: fps must be above 0 and hold at least 0 seconds, got fps={fps} and hold={hold}")
-    figure = new_figure("animate", size)
-    boxes: list[Any] = []
-    writer = PillowWriter(fps=fps)  # type: ignore[arg-type]
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "animation.gif"
-        with writer.saving(figure, file, dpi):
-            for i, frame in enumerate(pictures):
-                figure.clear()
-                axes = figure.add_subplot()
-                draw(frame, ax=axes)
-                label = f"frame {i + 1} of {len(pictures)}" if labels is None else labels[i]
-                axes.text(
-                    0.02,
-                    0.98,
-                    label,
-                    transform=axes.transAxes,
-                    verticalalignment="top",
-                    zorder=10,
-                    bbox={"facecolor": "white", "edgecolor": "#555555", "boxstyle": "round,pad=0.3"},
-                )
-                if not boxes:
-                    figure.draw_without_rendering()
-                    figure.set_layout_engine("none")
-                    boxes = [each.get_position() for each in figure.axes]
-                # All frames have the layout of the first, so that only what changes moves.
-                for each, box in zip(figure.axes, boxes, strict=False):
-                    each.set_position(box)
-                writer.grab_frame()
-            for _ in range(round(hold * fps)):
-                writer.grab_frame()
-        gif = file.read_bytes()
-    animation = Animation(gif, len(pictures))
+    if labels is None:
+        labels = [f"frame {i + 1} of {len(pictures)}" for i in range(len(pictures))]
+    durations = [1000 / fps] * len(pictures)
+    durations[-1] += 1000 * hold
+    animation = Animation(_encoded(_rendered(draw, pictures, labels, size, dpi), durations), len(pictures))
     if path is not None:
         animation.save(path)
     return animation
+
+
+def _rendered(
+    draw: Callable[..., Any], frames: Sequence[Any], labels: Sequence[str], size: tuple[float, float], dpi: int
+) -> list[Image.Image]:
+    """Return the frames as images, all with the layout of the first, so that only what changes moves."""
+    figure = new_figure("animate", size)
+    figure.set_dpi(dpi)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    canvas: Any = FigureCanvasAgg(figure)
+    boxes: list[Any] = []
+    images = []
+    for frame, label in zip(frames, labels, strict=True):
+        figure.clear()
+        axes = figure.add_subplot()
+        draw(frame, ax=axes)
+        axes.text(
+            0.02,
+            0.98,
+            label,
+            transform=axes.transAxes,
+            verticalalignment="top",
+            zorder=10,
+            bbox={"facecolor": "white", "edgecolor": "#555555", "boxstyle": "round,pad=0.3"},
+        )
+        if not boxes:
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+            boxes = [each.get_position() for each in figure.axes]
+        for each, box in zip(figure.axes, boxes, strict=False):
+            each.set_position(box)
+        canvas.draw()
+        images.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB"))
+    return images
+
+
+def _encoded(images: Sequence[Image.Image], durations: Sequence[float]) -> bytes:
+    """Return a GIF. One palette for all frames, without dithering: what stays the same is stored once."""
+    from PIL import Image
+
+    some = [images[i * (len(images) - 1) // 3] for i in range(4)]
+    width, height = some[0].size
+    sample = Image.new("RGB", (width, 4 * height))
+    for i, image in enumerate(some):
+        sample.paste(image, (0, i * height))
+    palette = sample.quantize(128, dither=Image.Dither.NONE)
+    first, *others = (image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images)
+    contents = io.BytesIO()
+    first.save(
+        contents, format="GIF", save_all=True, append_images=others, duration=[round(d) for d in durations], loop=0
+    )
+    return contents.getvalue()

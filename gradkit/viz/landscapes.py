@@ -25,7 +25,7 @@ from gradkit.viz.directions import (
     random_plane,
     split_model,
 )
-from gradkit.viz.naming import model_name
+from gradkit.viz.titles import model_name
 
 __all__ = ["Landscape", "landscape"]
 

@@ -31,7 +31,7 @@ RATE = "learning_rate"
 CLOCKS = ("epoch", "step")
 """What the horizontal axis may be; the first of them that there is."""
 NO_CURVES = frozenset({*CLOCKS, "seconds"})
-SHARES = frozenset({"accuracy", "precision", "recall", "error"})
+SHARES = frozenset({"accuracy", "binary_accuracy", "error", "precision", "recall"})
 """Metrics from 0 to 1, which are read more easily in percent."""
 
 
@@ -164,7 +164,7 @@ def _floats(values: Any, name: str, what: str) -> HostColumn | None:
 def _read_log(path: Path) -> dict[str, list[float | None]]:
     """Return the columns of a log in JSON lines. Of rows with the same clocks the last counts: a run was resumed."""
     rows: dict[tuple[Any, ...], dict[str, float]] = {}
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

@@ -13,7 +13,7 @@ from gradkit.core.array import host
 from gradkit.core.promotion import is_inexact
 from gradkit.errors import ShapeError
 from gradkit.viz.figures import PathLike, axes_of, check_path, save, titled
-from gradkit.viz.naming import model_name
+from gradkit.viz.titles import model_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
