@@ -192,7 +192,7 @@ def _margins(
     dtypes = (leaf.dtype for leaf in tree.leaves(model) if type(leaf) is Array and is_inexact(leaf.dtype.name))
     dtype = next(dtypes, None)
     parts = []
-    with no_grad():
+    with no_grad(), np.errstate(all="ignore"):
         for begin in range(0, len(points), batch_size):
             batch = points[begin : begin + batch_size]
             scores = _scores(model, jnp.asarray(batch, dtype=dtype or jnp.float32, device=device))

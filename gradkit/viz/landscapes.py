@@ -143,7 +143,8 @@ def landscape(
     models = path_of(points)
     parameters = split_model(models[-1])
     path = [parameters.of(model, f"point {i}") for i, model in enumerate(models)]
-    with no_grad():
+    # Far from where a model was trained a loss may overflow: that is for the picture to show, not for a warning.
+    with no_grad(), np.errstate(all="ignore"):
         plane = _plane(parameters, path, along, key)
         on_plane = plane.project(path)
         (left, right), (bottom, top) = _limits(limits, on_plane)
