@@ -10,6 +10,8 @@ Examples
 Array(-0.25, dtype=float32)
 """
 
+import sys
+
 from gradkit.scipy.stats.continuous import (
     beta,
     cauchy,
@@ -62,3 +64,6 @@ __all__ = [
     "vonmises",
     "wrapcauchy",
 ]
+
+# Each distribution is a module in JAX: `import gradkit.scipy.stats.norm as norm` finds it here.
+sys.modules.update({f"{__name__}.{name}": globals()[name] for name in __all__ if name != "Distribution"})
