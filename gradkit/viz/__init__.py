@@ -1,8 +1,10 @@
-"""Pictures: training curves, decision boundaries, descents on contours of the loss, weights, and animations of them.
+"""Pictures: drawn graphs of computations; training curves, decision boundaries, descents, weights, and animations.
 
-Pictures of training need matplotlib (``pip install 'gradkit[plot]'``); each function imports it when it is called.
+What a picture needs is imported when it is made. Pictures of training need matplotlib (``pip install 'gradkit[plot]'``).
 
->>> import gradkit
+>>> import gradkit, gradkit.numpy as jnp
+>>> gradkit.viz.draw(lambda x: jnp.exp(x) + 1, 2.0)
+<Drawing of 4 values, 2 operations>
 >>> figure = gradkit.viz.curves({"epoch": [1, 2, 3], "loss": [1.2, 0.5, 0.3]}, title="three epochs")
 >>> figure.axes[0].get_ylabel()
 'loss'
@@ -17,17 +19,21 @@ if TYPE_CHECKING:
     from gradkit.viz.animation import Animation, animate
     from gradkit.viz.boundary import decision_boundary
     from gradkit.viz.contours import descent
+    from gradkit.viz.drawing import Drawing
+    from gradkit.viz.graphs import draw
     from gradkit.viz.landscapes import Landscape, landscape
     from gradkit.viz.learning_curves import curves
     from gradkit.viz.weights import weight_images
 
 __all__ = [
     "Animation",
+    "Drawing",
     "Landscape",
     "animate",
     "curves",
     "decision_boundary",
     "descent",
+    "draw",
     "landscape",
     "weight_images",
 ]
@@ -35,11 +41,13 @@ __all__ = [
 # No module has the name of a function: importing it would put it in the function's place.
 _MODULES = {
     "Animation": "animation",
+    "Drawing": "drawing",
     "Landscape": "landscapes",
     "animate": "animation",
     "curves": "learning_curves",
     "decision_boundary": "boundary",
     "descent": "contours",
+    "draw": "graphs",
     "landscape": "landscapes",
     "weight_images": "weights",
 }

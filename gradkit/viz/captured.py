@@ -1,0 +1,104 @@
+"""The captured graph of a function as a computation to draw."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gradkit import tree
+from gradkit.core import Array
+from gradkit.core.array import raw
+from gradkit.core.graph import Equation, Graph, Variable
+from gradkit.transforms import make_jaxpr
+from gradkit.viz.computation import Computation, Operation, Quantity
+from gradkit.viz.naming import detail_of, operation_name
+
+__all__ = ["computation_of"]
+
+
+def computation_of(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], labels: Mapping[Any, str]
+) -> Computation:
+    """Capture the graph of a function and return what of it the results depend on.
+
+    Parameters
+    ----------
+    function : callable
+        A function of arrays or pytrees.
+    args, kwargs : sequence, mapping
+        Its arguments, or anything with their shapes and dtypes.
+    labels : mapping
+        The labels of arrays that the function uses beside its arguments, by the `id` of the raw array.
+    """
+    jaxpr = make_jaxpr(function)(*args, **kwargs)
+    graph: Graph = jaxpr.jaxpr
+    quantities: dict[Variable, Quantity] = {}
+    for variable, label in zip(graph.inputs, _argument_labels(function, args, kwargs), strict=True):
+        quantities[variable] = Quantity(label, "input", variable.shape, variable.dtype.name)
+    for variable, array in graph.constants:
+        label = labels.get(array._node) or labels.get(id(raw(array)), "")
+        value = None if array._node is not None and array._node.trace.level else raw(array)
+        quantities[variable] = Quantity(label, "constant", variable.shape, variable.dtype.name, value)
+    operations = [_operation(equation, quantities) for equation in _needed(graph)]
+    outputs = [_operand(output, quantities) for output in graph.outputs]
+    paths, _ = tree.flatten_with_path(tree.unflatten(jaxpr.out_tree, range(len(outputs))))
+    for output, (path, _) in zip(outputs, paths, strict=True):
+        output.label = output.label or f"out{tree.keystr(path)}"
+    used = {quantity: None for operation in operations for quantity in operation.inputs}
+    inputs = [quantities[variable] for variable in graph.inputs]
+    results = [quantity for operation in operations for quantity in operation.outputs]
+    return Computation(list(dict.fromkeys([*inputs, *used, *results, *outputs])), operations, outputs)
+
+
+def _needed(graph: Graph) -> list[Equation]:
+    """Return the operations on which the results depend, and those that are done for their effect."""
+    wanted = {output for output in graph.outputs if isinstance(output, Variable)}
+    found = []
+    for equation in reversed(graph.equations):
+        if not equation.outputs or wanted.intersection(equation.outputs):
+            found.append(equation)
+            wanted.update(operand for operand in equation.inputs if isinstance(operand, Variable))
+    return found[::-1]
+
+
+def _operation(equation: Equation, quantities: dict[Variable, Quantity]) -> Operation:
+    inputs = [_operand(operand, quantities) for operand in equation.inputs]
+    for variable in equation.outputs:
+        quantities[variable] = Quantity("", "result", variable.shape, variable.dtype.name)
+    name = equation.primitive.name
+    graphs = [graph for value in equation.params.values() for graph in _graphs(value)]
+    inside = sum(len(graph.equations) for graph in graphs)
+    detail = f"{inside} operations inside" if graphs else detail_of(name, equation.params)
+    return Operation(
+        operation_name(name, equation.params), inputs, [quantities[variable] for variable in equation.outputs], detail
+    )
+
+
+def _operand(operand: Any, quantities: Mapping[Variable, Quantity]) -> Quantity:
+    if isinstance(operand, Variable):
+        return quantities[operand]
+    if type(operand) is Array:
+        return Quantity("", "constant", operand.shape, operand.dtype.name, raw(operand))
+    return Quantity("", "constant", data=operand)
+
+
+def _graphs(value: Any) -> list[Graph]:
+    """Return the graphs of functions in an operation's parameter."""
+    found = [getattr(part, "jaxpr", None) for part in (value if isinstance(value, tuple) else (value,))]
+    return [graph for graph in found if isinstance(graph, Graph)]
+
+
+def _argument_labels(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
+    """Return a label for each leaf of the arguments: the parameter's name and the path to the leaf."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a builtin, which says nothing of its parameters
+        parameters = ()  # type: ignore[assignment]
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][: len(args)]
+    rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "argument")
+    names += [f"{rest}[{position}]" for position in range(len(args) - len(names))]
+    return [
+        (names[path[1].idx] if path[0].idx == 0 else str(path[1].key)) + tree.keystr(path[2:])
+        for path, _ in tree.leaves_with_path((tuple(args), dict(kwargs)))
+    ]

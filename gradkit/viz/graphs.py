@@ -1,0 +1,143 @@
+"""`draw`: the graph that computed an array, or the graph of a function, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gradkit import tree
+from gradkit.core import Array
+from gradkit.core.array import describe
+from gradkit.nn import Module
+from gradkit.viz.captured import computation_of
+from gradkit.viz.drawing import Drawing
+from gradkit.viz.folding import fold
+from gradkit.viz.naming import labels_of
+from gradkit.viz.tape import Tape
+from gradkit.viz.wording import printable
+
+__all__ = ["draw"]
+
+
+def draw(
+    out: Any,
+    /,
+    *args: Any,
+    labels: Any = None,
+    title: str = "",
+    gradients: bool | None = None,
+    max_nodes: int = 200,
+    **kwargs: Any,
+) -> Drawing:
+    """Draw the graph that computed an array, or the graph of a function, from left to right.
+
+    A value is a record: its label, dtype and shape, its number or the range of its elements, and the same of its
+    gradient. What nothing is differentiated by has a dashed border. An operation is an oval, and arrows go the way of
+    the data.
+
+    Parameters
+    ----------
+    out : Array, pytree of Arrays, or callable
+        What was computed from arrays with ``requires_grad``; or a function (plain, jitted, or a model), of which the
+        graph is captured without computing it.
+    *args
+        Where `out` is a function, arguments for it, or anything with their shapes and dtypes.
+    labels : mapping of str, or pytree
+        What arrays are called: ``{"x": x, "target": y}``. A model or another tree names each of its arrays by its path,
+        as in ``layers[0].weight``.
+    title : str
+        What stands above the picture.
+    gradients : bool, optional
+        Whether gradients are shown: by default from the moment that `backward` has been called. With True they are
+        computed for the picture, without `backward` and without a change to any ``.grad``.
+    max_nodes : int
+        The most marks of a picture. In a larger graph operations are put together, by layer where `labels` say which
+        parameters there are, else by what they do, with their counts.
+    **kwargs
+        Labels as well: ``draw(L, a=a, b=b, model=model)``. Where `out` is a function, further arguments for it.
+
+    Returns
+    -------
+    Drawing
+        Which shows itself in a notebook, and has ``save(path)``, ``svg`` and ``dot``.
+
+    Raises
+    ------
+    TypeError
+        If `out` is neither an Array nor a function.
+    ValueError
+        If nothing was recorded for `out`.
+
+    Notes
+    -----
+    The tape keeps what a derivative reads until `backward` has passed, and gradients of inputs alone. So an array of
+    which the program has dropped the last reference is shown without its elements where no rule reads it and it
+    cannot be computed again from what is known; after `backward` that goes for what was saved, too. All elements and
+    all gradients are known before `backward` with ``gradients=True``, and after it with
+    ``backward(retain_graph=True)``. Where an input was changed after `backward` (``p.data += ...``), nothing is
+    computed again: the picture shows what is still there.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> a, b, c, f = jnp.asarray(2.0), jnp.asarray(-3.0), jnp.asarray(10.0), jnp.asarray(-2.0)
+    >>> for x in (a, b, c, f):
+    ...     x.requires_grad = True
+    >>> L = (a * b + c) * f
+    >>> L.backward()
+    >>> drawing = gradkit.viz.draw(L, a=a, b=b, c=c, f=f, L=L)
+    >>> drawing
+    <Drawing of 7 values, 3 operations>
+    >>> "{a|float32[]|data 2.0000|grad 6.0000}" in drawing.dot
+    True
+    >>> gradkit.viz.draw(lambda x: jnp.sum(jnp.tanh(x)), jnp.ones((2, 3)))
+    <Drawing of 3 values, 2 operations>
+    """
+    if not isinstance(max_nodes, int) or max_nodes < 1:
+        raise ValueError(f"draw: max_nodes is the most marks that a picture may have, got {max_nodes!r}")
+    if callable(out):
+        if labels is None and isinstance(out, Module):
+            labels = out
+        computation = computation_of(out, args, kwargs, labels_of(labels, {}))
+    else:
+        if args:
+            raise TypeError(
+                f"draw: arguments after the first are those of a function, and the first is {_kind(out)}. Labels have "
+                f"names: draw(out, x=x) or draw(out, labels={{'x': x}})."
+            )
+        tape = Tape(_recorded(out), labels_of(labels, kwargs))
+        shown = tape.is_walked if gradients is None else gradients
+        computation = tape.computation(complete=len(tape.nodes) <= max_nodes, gradients=shown)
+    diagram = computation.diagram() if computation.size <= max_nodes else fold(computation, max_nodes)
+    diagram.title = printable(title)
+    return Drawing(diagram)
+
+
+def _recorded(out: Any) -> Sequence[Array]:
+    """Return the Arrays in `out`, each of which the tape has recorded."""
+    roots = [out] if type(out) is Array else tree.leaves(out)
+    if not roots:
+        raise ValueError(f"draw: there is no array in {_kind(out)}, so there is no graph")
+    for root in roots:
+        if type(root) is not Array:
+            raise TypeError(
+                f"draw: expected an Array that was computed on the tape, or a function, got {_kind(root)}, which has "
+                f"no graph."
+            )
+        node = root._node
+        if node is None:
+            raise ValueError(
+                f"draw: nothing was recorded for {describe(root)}, so it has no graph. It depends on no array with "
+                f"requires_grad=True, or was computed inside no_grad() or by jit or a pure update. Set "
+                f"x.requires_grad = True on the inputs first, or draw the function: draw(function, *arguments)."
+            )
+        if node.trace.level:
+            raise ValueError(
+                f"draw: {describe(root)} belongs to a function that a transform (grad, vmap, ...) runs, whose values "
+                f"are not on the tape. Draw the function: draw(function, *arguments)."
+            )
+    return roots
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__name__}: {value!r}" if not isinstance(value, Mapping | Sequence) else type(value).__name__

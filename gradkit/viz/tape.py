@@ -1,0 +1,261 @@
+"""The tape as a computation to draw: which values it still knows, and which can be had again.
+
+The tape exists for training. It keeps what a derivative will read and nothing else, drops that as the backward pass
+goes by, and keeps no gradients but those of the inputs. Nothing here changes that, so training is as fast, and takes
+as little memory, with pictures as without. A value of a picture comes from, in this order:
+
+- the Arrays that are alive: whatever the program has a name for;
+- what the tape has saved for the derivatives, until `backward` has passed (always, with ``retain_graph=True``);
+- the operation itself, run again on its arguments, where all of them are known.
+
+The gradient of an input is its ``.grad``. The gradients of what lies between come from a pass of the picture's own, for
+which the values that `backward` has freed are put together again.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gradkit.backend import backend_of
+from gradkit.core import Array
+from gradkit.core.array import backend_of_array, raw, total
+from gradkit.core.families import PART, Recorded
+from gradkit.core.namespace import namespace_of
+from gradkit.core.node import Leaf, Node
+from gradkit.viz.computation import Computation, Operation, Quantity, Role
+from gradkit.viz.naming import detail_of, operation_name
+
+__all__ = ["Tape"]
+
+
+class Tape:
+    """The part of the tape that some arrays were computed on.
+
+    Parameters
+    ----------
+    roots : sequence of Array
+        The arrays, each with a node of the tape.
+    labels : mapping
+        The label of a node, or of a raw array by its `id`.
+    """
+
+    def __init__(self, roots: Sequence[Array], labels: Mapping[Any, str]) -> None:
+        # Nodes of a tape are of one backend, as operations do not mix them.
+        self.backend = backend_of_array(roots[0])
+        self.values: dict[Node, Any] = {root._node: raw(root) for root in roots if root._node is not None}
+        self.roots = list(self.values)
+        self.labels = labels
+        self.nodes = _ancestors(self.roots)
+        self._find_living()
+        self._find_saved()
+
+    @property
+    def is_walked(self) -> bool:
+        """Whether `backward` has given an input its gradient."""
+        return any(type(node) is Leaf and _gradient_of_leaf(node) is not None for node in self.nodes)
+
+    # Values
+
+    def _find_living(self) -> None:
+        """Find the Arrays that the program holds.
+
+        A node does not know its Array: a reference, even a weak one, would cost every operation time. The garbage
+        collector knows all objects, and asking it costs nothing but the time of the picture.
+        """
+        wanted = set(self.nodes)
+        for candidate in gc.get_objects():
+            if type(candidate) is Array:
+                node = getattr(candidate, "_node", None)  # another thread may be making it
+                if node is not None and node in wanted:
+                    self.values.setdefault(node, raw(candidate))
+
+    def _find_saved(self) -> None:
+        for node in self.nodes:
+            saved = node.saved
+            if not saved or isinstance(node.primitive, Recorded):
+                continue
+            if saved[0] is not None and not node.primitive.multiple_results:
+                self.values.setdefault(node, raw(saved[0]))
+            for parent, value in zip(node.parents, saved[1:], strict=True):
+                if parent is not None and value is not None and not isinstance(value, Node):
+                    self.values.setdefault(parent, raw(value))
+
+    def _constant(self, node: Node, position: int) -> Any:
+        """Return an argument that has no node, if the tape has saved it."""
+        if node.saved is None or isinstance(node.primitive, Recorded):
+            return None
+        return raw(node.saved[position + 1])
+
+    def _arguments(self, node: Node) -> list[Any] | None:
+        """Return the arguments of an operation; None if one of them is not known."""
+        found = [
+            self._constant(node, position) if parent is None else self.values.get(parent)
+            for position, parent in enumerate(node.parents)
+        ]
+        return None if any(value is None for value in found) else found
+
+    def compute_missing(self) -> bool:
+        """Run operations again whose arguments are known.
+
+        Returns
+        -------
+        bool
+            Whether the values belong together. They do not where an input was changed since; then nothing is computed.
+        """
+        computed: dict[Node, Any] = {}
+        before = dict(self.values)
+        for node in self.nodes:
+            primitive = node.primitive
+            if primitive is None or isinstance(primitive, Recorded) or primitive.multiple_results:
+                continue
+            arguments = self._arguments(node)
+            if arguments is None or all(backend_of(value) is None for value in arguments):
+                continue
+            like = next(value for value in arguments if backend_of(value) is not None)
+            again = primitive.kernel(like)(*arguments, **node.params)
+            if node in before:
+                if not self._is_same(before[node], again):
+                    self.values = before
+                    return False
+            else:
+                computed[node] = self.values[node] = again
+        return True
+
+    def _is_same(self, one: Any, other: Any) -> bool:
+        """Return whether two results of one operation agree, but for what a library does otherwise the next time."""
+        if one.shape != other.shape:
+            return False
+        xp = self.backend.xp
+        if one.dtype not in self.backend.inexact:
+            return bool(xp.all(one == other))
+        finite = xp.isfinite(one) & xp.isfinite(other)
+        alike = (one == other) | (xp.isnan(one) & xp.isnan(other)) | finite
+        one, other = xp.where(finite, one, xp.zeros_like(one)), xp.where(finite, other, xp.zeros_like(other))
+        return bool(xp.all(alike & (xp.abs(one - other) <= 1e-3 * xp.abs(one)))) if one.size else True
+
+    # Gradients
+
+    def gradients(self) -> dict[Node, Any]:
+        """Return the gradient of the only root, a single number, by every node, where the values for it are known."""
+        if len(self.roots) != 1 or self.values[self.roots[0]].size != 1:
+            return {}
+        root = self.roots[0]
+        cotangents: dict[Node, Any] = {root: self.backend.one_like(self.values[root])}
+        unknown: set[Node] = set()
+        for node in reversed(self.nodes):
+            if node.primitive is None:
+                continue
+            saved = self._saved(node)
+            if node in unknown or saved is None:
+                unknown.update(parent for parent in node.parents if parent is not None)
+            elif node in cotangents:
+                for parent, share in node.primitive.pull(cotangents[node], node, saved):
+                    present = cotangents.get(parent)
+                    cotangents[parent] = share if present is None else total(present, share)
+        return {
+            node: raw(_whole(cotangent, node.shape))
+            for node, cotangent in cotangents.items()
+            if node not in unknown and node.shape is not None
+        }
+
+    def _saved(self, node: Node) -> Sequence[Any] | None:
+        """Return what the rules of a node read: as the tape saved it, or put together again; None if that fails."""
+        if node.saved is not None:
+            return node.saved
+        primitive = node.primitive
+        if primitive is PART:
+            return ()
+        if isinstance(primitive, Recorded) or primitive.multiple_results:
+            return None
+        tracked = sum(1 << position for position, parent in enumerate(node.parents) if parent is not None)
+        reads, _ = primitive.plan(tracked)
+        saved: list[Any] = [self.values.get(node) if reads & 1 else None]
+        if reads & 1 and saved[0] is None:
+            return None
+        for parent in node.parents:
+            reads >>= 1
+            value = self.values.get(parent) if reads & 1 and parent is not None else parent
+            if reads & 1 and value is None:
+                return None
+            saved.append(value)
+        return saved
+
+    # The picture
+
+    def computation(self, complete: bool, gradients: bool) -> Computation:
+        """Return the computation to draw.
+
+        Parameters
+        ----------
+        complete : bool
+            Whether to compute what is not at hand: values, and gradients of what is no input.
+        gradients : bool
+            Whether gradients are shown.
+        """
+        belongs_together = complete and self.compute_missing()
+        found = self.gradients() if gradients and belongs_together else {}
+        for node in self.nodes:
+            if gradients and type(node) is Leaf and (stored := _gradient_of_leaf(node)) is not None:
+                found[node] = stored
+        quantities = {node: self._quantity(node, found) for node in self.nodes if node.shape is not None}
+        constants: dict[int, Quantity] = {}
+        operations: dict[Node, Operation] = {}
+        for node in self.nodes:
+            if node.primitive is PART:
+                assert node.parents[0] is not None
+                operations[node.parents[0]].outputs.append(quantities[node])
+            elif node.primitive is not None:
+                inputs = [
+                    quantities[parent] if parent is not None else self._constant_quantity(node, position, constants)
+                    for position, parent in enumerate(node.parents)
+                ]
+                outputs = [quantities[node]] if node in quantities else []
+                name = operation_name(node.primitive.name, node.params)
+                operations[node] = Operation(name, inputs, outputs, detail_of(node.primitive.name, node.params))
+        everything = dict.fromkeys(quantities.values())
+        everything.update(dict.fromkeys(q for operation in operations.values() for q in operation.inputs))
+        outputs = [quantities[root] for root in self.roots]
+        return Computation(list(everything), list(operations.values()), outputs)
+
+    def _quantity(self, node: Node, gradients: Mapping[Node, Any]) -> Quantity:
+        role: Role = "input" if node.primitive is None else "result"
+        dtype = self.backend.dtype_name(node)
+        label = self.labels.get(node, "")
+        return Quantity(label, role, node.shape, dtype, self.values.get(node), gradients.get(node))
+
+    def _constant_quantity(self, node: Node, position: int, known: dict[int, Quantity]) -> Quantity:
+        value = self._constant(node, position)
+        if value is None:
+            return Quantity("", "constant", note="constant, not kept")
+        if backend_of(value) is None:
+            return Quantity("", "constant", data=value)
+        if id(value) not in known:
+            label = self.labels.get(id(value), "")
+            known[id(value)] = Quantity(label, "constant", value.shape, self.backend.dtype_name(value), value)
+        return known[id(value)]
+
+
+def _ancestors(roots: Iterable[Node]) -> list[Node]:
+    """Return everything that the roots were computed from, in the order of making, inputs first."""
+    found: dict[Node, None] = {}
+    waiting = list(roots)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found[node] = None
+            waiting.extend(parent for parent in node.parents if parent is not None)
+    return sorted(found, key=lambda node: node.sequence)
+
+
+def _gradient_of_leaf(leaf: Leaf) -> Any:
+    """Return the gradient that `backward` has left at an input; None where there is none or it was reset to 0."""
+    return None if leaf.grad is None or not hasattr(leaf.grad, "shape") else raw(leaf.grad)
+
+
+def _whole(cotangent: Any, shape: tuple[int, ...]) -> Any:
+    """Return a cotangent at the shape of what it belongs to: it may be smaller as long as it broadcasts."""
+    if cotangent is None or cotangent.shape == shape:
+        return cotangent
+    return namespace_of(cotangent).broadcast_to(cotangent, shape)
