@@ -438,13 +438,13 @@ def test_folded_inputs_say_how_many_and_their_ranges(xp: Any) -> None:
     assert group[3] == f"grad {min(gradients):.4f} … {max(gradients):.4f}"
 
 
-def test_a_chain_of_a_hundred_thousand_operations_is_drawn(xp: Any) -> None:
+def test_a_chain_of_twenty_thousand_operations_is_drawn(xp: Any) -> None:
     x = leaf(xp, 1.0)
     y = x
-    for _ in range(100_000):
+    for _ in range(20_000):
         y = y * 0.999
     drawing = draw(y, x=x)
-    assert counts(drawing) == {"*": 100_000}
+    assert counts(drawing) == {"*": 20_000}
     assert record(drawing, "x") == ("float32[]", "data 1.0000")
 
 
