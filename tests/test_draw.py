@@ -474,7 +474,7 @@ def test_every_format_is_written_by_its_suffix(
 ) -> None:
     s = expression(xp)
     s.L.backward()
-    path = tmp_path / "new folder" / f"expression{suffix.upper()}"
+    path = tmp_path / f"expression{suffix.upper()}"
     draw(s.L, **vars(s), title="L").save(path)
     assert path.read_bytes().startswith(magic)
 
@@ -548,16 +548,18 @@ def test_awkward_text_is_drawn_by_matplotlib_as_it_is(own_layout: None, tmp_path
 
 def test_an_unknown_suffix_lists_the_known_ones(xp: Any, tmp_path: Path) -> None:
     drawing = draw(leaf(xp, 1.0))
-    with pytest.raises(ValueError, match=r"'\.jpg' is not known.*Known: \.svg, \.png, \.pdf, \.dot"):
-        drawing.save(tmp_path / "x.jpg")
-    with pytest.raises(ValueError, match=r"'none' is not known"):
-        drawing.save(tmp_path / "x")
+    for name in ("x.jpg", "x"):
+        with pytest.raises(ValueError, match=r"Unknown suffix .*Known: \.dot, \.pdf, \.png, \.svg"):
+            drawing.save(tmp_path / name)
 
 
 def test_a_folder_that_cannot_be_written_is_named(xp: Any, tmp_path: Path) -> None:
+    drawing = draw(leaf(xp, 1.0))
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"save: the drawing cannot be written .*in a folder that can be written.*file"):
-        draw(leaf(xp, 1.0)).save(tmp_path / "file" / "x.dot")
+    with pytest.raises(NotADirectoryError, match=r"Drawing\.save: .*file is a file, not a folder"):
+        drawing.save(tmp_path / "file" / "x.dot")
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere"):
+        drawing.save(tmp_path / "nowhere" / "x.dot")
 
 
 def test_without_graphviz_and_matplotlib_the_error_names_the_extra(

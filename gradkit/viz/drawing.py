@@ -10,13 +10,14 @@ from pathlib import Path
 
 from gradkit.viz.computation import Diagram
 from gradkit.viz.dot import dot_text, graphviz, run_graphviz
+from gradkit.viz.figures import check_path
 from gradkit.viz.layout import lay_out
 from gradkit.viz.raster import picture
 from gradkit.viz.svg import svg_text
 
 __all__ = ["Drawing"]
 
-SUFFIXES = (".svg", ".png", ".pdf", ".dot")
+FORMATS = ("svg", "png", "pdf", "dot")
 
 
 class Drawing:
@@ -47,39 +48,26 @@ class Drawing:
         return self._rendered("svg").decode()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the picture to a file, in the format that the suffix says; folders are made where they are missing.
+        """Write the picture to a file, in the format that the suffix says.
 
         Parameters
         ----------
         path : str or path
-            The file, which ends in ``.svg``, ``.png``, ``.pdf`` or ``.dot`` (Graphviz' language).
+            The file, which ends in ``.svg``, ``.png``, ``.pdf`` or ``.dot`` (Graphviz' language). Its folder must exist.
 
         Raises
         ------
         ValueError
             If the suffix is another one.
         OSError
-            If the file cannot be written.
+            If the folder does not exist, or the file cannot be written.
         MissingDependencyError
             If a PNG or PDF is asked for and neither Graphviz nor matplotlib is installed.
         """
+        check_path(path, "Drawing.save", FORMATS)
         file = Path(path)
-        suffix = file.suffix.lower()
-        if suffix not in SUFFIXES:
-            raise ValueError(
-                f"save: the suffix says the format, and {suffix or 'none'!r} is not known (of {os.fspath(path)!r}). "
-                f"Known: {', '.join(SUFFIXES)}"
-            )
-        content = self.dot.encode() if suffix == ".dot" else self._rendered(suffix[1:])
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-        except OSError as error:
-            raise type(error)(
-                error.errno,
-                f"save: the drawing cannot be written ({error.strerror}). Name a file in a folder that can be written",
-                os.fspath(path),
-            ) from error
+        kind = file.suffix[1:].lower()
+        file.write_bytes(self.dot.encode() if kind == "dot" else self._rendered(kind))
 
     def _repr_svg_(self) -> str:
         return self.svg

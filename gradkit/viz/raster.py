@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from gradkit.viz.figures import require_matplotlib
 from gradkit.viz.layout import FONT_SIZE, TITLE_SIZE, Arrow, Figure, Layout
-from gradkit.viz.plotting import plotting_module
 from gradkit.viz.svg import HEAD, curves, shortened
 
 __all__ = ["picture"]
@@ -26,7 +26,10 @@ def picture(layout: Layout, kind: str) -> bytes:
     MissingDependencyError
         If matplotlib is not installed.
     """
-    figure = plotting_module("matplotlib.figure").Figure(figsize=(layout.width / 72, layout.height / 72))
+    require_matplotlib("A drawing as PNG or PDF, without Graphviz,")
+    from matplotlib import figure as figures
+
+    figure = figures.Figure(figsize=(layout.width / 72, layout.height / 72))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, layout.width), ylim=(layout.height, 0))
     axes.set_axis_off()
@@ -49,7 +52,8 @@ def _text(axes: Any, x: float, y: float, line: str, size: float = FONT_SIZE) -> 
 
 
 def _figure(axes: Any, figure: Figure) -> None:
-    patches = plotting_module("matplotlib.patches")
+    from matplotlib import patches
+
     mark = figure.mark
     style = {"facecolor": "white", "edgecolor": "black", "linewidth": LINE_WIDTH}
     if mark.dashed:
@@ -68,13 +72,13 @@ def _figure(axes: Any, figure: Figure) -> None:
 
 
 def _arrow(axes: Any, arrow: Arrow) -> None:
-    patches, path = plotting_module("matplotlib.patches"), plotting_module("matplotlib.path")
+    from matplotlib import patches
+    from matplotlib.path import Path
+
     points = shortened(arrow.points)
     corners = [points[0], *(point for curve in curves(points) for point in curve)]
-    codes = [path.Path.MOVETO, *[path.Path.CURVE4] * (len(corners) - 1)]
-    axes.add_patch(
-        patches.PathPatch(path.Path(corners, codes), facecolor="none", edgecolor="black", linewidth=LINE_WIDTH)
-    )
+    codes = [Path.MOVETO, *[Path.CURVE4] * (len(corners) - 1)]
+    axes.add_patch(patches.PathPatch(Path(corners, codes), facecolor="none", edgecolor="black", linewidth=LINE_WIDTH))
     (base, _), tip = points[-1], arrow.points[-1]
     half = HEAD * 0.4
     head = [tip, (base, tip[1] - half), (base, tip[1] + half)]
