@@ -392,7 +392,7 @@ def test_principal_directions_are_those_of_scikit_learn(backend: Backend) -> Non
     for direction, expected in zip((ground.plane.first, ground.plane.second), components.components_, strict=True):
         assert abs(flat(direction) @ expected) == pytest.approx(1, abs=1e-3)
     first = components.explained_variance_ratio_[0]
-    assert ground.labels[0] == f"principal component 1 ({first:.1%} of the path's variance)"
+    assert ground.labels[0] == f"principal component 1 ({100 * first:.1f} % of the path's variance)"
     offsets = np.stack([flat(model) for model in models]) - flat(models[-1])
     np.testing.assert_allclose(np.abs(ground.path), np.abs(offsets @ components.components_.T), atol=2e-3)
 

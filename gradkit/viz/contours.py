@@ -19,6 +19,9 @@ __all__ = ["descent"]
 
 HostArray = np.ndarray[Any, Any]
 
+CORNER = np.asarray([[0.03, 0.97], [0.1, 0.97], [0.2, 0.97]])
+"""Places in the upper left corner, in widths and heights of the Axes."""
+
 
 def descent(
     loss: Callable[[Any], Any] | Landscape,
@@ -26,7 +29,7 @@ def descent(
     *,
     along: Along = None,
     limits: Limits | None = None,
-    resolution: int = 41,
+    resolution: int = 51,
     batch_size: int = 64,
     key: Array | None = None,
     unit: str = "",
@@ -144,7 +147,8 @@ def _free_places(lines: Any, ground: Landscape, places: HostArray) -> list[tuple
     extent = np.asarray([ground.across[-1], ground.up[-1]]) - corner
     ends = (places - corner) / extent
     between = np.linspace(0, 1, 9)[:, None, None]
-    taken = [*ends, *(ends[:-1] + between * np.diff(ends, axis=0)).reshape(-1, 2)]
+    # The corner is where an animation says which frame it is.
+    taken = [*CORNER, *ends, *(ends[:-1] + between * np.diff(ends, axis=0)).reshape(-1, 2)]
     free = []
     for line in lines.get_paths():
         on_line = (line.vertices - corner) / extent
@@ -179,25 +183,14 @@ def _levels(losses: Any) -> tuple[HostArray, bool]:
 
 def _path(axes: Axes, places: HostArray) -> dict[str, Any]:
     """Draw the path, and return its marks by what the legend calls them."""
-    from matplotlib.patheffects import withStroke
-
-    every = max(1, (len(places) - 1) // 40)
-    (steps,) = axes.plot(
-        places[:, 0],
-        places[:, 1],
-        color="black",
-        linewidth=1.2,
-        marker="o",
-        markersize=3.4,
-        markevery=every,
-        path_effects=[withStroke(linewidth=3, foreground="white")],
-        zorder=3,
-    )
+    x, y = places.T
+    # Under the line a white one, so that it is seen on dark ground.
+    axes.plot(x, y, color="white", linewidth=3.4, zorder=3)
+    (steps,) = axes.plot(x, y, color="black", linewidth=1.2, marker="o", markersize=3.6, zorder=3)
     (start,) = axes.plot(
-        *places[0], "s", color="white", markeredgecolor="black", markersize=8, markeredgewidth=1.4, zorder=4
+        x[0], y[0], "s", color="white", markeredgecolor="black", markersize=8, markeredgewidth=1.4, zorder=4
     )
-    last = _point(axes, places)["the model"]
-    return {"steps" if every == 1 else f"steps (a dot: {every})": steps, "start": start, "last step": last}
+    return {"steps": steps, "start": start, "last step": _point(axes, places)["the model"]}
 
 
 def _point(axes: Axes, places: HostArray) -> dict[str, Any]:

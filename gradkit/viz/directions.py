@@ -175,7 +175,7 @@ def principal(path: Sequence[Leaves]) -> Plane | None:
             ]
         )
     shares = values / values[values > 0].sum()
-    labels = [f"principal component {i} ({shares[-i]:.1%} of the path's variance)" for i in (1, 2)]
+    labels = [f"principal component {i} ({100 * shares[-i]:.1f} % of the path's variance)" for i in (1, 2)]
     return Plane(center, components[0], components[1], (0.0, 0.0), (labels[0], labels[1]))
 
 

@@ -77,7 +77,7 @@ def landscape(
     *,
     along: Along = None,
     limits: Limits | None = None,
-    resolution: int = 41,
+    resolution: int = 51,
     batch_size: int = 64,
     key: Array | None = None,
 ) -> Landscape:
