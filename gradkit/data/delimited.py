@@ -21,7 +21,7 @@ from gradkit.core.array import Array
 from gradkit.data.files import DAMAGED_GZIP, HostArray, PathLike, damaged_gzip, describe_start, open_binary, place
 from gradkit.errors import FileFormatError, did_you_mean
 
-__all__ = ["load_csv"]
+__all__ = ["is_number", "load_csv"]
 
 Header = bool | Literal["auto"]
 
@@ -176,7 +176,7 @@ class _File:
             lines = (line for line in text if line.strip())
             start = next(lines, "")
             fields = self._fields(start)
-            if self.header is True or (self.header == "auto" and not any(map(_is_number, fields))):
+            if self.header is True or (self.header == "auto" and not any(map(is_number, fields))):
                 self.names = [field.strip() for field in fields]
                 start = next(lines, "")
             if not start:
@@ -243,7 +243,7 @@ class _File:
         width = 0
         for line, fields in self._rows():
             for column, field in enumerate(fields):
-                if not _is_number(field):
+                if not is_number(field):
                     return f"{self._place(line, column)}: {self._describe(line, field)}"
             width = width or len(fields)
             if len(fields) != width:
@@ -300,7 +300,7 @@ class _File:
         return FileFormatError(f"{self.name}: {message}")
 
 
-def _is_number(field: str) -> bool:
+def is_number(field: str) -> bool:
     """Tell whether NumPy's reader takes this field; Python's `float` also takes underscores and other scripts."""
     try:
         float(field)

@@ -162,7 +162,8 @@ class Training:
         self._seconds = max((each for each in seconds.values() if each is not None), default=0.0)
         for callback, state in zip(self._callbacks, saved.callbacks, strict=True):
             callback.restore(state)
-        self.log({"event": "resumed", "at_step": self.step})
+        if self._run.epoch < self.epochs and not self._stopped:
+            self.log({"event": "resumed", "at_step": self.step})
         return True
 
     def begin(self) -> None:

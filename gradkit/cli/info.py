@@ -1,7 +1,4 @@
-"""The command line: ``gradkit info``, or ``python -m gradkit info``, says what can run on this machine.
-
-A command ends with 0, or with 2 where what it was asked for cannot be done.
-"""
+"""``gradkit info``: what can run on this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import argparse
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.metadata import version
 
 from gradkit.backend import (
@@ -22,41 +19,14 @@ from gradkit.backend import (
 )
 from gradkit.errors import BackendNotInstalledError, BackendUnusableError
 
-__all__ = ["main"]
+__all__ = ["print_info"]
 
-FAILED = 2
+DONE, WRONG = 0, 2
 CORE = ("array-api-compat", "numpy", "optree")
 """What gradkit itself stands on."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        The words after ``gradkit``; by default those of this process.
-
-    Returns
-    -------
-    int
-        The exit status: 0, or 2 where what was asked for cannot be done.
-    """
-    parser = argparse.ArgumentParser(prog="gradkit", description="Array autograd for NumPy and CuPy.")
-    parser.add_argument("--version", action="version", version=f"gradkit {version('gradkit')}")
-    commands = parser.add_subparsers(title="commands", required=True)
-    info = commands.add_parser(
-        "info",
-        help="say which backends there are and which of them can run on this machine",
-        description="Print each backend: whether it can run on this machine, its devices and versions, the reason "
-        "where it cannot; and which one is in use, and why.",
-    )
-    info.set_defaults(command=print_info)
-    status: int = parser.parse_args(arguments).command()
-    return status
-
-
-def print_info() -> int:
+def print_info(_options: argparse.Namespace) -> int:
     """Print what `gradkit info` says."""
     print(f"gradkit {version('gradkit')}, Python {platform.python_version()}, {platform.platform()}")
     print(", ".join(f"{name} {version(name)}" for name in CORE))
@@ -70,9 +40,9 @@ def print_info() -> int:
         used = current_backend().name
     except (ValueError, BackendNotInstalledError, BackendUnusableError) as error:
         print(f"in use: none. {error}", file=sys.stderr)
-        return FAILED
+        return WRONG
     print(f"in use: {used} ({why_used(wish)})")
-    return 0
+    return DONE
 
 
 def describe(backend: Backend) -> Iterator[str]:

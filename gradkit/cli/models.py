@@ -1,0 +1,178 @@
+"""The model that the command line trains and uses: a network, and what it has learned about its data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gradkit import io, nn
+from gradkit.cli.options import CommandError
+from gradkit.core.array import host
+from gradkit.data.files import HostArray
+from gradkit.errors import FileFormatError
+from gradkit.numpy import asarray
+from gradkit.train import predict
+from gradkit.train.checkpoints import LAST
+
+__all__ = ["MODEL", "About", "Model", "Scaling", "load_model", "save_model"]
+
+MODEL = "model.safetensors"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class About:
+    """What a model is besides its numbers.
+
+    Attributes
+    ----------
+    title : str
+        The data that it was trained on.
+    task : str
+        ``"classification"`` or ``"regression"``.
+    widths : list of int
+        The sizes of the layers, the inputs first.
+    activation : str
+        What follows each hidden layer.
+    names : list of str or None
+        The columns that it takes.
+    target : str
+        What it predicts.
+    classes : list of str or None
+        Its classes.
+    version : int
+        Of this description.
+    """
+
+    title: str
+    task: str
+    widths: list[int]
+    activation: str
+    names: list[str] | None
+    target: str
+    classes: list[str] | None
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How columns are standardized: less their mean, by their scale.
+
+    Attributes
+    ----------
+    mean, scale : numpy.ndarray of float64, shape (columns,)
+        From the training data; the scale of a column that is the same everywhere is 1.
+    """
+
+    mean: HostArray
+    scale: HostArray
+
+    @classmethod
+    def of(cls, values: HostArray) -> Scaling:
+        """Measure the columns of some rows."""
+        mean = values.mean(axis=0, dtype=np.float64)
+        squares = np.zeros_like(mean)
+        for block in _blocks(values):
+            squares += ((block - mean) ** 2).sum(axis=0)
+        scale = np.sqrt(squares / len(values))
+        # What is left of a constant by rounding is no spread.
+        return cls(mean, np.where(scale > 1e-7 * np.abs(mean), scale, 1.0))
+
+    @classmethod
+    def none(cls, columns: int) -> Scaling:
+        """Return the one that changes nothing."""
+        return cls(np.zeros(columns), np.ones(columns))
+
+    def apply(self, values: HostArray) -> HostArray:
+        """Standardize rows, in place and in blocks: they may fill much of the memory."""
+        if not self.mean.any() and (self.scale == 1).all():
+            return values
+        for block in _blocks(values):
+            block[...] = (block - self.mean) / self.scale
+        return values
+
+    def undo(self, values: HostArray) -> HostArray:
+        """Return what was standardized."""
+        return values * self.scale + self.mean
+
+
+ROWS = 65_536
+
+
+def _blocks(values: HostArray) -> Sequence[HostArray]:
+    return [values[i : i + ROWS] for i in range(0, len(values), ROWS)]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network that takes and gives what the data have: columns in their own units, classes by name."""
+
+    network: nn.MLP
+    inputs: Scaling
+    outputs: Scaling
+    about: About
+
+    def predict(self, x: HostArray) -> HostArray:
+        """Return the outputs for some rows: logits, or numbers in the target's own units. `x` is changed in place."""
+        width = self.about.widths[0]
+        if x.shape[1] != width:
+            raise CommandError(
+                f"the data have {x.shape[1]} columns, but the model takes {width}: it was trained on "
+                f"{self.about.title}."
+            )
+        outputs = host(predict(self.network, asarray(self.inputs.apply(x))))
+        return outputs if self.about.task == "classification" else self.outputs.undo(outputs).astype(np.float32)
+
+
+def save_model(folder: Path, model: Model) -> Path:
+    """Write a model into a folder, whole or not at all."""
+    path = folder / MODEL
+    io.save(path, _tree(model.network, model.inputs, model.outputs, json.dumps(asdict(model.about))))
+    return path
+
+
+def load_model(folder: Path) -> Model:
+    """Read the model of a folder.
+
+    Raises
+    ------
+    CommandError
+        If the folder is none that ``gradkit train`` wrote, or training was not finished.
+    FileFormatError
+        If the model is damaged, or from a newer version.
+    """
+    path = folder / MODEL
+    if not path.exists():
+        if not folder.is_dir():
+            raise CommandError(f"there is no folder {folder}. 'gradkit train DATA --out {folder}' makes it.")
+        if (folder / LAST).exists():
+            raise CommandError(
+                f"{folder} is incomplete: it has {LAST} and no {MODEL}. Training was stopped: finish it with the same "
+                f"'gradkit train' command and --resume."
+            )
+        raise CommandError(f"{folder} is incomplete: there is no {MODEL} in it, which 'gradkit train' writes.")
+    text = io.load(path).get("['about']")
+    if not isinstance(text, str):
+        raise FileFormatError(f"{path}: it is a checkpoint, but no model that 'gradkit train' wrote.")
+    fields: dict[str, Any] = json.loads(text)
+    if fields.get("version", 0) > VERSION:
+        raise FileFormatError(
+            f"{path}: it was written by a newer gradkit (version {fields['version']} of a model, this one knows "
+            f"{VERSION}). Upgrade gradkit."
+        )
+    about = About(**fields)
+    n_in, *n_outs = about.widths
+    network = nn.MLP(n_in, n_outs, activation=about.activation)
+    n_out = 1 if about.task == "classification" else n_outs[-1]
+    like = _tree(network, Scaling.none(n_in), Scaling.none(n_out), "")
+    loaded = io.load(path, like=like)
+    return Model(loaded["network"], Scaling(**loaded["inputs"]), Scaling(**loaded["outputs"]), about)
+
+
+def _tree(network: nn.MLP, inputs: Scaling, outputs: Scaling, about: str) -> dict[str, Any]:
+    return {"network": network, "inputs": asdict(inputs), "outputs": asdict(outputs), "about": about}

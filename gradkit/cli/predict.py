@@ -1,0 +1,72 @@
+"""``gradkit predict`` and ``gradkit evaluate``: a trained model on data."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+import numpy as np
+
+from gradkit.cli.measures import measures
+from gradkit.cli.models import Model, load_model
+from gradkit.cli.options import CommandError, use_backend
+from gradkit.cli.sources import among, read_inputs, read_source
+from gradkit.data.files import HostArray
+
+__all__ = ["evaluate", "predict"]
+
+
+def predict(options: argparse.Namespace) -> int:
+    """Print a line for each row of the data."""
+    use_backend(options.backend)
+    model = load_model(options.folder)
+    if options.probabilities and model.about.classes is None:
+        raise CommandError("argument --probabilities: the model predicts numbers, not classes.")
+    outputs = model.predict(read_inputs(options.data, model.about.names, options.delimiter))
+    if options.out is None:
+        _write(sys.stdout, model, outputs, options.probabilities)
+        return 0
+    with options.out.open("w", newline="", encoding="utf-8") as file:
+        _write(file, model, outputs, options.probabilities)
+    return 0
+
+
+def _write(file: TextIO, model: Model, outputs: HostArray, probabilities: bool) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerows(_lines(model, outputs, probabilities))
+
+
+def _lines(model: Model, outputs: HostArray, probabilities: bool) -> Iterator[list[str]]:
+    target, classes = model.about.target, model.about.classes
+    if classes is None:
+        width = outputs.shape[1]
+        yield [target] if width == 1 else [f"{target}[{i}]" for i in range(width)]
+        for row in outputs:
+            yield [f"{value:.7g}" for value in row.tolist()]
+        return
+    yield [target, *(f"probability of {name}" for name in classes if probabilities)]
+    shares = _softmax(outputs) if probabilities else np.empty((len(outputs), 0))
+    for best, row in zip(outputs.argmax(axis=1).tolist(), shares.tolist(), strict=True):
+        yield [classes[best], *(f"{value:.6g}" for value in row)]
+
+
+def _softmax(logits: HostArray) -> HostArray:
+    powers: HostArray = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    powers /= powers.sum(axis=1, keepdims=True)
+    return powers
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Print how well the model predicts the data's targets."""
+    use_backend(options.backend)
+    model = load_model(options.folder)
+    about = model.about
+    source = read_source(options.data, about.target, about.task, options.delimiter, about.names)
+    if about.classes is not None:
+        source = among(source, about.classes)
+    x, y = (source.x, source.y) if source.test is None else source.test
+    print(measures(model, x, y))
+    return 0

@@ -1,0 +1,160 @@
+"""``gradkit train``: from data to a folder with a trained model."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from gradkit import current_backend, default_backend, nn, optim, random
+from gradkit.cli.measures import measures
+from gradkit.cli.models import About, Model, Scaling, save_model
+from gradkit.cli.options import CommandError, use_backend
+from gradkit.cli.sources import CLASSIFICATION, REGRESSION, Source, check_learnable, read_source
+from gradkit.core.array import host
+from gradkit.data.files import HostArray
+from gradkit.errors import MissingDependencyError, ResumeError
+from gradkit.optim.schedules import Schedule
+from gradkit.train import Checkpoint, History, fit
+from gradkit.train.training import INTERRUPTED
+
+__all__ = ["train"]
+
+DECAYS: dict[str, Callable[[float, int], float | Schedule]] = {
+    "cosine": lambda rate, steps: optim.cosine_decay(rate, steps),
+    "exponential": lambda rate, steps: optim.exponential_decay(rate, steps, 0.01),
+    "inverse": lambda rate, steps: optim.inverse_time_decay(rate, steps / 9),
+    "linear": lambda rate, steps: optim.linear_decay(rate, 0.0, steps),
+    "none": lambda rate, _: rate,
+}
+"""Learning rates over a run of so many steps."""
+
+CURVES = "curves.png"
+SETTINGS = (
+    "activation batch_size decay epochs hidden learning_rate momentum seed source target task test_share weight_decay"
+).split()
+"""The options that a run cannot change when it is resumed."""
+OPTIONS = {"source": "data"}
+"""Those with another name than their setting: `fit` has a setting of that name itself."""
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train a network, and write it with its log and its curves."""
+    use_backend(options.backend)
+    activation = _activation(options.activation)
+    _make_folder(options)
+    source = read_source(options.data, options.target, options.task, options.delimiter)
+    if options.target is not None and source.target != options.target:
+        raise CommandError(f"argument --target: {options.data} has no columns with names; leave the option out.")
+    check_learnable(source)
+    task = REGRESSION if source.classes is None else CLASSIFICATION
+    init_key, split_key, fit_key = random.split(random.key(options.seed), 3)
+    (x, y), (x_test, y_test) = _parts(source, options.test_share, split_key)
+    title, names, classes, measured = source.title, source.names, source.classes, source.measured
+    target = source.target
+    del source  # the parts are copies: of a large table there is no room for both
+    inputs = Scaling.of(x) if measured else Scaling.none(x.shape[1])
+    outputs = Scaling.of(y) if classes is None else Scaling.none(1)
+    inputs.apply(x)
+    targets = [outputs.apply(part.copy()) if classes is None else part for part in (y, y_test)]
+
+    hidden = [int(size) for size in options.hidden.split(",") if size]
+    widths = [x.shape[1], *hidden, y.shape[1] if classes is None else len(classes)]
+    network = nn.MLP(widths[0], widths[1:], activation=activation, key=init_key)
+    print(network)
+    steps = options.epochs * -(-len(x) // options.batch_size)
+    optimizer = optim.SGD(
+        DECAYS[options.decay](options.learning_rate, steps), options.momentum, weight_decay=options.weight_decay
+    )
+    try:
+        network, history = fit(
+            network,
+            (x, targets[0]),
+            loss="mse" if classes is None else "softmax_cross_entropy",
+            metrics="r2" if classes is None else "accuracy",
+            optimizer=optimizer,
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            validation=(inputs.apply(x_test.copy()), targets[1]),
+            key=fit_key,
+            checkpoint=Checkpoint(options.out, settings=_settings(options)),
+            resume="auto" if options.resume else False,
+        )
+    except ResumeError as error:
+        raise CommandError(_worded(error)) from error
+    if history.stopped == INTERRUPTED:
+        print(f"gradkit train: interrupted; --resume goes on from {options.out}", file=sys.stderr)
+        return 130
+
+    about = About(title, task, widths, activation, _list(names), target, _list(classes))
+    model = Model(network, inputs, outputs, about)
+    path = save_model(options.out, model)
+    drawn = _draw(history, title, widths, options)
+    seconds = history["seconds"][-1]
+    took = "" if seconds is None else f"{seconds:.1f} s "
+    print(f"{took}on {default_backend()} by {current_backend().name}; model in {path}{drawn}")
+    print(f"test {measures(model, x_test, y_test)}")
+    return 0
+
+
+def _list(values: tuple[str, ...] | None) -> list[str] | None:
+    return None if values is None else list(values)
+
+
+def _activation(name: str) -> str:
+    try:
+        nn.MLP(1, [1], activation=name)
+    except ValueError as error:
+        raise CommandError(f"argument --activation: {error}") from error
+    return name
+
+
+def _make_folder(options: argparse.Namespace) -> None:
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"argument --out: {error}") from error
+    if not os.access(options.out, os.W_OK):
+        raise CommandError(f"argument --out: the folder {options.out} cannot be written.")
+
+
+def _parts(source: Source, share: float, key: Any) -> tuple[tuple[HostArray, HostArray], tuple[HostArray, HostArray]]:
+    """Return the rows to train with and those to test with."""
+    if source.test is not None:
+        return (source.x, source.y), source.test
+    rows = len(source.x)
+    n_test = round(rows * share)
+    if not 0 < n_test < rows:
+        raise CommandError(
+            f"argument --test-share: {share} of {rows:,} rows is {n_test}; there must be rows to train with and rows "
+            f"to test with."
+        )
+    order = host(random.permutation(key, rows))
+    train, test = order[: rows - n_test], order[rows - n_test :]
+    return (source.x[train], source.y[train]), (source.x[test], source.y[test])
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(options, OPTIONS.get(name, name)) for name in SETTINGS}
+
+
+def _worded(error: ResumeError) -> str:
+    """Say in the words of the command line how a run differs from the one that is to be resumed."""
+    remedy = "Give the same options to resume it, another --out, or leave --resume out to begin anew."
+    if error.name in SETTINGS:
+        option = OPTIONS.get(error.name, "").upper() or f"--{error.name.replace('_', '-')}"
+        return f"{error.path} is of a run with {option} {error.found}, this one has {option} {error.given}. {remedy}"
+    return f"{error.path} is of a run with another {error.name} than this one. {remedy}"
+
+
+def _draw(history: History, title: str, widths: list[int], options: argparse.Namespace) -> str:
+    network = "-".join(map(str, widths))
+    history.name = f"{title}: {network}, {options.activation}, SGD with {options.decay} decay"
+    path = options.out / CURVES
+    try:
+        history.plot(path)
+    except MissingDependencyError as error:
+        return f"; no curves: {error}"
+    return f", curves in {path}"

@@ -1,0 +1,463 @@
+"""``gradkit train``, ``predict``, ``evaluate`` and ``draw``: on good data, and on each kind of bad data."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradkit
+from gradkit import backend as switch
+from gradkit import cli
+from gradkit.backend import Backend
+
+Captured = pytest.CaptureFixture[str]
+
+SHORT = ("--epochs", "3", "--hidden", "8", "--backend", "numpy")
+WRITTEN = {"best.safetensors", "checkpoint.safetensors", "curves.png", "log.jsonl", "model.safetensors"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(switch, "_process_default", None)
+    monkeypatch.delenv(switch.ENVIRONMENT_VARIABLE, raising=False)
+
+
+@pytest.fixture
+def command(capsys: Captured) -> Any:
+    """Run a command in this process, which has to succeed, and return what it printed."""
+
+    def run(*words: object) -> str:
+        status = cli.main([str(word) for word in words])
+        captured = capsys.readouterr()
+        assert status == 0, captured.err
+        assert not captured.err
+        return captured.out
+
+    return run
+
+
+@pytest.fixture
+def refusal(capsys: Captured) -> Any:
+    """Run a command in this process, which has to refuse what it is given in a line, and return the line."""
+
+    def run(*words: object) -> str:
+        try:
+            status = cli.main([str(word) for word in words])
+        except SystemExit as end:  # argparse's own
+            status = end.code  # type: ignore[assignment]
+        captured = capsys.readouterr()
+        assert status == 2, captured.out
+        assert "Traceback" not in captured.err
+        return captured.err.splitlines()[-1]
+
+    return run
+
+
+def flowers(path: Path, rows: int = 90, seed: int = 0) -> Path:
+    """Write measurements of three kinds, of very different scales, and a column that is constant."""
+    draw = np.random.default_rng(seed)
+    lines = ["length,width,always,kind"]
+    for i in range(rows):
+        kind = i % 3
+        length, width = 1000 + 10 * kind + draw.normal(), 0.01 * (kind == 1) + 0.001 * draw.normal()
+        lines.append(f"{length:.4f},{width:.6f},7,{('rose', 'lily', 'iris')[kind]}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def prices(path: Path, rows: int = 200) -> Path:
+    """Write numbers that a plane gives, far from 0."""
+    draw = np.random.default_rng(1)
+    x = draw.normal(size=(rows, 2)) * [5.0, 0.1] + [100.0, 3.0]
+    y = 1000 * x[:, 0] - 20_000 * x[:, 1] + 5000
+    lines = ["area,rooms,price", *(f"{a:.6f},{b:.6f},{c:.3f}" for (a, b), c in zip(x, y, strict=True))]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_share(printed: str) -> float:
+    """Return the accuracy that a command printed."""
+    (percent,) = re.findall(r"accuracy ([\d.]+)% \(", printed)
+    return float(percent)
+
+
+test_share.__test__ = False  # type: ignore[attr-defined]
+
+
+# Training, predicting, evaluating and drawing
+
+
+def test_a_table_of_classes_is_learned_predicted_evaluated_and_drawn(
+    command: Any, tmp_path: Path, backend: Backend
+) -> None:
+    data, out = flowers(tmp_path / "flowers.csv"), tmp_path / "run"
+    options = ("--target", "kind", "--hidden", "8", "--epochs", "15", "--out", out, "--backend", backend.name)
+    printed = command("train", data, *options)
+    assert f" by {backend.name}; model in {out / 'model.safetensors'}, curves in {out / 'curves.png'}" in printed
+    assert test_share(printed) == 100
+    assert {path.name for path in out.iterdir()} == WRITTEN
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows if "epoch" in row] == [*range(1, 16)]
+
+    evaluated = command("evaluate", out, flowers(tmp_path / "new.csv", 60, seed=5), "--backend", backend.name)
+    assert re.fullmatch(r"accuracy 100\.00% \(60 of 60\), cross-entropy [\d.e-]+\n", evaluated)
+    # Other columns, another order, and no target.
+    new = tmp_path / "few.csv"
+    new.write_text("note,width,length,always\nx,0.01,1010,7\ny,0,1000,7\nz,0,1020,7\n")
+    assert command("predict", out, new, "--backend", backend.name) == "kind\nlily\nrose\niris\n"
+    to_file = tmp_path / "predicted.csv"
+    assert not command("predict", out, new, "--probabilities", "--out", to_file, "--backend", backend.name)
+    head, *lines = to_file.read_text().splitlines()
+    assert head == "kind,probability of iris,probability of lily,probability of rose"
+    shares = np.asarray([line.split(",")[1:] for line in lines], float)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
+    assert shares.argmax(axis=1).tolist() == [1, 2, 0]
+
+    assert "graph.svg" in command("draw", out)
+    assert "<svg" in (out / "graph.svg").read_text()
+
+
+def test_numbers_are_learned_in_their_own_units(command: Any, tmp_path: Path) -> None:
+    data, out = prices(tmp_path / "prices.csv"), tmp_path / "run"
+    printed = command("train", data, "--target", "price", "--out", out, "--epochs", 100, "--backend", "numpy")
+    (r2,) = re.findall(r"^test R2 ([\d.]+), root mean squared error", printed, re.MULTILINE)
+    assert float(r2) > 0.99
+    evaluated = command("evaluate", out, data, "--backend", "numpy")
+    found = re.fullmatch(
+        r"R2 ([\d.]+), root mean squared error ([\d.]+), mean absolute error ([\d.]+) \(200 rows\)\n", evaluated
+    )
+    assert found
+    predicted = np.asarray(command("predict", out, data, "--backend", "numpy").split()[1:], float)
+    x = np.loadtxt(data, delimiter=",", skiprows=1)
+    wanted = x[:, 2]
+    from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
+
+    expected = [
+        r2_score(wanted, predicted),
+        mean_squared_error(wanted, predicted) ** 0.5,
+        mean_absolute_error(wanted, predicted),
+    ]
+    np.testing.assert_allclose([float(number) for number in found.groups()], expected, rtol=1e-3)
+
+
+def test_what_is_standardized_is_standardized_by_the_training_part(command: Any, tmp_path: Path) -> None:
+    data, out = flowers(tmp_path / "flowers.csv"), tmp_path / "run"
+    command("train", data, "--target", "kind", "--out", out, "--test-share", 0.5, *SHORT)
+    stored = gradkit.load(out / "model.safetensors")
+    x = np.loadtxt(data, delimiter=",", skiprows=1, usecols=(0, 1, 2))
+    order = np.asarray(gradkit.random.permutation(gradkit.random.split(gradkit.random.key(0), 3)[1], 90))
+    train = x[order[:45]].astype(np.float32).astype(np.float64)
+    np.testing.assert_allclose(stored["['inputs']['mean']"].tolist(), train.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(stored["['inputs']['scale']"].tolist(), [*train.std(axis=0)[:2], 1.0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("data", ["digits", "moons"])
+def test_data_that_come_with_gradkit_are_learned(data: str, command: Any, tmp_path: Path) -> None:
+    printed = command("train", data, "--out", tmp_path, "--epochs", 10, "--backend", "numpy")
+    assert test_share(printed) > 90
+    assert test_share(command("evaluate", tmp_path, data, "--backend", "numpy")) > 90
+    assert len(command("predict", tmp_path, data, "--backend", "numpy").splitlines()) == (
+        1798 if data == "digits" else 1001
+    )
+
+
+def idx_folder(folder: Path) -> Path:
+    """Write images of 2 x 2 pixels, of which one is bright: its place is the label."""
+    folder.mkdir()
+    for part, n in (("train", 80), ("t10k", 40)):
+        labels = np.arange(n, dtype=np.uint8) % 4
+        images = np.where(np.arange(4) == labels[:, None], 200, 10).astype(np.uint8)
+        head = bytes([0, 0, 8, 3]) + np.asarray([n, 2, 2], ">u4").tobytes()
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(head + images.tobytes())
+        head = bytes([0, 0, 8, 1]) + np.asarray([n], ">u4").tobytes()
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(head + labels.tobytes())
+    return folder
+
+
+def test_a_folder_of_idx_files_is_learned_and_tested_on_its_own_test_part(command: Any, tmp_path: Path) -> None:
+    data, out = idx_folder(tmp_path / "images"), tmp_path / "run"
+    printed = command("train", data, "--out", out, "--epochs", 10, "--hidden", "", "--backend", "numpy")
+    assert "test accuracy 100.00% (40 of 40)" in printed
+    assert "(40 of 40)" in command("evaluate", out, data, "--backend", "numpy")
+    assert command("predict", out, data, "--backend", "numpy").splitlines()[1:6] == ["0", "1", "2", "3", "0"]
+
+
+def test_npz_files_are_learned(command: Any, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(120, 2, 2))
+    labels = np.where(x[:, 0, 0] > 0, 5, -3)
+    np.savez(tmp_path / "classes.npz", x=x, y=labels, x_test=x[:20], y_test=labels[:20])
+    printed = command("train", tmp_path / "classes.npz", "--out", tmp_path / "a", "--epochs", 20, "--backend", "numpy")
+    assert "(20 of 20)" in printed
+    assert set(command("predict", tmp_path / "a", tmp_path / "classes.npz", "--backend", "numpy").split()[1:]) == {
+        "-3",
+        "5",
+    }
+    np.savez(tmp_path / "numbers.npz", x=x, y=x[:, 0] * 3 + 1)
+    printed = command("train", tmp_path / "numbers.npz", "--out", tmp_path / "b", "--epochs", 40, "--backend", "numpy")
+    assert float(re.findall(r"^test R2 ([\d.]+)", printed, re.M)[0]) > 0.95
+    assert command("predict", tmp_path / "b", tmp_path / "numbers.npz", "--backend", "numpy").startswith("y[0],y[1]\n")
+
+
+def test_a_graph_is_drawn_in_the_format_of_the_suffix(command: Any, tmp_path: Path) -> None:
+    command("train", "moons", "--out", tmp_path, *SHORT)
+    command("draw", tmp_path, "--out", tmp_path / "graph.png")
+    assert (tmp_path / "graph.png").read_bytes().startswith(b"\x89PNG")
+
+
+# Resuming
+
+
+def test_a_run_is_resumed_and_a_finished_one_stays_as_it_is(command: Any, refusal: Any, tmp_path: Path) -> None:
+    words = ("train", "moons", "--out", tmp_path, *SHORT)
+    first = command(*words)
+    contents = {name: (tmp_path / name).read_bytes() for name in WRITTEN - {"curves.png"}}
+    again = command(*words, "--resume")
+    assert again.splitlines()[-1] == first.splitlines()[-1]
+    assert {name: (tmp_path / name).read_bytes() for name in contents} == contents
+    line = refusal(*words, "--resume", "--learning-rate", 0.5)
+    assert (
+        f"{tmp_path / 'checkpoint.safetensors'} is of a run with --learning-rate 0.05, this one has --learning-rate 0.5."
+        in line
+    )
+    line = refusal("train", "digits", "--out", tmp_path, *SHORT, "--resume")
+    assert (
+        "is of a run with DATA moons, this one has DATA digits. Give the same options to resume it, another --out, or"
+        in line
+    )
+
+
+def test_a_run_is_not_resumed_on_a_table_that_has_changed(command: Any, refusal: Any, tmp_path: Path) -> None:
+    words = ("train", flowers(tmp_path / "flowers.csv"), "--target", "kind", "--out", tmp_path / "run", *SHORT)
+    command(*words)
+    flowers(tmp_path / "flowers.csv", seed=9)
+    assert "is of a run with another data than this one" in refusal(*words, "--resume")
+
+
+def started(*words: object, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "gradkit", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+def test_ctrl_c_ends_with_130_and_the_run_goes_on_from_there(tmp_path: Path, command: Any, refusal: Any) -> None:
+    data = flowers(tmp_path / "flowers.csv", 600)
+    words = ("train", data, "--target", "kind", "--epochs", 400, "--batch-size", 4, "--backend", "numpy")
+    out = tmp_path / "run"
+    with started(*words, "--out", out) as process:
+        while process.poll() is None and not (out / "log.jsonl").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert errors == f"gradkit train: interrupted; --resume goes on from {out}\n"
+    assert "is incomplete: it has checkpoint.safetensors and no model.safetensors" in refusal("predict", out, data)
+    epoch = json.loads(gradkit.load(out / "checkpoint.safetensors")["['run']"])["epoch"]
+    assert epoch < 400
+
+
+# As processes
+
+
+def test_each_command_runs_as_a_process_and_helps(tmp_path: Path) -> None:
+    commands = {
+        "train": (0, ("moons", "--out", tmp_path / "run", *SHORT), "test accuracy"),
+        "predict": (0, (tmp_path / "run", "moons"), "class\n"),
+        "evaluate": (0, (tmp_path / "run", "moons"), "accuracy"),
+        "draw": (0, (tmp_path / "run",), "graph in"),
+    }
+    for name, (status, words, expected) in commands.items():
+        with started(name, *words) as process:
+            out, errors = process.communicate()
+        assert process.returncode == status, errors
+        assert expected in out
+        assert not errors
+    with started("evaluate", tmp_path / "run", "digits") as process:
+        out, errors = process.communicate()
+    assert (process.returncode, out) == (2, "")
+    assert errors.startswith("gradkit evaluate: error: ")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["info", "train", "predict", "evaluate", "draw"])
+def test_help_says_how_to_use_a_command(name: str, capsys: Captured) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([name, "--help"])
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: gradkit {name} ")
+    assert "Exit status: 0 when done, 2 where" in text
+    if name != "info":
+        assert re.search(rf"examples?:\n  gradkit {name} ", text)
+    assert "==SUPPRESS==" not in text
+
+
+# Bad input
+
+TABLE = "a,b,kind\n1,2,x\n3,4,y\n5,6,x\n7,8,y\n9,1,x\n"
+
+
+@pytest.mark.parametrize(
+    "text, options, message",
+    [
+        (TABLE, (), "argument --target: say which column of"),
+        (TABLE, ("--target", "knid"), "there is no target 'knid'. Its columns: 'a', 'b', 'kind'. Did you mean 'kind'?"),
+        (TABLE + "1,2\n", ("--target", "kind"), "line 7 has 2 fields, but the header names 3 columns"),
+        (TABLE + "1,no,x\n", ("--target", "kind"), "line 7, column 'b': expected a number, got 'no'"),
+        (TABLE + "1,,x\n", ("--target", "kind"), "line 7, column 'b': the value is missing"),
+        (TABLE + "1,2,\n", ("--target", "kind"), "line 7, column 'kind': the value is missing"),
+        (
+            "a,kind\n1,x\n2,x\n3,x\n",
+            ("--target", "kind"),
+            "the target 'kind' of data.csv is 'x' in every row: there is one class",
+        ),
+        ("a,kind\n1,x\n2,y\n3,z\n", ("--target", "kind"), "has 3 classes in 3 rows"),
+        (TABLE, ("--target", "kind", "--task", "regression"), "line 2, column 'kind': expected a number, got 'x'"),
+        ("a,kind\n", ("--target", "kind"), "there are no rows in it"),
+        ("a,n\n1,2.5\n", ("--target", "n"), "data.csv has 1 row; to train and to test there must be two at least"),
+        (TABLE, ("--target", "kind", "--test-share", "0.01"), "argument --test-share: 0.01 of 5 rows is 0"),
+        (TABLE, ("--target", "kind", "--delimiter", ""), "argument --delimiter: expected one character"),
+        (TABLE, ("--target", "kind", "--activation", "rleu"), "argument --activation: Unknown activation 'rleu'."),
+        (TABLE, ("--target", "kind", "--backend", "nunpy"), "Did you mean 'numpy'?"),
+    ],
+)
+def test_train_refuses_a_bad_table_or_option(
+    text: str, options: tuple[str, ...], message: str, refusal: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "data.csv").write_text(text)
+    line = refusal("train", tmp_path / "data.csv", "--out", tmp_path / "run", *options)
+    assert line.startswith("gradkit train: error: ")
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    "option, value, expected",
+    [
+        ("--batch-size", "0", "expected an integer of at least 1, got '0'"),
+        ("--epochs", "0", "expected an integer of at least 1, got '0'"),
+        ("--hidden", "64,x", "expected an integer of at least 1, got 'x'"),
+        ("--learning-rate", "nan", "expected a number of at least 0, got 'nan'"),
+        ("--momentum", "1", "expected a number of at least 0 and at most 0.999999, got '1'"),
+        ("--seed", f"{2**64}", f"expected an integer of at least {-(2**63)} and at most {2**64 - 1}, got"),
+        ("--decay", "cosin", "invalid choice: 'cosin'"),
+        ("--task", "clustering", "invalid choice: 'clustering'"),
+    ],
+)
+def test_train_refuses_a_wrong_option(option: str, value: str, expected: str, refusal: Any, tmp_path: Path) -> None:
+    line = refusal("train", "moons", "--out", tmp_path / "run", option, value)
+    assert line.startswith(f"gradkit train: error: argument {option}: {expected}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_train_refuses_data_that_are_not_there(refusal: Any, tmp_path: Path) -> None:
+    line = refusal("train", tmp_path / "no.csv", "--out", tmp_path / "run")
+    assert "there is no " in line
+    assert "DATA is 'digits', 'moons', a CSV file, an .npz file, or a folder of IDX files." in line
+    assert "has no file train-images-idx3-ubyte" in refusal("train", tmp_path, "--out", tmp_path / "run")
+    assert "leave the option out" in refusal("train", "moons", "--target", "kind", "--out", tmp_path / "run")
+    assert "the targets of moons are classes" in refusal(
+        "train", "moons", "--task", "regression", "--out", tmp_path / "run"
+    )
+
+
+@pytest.mark.parametrize(
+    "arrays, options, message",
+    [
+        ({"x": np.ones((4, 2))}, (), "there is no array 'y'. Its arrays: 'x'."),
+        ({"x": np.ones((4, 2)), "y": np.ones(3)}, (), "x has 4 rows and y 3"),
+        ({"x": np.ones((0, 2)), "y": np.ones(0)}, (), "the array 'x' of shape (0, 2) has no rows"),
+        ({"x": np.asarray([[1.0, np.nan], [1, 2]]), "y": np.arange(2)}, (), "x[0, 1] is nan"),
+        (
+            {"x": np.ones((4, 2)), "y": np.asarray([0.5, 1, 2, 3])},
+            ("--task", "classification"),
+            "y must be whole numbers",
+        ),
+        ({"x": np.ones((4, 2)), "y": np.zeros(4, int)}, (), "there is one class only"),
+        ({"x": np.ones((4, 2)), "y": np.arange(4)}, (), "has 4 classes in 4 rows"),
+        ({"x": np.ones((4, 2), complex), "y": np.arange(4)}, (), "must be of real numbers, got complex128"),
+    ],
+)
+def test_train_refuses_bad_arrays(
+    arrays: dict[str, Any], options: tuple[str, ...], message: str, refusal: Any, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "data.npz", **arrays)
+    assert message in refusal("train", tmp_path / "data.npz", "--out", tmp_path / "run", *options)
+
+
+def test_train_refuses_a_folder_that_cannot_be_made_or_written(
+    refusal: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    assert "argument --out: [Errno " in refusal("train", "moons", "--out", tmp_path / "file" / "run")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # what the system says to a user who may not
+    assert f"argument --out: the folder {tmp_path} cannot be written" in refusal("train", "moons", "--out", tmp_path)
+
+
+def test_train_ends_with_2_where_the_loss_is_no_number(refusal: Any, tmp_path: Path) -> None:
+    line = refusal("train", "digits", "--out", tmp_path, "--learning-rate", 1e6, *SHORT)
+    found = re.match(r"the loss is (nan|inf) at step \d+\. The last good checkpoint is ", line.split("error: ")[-1])
+    assert found, line
+
+
+def test_a_model_folder_that_is_none_or_incomplete_is_refused(command: Any, refusal: Any, tmp_path: Path) -> None:
+    for name in ("predict", "evaluate"):
+        assert f"there is no folder {tmp_path / 'no'}" in refusal(name, tmp_path / "no", "moons")
+    assert "is incomplete: there is no model.safetensors in it" in refusal("draw", tmp_path)
+    command("train", "moons", "--out", tmp_path, *SHORT)
+    model = tmp_path / "model.safetensors"
+    contents = model.read_bytes()
+    model.write_bytes(contents[:-9])
+    assert "model.safetensors: truncated at byte" in refusal("predict", tmp_path, "moons")
+    model.write_bytes((tmp_path / "best.safetensors").read_bytes())
+    assert "no model that 'gradkit train' wrote" in refusal("predict", tmp_path, "moons")
+
+
+def test_a_model_of_a_newer_version_is_refused(command: Any, refusal: Any, tmp_path: Path) -> None:
+    command("train", "moons", "--out", tmp_path, *SHORT)
+    path = tmp_path / "model.safetensors"
+    stored = gradkit.load(path)
+    about = json.loads(stored["['about']"])
+    gradkit.save(path, {"about": json.dumps({**about, "version": 2, "new": True})})
+    assert "written by a newer gradkit (version 2 of a model, this one knows 1). Upgrade" in refusal("draw", tmp_path)
+
+
+def test_data_that_do_not_fit_the_model_are_refused(command: Any, refusal: Any, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command("train", flowers(tmp_path / "flowers.csv"), "--target", "kind", "--out", run, *SHORT)
+    narrow = tmp_path / "narrow.csv"
+    narrow.write_text("length,always\n1,2\n")
+    assert "there is no column 'width'. Its columns: 'length', 'always'." in refusal("predict", run, narrow)
+    assert "there is no target 'kind'" in refusal("evaluate", run, narrow)
+    other = tmp_path / "other.csv"
+    other.write_text("length,width,always,kind\n1,2,7,rose\n1,2,7,tulip\n")
+    assert "has the class 'tulip', which the model has not seen. Its classes: iris, lily, rose." in refusal(
+        "evaluate", run, other
+    )
+    assert "the data have 64 columns, but the model takes 3: it was trained on flowers.csv" in refusal(
+        "predict", run, "digits"
+    )
+    assert "predicts numbers, not classes" in refusal_of_probabilities(command, refusal, tmp_path)
+    assert "argument --out: " in refusal("draw", run, "--out", tmp_path / "graph.gif")
+
+
+def refusal_of_probabilities(command: Any, refusal: Any, folder: Path) -> str:
+    data = prices(folder / "prices.csv")
+    command("train", data, "--target", "price", "--out", folder / "numbers", *SHORT)
+    line: str = refusal("predict", folder / "numbers", data, "--probabilities")
+    return line
