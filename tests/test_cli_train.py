@@ -228,8 +228,7 @@ def test_a_run_is_resumed_and_a_finished_one_stays_as_it_is(command: Any, refusa
     assert {name: (tmp_path / name).read_bytes() for name in contents} == contents
     line = refusal(*words, "--resume", "--learning-rate", 0.5)
     assert (
-        f"{tmp_path / 'checkpoint.safetensors'} is of a run with --learning-rate 0.05, this one has --learning-rate 0.5."
-        in line
+        "checkpoint.safetensors is of a run with --learning-rate 0.05, this one has --learning-rate 0.5. Give" in line
     )
     line = refusal("train", "digits", "--out", tmp_path, *SHORT, "--resume")
     assert (
