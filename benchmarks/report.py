@@ -142,7 +142,36 @@ of `python -c pass`, median over {results["rounds"]} rounds.
 """
 
 
-SECTIONS = {"eager": eager_section, "imports": imports_section}
+def scalar_section(results: dict[str, Any]) -> str:
+    """Return the section on scalars: micrograd's times, then everybody's ratio to them."""
+    titles: dict[str, str] = results["titles"]
+    base, *others = titles
+    rows = [
+        [
+            problem["name"],
+            three_digits(problem["contestants"][base]["milliseconds"]),
+            *(
+                ratio_cell(problem["contestants"][name]["ratio"], problem["contestants"][name]["ratio_quartiles"])
+                for name in others
+            ),
+            f"{problem['goal']:g}",
+        ]
+        for problem in results["problems"]
+    ]
+    header = ["training", f"{titles[base]} (ms a step)", *(titles[name] for name in others), "goal"]
+    return f"""\
+## The lecture's engine, beside micrograd
+
+micrograd's demo, and the lecture's loop with the same network. Times of micrograd in milliseconds a step; the other
+columns are multiples of it: the median over {results["rounds"]} rounds, and the middle half of them.
+
+{table(header, rows)}
+
+{machine_line(results)}
+"""
+
+
+SECTIONS = {"eager": eager_section, "imports": imports_section, "scalar": scalar_section}
 
 
 def write(folder: Path, name: str, results: dict[str, Any]) -> None:

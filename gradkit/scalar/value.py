@@ -193,7 +193,16 @@ class Value(Methods):
             return f"**{self._second_slope:g}"
         return SYMBOLS.get(operation.name, operation.name)
 
+    def _backward(self) -> None:
+        """Hand this value's gradient on to its operands, as each step of micrograd's pass does."""
+        for value, slope in ((self._first, "_first_slope"), (self._second, "_second_slope")):
+            if value is not None and self._first is not None:
+                value._grad += self._grad * getattr(self, slope)
+
     # Python's conversions
+
+    def __pos__(self) -> Value:
+        return self
 
     def __float__(self) -> float:
         return self.data
