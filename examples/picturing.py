@@ -12,11 +12,14 @@ from gradkit.errors import BackendNotInstalledError, BackendUnusableError
 OUTPUT = Path(__file__).parent / "output"
 
 
-def parser(description: str, epochs: int, of: str = "passes over the training data") -> argparse.ArgumentParser:
-    """Return the parser of the options that the examples share."""
+def parser(
+    description: str, epochs: int | None = None, of: str = "passes over the training data"
+) -> argparse.ArgumentParser:
+    """Return the parser of the options that the examples share; those that train have a number of epochs and a seed."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("--epochs", type=count, default=epochs, help=f"{of} (default: %(default)s)")
-    result.add_argument("--seed", type=int, default=0, help="of the data, the weights and the order (default: 0)")
+    if epochs is not None:
+        result.add_argument("--epochs", type=count, default=epochs, help=f"{of} (default: %(default)s)")
+        result.add_argument("--seed", type=int, default=0, help="of the data, the weights and the order (default: 0)")
     result.add_argument("--out", type=Path, default=OUTPUT, help="folder for the picture (default: examples/output)")
     return result
 
@@ -42,7 +45,8 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Return the options of this process, with its seed sown, its backend in use and its folder made."""
     options = parser.parse_args()
     try:
-        gradkit.random.seed(options.seed)
+        if "seed" in options:
+            gradkit.random.seed(options.seed)
     except OverflowError as error:
         parser.error(f"argument --seed: {error}")
     try:

@@ -30,6 +30,14 @@ class Number:
     size = 1
     dtype: np.dtype[Any]
 
+    def __getitem__(self, index: Any) -> Any:
+        if index in ((), (...,), ...):
+            return self
+        raise ValueError(
+            f"x[{index}]: the backend 'python' holds single numbers, which have no axes. Use the backend 'numpy' for "
+            f"arrays."
+        )
+
 
 class Float(float, Number):
     """A float64 array of no axes."""
