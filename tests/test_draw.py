@@ -137,7 +137,7 @@ def test_arrows_go_from_arguments_to_operation_to_result(xp: Any) -> None:
         *[("+", "d"), ("d", "*"), ("f", "*"), ("*", "L")],
     }
     names = dict(re.findall(r'(n\d+) \[shape="\w+", label="\{?(\w|[*+])', drawing.dot))
-    assert edges(drawing) == {(names[a], names[b]) for a, b in re.findall(r"(n\d+) -> (n\d+)", drawing.dot)}
+    assert edges(drawing) == {(names[a], names[b]) for a, b in re.findall(r"(n\d+):e -> (n\d+):w", drawing.dot)}
 
 
 def test_one_array_used_twice_is_one_record_with_two_uses(xp: Any) -> None:

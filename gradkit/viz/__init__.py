@@ -1,6 +1,7 @@
 """Pictures: drawn graphs of computations; training curves, decision boundaries, descents, weights, and animations.
 
-What a picture needs is imported when it is made. Pictures of training need matplotlib (``pip install 'gradkit[plot]'``).
+What a picture needs is imported when it is made. Pictures of training need matplotlib:
+``pip install 'gradkit[plot]'``.
 
 >>> import gradkit, gradkit.numpy as jnp
 >>> gradkit.viz.draw(lambda x: jnp.exp(x) + 1, 2.0)

@@ -12,7 +12,7 @@ from gradkit.core.array import raw
 from gradkit.core.graph import Equation, Graph, Variable
 from gradkit.transforms import make_jaxpr
 from gradkit.viz.computation import Computation, Operation, Quantity
-from gradkit.viz.naming import detail_of, operation_name
+from gradkit.viz.naming import is_value, key_of, operation_of
 
 __all__ = ["computation_of"]
 
@@ -29,7 +29,7 @@ def computation_of(
     args, kwargs : sequence, mapping
         Its arguments, or anything with their shapes and dtypes.
     labels : mapping
-        The labels of arrays that the function uses beside its arguments, by the `id` of the raw array.
+        The labels of what the function uses beside its arguments; see `gradkit.viz.naming.key_of`.
     """
     jaxpr = make_jaxpr(function)(*args, **kwargs)
     graph: Graph = jaxpr.jaxpr
@@ -37,12 +37,12 @@ def computation_of(
     for variable, label in zip(graph.inputs, _argument_labels(function, args, kwargs), strict=True):
         quantities[variable] = Quantity(label, "input", variable.shape, variable.dtype.name)
     for variable, array in graph.constants:
-        label = labels.get(array._node) or labels.get(id(raw(array)), "")
+        label = labels.get(key_of(array), "")
         value = None if array._node is not None and array._node.trace.level else raw(array)
         quantities[variable] = Quantity(label, "constant", variable.shape, variable.dtype.name, value)
     operations = [_operation(equation, quantities) for equation in _needed(graph)]
     outputs = [_operand(output, quantities) for output in graph.outputs]
-    paths, _ = tree.flatten_with_path(tree.unflatten(jaxpr.out_tree, range(len(outputs))))
+    paths = tree.leaves_with_path(tree.unflatten(jaxpr.out_tree, range(len(outputs))), is_leaf=is_value)
     for output, (path, _) in zip(outputs, paths, strict=True):
         output.label = output.label or f"out{tree.keystr(path)}"
     used = {quantity: None for operation in operations for quantity in operation.inputs}
@@ -66,13 +66,11 @@ def _operation(equation: Equation, quantities: dict[Variable, Quantity]) -> Oper
     inputs = [_operand(operand, quantities) for operand in equation.inputs]
     for variable in equation.outputs:
         quantities[variable] = Quantity("", "result", variable.shape, variable.dtype.name)
-    name = equation.primitive.name
+    outputs = [quantities[variable] for variable in equation.outputs]
     graphs = [graph for value in equation.params.values() for graph in _graphs(value)]
     inside = sum(len(graph.equations) for graph in graphs)
-    detail = f"{inside} operations inside" if graphs else detail_of(name, equation.params)
-    return Operation(
-        operation_name(name, equation.params), inputs, [quantities[variable] for variable in equation.outputs], detail
-    )
+    detail = f"{inside} operations inside" if graphs else None
+    return operation_of(equation.primitive.name, equation.params, inputs, outputs, detail)
 
 
 def _operand(operand: Any, quantities: Mapping[Variable, Quantity]) -> Quantity:
@@ -100,5 +98,5 @@ def _argument_labels(function: Callable[..., Any], args: Sequence[Any], kwargs: 
     names += [f"{rest}[{position}]" for position in range(len(args) - len(names))]
     return [
         (names[path[1].idx] if path[0].idx == 0 else str(path[1].key)) + tree.keystr(path[2:])
-        for path, _ in tree.leaves_with_path((tuple(args), dict(kwargs)))
+        for path, _ in tree.leaves_with_path((tuple(args), dict(kwargs)), is_leaf=is_value)
     ]

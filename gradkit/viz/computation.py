@@ -112,6 +112,12 @@ class Computation:
         """The number of marks of the whole picture."""
         return len(self.quantities) + len(self.operations)
 
+    def followed_by(self, other: Computation) -> Computation:
+        """Return this and a computation that goes on from its values as one, with the results of both."""
+        quantities = list(dict.fromkeys([*self.quantities, *other.quantities]))
+        outputs = list(dict.fromkeys([*self.outputs, *other.outputs]))
+        return Computation(quantities, [*self.operations, *other.operations], outputs)
+
     def diagram(self) -> Diagram:
         """Return a mark for each value and operation."""
         marks: dict[Quantity | Operation, Mark] = {}

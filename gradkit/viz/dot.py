@@ -25,7 +25,8 @@ def dot_text(diagram: Diagram) -> str:
     if diagram.title:
         lines.append(f'  graph [label="{_quoted(diagram.title)}", labelloc="t", fontname="{FONT}", fontsize="13"]')
     lines += [f"  {names[mark]} [{_attributes(mark)}]" for mark in diagram.marks]
-    lines += [f"  {names[tail]} -> {names[head]}" for tail, head in diagram.edges]
+    # From the right side to the left one: to where Graphviz would lead them, they cross the text of wide records.
+    lines += [f"  {names[tail]}:e -> {names[head]}:w" for tail, head in diagram.edges]
     return "\n".join([*lines, "}", ""])
 
 

@@ -53,7 +53,8 @@ class Drawing:
         Parameters
         ----------
         path : str or path
-            The file, which ends in ``.svg``, ``.png``, ``.pdf`` or ``.dot`` (Graphviz' language). Its folder must exist.
+            The file, which ends in ``.svg``, ``.png``, ``.pdf`` or ``.dot`` (Graphviz' language). Its
+            folder must exist.
 
         Raises
         ------

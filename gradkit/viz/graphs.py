@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gradkit import tree
+from gradkit import nn, scalar, tree
 from gradkit.core import Array
 from gradkit.core.array import describe
-from gradkit.nn import Module
+from gradkit.scalar import Value
+from gradkit.scalar.value import Input
 from gradkit.viz.captured import computation_of
+from gradkit.viz.computation import Computation
 from gradkit.viz.drawing import Drawing
 from gradkit.viz.folding import fold
-from gradkit.viz.naming import labels_of
+from gradkit.viz.naming import is_value, labels_of
 from gradkit.viz.tape import Tape
+from gradkit.viz.values import computation_of_values, is_walked
 from gradkit.viz.wording import printable
 
 __all__ = ["draw"]
@@ -96,7 +99,7 @@ def draw(
     if not isinstance(max_nodes, int) or max_nodes < 1:
         raise ValueError(f"draw: max_nodes is the most marks that a picture may have, got {max_nodes!r}")
     if callable(out):
-        if labels is None and isinstance(out, Module):
+        if labels is None and isinstance(out, nn.Module | scalar.Module):
             labels = out
         computation = computation_of(out, args, kwargs, labels_of(labels, {}))
     else:
@@ -105,38 +108,58 @@ def draw(
                 f"draw: arguments after the first are those of a function, and the first is {_kind(out)}. Labels have "
                 f"names: draw(out, x=x) or draw(out, labels={{'x': x}})."
             )
-        tape = Tape(_recorded(out), labels_of(labels, kwargs))
-        shown = tape.is_walked if gradients is None else gradients
-        computation = tape.computation(complete=len(tape.nodes) <= max_nodes, gradients=shown)
+        computation = _recorded(out, labels_of(labels, kwargs), gradients, max_nodes)
     diagram = computation.diagram() if computation.size <= max_nodes else fold(computation, max_nodes)
     diagram.title = printable(title)
     return Drawing(diagram)
 
 
-def _recorded(out: Any) -> Sequence[Array]:
-    """Return the Arrays in `out`, each of which the tape has recorded."""
-    roots = [out] if type(out) is Array else tree.leaves(out)
+def _recorded(out: Any, labels: Mapping[Any, str], gradients: bool | None, max_nodes: int) -> Computation:
+    """Return what the Values and Arrays in `out` were computed from."""
+    roots = tree.leaves(out, is_leaf=is_value)
     if not roots:
         raise ValueError(f"draw: there is no array in {_kind(out)}, so there is no graph")
+    values, arrays = [], []
     for root in roots:
-        if type(root) is not Array:
-            raise TypeError(
-                f"draw: expected an Array that was computed on the tape, or a function, got {_kind(root)}, which has "
-                f"no graph."
-            )
-        node = root._node
-        if node is None:
-            raise ValueError(
-                f"draw: nothing was recorded for {describe(root)}, so it has no graph. It depends on no array with "
-                f"requires_grad=True, or was computed inside no_grad() or by jit or a pure update. Set "
-                f"x.requires_grad = True on the inputs first, or draw the function: draw(function, *arguments)."
-            )
-        if node.trace.level:
-            raise ValueError(
-                f"draw: {describe(root)} belongs to a function that a transform (grad, vmap, ...) runs, whose values "
-                f"are not on the tape. Draw the function: draw(function, *arguments)."
-            )
-    return roots
+        if isinstance(root, Value):
+            array = root.__gradkit_array__()
+            # A Value of which a function was computed that works on Arrays is on the tape, as they are.
+            if array._node is not None and not isinstance(array._node, Input):
+                arrays.append(_on_the_tape(array))
+            else:
+                values.append(root)
+        else:
+            arrays.append(_on_the_tape(root))
+    tape = Tape(arrays, labels) if arrays else None
+    all_values = [*values, *(tape.inputs_from_values if tape else [])]
+    shown = is_walked(all_values) or (tape is not None and tape.is_walked) if gradients is None else gradients
+    computation, known = computation_of_values(all_values, labels, shown)
+    if tape is None:
+        return computation
+    complete = len(tape.nodes) <= max_nodes
+    return computation.followed_by(tape.computation(known, complete, shown))
+
+
+def _on_the_tape(root: Any) -> Array:
+    """Return an Array that the tape has recorded."""
+    if type(root) is not Array:
+        raise TypeError(
+            f"draw: expected a Value, an Array that was computed on the tape, or a function, got {_kind(root)}, which "
+            f"has no graph."
+        )
+    node = root._node
+    if node is None:
+        raise ValueError(
+            f"draw: nothing was recorded for {describe(root)}, so it has no graph. It depends on no array with "
+            f"requires_grad=True, or was computed inside no_grad() or by jit or a pure update. Set "
+            f"x.requires_grad = True on the inputs first, or draw the function: draw(function, *arguments)."
+        )
+    if node.trace.level:
+        raise ValueError(
+            f"draw: {describe(root)} belongs to a function that a transform (grad, vmap, ...) runs, whose values "
+            f"are not on the tape. Draw the function: draw(function, *arguments)."
+        )
+    return root
 
 
 def _kind(value: Any) -> str:

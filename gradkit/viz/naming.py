@@ -8,8 +8,11 @@ from typing import Any
 from gradkit import tree
 from gradkit.core import Array
 from gradkit.core.array import raw
+from gradkit.scalar import Value
+from gradkit.scalar.value import Input
+from gradkit.viz.computation import Operation, Quantity
 
-__all__ = ["detail_of", "labels_of", "operation_name"]
+__all__ = ["detail_of", "is_value", "key_of", "labels_of", "operation_of"]
 
 SYMBOLS = {
     "add": "+",
@@ -40,17 +43,33 @@ LONGEST = 30
 """Characters of a parameter's text; what is longer is left out, as the type of the result says most of it."""
 
 
-def operation_name(name: str, params: Mapping[str, Any]) -> str:
-    """Return what an operation is called in a picture.
+def operation_of(
+    name: str, params: Mapping[str, Any], inputs: list[Quantity], outputs: list[Quantity], detail: str | None = None
+) -> Operation:
+    """Return an operation as it is shown: by the sign that Python has for it, an exponent and an index as part of it.
+
+    Parameters
+    ----------
+    name, params : str, mapping
+        The primitive's name and static parameters.
+    inputs, outputs : list of Quantity
+        What it takes and gives.
+    detail : str, optional
+        What is written below the name; by default the parameters.
 
     Examples
     --------
-    >>> operation_name("add", {}), operation_name("getitem", {"index": (0, slice(1, 3, 1))})
-    ('+', '[0, 1:3]')
+    >>> x, three, y = (Quantity("", "constant", data=number) for number in (2.0, 3.0, 8.0))
+    >>> operation_of("pow", {}, [x, three], [y]).name, operation_of("multiply", {}, [x, three], [y]).name
+    ('**3', '*')
+    >>> operation_of("getitem", {"index": (0, slice(1, 3, 1))}, [x], [y]).name
+    '[0, 1:3]'
     """
+    if name == "pow" and inputs[1].role == "constant" and inputs[1].type == "" and inputs[1].data is not None:
+        return Operation(f"**{inputs[1].data:g}", inputs[:1], outputs)
     if name == "getitem":
-        return f"[{', '.join(map(_step, params['index']))}]"
-    return SYMBOLS.get(name, name)
+        return Operation(f"[{', '.join(map(_step, params['index']))}]", inputs, outputs)
+    return Operation(SYMBOLS.get(name, name), inputs, outputs, detail_of(params) if detail is None else detail)
 
 
 def _step(part: Any) -> str:
@@ -60,16 +79,14 @@ def _step(part: Any) -> str:
     return ":".join([*ends, *([] if part.step in (None, 1) else [str(part.step)])])
 
 
-def detail_of(name: str, params: Mapping[str, Any]) -> str:
+def detail_of(params: Mapping[str, Any]) -> str:
     """Return an operation's parameters as text: numbers, words and tuples of them that are not long.
 
     Examples
     --------
-    >>> detail_of("sum", {"axis": (0,), "keepdims": False})
+    >>> detail_of({"axis": (0,), "keepdims": False})
     'axis=(0,)'
     """
-    if name == "getitem":
-        return ""
     shown = [(key, str(value)) for key, value in params.items() if value is not False and _is_plain(value)]
     return ", ".join(f"{key}={text}" for key, text in shown if len(text) <= LONGEST)
 
@@ -80,8 +97,23 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, bool | int | float | str)
 
 
+def is_value(value: Any) -> bool:
+    """Return whether something is a Value: tree functions take one apart, and a picture shows it whole."""
+    return isinstance(value, Value)
+
+
+def key_of(value: Any) -> Any:
+    """Return what identifies a value: a Value itself, an Array's node, or the `id` of its raw array without one."""
+    if isinstance(value, Value):
+        return value
+    node = value._node if type(value) is Array else None
+    if node is None:
+        return id(raw(value))
+    return node.value if isinstance(node, Input) else node
+
+
 def labels_of(labels: Any, variables: Mapping[str, Any]) -> dict[Any, str]:
-    """Return labels by what identifies an array: its node, or the `id` of its raw array where it has none.
+    """Return labels by what identifies what they are of; see `key_of`.
 
     Parameters
     ----------
@@ -91,11 +123,9 @@ def labels_of(labels: Any, variables: Mapping[str, Any]) -> dict[Any, str]:
         More arrays or trees, by their labels.
     """
     found: dict[Any, str] = {}
-    for label, array in _labelled(labels, variables):
-        if type(array) is Array and array._node is not None:
-            found.setdefault(array._node, label)
-        elif hasattr(array, "shape"):
-            found.setdefault(id(raw(array)), label)
+    for label, value in _labelled(labels, variables):
+        if isinstance(value, Value) or hasattr(value, "shape"):
+            found.setdefault(key_of(value), label)
     return found
 
 
@@ -111,5 +141,5 @@ def _labelled(labels: Any, variables: Mapping[str, Any]) -> Iterator[tuple[str, 
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    for path, leaf in tree.leaves_with_path(value):
+    for path, leaf in tree.leaves_with_path(value, is_leaf=is_value):
         yield name + tree.keystr(path), leaf

@@ -55,7 +55,7 @@ def _figure(axes: Any, figure: Figure) -> None:
     from matplotlib import patches
 
     mark = figure.mark
-    style = {"facecolor": "white", "edgecolor": "black", "linewidth": LINE_WIDTH}
+    style: dict[str, Any] = {"facecolor": "white", "edgecolor": "black", "linewidth": LINE_WIDTH}
     if mark.dashed:
         style["linestyle"] = (0, (4, 3))
     left, top = figure.x - figure.width / 2, figure.y - figure.height / 2

@@ -24,8 +24,10 @@ from gradkit.core.array import backend_of_array, raw, total
 from gradkit.core.families import PART, Recorded
 from gradkit.core.namespace import namespace_of
 from gradkit.core.node import Leaf, Node
+from gradkit.scalar import Value
+from gradkit.scalar.value import Input
 from gradkit.viz.computation import Computation, Operation, Quantity, Role
-from gradkit.viz.naming import detail_of, operation_name
+from gradkit.viz.naming import operation_of
 
 __all__ = ["Tape"]
 
@@ -184,11 +186,18 @@ class Tape:
 
     # The picture
 
-    def computation(self, complete: bool, gradients: bool) -> Computation:
+    @property
+    def inputs_from_values(self) -> list[Value]:
+        """The Values of the lecture's engine that came onto the tape."""
+        return [node.value for node in self.nodes if isinstance(node, Input)]
+
+    def computation(self, known: Mapping[Value, Quantity], complete: bool, gradients: bool) -> Computation:
         """Return the computation to draw.
 
         Parameters
         ----------
+        known : mapping
+            What stands for the Values that came onto the tape.
         complete : bool
             Whether to compute what is not at hand: values, and gradients of what is no input.
         gradients : bool
@@ -199,7 +208,11 @@ class Tape:
         for node in self.nodes:
             if gradients and type(node) is Leaf and (stored := _gradient_of_leaf(node)) is not None:
                 found[node] = stored
-        quantities = {node: self._quantity(node, found) for node in self.nodes if node.shape is not None}
+        quantities = {
+            node: known[node.value] if isinstance(node, Input) else self._quantity(node, found)
+            for node in self.nodes
+            if node.shape is not None
+        }
         constants: dict[int, Quantity] = {}
         operations: dict[Node, Operation] = {}
         for node in self.nodes:
@@ -212,8 +225,7 @@ class Tape:
                     for position, parent in enumerate(node.parents)
                 ]
                 outputs = [quantities[node]] if node in quantities else []
-                name = operation_name(node.primitive.name, node.params)
-                operations[node] = Operation(name, inputs, outputs, detail_of(node.primitive.name, node.params))
+                operations[node] = operation_of(node.primitive.name, node.params, inputs, outputs)
         everything = dict.fromkeys(quantities.values())
         everything.update(dict.fromkeys(q for operation in operations.values() for q in operation.inputs))
         outputs = [quantities[root] for root in self.roots]
