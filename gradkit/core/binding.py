@@ -9,13 +9,13 @@ from gradkit.backend import backend_of
 from gradkit.core.array import Array, describe, wrap
 from gradkit.core.node import Trace, recording
 from gradkit.core.primitive import Primitive
+from gradkit.core.promotion import PYTHON_NUMBERS
 from gradkit.errors import DeviceMismatchError, ShapeError
 
 __all__ = ["KERNEL_ERRORS", "PYTHON_NUMBERS", "bind", "bind_several", "evaluate", "explain"]
 
 KERNEL_ERRORS = (TypeError, ValueError, IndexError, RuntimeError)
 """What an array library raises when operands do not fit."""
-PYTHON_NUMBERS = frozenset({int, float, bool, complex})
 
 
 def bind(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Array:

@@ -14,7 +14,7 @@ from gradkit.backend import Backend, Device, backend_of
 from gradkit.core.array import Array, as_array, backend_of_array, wrap
 from gradkit.core.namespace import PRIMITIVES, kernel_namespace
 from gradkit.core.node import Node, Trace
-from gradkit.core.promotion import dtype_named
+from gradkit.core.promotion import PYTHON_NUMBERS, dtype_named
 from gradkit.core.stand_in import Abstract
 
 __all__ = ["Primitive", "Rule"]
@@ -154,7 +154,8 @@ class Primitive(ABC):
         saved = [out if reads & 1 else None]
         for value, node in zip(values, nodes, strict=True):
             reads >>= 1
-            saved.append(value if reads & 1 else node)
+            # Numbers are kept in any case: they cost nothing, and drawings show them.
+            saved.append(value if reads & 1 or (node is None and type(value) in PYTHON_NUMBERS) else node)
         return wrap(out, Node(trace, out.shape, out.dtype, self, nodes, saved, params, plain))
 
     def plan(self, tracked: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from typing import Any
 from gradkit.config import config
 
 __all__ = [
+    "PYTHON_NUMBERS",
     "canonical",
     "complex_of",
     "default_dtype",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 BOOL, INTEGER, FLOATING, COMPLEX = range(4)
+PYTHON_NUMBERS = frozenset({int, float, bool, complex})
 
 _SIGNED = ("int8", "int16", "int32", "int64")
 _UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
