@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gradkit
-from gradkit import nn
+from gradkit import Value, nn
 from gradkit.errors import MissingDependencyError
 from gradkit.viz import draw
 from gradkit.viz.computation import Diagram, Mark
@@ -64,8 +64,12 @@ def expression(xp: Any) -> Any:
 
 
 def cells(drawing: gradkit.viz.Drawing) -> list[tuple[str, ...]]:
-    """The records of a drawing, cell by cell."""
-    return [mark.texts for mark in drawing._diagram.marks if mark.shape == "record"]
+    """The lines of text of each record of a drawing."""
+    return [lines(mark) for mark in drawing._diagram.marks if mark.shape == "record"]
+
+
+def lines(mark: Mark) -> tuple[str, ...]:
+    return tuple("\n".join(mark.texts).split("\n"))
 
 
 def record(drawing: gradkit.viz.Drawing, label: str) -> tuple[str, ...]:
@@ -75,7 +79,7 @@ def record(drawing: gradkit.viz.Drawing, label: str) -> tuple[str, ...]:
 
 def edges(drawing: gradkit.viz.Drawing) -> set[tuple[str, str]]:
     """The arrows, by the first texts of their ends."""
-    return {(tail.texts[0], head.texts[0]) for tail, head in drawing._diagram.edges}
+    return {(lines(tail)[0], lines(head)[0]) for tail, head in drawing._diagram.edges}
 
 
 def texts_of_svg(svg: str) -> list[str]:
@@ -154,8 +158,8 @@ def test_arrays_show_shape_dtype_and_ranges(xp: Any) -> None:
     y = (x @ w).sum()
     y.backward()
     drawing = draw(y, x=x, w=w)
-    assert record(drawing, "x") == ("float32[2,3]", "-2.0000 … 3.0000", "grad -1.0000 … 2.0000")
-    assert record(drawing, "w") == ("float32[3]", "-1.0000 … 2.0000", "grad -2.0000 … 4.0000")
+    assert record(drawing, "x") == ("float32[2,3]", "data -2.0000 … 3.0000", "grad -1.0000 … 2.0000")
+    assert record(drawing, "w") == ("float32[3]", "data -1.0000 … 2.0000", "grad -2.0000 … 4.0000")
 
 
 def test_parameters_of_a_model_are_called_by_their_paths(xp: Any) -> None:
@@ -176,8 +180,8 @@ def test_labels_by_mapping_may_be_any_text(xp: Any) -> None:
 def test_data_without_gradient_is_a_constant_with_a_label(xp: Any) -> None:
     x, w = xp.asarray([1.0, 2.0]), leaf(xp, [3.0, 4.0])
     drawing = draw((x * w).sum(), x=x, w=w)
-    assert record(drawing, "x") == ("float32[2]", "1.0000 … 2.0000")
-    assert [mark.texts[0] for mark in drawing._diagram.marks if mark.dashed] == ["x"]
+    assert record(drawing, "x") == ("float32[2]", "data 1.0000 … 2.0000")
+    assert [lines(mark)[0] for mark in drawing._diagram.marks if mark.dashed] == ["x"]
 
 
 def model_step(xp: Any) -> Any:
@@ -262,7 +266,7 @@ def test_an_input_alone_is_one_record(xp: Any) -> None:
 
 def test_elements_that_are_not_finite_are_counted(xp: Any) -> None:
     x = leaf(xp, [1.0, math.nan, math.inf, -2.0, math.nan])
-    assert record(draw(x * 2.0, x=x), "x") == ("float32[5]", "-2.0000 … 1.0000, 2 nan, 1 inf")
+    assert record(draw(x * 2.0, x=x), "x") == ("float32[5]", "data -2.0000 … 1.0000, 2 nan, 1 inf")
 
 
 @pytest.mark.parametrize(
@@ -281,6 +285,118 @@ def test_ranges_of_every_kind_of_elements(backend: Any, values: np.ndarray[Any, 
     from gradkit.viz.wording import range_of
 
     assert range_of(backend.from_host(values)) == text
+
+
+def test_numbers_are_shown_whether_a_derivative_reads_them_or_not(xp: Any) -> None:
+    x = leaf(xp, 3.0)
+    drawing = draw(((x * 2.5 + 1.25) - 7) ** 3 / 4.5, x=x)
+    assert {texts for texts in cells(drawing) if len(texts) == 1} == {
+        ("data 2.5000",),
+        ("data 1.2500",),
+        ("data 7",),
+        ("data 4.5000",),
+    }
+    assert ("**3", "float32[]") in edges(drawing)
+
+
+def test_after_a_plain_backward_labelled_data_are_recognized_and_everything_is_shown(xp: Any) -> None:
+    model = nn.MLP(2, [3, 1], key=gradkit.random.key(1))
+    x, y = xp.asarray([[1.0, 2.0], [3.0, -1.0]]), xp.asarray([[1.0], [-1.0]])
+    loss = ((model(x) - y) ** 2).mean()
+    before = cells(draw(loss, model=model, x=x, y=y, gradients=True))
+    loss.backward()
+    assert cells(draw(loss, model=model, x=x, y=y)) == before
+    assert ("y", "float32[2,1]", "data -1.0000 … 1.0000") in before
+
+
+def test_data_that_do_not_fit_are_not_taken_for_what_the_tape_forgot(xp: Any) -> None:
+    w, x = leaf(xp, [1.0, 2.0]), xp.asarray([3.0, 4.0])
+    out = (w + x).sum()
+    drawing = draw(out, w=w, other=x * 2.0, shorter=x[:1], wider=xp.ones(3))
+    assert ("constant, not kept",) in cells(drawing)
+    assert ("x", "float32[2]", "data 3.0000 … 4.0000") in cells(draw(out, w=w, x=x, other=x * 2.0))
+
+
+# Values of the lecture's engine
+
+
+def values() -> Any:
+    s = SimpleNamespace(a=Value(2.0), b=Value(-3.0), c=Value(10.0), f=Value(-2.0))
+    s.e = s.a * s.b
+    s.d = s.e + s.c
+    s.L = s.d * s.f
+    for name, value in vars(s).items():
+        value.label = name
+    return s
+
+
+def test_values_are_records_of_label_number_and_gradient() -> None:
+    s = values()
+    assert record(draw(s.L), "a") == ("data 2.0000",)
+    s.L.backward()
+    drawing = draw(s.L)
+    expected = {"a": 6, "b": -4, "c": -2, "f": 4, "e": -2, "d": -2, "L": 1}
+    assert {name: record(drawing, name) for name in expected} == {
+        name: (f"data {getattr(s, name).data:.4f}", f"grad {value:.4f}") for name, value in expected.items()
+    }
+    assert edges(drawing) >= {("a", "*"), ("b", "*"), ("*", "e"), ("e", "+"), ("d", "*"), ("f", "*"), ("*", "L")}
+
+
+def test_the_neuron_of_values_has_the_lectures_gradients() -> None:
+    x1, x2, w1, w2 = Value(2.0, "x1"), Value(0.0, "x2"), Value(-3.0, "w1"), Value(1.0, "w2")
+    n = x1 * w1 + x2 * w2 + Value(6.8813735870195432, "b")
+    o = n.tanh()
+    o.backward()
+    drawing = draw(o, n=n, o=o)
+    found = [record(drawing, name)[-1] for name in ("o", "n", "b", "w1", "x1", "x2", "w2")]
+    assert found == [f"grad {value:.4f}" for value in (1, 0.5, 0.5, 1.0, -1.5, 0.5, 0)]
+
+
+def test_gradients_of_values_without_backward_are_those_of_backward() -> None:
+    s, x = values(), Value(0.3, "x")
+    out = (s.L * x.exp() / 3 - 2**x).relu() + (-x).relu() + abs(s.a - 5) ** 3 + x.log()
+    asked = draw(out, gradients=True).dot
+    assert all(value.grad == 0 for value in vars(s).values())
+    out.backward()
+    assert asked == draw(out).dot
+
+
+def test_numbers_beside_values_are_constants_and_exponents_belong_to_the_operation() -> None:
+    x = Value(3.0, "x")
+    drawing = draw(2 * x**2 - 1.5)
+    assert {"data 2", "data 1.5000"} == {mark.texts[0] for mark in drawing._diagram.marks if mark.dashed}
+    assert ("x", "**2") in edges(drawing)
+    assert ("data 2", "**") in edges(draw(2**x))
+
+
+def test_a_network_of_values_is_folded_by_its_layers() -> None:
+    network = gradkit.scalar.MLP(3, [4, 4, 1], key=gradkit.random.key(0))
+    loss = sum((network(x) - y) ** 2 for x, y in [([2.0, 3.0, -1.0], 1.0), ([3.0, -1.0, 0.5], -1.0)])
+    loss.backward()
+    drawing = draw(loss, labels=network, max_nodes=12)
+    names = {mark.texts[0] for mark in drawing._diagram.marks if mark.shape == "group"}
+    assert {"layers[0].neurons", "layers[1].neurons"} <= names
+    sizes = [int(m.texts[1].split()[0]) for m in drawing._diagram.marks if m.texts[1:] and "inputs" in m.texts[1]]
+    alone = sum(1 for texts in cells(drawing) if texts[0].startswith("layers"))
+    assert sum(sizes) + alone == len(network.parameters())
+
+
+def test_arrays_computed_from_values_are_drawn_with_them() -> None:
+    a, b = Value(2.0, "a"), Value(-3.0, "b")
+    y = gradkit.numpy.sin(a * b)
+    assert edges(draw(y, y=y)) == {("a", "*"), ("b", "*"), ("*", "data -6.0000"), ("data -6.0000", "sin"), ("sin", "y")}
+
+
+def test_a_chain_of_values_is_as_long_as_it_likes() -> None:
+    x = Value(1.0)
+    for _ in range(20_000):
+        x = x * 0.999
+    assert counts(draw(x)) == {"*": 20_000}
+
+
+def test_functions_of_values_are_drawn_by_their_arguments_names() -> None:
+    drawing = draw(lambda a, b: a * b + 1, Value(2.0), Value(3.0))
+    assert {("a", "*"), ("b", "*"), ("+", "out")} <= edges(drawing)
 
 
 # What a drawing costs
@@ -495,7 +611,7 @@ def test_svg_is_well_formed_and_holds_every_label_and_number(renderer: str, xp: 
     out.backward()
     drawing = draw(out, labels=dict(zip(AWKWARD, arrays, strict=True)), title=" & ".join(AWKWARD))
     texts = sorted(map(visible, texts_of_svg(drawing.svg)))
-    wanted = [text for mark in drawing._diagram.marks for text in mark.texts]
+    wanted = [line for mark in drawing._diagram.marks for line in lines(mark)]
     assert set(AWKWARD) <= set(wanted)
     assert texts == sorted([*wanted, " & ".join(AWKWARD)])
 

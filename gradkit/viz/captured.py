@@ -12,13 +12,13 @@ from gradkit.core.array import raw
 from gradkit.core.graph import Equation, Graph, Variable
 from gradkit.transforms import make_jaxpr
 from gradkit.viz.computation import Computation, Operation, Quantity
-from gradkit.viz.naming import is_value, key_of, operation_of
+from gradkit.viz.naming import Labels, is_value, operation_of
 
 __all__ = ["computation_of"]
 
 
 def computation_of(
-    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], labels: Mapping[Any, str]
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], labels: Labels
 ) -> Computation:
     """Capture the graph of a function and return what of it the results depend on.
 
@@ -28,8 +28,8 @@ def computation_of(
         A function of arrays or pytrees.
     args, kwargs : sequence, mapping
         Its arguments, or anything with their shapes and dtypes.
-    labels : mapping
-        The labels of what the function uses beside its arguments; see `gradkit.viz.naming.key_of`.
+    labels : Labels
+        Of what the function uses beside its arguments.
     """
     jaxpr = make_jaxpr(function)(*args, **kwargs)
     graph: Graph = jaxpr.jaxpr
@@ -37,9 +37,8 @@ def computation_of(
     for variable, label in zip(graph.inputs, _argument_labels(function, args, kwargs), strict=True):
         quantities[variable] = Quantity(label, "input", variable.shape, variable.dtype.name)
     for variable, array in graph.constants:
-        label = labels.get(key_of(array), "")
         value = None if array._node is not None and array._node.trace.level else raw(array)
-        quantities[variable] = Quantity(label, "constant", variable.shape, variable.dtype.name, value)
+        quantities[variable] = Quantity(labels.of(array), "constant", variable.shape, variable.dtype.name, value)
     operations = [_operation(equation, quantities) for equation in _needed(graph)]
     outputs = [_operand(output, quantities) for output in graph.outputs]
     paths = tree.leaves_with_path(tree.unflatten(jaxpr.out_tree, range(len(outputs))), is_leaf=is_value)

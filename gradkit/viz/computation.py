@@ -50,19 +50,23 @@ class Quantity:
         return "" if self.shape is None else f"{self.dtype}[{','.join(map(str, self.shape))}]"
 
     def cells(self) -> tuple[str, ...]:
-        """Return the cells of its record."""
-        cells = [self.label, self.type]
-        if self.data is not None:
-            # A single number is announced as in the lecture; a range shows what it is.
-            cells.append(f"data {text}" if " … " not in (text := range_of(self.data)) else text)
-        if self.grad is not None:
-            cells.append(f"grad {range_of(self.grad)}")
-        cells.append(self.note)
-        return tuple(printable(cell) for cell in cells if cell) or (" ",)
+        """Return the cells of its record: of a number in a row, as in the lecture; of an array in two columns."""
+        what = [self.label, self.type]
+        numbers = [
+            "" if self.data is None else f"data {range_of(self.data)}",
+            "" if self.grad is None else f"grad {range_of(self.grad)}",
+            self.note,
+        ]
+        lines = [*what, *numbers] if self.shape is None else [_stacked(what), _stacked(numbers)]
+        return tuple(printable(line) for line in lines if line) or (" ",)
 
     def mark(self) -> Mark:
         """Return the record that stands for it."""
         return Mark("record", self.cells(), dashed=self.role == "constant")
+
+
+def _stacked(lines: Sequence[str]) -> str:
+    return "\n".join(line for line in lines if line)
 
 
 @dataclass(eq=False)

@@ -14,7 +14,7 @@ from gradkit.viz.captured import computation_of
 from gradkit.viz.computation import Computation
 from gradkit.viz.drawing import Drawing
 from gradkit.viz.folding import fold
-from gradkit.viz.naming import is_value, labels_of
+from gradkit.viz.naming import Labels, is_value, labels_of
 from gradkit.viz.tape import Tape
 from gradkit.viz.values import computation_of_values, is_walked
 from gradkit.viz.wording import printable
@@ -32,7 +32,7 @@ def draw(
     max_nodes: int = 200,
     **kwargs: Any,
 ) -> Drawing:
-    """Draw the graph that computed an array, or the graph of a function, from left to right.
+    r"""Draw the graph that computed an array, or the graph of a function, from left to right.
 
     A value is a record: its label, dtype and shape, its number or the range of its elements, and the same of its
     gradient. What nothing is differentiated by has a dashed border. An operation is an oval, and arrows go the way of
@@ -73,12 +73,12 @@ def draw(
 
     Notes
     -----
-    The tape keeps what a derivative reads until `backward` has passed, and gradients of inputs alone. So an array of
-    which the program has dropped the last reference is shown without its elements where no rule reads it and it
-    cannot be computed again from what is known; after `backward` that goes for what was saved, too. All elements and
-    all gradients are known before `backward` with ``gradients=True``, and after it with
-    ``backward(retain_graph=True)``. Where an input was changed after `backward` (``p.data += ...``), nothing is
-    computed again: the picture shows what is still there.
+    A `Value` keeps everything, so its picture is complete. The tape of Arrays keeps what a derivative reads, until
+    `backward` has passed, and the gradients of inputs. What else is shown is computed for the picture, from Arrays that
+    are still alive, from what the tape has, and from data that were given a label: after ``loss.backward()``,
+    ``draw(loss, model=model, x=x, y=y)`` shows everything as a rule. What remains unknown is shown by shape and dtype
+    alone; ``backward(retain_graph=True)`` leaves nothing unknown, nor does drawing before `backward`, with
+    ``gradients=True``. Where an input was changed since (``p.data += ...``), nothing is computed.
 
     Examples
     --------
@@ -91,7 +91,7 @@ def draw(
     >>> drawing = gradkit.viz.draw(L, a=a, b=b, c=c, f=f, L=L)
     >>> drawing
     <Drawing of 7 values, 3 operations>
-    >>> "{a|float32[]|data 2.0000|grad 6.0000}" in drawing.dot
+    >>> r"{a\nfloat32[]|data 2.0000\ngrad 6.0000}" in drawing.dot
     True
     >>> gradkit.viz.draw(lambda x: jnp.sum(jnp.tanh(x)), jnp.ones((2, 3)))
     <Drawing of 3 values, 2 operations>
@@ -114,7 +114,7 @@ def draw(
     return Drawing(diagram)
 
 
-def _recorded(out: Any, labels: Mapping[Any, str], gradients: bool | None, max_nodes: int) -> Computation:
+def _recorded(out: Any, labels: Labels, gradients: bool | None, max_nodes: int) -> Computation:
     """Return what the Values and Arrays in `out` were computed from."""
     roots = tree.leaves(out, is_leaf=is_value)
     if not roots:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from gradkit import tree
 from gradkit.core import Array
 from gradkit.core.array import raw
+from gradkit.core.node import Node
 from gradkit.scalar import Value
 from gradkit.scalar.value import Input
 from gradkit.viz.computation import Operation, Quantity
 
-__all__ = ["detail_of", "is_value", "key_of", "labels_of", "operation_of"]
+__all__ = ["Labels", "detail_of", "is_value", "key_of", "labels_of", "operation_of"]
 
 SYMBOLS = {
     "add": "+",
@@ -104,7 +106,7 @@ def is_value(value: Any) -> bool:
 
 def key_of(value: Any) -> Any:
     """Return what identifies a value: a Value itself, an Array's node, or the `id` of its raw array without one."""
-    if isinstance(value, Value):
+    if isinstance(value, Value | Node):
         return value
     node = value._node if type(value) is Array else None
     if node is None:
@@ -112,8 +114,28 @@ def key_of(value: Any) -> Any:
     return node.value if isinstance(node, Input) else node
 
 
-def labels_of(labels: Any, variables: Mapping[str, Any]) -> dict[Any, str]:
-    """Return labels by what identifies what they are of; see `key_of`.
+@dataclass
+class Labels:
+    """What values are called.
+
+    Attributes
+    ----------
+    names : dict
+        A label by what identifies the value; see `key_of`.
+    arrays : list of raw array
+        Those that no node stands for: data, of which the tape may not know that they took part.
+    """
+
+    names: dict[Any, str] = field(default_factory=dict)
+    arrays: list[Any] = field(default_factory=list)
+
+    def of(self, value: Any) -> str:
+        """Return the label of a Value, a node, an Array or a raw array; empty if it has none."""
+        return self.names.get(key_of(value), "")
+
+
+def labels_of(labels: Any, variables: Mapping[str, Any]) -> Labels:
+    """Return the labels that `draw` was given.
 
     Parameters
     ----------
@@ -122,10 +144,12 @@ def labels_of(labels: Any, variables: Mapping[str, Any]) -> dict[Any, str]:
     variables : mapping
         More arrays or trees, by their labels.
     """
-    found: dict[Any, str] = {}
+    found = Labels()
     for label, value in _labelled(labels, variables):
         if isinstance(value, Value) or hasattr(value, "shape"):
-            found.setdefault(key_of(value), label)
+            found.names.setdefault(key_of(value), label)
+            if type(key_of(value)) is int:
+                found.arrays.append(raw(value))
     return found
 
 

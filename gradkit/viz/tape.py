@@ -6,7 +6,8 @@ as little memory, with pictures as without. A value of a picture comes from, in 
 
 - the Arrays that are alive: whatever the program has a name for;
 - what the tape has saved for the derivatives, until `backward` has passed (always, with ``retain_graph=True``);
-- the operation itself, run again on its arguments, where all of them are known.
+- the operation itself, run again on its arguments, where all of them are known. An argument that nothing is
+  differentiated by, which the tape forgets first, may be one of the arrays that were given a label.
 
 The gradient of an input is its ``.grad``. The gradients of what lies between come from a pass of the picture's own, for
 which the values that `backward` has freed are put together again.
@@ -21,13 +22,14 @@ from typing import Any
 from gradkit.backend import backend_of
 from gradkit.core import Array
 from gradkit.core.array import backend_of_array, raw, total
+from gradkit.core.binding import KERNEL_ERRORS
 from gradkit.core.families import PART, Recorded
 from gradkit.core.namespace import namespace_of
 from gradkit.core.node import Leaf, Node
 from gradkit.scalar import Value
 from gradkit.scalar.value import Input
 from gradkit.viz.computation import Computation, Operation, Quantity, Role
-from gradkit.viz.naming import operation_of
+from gradkit.viz.naming import Labels, operation_of
 
 __all__ = ["Tape"]
 
@@ -39,16 +41,17 @@ class Tape:
     ----------
     roots : sequence of Array
         The arrays, each with a node of the tape.
-    labels : mapping
-        The label of a node, or of a raw array by its `id`.
+    labels : Labels
+        What its values are called.
     """
 
-    def __init__(self, roots: Sequence[Array], labels: Mapping[Any, str]) -> None:
+    def __init__(self, roots: Sequence[Array], labels: Labels) -> None:
         # Nodes of a tape are of one backend, as operations do not mix them.
         self.backend = backend_of_array(roots[0])
         self.values: dict[Node, Any] = {root._node: raw(root) for root in roots if root._node is not None}
         self.roots = list(self.values)
         self.labels = labels
+        self.recognized: dict[tuple[Node, int], Any] = {}
         self.nodes = _ancestors(self.roots)
         self._find_living()
         self._find_saved()
@@ -85,18 +88,12 @@ class Tape:
                     self.values.setdefault(parent, raw(value))
 
     def _constant(self, node: Node, position: int) -> Any:
-        """Return an argument that has no node, if the tape has saved it."""
-        if node.saved is None or isinstance(node.primitive, Recorded):
-            return None
-        return raw(node.saved[position + 1])
-
-    def _arguments(self, node: Node) -> list[Any] | None:
-        """Return the arguments of an operation; None if one of them is not known."""
-        found = [
-            self._constant(node, position) if parent is None else self.values.get(parent)
-            for position, parent in enumerate(node.parents)
-        ]
-        return None if any(value is None for value in found) else found
+        """Return an argument that has no node, if the tape has saved it or it was recognized."""
+        if node.saved is not None and not isinstance(node.primitive, Recorded):
+            value = node.saved[position + 1]
+            if value is not None:
+                return raw(value)
+        return self.recognized.get((node, position))
 
     def compute_missing(self) -> bool:
         """Run operations again whose arguments are known.
@@ -106,31 +103,47 @@ class Tape:
         bool
             Whether the values belong together. They do not where an input was changed since; then nothing is computed.
         """
-        computed: dict[Node, Any] = {}
         before = dict(self.values)
         for node in self.nodes:
             primitive = node.primitive
             if primitive is None or isinstance(primitive, Recorded) or primitive.multiple_results:
                 continue
-            arguments = self._arguments(node)
-            if arguments is None or all(backend_of(value) is None for value in arguments):
-                continue
-            like = next(value for value in arguments if backend_of(value) is not None)
-            again = primitive.kernel(like)(*arguments, **node.params)
-            if node in before:
-                if not self._is_same(before[node], again):
-                    self.values = before
-                    return False
-            else:
-                computed[node] = self.values[node] = again
+            again = self._run_again(node)
+            if again is not None and not self._is_same(self.values.setdefault(node, again), again):
+                self.values = before
+                self.recognized.clear()
+                return False
         return True
+
+    def _run_again(self, node: Node) -> Any:
+        """Return the result of an operation; None if its arguments are not known."""
+        arguments = [
+            self._constant(node, position) if parent is None else self.values.get(parent)
+            for position, parent in enumerate(node.parents)
+        ]
+        missing = [position for position, value in enumerate(arguments) if value is None]
+        if not missing:
+            return _result(node, arguments)
+        if len(missing) > 1 or node.parents[missing[0]] is not None:
+            return None
+        # One argument without a node is not known. It may be an array that has a label: if one alone fits, it is.
+        position = missing[0]
+        fitting = {}
+        for candidate in self.labels.arrays:
+            again = _result(node, [candidate if value is None else value for value in arguments])
+            if again is not None and (node not in self.values or self._is_same(self.values[node], again)):
+                fitting[id(candidate)] = candidate, again
+        if len(fitting) != 1:
+            return None
+        ((self.recognized[node, position], again),) = fitting.values()
+        return again
 
     def _is_same(self, one: Any, other: Any) -> bool:
         """Return whether two results of one operation agree, but for what a library does otherwise the next time."""
-        if one.shape != other.shape:
-            return False
-        xp = self.backend.xp
-        if one.dtype not in self.backend.inexact:
+        backend = backend_of(one)
+        assert backend is not None
+        xp = backend.xp
+        if one.dtype not in backend.inexact:
             return bool(xp.all(one == other))
         finite = xp.isfinite(one) & xp.isfinite(other)
         alike = (one == other) | (xp.isnan(one) & xp.isnan(other)) | finite
@@ -176,11 +189,13 @@ class Tape:
         saved: list[Any] = [self.values.get(node) if reads & 1 else None]
         if reads & 1 and saved[0] is None:
             return None
-        for parent in node.parents:
+        for position, parent in enumerate(node.parents):
             reads >>= 1
-            value = self.values.get(parent) if reads & 1 and parent is not None else parent
-            if reads & 1 and value is None:
-                return None
+            value: Any = parent
+            if reads & 1:
+                value = self._constant(node, position) if parent is None else self.values.get(parent)
+                if value is None:
+                    return None
             saved.append(value)
         return saved
 
@@ -234,7 +249,7 @@ class Tape:
     def _quantity(self, node: Node, gradients: Mapping[Node, Any]) -> Quantity:
         role: Role = "input" if node.primitive is None else "result"
         dtype = self.backend.dtype_name(node)
-        label = self.labels.get(node, "")
+        label = self.labels.of(node)
         return Quantity(label, role, node.shape, dtype, self.values.get(node), gradients.get(node))
 
     def _constant_quantity(self, node: Node, position: int, known: dict[int, Quantity]) -> Quantity:
@@ -244,9 +259,21 @@ class Tape:
         if backend_of(value) is None:
             return Quantity("", "constant", data=value)
         if id(value) not in known:
-            label = self.labels.get(id(value), "")
+            label = self.labels.of(value)
             known[id(value)] = Quantity(label, "constant", value.shape, self.backend.dtype_name(value), value)
         return known[id(value)]
+
+
+def _result(node: Node, arguments: Sequence[Any]) -> Any:
+    """Return what an operation gives for these arguments; None if they do not fit."""
+    like = next((value for value in arguments if backend_of(value) is not None), None)
+    if like is None:
+        return None
+    try:
+        result = node.primitive.kernel(like)(*arguments, **node.params)
+    except KERNEL_ERRORS:
+        return None
+    return result if (result.shape, result.dtype) == (node.shape, node.dtype) else None
 
 
 def _ancestors(roots: Iterable[Node]) -> list[Node]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from gradkit.scalar import Value
 from gradkit.scalar.operations import evaluated
 from gradkit.viz.computation import Computation, Quantity, Role
-from gradkit.viz.naming import operation_of
+from gradkit.viz.naming import Labels, operation_of
 
 __all__ = ["computation_of_values", "is_walked"]
 
@@ -19,7 +18,7 @@ def is_walked(roots: Iterable[Value]) -> bool:
 
 
 def computation_of_values(
-    roots: Iterable[Value], labels: Mapping[Any, str], gradients: bool
+    roots: Iterable[Value], labels: Labels, gradients: bool
 ) -> tuple[Computation, dict[Value, Quantity]]:
     """Return what the values were computed from, and what stands for each value in it.
 
@@ -27,8 +26,8 @@ def computation_of_values(
     ----------
     roots : iterable of Value
         The results. Where `gradients` are wanted and `backward` was not called, those of the first are computed.
-    labels : mapping
-        Labels by Value, for those that have none of their own.
+    labels : Labels
+        They come before a Value's own.
     gradients : bool
         Whether gradients are shown.
     """
@@ -42,7 +41,7 @@ def computation_of_values(
     quantities: dict[Value, Quantity] = {}
     for value in order:
         operation = value.operation
-        label = labels.get(value) or value.label
+        label = labels.of(value) or value.label
         role: Role = "input" if operation is None else "result"
         quantity = quantities[value] = Quantity(label, role, data=value.data, grad=found.get(value))
         inputs = [
