@@ -172,14 +172,33 @@ class Folder:
         Raises
         ------
         ResumeError
-            If another one is given.
+            If it is a run with other settings, or another key is given.
+        FileFormatError
+            If the file is damaged, or from a newer version.
         """
-        stored = io.load(self.last).get("['key']")
-        if stored is None:
-            raise ResumeError(self.last, "key", None, None, f"{self.last} is no run of gradkit.fit.")
-        if given is not None and stored.tolist() != given.tolist():
-            raise ResumeError(self.last, "key", stored.tolist(), given.tolist())
-        return cast(Array, stored)
+        stored = io.load(self.last)
+        self._check(self._about(stored))
+        key = stored["['key']"]
+        if given is not None and key.tolist() != given.tolist():
+            raise ResumeError(self.last, "key", key.tolist(), given.tolist())
+        return cast(Array, key)
+
+    def _about(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a checkpoint says of its run; nothing where another program wrote it."""
+        text = stored.get("['run']")
+        about: dict[str, Any] = json.loads(text) if isinstance(text, str) else {}
+        if about.get("version", VERSION) > VERSION:
+            raise FileFormatError(
+                f"{self.last}: it was written by a newer gradkit (version {about['version']} of a run, this one knows "
+                f"{VERSION}). Upgrade gradkit."
+            )
+        return about
+
+    def _check(self, about: Mapping[str, Any]) -> None:
+        for ours, theirs in ((self._own, about.get("settings", {})), (self._settings, about.get("fit", {}))):
+            for name in sorted(ours):
+                if theirs.get(name) != json.loads(json.dumps(ours[name])):
+                    raise ResumeError(self.last, name, theirs.get(name), ours[name])
 
     def load(self, model: Any, state: Any, key: Any) -> Saved | None:
         """Read the run, into a model and a state like these; None where there is none.
@@ -187,28 +206,16 @@ class Folder:
         Raises
         ------
         ResumeError
-            If it is a run with other settings or another model.
-        FileFormatError
-            If the file is damaged, or from a newer version.
+            If it is a run of another model.
         """
         if not self.last.exists():
             return None
-        text = io.load(self.last).get("['run']")
-        about = json.loads(text) if isinstance(text, str) else {}
-        if about.get("version", VERSION) > VERSION:
-            raise FileFormatError(
-                f"{self.last}: it was written by a newer gradkit (version {about['version']} of a run, this one knows "
-                f"{VERSION}). Upgrade gradkit."
-            )
-        for ours, theirs in ((self._own, about.get("settings", {})), (self._settings, about.get("fit", {}))):
-            for name in sorted(ours):
-                if theirs.get(name) != json.loads(json.dumps(ours[name])):
-                    raise ResumeError(self.last, name, theirs.get(name), ours[name])
         like = {"model": model, "optimizer": state, "key": key, "run": ""}
         try:
             loaded = io.load(self.last, like=like)
         except TreeMismatchError as error:
             raise ResumeError(self.last, "model", None, None, str(error)) from error
+        about = self._about({"['run']": loaded["run"]})
         return Saved(
             Run(loaded["model"], loaded["optimizer"], about["epoch"], about["batch"], tuple(about["sums"])),
             loaded["key"],

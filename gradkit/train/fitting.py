@@ -30,6 +30,9 @@ __all__ = ["fit"]
 
 Pair = tuple[Any, Any]
 
+SPLIT = 2**32 - 1
+"""What is folded into the key for the split: no epoch, whose number is folded in for its order, has this one."""
+
 
 def fit(
     model: Any,
@@ -157,7 +160,7 @@ def fit(
     key = random.next_key() if key is None else key
     train, held = whole, None
     if share is not None:
-        train, held = split(whole, share, random.split(key)[0])
+        train, held = split(whole, share, random.fold_in(key, SPLIT))
     elif validation is not None:
         held = _pair(validation, "validation", model)
     training = Training(

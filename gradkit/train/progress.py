@@ -31,8 +31,11 @@ class Progress(Protocol):
     def epoch(self, row: Mapping[str, Value]) -> None:
         """Say what an epoch measured."""
 
-    def close(self, note: str) -> None:
-        """End, with a note on why where training did not go to its end."""
+    def say(self, text: str) -> None:
+        """Say something else."""
+
+    def close(self) -> None:
+        """End."""
 
 
 def progress_for(progress: bool, steps: int, done: int, epochs: int) -> Progress:
@@ -56,7 +59,10 @@ class Silent:
     def epoch(self, row: Mapping[str, Value]) -> None:
         """Say nothing."""
 
-    def close(self, note: str) -> None:
+    def say(self, text: str) -> None:
+        """Say nothing."""
+
+    def close(self) -> None:
         """Say nothing."""
 
 
@@ -91,11 +97,13 @@ class Bar:
             step, epoch, lambda: {k: v for k, v in row.items() if k not in HIDDEN | kept.keys() and v is not None}
         )
 
-    def close(self, note: str) -> None:
+    def say(self, text: str) -> None:
+        """Write it above the line."""
+        self._bar.write(text, file=sys.stderr)
+
+    def close(self) -> None:
         """Leave the line as it is."""
         self._bar.close()
-        if note:
-            self._bar.write(note, file=sys.stderr)
 
 
 HIDDEN = frozenset({"epoch", "step", "seconds"})
@@ -129,7 +137,9 @@ class Lines:
             f"epoch {epoch}/{self._epochs}", *values, f"{rate:.0f} steps/s", f"{left:.0f} s left", sep="  ", flush=True
         )
 
-    def close(self, note: str) -> None:
-        """Print the note."""
-        if note:
-            print(note, flush=True)
+    def say(self, text: str) -> None:
+        """Print it."""
+        print(text, flush=True)
+
+    def close(self) -> None:
+        """Leave the lines as they are."""

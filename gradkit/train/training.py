@@ -82,7 +82,6 @@ class Training:
         self._validation = validation
         self._batch_size = batch_size
         self._key = key
-        self._order = random.split(key)[1]
         self._callbacks = callbacks
         self._folder = folder
         self._step = training_step(objective.with_prediction, optimizer, has_aux=True)
@@ -146,6 +145,10 @@ class Training:
 
     # The run
 
+    @property
+    def _has_work(self) -> bool:
+        return self._run.epoch < self.epochs and not self._stopped
+
     def resume(self) -> bool:
         """Go on from the folder's checkpoint, if there is one."""
         assert self._folder is not None
@@ -162,7 +165,7 @@ class Training:
         self._seconds = max((each for each in seconds.values() if each is not None), default=0.0)
         for callback, state in zip(self._callbacks, saved.callbacks, strict=True):
             callback.restore(state)
-        if self._run.epoch < self.epochs and not self._stopped:
+        if self._has_work:
             self.log({"event": "resumed", "at_step": self.step})
         return True
 
@@ -177,13 +180,16 @@ class Training:
         done = self.step
         self._progress = progress_for(progress, self.epochs * self.steps_per_epoch, done, self.epochs)
         self._started = time.perf_counter()
+        if self._folder is not None and done and self._has_work:
+            at = f"epoch {self._run.epoch + 1}, batch {self._run.batch + 1}"
+            self._progress.say(f"resuming from {self._folder.last}: {at}")
         for callback in self._callbacks:
             callback.start(self)
         note, reason = "", FINISHED
         try:
             # An overflow shows in the loss, which is looked at here: NumPy need not warn of it as well.
             with Interrupt() as interrupt, np.errstate(all="ignore"):
-                while not self._stopped and self._run.epoch < self.epochs and reason != INTERRUPTED:
+                while self._has_work and reason != INTERRUPTED:
                     if self._steps(interrupt):
                         self._end_epoch()
                     if interrupt.asked:
@@ -195,7 +201,9 @@ class Training:
             note = str(error)
             raise
         finally:
-            self._progress.close(note)
+            self._progress.close()
+            if note:
+                self._progress.say(note)
         for callback in self._callbacks:
             callback.end(self)
         return self._run.model
@@ -204,7 +212,7 @@ class Training:
         """Take the steps that are left of an epoch; tell whether all were."""
         run = self._run
         model, state = run.model, run.state
-        order = random.fold_in(self._order, run.epoch)
+        order = random.fold_in(self._key, run.epoch)
         waiting: _Step | None = None
         for batch, (x, y) in enumerate(
             minibatches(self._train, self._batch_size, order, start=run.batch), start=run.batch
