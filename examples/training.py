@@ -1,4 +1,4 @@
-"""What `digits.py` and `mnist.py` share: options, the training loop, checkpoints, and the picture of the curves."""
+"""What `digits.py` and `mnist.py` share: options, and a run of `gradkit.fit` that ends in a picture of its curves."""
 
 from __future__ import annotations
 
@@ -6,21 +6,16 @@ import argparse
 import math
 import os
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from tqdm import tqdm
 
 import gradkit
 from gradkit import Array, nn, optim
-from gradkit.errors import BackendNotInstalledError, BackendUnusableError, FileFormatError, TreeMismatchError
+from gradkit.errors import BackendNotInstalledError, BackendUnusableError, FileFormatError, ResumeError
+from gradkit.train import Checkpoint
 
 Pair = tuple[Array, Array]
-State = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -95,148 +90,52 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
     return options
 
 
-def loss_and_accuracy(model: nn.MLP, x: Array, y: Array) -> tuple[Array, Array]:
-    """Return the loss to differentiate, and the accuracy beside it."""
-    logits = model(x)
-    return nn.softmax_cross_entropy(logits, y), nn.accuracy(logits, y)
-
-
-step = gradkit.value_and_grad(loss_and_accuracy, has_aux=True)
-
-
 def run(data: str, options: argparse.Namespace, train: Pair, test: Pair) -> None:
     """Train a network on the data of that name, and write checkpoints and curves."""
     x, y = train
     init_key, data_key = gradkit.random.split(gradkit.random.key(options.seed))
     widths = [x.shape[1], *(int(size) for size in options.hidden.split(",") if size), int(y.max()) + 1]
     model = nn.MLP(widths[0], widths[1:], activation="relu", key=init_key)
-    steps = options.epochs * len(gradkit.data.minibatches(train, options.batch_size, data_key))
+    print(model)
+    steps = len(gradkit.data.minibatches(train, options.batch_size, data_key))  # in an epoch
     # The decay of the learning rate: down to 0 along half a cosine.
-    schedule = optim.cosine_decay(options.learning_rate, decay_steps=steps)
-    optimizer = optim.SGD(schedule, momentum=0.9, weight_decay=options.weight_decay)
-
-    checkpoint = options.out / "checkpoint.safetensors"
-    # All that a run is: what a checkpoint holds, and what the loop goes on from.
-    state: State = {
-        "model": model,
-        "optimizer": optimizer.init(model),
-        "key": data_key,
-        "epoch": 0,
-        "batch": 0,
-        "sums": np.zeros(3),  # of this epoch: loss, right answers, examples
-        "history": np.full((options.epochs, 4), np.nan),  # by epoch: training loss and accuracy, test loss and accuracy
-        "settings": settings_of(options),
-    }
-    saved = None  # the last checkpoint of this run
-    if options.resume and checkpoint.exists():
-        state, saved = resumed(checkpoint, state), checkpoint
-    print(state["model"])
-
-    started = time.perf_counter()
-    while state["epoch"] < options.epochs:
-        saved = train_epoch(state, optimizer, train, options, checkpoint, saved)
-        loss, accuracy, examples = state["sums"]
-        test_loss, test_accuracy = loss_and_accuracy(state["model"], *test)
-        tested = optim.check_finite(test_loss, state["optimizer"].step, saved), test_accuracy.item()
-        state["history"][state["epoch"]] = loss / examples, accuracy / examples, *tested
-        state.update(epoch=state["epoch"] + 1, batch=0, sums=np.zeros(3))
-        gradkit.save(checkpoint, state)
-        saved = checkpoint
-    seconds = time.perf_counter() - started
-
-    history = state["history"]
-    for epoch, (loss, accuracy, test_loss, test_accuracy) in enumerate(history, 1):
-        trained = f"loss {loss:.4f}  accuracy {accuracy:7.2%}"
-        print(f"epoch {epoch:3d}  {trained}  test loss {test_loss:.4f}  test accuracy {test_accuracy:.2%}")
-    picture = options.out / "curves.png"
-    network = "-".join(map(str, widths))
-    draw_curves(picture, f"{data}: {network}, ReLU, SGD with momentum and cosine decay", history)
-    print(f"{seconds:.1f} s on {gradkit.default_backend()} by {gradkit.current_backend().name}; curves in {picture}")
-    print(f"test accuracy {test_accuracy:.2%}, test error {1 - test_accuracy:.2%} ({len(test[1]):,} examples)")
-
-
-def train_epoch(
-    state: State,
-    optimizer: optim.SGD,
-    train: Pair,
-    options: argparse.Namespace,
-    checkpoint: Path,
-    saved: Path | None,
-) -> Path | None:
-    """Go through what is left of an epoch's minibatches, and return the last checkpoint. `state` is kept up to date."""
-    epoch_key = gradkit.random.fold_in(state["key"], state["epoch"])
-    batches = gradkit.data.minibatches(train, options.batch_size, epoch_key, start=state["batch"])
-    title = f"epoch {state['epoch'] + 1}/{options.epochs}"
-    with tqdm(batches, title, state["batch"] + len(batches), initial=state["batch"], disable=None) as bar:
-        for x, y in bar:
-            taken = state["optimizer"].step
-            (loss, accuracy), gradients = step(state["model"], x, y)
-            value = optim.check_finite(loss, taken, saved)
-            # Here and not after the update: a checkpoint is good where its parameters have a loss.
-            if options.save_every and taken and taken % options.save_every == 0:
-                gradkit.save(checkpoint, state)
-                saved = checkpoint
-            state["model"], state["optimizer"] = optimizer.update(state["model"], gradients, state["optimizer"])
-            state["sums"] = state["sums"] + np.asarray([value * len(y), accuracy.item() * len(y), len(y)])
-            state["batch"] += 1
-            total, right, seen = state["sums"]
-            rate = optimizer.learning_rate(taken)
-            bar.set_postfix(
-                loss=f"{total / seen:.4f}", accuracy=f"{right / seen:.2%}", rate=f"{rate:.4f}", refresh=False
-            )
-    return saved
-
-
-def settings_of(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the options that a run cannot change when it is resumed."""
-    return {
-        name: getattr(options, name)
-        for name in ("batch_size", "epochs", "hidden", "learning_rate", "seed", "weight_decay")
-    }
-
-
-def resumed(checkpoint: Path, state: State) -> State:
-    """Return the state in a checkpoint, or stop where it is that of another run."""
+    schedule = optim.cosine_decay(options.learning_rate, decay_steps=options.epochs * steps)
+    settings = {name: getattr(options, name) for name in SETTINGS}
     try:
-        stored = gradkit.load(checkpoint)
+        model, history = gradkit.fit(
+            model,
+            train,
+            optimizer=optim.SGD(schedule, momentum=0.9, weight_decay=options.weight_decay),
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            validation=test,
+            key=data_key,
+            checkpoint=Checkpoint(options.out, options.save_every or steps, settings),
+            resume="auto" if options.resume else False,
+        )
     except FileFormatError as error:
         sys.exit(str(error))
-    for name, value in state["settings"].items():
-        found = stored.get(f"['settings']['{name}']")
-        if found != value:
-            option = name.replace("_", "-")
-            sys.exit(
-                f"{checkpoint} is of a run with --{option} {found}, this one has --{option} {value}. Give the same "
-                f"options to resume it, or another --out."
-            )
-    try:
-        loaded: State = gradkit.load(checkpoint, like=state)
-    except TreeMismatchError as error:  # of other data
-        sys.exit(f"{error} Give another --out.")
-    print(f"resuming from {checkpoint}: epoch {loaded['epoch'] + 1}, batch {loaded['batch'] + 1}")
-    loaded["history"] = loaded["history"].copy()
-    return loaded
+    except ResumeError as error:
+        sys.exit(told(error))
+    if history.stopped == "interrupted":
+        sys.exit(130)
+    history.name = f"{data}: {'-'.join(map(str, widths))}, ReLU, SGD with momentum and cosine decay"
+    print(history)
+    picture = options.out / "curves.png"
+    history.plot(picture, units={"loss": "nats"})
+    seconds, accuracy = history["seconds"][-1] or 0.0, history["validation_accuracy"][-1] or 0.0
+    print(f"{seconds:.1f} s on {gradkit.default_backend()} by {gradkit.current_backend().name}; curves in {picture}")
+    print(f"test accuracy {accuracy:.2%}, test error {1 - accuracy:.2%} ({len(test[1]):,} examples)")
 
 
-def draw_curves(path: Path, title: str, history: np.ndarray[Any, Any]) -> None:
-    """Draw loss and accuracy by epoch, so that black and white tells the curves apart as well."""
-    import matplotlib
+SETTINGS = ("batch_size", "epochs", "hidden", "learning_rate", "seed", "weight_decay")
+"""The options that a run cannot change when it is resumed."""
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    epochs = np.arange(1, len(history) + 1)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    figure.suptitle(title)
-    left.set(xlabel="epoch", ylabel="cross-entropy (nats)", yscale="log", title="loss")
-    right.set(xlabel="epoch", ylabel="right answers", title="accuracy")
-    right.yaxis.set_major_formatter(PercentFormatter(1.0))
-    for column, axes in enumerate((left, right)):
-        axes.plot(epochs, history[:, column], "k-o", markersize=3, label="training")
-        axes.plot(epochs, history[:, column + 2], "--s", color="0.5", markersize=3, label="test")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.legend()
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+def told(error: ResumeError) -> str:
+    """Say in the words of the options how a checkpoint is of another run."""
+    if error.name not in SETTINGS:
+        return f"{error} Give another --out."
+    option = f"--{error.name.replace('_', '-')}"
+    difference = f"is of a run with {option} {error.found}, this one has {option} {error.given}"
+    return f"{error.path} {difference}. Give the same options to resume it, or another --out."

@@ -112,7 +112,7 @@ def save(path: PathLike, tree_: Any) -> None:
     }
     text = json.dumps(own)
     # In one entry: the library writes several in any order, and the same tree should give the same file.
-    replace(os.path.realpath(path), library.save(tensors, {METADATA: f"{zlib.crc32(text.encode()):08x} {text}"}))
+    replace(path, library.save(tensors, {METADATA: f"{zlib.crc32(text.encode()):08x} {text}"}))
 
 
 CODES = ("BOOL", "C64", "F16", "F32", "F64", "I16", "I32", "I64", "I8", "U16", "U32", "U64", "U8")
@@ -175,8 +175,9 @@ READERS: dict[str, Callable[[str], Scalar]] = {
 }
 
 
-def replace(path: str, contents: bytes) -> None:
+def replace(path: PathLike, contents: bytes) -> None:
     """Put a file with these contents in the place of another (if there is one), or leave that one as it is."""
+    path = os.path.realpath(path)
     folder, name = os.path.split(path)
     partial = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.partial")
     try:

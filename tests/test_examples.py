@@ -267,10 +267,13 @@ def test_digits_stops_where_the_loss_is_not_finite_and_names_step_and_checkpoint
 def test_digits_names_no_checkpoint_of_an_older_run(tmp_path: Path, backend: Backend) -> None:
     options = (*SHORT, "--backend", backend.name)
     output(tmp_path, "digits", *options)
+    older = gradkit.load(tmp_path / "digits-run" / CHECKPOINT)["['optimizer'].step"]
     done = run(tmp_path, "digits", *options, "--learning-rate", 1e6)
-    assert re.search(
-        r"NonFiniteLossError: the loss is .* at step \d+\. No checkpoint was written before\.", done.stderr
-    )
+    found = re.search(r"NonFiniteLossError: the loss is .* at step (\d+)\. The last good checkpoint is", done.stderr)
+    assert found, done.stderr
+    # It is the state of this run just before.
+    stored = gradkit.load(tmp_path / "digits-run" / CHECKPOINT)
+    assert stored["['optimizer'].step"] == int(found[1]) - 1 < older
 
 
 @pytest.mark.parametrize(

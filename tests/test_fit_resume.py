@@ -277,6 +277,12 @@ def test_resume_false_begins_anew(backend: Any, tmp_path: Path) -> None:
     assert [entry["epoch"] for entry in entries(tmp_path) if "epoch" in entry] == [*range(1, 7)]
 
 
+def test_the_folder_may_be_the_one_that_one_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fit(".", epochs=2)
+    assert len(fit(Path(), epochs=3)[1]) == 3
+
+
 def test_resume_true_needs_a_run(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"resume=True, but there is no .*checkpoint\.safetensors"):
         fit(tmp_path, resume=True)
@@ -374,7 +380,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_before_training(tmp_path: Path
 def test_a_folder_that_cannot_be_written_is_an_error_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(path: str, contents: bytes) -> None:
+    def refuse(path: Any, contents: bytes) -> None:
         raise PermissionError(13, "Permission denied", path)
 
     monkeypatch.setattr(importlib.import_module("gradkit.io"), "replace", refuse)  # as the system does to a user

@@ -250,7 +250,7 @@ class Folder:
             for entry in _entries(self.path / LOG)
             if entry.get("epoch", 0) <= epochs and not (entry.get("event") in REPEATED and entry["at_step"] >= steps)
         ]
-        io.replace(str(self.path / LOG), "".join(map(_line, kept)).encode())
+        io.replace(self.path / LOG, "".join(map(_line, kept)).encode())
         return [entry for entry in kept if "epoch" in entry]
 
 
