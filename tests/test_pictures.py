@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import math
@@ -12,6 +13,7 @@ from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -79,10 +81,12 @@ def test_curves_have_loss_and_metrics_and_learning_rate_side_by_side(tmp_path: P
     figure = viz.curves(HISTORY, title="digits: MLP 64-128-10", units={"loss": "nats"}, path=path)
     check_picture(figure, path, "digits: MLP 64-128-10", "training", "validation", "epoch")
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss (nats)", "accuracy (%)", "learning rate"]
-    loss, accuracy, rate = ({line.get_label(): list(line.get_ydata()) for line in axes.lines} for axes in figure.axes)
-    assert loss == {"training": HISTORY["loss"], "validation": HISTORY["validation_loss"]}
-    np.testing.assert_allclose(accuracy["validation"], [10, 65, 85, 90])
-    assert list(rate.values()) == [HISTORY["learning_rate"]]
+    loss, accuracy, rate = ([list(line.get_ydata()) for line in axes.lines] for axes in figure.axes)
+    assert loss == [HISTORY["loss"], HISTORY["validation_loss"]]
+    np.testing.assert_allclose(accuracy[1], [10, 65, 85, 90])
+    assert rate == [HISTORY["learning_rate"]]
+    legend = figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["training", "validation"]
     assert figure.axes[0].get_yscale() == "log"
 
 
@@ -130,8 +134,9 @@ def test_curves_of_several_runs_are_drawn_over_each_other(tmp_path: Path) -> Non
     path = tmp_path / "runs.png"
     runs = {"numpy": HISTORY, "strict": {name: values for name, values in HISTORY.items() if "validation" not in name}}
     figure = viz.curves(runs, title="the same training twice", path=path)
-    check_picture(figure, path, "the same training twice", "numpy, training", "numpy, validation", "strict, training")
-    assert "strict, validation" not in texts(figure)
+    check_picture(figure, path, "the same training twice", "numpy", "strict", "training", "validation")
+    (legend,) = (axes.get_legend() for axes in figure.axes if axes.get_ylabel() == "loss")
+    assert [text.get_text() for text in legend.get_texts()] == ["numpy", "strict", "training", "validation"]
     # Where they are equal, the one below is wider and paler.
     below, _, above = figure.axes[0].lines
     assert below.get_linewidth() > above.get_linewidth()
@@ -189,6 +194,11 @@ def test_curves_of_a_log_that_is_no_text_or_not_there_say_so(tmp_path: Path) -> 
 
 
 # The decision boundary
+
+
+def grey(colour: Any) -> float:
+    """Return how light a colour is, from 0 to 1."""
+    return float(np.dot(colour[:3], [0.299, 0.587, 0.114]))
 
 
 def half_planes(x: Any) -> Array:
@@ -274,12 +284,18 @@ def test_boundary_is_evaluated_where_the_model_is_and_records_nothing() -> None:
 
 
 def test_regions_and_points_of_classes_differ_without_their_colours() -> None:
-    points = np.asarray([[np.cos(k), np.sin(k)] for k in range(10)], np.float32)
-    figure = viz.decision_boundary(lambda x: -jnp.sum((x[:, None] - points) ** 2, 2), (points, np.arange(10)))
-    handles = figure.axes[0].get_legend().legend_handles  # type: ignore[union-attr]
-    assert len(handles) == 10
-    hatches = {tuple(each.hatches) for each in figure.axes[0].collections if getattr(each, "filled", False)}
-    assert len(hatches) == 10
+    points = np.asarray([[np.cos(0.5 * k), np.sin(0.5 * k)] for k in range(12)], np.float32)
+    figure = viz.decision_boundary(
+        lambda x: -jnp.sum((x[:, None] - points) ** 2, 2), (points, np.arange(12)), resolution=60
+    )
+    regions = [each for each in figure.axes[0].collections if getattr(each, "filled", False)]
+    assert len({tuple(each.hatches) for each in regions}) == 12  # type: ignore[attr-defined]
+    scattered = [each for each in figure.axes[0].collections if type(each).__name__ == "PathCollection"]
+    assert len({each.get_paths()[0].vertices.tobytes() for each in scattered}) == 12
+    for region, each in zip(regions, scattered, strict=True):
+        # Inside or at its edge a point is much darker than the ground, or much lighter.
+        ground = grey(region.get_facecolor()[0])
+        assert max(abs(grey(colour[0]) - ground) for colour in (each.get_facecolor(), each.get_edgecolor())) > 0.4
 
 
 @pytest.mark.parametrize(
@@ -310,7 +326,7 @@ def test_boundary_says_what_is_wrong_with_the_model(backend: Backend) -> None:
         viz.decision_boundary(nn.MLP(3, [4, 2], key=random.key(0)), limits=limits)
     with pytest.raises(ShapeError, match="does not take two inputs"):
         viz.decision_boundary(lambda x: x @ jnp.ones((3, 2)), limits=limits)
-    with pytest.raises(ShapeError, match=r"must return a score or a row of scores for each point"):
+    with pytest.raises(ValueError, match=r"must return a score or a row of scores for each point"):
         viz.decision_boundary(lambda x: jnp.sum(x), limits=limits)
     with pytest.raises(ValueError, match="scores are NaN or infinite everywhere"):
         viz.decision_boundary(lambda x: x * math.nan, limits=limits)
@@ -488,6 +504,54 @@ def test_descent_says_what_is_wrong(options: dict[str, Any], error: type[Excepti
     assert words in str(caught.value)
 
 
+# The lecture's engine
+
+
+def test_networks_of_values_are_drawn_as_those_of_arrays_are(tmp_path: Path) -> None:
+    numbers = gradkit.scalar.MLP(2, [4, 1], key=random.key(0))
+    arrays = nn.MLP(
+        2, [4, 1], final_activation="tanh", initializer="lecture", bias_initializer="lecture", key=random.key(0)
+    )
+    x, y = data.moons(20, key=random.key(1))
+    path = tmp_path / "values.png"
+    figure = viz.decision_boundary(numbers, (x, 2 * y - 1), resolution=COARSE, path=path)
+    expected = viz.decision_boundary(arrays, (x, 2 * y - 1), resolution=COARSE)
+    np.testing.assert_allclose(lines_of(figure), lines_of(expected), atol=1e-4)
+    title = expected.axes[0].get_title().replace("MLP 2-4-1, tanh", "MLP of 17 parameters")
+    check_picture(figure, path, title, "class -1", "class 1")
+    with pytest.raises(ShapeError, match=r"does not take two inputs, .*: Neuron: expected 3 inputs, got 2"):
+        viz.decision_boundary(gradkit.scalar.Neuron(3), (x, y))
+
+
+def test_descent_of_the_lecture_is_drawn(tmp_path: Path) -> None:
+    n = gradkit.scalar.MLP(3, [2, 1], key=random.key(0))
+    samples = [([2.0, 3.0, -1.0], 1.0), ([3.0, -1.0, 0.5], -1.0)]
+
+    def loss(n: Any) -> Any:
+        return sum((n(x) - y) ** 2 for x, y in samples)
+
+    steps = [copy.deepcopy(n)]
+    for _ in range(5):
+        n.zero_grad()
+        loss(n).backward()
+        for p in n.parameters():
+            p.data += -0.05 * p.grad
+        steps.append(copy.deepcopy(n))
+    path = tmp_path / "lecture.png"
+    figure = viz.descent(loss, steps, resolution=5, path=path)
+    check_picture(figure, path, "loss of MLP of 11 parameters: 5 steps of descent")
+    ground = viz.landscape(loss, steps, along=("layers[0].neurons[1].w[2]", "layers[1].neurons[0].b"), resolution=3)
+    places = [(s.layers[0].neurons[1].w[2].data, s.layers[1].neurons[0].b.data) for s in steps]
+    np.testing.assert_allclose(ground.path, places, atol=1e-6)
+    moved = copy.deepcopy(n)
+    moved.layers[0].neurons[1].w[2].data, moved.layers[1].neurons[0].b.data = ground.across[0], ground.up[2]
+    assert ground.losses[2, 0] == pytest.approx(loss(moved).data, rel=1e-5)
+    with pytest.raises(
+        ValueError, match=r"Name a leaf and an index in it, such as 'layers\[0\]\.neurons\[0\]\.w\[0\]'"
+    ):
+        viz.landscape(loss, steps, along=("layers[0].neurons[1].w[2]", "layers[1].b"))
+
+
 # Images of weights
 
 
@@ -511,7 +575,8 @@ def test_weight_images_show_each_neuron_where_it_stands(tmp_path: Path, backend:
 
 def test_weight_images_are_squares_of_the_first_neurons_by_default(backend: Backend) -> None:
     figure = viz.weight_images({"w": jnp.ones((16, 100))}, count=7)
-    assert figure.axes[0].get_title() == "1,600 parameters: weights of the first layer, 7 of 100 neurons"
+    title = figure.axes[0].get_title().replace("\n", " ")
+    assert title == "1,600 parameters: weights of the first layer, 7 of 100 neurons"
 
 
 def test_weight_images_say_what_is_wrong() -> None:
@@ -657,6 +722,29 @@ def test_pictures_are_drawn_on_axes_that_are_given_and_show_themselves(name: str
     with pytest.raises(TypeError, match=rf"{name}: ax must be matplotlib Axes, got str"):
         PICTURES[name](ax="axes" if name != "curves" else ["axes"])
     check_png(PICTURES[name]()._repr_png_())
+
+
+ODD = """_a $5 & <b> "c" 'd' {e} x$_{$ 100 % #1 -- ~"""
+
+
+def test_titles_and_names_may_have_any_characters(tmp_path: Path) -> None:
+    path = tmp_path / "odd.svg"
+    for figure in (
+        viz.curves({ODD: HISTORY, "$x^2$": HISTORY}, title=ODD, units={"loss": ODD}, path=path),
+        viz.decision_boundary(half_planes, limits=((0, 1), (0, 1)), classes=(ODD, "$x^2$"), title=ODD, path=path),
+    ):
+        ElementTree.parse(path)
+        written = " ".join(text.replace("\\$", "$") for text in texts(figure))
+        assert written.count(ODD) >= 2
+        # What is a formula stays one.
+        assert "$x^2$" in written
+
+
+def test_a_long_title_is_broken_into_lines(tmp_path: Path) -> None:
+    path = tmp_path / "long.png"
+    title = " ".join(["a network of many layers"] * 8)
+    for draw in (partial(viz.curves, HISTORY), partial(viz.weight_images, jnp.ones((4, 3)))):
+        check_picture(draw(title=title, path=path), path)
 
 
 def test_the_module_brings_no_matplotlib_before_a_picture_is_asked_for() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradkit.viz.figures import PathLike, check_path, new_figure
+from gradkit.viz.figures import PathLike, check_path, new_figure, readable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -148,7 +148,7 @@ def _rendered(
         axes.text(
             0.02,
             0.98,
-            label,
+            readable(label),
             transform=axes.transAxes,
             verticalalignment="top",
             zorder=10,

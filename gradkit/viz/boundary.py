@@ -9,21 +9,31 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import gradkit.numpy as jnp
-from gradkit import tree
-from gradkit.core import Array, no_grad
 from gradkit.core.array import host
-from gradkit.core.promotion import is_inexact
 from gradkit.errors import ShapeError
-from gradkit.viz.figures import CLASSES, PathLike, axes_of, check_path, legend_below, save, titled
+from gradkit.viz.figures import (
+    PathLike,
+    axes_of,
+    check_path,
+    class_style,
+    few_ticks,
+    legend_below,
+    legend_columns,
+    readable,
+    save,
+    titled,
+)
+from gradkit.viz.scores import scorer
 from gradkit.viz.titles import model_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from gradkit.backend import Device
-
 __all__ = ["decision_boundary"]
+
+WIDTH = 5.2
+"""In inches."""
 
 HostArray = np.ndarray[Any, Any]
 Limits = tuple[tuple[float, float], tuple[float, float]]
@@ -37,7 +47,7 @@ def decision_boundary(
     threshold: float = 0.0,
     classes: Sequence[str] | None = None,
     inputs: tuple[str, str] = ("input 1", "input 2"),
-    resolution: int = 200,
+    resolution: int | None = None,
     batch_size: int = 8192,
     title: str | None = None,
     ax: Axes | None = None,
@@ -50,7 +60,7 @@ def decision_boundary(
     model : callable
         A trained model. It takes an array of shape (n, 2) and returns scores: of shape (n,) or (n, 1), where the class
         is whether the score is above `threshold`; or of shape (n, k), where it is the argmax. It runs on the device
-        where its parameters are.
+        where its parameters are. A network of `gradkit.scalar` takes two numbers, and returns one or a list.
     data : (x, y), optional
         The points, of shape (n, 2), and their classes, integers of shape (n,): from 0 to k - 1, or for one output 0 and
         1 or -1 and 1.
@@ -62,8 +72,9 @@ def decision_boundary(
         The names of the classes.
     inputs : (str, str)
         What the axes are, with their units: ``("petal length (cm)", "petal width (cm)")``.
-    resolution : int
-        The number of places along each axis at which the model is evaluated.
+    resolution : int, optional
+        The number of places along each axis at which the model is evaluated; by default 200, and 50 for a network of
+        `gradkit.scalar`, which is evaluated at one place after the other.
     batch_size : int
         The number of places that are evaluated at once.
     title : str, optional
@@ -94,17 +105,19 @@ def decision_boundary(
     'before training'
     """
     check_path(path, "decision_boundary")
+    scored = scorer(model, data, batch_size)
+    if resolution is None:
+        resolution = 50 if scored.alone else 200
     if resolution < 2 or batch_size < 1:
         raise ValueError(
             f"decision_boundary: resolution must be at least 2 and batch_size at least 1, got {resolution} and "
             f"{batch_size}"
         )
-    device = _device(model, data)
     points = None if data is None else _points(data)
     (left, right), (bottom, top) = _limits(limits, points)
     across, up = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
     grid = np.stack([axis.ravel() for axis in np.meshgrid(across, up)], axis=1)
-    margins = _margins(model, grid, threshold, batch_size, device)
+    margins = scored.margins(grid, threshold)
     if not np.isfinite(margins).any():
         raise ValueError(
             "decision_boundary: the model's scores are NaN or infinite everywhere. Did its training diverge? A smaller "
@@ -113,19 +126,21 @@ def decision_boundary(
     count = margins.shape[1]
     names = _names(classes, count, points, threshold)
 
-    figure, axes = axes_of(ax, "decision_boundary", (5.2, 5.0))
+    rows = math.ceil(count / legend_columns(names, 72 * WIDTH))
+    figure, axes = axes_of(ax, "decision_boundary", (WIDTH, WIDTH - 0.4 + 0.2 * rows))
     fields = [margins[:, k].reshape(resolution, resolution) for k in range(count)]
     for k, field in enumerate(fields):
         _region(axes, across, up, field, k)
     if points is not None:
         seen = _classes_of(points.y, count)
         _scatter(axes, points.x, seen)
-        answers = np.argmax(_margins(model, points.x, threshold, batch_size, device), axis=1)
+        answers = np.argmax(scored.margins(points.x, threshold), axis=1)
         accuracy = f": {100 * np.mean(answers == seen):.1f} % of {len(seen):,} points right"
     else:
         accuracy = ""
-    axes.set(xlim=(left, right), ylim=(bottom, top), xlabel=inputs[0], ylabel=inputs[1])
-    legend_below(axes, _handles(count, points is not None), names, columns=math.ceil(count / math.ceil(count / 4)))
+    axes.set(xlim=(left, right), ylim=(bottom, top), xlabel=readable(inputs[0]), ylabel=readable(inputs[1]))
+    few_ticks(axes)
+    legend_below(axes, _handles(count, points is not None), names)
     titled(axes, f"{model_name(model)}{accuracy}" if title is None else title)
     return save(figure, path)
 
@@ -177,54 +192,6 @@ def _limits(limits: Limits | None, points: _Points | None) -> Limits:
     return (float(left), float(right)), (float(bottom), float(top))
 
 
-def _device(model: Any, data: Any) -> Device | None:
-    """Return where a model is evaluated: where its parameters are, else where the data are."""
-    for leaf in (*tree.leaves(model), *tree.leaves(data)):
-        if type(leaf) is Array:
-            return leaf.device
-    return None
-
-
-def _margins(
-    model: Callable[[Any], Any], points: HostArray, threshold: float, batch_size: int, device: Device | None
-) -> HostArray:
-    """Return how far each class is ahead of the best other one, of shape (points, classes): above 0 where it wins."""
-    dtypes = (leaf.dtype for leaf in tree.leaves(model) if type(leaf) is Array and is_inexact(leaf.dtype.name))
-    dtype = next(dtypes, None)
-    parts = []
-    with no_grad(), np.errstate(all="ignore"):
-        for begin in range(0, len(points), batch_size):
-            batch = points[begin : begin + batch_size]
-            scores = _scores(model, jnp.asarray(batch, dtype=dtype or jnp.float32, device=device))
-            if scores.ndim == 1:
-                scores = scores - threshold
-                margins = jnp.stack([-scores, scores], axis=1)
-            else:
-                order = jnp.sort(scores, axis=1)
-                first, second = order[:, -1:], order[:, -2:-1]
-                margins = jnp.where(scores == first, scores - second, scores - first)
-            parts.append(host(margins))
-    return np.concatenate(parts)
-
-
-def _scores(model: Callable[[Any], Any], x: Array) -> Array:
-    """Return a model's scores, of shape (n,) or (n, k) with k of at least 2."""
-    try:
-        scores = jnp.asarray(model(x))
-    except ShapeError as error:
-        raise ShapeError(
-            f"decision_boundary: the model does not take two inputs, points of shape {x.shape}: {error}"
-        ) from error
-    if scores.shape == (x.shape[0], 1):
-        scores = scores[:, 0]
-    if scores.ndim not in (1, 2) or scores.shape[0] != x.shape[0]:
-        raise ShapeError(
-            f"decision_boundary: the model must return a score or a row of scores for each point, shape (n,) or "
-            f"(n, k); for points of shape {x.shape} it returned shape {scores.shape}"
-        )
-    return scores
-
-
 def _classes_of(labels: HostArray, count: int) -> HostArray:
     """Return labels as class numbers from 0."""
     values = np.unique(labels)
@@ -254,7 +221,7 @@ def _names(classes: Sequence[str] | None, count: int, points: _Points | None, th
 
 def _region(axes: Axes, across: HostArray, up: HostArray, field: HostArray, k: int) -> None:
     """Fill where a class is ahead, and draw the line where it begins."""
-    style = CLASSES[k % len(CLASSES)]
+    style = class_style(k)
     if not (field > 0).any():
         return
     highest = max(float(field.max()), 1e-30)
@@ -267,7 +234,7 @@ def _region(axes: Axes, across: HostArray, up: HostArray, field: HostArray, k: i
 def _scatter(axes: Axes, x: HostArray, seen: HostArray) -> None:
     size = 26 if len(x) <= 400 else 12 if len(x) <= 2000 else 4
     for k in np.unique(seen):
-        style = CLASSES[k % len(CLASSES)]
+        style = class_style(k)
         axes.scatter(
             x[seen == k, 0],
             x[seen == k, 1],
@@ -287,7 +254,7 @@ def _handles(count: int, points: bool) -> list[Any]:
 
     handles: list[Any] = []
     for k in range(count):
-        style = CLASSES[k % len(CLASSES)]
+        style = class_style(k)
         patch = Patch(facecolor=style.region, hatch=style.hatch, edgecolor="#777777", linewidth=0.8)
         point = Line2D([], [], linestyle="", marker=style.marker, color=style.face, markeredgecolor=style.edge)
         handles.append((patch, point) if points else patch)

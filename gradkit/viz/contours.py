@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.viz.figures import PathLike, axes_of, check_path, legend_below, save, titled
+from gradkit.viz.figures import PathLike, axes_of, check_path, few_ticks, legend_below, readable, save, titled
 from gradkit.viz.landscapes import Along, Landscape, Limits, landscape, path_of
 
 if TYPE_CHECKING:
@@ -104,10 +104,11 @@ def descent(
     axes.set(
         xlim=(ground.across[0], ground.across[-1]),
         ylim=(ground.up[0], ground.up[-1]),
-        xlabel=ground.labels[0],
-        ylabel=ground.labels[1],
+        xlabel=readable(ground.labels[0]),
+        ylabel=readable(ground.labels[1]),
     )
-    legend_below(axes, [*marks.values(), *handles], [*marks, *labels], columns=4)
+    few_ticks(axes)
+    legend_below(axes, [*marks.values(), *handles], [*marks, *labels])
     steps = len(models) - 1
     about = f"{steps} step{'' if steps == 1 else 's'} of descent" if descends else "around one point"
     titled(axes, f"{ground.loss_name} of {ground.model_name}: {about}" if title is None else title)

@@ -1,104 +1,26 @@
 """Planes through a space of parameters: two directions, and the points of a path in them.
 
-A model is here a list of its floating leaves, and a direction a list of arrays of their shapes. Sums over all
+A model is here a list of its parameters, and a direction a list of arrays of their shapes. Sums over all
 parameters are taken on the device; to the host go numbers.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import gradkit.numpy as jnp
-from gradkit import random, tree
+from gradkit import random
 from gradkit.core import Array
 from gradkit.core.array import host
-from gradkit.core.promotion import is_inexact
-from gradkit.errors import TreeMismatchError
+from gradkit.viz.parameters import Leaves, Parameters
 
-__all__ = ["Parameters", "Plane", "chosen", "every_number", "given", "principal", "random_plane", "split_model"]
+__all__ = ["Plane", "chosen", "given", "principal", "random_plane"]
 
-ROOT = "parameter"
-"""The name of the parameter of a model that is an array itself."""
-
-Leaves = list[Array]
 HostArray = np.ndarray[Any, np.dtype[np.float64]]
-
-
-class Parameters(NamedTuple):
-    """What a model is besides the numbers that descend.
-
-    Attributes
-    ----------
-    structure : PyTreeDef
-    leaves : list
-        All leaves of the model.
-    places : list of int
-        Which of them are parameters.
-    names : list of str
-        Their paths.
-    """
-
-    structure: Any
-    leaves: list[Any]
-    places: list[int]
-    names: list[str]
-
-    def of(self, model: Any, what: str) -> Leaves:
-        """Return the parameters of a model of the same structure and shapes, without their history."""
-        if tree.structure(model) != self.structure:
-            raise TreeMismatchError(
-                f"descent: {what} has another structure than the last of the path: {tree.structure(model)}, and not "
-                f"{self.structure}. All must be one model, at different times."
-            )
-        leaves = tree.leaves(model)
-        for place, name in zip(self.places, self.names, strict=True):
-            if tuple(np.shape(leaves[place])) != self.leaves[place].shape:
-                raise TreeMismatchError(
-                    f"descent: {name} has shape {tuple(np.shape(leaves[place]))} in {what}, and "
-                    f"{self.leaves[place].shape} in the last of the path. All must be one model, at different times."
-                )
-        return [jnp.asarray(leaves[place]).detach() for place in self.places]
-
-    def model(self, values: Sequence[Array]) -> Any:
-        """Return the model with these parameters."""
-        leaves = list(self.leaves)
-        for place, value in zip(self.places, values, strict=True):
-            leaves[place] = value
-        return tree.unflatten(self.structure, leaves)
-
-
-def split_model(model: Any) -> Parameters:
-    """Return what a model is besides its parameters: the leaves of real floating dtype.
-
-    Raises
-    ------
-    ValueError
-        If it has no such leaf.
-    """
-    pairs = tree.leaves_with_path(model)
-    leaves = [jnp.asarray(leaf) if isinstance(leaf, float | np.ndarray) else leaf for _, leaf in pairs]
-    places = [
-        i
-        for i, leaf in enumerate(leaves)
-        if type(leaf) is Array and is_inexact(leaf.dtype.name) and not leaf.dtype.name.startswith("complex")
-    ]
-    if not places:
-        raise ValueError(
-            f"descent: the model has no parameters of floating dtype, got {type(model).__name__}. Give a model, or a "
-            f"list of what it was after each step."
-        )
-    names = [_plain_name(tree.keystr(pairs[place][0])) or ROOT for place in places]
-    return Parameters(tree.structure(model), leaves, places, names)
-
-
-def _plain_name(path: str) -> str:
-    """Return a path as attributes have it, ``['layers'][0]['weight']`` as ``layers[0].weight``."""
-    return re.sub(r"\[(['\"])(\w+)\1\]", r".\2", path).removeprefix(".")
 
 
 class Plane(NamedTuple):
@@ -210,7 +132,7 @@ def filter_normalized(center: Leaves, key: Array) -> Leaves:
     return direction
 
 
-def chosen(center: Leaves, names: Sequence[str], entries: tuple[str, str]) -> Plane:
+def chosen(parameters: Parameters, center: Leaves, names: tuple[str, str]) -> Plane:
     """Return the plane of two single parameters, each named by its leaf's path and its index there.
 
     Raises
@@ -218,37 +140,16 @@ def chosen(center: Leaves, names: Sequence[str], entries: tuple[str, str]) -> Pl
     ValueError
         If there is no such parameter, or both are the same.
     """
-    places = [_place(center, names, entry) for entry in entries]
+    places = [parameters.find(name) for name in names]
     if places[0] == places[1]:
-        raise ValueError(f"descent: along must name two different parameters, got {entries[0]!r} and {entries[1]!r}")
+        raise ValueError(f"descent: along must name two different parameters, got {names[0]!r} and {names[1]!r}")
     directions, origin = [], []
     for which, index in places:
         direction = [jnp.zeros_like(leaf) for leaf in center]
         direction[which] = direction[which].at[index].set(1)
         directions.append(direction)
         origin.append(float(center[which][index]))
-    return Plane(center, directions[0], directions[1], (origin[0], origin[1]), entries)
-
-
-def _place(center: Leaves, names: Sequence[str], entry: str) -> tuple[int, tuple[int, ...]]:
-    """Return which leaf a parameter is in, and where."""
-    found = False
-    entry = _plain_name(entry)
-    for which, name in enumerate(names):
-        rest = entry.removeprefix(name)
-        match = re.fullmatch(r"(?:\[\s*(-?\d+(?:\s*,\s*-?\d+)*)\s*\])?", rest)
-        if entry.startswith(name) and match:
-            index = tuple(int(number) for number in (match[1] or "").split(",") if number)
-            found = True
-            shape = center[which].shape
-            if len(index) == len(shape) and all(-n <= i < n for i, n in zip(index, shape, strict=True)):
-                return which, tuple(i % n for i, n in zip(index, shape, strict=True))
-    known = ", ".join(f"{name} of shape {leaf.shape}" for name, leaf in zip(names, center, strict=True))
-    problem = "has no single number there" if found else "has no parameter of that name"
-    raise ValueError(
-        f"descent: along={entry!r}: the model {problem}. Name a leaf and an index in it, such as "
-        f"'{names[0]}[{', '.join('0' * center[0].ndim)}]'. The leaves are {known}."
-    )
+    return Plane(center, directions[0], directions[1], (origin[0], origin[1]), names)
 
 
 def given(center: Leaves, directions: tuple[Leaves, Leaves]) -> Plane:
@@ -264,15 +165,3 @@ def given(center: Leaves, directions: tuple[Leaves, Leaves]) -> Plane:
     if not lengths[0] * lengths[1] - inner(first, second) ** 2 > 1e-10 * lengths[0] * lengths[1]:
         raise ValueError("descent: the two directions of along are parallel, or one of them is 0. Give two others.")
     return Plane(center, first, second, (0.0, 0.0), ("direction 1 (its lengths)", "direction 2 (its lengths)"))
-
-
-def every_number(center: Leaves, names: Sequence[str]) -> tuple[str, str] | None:
-    """Return the names of a model's two parameters, if it has no more."""
-    if sum(leaf.size for leaf in center) != 2:
-        return None
-    entries = [
-        name if leaf.ndim == 0 else f"{name}[{', '.join(map(str, index))}]"
-        for name, leaf in zip(names, center, strict=True)
-        for index in np.ndindex(leaf.shape)
-    ]
-    return entries[0], entries[1]

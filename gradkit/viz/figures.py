@@ -6,7 +6,9 @@ Nothing here imports matplotlib before a picture is asked for.
 from __future__ import annotations
 
 import importlib
+import math
 import os
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,8 +27,12 @@ __all__ = [
     "LineStyle",
     "axes_of",
     "check_path",
+    "class_style",
+    "few_ticks",
     "legend_below",
+    "legend_columns",
     "new_figure",
+    "readable",
     "save",
     "titled",
 ]
@@ -75,8 +81,20 @@ CLASSES = (
     ClassStyle("#d3dbf0", "**", "*", "white", "#27357a"),
 )
 
-TITLE_SIZE = 11
-"""Points."""
+
+def class_style(k: int) -> ClassStyle:
+    """Return the style of class `k`; those beyond the table carry their number."""
+    style = CLASSES[k % len(CLASSES)]
+    if k < len(CLASSES):
+        return style
+    dark = style.edge if style.face == "white" else style.face
+    return style._replace(marker=f"${k}$", hatch=2 * style.hatch or "//..", face=dark, edge=dark)
+
+
+TITLE_SIZE, LEGEND_SIZE = 11, 9
+"""In points."""
+CHARACTER = 0.55
+"""The width of a letter, as a part of the type's size."""
 
 
 def require_matplotlib(caller: str) -> None:
@@ -120,29 +138,70 @@ def axes_of(ax: Axes | None, caller: str, size: tuple[float, float]) -> tuple[Fi
     return root, ax
 
 
+def readable(text: str) -> str:
+    """Return text as matplotlib shows it: formulas between dollar signs stay formulas where they are any.
+
+    Other dollar signs, and an underscore at the beginning of a name, would be an error or hide the text.
+    """
+    from matplotlib.mathtext import MathTextParser
+
+    if text.startswith("_"):
+        text = f" {text}"
+    if text.count("$") < 2:
+        return text
+    try:
+        MathTextParser("path").parse(text)
+    except ValueError:
+        return re.sub(r"(?<!\\)\$", r"\\$", text)
+    return text
+
+
 def titled(ax: Axes, title: str) -> None:
     """Give Axes a title, broken into lines that fit their width."""
-    box = ax.get_subplotspec()
-    figure_width = float(ax.figure.bbox.width / ax.figure.dpi)
-    columns = 1 if box is None else box.get_gridspec().ncols
-    # A character is about 0.52 of the type size wide.
-    fitting = int(figure_width / columns * 72 / (0.52 * TITLE_SIZE))
-    ax.set_title("\n".join(textwrap.fill(line, fitting) for line in title.splitlines()), fontsize=TITLE_SIZE)
+    fitting = int(0.9 * _width(ax) / (CHARACTER * TITLE_SIZE))
+    lines = [part for line in title.splitlines() for part in textwrap.wrap(line, fitting) or [""]]
+    ax.set_title("\n".join(map(readable, lines)), fontsize=TITLE_SIZE)
 
 
-def legend_below(ax: Axes, handles: Sequence[Any], labels: Sequence[str], columns: int) -> None:
+def few_ticks(ax: Axes) -> None:
+    """Keep the numbers on both axes apart, however small the Axes are."""
+    from matplotlib.ticker import MaxNLocator
+
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10]))
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """Return how many entries of a legend stand side by side on a width in points."""
+    entry = LEGEND_SIZE * (5 + CHARACTER * max(map(len, labels)))
+    fitting = max(1, int(width / entry))
+    return math.ceil(len(labels) / math.ceil(len(labels) / fitting))
+
+
+def legend_below(ax: Axes, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """Put a legend under Axes, where it hides nothing."""
+    from matplotlib.transforms import ScaledTranslation
+
     ax.legend(
         handles,
-        labels,
+        [readable(label) for label in labels],
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.13),
-        ncols=columns,
+        bbox_to_anchor=(0.5, 0),
+        # Below the ticks and the axis' label, however small the Axes are.
+        bbox_transform=ax.transAxes + ScaledTranslation(0, -0.5, ax.figure.dpi_scale_trans),
+        ncols=legend_columns(labels, _width(ax)),
         frameon=False,
-        fontsize=9,
+        fontsize=LEGEND_SIZE,
         handlelength=2.4,
         handleheight=1.2,
     )
+
+
+def _width(ax: Axes) -> float:
+    """Return the width that Axes have for themselves and what belongs to them, in points."""
+    place = ax.get_subplotspec()
+    columns = 1 if place is None else place.get_gridspec().ncols
+    return float(72 * ax.figure.bbox.width / ax.figure.dpi / columns)
 
 
 def check_path(path: PathLike | None, caller: str, formats: Iterable[str] | None = None) -> None:

@@ -5,26 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 import gradkit.numpy as jnp
-from gradkit import random
+from gradkit import random, tree
 from gradkit.core import Array, no_grad
 from gradkit.core.array import host
 from gradkit.errors import ConcretizationTypeError, ShapeError, TracerArrayConversionError
 from gradkit.transforms import vmap
 from gradkit.viz.directions import (
-    Parameters,
     Plane,
     chosen,
-    every_number,
     given,
     principal,
     random_plane,
-    split_model,
 )
+from gradkit.viz.parameters import Parameters, split_model
 from gradkit.viz.titles import model_name
 
 __all__ = ["Landscape", "landscape"]
@@ -89,7 +88,8 @@ def landscape(
         It takes a model and returns a number: ``lambda model: nn.mse(model(x), y)``.
     points : model, or list of models
         The path of a descent: what the model was after each step, the last point last. Anything that is no list or
-        tuple is one point. A model is a pytree whose floating arrays are the parameters.
+        tuple is one point. A model is a pytree whose floating arrays (or Values) are the parameters. One that is
+        trained in place, as in the lecture, has to be copied after each step: ``copy.deepcopy(model)``.
     along : optional
         The plane goes through the last point, in these directions:
 
@@ -171,11 +171,11 @@ def path_of(points: Any) -> list[Any]:
 
 def _plane(parameters: Parameters, path: list[list[Array]], along: Along, key: Array | None) -> Plane:
     """Return the plane that `along` means."""
-    center, names = path[-1], parameters.names
+    center = path[-1]
     if along is None:
-        numbers = every_number(center, names)
-        if numbers is not None:
-            return chosen(center, names, numbers)
+        names = [name for name, _ in islice(parameters.entries(), 3)]
+        if len(names) == 2:
+            return chosen(parameters, center, (names[0], names[1]))
         plane = principal(path)
         return random_plane(center, random.key(0) if key is None else key) if plane is None else plane
     if along == "principal":
@@ -190,7 +190,7 @@ def _plane(parameters: Parameters, path: list[list[Array]], along: Along, key: A
         return random_plane(center, random.key(0) if key is None else key)
     if isinstance(along, list | tuple) and len(along) == 2:
         if all(isinstance(each, str) for each in along):
-            return chosen(center, names, (along[0], along[1]))
+            return chosen(parameters, center, (along[0], along[1]))
         first, second = (parameters.of(each, f"along[{i}]") for i, each in enumerate(along))
         return given(center, (first, second))
     raise ValueError(
@@ -230,13 +230,11 @@ def _losses(
     device = plane.center[0].device
 
     def at(a: Array, b: Array) -> Array:
-        moved = [(c + jnp.astype(a, d.dtype) * d + jnp.astype(b, e.dtype) * e) for c, d, e in directions]
-        value = jnp.asarray(loss(parameters.model(moved)))
-        if value.shape not in ((), (1,)):
-            raise ShapeError(f"descent: loss must return one number, got shape {value.shape}. Take its mean.")
-        return jnp.reshape(value, ())
+        moved = [c + jnp.astype(a, d.dtype) * d + jnp.astype(b, e.dtype) * e for c, d, e in directions]
+        return _number(loss(parameters.model(moved)))
 
-    evaluate = vmap(at)
+    # Single numbers do not come in batches.
+    evaluate = _one_by_one(at) if parameters.numbers else vmap(at)
     parts = []
     offsets = places - np.asarray(plane.origin)
     for begin in range(0, len(places), batch_size):
@@ -246,14 +244,23 @@ def _losses(
         except (ConcretizationTypeError, TracerArrayConversionError):
             evaluate = _one_by_one(at)
             values = evaluate(a, b)
-        parts.append(host(values))
+        parts.append(host(values) if type(values) is Array else values)
     return np.concatenate(parts)
 
 
-def _one_by_one(at: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
+def _number(value: Any) -> Array:
+    """Return what a loss has returned as an Array of no axes."""
+    leaves = tree.leaves(value)  # of a Value the one that holds its number
+    array = jnp.asarray(leaves[0] if len(leaves) == 1 else value)
+    if array.shape not in ((), (1,)):
+        raise ShapeError(f"descent: loss must return one number, got shape {array.shape}. Take its mean.")
+    return jnp.reshape(array, ()) if array.shape else array
+
+
+def _one_by_one(at: Callable[[Array, Array], Array]) -> Callable[[Array, Array], HostArray]:
     """Return what evaluates a function at one place after the other."""
 
-    def evaluate(a: Array, b: Array) -> Array:
-        return jnp.stack([at(a[i], b[i]) for i in range(a.shape[0])])
+    def evaluate(a: Array, b: Array) -> HostArray:
+        return np.asarray([float(at(a[i], b[i])) for i in range(a.shape[0])])
 
     return evaluate

@@ -14,7 +14,18 @@ import numpy as np
 from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.errors import FileFormatError
-from gradkit.viz.figures import LINES, PathLike, axes_of, check_path, new_figure, save, titled
+from gradkit.viz.figures import (
+    LEGEND_SIZE,
+    LINES,
+    TITLE_SIZE,
+    PathLike,
+    axes_of,
+    check_path,
+    new_figure,
+    readable,
+    save,
+    titled,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -91,7 +102,7 @@ def curves(
         columns = math.ceil(len(panels) / rows)
         figure = new_figure("curves", (4 * columns if columns > 1 else 5, 3.4 * rows + 0.3))
         targets = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-        figure.suptitle(_title(title, runs))
+        figure.suptitle(readable(_title(title, runs)), fontsize=TITLE_SIZE, wrap=True)
     else:
         targets = given
         figure, _ = axes_of(targets[0], "curves", (0, 0))
@@ -224,26 +235,29 @@ def _draw(axes: Axes, panel: _Panel, runs: Sequence[_Run], units: Mapping[str, s
 
     scale = 100 if _in_percent(panel.quantity, units) else 1
     drawn = []
+    lines: dict[str, Any] = {}
     for i, run in enumerate(runs):
         for name in panel.names:
-            if name not in run.columns:
-                continue
-            values = run.columns[name] * scale
-            kind = "" if panel.quantity == RATE else "validation" if name.startswith(VALIDATION) else "training"
-            label = ", ".join(filter(None, [run.name if len(runs) > 1 else "", kind]))
-            axes.plot(_places(run), values, label=label, **_look(i, len(runs), kind == "validation", len(values)))
-            drawn.append(values)
+            if name in run.columns:
+                values = run.columns[name] * scale
+                validation = name.startswith(VALIDATION)
+                (line,) = axes.plot(_places(run), values, **_look(i, len(runs), validation, len(values)))
+                lines.setdefault(run.name if len(runs) > 1 else "validation" if validation else "training", line)
+                drawn.append(values)
     values = np.concatenate(drawn)
     values = values[np.isfinite(values)]
     if panel.quantity == "loss" and values.min() > 0 and values.max() > 10 * values.min():
         axes.set_yscale("log")
-    axes.set(xlabel=_clock(runs[0]), ylabel=_label(panel.quantity, units))
+    axes.set(xlabel=_clock(runs[0]), ylabel=readable(_label(panel.quantity, units)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     if all(len(_places(run)) == 1 for run in runs):
         axes.set_xlim(_places(runs[0])[0] - 1, _places(runs[0])[0] + 1)
     axes.grid(alpha=0.3)
-    if len(drawn) > 1:
-        axes.legend(fontsize=9)
+    if len(runs) > 1 and len(panel.names) > 1:
+        # Of each run the two curves have its markers; which of them is which is said once.
+        lines |= _kinds()
+    if len(lines) > 1:
+        axes.legend(lines.values(), map(readable, lines), fontsize=LEGEND_SIZE)
 
 
 def _look(run: int, runs: int, validation: bool, points: int) -> dict[str, Any]:
@@ -251,7 +265,7 @@ def _look(run: int, runs: int, validation: bool, points: int) -> dict[str, Any]:
     style = LINES[(run if runs > 1 else validation) % len(LINES)]
     every = max(1 if points < 12 else runs, points // 12)
     # Runs that agree lie on top of each other: those below are wider and paler, and have their markers elsewhere.
-    below = runs - 1 - run
+    below = (runs - 1 - run) * min(1, 3 / max(1, runs - 1))
     return {
         "color": style.color,
         "linestyle": LINES[validation].linestyle,
@@ -262,6 +276,16 @@ def _look(run: int, runs: int, validation: bool, points: int) -> dict[str, Any]:
         "markeredgewidth": 1.2,
         "markersize": 5 + 2.5 * below,
         "markevery": (run * every // runs, every),
+    }
+
+
+def _kinds() -> dict[str, Any]:
+    """Return the legend's entries for curves of training and of validation, of whatever run."""
+    from matplotlib.lines import Line2D
+
+    return {
+        kind: Line2D([], [], color="black", linestyle=LINES[validation].linestyle, marker="o", markerfacecolor=face)
+        for kind, validation, face in (("training", False, "black"), ("validation", True, "white"))
     }
 
 

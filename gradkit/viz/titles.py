@@ -7,9 +7,12 @@ from typing import Any
 from gradkit import tree
 from gradkit.core import Array
 from gradkit.nn import MLP, Linear
-from gradkit.nn.module import Module, setting_name
+from gradkit.nn.module import setting_name
 
 __all__ = ["model_name"]
+
+CONTAINERS = (Array, dict, list, tuple)
+"""Types whose names say nothing about a model."""
 
 
 def model_name(model: Any) -> str:
@@ -31,9 +34,7 @@ def model_name(model: Any) -> str:
         return f"{type(model).__name__} {'-'.join(map(str, model.weight.shape))}"
     count = sum(leaf.size for leaf in tree.leaves(model) if type(leaf) is Array)
     parameters = f"{count:,} parameter{'' if count == 1 else 's'}"
-    if isinstance(model, Module):
-        return f"{type(model).__name__} of {parameters}"
     if count:
-        return parameters
+        return parameters if type(model) in CONTAINERS else f"{type(model).__name__} of {parameters}"
     name = getattr(model, "__name__", type(model).__name__)
     return "model" if name == "<lambda>" else str(name)
