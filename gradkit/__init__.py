@@ -143,7 +143,7 @@ __all__ = [
 _MODULES = frozenset(
     """
     ad_checkpoint data debug dtypes errors flatten_util io lax nn numpy ops optim random
-    scalar scipy test_util testing train tree tree_util typing viz
+    scalar scipy sklearn test_util testing train tree tree_util typing viz
     """.split()
 )
 _ELSEWHERE = {"Value": "scalar", "fit": "train", "load": "io", "save": "io"}

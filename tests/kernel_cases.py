@@ -51,6 +51,16 @@ CALLS: list[Call] = [
     *(("scatter_add", ((X * 90).astype(dtype), INDEX), {"axis": 1, "size": 4})
       for dtype in ("int8", "int16", "int32", "int64", "float32", "complex64")),
     ("take", (X, INDEX), {"axis": 1}),
+    *((name, (logits, labels), {}) for name in ("label_cross_entropy", "softmax_error") for logits, labels in (
+        (X * 50, np.asarray([0, 2, 1, 1])),
+        (CUBE.astype("float32"), np.asarray([[0, 2, 1, 1], [2, 2, 3, -1]])),
+        (X, np.asarray([0, 2, 1, 1], np.int8)),
+        (X[0], np.asarray(2)),
+        (X[:0], np.asarray([], np.int64)),
+        (np.asarray([[-np.inf, 0.0, 1.0]]), np.asarray([1])),
+        (_random.normal(size=(2, 40)), np.asarray([39, 0])),
+    )),
+    *(("square_sum", (x,), {}) for x in (X.T, CUBE.astype("float32"), X[:0], np.asarray(2.5))),
     *((name, (X, X[:, ::-1] * 2, np.asarray([2, -1, 2])), {"axis": 1})
       for name in ("scatter_set", "scatter_multiply", "scatter_min", "scatter_max")),
     *((name, (CUBE, CUBE[:, :0], INDEX[:0]), {"axis": 1})

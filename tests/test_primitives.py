@@ -102,6 +102,14 @@ CASES: dict[str, list[Case]] = {
             ((3, 4),),
         )
     ],
+    "softmax_error": [
+        Case(
+            lambda x: primitives.softmax_error(x, jnp.asarray(LABELS, device=x.device)),
+            lambda x: jax.nn.softmax(x) - jax.nn.one_hot(LABELS, 4, dtype=x.dtype),
+            ((3, 4),),
+        )
+    ],
+    "square_sum": [Case(primitives.square_sum, lambda x: J.sum(x * x))],
     "asinh": [same("asinh")],
     "acosh": [same("acosh", interval=ABOVE_ONE)],
     "atanh": [same("atanh", interval=UNIT)],

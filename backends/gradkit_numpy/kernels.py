@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gradkit_numpy import linear_algebra, scattering
+from gradkit_numpy import linear_algebra, losses, scattering
 from gradkit_numpy.threefry import random_bits
 
 __all__ = ["KERNELS"]
@@ -152,6 +152,7 @@ def sliding_product(x: Raw, y: Raw) -> Raw:
 
 KERNELS: dict[str, Callable[..., Any]] = {
     **linear_algebra.KERNELS,
+    **losses.KERNELS,
     **scattering.KERNELS,
     "add": operator.add,
     "subtract": operator.sub,

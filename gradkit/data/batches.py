@@ -31,13 +31,21 @@ class Minibatches(Generic[Tree]):
     """
 
     def __init__(
-        self, arrays: Tree, batch_size: SupportsIndex, key: Array | None, shuffle: bool, drop_last: bool, start: int
+        self,
+        arrays: Tree,
+        batch_size: SupportsIndex,
+        key: Array | None,
+        shuffle: bool,
+        drop_last: bool,
+        start: int,
+        order: Any,
     ) -> None:
         self._rows = _Rows(arrays, "minibatches")
         self._key = key
         self._shuffle = shuffle
         self._size = _positive(batch_size, "minibatches: batch_size")
-        n = self._rows.n
+        self._order = None if order is None else _order(order, self._rows.n)
+        self._n = n = self._rows.n if self._order is None else len(self._order)
         if drop_last and self._size > n:
             raise ValueError(
                 f"minibatches: batch_size is {self._size:,}, but arrays have {n:,} rows, so with drop_last=True there "
@@ -57,12 +65,13 @@ class Minibatches(Generic[Tree]):
 
     def __iter__(self) -> Iterator[Tree]:
         rows, size = self._rows, self._size
-        bounds = ((i * size, min((i + 1) * size, rows.n)) for i in range(self._start, self._stop))
-        if not self._shuffle:
+        bounds = ((i * size, min((i + 1) * size, self._n)) for i in range(self._start, self._stop))
+        if self._order is None and not self._shuffle:
             for begin, end in bounds:
                 yield rows.between(begin, end)
             return
-        order = rows.spread(random.permutation(_key_or_next(self._key), rows.n))
+        chosen = random.permutation(_key_or_next(self._key), rows.n) if self._order is None else self._order
+        order = rows.spread(chosen)
         for begin, end in bounds:
             yield rows.gather([indices[begin:end] for indices in order])
 
@@ -74,6 +83,7 @@ def minibatches(
     shuffle: bool = True,
     drop_last: bool = False,
     start: int = 0,
+    order: Any = None,
 ) -> Minibatches[Tree]:
     """Go through all rows of some arrays once, a minibatch at a time.
 
@@ -94,6 +104,8 @@ def minibatches(
         Whether to leave out the last batch where it is smaller than the others.
     start : int
         How many batches to leave out at the beginning of each pass: resumes an epoch in its midst.
+    order : array of int, shape (m,), optional
+        The rows to go through, in an order of one's own; then `key` and `shuffle` say nothing.
 
     Returns
     -------
@@ -104,9 +116,11 @@ def minibatches(
     ------
     ValueError
         If there are no rows, the arrays differ in their number, `batch_size` is less than 1 (or larger than the
-        data, with `drop_last`), or `start` is larger than the number of batches.
+        data, with `drop_last`), `start` is larger than the number of batches, or `order` is empty or no vector.
     TypeError
-        If a leaf of `arrays` is no array, or `batch_size` no integer.
+        If a leaf of `arrays` is no array, `batch_size` no integer, or `order` not of integers.
+    IndexError
+        If `order` has a row that is not there.
 
     Examples
     --------
@@ -120,7 +134,7 @@ def minibatches(
     >>> len(minibatches((x, y), batch_size=2, key=gradkit.random.key(0), drop_last=True))
     2
     """
-    return Minibatches(arrays, batch_size, key, shuffle, drop_last, start)
+    return Minibatches(arrays, batch_size, key, shuffle, drop_last, start, order)
 
 
 def sample(arrays: Tree, n: SupportsIndex, key: Array | None = None, replace: bool = False) -> Tree:
@@ -219,6 +233,19 @@ def split(arrays: Tree, fraction: float, key: Array | None = None, shuffle: bool
 
 def _key_or_next(key: Array | None) -> Array:
     return random.next_key() if key is None else key
+
+
+def _order(order: Any, n: int) -> Array:
+    """Return the rows to go through as an Array of integers from 0 to below n."""
+    rows = np.asarray(order)
+    if rows.dtype.kind not in "iu":
+        raise TypeError(f"minibatches: order must be an array of integers, row numbers, got dtype {rows.dtype}.")
+    if rows.ndim != 1 or not rows.size:
+        raise ValueError(f"minibatches: order must be a vector of at least one row number, got shape {rows.shape}.")
+    if rows.min() < 0 or rows.max() >= n:
+        worst = rows.min() if rows.min() < 0 else rows.max()
+        raise IndexError(f"minibatches: order has row {worst}, but arrays have the rows 0 to {n - 1:,}.")
+    return asarray(rows)
 
 
 def _positive(value: SupportsIndex, name: str) -> int:

@@ -17,7 +17,15 @@ from gradkit.primitives.elementwise import *  # noqa: F403
 from gradkit.primitives.fourier import *  # noqa: F403
 from gradkit.primitives.indexing import getitem, pad_index, set_index, take
 from gradkit.primitives.linalg import affine, dot, matmul
-from gradkit.primitives.losses import label_cross_entropy, log_softmax, mean_square, one_hot, softplus
+from gradkit.primitives.losses import (
+    label_cross_entropy,
+    log_softmax,
+    mean_square,
+    one_hot,
+    softmax_error,
+    softplus,
+    square_sum,
+)
 from gradkit.primitives.manipulation import (
     astype,
     broadcast_to,
@@ -173,10 +181,12 @@ __all__ = [
     "sinh",
     "sliding_product",
     "sliding_windows",
+    "softmax_error",
     "softplus",
     "sort",
     "sqrt",
     "square",
+    "square_sum",
     "squeeze",
     "stack",
     "subtract",

@@ -10,9 +10,9 @@ from gradkit.core.calls import binary, dtype_name, unary, wide_integers
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import is_complex
 from gradkit.primitives.elementwise import square
-from gradkit.primitives.reductions import mean
+from gradkit.primitives.reductions import mean, sum
 
-__all__ = ["label_cross_entropy", "log_softmax", "mean_square", "one_hot", "softplus"]
+__all__ = ["label_cross_entropy", "log_softmax", "mean_square", "one_hot", "softmax_error", "softplus", "square_sum"]
 
 
 def _mean_square(xp: Any, x: Any, y: Any) -> Any:
@@ -35,6 +35,21 @@ mean_square = binary(_mean_square_primitive, True)  # type: ignore[arg-type]  # 
 mean_square.__name__ = mean_square.__qualname__ = "mean_square"
 mean_square.__module__ = __name__
 mean_square.__doc__ = "Return mean((x - y)**2) of two Arrays of one shape."
+
+
+square_sum = unary(
+    General(  # type: ignore[arg-type]  # element by element, up to the sum
+        "square_sum",
+        lambda xp, x: xp.library.sum(x * x),
+        (lambda xp, g, _z, x: (g + g) * x,),
+        batch=composed(lambda x: sum(square(x))),
+        shape=lambda x: (),
+    ),
+    True,
+)
+square_sum.__name__ = square_sum.__qualname__ = "square_sum"
+square_sum.__module__ = __name__
+square_sum.__doc__ = "Return the sum of the squares of all elements."
 
 
 def _one_hot(xp: Any, labels: Any, *, classes: int, dtype: str) -> Any:
@@ -89,10 +104,28 @@ def _label_cross_entropy(xp: Any, logits: Any, labels: Any) -> Any:
     return xp.where(valid, loss, xp.full_like(loss, float("nan")))
 
 
-def _pull_label_cross_entropy(xp: Any, g: Any, x: Any, labels: Any) -> Any:
-    probabilities = xp.exp(xp.log_softmax(x, axis=(x.ndim - 1,)))
-    share = probabilities - xp.one_hot(labels, classes=x.shape[-1], dtype=dtype_name_of(x))
-    return xp.expand_dims(g, axis=-1) * share
+def _softmax_error(xp: Any, logits: Any, labels: Any) -> Any:
+    probabilities = xp.exp(xp.log_softmax(logits, axis=(logits.ndim - 1,)))
+    return probabilities - xp.one_hot(labels, classes=logits.shape[-1], dtype=dtype_name_of(logits))
+
+
+def _pull_softmax_error(xp: Any, g: Any, y: Any, labels: Any) -> Any:
+    probabilities = y + xp.one_hot(labels, classes=y.shape[-1], dtype=dtype_name_of(y))
+    return probabilities * (g - xp.sum(g * probabilities, axis=(y.ndim - 1,), keepdims=True))
+
+
+_softmax_error_primitive = General(
+    "softmax_error",
+    _softmax_error,
+    (lambda xp, g, y, _x, labels: _pull_softmax_error(xp, g, y, labels), None),
+    batch=leading,
+    shape=lambda logits, labels: tuple(logits.shape),
+)
+
+
+def softmax_error(logits: Array, labels: Array, /) -> Array:
+    """Return softmax(logits) - one_hot(labels), the derivative of `label_cross_entropy` of each row."""
+    return bind(_softmax_error_primitive, (logits, wide_integers(labels)), NO_PARAMS)
 
 
 def dtype_name_of(x: Any) -> str:
@@ -105,7 +138,7 @@ def dtype_name_of(x: Any) -> str:
 _label_cross_entropy_primitive = General(
     "label_cross_entropy",
     _label_cross_entropy,
-    (lambda xp, g, _z, x, labels: _pull_label_cross_entropy(xp, g, x, labels), None),
+    (lambda xp, g, _z, x, labels: xp.expand_dims(g, axis=-1) * xp.softmax_error(x, labels), None),
     batch=leading,
     shape=lambda logits, labels: tuple(labels.shape),
 )

@@ -1,0 +1,81 @@
+"""Kernels of losses: of a step of a small network on a classifier's logits they are the larger part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["KERNELS"]
+
+Raw = Any
+HALF = np.dtype("float16")
+FEW = 32
+"""Columns up to which NumPy takes longer to reduce each row than to transpose the matrix and reduce its columns."""
+
+max_over: Any = np.maximum.reduce
+
+
+def label_cross_entropy(logits: Raw, labels: Raw) -> Raw:
+    rows, chosen, valid = _flat(logits, labels)
+    exponentials, shifted = _exponentials(rows)
+    loss = np.log(_row_sums(exponentials))
+    loss -= shifted[np.arange(len(chosen)), chosen]
+    if valid is not None:
+        loss[~valid] = np.nan
+    return loss.reshape(labels.shape).astype(logits.dtype, copy=False)
+
+
+def softmax_error(logits: Raw, labels: Raw) -> Raw:
+    rows, chosen, valid = _flat(logits, labels)
+    result, _ = _exponentials(rows)
+    result /= _row_sums(result)[:, None]
+    if valid is None:
+        result[np.arange(len(chosen)), chosen] -= 1
+    else:
+        result[valid, chosen[valid]] -= 1
+    return result.reshape(logits.shape).astype(logits.dtype, copy=False)
+
+
+def square_sum(x: Raw) -> Raw:
+    elements = x.ravel()
+    if x.dtype is HALF:
+        elements = elements.astype(np.float32)
+        return elements.dot(elements).astype(HALF)
+    return elements.dot(elements)
+
+
+def _flat(logits: Raw, labels: Raw) -> tuple[Raw, Raw, Raw]:
+    """Return logits as a matrix, labels as a vector of indices into its rows, and which are (None where all are)."""
+    classes = logits.shape[-1]
+    rows = logits.reshape(labels.size, classes)
+    if logits.dtype is HALF:
+        rows = rows.astype(np.float32)
+    chosen = labels.ravel()
+    if not chosen.size or (chosen.min() >= 0 and chosen.max() < classes):
+        return rows, chosen, None
+    valid = (chosen >= 0) & (chosen < classes)
+    return rows, np.where(valid, chosen, 0), valid
+
+
+def _exponentials(rows: Raw) -> tuple[Raw, Raw]:
+    """Return exp(rows - top) and its exponent, where top is each row's largest element, or 0 if that is infinite."""
+    columns = rows.shape[1]
+    top = max_over(rows.T.copy(), 0)[:, None] if 0 < columns <= FEW else rows.max(axis=1, keepdims=True)
+    finite = np.isfinite(top)
+    if not finite.all():
+        top = np.where(finite, top, top.dtype.type(0))
+    shifted = rows - top
+    return np.exp(shifted), shifted
+
+
+def _row_sums(rows: Raw) -> Raw:
+    return rows.dot(np.ones(rows.shape[1], rows.dtype))
+
+
+KERNELS: dict[str, Callable[..., Any]] = {
+    "label_cross_entropy": label_cross_entropy,
+    "softmax_error": softmax_error,
+    "square_sum": square_sum,
+}

@@ -1,0 +1,150 @@
+"""The network of an estimator: an `nn.MLP` whose parameters come from the host and go back, and its training."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils import gen_batches
+
+from gradkit import data, random, tree
+from gradkit.core import Array
+from gradkit.core.array import host
+from gradkit.nn import MLP
+from gradkit.numpy import asarray
+from gradkit.numpy import sum as total
+from gradkit.optim import SGD, SGDState
+from gradkit.primitives.losses import square_sum
+from gradkit.sklearn.outputs import Output
+from gradkit.train import Step, training_step
+
+__all__ = ["ACTIVATIONS", "Training", "batches", "epoch", "make_network", "predict", "to_host", "training"]
+
+ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
+"""scikit-learn's names of activations, and gradkit's."""
+
+ROWS_AT_ONCE = 1024
+"""How many rows of a sparse matrix are made dense at a time, for predictions."""
+
+
+@functools.cache
+def _structure(sizes: tuple[int, ...], activation: str) -> tree.PyTreeDef:
+    first, *others = sizes
+    return tree.structure(MLP(first, others, ACTIVATIONS[activation], key=random.key(0), initializer="zeros"))
+
+
+def make_network(arrays: Sequence[np.ndarray[Any, Any]], activation: str) -> MLP:
+    """Make the network of these weights and biases, in turn, on the current backend."""
+    sizes = (len(arrays[0]), *map(len, arrays[1::2]))
+    network: MLP = tree.unflatten(_structure(sizes, activation), [asarray(array) for array in arrays])
+    return network
+
+
+def to_host(network: MLP) -> list[np.ndarray[Any, Any]]:
+    """Return the weights and biases in turn, on the host."""
+    return [host(leaf) for leaf in tree.leaves(network)]
+
+
+def predict(network: MLP, output: Output, x: Any) -> np.ndarray[Any, Any]:
+    """Return the predictions for rows that are on the host (or an Array already), shape (n, outputs)."""
+    if not issparse(x):
+        return host(output.predict(network(asarray(x))))
+    blocks = gen_batches(x.shape[0], ROWS_AT_ONCE)
+    return np.concatenate([predict(network, output, x[block].toarray()) for block in blocks])
+
+
+# Training
+
+
+class Training(NamedTuple):
+    """A network in training.
+
+    Attributes
+    ----------
+    step : callable
+        What `gradkit.train.training_step` made.
+    network : MLP
+        The network after the steps so far.
+    state : SGDState
+        The optimizer's.
+    """
+
+    step: Step
+    network: MLP
+    state: SGDState
+
+
+def training(
+    network: MLP,
+    output: Output,
+    alpha: float,
+    momentum: float,
+    nesterov: bool,
+    velocities: Sequence[np.ndarray[Any, Any]] | None = None,
+) -> Training:
+    """Begin to train a network, or go on with the velocities of an earlier training.
+
+    scikit-learn's momentum keeps each gradient times the rate it was taken with. So the rate multiplies the loss, as
+    an argument of the step, and the optimizer's own is 1.
+    """
+    optimizer = SGD(1.0, momentum, nesterov and momentum > 0)
+    state = optimizer.init(network)
+    if velocities is not None:
+        state = state._replace(velocity=tree.unflatten(tree.structure(network), list(map(asarray, velocities))))
+    return Training(training_step(_objective(output, alpha), optimizer, has_aux=True), network, state)
+
+
+def _objective(output: Output, alpha: float) -> Callable[..., tuple[Array, Array]]:
+    """Return what a step descends, and beside it the loss as scikit-learn reports it."""
+
+    def objective(network: MLP, rate: float, x: Array, y: Array, weights: Array | None = None) -> tuple[Array, Array]:
+        logits = network(x)
+        examples: Any = x.shape[0]
+        if weights is None:
+            loss = output.loss(logits, y)
+        else:
+            examples = total(weights)
+            loss = total(output.losses(logits, y) * weights) / examples
+        reported = descended = loss
+        if output.averages_outputs and logits.shape[1] > 1:
+            descended = loss * logits.shape[1]
+        if alpha:
+            penalty = sum(square_sum(layer.weight) for layer in network.layers) * (0.5 * alpha / examples)
+            reported, descended = reported + penalty, descended + penalty
+        return descended * rate, reported
+
+    return objective
+
+
+def epoch(run: Training, rate: float, minibatches: Iterable[tuple[Array, ...]]) -> tuple[Training, float]:
+    """Go through the batches once; return the training after them, and the mean loss of an example."""
+    step, network, state = run
+    losses, sizes = [], []
+    for batch in minibatches:
+        network, state, (_, loss) = step(network, state, rate, *batch)
+        losses.append(loss)
+        sizes.append(batch[0].shape[0])
+    # Asked for when the steps are under way: on a GPU a loss is waited for.
+    summed = sum(float(loss) * size for loss, size in zip(losses, sizes, strict=True))
+    return Training(step, network, state), summed / max(sum(sizes), 1)
+
+
+def batches(
+    x: Any, others: tuple[Array, ...], size: int, order: np.ndarray[Any, Any] | None
+) -> Iterable[tuple[Array, ...]]:
+    """Return the batches of an epoch: of an Array, or of a sparse matrix on the host, of which each is made dense."""
+    if not issparse(x):
+        return data.minibatches((x, *others), size, shuffle=False, order=order)
+    return _sparse_batches(x, others, size, order)
+
+
+def _sparse_batches(
+    x: Any, others: tuple[Array, ...], size: int, order: np.ndarray[Any, Any] | None
+) -> Iterator[tuple[Array, ...]]:
+    rows = x if order is None else x[order]
+    dense = (asarray(rows[block].toarray()) for block in gen_batches(rows.shape[0], size))
+    for first, rest in zip(dense, data.minibatches(others, size, shuffle=False, order=order), strict=True):
+        yield (first, *rest)
