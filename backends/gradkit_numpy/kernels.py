@@ -78,8 +78,16 @@ def permute_dims(x: Raw, axes: tuple[int, ...]) -> Raw:
     return x.transpose(axes)
 
 
+BITS = {size: np.dtype(f"int{8 * size}") for size in (1, 2, 4, 8)}
+
+
 def masked(g: Raw, mask: Raw) -> Raw:
-    return np.where(mask, g, g.dtype.type(0))
+    # The bits times 1 or 0: np.where branches at each element, which on a mask without a pattern (a layer of relu) takes
+    # 20 times as long, for every second guess of the processor is wrong.
+    bits = BITS.get(g.dtype.itemsize)
+    if bits is None:
+        return np.where(mask, g, g.dtype.type(0))
+    return np.multiply(g.view(bits), mask.view(np.int8)).view(g.dtype)
 
 
 def relu(x: Raw) -> Raw:

@@ -17,7 +17,8 @@ from gradkit import random, tree
 from gradkit.backend import Device, backend_of
 from gradkit.core.array import Array, host, raw, wrap
 from gradkit.data.files import HostArray
-from gradkit.numpy import asarray, take
+from gradkit.numpy import asarray
+from gradkit.primitives.indexing import take_flat
 
 __all__ = ["Minibatches", "minibatches", "sample", "split"]
 
@@ -294,11 +295,12 @@ class _Rows:
         """Return the rows at `indices`, one raw array of them for each leaf."""
         each = iter(indices)
         return self._rebuild(
-            lambda leaf: take(leaf, wrap(next(each)), axis=0) if type(leaf) is Array else leaf.take(next(each), axis=0)
+            lambda leaf: take_flat(leaf, wrap(next(each)), 0) if type(leaf) is Array else leaf.take(next(each), axis=0)
         )
 
     def _rebuild(self, rows: Callable[[Array | HostArray], Any]) -> Any:
-        return tree.unflatten(self._treedef, [asarray(rows(leaf)) for leaf in self._leaves])
+        parts = map(rows, self._leaves)
+        return tree.unflatten(self._treedef, [part if type(part) is Array else asarray(part) for part in parts])
 
 
 def _device(leaf: Array | HostArray) -> Device | None:

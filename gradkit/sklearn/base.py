@@ -290,13 +290,13 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         self._say(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
         if score is None:
             enough = not loss > self.best_loss_ - self.tol
-            improved = loss < self.best_loss_
+            improved = bool(loss < self.best_loss_)
             self.best_loss_ = min(loss, self.best_loss_)
         else:
             self._say(f"Validation score: {score:f}")
             self.validation_scores_.append(score)
             enough = not score < self.best_validation_score_ + self.tol
-            improved = score > self.best_validation_score_
+            improved = bool(score > self.best_validation_score_)
             if improved:
                 self.best_validation_score_ = score
         self._no_improvement_count = 0 if enough else self._no_improvement_count + 1
