@@ -60,7 +60,9 @@ CALLS: list[Call] = [
         (np.asarray([[-np.inf, 0.0, 1.0]]), np.asarray([1])),
         (_random.normal(size=(2, 40)), np.asarray([39, 0])),
     )),
-    *(("square_sum", (x,), {}) for x in (X.T, CUBE.astype("float32"), X[:0], np.asarray(2.5))),
+    ("mean_label_cross_entropy", (CUBE, np.asarray([[0, 2, 1, 1], [2, 2, 0, 1]])), {}),
+    *(("plus_squares", (x.dtype.type(3) * np.ones((), x.dtype), x), {"factor": 0.3})
+      for x in (X.T, CUBE.astype("float32"), X[:0], np.asarray(2.5))),
     *((name, (X, X[:, ::-1] * 2, np.asarray([2, -1, 2])), {"axis": 1})
       for name in ("scatter_set", "scatter_multiply", "scatter_min", "scatter_max")),
     *((name, (CUBE, CUBE[:, :0], INDEX[:0]), {"axis": 1})

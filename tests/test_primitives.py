@@ -109,7 +109,16 @@ CASES: dict[str, list[Case]] = {
             ((3, 4),),
         )
     ],
-    "square_sum": [Case(primitives.square_sum, lambda x: J.sum(x * x))],
+    "mean_label_cross_entropy": [
+        Case(
+            lambda x: primitives.mean_label_cross_entropy(x, jnp.asarray(LABELS, device=x.device)),
+            lambda x: J.mean(jax_label_cross_entropy(x)),
+            ((3, 4),),
+        )
+    ],
+    "plus_squares": [
+        Case(lambda t, x: primitives.plus_squares(t, x, 0.3), lambda t, x: t + 0.3 * J.sum(x * x), ((), (3, 2)))
+    ],
     "asinh": [same("asinh")],
     "acosh": [same("acosh", interval=ABOVE_ONE)],
     "atanh": [same("atanh", interval=UNIT)],

@@ -82,8 +82,8 @@ BITS = {size: np.dtype(f"int{8 * size}") for size in (1, 2, 4, 8)}
 
 
 def masked(g: Raw, mask: Raw) -> Raw:
-    # The bits times 1 or 0: np.where branches at each element, which on a mask without a pattern (a layer of relu) takes
-    # 20 times as long, for every second guess of the processor is wrong.
+    # The bits times 1 or 0. np.where branches at each element, and on a mask without a pattern (relu's) takes 20 times
+    # as long: every second guess of the processor is wrong.
     bits = BITS.get(g.dtype.itemsize)
     if bits is None:
         return np.where(mask, g, g.dtype.type(0))

@@ -11,10 +11,12 @@ __all__ = ["KERNELS"]
 
 Raw = Any
 HALF = np.dtype("float16")
+UNSIGNED = {size: np.dtype(f"uint{8 * size}") for size in (1, 2, 4, 8)}
 FEW = 32
 """Columns up to which NumPy takes longer to reduce each row than to transpose the matrix and reduce its columns."""
 
 max_over: Any = np.maximum.reduce
+sum_over: Any = np.add.reduce
 
 
 def label_cross_entropy(logits: Raw, labels: Raw) -> Raw:
@@ -38,12 +40,14 @@ def softmax_error(logits: Raw, labels: Raw) -> Raw:
     return result.reshape(logits.shape).astype(logits.dtype, copy=False)
 
 
-def square_sum(x: Raw) -> Raw:
+def mean_label_cross_entropy(logits: Raw, labels: Raw) -> Raw:
+    loss = label_cross_entropy(logits, labels)
+    return sum_over(loss, axis=None) / loss.dtype.type(loss.size)
+
+
+def plus_squares(total: Raw, x: Raw, *, factor: float) -> Raw:
     elements = x.ravel()
-    if x.dtype is HALF:
-        elements = elements.astype(np.float32)
-        return elements.dot(elements).astype(HALF)
-    return elements.dot(elements)
+    return total + elements.dot(elements) * factor
 
 
 def _flat(logits: Raw, labels: Raw) -> tuple[Raw, Raw, Raw]:
@@ -53,7 +57,8 @@ def _flat(logits: Raw, labels: Raw) -> tuple[Raw, Raw, Raw]:
     if logits.dtype is HALF:
         rows = rows.astype(np.float32)
     chosen = labels.ravel()
-    if not chosen.size or (chosen.min() >= 0 and chosen.max() < classes):
+    # Read as unsigned numbers, negative ones are too large.
+    if not chosen.size or max_over(chosen.view(UNSIGNED[chosen.dtype.itemsize])) < classes:
         return rows, chosen, None
     valid = (chosen >= 0) & (chosen < classes)
     return rows, np.where(valid, chosen, 0), valid
@@ -76,6 +81,7 @@ def _row_sums(rows: Raw) -> Raw:
 
 KERNELS: dict[str, Callable[..., Any]] = {
     "label_cross_entropy": label_cross_entropy,
+    "mean_label_cross_entropy": mean_label_cross_entropy,
+    "plus_squares": plus_squares,
     "softmax_error": softmax_error,
-    "square_sum": square_sum,
 }

@@ -15,7 +15,7 @@ from gradkit.nn.activations import log_softmax
 from gradkit.numpy import argmax, asarray, mean
 from gradkit.numpy import sum as total
 from gradkit.primitives import relu
-from gradkit.primitives.losses import label_cross_entropy, mean_square, softplus
+from gradkit.primitives.losses import mean_label_cross_entropy, mean_square, softplus
 
 __all__ = ["accuracy", "hinge", "mse", "sigmoid_cross_entropy", "softmax_cross_entropy"]
 
@@ -100,7 +100,7 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Array:
             f"{answers.dtype}. Convert them with labels.astype('int32'), or give one row of probabilities per example."
         )
     _check_labels(answers, scores.shape[-1])
-    return mean(label_cross_entropy(scores, answers))
+    return mean_label_cross_entropy(scores, answers)
 
 
 def _check_labels(labels: Array, classes: int) -> None:

@@ -20,11 +20,12 @@ from gradkit.primitives.linalg import affine, dot, matmul
 from gradkit.primitives.losses import (
     label_cross_entropy,
     log_softmax,
+    mean_label_cross_entropy,
     mean_square,
     one_hot,
+    plus_squares,
     softmax_error,
     softplus,
-    square_sum,
 )
 from gradkit.primitives.manipulation import (
     astype,
@@ -145,6 +146,7 @@ __all__ = [
     "max",
     "maximum",
     "mean",
+    "mean_label_cross_entropy",
     "mean_square",
     "min",
     "minimum",
@@ -157,6 +159,7 @@ __all__ = [
     "overlap_add",
     "pad_index",
     "permute_dims",
+    "plus_squares",
     "positive",
     "pow",
     "prod",
@@ -186,7 +189,6 @@ __all__ = [
     "sort",
     "sqrt",
     "square",
-    "square_sum",
     "squeeze",
     "stack",
     "subtract",

@@ -12,7 +12,16 @@ from gradkit.core.promotion import is_complex
 from gradkit.primitives.elementwise import square
 from gradkit.primitives.reductions import mean, sum
 
-__all__ = ["label_cross_entropy", "log_softmax", "mean_square", "one_hot", "softmax_error", "softplus", "square_sum"]
+__all__ = [
+    "label_cross_entropy",
+    "log_softmax",
+    "mean_label_cross_entropy",
+    "mean_square",
+    "one_hot",
+    "plus_squares",
+    "softmax_error",
+    "softplus",
+]
 
 
 def _mean_square(xp: Any, x: Any, y: Any) -> Any:
@@ -37,19 +46,36 @@ mean_square.__module__ = __name__
 mean_square.__doc__ = "Return mean((x - y)**2) of two Arrays of one shape."
 
 
-square_sum = unary(
-    General(  # type: ignore[arg-type]  # element by element, up to the sum
-        "square_sum",
-        lambda xp, x: xp.library.sum(x * x),
-        (lambda xp, g, _z, x: (g + g) * x,),
-        batch=composed(lambda x: sum(square(x))),
-        shape=lambda x: (),
+_plus_squares_primitive = General(
+    "plus_squares",
+    lambda xp, total, x, *, factor: total + factor * xp.library.sum(x * x),
+    (
+        lambda xp, g, _z, _total, _x, *, factor: g,
+        lambda xp, g, _z, _total, x, *, factor: (g * (2 * factor)) * x,
     ),
-    True,
+    batch=composed(lambda total, x, *, factor: total + factor * sum(square(x))),
+    shape=lambda total, x, *, factor: (),
 )
-square_sum.__name__ = square_sum.__qualname__ = "square_sum"
-square_sum.__module__ = __name__
-square_sum.__doc__ = "Return the sum of the squares of all elements."
+_plus_squares_primitive.aliases = True  # the cotangent of the total is that of the result
+
+
+def plus_squares(total: Array, x: Array, /, factor: float) -> Array:
+    """Return total + factor * sum(x**2), a loss with the penalty of one more array, for Arrays of one dtype.
+
+    Parameters
+    ----------
+    total : Array of float, shape ()
+        The loss so far.
+    x : Array of float
+        Of any shape.
+    factor : float
+        The strength of the penalty.
+
+    Returns
+    -------
+    Array, shape ()
+    """
+    return bind(_plus_squares_primitive, (total, x), {"factor": factor})
 
 
 def _one_hot(xp: Any, labels: Any, *, classes: int, dtype: str) -> Any:
@@ -159,6 +185,20 @@ def label_cross_entropy(logits: Array, labels: Array, /) -> Array:
     Array, shape (...)
     """
     return bind(_label_cross_entropy_primitive, (logits, wide_integers(labels)), NO_PARAMS)
+
+
+_mean_label_cross_entropy_primitive = General(
+    "mean_label_cross_entropy",
+    lambda xp, logits, labels: xp.library.mean(xp.label_cross_entropy(logits, labels)),
+    (lambda xp, g, _z, x, labels: (g * (1 / labels.size)) * xp.softmax_error(x, labels), None),
+    batch=composed(lambda logits, labels: mean(label_cross_entropy(logits, labels))),
+    shape=lambda logits, labels: (),
+)
+
+
+def mean_label_cross_entropy(logits: Array, labels: Array, /) -> Array:
+    """Return the mean of `label_cross_entropy` over all rows, of which there has to be one."""
+    return bind(_mean_label_cross_entropy_primitive, (logits, wide_integers(labels)), NO_PARAMS)
 
 
 def _softplus(xp: Any, x: Any) -> Any:

@@ -17,7 +17,7 @@ from gradkit.nn import MLP
 from gradkit.numpy import asarray
 from gradkit.numpy import sum as total
 from gradkit.optim import SGD, SGDState
-from gradkit.primitives.losses import square_sum
+from gradkit.primitives.losses import plus_squares
 from gradkit.sklearn.outputs import Output
 from gradkit.train import Step, training_step
 
@@ -102,21 +102,30 @@ def _objective(output: Output, alpha: float) -> Callable[..., tuple[Array, Array
 
     def objective(network: MLP, rate: float, x: Array, y: Array, weights: Array | None = None) -> tuple[Array, Array]:
         logits = network(x)
-        examples: Any = x.shape[0]
+        strength = 0.5 * alpha
         if weights is None:
             loss = output.loss(logits, y)
+            strength /= x.shape[0]
         else:
-            examples = total(weights)
-            loss = total(output.losses(logits, y) * weights) / examples
-        reported = descended = loss
+            loss = total(output.losses(logits, y) * weights)
+        reported = _penalized(loss, network, strength)
+        descended = reported
         if output.averages_outputs and logits.shape[1] > 1:
-            descended = loss * logits.shape[1]
-        if alpha:
-            penalty = sum(square_sum(layer.weight) for layer in network.layers) * (0.5 * alpha / examples)
-            reported, descended = reported + penalty, descended + penalty
+            descended = _penalized(loss * logits.shape[1], network, strength)
+        if weights is not None:
+            examples = total(weights)
+            reported, descended = reported / examples, descended / examples
         return descended * rate, reported
 
     return objective
+
+
+def _penalized(loss: Array, network: MLP, strength: float) -> Array:
+    """Add the squares of all weights to a loss."""
+    if strength:
+        for layer in network.layers:
+            loss = plus_squares(loss, layer.weight, strength)
+    return loss
 
 
 def epoch(run: Training, rate: float, minibatches: Iterable[tuple[Array, ...]]) -> tuple[Training, float]:

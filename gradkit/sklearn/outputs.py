@@ -13,7 +13,7 @@ from gradkit.nn import identity, sigmoid, softmax
 from gradkit.numpy import exp, mean, square, where
 from gradkit.numpy import log as logarithm
 from gradkit.numpy import sum as total
-from gradkit.primitives.losses import label_cross_entropy, mean_square, softplus
+from gradkit.primitives.losses import label_cross_entropy, mean_label_cross_entropy, mean_square, softplus
 
 __all__ = ["OUTPUTS", "Output"]
 
@@ -62,7 +62,7 @@ def _half_poisson_deviance(logits: Array, y: Array) -> Array:
 
 
 OUTPUTS = {
-    "softmax": Output(softmax, label_cross_entropy, _mean_of(label_cross_entropy)),
+    "softmax": Output(softmax, label_cross_entropy, mean_label_cross_entropy),
     "logistic": Output(sigmoid, _bernoulli, _mean_of(_bernoulli)),
     "identity": Output(identity, _half_squares, lambda logits, y: 0.5 * mean_square(logits, y), averages_outputs=True),
     "exp": Output(exp, _half_poisson_deviance, _mean_of(_half_poisson_deviance)),

@@ -155,5 +155,7 @@ def lowered(array: Array, trace: Trace) -> Array:
 
 def lowered_tree(tree: Any, trace: Trace) -> Any:
     """Return a tree whose arrays are those that the levels below the trace see."""
+    if type(tree) is Array:
+        return lowered(tree, trace)
     leaves, treedef = flatten(tree)
     return unflatten(treedef, [lowered(leaf, trace) if type(leaf) is Array else leaf for leaf in leaves])
