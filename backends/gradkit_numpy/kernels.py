@@ -6,7 +6,6 @@ Most of what is saved is the Python wrapper around a ufunc: on a 4 x 4 array `np
 
 from __future__ import annotations
 
-import functools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradkit_numpy import linear_algebra, losses, scattering
+from gradkit_numpy.losses import ones
 from gradkit_numpy.threefry import random_bits
 
 __all__ = ["KERNELS"]
@@ -30,11 +30,6 @@ add_at: Any = np.add.at
 ROWS = (0,)
 HALF = np.dtype("float16")
 LONGEST = 4096
-
-
-@functools.cache
-def ones(n: int, dtype: Any) -> Raw:
-    return np.ones(n, dtype)
 
 
 def total(x: Raw, axis: Any = None, keepdims: bool = False) -> Raw:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-__all__ = ["KERNELS"]
+__all__ = ["KERNELS", "ones"]
 
 Raw = Any
 HALF = np.dtype("float16")
@@ -76,7 +77,13 @@ def _exponentials(rows: Raw) -> tuple[Raw, Raw]:
 
 
 def _row_sums(rows: Raw) -> Raw:
-    return rows.dot(np.ones(rows.shape[1], rows.dtype))
+    return rows.dot(ones(rows.shape[1], rows.dtype))
+
+
+@functools.cache
+def ones(n: int, dtype: Any) -> Raw:
+    """Return a vector of ones, for sums that are products: nobody may change it."""
+    return np.ones(n, dtype)
 
 
 KERNELS: dict[str, Callable[..., Any]] = {

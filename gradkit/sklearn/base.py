@@ -16,7 +16,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, gen_batches, shuffle
+from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -225,7 +225,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         try:
             for _ in range(1 if incremental else self.max_iter):
                 if self.shuffle:
-                    order = shuffle(order, random_state=random_state)
+                    order = order[random_state.permutation(n)]  # the draws of sklearn.utils.shuffle, at less cost
                 minibatches = batches(x, arrays, size, order if self.shuffle else None)
                 if rows.weights is not None:
                     minibatches = _with_weight(minibatches, rows.weights, size, order)
