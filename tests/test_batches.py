@@ -71,6 +71,16 @@ def test_start_leaves_out_the_first_batches_and_changes_nothing_else(n: int, siz
     assert [batch.tolist() for batch in rest] == whole[start:]
 
 
+def test_an_order_of_ones_own_says_which_rows_come_and_when(xp: Any) -> None:
+    order = [4, 0, 4, 2, 1]
+    batches = minibatches(rows(6), 2, order=np.asarray(order))
+    assert [host(y).tolist() for _, y in batches] == [[4, 0], [4, 2], [1]]
+    assert [host(x)[:, 0].tolist() for x, _ in batches] == [[8, 0], [8, 4], [2]]  # a pass gives it again
+    assert len(batches) == 3
+    on_device = minibatches({"x": np.arange(6) * 10.0}, 3, order=jnp.asarray(order), drop_last=True, start=0)
+    assert [host(batch["x"]).tolist() for batch in on_device] == [[40.0, 0.0, 40.0]]
+
+
 def test_without_shuffle_batches_are_slices_in_order(xp: Any) -> None:
     assert [batch.tolist() for batch in minibatches(jnp.arange(5), 2, shuffle=False)] == [[0, 1], [2, 3], [4]]
 
@@ -147,6 +157,10 @@ def test_batches_can_be_differentiated(xp: Any) -> None:
         (lambda: minibatches([[1, 2], [3, 4]], 2), TypeError, ["arrays[0][0]", "gradkit.numpy.asarray"]),
         (lambda: minibatches(jnp.asarray(1.0), 2), ValueError, ["shape ()", "no rows"]),
         (lambda: minibatches(np.asarray(["a"]), 2), TypeError, ["dtype <U1", "numbers"]),
+        (lambda: minibatches(rows(3), 2, order=np.asarray([0, 3])), IndexError, ["order", "row 3", "rows 0 to 2"]),
+        (lambda: minibatches(rows(3), 2, order=np.asarray([-1])), IndexError, ["order", "row -1"]),
+        (lambda: minibatches(rows(3), 2, order=[0.5]), TypeError, ["order", "integers", "float64"]),
+        (lambda: minibatches(rows(3), 2, order=np.zeros((1, 1), int)), ValueError, ["order", "(1, 1)"]),
         (lambda: sample(rows(3), 4), ValueError, ["n is 4", "3 rows", "replace=True"]),
         (lambda: sample(rows(3), 0), ValueError, ["n must be 1 or more", "0"]),
         (lambda: sample((jnp.ones(3), jnp.ones(4)), 1), ValueError, ["arrays[0]", "arrays[1]"]),
