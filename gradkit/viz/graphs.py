@@ -137,7 +137,7 @@ def _recorded(out: Any, labels: Labels, gradients: bool | None, max_nodes: int) 
     if tape is None:
         return computation
     complete = len(tape.nodes) <= max_nodes
-    return computation.followed_by(tape.computation(known, complete, shown))
+    return computation.followed_by(tape.computation(known, complete, shown, asked=gradients is True))
 
 
 def _on_the_tape(root: Any) -> Array:

@@ -22,12 +22,14 @@ TITLE_SIZE = 13.0
 COLUMN = 0.602
 """The width of a character of a font of fixed width, in units of its size."""
 LINE = 14.0
-PADDING = 7.0
+PADDING = 6.0
 MARGIN = 10.0
-LAYER_GAP = 30.0
+LAYER_GAP = 26.0
 GAP = 12.0
 STRAIGHT = 10.0
 """The least length of a straight piece of an arrow: more than its head has."""
+BESIDE = 6.0
+"""How far above the arrow forward an arrow back is."""
 SWEEPS = 24
 
 Point = tuple[float, float]
@@ -337,4 +339,7 @@ def _way(chain: Sequence[_Slot], backwards: bool, borders: Sequence[tuple[float,
     if (border := borders[chain[-1].layer][0] + shift) < end - STRAIGHT:
         points.append((border, last.y))
     points.append((end, last.y))
-    return points[::-1] if backwards else points
+    if not backwards:
+        return points
+    # An arrow back runs beside the one forward, which there may be as well.
+    return [(x, y - BESIDE) for x, y in reversed(points)]

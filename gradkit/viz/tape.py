@@ -206,7 +206,7 @@ class Tape:
         """The Values of the lecture's engine that came onto the tape."""
         return [node.value for node in self.nodes if isinstance(node, Input)]
 
-    def computation(self, known: Mapping[Value, Quantity], complete: bool, gradients: bool) -> Computation:
+    def computation(self, known: Mapping[Value, Quantity], complete: bool, gradients: bool, asked: bool) -> Computation:
         """Return the computation to draw.
 
         Parameters
@@ -214,12 +214,16 @@ class Tape:
         known : mapping
             What stands for the Values that came onto the tape.
         complete : bool
-            Whether to compute what is not at hand: values, and gradients of what is no input.
+            Whether to compute what is not at hand.
         gradients : bool
             Whether gradients are shown.
+        asked : bool
+            Whether they have been asked for, so that they are computed in any case.
         """
-        belongs_together = complete and self.compute_missing()
-        found = self.gradients() if gradients and belongs_together else {}
+        is_known = self.compute_missing() if complete else asked
+        found = self.gradients() if gradients and is_known else {}
+        if gradients and len(self.roots) == 1 and (out := self.values[self.roots[0]]).size == 1:
+            found.setdefault(self.roots[0], self.backend.one_like(out))
         for node in self.nodes:
             if gradients and type(node) is Leaf and (stored := _gradient_of_leaf(node)) is not None:
                 found[node] = stored
