@@ -118,6 +118,12 @@ def moons_step(value: type, model: Any, data: tuple[Any, Any]) -> Callable[[int]
     return step
 
 
+def accuracy(model: Any, X: Any, y: Any) -> float:
+    """Return the share of samples on the right side."""
+    right = [(yi > 0) == (model(list(xrow)).data > 0) for xrow, yi in zip(X.tolist(), y, strict=True)]
+    return sum(right) / len(right)
+
+
 def lecture_step(value: type, model: Any, data: Any) -> Callable[[int], float]:
     """Return a step of the lecture's loop."""
     xs = [[2.0, 3.0, -1.0], [3.0, -1.0, 0.5], [0.5, 1.0, 1.0], [1.0, 1.0, -1.0]]
