@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from gradkit.backend import Backend, backend_names, load_backend, why_not
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = ("descent", "every_backend", "moons")
+EXAMPLES = ("descent", "every_backend", "moons", "scalar_mlp")
 each_example = pytest.mark.parametrize("example", EXAMPLES)
 
 
@@ -43,6 +45,40 @@ def test_example_ends_in_its_picture(tmp_path: Path, example: str, backend: Back
     assert printed.endswith(f"in {picture}\n")
     assert picture.read_bytes().startswith(b"\x89PNG\r\n")
     assert [each.name for each in (tmp_path / "pictures").iterdir()] == [picture.name]
+
+
+def test_the_lectures_network_of_values_ends_in_the_picture_of_its_loss(tmp_path: Path) -> None:
+    printed = output(tmp_path, "scalar_mlp").splitlines()
+    losses = [float(line.split()[3]) for line in printed if line.startswith("step")]
+    assert losses[1] < losses[0]
+    assert printed[-1] == f"the loss is in {tmp_path / 'pictures' / 'scalar_mlp.png'}"
+    assert (tmp_path / "pictures" / "scalar_mlp.png").read_bytes().startswith(b"\x89PNG\r\n")
+
+
+@pytest.mark.parametrize(
+    "example, result, labels, numbers",
+    [
+        (
+            "expression",
+            "L = -8.0\ndL/da = 6.0\ndL/db = -4.0\ndL/dc = -2.0\ndL/df = 4.0\n",
+            "abcdefL",
+            (6, -4, -2, 4, -8),
+        ),
+        ("neuron", "o = 0.7071\ndo/dx1 = -1.5000\ndo/dw1 = 1.0000\n", ("x1", "w2", "n", "o"), (-1.5, 1, 0.5, 0.7071)),
+    ],
+)
+def test_a_drawn_example_prints_the_lectures_figures_and_draws_them(
+    tmp_path: Path, example: str, result: str, labels: Sequence[str], numbers: Sequence[float]
+) -> None:
+    done = run(tmp_path, example, "--out", tmp_path)
+    assert not done.stderr
+    assert done.stdout.startswith(result)
+    picture = tmp_path / f"{example}.svg"
+    assert done.stdout.endswith(f"the graph is in {picture}\n")
+    texts = {"".join(element.itertext()).strip() for element in ElementTree.parse(picture).iter() if element.text}
+    assert set(labels) <= texts
+    for number in numbers:
+        assert any(text.endswith(f" {number:.4f}") for text in texts), number
 
 
 @pytest.mark.parametrize("example", ["descent", "moons"])
