@@ -187,7 +187,7 @@ def idx_folder(folder: Path) -> Path:
 
 def test_a_folder_of_idx_files_is_learned_and_tested_on_its_own_test_part(command: Any, tmp_path: Path) -> None:
     data, out = idx_folder(tmp_path / "images"), tmp_path / "run"
-    printed = command("train", data, "--out", out, "--epochs", 10, "--hidden", "", "--backend", "numpy")
+    printed = command("train", data, "--out", out, "--epochs", 40, "--hidden", "", "--backend", "numpy")
     assert "test accuracy 100.00% (40 of 40)" in printed
     assert "(40 of 40)" in command("evaluate", out, data, "--backend", "numpy")
     assert command("predict", out, data, "--backend", "numpy").splitlines()[1:6] == ["0", "1", "2", "3", "0"]

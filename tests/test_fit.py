@@ -305,6 +305,19 @@ def test_history_is_drawn_by_rich(backend: Any) -> None:
     assert f"{history['loss'][1]:.4g}" in out.getvalue()
 
 
+def test_history_draws_its_columns(backend: Any, tmp_path: Path) -> None:
+    _, history = fit(new_model(), moons(), epochs=4, validation=0.25)
+    figure = history.plot(tmp_path / "curves.svg", units={"loss": "nats"})
+    loss, accuracy, rate = figure.axes
+    assert [axes.get_ylabel() for axes in (loss, accuracy, rate)] == ["loss (nats)", "accuracy (%)", "learning rate"]
+    for line, name in zip(loss.lines, ("loss", "validation_loss"), strict=True):
+        np.testing.assert_allclose(line.get_ydata(), history[name])
+    assert history.name in figure.get_suptitle()
+    assert "<svg" in (tmp_path / "curves.svg").read_text()
+    with pytest.raises(ValueError, match="empty"):
+        History("nothing").plot()
+
+
 def test_history_escapes_what_html_would_take_for_its_own() -> None:
     history = History("a <b> & c")
     history.append({"epoch": 1, "loss": float("nan")})

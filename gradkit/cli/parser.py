@@ -109,7 +109,7 @@ def _add_train(commands: Commands) -> None:
     add("--activation", default="relu", help="what follows each hidden layer (default: relu)")
     add("--epochs", type=count, default=20, metavar="N", help="passes over the training data (default: 20)")
     add("--batch-size", type=count, default=32, metavar="N", help="examples in a step (default: 32)")
-    add("--learning-rate", type=real, default=0.05, metavar="X", help="the first one (default: 0.05)")
+    add("--learning-rate", type=real, metavar="X", help="the first one (default: 0.05, and 0.01 to learn numbers)")
     add(
         "--decay",
         choices=("cosine", "linear", "exponential", "inverse", "none"),

@@ -31,6 +31,8 @@ DECAYS: dict[str, Callable[[float, int], float | Schedule]] = {
 }
 """Learning rates over a run of so many steps."""
 
+LEARNING_RATES = {CLASSIFICATION: 0.05, REGRESSION: 0.01}
+"""The first rates: a squared error is steeper than a cross-entropy."""
 CURVES = "curves.png"
 SETTINGS = (
     "activation batch_size decay epochs hidden learning_rate momentum seed source target task test_share weight_decay"
@@ -50,6 +52,8 @@ def train(options: argparse.Namespace) -> int:
         raise CommandError(f"argument --target: {options.data} has no columns with names; leave the option out.")
     check_learnable(source)
     task = REGRESSION if source.classes is None else CLASSIFICATION
+    if options.learning_rate is None:
+        options.learning_rate = LEARNING_RATES[task]
     init_key, split_key, fit_key = random.split(random.key(options.seed), 3)
     (x, y), (x_test, y_test) = _parts(source, options.test_share, split_key)
     title, names, classes, measured = source.title, source.names, source.classes, source.measured
