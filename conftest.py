@@ -1,11 +1,14 @@
-"""What every test of this project has: hypothesis' settings, and pytest's own test tools for the plugin's tests."""
+"""What every test of this project has: settings of hypothesis, JAX and xdist, and pytest's own test tools."""
 
 from __future__ import annotations
 
 import os
+from importlib.metadata import version
 from importlib.util import find_spec
+from typing import Any
 
 import hypothesis
+import pytest
 
 pytest_plugins = ["pytester"]
 
@@ -17,3 +20,20 @@ collect_ignore_glob = [] if find_spec("cupy") else ["backends/gradkit_cupy/[!_]*
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+# JAX, which most tests compare with, compiles every operation for every shape, to run it once on a few numbers. Its
+# optimizations are most of the suite's time and change nothing that is compared, but for the last bit (test_random.py
+# has them back). Set before JAX is imported, here and in the processes that tests start. XLA ends a process that gives
+# it a flag that it does not know, hence the version.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+if find_spec("jaxlib") and version("jaxlib").startswith("0.10."):
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a file's tests to one worker: what JAX says is computed once and compared with every backend."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log) if config.getvalue("dist") == "load" else None

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as J
 import numpy as np
+from compiled import compiled
 
 import gradkit
 import gradkit.numpy as jnp
@@ -64,9 +65,8 @@ def weights(x: Any, phase: float) -> np.ndarray:
     return np.asarray(values, dtype="float64")
 
 
-def derivatives(case: Case, module: Any, namespace: Any, array: Callable[[Any], Any]) -> list[Any]:
+def derivatives(case: Case, module: Any, namespace: Any, array: Callable[[Any], Any], *arrays: Any) -> list[Any]:
     """Return the values; the pullback; the tangents; the pullback of the squared pullback."""
-    arrays = [array(x) for x in case.arrays]
     function = case.on(namespace)
     values = function(*arrays)
     found = [values]
@@ -93,8 +93,8 @@ def derivatives(case: Case, module: Any, namespace: Any, array: Callable[[Any], 
 @functools.cache
 def expected(case: Case) -> list[list[np.ndarray]]:
     """Return JAX's results, computed once for all backends."""
-    with jax.enable_x64(True), jax.disable_jit():  # compiling would take much longer than computing
-        return [[np.asarray(leaf) for leaf in part] for part in derivatives(case, jax, J, J.asarray)]
+    found: list[list[np.ndarray]] = compiled(functools.partial(derivatives, case, jax, J, J.asarray), *case.arrays)
+    return found
 
 
 def close(got: Any, wanted: Any, tolerance: float) -> None:
@@ -106,7 +106,7 @@ def close(got: Any, wanted: Any, tolerance: float) -> None:
 
 def check(case: Case, xp: Any) -> None:
     """Compare with JAX."""
-    got = derivatives(case, gradkit, jnp, xp.asarray)
+    got = derivatives(case, gradkit, jnp, xp.asarray, *map(xp.asarray, case.arrays))
     for order, (ours, theirs) in enumerate(zip(got, expected(case), strict=True)):
         assert len(ours) == len(theirs)
         for one, other in zip(ours, theirs, strict=True):

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as J
 import numpy as np
 import pytest
+from compiled import compiled
 
 import gradkit
 import gradkit.numpy as jnp
@@ -352,20 +353,26 @@ def squared(grad: Any, f: Any, argnums: tuple[int, ...]) -> Callable[..., Any]:
     return lambda *args: sum((g * g * 0.5).sum() for g in grad(f, argnums)(*args))
 
 
-def results_of(case: Case, namespace: Any, transforms: Any, convert: Callable[[Any], Any]) -> dict[str, list[Any]]:
+def inputs(case: Case) -> list[list[Any]]:
+    """Return what `results_of` takes: arguments, tangents, and batches of two."""
+    args = arguments(case)
+    tangents = [weights(np.shape(arg)) + 0.5 for arg in args]
+    return [args, tangents, [np.stack(pair) for pair in zip(args, arguments(case, 1), strict=True)]]
+
+
+def results_of(
+    case: Case, namespace: Any, transforms: Any, args: list[Any], tangents: list[Any], pairs: list[Any]
+) -> dict[str, list[Any]]:
     """Return value, both modes, second order and vmap of a case."""
-    args = [convert(arg) for arg in arguments(case)]
     argnums = tuple(range(len(args)))
     f = loss(case, namespace)
     found = {"value": leaves(case.function(namespace, *args))}
-    tangents = [convert(weights(np.shape(arg)) + 0.5) for arg in arguments(case)]
     out, tangent = transforms.jvp(lambda *a: case.function(namespace, *a), tuple(args), tuple(tangents))
     found["jvp"] = [*leaves(out), *leaves(tangent)]
     found["grad"] = list(transforms.grad(f, argnums)(*args))
     if case.second:
         found["second"] = list(transforms.grad(squared(transforms.grad, f, argnums), argnums)(*args))
     if case.vmap:
-        pairs = [convert(np.stack(pair)) for pair in zip(arguments(case), arguments(case, 1), strict=True)]
         found["vmap"] = leaves(transforms.vmap(lambda *a: case.function(namespace, *a))(*pairs))
         found["vmap of grad"] = list(transforms.vmap(transforms.grad(f, argnums))(*pairs))
     return found
@@ -373,14 +380,14 @@ def results_of(case: Case, namespace: Any, transforms: Any, convert: Callable[[A
 
 @functools.cache
 def expected(case: Case) -> dict[str, list[np.ndarray]]:
-    with jax.enable_x64(True):
-        found = results_of(case, J, jax, J.asarray)
-        return {name: [np.asarray(value) for value in values] for name, values in found.items()}
+    found: dict[str, list[np.ndarray]] = compiled(functools.partial(results_of, case, J, jax), *inputs(case))
+    return found
 
 
 @pytest.mark.parametrize("case", FLAT)
 def test_values_and_derivatives_agree_with_jax(case: Case, xp: Any) -> None:
-    found = results_of(case, xp, gradkit, lambda x: xp.asarray(np.asarray(x)))
+    args, tangents, pairs = ([xp.asarray(np.asarray(x)) for x in group] for group in inputs(case))
+    found = results_of(case, xp, gradkit, args, tangents, pairs)
     for name, values in expected(case).items():
         tolerance = 1e-12 if name == "value" else 1e-9
         for got, value in zip(found[name], values, strict=True):

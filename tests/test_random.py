@@ -25,6 +25,17 @@ Draw = Callable[[Any, Any, Any], Any]
 """A call: it takes the random module, the array namespace, and a key, so that one text serves gradkit and JAX."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _jax_as_users_run_it() -> Iterator[None]:
+    """Let JAX optimize: whether a product and a sum are rounded once or twice is a matter of that (conftest.py)."""
+    without = jax.config.values["jax_disable_most_optimizations"]
+    for setting in (False, without):
+        jax.clear_caches()
+        jax.config.update("jax_disable_most_optimizations", setting)
+        if setting is False:
+            yield
+
+
 @pytest.fixture
 def x64() -> Iterator[None]:
     """64-bit numbers in gradkit and in JAX."""

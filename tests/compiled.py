@@ -1,0 +1,31 @@
+"""JAX's side of a comparison, compiled as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+__all__ = ["compiled"]
+
+NEEDS_VALUES = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.NonConcreteBooleanIndexError,
+    jax.errors.TracerArrayConversionError,
+)
+
+
+def compiled(function: Callable[..., Any], *args: Any) -> Any:
+    """Return JAX's results of one call, in float64, as NumPy arrays.
+
+    One compilation of all that is compared takes as long as that of two or three operations, and run one after another
+    each operation is compiled for each shape. What depends on values of its arguments does run one after another.
+    """
+    with jax.enable_x64(True):
+        try:
+            found = jax.jit(function)(*args)
+        except NEEDS_VALUES:
+            found = function(*jax.tree.map(jax.numpy.asarray, args))
+        return jax.tree.map(np.asarray, found)
