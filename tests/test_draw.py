@@ -745,6 +745,14 @@ def test_an_array_under_a_transform_is_drawn_by_its_function(xp: Any) -> None:
         gradkit.grad(f)(xp.asarray(2.0))
 
 
+def test_a_keyword_that_is_neither_option_nor_array_is_named(xp: Any) -> None:
+    x = leaf(xp, 1.0)
+    with pytest.raises(TypeError, match=r"draw: max_node=100 is no option .* Did you mean 'max_nodes'"):
+        draw(x * x, max_node=100)
+    with pytest.raises(TypeError, match="title is text, got 3"):
+        draw(x * x, title=3)  # type: ignore[arg-type]
+
+
 def test_arguments_beside_an_array_say_how_labels_are_given(xp: Any) -> None:
     x = leaf(xp, 1.0)
     with pytest.raises(TypeError, match="Labels have names"):

@@ -40,9 +40,9 @@ def draw(
 
     Parameters
     ----------
-    out : Array, pytree of Arrays, or callable
-        What was computed from arrays with ``requires_grad``; or a function (plain, jitted, or a model), of which the
-        graph is captured without computing it.
+    out : Value, Array, pytree of them, or callable
+        What was computed, in the case of Arrays from some with ``requires_grad``; or a function (plain, jitted, or a
+        model), of which the graph is captured without computing it.
     *args
         Where `out` is a function, arguments for it, or anything with their shapes and dtypes.
     labels : mapping of str, or pytree
@@ -67,7 +67,7 @@ def draw(
     Raises
     ------
     TypeError
-        If `out` is neither an Array nor a function.
+        If `out` is no Value, Array or function, or a keyword is neither an option nor an array.
     ValueError
         If nothing was recorded for `out`.
 
@@ -98,6 +98,8 @@ def draw(
     """
     if not isinstance(max_nodes, int) or max_nodes < 1:
         raise ValueError(f"draw: max_nodes is the most marks that a picture may have, got {max_nodes!r}")
+    if not isinstance(title, str):
+        raise TypeError(f"draw: title is text, got {title!r}")
     if callable(out):
         if labels is None and isinstance(out, nn.Module | scalar.Module):
             labels = out

@@ -10,6 +10,7 @@ from gradkit import tree
 from gradkit.core import Array
 from gradkit.core.array import raw
 from gradkit.core.node import Node
+from gradkit.errors import did_you_mean
 from gradkit.scalar import Value
 from gradkit.scalar.value import Input
 from gradkit.viz.computation import Operation, Quantity
@@ -41,6 +42,8 @@ SYMBOLS = {
     "astype_exact": "astype",
 }
 """What the operations are called that Python writes with a sign."""
+OPTIONS = ("gradients", "labels", "max_nodes", "title")
+"""Of `draw`; any other keyword is a label."""
 LONGEST = 30
 """Characters of a parameter's text; what is longer is left out, as the type of the result says most of it."""
 
@@ -143,14 +146,29 @@ def labels_of(labels: Any, variables: Mapping[str, Any]) -> Labels:
         Arrays by their labels; or a model or another tree, whose arrays are called by their paths.
     variables : mapping
         More arrays or trees, by their labels.
+
+    Raises
+    ------
+    TypeError
+        If there is no array in one of `variables`: it may be an option that is misspelt.
     """
     found = Labels()
+    for name, value in variables.items():
+        if not any(map(_can_have_a_label, tree.leaves(value, is_leaf=is_value))):
+            raise TypeError(
+                f"draw: {name}={value!r} is no option and no array, Value or tree of them to be called {name!r}."
+                f"{did_you_mean(name, OPTIONS)}"
+            )
     for label, value in _labelled(labels, variables):
-        if isinstance(value, Value) or hasattr(value, "shape"):
+        if _can_have_a_label(value):
             found.names.setdefault(key_of(value), label)
             if type(key_of(value)) is int:
                 found.arrays.append(raw(value))
     return found
+
+
+def _can_have_a_label(value: Any) -> bool:
+    return isinstance(value, Value) or hasattr(value, "shape")
 
 
 def _labelled(labels: Any, variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

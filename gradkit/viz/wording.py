@@ -51,12 +51,15 @@ def number(value: complex) -> str:
     --------
     >>> number(0.70710678), number(-8.0), number(3), number(1.5e-7), number(True)
     ('0.7071', '-8.0000', '3', '1.500e-07', 'True')
+    >>> number(-0.0)
+    '0.0000'
     """
     if isinstance(value, complex):
         sign = "-" if math.copysign(1.0, value.imag) < 0 else "+"
         return f"{number(value.real)}{sign}{number(abs(value.imag))}j"
     if isinstance(value, int) or not math.isfinite(value):
         return str(value)
+    value += 0.0  # which takes the sign of a zero
     return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.3e}"
 
 
