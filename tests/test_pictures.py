@@ -101,9 +101,12 @@ def test_curves_differ_in_dashes_and_markers_and_not_in_colour_alone() -> None:
 
 
 def test_curves_take_arrays_of_every_backend(xp: Any) -> None:
-    history = {name: xp.asarray(values) for name, values in HISTORY.items()}
-    figure = viz.curves(history)
-    assert list(figure.axes[2].lines[0].get_ydata()) == pytest.approx(HISTORY["learning_rate"])
+    array = {name: xp.asarray(values) for name, values in HISTORY.items()}
+    raw = {name: values.data for name, values in array.items()}
+    numbers = {name: [xp.asarray(value) for value in values] for name, values in HISTORY.items()}
+    for history in (array, raw, numbers):
+        figure = viz.curves(history)
+        assert list(figure.axes[2].lines[0].get_ydata()) == pytest.approx(HISTORY["learning_rate"])
 
 
 def test_curves_take_what_has_columns_and_use_its_name() -> None:
@@ -166,7 +169,8 @@ def test_curves_draw_on_axes_that_are_given() -> None:
         ({"epoch": [1, 2], "loss": [0.5]}, ValueError, "differ in length: {'epoch': 2, 'loss': 1}"),
         ({"epoch": [1], "loss": [math.nan]}, ValueError, "nothing to draw: its columns are epoch, loss"),
         ({"epoch": [1], "loss": 0.5}, ValueError, "'loss' of the history must be a list of numbers, got shape ()"),
-        ({"epoch": [1], "loss": [[0.5]]}, ValueError, "must be a list of numbers, got shape (1, 1)"),
+        ({"epoch": [1], "loss": np.ones((1, 1))}, ValueError, "must be a list of numbers, got shape (1, 1)"),
+        ({"epoch": [1], "loss": [[0.5]]}, ValueError, "'loss' of the history must be a list of numbers: float() arg"),
         ([0.5, 0.4], TypeError, "must be what gradkit.fit returns, columns by their names, or the path of a log"),
     ],
 )

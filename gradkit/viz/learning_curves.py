@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+import gradkit.numpy as jnp
+from gradkit.backend import backend_of
 from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.errors import FileFormatError
@@ -157,12 +159,18 @@ def _columns(history: Any, what: str) -> Columns:
 
 def _floats(values: Any, name: str, what: str) -> HostColumn | None:
     """Return a column as floats; None for one of text, such as times of day."""
+    if backend_of(values) is not None:
+        values = jnp.asarray(values)
     if type(values) is Array:
         values = host(values)
     elif isinstance(values, Sequence):
-        values = [math.nan if value is None else value for value in values]
         if any(isinstance(value, str) for value in values):
             return None
+        try:
+            # One by one: they may be arrays of no axes, on a device.
+            values = [math.nan if value is None else float(value) for value in values]
+        except TypeError as error:
+            raise ValueError(f"curves: the column {name!r} of {what} must be a list of numbers: {error}.") from error
     column = np.asarray(values, np.float64)
     if column.ndim != 1:
         raise ValueError(
