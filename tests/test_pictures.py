@@ -471,6 +471,22 @@ def test_a_loss_that_asks_for_values_is_evaluated_all_the_same(backend: Backend)
     )
 
 
+def test_places_are_evaluated_together_as_far_as_memory_goes(backend: Backend) -> None:
+    seen = []
+
+    def loss(w: Array) -> Array:
+        seen.append(w.shape)
+        return jnp.sum((w[0] + jnp.zeros(size)) ** 2)
+
+    counts = {}
+    for size in (1, 2**16):
+        seen.clear()
+        viz.landscape(loss, jnp.asarray([0.5, 0.0]), resolution=3)
+        counts[size] = len(seen)
+    # Once to see what it makes; then all 9 places, or four at a time.
+    assert counts == {1: 1 + 1, 2**16: 1 + 3}
+
+
 def test_a_loss_that_is_not_finite_everywhere_is_drawn_where_it_is(tmp_path: Path) -> None:
     path = tmp_path / "log.png"
     figure = viz.descent(lambda w: jnp.log(w[0]) + w[1] ** 2, jnp.asarray([0.1, 0.0]), path=path)

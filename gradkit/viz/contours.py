@@ -30,7 +30,7 @@ def descent(
     along: Along = None,
     limits: Limits | None = None,
     resolution: int = 51,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     key: Array | None = None,
     unit: str = "",
     title: str | None = None,

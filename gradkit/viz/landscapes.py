@@ -14,8 +14,8 @@ import gradkit.numpy as jnp
 from gradkit import random, tree
 from gradkit.core import Array, no_grad
 from gradkit.core.array import host
-from gradkit.errors import ConcretizationTypeError, ShapeError, TracerArrayConversionError
-from gradkit.transforms import vmap
+from gradkit.errors import JAXIndexError, JAXTypeError, ShapeError
+from gradkit.transforms import make_jaxpr, vmap
 from gradkit.viz.directions import (
     Plane,
     chosen,
@@ -31,7 +31,8 @@ __all__ = ["Landscape", "landscape"]
 HostArray = np.ndarray[Any, Any]
 Limits = tuple[tuple[float, float], tuple[float, float]]
 Along = str | tuple[Any, Any] | None
-WAYS = ("principal", "random")
+LARGEST, MOST = 2**18, 256
+"""How many numbers an array may have while places are evaluated together, and how many places these are at most."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,7 +78,7 @@ def landscape(
     along: Along = None,
     limits: Limits | None = None,
     resolution: int = 51,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     key: Array | None = None,
 ) -> Landscape:
     """Evaluate a loss on a plane through the space of a model's parameters.
@@ -104,9 +105,9 @@ def landscape(
         The coordinates at the plane's edges. By default the path and a margin, and for one point 1 in each direction.
     resolution : int
         The number of places along each direction.
-    batch_size : int
-        The number of places at which the loss is evaluated at once, by `vmap`. (A loss that `vmap` cannot run, since it
-        asks for values, is evaluated at one place after the other.)
+    batch_size : int, optional
+        The number of places at which the loss is evaluated at once, by `vmap`; by default as many as keep the largest
+        array in it below 262,144 numbers, which stay in a cache. (A loss that asks for values is evaluated at one place after the other.)
     key : Array, optional
         The random key of random directions; by default ``random.key(0)``, so that a picture is the same when it is
         drawn again.
@@ -136,7 +137,7 @@ def landscape(
            [1., 0., 1.],
            [5., 4., 5.]], dtype=float32)
     """
-    if resolution < 2 or batch_size < 1:
+    if resolution < 2 or (batch_size is not None and batch_size < 1):
         raise ValueError(
             f"descent: resolution must be at least 2 and batch_size at least 1, got {resolution} and {batch_size}"
         )
@@ -223,7 +224,7 @@ def _limits(limits: Limits | None, path: HostArray) -> Limits:
 
 
 def _losses(
-    loss: Callable[[Any], Any], parameters: Parameters, plane: Plane, places: HostArray, batch_size: int
+    loss: Callable[[Any], Any], parameters: Parameters, plane: Plane, places: HostArray, batch_size: int | None
 ) -> HostArray:
     """Return the loss at places on the plane, evaluated on the model's device."""
     directions = list(zip(plane.center, plane.first, plane.second, strict=True))
@@ -234,18 +235,27 @@ def _losses(
         return _number(loss(parameters.model(moved)))
 
     # Single numbers do not come in batches.
-    evaluate = _one_by_one(at) if parameters.numbers else vmap(at)
+    fitting = None if parameters.numbers else _fitting(at, plane.center[0])
+    evaluate = _one_by_one(at) if fitting is None else vmap(at)
+    size = batch_size or fitting or len(places)
     parts = []
     offsets = places - np.asarray(plane.origin)
-    for begin in range(0, len(places), batch_size):
-        a, b = (jnp.asarray(each.astype("float32"), device=device) for each in offsets[begin : begin + batch_size].T)
-        try:
-            values = evaluate(a, b)
-        except (ConcretizationTypeError, TracerArrayConversionError):
-            evaluate = _one_by_one(at)
-            values = evaluate(a, b)
+    for begin in range(0, len(places), size):
+        a, b = (jnp.asarray(each.astype("float32"), device=device) for each in offsets[begin : begin + size].T)
+        values = evaluate(a, b)
         parts.append(host(values) if type(values) is Array else values)
     return np.concatenate(parts)
+
+
+def _fitting(at: Callable[[Array, Array], Array], like: Array) -> int | None:
+    """Return at how many places a function can be evaluated at once; None if it asks for values."""
+    place = jnp.zeros((), "float32", device=like.device)
+    try:
+        graph = make_jaxpr(at)(place, place)
+    except (JAXTypeError, JAXIndexError):
+        return None
+    largest = max((math.prod(result.shape) for equation in graph.eqns for result in equation.outputs), default=1)
+    return min(MOST, max(1, LARGEST // max(1, largest)))
 
 
 def _number(value: Any) -> Array:
