@@ -107,7 +107,8 @@ def landscape(
         The number of places along each direction.
     batch_size : int, optional
         The number of places at which the loss is evaluated at once, by `vmap`; by default as many as keep the largest
-        array in it below 262,144 numbers, which stay in a cache. (A loss that asks for values is evaluated at one place after the other.)
+        array in it below 262,144 numbers, which stay in a cache. (A loss that asks for values is evaluated at one place
+        after the other.)
     key : Array, optional
         The random key of random directions; by default ``random.key(0)``, so that a picture is the same when it is
         drawn again.
