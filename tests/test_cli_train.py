@@ -307,6 +307,41 @@ def test_help_says_how_to_use_a_command(name: str, capsys: Captured) -> None:
     assert "==SUPPRESS==" not in text
 
 
+MEASURED = """
+import resource, sys
+import gradkit.train, gradkit.data.tables, matplotlib.figure
+from gradkit.cli import main
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+status = main(sys.argv[1:])
+print(peak() - before)
+sys.exit(status)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is counted in other units elsewhere")
+def test_a_large_table_is_learned_with_little_more_memory_than_its_numbers_take(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(5000, 19))
+    block = "".join(",".join(f"{value:.5f}" for value in row) + f",{'no yes'.split()[int(row[0] > 0)]}\n" for row in x)
+    with (tmp_path / "large.csv").open("w") as file:
+        file.write(",".join(f"x{i}" for i in range(19)) + ",answer\n")
+        for _ in range(60):
+            file.write(block)
+    words = ["train", str(tmp_path / "large.csv"), "--target", "answer", "--out", str(tmp_path / "run")]
+    options = ["--epochs", "1", "--batch-size", "1000", "--hidden", "8", "--backend", "numpy"]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *words, *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    numbers = 300_000 * 20 * 4
+    # While the rows are put in their order there are two copies; then there are blocks, keys and the program's own.
+    assert int(done.stdout.splitlines()[-1]) < 2 * numbers + 40e6
+    assert test_share(done.stdout) > 95
+
+
 # Bad input
 
 TABLE = "a,b,kind\n1,2,x\n3,4,y\n5,6,x\n7,8,y\n9,1,x\n"

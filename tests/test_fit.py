@@ -160,6 +160,21 @@ def test_data_on_the_host_and_on_the_disk_give_the_same_model(xp: Any, tmp_path:
     assert_equal(fit(new_model(), (mapped, y), epochs=2)[0], expected)
 
 
+def test_a_model_may_be_parameters_alone(xp: Any) -> None:
+    x, _ = moons()
+    target = xp.matmul(x, xp.asarray([2.0, -1.0])) + 0.5
+    params, history = fit(
+        {"w": xp.zeros(2), "b": xp.zeros(())},
+        (x, target),
+        loss=lambda params, x, y: xp.mean((x @ params["w"] + params["b"] - y) ** 2),
+        optimizer=optim.SGD(0.3, momentum=0.5),
+        epochs=60,
+        validation=0.2,
+    )
+    np.testing.assert_allclose(leaves(params["w"])[0], [2, -1], atol=1e-3)
+    assert list(history.to_dict()) == ["epoch", "step", "loss", "validation_loss", "learning_rate", "seconds"]
+
+
 def test_targets_of_minus_one_and_one_train_with_the_hinge_loss(xp: Any) -> None:
     x, y = moons(200)
     signs = (2 * y - 1).reshape((200, 1))
@@ -206,6 +221,13 @@ def test_early_stopping_waits_for_its_patience(backend: Any) -> None:
     _, history = fit(new_model(), moons(), epochs=8, callbacks=[Scripted(losses), early])
     assert history["epoch"][-1] == 7
     assert history.stopped == "loss is not below 0.45 for 3 epochs"
+
+
+def test_early_stopping_begins_anew_with_another_run(backend: Any) -> None:
+    early = EarlyStopping(patience=2)
+    for _ in range(2):
+        _, history = fit(new_model(), moons(), epochs=5, callbacks=[Scripted([0.5, 0.4, 0.6, 0.7, 0.1]), early])
+        assert history["epoch"][-1] == 4
 
 
 def test_early_stopping_may_look_for_the_largest(backend: Any) -> None:
@@ -364,10 +386,15 @@ def test_progress_is_one_line_on_a_terminal(backend: Any, monkeypatch: pytest.Mo
     written = terminal.getvalue()
     assert written.count("\n") == 1
     last = written.split("\r")[-1]
-    assert "epoch 3/3: 100%" in last
-    assert "6/6" in last
-    for part in (f"loss={history['loss'][-1]:.4g}", "accuracy=", "validation loss=", "learning rate=0.1", "steps/s"):
-        assert part in last
+    loss, held, accuracy, held_accuracy = (
+        f"{history[name][-1]:.4g}" for name in ("loss", "validation_loss", "accuracy", "validation_accuracy")
+    )
+    assert re.fullmatch(
+        r"epoch 3/3 100%\|#{6}\| +[\d.]+ steps/s, 00:00 left, "
+        + re.escape(f"loss {loss} ({held}), accuracy {accuracy} ({held_accuracy}), rate 0.1")
+        + r" *\n",
+        last,
+    ), last
 
 
 def test_no_progress_is_silence(backend: Any, capsys: pytest.CaptureFixture[str]) -> None:

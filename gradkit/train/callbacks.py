@@ -110,7 +110,9 @@ class EarlyStopping(Callback):
         self.waited = 0
 
     def start(self, training: Training) -> None:
-        """Check that there will be such a column."""
+        """Check that there will be such a column, and forget an earlier run."""
+        if not training.step:
+            self.best, self.waited = None, 0
         if self.monitor is None:
             self.monitor = "validation_loss" if "validation_loss" in training.columns else "loss"
         if self.monitor not in training.columns:

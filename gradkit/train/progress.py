@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ BETWEEN_LINES = 2.0
 """Seconds between two plain lines, so that a thousand short epochs do not fill a log."""
 
 
-Measured = Callable[[], Mapping[str, float]]
+Measured = Callable[[], Mapping[str, Value]]
 """Gives the epoch's measurements so far; asked only when they are shown."""
 
 
@@ -66,14 +67,38 @@ class Silent:
         """Say nothing."""
 
 
+UNKNOWN_WIDTH = 120
+"""Columns of a terminal that does not say how many it has."""
+
+
+def terminal_width() -> int:
+    """Return how many columns the terminal has; 0 where that is not known."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    except OSError:
+        return 0
+
+
 class Bar:
-    """One line on the terminal, by tqdm, which adds the steps per second and the time left."""
+    """One line on the terminal, by tqdm, which adds the steps per second and the time left.
+
+    What was measured on the validation data after the last epoch stands in brackets.
+    """
 
     def __init__(self, tqdm: Any, steps: int, done: int, epochs: int) -> None:
         self._epochs = epochs
-        self._bar = tqdm(total=steps, initial=done, unit=" steps", mininterval=REFRESH, dynamic_ncols=True)
+        width = terminal_width()
+        self._bar = tqdm(
+            total=steps,
+            initial=done,
+            unit=" steps",
+            mininterval=REFRESH,
+            bar_format="{desc} {percentage:3.0f}%|{bar:6}| {rate_fmt}, {remaining} left{postfix}",
+            dynamic_ncols=width > 0,
+            ncols=width or UNKNOWN_WIDTH,
+        )
         self._due = 0.0
-        self._kept: dict[str, str] = {}
+        self._row: Mapping[str, Value] = {}
 
     def step(self, step: int, epoch: int, values: Measured) -> None:
         """Move the bar."""
@@ -82,20 +107,29 @@ class Bar:
             return
         self._due = now + REFRESH
         self._bar.set_description_str(f"epoch {epoch}/{self._epochs}", refresh=False)
-        self._bar.set_postfix({**{name: shown(value) for name, value in values().items()}, **self._kept}, refresh=False)
+        self._bar.set_postfix_str(", ".join(self._parts(values())), refresh=False)
         self._bar.update(step - self._bar.n)
+
+    def _parts(self, values: Mapping[str, Value]) -> list[str]:
+        """Return the measurements, each with the last one on the validation data in brackets."""
+        validated = {name: self._row.get(f"validation_{name}") for name in values}
+        parts = [
+            f"{name.replace('_', ' ')} {shown(value)}"
+            + (f" ({shown(validated[name])})" if validated[name] is not None else "")
+            for name, value in values.items()
+        ]
+        rate = self._row.get("learning_rate")
+        return parts if rate is None else [*parts, f"rate {shown(rate)}"]
 
     def epoch(self, row: Mapping[str, Value]) -> None:
         """Show the epoch's validation and rate from now on."""
-        kept = {name: value for name, value in row.items() if name.startswith("validation_") or name == "learning_rate"}
-        self._kept = {name.replace("_", " "): shown(value) for name, value in kept.items()}
+        self._row = row
         step, epoch = row["step"], row["epoch"]
         assert isinstance(step, int)
         assert isinstance(epoch, int)
         self._due = 0.0
-        self.step(
-            step, epoch, lambda: {k: v for k, v in row.items() if k not in HIDDEN | kept.keys() and v is not None}
-        )
+        own = {k: v for k, v in row.items() if k not in NOT_MEASURED and not k.startswith("validation_")}
+        self.step(step, epoch, lambda: own)
 
     def say(self, text: str) -> None:
         """Write it above the line."""
@@ -107,6 +141,7 @@ class Bar:
 
 
 HIDDEN = frozenset({"epoch", "step", "seconds"})
+NOT_MEASURED = HIDDEN | {"learning_rate"}
 
 
 class Lines:
