@@ -231,17 +231,15 @@ def test_a_run_is_resumed_and_a_finished_one_stays_as_it_is(command: Any, refusa
         "checkpoint.safetensors is of a run with --learning-rate 0.05, this one has --learning-rate 0.5. Give" in line
     )
     line = refusal("train", "digits", "--out", tmp_path, *SHORT, "--resume")
-    assert (
-        "is of a run with DATA moons, this one has DATA digits. Give the same options to resume it, another --out, or"
-        in line
-    )
+    assert "is of a run with another data (float32[800, 2] and int32[800], " in line
+    assert "; this one has float32[1438, 64] and int32[1438], " in line
 
 
 def test_a_run_is_not_resumed_on_a_table_that_has_changed(command: Any, refusal: Any, tmp_path: Path) -> None:
     words = ("train", flowers(tmp_path / "flowers.csv"), "--target", "kind", "--out", tmp_path / "run", *SHORT)
     command(*words)
     flowers(tmp_path / "flowers.csv", seed=9)
-    assert "is of a run with another data than this one" in refusal(*words, "--resume")
+    assert "is of a run with another data (float32[72, 3] and int32[72], " in refusal(*words, "--resume")
 
 
 def started(*words: object, **environment: str) -> subprocess.Popen[str]:
@@ -292,6 +290,17 @@ def test_each_command_runs_as_a_process_and_helps(tmp_path: Path) -> None:
     assert (process.returncode, out) == (2, "")
     assert errors.startswith("gradkit evaluate: error: ")
     assert errors.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other pipes")
+def test_a_reader_that_goes_away_is_no_error(command: Any, tmp_path: Path) -> None:
+    command("train", "moons", "--out", tmp_path, *SHORT)
+    with started("predict", tmp_path, "moons") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        errors = process.stderr.read()
+    assert (process.returncode, errors) == (0, "")
 
 
 @pytest.mark.parametrize("name", ["info", "train", "predict", "evaluate", "draw"])

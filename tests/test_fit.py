@@ -15,7 +15,7 @@ import pytest
 import gradkit
 from gradkit import Array, data, nn, optim, random
 from gradkit.errors import NonFiniteLossError, ShapeError
-from gradkit.train import Callback, ClipGradients, EarlyStopping, History, LearningRateLog, Training, predict
+from gradkit.train import Callback, ClipGradients, EarlyStopping, History, LearningRateLog, Training, evaluate, predict
 
 Pair = tuple[Array, Array]
 
@@ -182,6 +182,17 @@ def test_targets_of_minus_one_and_one_train_with_the_hinge_loss(xp: Any) -> None
     accuracies = history["binary_accuracy"]
     assert accuracies[-1] is not None
     assert accuracies[-1] > 0.9
+
+
+def test_evaluate_measures_as_validation_does(xp: Any) -> None:
+    x, y = moons()
+    model, history = fit(new_model(), (x, y), epochs=2, validation=moons(30))
+    found = evaluate(model, moons(30))
+    assert found == {name: history[f"validation_{name}"][-1] for name in ("loss", "accuracy")}
+    host = evaluate(model, tuple(np.asarray(gradkit.device_get(part)) for part in moons(30)))  # type: ignore[arg-type]
+    assert host == found
+    with pytest.raises(ValueError, match="Did you mean 'accuracy'"):
+        evaluate(model, (x, y), metrics="acuracy")
 
 
 def test_predict_gives_all_rows_and_records_nothing(xp: Any) -> None:

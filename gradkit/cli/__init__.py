@@ -5,6 +5,7 @@ A command ends with 0, with 2 where what it was asked for or given is wrong, or 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -50,6 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(arguments)
     try:
         status: int = command_of(options)(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads the output, such as `head`, has enough of it. Python must not try to write the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except EXPECTED as error:
         print(f"gradkit {options.name}: error: {error}", file=sys.stderr)
         return WRONG

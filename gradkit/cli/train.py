@@ -35,11 +35,9 @@ LEARNING_RATES = {CLASSIFICATION: 0.05, REGRESSION: 0.01}
 """The first rates: a squared error is steeper than a cross-entropy."""
 CURVES = "curves.png"
 SETTINGS = (
-    "activation batch_size decay epochs hidden learning_rate momentum seed source target task test_share weight_decay"
+    "activation batch_size decay epochs hidden learning_rate momentum seed target task test_share weight_decay"
 ).split()
 """The options that a run cannot change when it is resumed."""
-OPTIONS = {"source": "data"}
-"""Those with another name than their setting: `fit` has a setting of that name itself."""
 
 
 def train(options: argparse.Namespace) -> int:
@@ -141,16 +139,16 @@ def _parts(source: Source, share: float, key: Any) -> tuple[tuple[HostArray, Hos
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(options, OPTIONS.get(name, name)) for name in SETTINGS}
+    return {name: getattr(options, name) for name in SETTINGS}
 
 
 def _worded(error: ResumeError) -> str:
     """Say in the words of the command line how a run differs from the one that is to be resumed."""
     remedy = "Give the same options to resume it, another --out, or leave --resume out to begin anew."
     if error.name in SETTINGS:
-        option = OPTIONS.get(error.name, "").upper() or f"--{error.name.replace('_', '-')}"
+        option = f"--{error.name.replace('_', '-')}"
         return f"{error.path} is of a run with {option} {error.found}, this one has {option} {error.given}. {remedy}"
-    return f"{error.path} is of a run with another {error.name} than this one. {remedy}"
+    return f"{error.path} is of a run with another {error.name} ({error.found}; this one has {error.given}). {remedy}"
 
 
 def _draw(history: History, title: str, widths: list[int], options: argparse.Namespace) -> str:

@@ -12,7 +12,7 @@ Examples
 
 from gradkit.train.callbacks import Callback, ClipGradients, EarlyStopping, LearningRateLog
 from gradkit.train.checkpoints import Checkpoint
-from gradkit.train.evaluation import predict
+from gradkit.train.evaluation import evaluate, predict
 from gradkit.train.fitting import fit
 from gradkit.train.history import History
 from gradkit.train.objectives import LOSSES, METRICS
@@ -31,6 +31,7 @@ __all__ = [
     "Optimizer",
     "Step",
     "Training",
+    "evaluate",
     "fit",
     "predict",
     "training_step",

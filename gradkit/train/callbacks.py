@@ -108,20 +108,20 @@ class EarlyStopping(Callback):
         self.restore_best = restore_best
         self.best: float | None = None
         self.waited = 0
+        self._column = ""
 
     def start(self, training: Training) -> None:
         """Check that there will be such a column, and forget an earlier run."""
         if not training.step:
             self.best, self.waited = None, 0
-        if self.monitor is None:
-            self.monitor = "validation_loss" if "validation_loss" in training.columns else "loss"
-        if self.monitor not in training.columns:
-            raise unknown_name("column to monitor", self.monitor, training.columns)
+        usual = "validation_loss" if "validation_loss" in training.columns else "loss"
+        self._column = usual if self.monitor is None else self.monitor
+        if self._column not in training.columns:
+            raise unknown_name("column to monitor", self._column, training.columns)
 
     def epoch_end(self, training: Training) -> None:
         """Compare the epoch's value with the best one so far."""
-        assert self.monitor is not None  # since `start`
-        value = training.history[self.monitor][-1]
+        value = training.history[self._column][-1]
         if value is not None and self._is_better(value):
             self.best, self.waited = value, 0
             return
@@ -130,7 +130,7 @@ class EarlyStopping(Callback):
             side = "below" if self.mode == "min" else "above"
             best = "any value" if self.best is None else f"{self.best:.4g}"
             epochs = "epoch" if self.waited == 1 else "epochs"
-            training.stop(f"{self.monitor} is not {side} {best} for {self.waited} {epochs}")
+            training.stop(f"{self._column} is not {side} {best} for {self.waited} {epochs}")
 
     def end(self, training: Training) -> None:
         """Go back to the best model, where that is asked for."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradkit.core import Array, no_grad
 from gradkit.data import minibatches
 from gradkit.numpy import asarray, concatenate
-from gradkit.train.objectives import Metric, Objective
+from gradkit.train.objectives import Metric, Objective, metrics_for, objective_for
 
-__all__ = ["ROWS", "measure", "predict"]
+__all__ = ["ROWS", "evaluate", "measure", "predict"]
 
 ROWS = 8192
 """How many examples a model is given at once: few enough for the memory, many enough that calls cost nothing."""
@@ -47,6 +47,45 @@ def predict(model: Any, x: Any, batch_size: int = ROWS) -> Array:
     with no_grad():
         parts = [model(rows) for (rows,) in minibatches((x,), batch_size, shuffle=False)]
     return parts[0] if len(parts) == 1 else concatenate(parts)
+
+
+def evaluate(
+    model: Any,
+    data: tuple[Any, Any],
+    loss: str | Callable[..., Any] | None = None,
+    metrics: str | Metric | Sequence[str | Metric] | Mapping[str, Metric] | None = None,
+) -> dict[str, float]:
+    """Measure a model on data, as `fit` does on its validation data.
+
+    Parameters
+    ----------
+    model : callable
+        From examples to outputs, a row each.
+    data : pair of arrays
+        The examples and their targets.
+    loss, metrics
+        As for `fit`: by default what the targets suggest.
+
+    Returns
+    -------
+    dict of str to float
+        The loss and each metric. A metric is computed from all predictions at once.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or there are no examples.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> model = gradkit.nn.MLP(2, [3], key=gradkit.random.key(0))
+    >>> sorted(evaluate(model, (gradkit.numpy.ones((5, 2)), gradkit.numpy.arange(5) % 3)))
+    ['accuracy', 'loss']
+    """
+    x, y = data
+    objective = objective_for(loss, y)
+    return measure(model, x, y, objective, metrics_for(metrics, objective))
 
 
 def measure(model: Any, x: Any, y: Any, objective: Objective, metrics: Mapping[str, Metric]) -> dict[str, float]:
