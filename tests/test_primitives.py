@@ -321,6 +321,7 @@ def test_every_primitive_has_a_case_here() -> None:
 ELSEWHERE = {
     "astype": "test_core.py",
     "debug_callback": "test_config.py",
+    "name": "test_rematerialization.py",
     **dict.fromkeys(("pmax", "pmin", "psum"), "test_transforms.py"),
     **dict.fromkeys(("dynamic_slice", "dynamic_update_slice"), "test_indexing.py"),
     **dict.fromkeys(scipy_special.__all__, "test_scipy_special.py"),

@@ -177,6 +177,11 @@ class Linear(Primitive):
         """Find out which arguments a transpose reads; the result is never among them."""
         return None if rule is None else _mask(_positional(rule)[2:], 1)
 
+    def reads(self, position: int) -> int | None:
+        """Return which arguments the transpose for `position` reads: never its own."""
+        mask = super().reads(position)
+        return None if mask is None else mask & ~(2 << position)
+
     def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
         """Run each transpose."""
         xp = PLAIN.get(type(cotangent)) if node.plain else None
@@ -389,11 +394,12 @@ class MultipleResults(General):
 
 
 class Call(Recorded):
-    """A whole function as one operation of the tape: what its node saves is the function's own pullback."""
+    """A whole function as one operation of the tape: its node saves the function's own pullback and what that needs."""
 
     def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
         """Run the pullback on the cotangents of all results; None stands for a zero."""
-        shares = saved[0](cotangent)
+        pullback, *residuals = saved
+        shares = pullback(cotangent, residuals)
         return [(parent, share) for parent, share in zip(node.parents, shares, strict=True) if share is not None]  # type: ignore[misc]
 
 
@@ -401,7 +407,11 @@ CALL = Call("call", None, (None,))
 
 
 def record_call(
-    trace: Trace, outs: Sequence[Any], parents: Sequence[Node], pullback: Callable[[Parts], Sequence[Any]]
+    trace: Trace,
+    outs: Sequence[Any],
+    parents: Sequence[Node],
+    pullback: Callable[[Parts, list[Any]], Sequence[Any]],
+    residuals: Sequence[Any] = (),
 ) -> tuple[Array, ...]:
     """Record a function's results as one operation.
 
@@ -414,10 +424,13 @@ def record_call(
     parents : sequence of Node
         What they depend on.
     pullback : callable
-        Gives a cotangent (or None) for each parent, for the `Parts` of the results' cotangents.
+        ``pullback(parts, residuals)`` gives a cotangent (or None) for each parent, for the `Parts` of the results'
+        cotangents.
+    residuals : sequence
+        What it needs: arrays, and records of operations (`core.residuals`).
     """
     values = [o._value if o._node is None else o for o in outs]
     if not parents:
         return tuple(map(as_array, values))
-    joint = Node(trace, None, None, CALL, parents, (pullback,), NO_PARAMS, False)  # type: ignore[arg-type]
+    joint = Node(trace, None, None, CALL, parents, (pullback, *residuals), NO_PARAMS, False)  # type: ignore[arg-type]
     return _with_parts(trace, joint, values)

@@ -1,24 +1,26 @@
-"""Whole functions that come with rules of their own (`custom_jvp`, `custom_vjp`, `checkpoint`), under each transform.
+"""Whole functions that come with rules of their own (`custom_jvp`, `custom_vjp`), under each transform.
 
 They take and give flat lists of Arrays. The highest trace among the arguments decides: it runs the function's own rule,
-or hands a changed function to the levels below.
+or hands a changed function to the levels below. In a graph such a call is one operation, which keeps the rule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from gradkit.core.array import Array
 from gradkit.core.batching import BatchTrace, at_front
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
+from gradkit.core.graph import Graph, GraphTrace, HigherOrder, abstract_like, graph_of, zeros_of
 from gradkit.core.namespace import as_bound, bound
-from gradkit.core.node import Leaf, Node, Trace, enable_grad, new_sequence, recording
+from gradkit.core.node import Leaf, Node, Trace, recording
 from gradkit.core.promotion import is_inexact
+from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
 
-__all__ = ["call_checkpointed", "call_with_jvp", "call_with_vjp"]
+__all__ = ["Batch", "call_with_jvp", "call_with_rules", "call_with_vjp", "highest_trace", "is_at", "split"]
 
 Flat = list[Any]
 Function = Callable[[Flat], Flat]
@@ -44,45 +46,55 @@ def call_with_jvp(function: Function, push: PushRule, args: Flat) -> Flat:
     """Call a function whose derivative is ``push(primals, tangents) -> (results, tangents)``."""
     trace = highest_trace(args)
     if isinstance(trace, ForwardTrace):
-        primals, tangents = trace.unwrap(args)
-        outs, out_tangents = push(primals, _with_zeros(primals, tangents))
-        _refuse_closures(trace, outs, "custom_jvp")
-        return [trace.wrap(o, t if _is_inexact(o) else None) for o, t in zip(outs, out_tangents, strict=True)]
+        return _pushed(trace, push, args, "custom_jvp")
     if isinstance(trace, ReverseTrace):
         return _record_jvp(trace, push, args)
     if isinstance(trace, BatchTrace):
         values, axes = trace.unwrap(args)
         batch = Batch(trace)
-
-        def push_batch(primals: Flat, tangents: Flat) -> tuple[Flat, Flat]:
-            count = len(primals)
-            outs = batch.run(
-                lambda flat: _joined(push(flat[:count], flat[count:])), [*primals, *tangents], [*axes, *axes]
-            )
-            half = len(outs) // 2
-            return outs[:half], outs[half:]
-
-        return batch.wrapped(call_with_jvp(lambda flat: batch.run(function, flat, axes), push_batch, values))
+        return batch.wrapped(
+            call_with_jvp(lambda flat: batch.run(function, flat, axes), _batched_push(batch, push, axes), values)
+        )
+    if isinstance(trace, GraphTrace):
+        return _written_down(trace, CUSTOM_JVP, function, args, {"jvp": push})
     return function(args)
+
+
+def _pushed(trace: ForwardTrace, push: PushRule, args: Flat, kind: str) -> Flat:
+    primals, tangents = trace.unwrap(args)
+    outs, out_tangents = push(primals, _with_zeros(primals, tangents))
+    _refuse_closures(trace, outs, kind)
+    return [trace.wrap(o, t if _is_inexact(o) else None) for o, t in zip(outs, out_tangents, strict=True)]
+
+
+def _batched_push(batch: Batch, push: PushRule, axes: Sequence[int | None]) -> PushRule:
+    def push_batch(primals: Flat, tangents: Flat) -> tuple[Flat, Flat]:
+        count = len(primals)
+        outs = batch.run(lambda flat: _joined(push(flat[:count], flat[count:])), [*primals, *tangents], [*axes, *axes])
+        half = len(outs) // 2
+        return outs[:half], outs[half:]
+
+    return push_batch
 
 
 def _record_jvp(trace: ReverseTrace, push: PushRule, args: Flat) -> Flat:
     """Record the function on the tape: its derivative is linear in the tangents, so it is recorded and transposed."""
-    values, parents = _split(trace, args)
+    values, parents = split(trace, args)
     linear = ReverseTrace()
     zeros = [bound().zeros_like(value) for value in values]
     tangents = [z if parent is None else _leaf(linear, z) for z, parent in zip(zeros, parents, strict=True)]
     outs, out_tangents = push(values, tangents)
     linear.end()
     _refuse_closures(trace, outs, "custom_jvp")
-    roots = {i: t._node for i, t in enumerate(out_tangents) if _is_at(t, linear)}
-    seeds = [cast(Node, t._node) for t, parent in zip(tangents, parents, strict=True) if parent is not None]
+    roots = [t._node if is_at(t, linear) else None for t in out_tangents]
+    seeds = [t._node for t, parent in zip(tangents, parents, strict=True) if parent is not None]
 
-    def pullback(parts: Parts) -> Sequence[Any]:
-        found = linear.backward([(roots[i], g) for i, g in parts.items() if i in roots], retain=True)
-        return [found.get(seed) for seed in seeds]
+    def pullback(parts: Parts, residuals: Flat) -> Sequence[Any]:
+        (record,) = residuals
+        return record.pull([parts.get(i) for i in range(len(record.roots))])  # type: ignore[no-any-return]
 
-    return list(record_call(trace, outs, [p for p in parents if p is not None], pullback))
+    record = Record(linear, roots, seeds)
+    return list(record_call(trace, outs, [p for p in parents if p is not None], pullback, (record,)))
 
 
 # Functions with a reverse rule
@@ -97,43 +109,108 @@ def call_with_vjp(function: Function, forward: Forward, backward: Backward, args
             "rule serves both modes."
         )
     if isinstance(trace, ReverseTrace):
-        values, parents = _split(trace, args)
-        outs, residuals = forward(values)
-        _refuse_closures(trace, outs, "custom_vjp")
-        tracked = [i for i, parent in enumerate(parents) if parent is not None]
-
-        def pullback(parts: Parts) -> Sequence[Any]:
-            cotangents = [as_bound(parts[i]) if i in parts else bound().zeros_like(o) for i, o in enumerate(outs)]
-            shares = backward(residuals, cotangents)
-            return [_raw_where_plain(shares[i]) for i in tracked]
-
-        nodes = [parent for parent in parents if parent is not None]
-        return list(record_call(trace, outs, nodes, pullback))
+        return _record_vjp(trace, forward, backward, args, "custom_vjp")
     if isinstance(trace, BatchTrace):
         values, axes = trace.unwrap(args)
         batch = Batch(trace)
-
-        def forward_batch(flat: Flat) -> tuple[Flat, Flat]:
-            sizes: list[int] = []
-
-            def joined(elements: Flat) -> Flat:
-                outs, residuals = forward(elements)
-                sizes.append(len(outs))
-                return [*outs, *residuals]
-
-            both = batch.run(joined, flat, axes)
-            return both[: sizes[0]], both[sizes[0] :]
-
-        def backward_batch(residuals: Flat, cotangents: Flat) -> Flat:
-            count = len(residuals)
-            flat = [*residuals, *cotangents]
-            shares = batch.run(lambda both: backward(both[:count], both[count:]), flat, (0,) * len(flat))
-            return [_unbatched(share, axis) for share, axis in zip(shares, axes, strict=True)]
-
-        return batch.wrapped(
-            call_with_vjp(lambda flat: batch.run(function, flat, axes), forward_batch, backward_batch, values)
-        )
+        rules = _batched_forward(batch, forward, axes), _batched_backward(batch, backward, axes)
+        return batch.wrapped(call_with_vjp(lambda flat: batch.run(function, flat, axes), *rules, values))
+    if isinstance(trace, GraphTrace):
+        return _written_down(trace, CUSTOM_VJP, function, args, {"fwd": forward, "bwd": backward})
     return function(args)
+
+
+def _record_vjp(trace: ReverseTrace, forward: Forward, backward: Backward, args: Flat, kind: str) -> Flat:
+    values, parents = split(trace, args)
+    outs, residuals = forward(values)
+    _refuse_closures(trace, outs, kind)
+    tracked = [i for i, parent in enumerate(parents) if parent is not None]
+    forms = [abstract_like(out) for out in outs]
+
+    def pullback(parts: Parts, residuals: Flat) -> Sequence[Any]:
+        cotangents = [as_bound(parts[i]) if i in parts else zeros_of(form) for i, form in enumerate(forms)]
+        shares = backward([as_bound(residual) for residual in residuals], cotangents)
+        return [_raw_where_plain(shares[i]) for i in tracked]
+
+    return list(record_call(trace, outs, [p for p in parents if p is not None], pullback, residuals))
+
+
+def _batched_forward(batch: Batch, forward: Forward, axes: Sequence[int | None]) -> Forward:
+    def forward_batch(flat: Flat) -> tuple[Flat, Flat]:
+        sizes: list[int] = []
+
+        def joined(elements: Flat) -> Flat:
+            outs, residuals = forward(elements)
+            sizes.append(len(outs))
+            return [*outs, *residuals]
+
+        both = batch.run(joined, flat, axes)
+        return both[: sizes[0]], both[sizes[0] :]
+
+    return forward_batch
+
+
+def _batched_backward(batch: Batch, backward: Backward, axes: Sequence[int | None]) -> Backward:
+    def backward_batch(residuals: Flat, cotangents: Flat) -> Flat:
+        count = len(residuals)
+        flat = [*residuals, *cotangents]
+        shares = batch.run(lambda both: backward(both[:count], both[count:]), flat, (0,) * len(flat))
+        return [_unbatched(share, axis) for share, axis in zip(shares, axes, strict=True)]
+
+    return backward_batch
+
+
+# Functions with both
+
+
+def call_with_rules(function: Function, push: PushRule, forward: Forward, backward: Backward, args: Flat) -> Flat:
+    """Call a function that has a rule for each mode."""
+    trace = highest_trace(args)
+    if isinstance(trace, ForwardTrace):
+        return _pushed(trace, push, args, "custom_linear_solve")
+    if isinstance(trace, ReverseTrace):
+        return _record_vjp(trace, forward, backward, args, "custom_linear_solve")
+    if isinstance(trace, BatchTrace):
+        values, axes = trace.unwrap(args)
+        batch = Batch(trace)
+        rules = (
+            _batched_push(batch, push, axes),
+            _batched_forward(batch, forward, axes),
+            _batched_backward(batch, backward, axes),
+        )
+        return batch.wrapped(call_with_rules(lambda flat: batch.run(function, flat, axes), *rules, values))
+    if isinstance(trace, GraphTrace):
+        return _written_down(trace, LINEAR_SOLVE, function, args, {"jvp": push, "fwd": forward, "bwd": backward})
+    return function(args)
+
+
+# Such functions in graphs
+
+
+def _written_down(trace: GraphTrace, operation: HigherOrder, function: Function, args: Flat, rules: Any) -> Flat:
+    graph, constants = graph_of(lambda *flat: function(list(flat)), [abstract_like(arg) for arg in args])
+    params = {"call_jaxpr": graph, "num_consts": len(constants), **rules}
+    return list(trace.process(operation, [*constants, *args], params))
+
+
+def _calling(call: Callable[..., Flat], *names: str) -> Callable[..., Flat]:
+    """Make what runs a call of a graph: `call` with the graph's function and the rules of these names."""
+
+    def run(args: Sequence[Any], *, call_jaxpr: Graph, num_consts: int, **rules: Any) -> Flat:
+        constants = args[:num_consts]
+        arguments = list(map(as_bound, args[num_consts:]))
+        return call(lambda flat: call_jaxpr.run([*constants, *flat]), *(rules[name] for name in names), arguments)
+
+    return run
+
+
+def _results(*, call_jaxpr: Graph, **_: Any) -> Flat:
+    return call_jaxpr.outputs
+
+
+CUSTOM_JVP = HigherOrder("custom_jvp_call", _calling(call_with_jvp, "jvp"), _results)
+CUSTOM_VJP = HigherOrder("custom_vjp_call", _calling(call_with_vjp, "fwd", "bwd"), _results)
+LINEAR_SOLVE = HigherOrder("custom_linear_solve", _calling(call_with_rules, "jvp", "fwd", "bwd"), _results)
 
 
 def _unbatched(share: Any, axis: int | None) -> Any:
@@ -144,76 +221,6 @@ def _unbatched(share: Any, axis: int | None) -> Any:
         return bound().sum(share, axis=0)
     rest = tuple(range(1, share.ndim))
     return bound().permute_dims(share, (*rest[:axis], 0, *rest[axis:]))
-
-
-# Functions that run again in the backward pass
-
-
-def call_checkpointed(function: Function, args: Flat) -> Flat:
-    """Call a function of which the tape keeps the arguments alone, and runs it again in the backward pass."""
-    trace = highest_trace(args)
-    if isinstance(trace, ForwardTrace):
-        primals, tangents = trace.unwrap(args)
-        pushed = [i for i, t in enumerate(tangents) if t is not None]
-        kept = [t is not None for t in tangents]
-        present: list[bool] = []
-
-        def pushing(flat: Flat) -> Flat:
-            directions = iter(flat[len(primals) :])
-            with trace.resumed():
-                outs = function(
-                    [trace.wrap(p, next(directions) if k else None) for p, k in zip(flat, kept, strict=False)]
-                )
-            outs, out_tangents = trace.unwrap(outs)
-            present[:] = [t is not None for t in out_tangents]
-            return [*outs, *(t for t in out_tangents if t is not None)]
-
-        flat = call_checkpointed(pushing, [*primals, *(tangents[i] for i in pushed)])
-        directions = iter(flat[len(present) :])
-        return [trace.wrap(o, next(directions) if p else None) for o, p in zip(flat, present, strict=False)]
-    if isinstance(trace, ReverseTrace):
-        return _record_checkpoint(trace, function, args)
-    if isinstance(trace, BatchTrace):
-        values, axes = trace.unwrap(args)
-        batch = Batch(trace)
-        return batch.wrapped(call_checkpointed(lambda flat: batch.run(function, flat, axes), values))
-    return function(args)
-
-
-def _record_checkpoint(trace: ReverseTrace, function: Function, args: Flat) -> Flat:
-    # The function is recorded as any other, which finds what it depends on: its arguments, and what it holds itself.
-    # Then the record goes, and with it the values that it saved.
-    start = new_sequence()
-    outs = function(args)
-    tracked = [o._node if _is_at(o, trace) else None for o in outs]
-    parents = _boundary([node for node in tracked if node is not None], start)
-
-    def pullback(parts: Parts) -> Sequence[Any]:
-        floor = new_sequence()
-        with enable_grad(), trace.resumed():
-            again = function(args)
-        roots = [(again[i]._node, g) for i, g in parts.items() if _is_at(again[i], trace)]
-        found = trace.backward(roots, floor=floor)
-        return [found.get(parent) for parent in parents]
-
-    values = [o if node is None else as_bound(o._value) for o, node in zip(outs, tracked, strict=True)]
-    recorded = record_call(trace, values, parents, pullback)
-    return [o if node is None else r for o, node, r in zip(outs, tracked, recorded, strict=True)]
-
-
-def _boundary(nodes: Sequence[Node], start: int) -> list[Node]:
-    """Return the nodes made before `start` on which the others depend."""
-    found: dict[Node, None] = {}
-    seen: set[Node] = set()
-    waiting = list(nodes)
-    while waiting:
-        node = waiting.pop()
-        if node.sequence < start:
-            found[node] = None
-        elif node not in seen:
-            seen.add(node)
-            waiting.extend(parent for parent in node.parents if parent is not None)
-    return list(found)
 
 
 # Shared
@@ -233,6 +240,14 @@ class Batch:
             values, places = trace.unwrap(outs)
         return [None if v is None else at_front(v, axis, trace.size) for v, axis in zip(values, places, strict=True)]
 
+    def run_where(self, function: Function, flat: Flat, axes: Sequence[int | None], batched: Sequence[bool]) -> Flat:
+        """Do as `run` does where `batched` says so, and give the other results, the same for all, as they are."""
+        trace = self.trace
+        with trace.resumed():
+            outs = function([trace.wrap(value, axis) for value, axis in zip(flat, axes, strict=True)])
+            values, places = trace.unwrap(outs)
+        return [at_front(v, axis, trace.size) if b else v for v, axis, b in zip(values, places, batched, strict=True)]
+
     def wrapped(self, outs: Flat) -> Flat:
         """Return whole results as the function under `vmap` sees them."""
         return [self.trace.wrap(out, 0) for out in outs]
@@ -246,15 +261,15 @@ def _with_zeros(primals: Flat, tangents: Flat) -> Flat:
     return [bound().zeros_like(p) if t is None else t for p, t in zip(primals, tangents, strict=True)]
 
 
-def _split(trace: ReverseTrace, args: Flat) -> tuple[Flat, list[Node | None]]:
+def split(trace: ReverseTrace, args: Flat) -> tuple[Flat, list[Node | None]]:
     """Return the arguments as the levels below see them, and their nodes."""
-    parents = [arg._node if _is_at(arg, trace) else None for arg in args]
+    parents = [arg._node if is_at(arg, trace) else None for arg in args]
     return [arg if p is None else as_bound(arg._value) for arg, p in zip(args, parents, strict=True)], parents
 
 
 def _refuse_closures(trace: Trace, outs: Flat, kind: str) -> None:
     """Raise where a result depends on an array of the trace that was no argument: the rule says nothing of it."""
-    if any(_is_at(out, trace) for out in outs):
+    if any(is_at(out, trace) for out in outs):
         raise TypeError(
             f"Detected differentiation of a {kind} function with respect to a closed-over value. That's not supported "
             f"because the rule only specifies how to differentiate the {kind} function with respect to explicit input "
@@ -262,7 +277,8 @@ def _refuse_closures(trace: Trace, outs: Flat, kind: str) -> None:
         )
 
 
-def _is_at(value: Any, trace: Trace) -> bool:
+def is_at(value: Any, trace: Trace) -> bool:
+    """Return whether a trace follows a value."""
     return type(value) is Array and value._node is not None and value._node.trace is trace
 
 

@@ -1,22 +1,41 @@
 """Graph capture: a function run on arrays that have no values leaves the list of its operations.
 
-A graph is in single-assignment form: every equation names its results anew. `print` shows it in JAX's text form.
+A graph is in single-assignment form: every equation names its results anew. `print` shows it in JAX's text form. Loops,
+choices and functions with rules of their own are operations with graphs as parameters (`HigherOrder`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from gradkit.core.array import Array, backend_of_array, wrap
+from gradkit.core.array import Array, backend_of_array, device_of_array, innermost, wrap
 from gradkit.core.binding import bind, bind_several
 from gradkit.core.families import MultipleResults
+from gradkit.core.namespace import as_bound, bound
 from gradkit.core.node import NO_PARAMS, Node, Trace
 from gradkit.core.primitive import Primitive
+from gradkit.core.promotion import dtype_named
+from gradkit.core.sources import noting_sources, source_here
 from gradkit.core.stand_in import Abstract
 
-__all__ = ["ControlFlow", "Equation", "Graph", "GraphTrace", "Variable"]
+__all__ = [
+    "Equation",
+    "Graph",
+    "GraphTrace",
+    "HigherOrder",
+    "Variable",
+    "abstract_like",
+    "capturing",
+    "graph_of",
+    "zeros_of",
+]
+
+_capturing: ContextVar[bool] = ContextVar("gradkit_capturing", default=False)
+capturing = _capturing.get
+"""Whether a graph is being captured."""
 
 
 class Variable(Node):
@@ -28,28 +47,35 @@ class Variable(Node):
         super().__init__(trace, value.shape, value.dtype, None, (), None, NO_PARAMS, False)
 
 
-class ControlFlow(MultipleResults):
-    """A loop or choice as an operation of a graph, which has the graphs of its functions as parameters.
+class HigherOrder(MultipleResults):
+    """An operation with functions as parameters: a loop, a choice, a call of a function with rules of its own.
 
-    It exists in graphs alone: running one is calling the loop itself, under whatever transform that is.
+    It is written down in graphs alone: on values it is Python's, and under a transform it is another one of its kind,
+    of transformed functions.
 
     Parameters
     ----------
     name : str
         Its name.
     run : callable
-        ``run(args, **params)`` gives the results, Arrays, for the arguments.
+        ``run(args, **params)`` gives the results, Arrays, for the arguments, under whatever transform follows those.
+    results : callable
+        ``results(**params)`` gives what has the results' shapes and dtypes.
     """
 
     has_kernels = False
 
-    def __init__(self, name: str, run: Callable[..., Sequence[Any]]) -> None:
+    def __init__(self, name: str, run: Callable[..., Sequence[Any]], results: Callable[..., Sequence[Any]]) -> None:
         super().__init__(name, None, (None,))
         self.run = run
+        self.results = results
 
     def abstract(self, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
-        """Return what the parameter ``results`` says."""
-        return params["results"]
+        """Return stand-ins for the results, at the place of the arguments."""
+        arrays = [arg for arg in args if type(arg) is Array]
+        array = next((array for array in arrays if type(innermost(array)) is Abstract), arrays[0])
+        backend, device = backend_of_array(array), device_of_array(array)
+        return tuple(Abstract(tuple(r.shape), dtype_named(r.dtype), backend, device) for r in self.results(**params))
 
 
 @dataclass(frozen=True)
@@ -66,12 +92,30 @@ class Equation:
         Its static parameters.
     outputs : tuple of Variable
         Its results.
+    source : str or None
+        Where in the user's program it comes from, if somebody asked (`core.sources`).
     """
 
     primitive: Primitive
     inputs: tuple[Any, ...]
     params: Mapping[str, Any]
     outputs: tuple[Variable, ...]
+    source: str | None = None
+
+    def run(self, operands: Sequence[Any]) -> Sequence[Any]:
+        """Run the operation on arrays that have values, or on those of a transform."""
+        if self.source is not None:
+            with noting_sources(self.source):
+                return self._run(operands)
+        return self._run(operands)
+
+    def _run(self, operands: Sequence[Any]) -> Sequence[Any]:
+        primitive = self.primitive
+        if isinstance(primitive, HigherOrder):
+            return primitive.run(operands, **self.params)
+        if primitive.multiple_results:
+            return bind_several(primitive, operands, self.params)
+        return (bind(primitive, operands, self.params),)
 
 
 @dataclass
@@ -104,17 +148,13 @@ class Graph:
             return values[operand] if type(operand) is Variable else operand
 
         for equation in self.equations:
-            primitive, params = equation.primitive, equation.params
-            operands = [read(operand) for operand in equation.inputs]
-            results: Sequence[Any]
-            if isinstance(primitive, ControlFlow):
-                results = primitive.run(operands, **params)
-            elif primitive.multiple_results:
-                results = bind_several(primitive, operands, params)
-            else:
-                results = (bind(primitive, operands, params),)
+            results = equation.run([read(operand) for operand in equation.inputs])
             values.update(zip(equation.outputs, results, strict=True))
         return [read(output) for output in self.outputs]
+
+    def closed(self) -> Graph:
+        """Return the graph with its constants as its first inputs."""
+        return Graph([*(variable for variable, _ in self.constants), *self.inputs], [], self.equations, self.outputs)
 
 
 class GraphTrace(Trace):
@@ -125,7 +165,7 @@ class GraphTrace(Trace):
     def __init__(self) -> None:
         super().__init__()
         self.graph = Graph()
-        self._known: dict[int, Variable] = {}
+        self._known: dict[tuple[int, int], Variable] = {}
 
     def new_input(self, value: Abstract) -> Array:
         """Return an argument of the function."""
@@ -139,30 +179,58 @@ class GraphTrace(Trace):
         found = primitive.abstract(args, params)
         results = tuple(map(self._variable, found if primitive.multiple_results else (found,)))
         outputs: tuple[Any, ...] = tuple(result._node for result in results)
-        self.graph.equations.append(Equation(primitive, tuple(map(self.operand, args)), dict(params), outputs))
+        self.graph.equations.append(
+            Equation(primitive, tuple(map(self.operand, args)), dict(params), outputs, source_here())
+        )
         return results if primitive.multiple_results else results[0]
 
     def operand(self, arg: Any) -> Any:
         """Return what stands for an argument in the graph: a variable, or a literal."""
+        arg = as_bound(arg)  # reverse mode hands down what it saves: raw arrays
         if type(arg) is not Array:
             return arg
         if self._follows(arg):
             return arg._node
         if arg.shape == () and arg._node is None:
             return arg
-        variable = self._known.get(id(arg._value))
+        # The value, and what another transform knows of it: what is tracked is not what has the same value and is not.
+        key = id(arg._value), id(arg._node)
+        variable = self._known.get(key)
         if variable is None:
-            bottom = Abstract(arg.shape, arg.dtype, backend_of_array(arg), arg.device)
-            variable = self._known[id(arg._value)] = Variable(self, bottom)
-            self.graph.constants.append((variable, arg))  # which also keeps what the id is of alive
+            variable = self._known[key] = Variable(self, abstract_like(arg))
+            self.graph.constants.append((variable, arg))  # which also keeps what the ids are of alive
         return variable
 
-    def output(self, array: Array) -> Any:
-        """Return what stands for a result in the graph."""
-        return array if array.shape == () and not self._follows(array) else self.operand(array)
+    def run(self, function: Callable[..., Sequence[Array]], inputs: Sequence[Abstract]) -> Graph:
+        """Run a function of Arrays, which gives a list of them, and return its graph."""
+        token = _capturing.set(True)
+        try:
+            outputs = function(*map(self.new_input, inputs))
+            self.graph.outputs.extend(map(self.operand, outputs))
+        finally:
+            self.end()
+            _capturing.reset(token)
+        return self.graph
 
     def _follows(self, array: Array) -> bool:
         return isinstance(array._node, Variable) and array._node.trace is self
 
     def _variable(self, value: Abstract) -> Array:
         return wrap(value, Variable(self, value))
+
+
+def abstract_like(array: Array) -> Abstract:
+    """Return the shape, dtype and place of an Array."""
+    return Abstract(array.shape, array.dtype, backend_of_array(array), device_of_array(array))
+
+
+def zeros_of(form: Abstract) -> Array:
+    """Return zeros of a shape and dtype at a place, which take no memory where the backend has views."""
+    zero = form.backend.xp.zeros((), dtype=form.backend.raw_dtype_named(form.dtype.name), device=form.device.raw)
+    return bound().broadcast_to(wrap(zero), form.shape)  # type: ignore[no-any-return]
+
+
+def graph_of(function: Callable[..., Sequence[Array]], inputs: Sequence[Abstract]) -> tuple[Graph, list[Array]]:
+    """Return the graph of a function, which has what the function closes over as its first inputs; and what that is."""
+    graph = GraphTrace().run(function, inputs)
+    return graph.closed(), [constant for _, constant in graph.constants]

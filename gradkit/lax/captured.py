@@ -1,37 +1,133 @@
-"""Control flow in captured graphs: what loops and choices share where one becomes an operation of a graph."""
+"""Control flow in graphs: what loops and choices share where one is an operation of a graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from gradkit.core.array import raw
-from gradkit.core.graph import Graph, GraphTrace
+from gradkit.core.array import Array, innermost, wrap
+from gradkit.core.forward import ForwardTrace
+from gradkit.core.functions import is_at
+from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like, zeros_of
+from gradkit.core.namespace import as_bound
+from gradkit.core.node import Leaf
+from gradkit.core.promotion import is_inexact
+from gradkit.core.residuals import Record
+from gradkit.core.reverse import ReverseTrace
 from gradkit.core.stand_in import Abstract
-from gradkit.transforms.abstract import ClosedJaxpr, capture
-from gradkit.transforms.arguments import as_array
+from gradkit.primitives import broadcast_to
 
-__all__ = ["abstracts", "captured", "runner"]
+__all__ = [
+    "chosen",
+    "dependent",
+    "divided",
+    "elements_of",
+    "has_no_values",
+    "push_through",
+    "recorded",
+    "settled",
+    "spread",
+    "zeros_unless",
+]
 
-
-def captured(trace: GraphTrace, functions: Sequence[Callable[..., Any]], operands: Sequence[Any]) -> Any:
-    """Return the functions' graphs, or None where one of them uses arrays of another transform."""
-    jaxprs = [capture(function, given, {}) for function, given in zip(functions, operands, strict=True)]
-    known = all(
-        constant._node is None or constant._node.trace is trace for jaxpr in jaxprs for constant in jaxpr.consts
-    )
-    return jaxprs if known else None
-
-
-def abstracts(leaves: Sequence[Any], like: Sequence[Any], lead: tuple[int, ...] = ()) -> tuple[Abstract, ...]:
-    """Return stand-ins for `leaves`, at the place of the first Array without values in `like`."""
-    place = next(raw(leaf) for leaf in like if type(raw(leaf)) is Abstract)
-    return tuple(Abstract((*lead, *leaf.shape), leaf.dtype, place.backend, place.device) for leaf in leaves)
+Flags = Sequence[bool]
+Flat = list[Any]
 
 
-def runner(jaxpr: ClosedJaxpr, constants: Sequence[Any]) -> Callable[[Sequence[Any]], list[Any]]:
-    """Return the function that runs a graph, whose own constants are arrays of the graph around it."""
-    graph = jaxpr.jaxpr
-    variables = [variable for variable, _ in graph.constants]
-    inner = Graph([*variables, *graph.inputs], [], graph.equations, graph.outputs)
-    return lambda arguments: [as_array(out) for out in inner.run([*constants, *arguments])]
+def has_no_values(arrays: Iterable[Any]) -> bool:
+    """Return whether one of the arrays stands in a graph, at whatever level."""
+    return any(type(innermost(array)) is Abstract for array in arrays)
+
+
+def elements_of(x: Array) -> Abstract:
+    """Return what stands for an element of the first axis."""
+    whole = abstract_like(x)
+    return Abstract(whole.shape[1:], whole.dtype, whole.backend, whole.device)
+
+
+def chosen(values: Iterable[Any], flags: Flags) -> Flat:
+    """Return the values whose flag is set."""
+    return [value for value, flag in zip(values, flags, strict=True) if flag]
+
+
+def spread(values: Iterable[Any], flags: Flags) -> Flat:
+    """Return the values at the places whose flag is set, and None elsewhere."""
+    rest = iter(values)
+    return [next(rest) if flag else None for flag in flags]
+
+
+def divided(values: Sequence[Any], *counts: int) -> Iterator[Flat]:
+    """Divide a list into lists of these lengths, and the rest."""
+    start = 0
+    for count in counts:
+        yield list(values[start : start + count])
+        start += count
+    yield list(values[start:])
+
+
+def zeros_unless(share: Any, form: Abstract) -> Array:
+    """Return a derivative as an Array; zeros for None."""
+    return zeros_of(form) if share is None else as_bound(share)
+
+
+# What depends on what
+
+
+def dependent(graph: Graph, inputs: Flags, differentiably: bool) -> list[bool]:
+    """Return which results depend on the inputs whose flag is set; `differentiably`: which may have a derivative."""
+    found = {v for v, flag in zip(graph.inputs, inputs, strict=True) if flag}
+    for equation in graph.equations:
+        bits = sum(1 << i for i, x in enumerate(equation.inputs) if type(x) is Variable and x in found)
+        if not bits:
+            continue
+        primitive = equation.primitive
+        if not differentiably:
+            found.update(equation.outputs)
+        elif isinstance(primitive, HigherOrder) or primitive.plan(bits)[1]:
+            found.update(out for out in equation.outputs if is_inexact(out.dtype.name))
+    return [type(out) is Variable and out in found for out in graph.outputs]
+
+
+def settled(graph: Graph, before: Flags, carried: Flags, after: Flags, differentiably: bool) -> list[bool]:
+    """Return which parts of a carry depend on something, after any number of steps.
+
+    `before` and `after` are the flags of the body's inputs before and after the carry, `carried` those of its start.
+    """
+    while True:
+        outs = dependent(graph, [*before, *carried, *after], differentiably)
+        more = [a or b for a, b in zip(carried, outs, strict=False)]
+        if more == list(carried):
+            return more
+        carried = more
+
+
+# A graph's function under the transforms
+
+
+def push_through(graph: Graph, primals: Flat, tangents: Flat, wanted: Flags) -> tuple[Flat, Flat]:
+    """Run a graph in forward mode: give the results, and the tangents of those that are wanted."""
+    trace = ForwardTrace()
+    outs = list(map(as_bound, graph.run([trace.wrap(p, t) for p, t in zip(primals, tangents, strict=True)])))
+    values, found = trace.unwrap(outs)
+    trace.end()
+    return values, [_filled(t, value) for value, t, want in zip(values, found, wanted, strict=True) if want]
+
+
+def _filled(tangent: Array | None, value: Array) -> Array:
+    if tangent is None:
+        return zeros_of(abstract_like(value))
+    return tangent if tangent.shape == value.shape else broadcast_to(tangent, value.shape)
+
+
+def recorded(graph: Graph, inputs: Flat, tracked: Flags) -> tuple[Flat, Record]:
+    """Run a graph in reverse mode: give the results, and the record from them back to the inputs that are tracked."""
+    trace = ReverseTrace()
+    given = []
+    for x, flag in zip(inputs, tracked, strict=True):
+        value = x._value if x._node is None else x
+        given.append(wrap(value, Leaf(trace, tuple(value.shape), value.dtype)) if flag else x)
+    outs = list(map(as_bound, graph.run(given)))
+    trace.end()
+    roots = [out._node if is_at(out, trace) else None for out in outs]
+    values = [out if root is None else as_bound(out._value) for out, root in zip(outs, roots, strict=True)]
+    return values, Record(trace, roots, [x._node for x in chosen(given, tracked)])

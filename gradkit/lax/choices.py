@@ -1,42 +1,25 @@
 """Choices with JAX's meanings.
 
 Where the choice is known one function runs. Under `vmap` a choice that differs between elements of the batch computes
-all and selects. While a graph is captured a choice becomes an operation of it, whose parameters are the functions'
-graphs.
+all and selects. While a graph is captured a choice becomes an operation of it (`choice_rules`), whose parameters are
+the functions' graphs.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core.array import Array, raw
-from gradkit.core.binding import bind_several
 from gradkit.core.calls import cast, dtype_name
-from gradkit.core.functions import highest_trace
-from gradkit.core.graph import ControlFlow, GraphTrace
-from gradkit.core.stand_in import STAND_INS, Abstract
-from gradkit.lax.captured import abstracts, captured, runner
-from gradkit.primitives import astype, clip, where
-from gradkit.transforms.abstract import ClosedJaxpr
+from gradkit.core.stand_in import STAND_INS
+from gradkit.lax.choice_rules import choose_flat
+from gradkit.primitives import astype, clip
 from gradkit.transforms.arguments import as_array
-from gradkit.tree import flatten, structure, unflatten
+from gradkit.tree import flatten, unflatten
 
 __all__ = ["cond", "switch"]
-
-
-def _run_cond(args: Sequence[Any], *, branches: tuple[ClosedJaxpr, ...], **_: Any) -> Any:
-    functions: list[Callable[..., Any]] = []
-    start = 1
-    for branch in branches:
-        end = start + len(branch.consts)
-        run = runner(branch, args[start:end])
-        functions.append(lambda *operands, run=run: run(operands))
-        start = end
-    return tuple(switch(args[0], functions, *args[start:]))
-
-
-COND = ControlFlow("cond", _run_cond)
 
 
 def cond(pred: Any, *operands: Any, **options: Any) -> Any:
@@ -119,34 +102,21 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
 
 
 def _choose(index: Array, branches: list[Callable[..., Any]], operands: tuple[Any, ...], what: str) -> Any:
-    kind = type(raw(index))
-    if kind not in STAND_INS:
+    if type(raw(index)) not in STAND_INS:
         return _as_arrays(branches[int(index)](*operands))
-    trace = highest_trace([index, *(leaf for leaf in flatten(operands)[0] if type(leaf) is Array)])
-    if kind is Abstract and isinstance(trace, GraphTrace):
-        found = _capture_choice(trace, index, branches, operands, what)
-        if found is not None:
-            return found
-    results = [_as_arrays(branch(*operands)) for branch in branches]
-    _check_branches([structure(r) for r in results], [flatten(r)[0] for r in results], what)
-    chosen, treedef = flatten(results[0])
-    for i, result in enumerate(results[1:], 1):
-        chosen = [where(index >= i, new, old) for new, old in zip(flatten(result)[0], chosen, strict=True)]
-    return unflatten(treedef, chosen)
-
-
-def _capture_choice(trace: GraphTrace, index: Array, branches: Any, operands: Any, what: str) -> Any:
     leaves, in_tree = flatten(operands)
-    arrays = [as_array(leaf) for leaf in leaves]
-    functions = [lambda *flat, branch=branch: branch(*unflatten(in_tree, flat)) for branch in branches]
-    jaxprs = captured(trace, functions, [arrays] * len(branches))
-    if jaxprs is None:
-        return None
-    _check_branches([jaxpr.out_tree for jaxpr in jaxprs], [jaxpr.out_avals for jaxpr in jaxprs], what)
-    operands = [index, *(constant for jaxpr in jaxprs for constant in jaxpr.consts), *arrays]
-    results = abstracts(jaxprs[0].out_avals, operands)
-    outs = bind_several(COND, operands, {"branches": tuple(jaxprs), "results": results})
-    return unflatten(jaxprs[0].out_tree, outs)
+    trees: list[Any] = []
+
+    def flat_branch(branch: Callable[..., Any], flat: list[Any]) -> list[Any]:
+        outs, tree = flatten(_as_arrays(branch(*unflatten(in_tree, flat))))
+        trees.append(tree)
+        return outs
+
+    functions = [functools.partial(flat_branch, branch) for branch in branches]
+    outs = choose_flat(
+        index, functions, [as_array(leaf) for leaf in leaves], lambda rs: _check_branches(trees, rs, what)
+    )
+    return unflatten(trees[0], outs)
 
 
 def _as_arrays(tree: Any) -> Any:

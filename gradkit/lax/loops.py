@@ -1,52 +1,29 @@
 """Loops with JAX's meanings.
 
 Where values are at hand they are Python's own, differentiated operation by operation. Under `vmap` each element of the
-batch stops by itself. While a graph is captured they become operations of it, whose parameters are the graphs of the
-functions.
+batch stops by itself. While a graph is captured they become operations of it (`loop_rules`), whose parameters are the
+graphs of the functions.
 """
 
 from __future__ import annotations
 
+import builtins
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core.array import Array, raw
-from gradkit.core.binding import bind_several
 from gradkit.core.calls import cast, dtype_name, new_array
-from gradkit.core.functions import highest_trace
-from gradkit.core.graph import ControlFlow, GraphTrace
+from gradkit.core.graph import capturing
 from gradkit.core.promotion import promote
-from gradkit.core.stand_in import STAND_INS, Batched
-from gradkit.lax.captured import abstracts, captured, runner
-from gradkit.primitives import astype, less, max, stack, where
-from gradkit.transforms.abstract import ClosedJaxpr, ShapeDtypeStruct, eval_shape
+from gradkit.core.stand_in import STAND_INS
+from gradkit.lax.loop_rules import scan_flat, while_flat
+from gradkit.primitives import less
+from gradkit.transforms.abstract import ShapeDtypeStruct, eval_shape
 from gradkit.transforms.arguments import as_array, check_callable
 from gradkit.tree import flatten, structure, unflatten
 
 __all__ = ["fori_loop", "map", "scan", "while_loop"]
-
-
-def _run_scan(args: Sequence[Any], *, jaxpr: ClosedJaxpr, carried: int, length: int, reverse: bool, **_: Any) -> Any:
-    consts = len(jaxpr.consts)
-    body = runner(jaxpr, args[:consts])
-
-    def step(carry: list[Any], x: list[Any]) -> tuple[list[Any], list[Any]]:
-        outs = body([*carry, *x])
-        return outs[:carried], outs[carried:]
-
-    carry, ys = scan(step, list(args[consts : consts + carried]), list(args[consts + carried :]), length, reverse)
-    return (*carry, *ys)
-
-
-def _run_while(args: Sequence[Any], *, cond_jaxpr: ClosedJaxpr, body_jaxpr: ClosedJaxpr, **_: Any) -> Any:
-    first, second = len(cond_jaxpr.consts), len(cond_jaxpr.consts) + len(body_jaxpr.consts)
-    test, body = runner(cond_jaxpr, args[:first]), runner(body_jaxpr, args[first:second])
-    return tuple(while_loop(lambda values: test(values)[0], body, list(args[second:])))
-
-
-SCAN = ControlFlow("scan", _run_scan)
-WHILE = ControlFlow("while", _run_while)
 
 
 def scan(
@@ -111,28 +88,20 @@ def scan(
         ys, y_tree = flatten(pair[1])
         return [as_array(value) for value in new], [as_array(y) for y in ys], y_tree
 
-    trace = highest_trace([*carry, *x_leaves])
     carry = _settled(carry, weak, lambda values: eval_shape_of(step, values, x_leaves)) if any(weak) else carry
-    if isinstance(trace, GraphTrace):
-        result = _capture_scan(trace, step, carry, x_leaves, steps, reverse)
-        if result is not None:
-            outs, y_tree = result
-            return unflatten(carry_tree, outs[: len(carry)]), unflatten(y_tree, outs[len(carry) :])
-    rows: list[list[Any]] = []
-    y_tree = None
-    for i in range(steps)[:: -1 if reverse else 1]:
-        new, ys, y_tree = step(carry, [x[i] for x in x_leaves])
-        _check_carry(carry, new)
-        carry = new
-        rows.append(ys)
     if not steps:
         shapes, y_tree = _shapes_of_ys(step, carry, x_leaves)
         return unflatten(carry_tree, carry), unflatten(y_tree, [_no_rows(shape) for shape in shapes])
-    if reverse:
-        rows.reverse()
-    return unflatten(carry_tree, carry), unflatten(
-        y_tree, [stack(column, axis=0) for column in zip(*rows, strict=True)]
-    )
+    trees: list[Any] = []
+
+    def checked(values: Sequence[Any], elements: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        new, ys, tree = step(values, elements)
+        _check_carry(values, new)
+        trees[:] = [tree]
+        return new, ys
+
+    outs = scan_flat(checked, carry, x_leaves, steps, reverse)
+    return unflatten(carry_tree, outs[: len(carry)]), unflatten(trees[0], outs[len(carry) :])
 
 
 def eval_shape_of(step: Callable[..., Any], carry: Sequence[Any], x_leaves: Sequence[Any]) -> list[Any]:
@@ -178,30 +147,6 @@ def _length(x_leaves: Sequence[Array], length: int | None) -> int:
     if not sizes:
         raise ValueError("scan got no values to scan over and `length` not provided.")
     return int(sizes.pop())
-
-
-def _capture_scan(
-    trace: GraphTrace, step: Any, carry: list[Any], x_leaves: list[Any], steps: int, reverse: bool
-) -> tuple[tuple[Any, ...], Any] | None:
-    trees: list[Any] = []
-
-    def body(*flat: Any) -> Any:
-        new, ys, tree = step(flat[: len(carry)], flat[len(carry) :])
-        _check_carry(flat[: len(carry)], new)
-        trees.append(tree)
-        return [*new, *ys]
-
-    jaxprs = captured(trace, [body], [[*carry, *(_element(x) for x in x_leaves)]])
-    if jaxprs is None:
-        return None
-    (jaxpr,) = jaxprs
-    operands = [*jaxpr.consts, *carry, *x_leaves]
-    results = (
-        *abstracts(jaxpr.out_avals[: len(carry)], operands),
-        *abstracts(jaxpr.out_avals[len(carry) :], operands, (steps,)),
-    )
-    params = {"jaxpr": jaxpr, "carried": len(carry), "length": steps, "reverse": reverse, "results": results}
-    return bind_several(SCAN, operands, params), trees[-1]
 
 
 def _settled(values: list[Array], weak: Sequence[bool], after: Callable[[list[Any]], list[Any]]) -> list[Array]:
@@ -281,49 +226,13 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
 
     if any(weak):
         values = _settled(values, weak, lambda flat: list(eval_shape(body, flat)))
-    trace = highest_trace(values)
-    if isinstance(trace, GraphTrace):
-        outs = _capture_while(trace, test, body, values)
-        if outs is not None:
-            return unflatten(treedef, outs)
-    while True:
-        going = test(values)
-        if type(raw(going)) is not Batched:
-            if not bool(going):
-                break
-            new = body(values)
-            _check_carry(values, new, "while_loop body function carry")
-            values = new
-            continue
-        if not bool(_any_of_batch(going)):
-            break
-        new = body(values)
-        _check_carry(values, new, "while_loop body function carry")
-        values = [where(going, n, v) for n, v in zip(new, values, strict=True)]
-    return unflatten(treedef, values)
 
+    def checked(flat: Sequence[Any]) -> list[Any]:
+        new = body(flat)
+        _check_carry(flat, new, "while_loop body function carry")
+        return new
 
-def _capture_while(trace: GraphTrace, test: Any, body: Any, values: list[Any]) -> Any:
-    jaxprs = captured(trace, [lambda *flat: [test(flat)], lambda *flat: body(flat)], [values, values])
-    if jaxprs is None:
-        return None
-    cond_jaxpr, body_jaxpr = jaxprs
-    operands = [*cond_jaxpr.consts, *body_jaxpr.consts, *values]
-    _check_carry(values, body_jaxpr.out_avals, "while_loop body function carry")
-    results = abstracts(values, operands)
-    return bind_several(WHILE, operands, {"cond_jaxpr": cond_jaxpr, "body_jaxpr": body_jaxpr, "results": results})
-
-
-def _any_of_batch(condition: Array) -> Array:
-    """Return whether a condition holds for any element of the batches around it."""
-    while type(raw(condition)) is Batched:
-        batched = condition._value
-        condition = (
-            astype(max(astype(batched.array, "int32"), axis=batched.axis), "bool")
-            if batched.array.size
-            else (new_array(False))
-        )
-    return condition
+    return unflatten(treedef, while_flat(test, checked, values))
 
 
 def fori_loop(
@@ -354,11 +263,13 @@ def fori_loop(
             f"lower and upper arguments to fori_loop must have integer type, got {first.dtype} and {last.dtype}"
         )
     leaves, _ = flatten(init_val)
-    followed = isinstance(highest_trace([as_array(leaf) for leaf in leaves]), GraphTrace)
-    if followed or any(type(raw(bound)) in STAND_INS for bound in (first, last)):
+    if any(type(raw(bound)) in STAND_INS for bound in (first, last)):
         return while_loop(
             lambda pair: less(pair[0], last), lambda pair: (pair[0] + 1, body_fun(pair[0], pair[1])), (first, init_val)
         )[1]
+    if capturing():  # the number of steps is known: a scan, which has a derivative in reverse mode as well
+        steps = builtins.max(int(last) - int(first), 0)
+        return scan(lambda pair, _: ((pair[0] + 1, body_fun(*pair)), None), (first, init_val), None, steps)[0][1]
     weak = [type(leaf) in (bool, int, float, complex) for leaf in leaves]
     value = init_val
     if any(weak):

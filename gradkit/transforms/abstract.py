@@ -8,15 +8,24 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.backend import current_backend
-from gradkit.core.array import Array, backend_of_array, device_of_array
-from gradkit.core.graph import Graph, GraphTrace
+from gradkit.core.array import Array
+from gradkit.core.graph import Graph, GraphTrace, abstract_like
 from gradkit.core.promotion import dtype_named
 from gradkit.core.stand_in import Abstract
 from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable
-from gradkit.transforms.printing import jaxpr_text
+from gradkit.transforms.printing import jaxpr_text, type_text
 from gradkit.tree import flatten, unflatten
 
-__all__ = ["ClosedJaxpr", "ShapeDtypeStruct", "capture", "eval_shape", "make_jaxpr"]
+__all__ = [
+    "ClosedJaxpr",
+    "ShapeDtypeStruct",
+    "ShapedArray",
+    "abstract_leaf",
+    "capture",
+    "eval_shape",
+    "make_jaxpr",
+    "typeof",
+]
 
 
 class ShapeDtypeStruct:
@@ -72,6 +81,36 @@ class ShapeDtypeStruct:
 
     def __hash__(self) -> int:
         return hash((self.shape, self.dtype))
+
+
+class ShapedArray(ShapeDtypeStruct):
+    """The type of an array: what `typeof` gives."""
+
+    __slots__ = ()
+    weak_type = False
+
+    def str_short(self, short_dtypes: bool = False) -> str:
+        """Return the type as text."""
+        return type_text(self) if short_dtypes else str(self)
+
+    def __str__(self) -> str:
+        return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
+
+    def __repr__(self) -> str:
+        return f"ShapedArray({self})"
+
+
+def typeof(x: Any) -> ShapedArray:
+    """Return the type of an array or number, inside of transforms as well: its shape and dtype.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> print(gradkit.typeof(jnp.ones((2, 3))))
+    float32[2,3]
+    """
+    array = as_array(x)
+    return ShapedArray(array.shape, array.dtype)
 
 
 def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -212,21 +251,21 @@ def make_jaxpr(
 def capture(fun: Callable[..., Any], args: Sequence[Any], kwargs: Any) -> ClosedJaxpr:
     """Run a function on arrays without values, and return its graph."""
     leaves, in_tree = flatten((tuple(args), dict(kwargs)))
-    trace = GraphTrace()
-    tracers = [trace.new_input(_abstract(leaf, args)) for leaf in leaves]
-    given, named = unflatten(in_tree, tracers)
-    try:
-        outputs, out_tree = flatten(fun(*given, **named))
-        arrays = [as_array(output) for output in outputs]
-        trace.graph.outputs.extend(trace.output(array) for array in arrays)
-    finally:
-        trace.end()
-    return ClosedJaxpr(trace.graph, in_tree, out_tree)
+    out_tree: list[Any] = []
+
+    def flat_function(*flat: Any) -> list[Array]:
+        given, named = unflatten(in_tree, flat)
+        outputs, tree = flatten(fun(*given, **named))
+        out_tree.append(tree)
+        return [as_array(output) for output in outputs]
+
+    graph = GraphTrace().run(flat_function, [abstract_leaf(leaf, args) for leaf in leaves])
+    return ClosedJaxpr(graph, in_tree, out_tree[0])
 
 
-def _abstract(leaf: Any, arguments: Any) -> Abstract:
+def abstract_leaf(leaf: Any, arguments: Any) -> Abstract:
+    """Return what stands for an argument's leaf: an array, or what has a shape and a dtype."""
     if type(leaf) is not Array and hasattr(leaf, "shape") and hasattr(leaf, "dtype") and not hasattr(leaf, "__array__"):
         backend = current_backend()
         return Abstract(tuple(leaf.shape), dtype_named(leaf.dtype), backend, backend.devices[0])
-    array = as_array_leaf(leaf, arguments)
-    return Abstract(array.shape, array.dtype, backend_of_array(array), device_of_array(array))
+    return abstract_like(as_array_leaf(leaf, arguments))

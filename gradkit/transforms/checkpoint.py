@@ -6,18 +6,21 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradkit.core.functions import call_checkpointed
+from gradkit.core.checkpoints import call_checkpointed
+from gradkit.primitives.naming import named
 from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, without_tape
+from gradkit.transforms.policies import everything_saveable
 from gradkit.tree import flatten, unflatten
+from gradkit.tree import map as map_leaves
 
-__all__ = ["checkpoint", "checkpoint_name", "checkpoint_policies", "remat"]
+__all__ = ["checkpoint", "checkpoint_name", "remat"]
 
 
 def checkpoint(
     fun: Callable[..., Any] | None = None,
     *,
     prevent_cse: bool = True,
-    policy: Callable[..., bool] | None = None,
+    policy: Callable[..., Any] | None = None,
     static_argnums: int | Sequence[int] = (),
 ) -> Any:
     """Make a function that keeps no intermediate values for the backward pass, which runs it again.
@@ -29,7 +32,9 @@ def checkpoint(
     prevent_cse : bool
         Accepted; it is about JAX's compiler.
     policy : callable, optional
-        One of `checkpoint_policies`. With ``everything_saveable`` all values are kept; with any other none are.
+        One of `checkpoint_policies`, which says of which operations the results are kept nevertheless, where the
+        backward pass needs them. With a policy the function runs on arrays without values first, for its graph: it may
+        not look at them in Python.
     static_argnums : int or sequence of int
         Arguments that are no arrays.
 
@@ -42,6 +47,10 @@ def checkpoint(
     >>> import gradkit, gradkit.numpy as jnp
     >>> gradkit.grad(gradkit.checkpoint(lambda x: jnp.sin(jnp.sin(x))))(1.0)
     Array(0.3..., dtype=float32)
+
+    See Also
+    --------
+    gradkit.ad_checkpoint.print_saved_residuals : Shows what is kept.
     """
     if fun is None:
         return functools.partial(checkpoint, prevent_cse=prevent_cse, policy=policy, static_argnums=static_argnums)
@@ -65,7 +74,7 @@ def checkpoint(
             out_tree[:] = [tree]
             return [as_array(out) for out in outs]
 
-        outs = call_checkpointed(flat_function, arrays)
+        outs = call_checkpointed(flat_function, arrays, policy)
         return unflatten(out_tree[0], outs)
 
     return checkpointed
@@ -75,36 +84,19 @@ remat = checkpoint
 
 
 def checkpoint_name(x: Any, name: str) -> Any:
-    """Return `x`: names matter to policies that keep some values, of which there are none here."""
-    return x
+    """Return `x`, under a name by which a policy of `checkpoint` can refer to it.
 
+    Parameters
+    ----------
+    x : pytree of arrays
+        The value.
+    name : str
+        The name.
 
-def everything_saveable(*_: Any, **__: Any) -> bool:
-    """Keep every value."""
-    return True
-
-
-def nothing_saveable(*_: Any, **__: Any) -> bool:
-    """Keep no value: what `checkpoint` does without a policy."""
-    return False
-
-
-class CheckpointPolicies:
-    """JAX's policies by name. All but ``everything_saveable`` recompute everything here."""
-
-    everything_saveable = staticmethod(everything_saveable)
-    nothing_saveable = staticmethod(nothing_saveable)
-    dots_saveable = staticmethod(nothing_saveable)
-    checkpoint_dots = staticmethod(nothing_saveable)
-    dots_with_no_batch_dims_saveable = staticmethod(nothing_saveable)
-    checkpoint_dots_with_no_batch_dims = staticmethod(nothing_saveable)
-
-    @staticmethod
-    def save_only_these_names(*names: str) -> Callable[..., bool]:
-        """Recompute everything."""
-        return nothing_saveable
-
-    save_any_names_but_these = save_anything_except_these_names = save_only_these_names
-
-
-checkpoint_policies = CheckpointPolicies
+    Examples
+    --------
+    >>> import gradkit
+    >>> checkpoint_name(1.0, "loss")
+    Array(1., dtype=float32)
+    """
+    return map_leaves(lambda leaf: named(as_array(leaf), name), x)

@@ -10,7 +10,7 @@ from typing import Any
 from gradkit.core.array import Array
 from gradkit.core.graph import Equation, Graph, Variable
 
-__all__ = ["jaxpr_text"]
+__all__ = ["jaxpr_text", "primitive_name", "type_text"]
 
 WIDTH = 80
 
@@ -83,11 +83,11 @@ def _lines(graph: Graph, names: Iterator[str]) -> list[str]:
     def define(variables: Any) -> str:
         for variable in variables:
             known[variable] = next(names)
-        return " ".join(f"{known[v]}:{_type(v)}" for v in variables)
+        return " ".join(f"{known[v]}:{type_text(v)}" for v in variables)
 
     def define_results(variables: Any) -> str:
         # JAX gives no name to what nothing reads.
-        return " ".join(define([v]) if id(v) in read else f"_:{_type(v)}" for v in variables)
+        return " ".join(define([v]) if id(v) in read else f"_:{type_text(v)}" for v in variables)
 
     head = f"{{ lambda {define([v for v, _ in graph.constants])}; {define(graph.inputs)}. let"
     equations = [_equation(equation, known, define_results, names) for equation in graph.equations]
@@ -110,7 +110,7 @@ def _equation(equation: Equation, known: dict[Variable, str], define: Any, names
     if primitive == "matmul":
         params = [[f"dimension_numbers={_contraction(*equation.inputs)}"]]
     left = define(equation.outputs)
-    name = NAMES.get(primitive, primitive)
+    name = primitive_name(equation)
     if not params:
         return [f"{left} = {name} {inputs}"]
     if all(len(lines) == 1 for lines in params):
@@ -144,11 +144,13 @@ def _contraction(a: Any, b: Any) -> str:
 
 def _graphs(value: Any) -> list[Graph]:
     """Return the graphs in a parameter."""
-    found = [getattr(part, "jaxpr", None) for part in (value if isinstance(value, tuple) else (value,))]
+    found = [getattr(part, "jaxpr", part) for part in (value if isinstance(value, tuple) else (value,))]
     return [graph for graph in found if isinstance(graph, Graph)]
 
 
 def _value(value: Any) -> str:
+    if callable(value):
+        return str(getattr(value, "__name__", type(value).__name__))
     if isinstance(value, tuple):
         inside = ", ".join(map(_value, value)) if len(value) != 1 else f"{_value(value[0])},"
         return f"({inside})"
@@ -160,12 +162,18 @@ def _operand(operand: Any, known: dict[Variable, str], like: Any = None) -> str:
     if isinstance(operand, Variable):
         return known[operand]
     if type(operand) is Array:
-        return f"{operand.item()}:{_type(operand)}"
+        return f"{operand.item()}:{type_text(operand)}"
     number = float(operand) if like.dtype.kind == "f" else operand
     return f"{number}:{_short(like.dtype.name)}[]"
 
 
-def _type(value: Any) -> str:
+def primitive_name(equation: Equation) -> str:
+    """Return JAX's name of an operation."""
+    return NAMES.get(equation.primitive.name, equation.primitive.name)
+
+
+def type_text(value: Any) -> str:
+    """Return dtype and shape in JAX's short form."""
     return f"{_short(value.dtype.name)}[{','.join(map(str, value.shape))}]"
 
 

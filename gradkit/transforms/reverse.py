@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gradkit.backend import NOTHING, REAL
@@ -16,11 +17,14 @@ from gradkit.core.array import backend_of_array, describe, place_of_array, raw, 
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.calls import cast as cast_array
 from gradkit.core.calls import dtype_name
+from gradkit.core.graph import abstract_like, zeros_of
 from gradkit.core.node import Leaf, Node
 from gradkit.core.promotion import COMPLEX, is_inexact, kind_of
-from gradkit.core.stand_in import STAND_INS
+from gradkit.core.residuals import Outline, Record
+from gradkit.core.stand_in import STAND_INS, Abstract
 from gradkit.errors import DeviceMismatchError
 from gradkit.primitives.creation import ones_like, zeros_like
+from gradkit.pytrees.registry import register
 from gradkit.transforms.arguments import (
     Argnums,
     as_array,
@@ -189,25 +193,58 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     result, auxiliary = run_under(trace, fun, unflatten(treedef, tracers), has_aux)
     outputs, out_tree = flatten(result)
     outputs = [as_array(output) for output in outputs]
+    record = Record(trace, [node_at(output, trace) for output in outputs], [node_at(t, trace) for t in tracers])
     values_out = [lowered(output, trace) for output in outputs]
+    signature = Signature(treedef, out_tree, list(map(abstract_like, tracers)), list(map(abstract_like, values_out)))
+    return (unflatten(out_tree, values_out), Pullback(record, signature), *auxiliary)
 
-    def pullback(cotangent: Any) -> Any:
+
+@dataclass(frozen=True, eq=False)
+class Signature:
+    """The structure of a pullback's function: its arguments and results."""
+
+    in_tree: Any
+    out_tree: Any
+    arguments: list[Abstract]
+    results: list[Abstract]
+
+
+class Pullback:
+    """The pullback of `vjp`: a function, and a pytree, whose leaves are the values that the backward pass reads."""
+
+    __slots__ = ("_parts", "record", "signature")
+
+    def __init__(self, record: Record, signature: Signature, parts: tuple[list[Array], Outline] | None = None) -> None:
+        self.record = record
+        self.signature = signature
+        self._parts = parts
+
+    def __call__(self, cotangent: Any) -> Any:
+        """Return the arguments' cotangents for that of the result."""
+        form = self.signature
         given, given_tree = flatten(cotangent)
-        if given_tree != out_tree:
+        if given_tree != form.out_tree:
             raise ValueError(
                 f"unexpected tree structure. The argument to a VJP function returned by vjp must match the pytree "
-                f"structure of the function's result, {out_tree}, got {given_tree}."
+                f"structure of the function's result, {form.out_tree}, got {given_tree}."
             )
-        roots = []
-        for output, value, seed in zip(outputs, values_out, given, strict=True):
-            seed = _cotangent(seed, value)
-            node = node_at(output, trace)
-            if node is not None:
-                roots.append((node, seed))
-        gradients = trace.backward(roots, retain=True)
-        return unflatten(treedef, _gradients(tracers, gradients))
+        shares = self.record.pull([_cotangent(seed, wrap(out)) for seed, out in zip(given, form.results, strict=True)])
+        found = [zeros_of(arg) if s is None else s for s, arg in zip(shares, form.arguments, strict=True)]
+        return unflatten(form.in_tree, [share if type(share) is Array else wrap(share) for share in found])
 
-    return (unflatten(out_tree, values_out), pullback, *auxiliary)
+    def taken_apart(self) -> tuple[list[Array], tuple[Signature, Outline]]:
+        """Return the values that it keeps, and the rest."""
+        if self._parts is None:
+            self._parts = self.record.taken_apart()
+        values, outline = self._parts
+        return values, (self.signature, outline)
+
+
+register(
+    Pullback,
+    Pullback.taken_apart,
+    lambda rest, values: Pullback(rest[1].filled(list(values)), rest[0], (list(values), rest[1])),
+)
 
 
 # Arguments

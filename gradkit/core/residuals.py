@@ -1,0 +1,202 @@
+"""What a tape keeps for its backward pass, taken out of it and put back: so a pullback can be a pytree.
+
+A record without its values is an `Outline`. Filled with other values (those of a graph that is being captured, or the
+slices for one step of a loop) it is a record again, of the same operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gradkit.backend import backend_of
+from gradkit.core.array import Array
+from gradkit.core.namespace import as_bound
+from gradkit.core.node import Leaf, Node
+from gradkit.core.reverse import ReverseTrace
+
+__all__ = ["Outline", "Record"]
+
+Nodes = Sequence[Node | None]
+Values = dict[int, tuple[int, Array]]
+"""By the identity of a raw array: which value it is, and the value."""
+
+
+class Record:
+    """Recorded operations that can be walked back: their results and their inputs.
+
+    Parameters
+    ----------
+    trace : ReverseTrace
+        The trace that recorded them.
+    roots : sequence of (Node or None)
+        The results' nodes; None for a result that does not depend on the inputs.
+    leaves : sequence of (Node or None)
+        The inputs' nodes.
+    """
+
+    __slots__ = ("leaves", "roots", "trace")
+
+    def __init__(self, trace: ReverseTrace, roots: Nodes, leaves: Nodes) -> None:
+        self.trace = trace
+        self.roots = roots
+        self.leaves = leaves
+
+    def pull(self, cotangents: Sequence[Any]) -> list[Any]:
+        """Return the inputs' cotangents for the results'; None stands for zeros, of either."""
+        pairs = [
+            (root, g) for root, g in zip(self.roots, cotangents, strict=True) if root is not None and g is not None
+        ]
+        found = self.trace.backward(pairs, retain=True)
+        return [None if leaf is None else found.get(leaf) for leaf in self.leaves]
+
+    def taken_apart(self) -> tuple[list[Array], Outline]:
+        """Return the values that are kept, each once, as Arrays, and the record without them."""
+        values: Values = {}
+        outline = _outline(self, values)
+        return [value for _, value in values.values()], outline
+
+
+# Records without values
+
+
+@dataclass(frozen=True)
+class Value:
+    """The place of a kept value: which one it is."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """The place of a node: which one it is."""
+
+    index: int
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """A node without its values. An input has no primitive."""
+
+    primitive: Any
+    shape: Any
+    dtype: Any
+    params: Any
+    plain: bool
+    parents: tuple[int | None, ...]
+    saved: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """A record without its values. It equals itself alone; a tree may have it as metadata.
+
+    Attributes
+    ----------
+    operations : sequence of Operation
+        In the order of their making.
+    roots, leaves : sequence of (int or None)
+        Which operations give the results and are the inputs.
+    """
+
+    operations: Sequence[Operation]
+    roots: Sequence[int | None]
+    leaves: Sequence[int | None]
+
+    def filled(self, values: Sequence[Any]) -> Record:
+        """Return a record that keeps these values, Arrays."""
+        trace = ReverseTrace()
+        trace.end()
+        nodes: list[Node] = []
+        for operation in self.operations:
+            if operation.primitive is None:
+                nodes.append(Leaf(trace, operation.shape, operation.dtype))
+                continue
+            saved = _filled(operation.saved, values, nodes)
+            plain = operation.plain and not any(type(part) is Array for part in _parts(saved))
+            nodes.append(
+                Node(
+                    trace,
+                    operation.shape,
+                    operation.dtype,
+                    operation.primitive,
+                    _at(operation.parents, nodes),
+                    saved,
+                    operation.params,
+                    plain,
+                )
+            )
+        return Record(trace, _at(self.roots, nodes), _at(self.leaves, nodes))
+
+
+def _at(places: Iterable[int | None], nodes: Sequence[Node]) -> list[Node | None]:
+    return [None if place is None else nodes[place] for place in places]
+
+
+def _outline(record: Record, values: Values) -> Outline:
+    nodes = _reachable(record)
+    places = {node: place for place, node in enumerate(nodes)}
+    operations = [
+        Operation(
+            node.primitive,
+            node.shape,
+            node.dtype,
+            node.params,
+            node.plain,
+            tuple(None if parent is None else places[parent] for parent in node.parents),
+            _emptied(node.saved, values, places),
+        )
+        for node in nodes
+    ]
+    ends = [None if root is None else places[root] for root in record.roots]
+    return Outline(operations, ends, [None if leaf is None else places.get(leaf) for leaf in record.leaves])
+
+
+def _reachable(record: Record) -> list[Node]:
+    """Return the nodes on which the results depend, in the order of their making."""
+    found: set[Node] = set()
+    waiting = [root for root in record.roots if root is not None]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting.extend(parent for parent in node.parents if parent is not None)
+    return sorted(found, key=lambda node: node.sequence)
+
+
+def _emptied(part: Any, values: Values, places: dict[Node, int]) -> Any:
+    """Return what a node saves with places where there were values, which are noted."""
+    if isinstance(part, Node):
+        return Place(places[part]) if part in places else Node(*_description(part))
+    if type(part) in (tuple, list):
+        return tuple(_emptied(p, values, places) for p in part)
+    if isinstance(part, Record):
+        return _outline(part, values)
+    if type(part) is not Array and backend_of(part) is None:
+        return part  # a number, or a function
+    key = id(part._value if type(part) is Array else part)
+    return Value(values.setdefault(key, (len(values), as_bound(part)))[0])
+
+
+def _description(node: Node) -> tuple[Any, ...]:
+    return (node.trace, node.shape, node.dtype, None, (), None, node.params, False)
+
+
+def _filled(part: Any, values: Sequence[Any], nodes: Sequence[Node]) -> Any:
+    if type(part) is Value:
+        value = values[part.index]
+        return value._value if type(value) is Array and value._node is None else value
+    if type(part) is Place:
+        return nodes[part.index]
+    if type(part) is Outline:
+        return part.filled(values)
+    return tuple(_filled(p, values, nodes) for p in part) if type(part) is tuple else part
+
+
+def _parts(saved: Any) -> Iterator[Any]:
+    for part in saved:
+        if type(part) is tuple:
+            yield from _parts(part)
+        else:
+            yield part

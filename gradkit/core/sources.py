@@ -1,0 +1,41 @@
+"""Where in the user's program an operation comes from, for those who ask."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from itertools import islice
+from pathlib import Path
+
+__all__ = ["noting_sources", "source_here"]
+
+PACKAGE = str(Path(__file__).parent.parent)
+
+_source: ContextVar[str | None] = ContextVar("gradkit_source", default=None)
+
+
+@contextmanager
+def noting_sources(source: str = "") -> Iterator[None]:
+    """Note operations with their source inside a ``with`` block: the line that runs, or the one that is given."""
+    token = _source.set(source)
+    try:
+        yield
+    finally:
+        _source.reset(token)
+
+
+def source_here() -> str | None:
+    """Return ``file:line:column (function)`` of the innermost frame outside this package; None where nobody asks."""
+    given = _source.get()
+    if given is None or given:
+        return given
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename.startswith(PACKAGE):
+        if frame.f_back is None:
+            return ""
+        frame = frame.f_back
+    code = frame.f_code
+    line, _, column, _ = next(islice(code.co_positions(), frame.f_lasti // 2, None))
+    return f"{code.co_filename}:{line}:{column} ({code.co_qualname})"

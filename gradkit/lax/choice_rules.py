@@ -1,0 +1,193 @@
+"""`cond` as an operation of a graph, under each transform: a choice between transformed functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gradkit.core.array import Array, raw
+from gradkit.core.batching import BatchTrace
+from gradkit.core.families import Parts, record_call
+from gradkit.core.forward import ForwardTrace
+from gradkit.core.functions import Batch, highest_trace, split
+from gradkit.core.graph import Graph, GraphTrace, HigherOrder, Variable, abstract_like, graph_of
+from gradkit.core.namespace import as_bound
+from gradkit.core.reverse import ReverseTrace
+from gradkit.core.stand_in import Abstract, Batched
+from gradkit.lax.captured import (
+    Flags,
+    Flat,
+    chosen,
+    dependent,
+    divided,
+    push_through,
+    recorded,
+    spread,
+    zeros_unless,
+)
+from gradkit.primitives import where
+
+__all__ = ["COND", "choose_flat", "run_cond"]
+
+Branch = Callable[[Flat], Flat]
+
+
+def choose_flat(
+    index: Array, branches: Sequence[Branch], operands: Flat, check: Callable[[list[Flat]], None] = lambda _: None
+) -> Flat:
+    """Apply the function that `index` names; `check` raises where the functions' results do not fit."""
+    if type(raw(index)) is not Abstract:
+        return _select(index, branches, operands, check)
+    forms = [abstract_like(operand) for operand in operands]
+    graphs, constants = zip(*(graph_of(lambda *flat, b=b: b(list(flat)), forms) for b in branches), strict=True)
+    check([graph.outputs for graph in graphs])
+    # Every branch takes what all of them close over.
+    joint = [constant for each in constants for constant in each]
+    padded = []
+    start = 0
+    for graph, own in zip(graphs, constants, strict=True):
+        end = start + len(own)
+        pads = [Variable(v.trace, abstract_like(c)) for c, v in zip(joint, _variables(graphs, constants), strict=True)]
+        inputs = [*pads[:start], *graph.inputs[: len(own)], *pads[end:], *graph.inputs[len(own) :]]
+        padded.append(Graph(inputs, [], graph.equations, graph.outputs))
+        start = end
+    return run_cond([index, *joint, *operands], branches=tuple(padded))
+
+
+def _variables(graphs: Sequence[Graph], constants: Sequence[Flat]) -> list[Variable]:
+    return [v for graph, own in zip(graphs, constants, strict=True) for v in graph.inputs[: len(own)]]
+
+
+def _select(index: Array, branches: Sequence[Branch], operands: Flat, check: Callable[[list[Flat]], None]) -> Flat:
+    """Apply the function that is named; all of them, where that differs between elements of a batch."""
+    results = [branch(operands) for branch in branches]
+    check(results)
+    outs = results[0]
+    for i, result in enumerate(results[1:], 1):
+        outs = [where(index >= i, new, old) for new, old in zip(result, outs, strict=True)]
+    return outs
+
+
+def run_cond(args: Sequence[Any], *, branches: tuple[Graph, ...]) -> Flat:
+    """Run a choice on its index, constants and operands, under the highest transform among them."""
+    index, *operands = map(as_bound, args)
+    trace = highest_trace([index, *operands])
+    if type(raw(index)) is not Abstract:
+        functions = [_runner(branch) for branch in branches]
+        if type(raw(index)) is not Batched:
+            return functions[int(index)](operands)
+        return _select(index, functions, operands, lambda _: None)
+    if isinstance(trace, ForwardTrace):
+        return _push_cond(trace, index, operands, branches)
+    if isinstance(trace, ReverseTrace):
+        return _record_cond(trace, index, operands, branches)
+    if isinstance(trace, BatchTrace):
+        return _batch_cond(trace, index, operands, branches)
+    assert isinstance(trace, GraphTrace)
+    return list(trace.process(COND, [index, *operands], {"branches": branches}))
+
+
+COND = HigherOrder("cond", run_cond, lambda *, branches: branches[0].outputs)
+
+
+def _runner(branch: Graph) -> Branch:
+    return lambda operands: list(map(as_bound, branch.run(operands)))
+
+
+def _either(branches: Sequence[Graph], inputs: Flags, differentiably: bool) -> list[bool]:
+    """Return which results depend on the inputs in one of the branches."""
+    return [any(flags) for flags in zip(*(dependent(b, inputs, differentiably) for b in branches), strict=True)]
+
+
+def _push_cond(trace: ForwardTrace, index: Array, operands: Flat, branches: Sequence[Graph]) -> Flat:
+    (index, *primals), (_, *tangents) = trace.unwrap([index, *operands])
+    flags = [t is not None for t in tangents]
+    wanted = _either(branches, flags, differentiably=True)
+
+    def pushed(branch: Graph) -> Branch:
+        def run(flat: Flat) -> Flat:
+            values, directions = divided(flat, len(primals))
+            outs, outs_t = push_through(branch, values, spread(directions, flags), wanted)
+            return [*outs, *outs_t]
+
+        return run
+
+    outs = choose_flat(index, [pushed(branch) for branch in branches], [*primals, *chosen(tangents, flags)])
+    values, directions = divided(outs, len(wanted))
+    return [trace.wrap(v, t) for v, t in zip(values, spread(directions, wanted), strict=True)]
+
+
+def _record_cond(trace: ReverseTrace, index: Array, operands: Flat, branches: Sequence[Graph]) -> Flat:
+    (index, *values), (_, *parents) = split(trace, [index, *operands])
+    tracked = [parent is not None for parent in parents]
+    wanted = _either(branches, tracked, differentiably=True)
+    count = len(branches[0].outputs)
+    forms = [abstract_like(value) for value in values]
+    # What each branch's pullback reads: the results of all branches have places for that of every one.
+    kept: list[list[Any]] = []
+    outlines: list[Any] = []
+
+    def measured(branch: Graph) -> None:
+        def run(*flat: Any) -> Flat:
+            residuals, outline = recorded(branch, list(flat), tracked)[1].taken_apart()
+            outlines.append(outline)
+            return residuals
+
+        graph, _ = graph_of(run, forms)
+        kept.append([abstract_of(out) for out in graph.outputs])
+
+    def abstract_of(out: Any) -> Abstract:
+        like = forms[0]
+        return Abstract(tuple(out.shape), out.dtype, like.backend, like.device)
+
+    for branch in branches:
+        measured(branch)
+
+    def keeping(position: int, branch: Graph) -> Branch:
+        def run(flat: Flat) -> Flat:
+            outs, record = recorded(branch, flat, tracked)
+            residuals, outlines[position] = record.taken_apart()
+            places = [
+                residuals if i == position else [zeros_unless(None, form) for form in each]
+                for i, each in enumerate(kept)
+            ]
+            return [*outs, *(value for place in places for value in place)]
+
+        return run
+
+    outs = choose_flat(index, [keeping(i, branch) for i, branch in enumerate(branches)], values)
+    results, stored = divided(outs, count)
+    out_forms = [abstract_like(out) for out in results]
+    shares_of = chosen(forms, tracked)
+
+    def pullback(parts: Parts, residuals: Flat) -> Sequence[Any]:
+        which, *saved = map(as_bound, residuals)
+        cotangents = [zeros_unless(parts.get(i), form) for i, form in enumerate(out_forms)]
+        start = 0
+        backs: list[Branch] = []
+        for outline, each in zip(outlines, kept, strict=True):
+            end = start + len(each)
+            backs.append(_back(outline, slice(start, end), wanted, shares_of))
+            start = end
+        return choose_flat(which, backs, [*saved, *chosen(cotangents, wanted)])
+
+    followed = record_call(trace, results, [p for p in parents if p is not None], pullback, [index, *stored])
+    return [f if w else r for f, r, w in zip(followed, results, wanted, strict=True)]
+
+
+def _back(outline: Any, own: slice, wanted: Flags, forms: Sequence[Abstract]) -> Branch:
+    def run(flat: Flat) -> Flat:
+        saved, cotangents = divided(flat, len(flat) - sum(wanted))
+        shares = outline.filled(saved[own]).pull(spread(cotangents, wanted))
+        return [zeros_unless(share, form) for share, form in zip(shares, forms, strict=True)]
+
+    return run
+
+
+def _batch_cond(trace: BatchTrace, index: Array, operands: Flat, branches: Sequence[Graph]) -> Flat:
+    (index, *values), (_, *axes) = trace.unwrap([index, *operands])
+    batched = _either(branches, [axis is not None for axis in axes], differentiably=False)
+    batch = Batch(trace)
+    functions = [lambda flat, b=b: batch.run_where(_runner(b), flat, axes, batched) for b in branches]
+    outs = choose_flat(index, functions, values)
+    return [trace.wrap(out, 0 if b else None) for out, b in zip(outs, batched, strict=True)]
