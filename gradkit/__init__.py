@@ -33,10 +33,12 @@ from gradkit.transforms import (
     ShapeDtypeStruct,
     checkpoint,
     checkpoint_policies,
+    closure_convert,
     custom_gradient,
     custom_jvp,
     custom_vjp,
     disable_jit,
+    ensure_compile_time_eval,
     eval_shape,
     grad,
     hessian,
@@ -45,9 +47,13 @@ from gradkit.transforms import (
     jacrev,
     jit,
     jvp,
+    linear_transpose,
     linearize,
     make_jaxpr,
+    named_call,
+    named_scope,
     remat,
+    typeof,
     value_and_grad,
     vjp,
     vmap,
@@ -71,6 +77,7 @@ if TYPE_CHECKING:
         tree_util,
         viz,
     )
+    from gradkit.callbacks import pure_callback
     from gradkit.io import load, save
     from gradkit.scalar import Value
     from gradkit.train import fit
@@ -85,6 +92,7 @@ __all__ = [
     "block_until_ready",
     "checkpoint",
     "checkpoint_policies",
+    "closure_convert",
     "config",
     "current_backend",
     "custom_gradient",
@@ -102,6 +110,7 @@ __all__ = [
     "disable_jit",
     "enable_grad",
     "enable_x64",
+    "ensure_compile_time_eval",
     "errors",
     "eval_shape",
     "fit",
@@ -114,16 +123,20 @@ __all__ = [
     "jit",
     "jvp",
     "lax",
+    "linear_transpose",
     "linearize",
     "load",
     "local_device_count",
     "local_devices",
     "make_jaxpr",
+    "named_call",
+    "named_scope",
     "nn",
     "no_grad",
     "numpy",
     "ops",
     "optim",
+    "pure_callback",
     "random",
     "remat",
     "save",
@@ -133,6 +146,7 @@ __all__ = [
     "train",
     "tree",
     "tree_util",
+    "typeof",
     "use_backend",
     "value_and_grad",
     "viz",
@@ -142,11 +156,11 @@ __all__ = [
 
 _MODULES = frozenset(
     """
-    ad_checkpoint data debug dtypes errors flatten_util io lax nn numpy ops optim random
+    ad_checkpoint data debug dtypes errors experimental flatten_util io lax nn numpy ops optim random
     scalar scipy sklearn test_util testing train tree tree_util typing viz
     """.split()
 )
-_ELSEWHERE = {"Value": "scalar", "fit": "train", "load": "io", "save": "io"}
+_ELSEWHERE = {"Value": "scalar", "fit": "train", "load": "io", "pure_callback": "callbacks", "save": "io"}
 """Names of the package that are found in one of its modules."""
 
 

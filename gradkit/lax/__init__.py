@@ -16,6 +16,7 @@ from gradkit.lax import (
     elementwise,
     fourier,
     gathering,
+    implicit,
     linalg,
     loops,
     padding,
@@ -23,6 +24,7 @@ from gradkit.lax import (
     reductions,
     shaping,
     sorting,
+    staging,
     windows,
 )
 from gradkit.lax.associative import *  # noqa: F403
@@ -35,12 +37,14 @@ from gradkit.lax.creation import *  # noqa: F403
 from gradkit.lax.elementwise import *  # noqa: F403
 from gradkit.lax.fourier import *  # noqa: F403
 from gradkit.lax.gathering import *  # noqa: F403
+from gradkit.lax.implicit import *  # noqa: F403
 from gradkit.lax.loops import *  # noqa: F403
 from gradkit.lax.padding import *  # noqa: F403
 from gradkit.lax.products import *  # noqa: F403
 from gradkit.lax.reductions import *  # noqa: F403
 from gradkit.lax.shaping import *  # noqa: F403
 from gradkit.lax.sorting import *  # noqa: F403
+from gradkit.lax.staging import *  # noqa: F403
 from gradkit.lax.windows import *  # noqa: F403
 from gradkit.primitives import dynamic
 from gradkit.primitives.dynamic import *  # noqa: F403
@@ -57,10 +61,12 @@ __all__ += dynamic.__all__
 __all__ += elementwise.__all__
 __all__ += fourier.__all__
 __all__ += gathering.__all__
+__all__ += implicit.__all__
 __all__ += loops.__all__
 __all__ += padding.__all__
 __all__ += products.__all__
 __all__ += reductions.__all__
 __all__ += shaping.__all__
 __all__ += sorting.__all__
+__all__ += staging.__all__
 __all__ += windows.__all__

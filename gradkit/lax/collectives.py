@@ -17,7 +17,19 @@ from gradkit.transforms.arguments import as_array
 from gradkit.transforms.vectorize import axis_frame
 from gradkit.tree import flatten, unflatten
 
-__all__ = ["all_gather", "axis_index", "axis_size", "pmax", "pmean", "pmin", "ppermute", "psum"]
+__all__ = [
+    "all_gather",
+    "all_to_all",
+    "axis_index",
+    "axis_size",
+    "pmax",
+    "pmean",
+    "pmin",
+    "ppermute",
+    "psum",
+    "psum_scatter",
+    "pswapaxes",
+]
 
 
 def _across(reduce: Callable[..., Array]) -> Any:
@@ -158,6 +170,97 @@ def _gathered(x: Array, frame: BatchTrace, axis: int, tiled: bool) -> Array:
         return moved
     shape = x.shape
     return reshape(moved, (*shape[:axis], frame.size * shape[axis], *shape[axis + 1 :]))
+
+
+def all_to_all(
+    x: Any, axis_name: Any, split_axis: int, concat_axis: int, *, axis_index_groups: None = None, tiled: bool = False
+) -> Any:
+    """Exchange parts between the elements of a batch: the i-th gets the i-th part of each.
+
+    Parameters
+    ----------
+    x : pytree of arrays
+        What to divide.
+    axis_name : hashable
+        The name of the batch's axis.
+    split_axis : int
+        The axis that is divided. Its size is the batch's; with `tiled` a multiple of it.
+    concat_axis : int
+        Where the parts are stacked along a new axis; with `tiled`, joined along this one.
+    axis_index_groups : None
+        Not supported under `vmap`.
+    tiled : bool
+        Whether the axes stay.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> gradkit.vmap(lambda x: gradkit.lax.all_to_all(x, "i", 0, 0), axis_name="i")(jnp.asarray([[1, 2], [3, 4]]))
+    Array([[1, 3],
+           [2, 4]], dtype=int32)
+    """
+    _no_groups(axis_index_groups, "all_to_all")
+    frame = axis_frame(axis_name)
+    leaves, treedef = flatten(x)
+    return unflatten(treedef, [_exchanged(as_array(leaf), frame, split_axis, concat_axis, tiled) for leaf in leaves])
+
+
+def pswapaxes(x: Any, axis_name: Any, axis: int, *, axis_index_groups: None = None) -> Any:
+    """Swap the axis of a batch with one of an array, of the same size; see `all_to_all`."""
+    return all_to_all(x, axis_name, axis, axis, axis_index_groups=axis_index_groups)
+
+
+def psum_scatter(
+    x: Any, axis_name: Any, *, scatter_dimension: int = 0, axis_index_groups: None = None, tiled: bool = False
+) -> Any:
+    """Sum over the elements of a batch, and give each of them its part of the sum.
+
+    Parameters
+    ----------
+    x : pytree of arrays
+        What to sum.
+    axis_name : hashable
+        The name of the batch's axis.
+    scatter_dimension : int
+        The axis that is divided, and goes. Its size is the batch's; with `tiled` a multiple of it, and it stays.
+    axis_index_groups : None
+        Not supported under `vmap`.
+    tiled : bool
+        Whether the axis stays.
+    """
+    _no_groups(axis_index_groups, "psum_scatter")
+    frame = axis_frame(axis_name)
+    leaves, treedef = flatten(x)
+    sums = [bind(_psum, (as_array(leaf),), {"frame": frame}) for leaf in leaves]
+    parts = [_own_part(total, frame, scatter_dimension, "psum_scatter", tiled) for total in sums]
+    return unflatten(treedef, parts)
+
+
+def _exchanged(x: Array, frame: BatchTrace, split_axis: int, concat_axis: int, tiled: bool) -> Array:
+    from gradkit.numpy import concatenate, moveaxis
+
+    split, joined = split_axis % x.ndim, concat_axis % x.ndim
+    parts = _own_part(_gathered(x, frame, 0, tiled=False), frame, split + 1, "all_to_all", tiled)
+    if tiled:
+        return concatenate([parts[i] for i in range(frame.size)], axis=joined)
+    return moveaxis(parts, 0, joined)
+
+
+def _own_part(x: Array, frame: BatchTrace, axis: int, name: str, tiled: bool) -> Array:
+    """Return the part of an axis that has the position of the element in its batch."""
+    from gradkit.numpy import arange, take
+
+    axis %= x.ndim
+    size = x.shape[axis]
+    if size % frame.size if tiled else size != frame.size:
+        what = "a multiple of" if tiled else "equal to"
+        raise ValueError(
+            f"{name}: the size of the axis to divide, {size}, must be {what} that of the batch, {frame.size}"
+        )
+    shape = x.shape
+    divided = x.reshape((*shape[:axis], frame.size, size // frame.size, *shape[axis + 1 :]))
+    own = take(divided, frame.wrap(arange(frame.size, device=x.device), 0), axis=axis)
+    return own if tiled else own.reshape((*shape[:axis], *shape[axis + 1 :]))
 
 
 def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.calls import dtype_name, wide_integers
+from gradkit.core.calls import cast, dtype_name, wide_integers
 from gradkit.core.promotion import is_inexact
 from gradkit.lax.arguments import array_of, together
 from gradkit.primitives import elementwise as e
@@ -27,6 +27,7 @@ __all__ = [
     "index_take",
     "scatter",
     "scatter_add",
+    "scatter_apply",
     "scatter_max",
     "scatter_min",
     "scatter_mul",
@@ -307,6 +308,31 @@ scatter_sub = _scatter(
 scatter_mul = _scatter("scatter_mul", scattering.scatter_multiply, "they are multiplied with what is there.")
 scatter_min = _scatter("scatter_min", scattering.scatter_min, "the smaller of them and of what is there stays.")
 scatter_max = _scatter("scatter_max", scattering.scatter_max, "the larger of them and of what is there stays.")
+
+
+def scatter_apply(
+    operand: Any,
+    scatter_indices: Any,
+    func: Callable[[Array], Array],
+    dimension_numbers: ScatterDimensionNumbers,
+    *,
+    update_shape: Sizes = (),
+    indices_are_sorted: bool = False,
+    unique_indices: bool = False,
+    mode: Any = None,
+) -> Array:
+    """Apply a function to windows of an array: once for each place, also where several windows have it.
+
+    `update_shape` is what the shape of `scatter`'s updates would be; see there for the rest.
+    """
+
+    def update(x: Array, _: Array, places: Array, *, axis: int) -> Array:
+        present = take(x, e.clip(places, 0, x.shape[axis] - 1), axis=axis)
+        return scattering.scatter_set(x, func(present), places, axis=axis)
+
+    array = array_of(operand, "scatter_apply")
+    updates = broadcast_to(cast(array_of(0, "scatter_apply"), dtype_name(array)), tuple(update_shape))
+    return _scatter("scatter_apply", update, "")(array, scatter_indices, updates, dimension_numbers, mode=mode)
 
 
 def index_take(src: Any, idxs: Sequence[Any], axes: Sequence[int]) -> Array:

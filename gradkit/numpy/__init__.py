@@ -31,6 +31,7 @@ from gradkit.numpy import (
     signals,
     sorting,
     statistics,
+    ufuncs,
     windows,
 )
 from gradkit.numpy.choosing import *  # noqa: F403
@@ -59,6 +60,7 @@ from gradkit.numpy.shaping import *  # noqa: F403
 from gradkit.numpy.signals import *  # noqa: F403
 from gradkit.numpy.sorting import *  # noqa: F403
 from gradkit.numpy.statistics import *  # noqa: F403
+from gradkit.numpy.ufuncs import *  # noqa: F403
 from gradkit.numpy.windows import *  # noqa: F403
 from gradkit.primitives import (
     abs,
@@ -299,5 +301,6 @@ __all__ += shaping.__all__
 __all__ += signals.__all__
 __all__ += sorting.__all__
 __all__ += statistics.__all__
+__all__ += ufuncs.__all__
 __all__ += windows.__all__
 __all__ += ["fft", "linalg"]

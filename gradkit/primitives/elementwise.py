@@ -141,8 +141,9 @@ def _sign(xp: Any, x: Any) -> Any:
 
 
 def _part_of_hypot(xp: Any, z: Any, x: Any) -> Any:
-    # At the origin, where there is no derivative, 0 and not 0 / 0.
-    return x / xp.where(z == 0, xp.ones_like(z), z)
+    # At the origin, where there is no derivative, JAX's 1/2 and not 0 / 0.
+    origin = z == 0
+    return xp.where(origin, xp.ones_like(z) / 2, x / xp.where(origin, xp.ones_like(z), z))
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:

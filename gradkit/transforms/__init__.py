@@ -1,11 +1,14 @@
 """The transforms: functions that take a function and give its derivative."""
 
-from gradkit.transforms.abstract import ClosedJaxpr, ShapeDtypeStruct, eval_shape, make_jaxpr
-from gradkit.transforms.checkpoint import checkpoint, checkpoint_name, checkpoint_policies, remat
+from gradkit.transforms.abstract import ClosedJaxpr, ShapeDtypeStruct, eval_shape, make_jaxpr, typeof
+from gradkit.transforms.checkpoint import checkpoint, checkpoint_name, remat
 from gradkit.transforms.compile import disable_jit, jit
 from gradkit.transforms.custom import custom_gradient, custom_jvp, custom_vjp
 from gradkit.transforms.forward import jvp, linearize
 from gradkit.transforms.jacobians import hessian, jacfwd, jacobian, jacrev
+from gradkit.transforms.linear import closure_convert, linear_transpose
+from gradkit.transforms.names import ensure_compile_time_eval, named_call, named_scope
+from gradkit.transforms.policies import checkpoint_policies
 from gradkit.transforms.reverse import grad, value_and_grad, vjp
 from gradkit.transforms.vectorize import vmap
 
@@ -15,10 +18,12 @@ __all__ = [
     "checkpoint",
     "checkpoint_name",
     "checkpoint_policies",
+    "closure_convert",
     "custom_gradient",
     "custom_jvp",
     "custom_vjp",
     "disable_jit",
+    "ensure_compile_time_eval",
     "eval_shape",
     "grad",
     "hessian",
@@ -27,9 +32,13 @@ __all__ = [
     "jacrev",
     "jit",
     "jvp",
+    "linear_transpose",
     "linearize",
     "make_jaxpr",
+    "named_call",
+    "named_scope",
     "remat",
+    "typeof",
     "value_and_grad",
     "vjp",
     "vmap",

@@ -1,0 +1,155 @@
+"""`pure_callback` and `io_callback`: functions of the host, called on values, inside functions that are transformed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradkit.core import MultipleResults
+from gradkit.core.array import Array, host, wrap
+from gradkit.core.batching import at_front, one_by_one
+from gradkit.core.binding import bind_several
+from gradkit.core.promotion import dtype_named
+from gradkit.core.stand_in import Abstract
+from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable
+from gradkit.tree import flatten, unflatten
+
+__all__ = ["io_callback", "pure_callback"]
+
+Shape = tuple[int, ...]
+METHODS = (None, "sequential", "sequential_unrolled", "expand_dims", "broadcast_all", "legacy_vectorized")
+
+
+class HostCallback(MultipleResults):
+    """A call of a function of the host. It has no derivative, and says so."""
+
+    def abstract(self, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        """Return what was promised."""
+        backend, device = self.place(args, params)
+        return tuple(Abstract(shape, dtype_named(dtype), backend, device) for shape, dtype in params["results"])
+
+
+def _refuse(*_: Any, **__: Any) -> Any:
+    raise ValueError(
+        "Pure callbacks do not support JVP. Please use `gradkit.custom_jvp` to use callbacks while taking gradients."
+    )
+
+
+def _batched(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> Any:
+    method, results = params["method"], params["results"]
+    if method in ("sequential", "sequential_unrolled"):
+        return one_by_one(primitive, values, axes, size, params)
+    if method is None:
+        raise NotImplementedError(
+            "vmap is only supported for pure_callback with vmap_method: 'sequential' calls the function for each "
+            "element, 'expand_dims' and 'broadcast_all' once with whole batches."
+        )
+    whole = [
+        at_front(v, axis, size if method == "broadcast_all" else 1) if axis is None else at_front(v, axis, size)
+        for v, axis in zip(values, axes, strict=True)
+    ]
+    if method == "legacy_vectorized":
+        whole = [v if axis is None else at_front(v, axis, size) for v, axis in zip(values, axes, strict=True)]
+    batched = tuple(((size, *shape), dtype) for shape, dtype in results)
+    return bind_several(primitive, whole, {**params, "results": batched}), 0
+
+
+def _call(xp: Any, *args: Any, function: Callable[..., Any], results: Any, method: Any) -> tuple[Any, ...]:
+    found = function(*map(wrap, args), results=results)
+    backend = xp.backend
+    device = backend.device_of(args[0])
+    return tuple(backend.from_host(array, device) for array in found)
+
+
+_callback = HostCallback("pure_callback", _call, (_refuse,), forward_rule=_refuse, batch=_batched)
+
+
+def pure_callback(
+    callback: Callable[..., Any],
+    result_shape_dtypes: Any,
+    *args: Any,
+    sharding: Any = None,
+    vmap_method: str | None = None,
+    **kwargs: Any,
+) -> Any:
+    """Call a Python function with values, inside a function that is transformed.
+
+    Parameters
+    ----------
+    callback : callable
+        The function; it gets Arrays, and gives arrays of the host or of a backend. It should have no side effects.
+    result_shape_dtypes : pytree
+        What it gives: a tree of things with a shape and a dtype (`ShapeDtypeStruct`).
+    *args, **kwargs : pytree
+        Its arguments.
+    sharding
+        Accepted, and without a meaning here.
+    vmap_method : str, optional
+        What happens under `vmap`: ``"sequential"`` calls the function for one element after another;
+        ``"expand_dims"`` and ``"broadcast_all"`` call it once, with a new first axis, whose size is 1 (or that of the
+        batch) for what is the same for every element. Without one it is an error.
+
+    Returns
+    -------
+    pytree of arrays
+        Of the structure of `result_shape_dtypes`.
+
+    Raises
+    ------
+    ValueError
+        If it is differentiated, or the function gives other shapes.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp, numpy as np
+    >>> shape = gradkit.ShapeDtypeStruct((), "float32")
+    >>> gradkit.pure_callback(lambda x: np.float32(np.asarray(x) ** 2), shape, jnp.asarray(3.0))
+    Array(9., dtype=float32)
+    """
+    check_callable(callback)
+    if vmap_method not in METHODS:
+        raise ValueError(f"vmap_method must be on of the allowed methods {METHODS}, but got: {vmap_method}")
+    expected, out_tree = flatten(result_shape_dtypes)
+    results = tuple((tuple(e.shape), np.dtype(e.dtype).name) for e in expected)
+    leaves, in_tree = flatten((args, kwargs))
+    # Without arguments there is still a place to be at.
+    arrays = [as_array_leaf(leaf, (args, kwargs)) for leaf in leaves] or [as_array(0)]
+
+    def function(*values: Array, results: Any) -> list[np.ndarray[Any, Any]]:
+        given, named = unflatten(in_tree, values[: len(leaves)])
+        found, tree = flatten(callback(*given, **named))
+        if tree != out_tree:
+            raise ValueError(f"pure_callback: expected a result of structure {out_tree}, got {tree}")
+        return [_checked(_host(value), *result) for value, result in zip(found, results, strict=True)]
+
+    outs = bind_several(_callback, arrays, {"function": function, "results": results, "method": vmap_method})
+    return unflatten(out_tree, outs)
+
+
+def _host(value: Any) -> np.ndarray[Any, Any]:
+    return host(value) if type(value) is Array else np.asarray(value)
+
+
+def _checked(array: np.ndarray[Any, Any], shape: Shape, dtype: str) -> np.ndarray[Any, Any]:
+    if array.shape != shape:
+        raise ValueError(f"pure_callback: expected a result of shape {shape}, got {array.shape}")
+    if array.dtype.name != dtype:
+        raise ValueError(f"pure_callback: expected a result of dtype {dtype}, got {array.dtype.name}")
+    return array
+
+
+def io_callback(
+    callback: Callable[..., Any],
+    result_shape_dtypes: Any,
+    *args: Any,
+    sharding: Any = None,
+    ordered: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """Call a Python function that has side effects; see `pure_callback`.
+
+    Under `vmap` it is called for one element after another, in order (with ``ordered=True`` JAX refuses that).
+    """
+    return pure_callback(callback, result_shape_dtypes, *args, vmap_method="sequential", **kwargs)
