@@ -5,7 +5,7 @@ measured. In each round every contestant runs for about the same time, in an ord
 a contestant's ratio is taken to the hand-written step of the same round, and the table has the medians. So a
 machine that slows down for a while slows all of a round, and no contestant alone. "by hand, again" is the
 hand-written step in a second process: how far it is from 1 is how far to trust a difference. Where it is too far the
-row is marked, and if that is a small network's, the run ends with status 1.
+row is marked; where it is a small network's, nothing is written and the run ends with status 1.
 
 Run ``python benchmarks/eager.py``; ``--help`` lists the options.
 """
@@ -211,16 +211,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         measured.append({"name": size.name, "batch": size.batch, "goal": size.goal, "contestants": summary})
         print(report.eager_row(measured[-1], names), flush=True)
     print("\n" + report.eager_section(results))
-    complete = options.only is None and options.sizes is None
-    if options.out is not None or complete:
-        report.write(options.out or report.RESULTS, f"eager-{options.backend}{'-keep' * options.keep_memory}", results)
     # The large networks' rows show how the system deals with memory: on most machines they are never quiet.
     unsteady = [size["name"] for size in measured if size["name"] in SMALL and not report.is_trusted(size)]
     if unsteady:
         sys.exit(
             f"{', '.join(unsteady)}: {CONTESTANTS[report.CONTROL].title!r} is outside {report.TRUSTED}, so the figures "
-            f"cannot be trusted. Run again on a quieter machine."
+            f"cannot be trusted, and nothing is written. Run again on a quieter machine."
         )
+    complete = options.only is None and options.sizes is None
+    if options.out is not None or complete:
+        report.write(options.out or report.RESULTS, f"eager-{options.backend}{'-keep' * options.keep_memory}", results)
 
 
 if __name__ == "__main__":

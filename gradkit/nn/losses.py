@@ -114,9 +114,10 @@ def _check_labels(labels: Array, classes: int) -> None:
         worst = smallest if smallest < 0 else largest
         place = np.unravel_index(int((seen == worst).argmax()), seen.shape)
         where = ", ".join(map(str, place))
+        way_out = "Renumber the labels" + (f", or give the model {largest + 1} outputs." if smallest >= 0 else ".")
         raise ValueError(
             f"softmax_cross_entropy: labels[{where}] is {worst}, and logits have {classes} classes: labels must be "
-            f"from 0 to {classes - 1}. Renumber the labels, or give the model {largest + 1} outputs."
+            f"from 0 to {classes - 1}. {way_out}"
         )
 
 
