@@ -18,7 +18,7 @@ import pytest
 import gradkit
 from gradkit import Array, data, nn, optim, random
 from gradkit.errors import FileFormatError, NonFiniteLossError, ResumeError
-from gradkit.train import Callback, Checkpoint, EarlyStopping, History, Training
+from gradkit.train import Callback, Checkpoint, ClipGradients, EarlyStopping, History, Training
 
 LAST, BEST, LOG = "checkpoint.safetensors", "best.safetensors", "log.jsonl"
 
@@ -312,6 +312,34 @@ def test_a_run_is_not_resumed_as_another(options: dict[str, Any], name: str, tmp
         fit(tmp_path, **options)
     assert caught.value.name == name
     assert str(caught.value).endswith("Give the same to resume it, another folder, or resume=False to begin anew.")
+
+
+def test_a_run_is_not_resumed_with_a_callback_that_changes_the_steps(tmp_path: Path) -> None:
+    fit(tmp_path, callbacks=[ClipGradients(1.0)])
+    with pytest.raises(ResumeError, match=f"{LAST} is of a run with optimizer .*'max_norm': 1.0"):
+        fit(tmp_path, callbacks=[ClipGradients(2.0)])
+
+
+def test_an_optimizer_of_ones_own_is_resumed(xp: Any, tmp_path: Path) -> None:
+    class Signs:
+        """Moves each parameter by the sign of its gradient: it has an attribute that is no schedule."""
+
+        def __init__(self) -> None:
+            self.direction = xp.sign
+            self.sizes = xp.asarray([0.01])
+
+        def init(self, params: Any) -> Any:
+            return {"step": 0}
+
+        def update(self, params: Any, grads: Any, state: Any) -> Any:
+            moved = gradkit.tree.map(lambda p, g: p - self.sizes * self.direction(g), params, grads)
+            return moved, {"step": state["step"] + 1}
+
+    expected, history = fit(None, optimizer=Signs(), loss=stopping_loss(-1, break_off))
+    assert history["learning_rate"] == [None] * 6
+    with pytest.raises(Stop):
+        fit(tmp_path, optimizer=Signs(), loss=stopping_loss(17, break_off))
+    assert_equal(fit(tmp_path, optimizer=Signs(), loss=stopping_loss(-1, break_off))[0], expected)
 
 
 def test_a_run_is_not_resumed_with_other_data_another_model_or_other_settings(tmp_path: Path) -> None:

@@ -283,6 +283,8 @@ def _entries(path: Path) -> Iterator[dict[str, Any]]:
 # What a run is besides its numbers
 
 SAMPLED_STEPS = (0, 1, 10, 100, 1000, 10_000)
+LARGEST_SHOWN = 64
+"""Elements of an array that is described by its numbers."""
 
 
 def described(value: Any) -> Any:
@@ -297,11 +299,17 @@ def described(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if type(value) is Array:
-        return value.tolist()
-    if callable(value):
-        return [_rate(value, step) for step in SAMPLED_STEPS]
-    parts = {name: described(part) for name, part in sorted(vars(value).items()) if not name.startswith("_")}
-    return {"type": type(value).__name__, **parts}
+        return value.tolist() if value.size <= LARGEST_SHOWN else list(value.shape)
+    if not hasattr(value, "update"):
+        return str(getattr(value, "__qualname__", type(value).__name__))
+    parts = {name: part for name, part in sorted(getattr(value, "__dict__", {}).items()) if not name.startswith("_")}
+    rate = parts.pop("learning_rate", None)
+    rates = [_rate(rate, step) for step in SAMPLED_STEPS] if callable(rate) else described(rate)
+    return {
+        "type": type(value).__name__,
+        "learning_rate": rates,
+        **{name: described(part) for name, part in parts.items()},
+    }
 
 
 def _rate(schedule: Any, step: int) -> float:

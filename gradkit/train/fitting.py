@@ -136,6 +136,9 @@ def fit(
     objective = objective_for(loss, whole[1])
     measured = metrics_for(metrics, objective)
     optimizer = optim.SGD(0.1) if optimizer is None else optimizer
+    name = f"{_size(model)}: {objective.name} by {type(optimizer).__name__}"
+    for callback in callbacks:
+        optimizer = callback.optimizer(optimizer)
     share = float(validation) if isinstance(validation, Real) else None
     settings = {
         "batch_size": batch_size,
@@ -175,7 +178,7 @@ def fit(
         key,
         callbacks,
         folder,
-        History(_name(model, objective.name, optimizer)),
+        History(name),
     )
     if folder is not None and not (resume and training.resume()):
         training.begin()
@@ -234,6 +237,6 @@ def _fingerprint(arrays: Pair) -> str:
     return f"{' and '.join(parts)}, {checksum:08x}"
 
 
-def _name(model: Any, loss: str, optimizer: Any) -> str:
+def _size(model: Any) -> str:
     parameters = sum(leaf.size for leaf in tree.leaves(model) if type(leaf) is Array)
-    return f"{type(model).__name__}, {parameters:,} parameters: {loss} by {type(optimizer).__name__}"
+    return f"{type(model).__name__}, {parameters:,} parameters"

@@ -70,8 +70,6 @@ class Training:
         folder: Folder | None,
         history: History,
     ) -> None:
-        for callback in callbacks:
-            optimizer = callback.optimizer(optimizer)
         self.history = history
         self.epochs = epochs
         self.steps_per_epoch = len(minibatches(train, batch_size, key))
