@@ -17,7 +17,7 @@ def train(seed: int, epochs: int) -> gradkit.train.History:
     """Train a small network on the current backend, and return its history."""
     data_key, model_key, order_key = random.split(random.key(seed), 3)
     _, history = gradkit.fit(
-        nn.MLP(2, [16, 16, 2], key=model_key),
+        nn.MLP(2, [16, 16, 2], activation="relu", key=model_key),
         data.moons(300, key=data_key),
         optimizer=optim.SGD(optim.exponential_decay(0.1, transition_steps=50, decay_rate=0.7), momentum=0.9),
         epochs=epochs,

@@ -34,7 +34,7 @@ def main() -> None:
 
     data_key, model_key, order_key = random.split(random.key(options.seed), 3)
     moons = data.moons(300, noise=0.15, key=data_key)
-    keep = KeepModels(nn.MLP(2, [16, 16, 2], key=model_key))
+    keep = KeepModels(nn.MLP(2, [16, 16, 2], activation="relu", key=model_key))
     batch_size = 20
     decay = optim.cosine_decay(0.2, decay_steps=options.epochs * 300 // batch_size)
     model, history = gradkit.fit(

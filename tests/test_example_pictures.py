@@ -81,6 +81,14 @@ def test_a_drawn_example_prints_the_lectures_figures_and_draws_them(
         assert any(text.endswith(f" {number:.4f}") for text in texts), number
 
 
+def test_moons_are_told_apart(tmp_path: Path, backend: Backend) -> None:
+    done = run(tmp_path, "moons", "--backend", backend.name, "--out", ".")
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert float(last.partition("%")[0]) > 98
+    assert last.endswith("% right in the last epoch; the boundary is in moons.png")
+
+
 @pytest.mark.parametrize("example", ["descent", "moons"])
 def test_example_is_animated_when_asked(tmp_path: Path, example: str) -> None:
     film = tmp_path / "pictures" / f"{example}.gif"

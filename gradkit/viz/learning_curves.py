@@ -255,7 +255,7 @@ def _draw(axes: Axes, panel: _Panel, runs: Sequence[_Run], units: Mapping[str, s
     values = np.concatenate(drawn)
     values = values[np.isfinite(values)]
     if panel.quantity == "loss" and values.min() > 0 and values.max() > 10 * values.min():
-        axes.set_yscale("log")
+        _decades(axes, values.max() / values.min())
     axes.set(xlabel=_clock(runs[0]), ylabel=readable(_label(panel.quantity, units)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     if all(len(_places(run)) == 1 for run in runs):
@@ -266,6 +266,16 @@ def _draw(axes: Axes, panel: _Panel, runs: Sequence[_Run], units: Mapping[str, s
         lines |= _kinds()
     if len(lines) > 1:
         axes.legend(lines.values(), map(readable, lines), fontsize=LEGEND_SIZE)
+
+
+def _decades(axes: Axes, ratio: float) -> None:
+    """Make the vertical axis logarithmic, with numbers as they are spoken: 0.2 and not 2 x 10^-1."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < 1000 else (1,)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _look(run: int, runs: int, validation: bool, points: int) -> dict[str, Any]:
