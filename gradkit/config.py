@@ -64,7 +64,7 @@ class Config:
     jax_enable_x64: bool
 
     def __init__(self) -> None:
-        self._listeners: dict[str, Callable[[bool], None]] = {}
+        self._listeners: dict[str, list[Callable[[bool], None]]] = {}
         self._others: dict[str, Any] = {name: value for name, (value, _) in FIXED.items()}
         self.gradkit_item_assignment = _is_true("GRADKIT_ITEM_ASSIGNMENT")
         self.jax_debug_nans = False
@@ -93,8 +93,8 @@ class Config:
             if not isinstance(value, bool):
                 raise TypeError(f"config.update({name!r}, value): expected value to be True or False, got {value!r}")
             setattr(self, name, value)
-            if name in self._listeners:
-                self._listeners[name](value)
+            for listener in self._listeners.get(name, ()):
+                listener(value)
         elif name in FIXED:
             only, reason = FIXED[name]
             if value != only:
@@ -109,7 +109,7 @@ class Config:
 
     def listen(self, name: str, listener: Callable[[bool], None]) -> None:
         """Call `listener` with each new value of a setting."""
-        self._listeners[name] = listener
+        self._listeners.setdefault(name, []).append(listener)
 
     @property
     def values(self) -> dict[str, Any]:

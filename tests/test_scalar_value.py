@@ -236,6 +236,24 @@ def test_an_interrupted_pass_leaves_the_next_one_right(monkeypatch: pytest.Monke
     assert (x.grad, y.grad) == (16.0, 4.0)
 
 
+def test_debug_nans_names_the_operation_that_gave_a_nan() -> None:
+    x, infinite = Value(-1.0), Value(float("inf"))
+    with gradkit.debug_nans(True):
+        for compute, name in [
+            (x.log, "log"),
+            (lambda: x**0.5, "pow"),
+            (lambda: infinite - infinite, "subtract"),
+            (lambda: 0 * infinite, "multiply"),
+        ]:
+            with pytest.raises(FloatingPointError, match=rf"invalid value \(nan\) encountered in {name}"):
+                compute()
+        root = Value(0.0) ** 0.5
+        with pytest.raises(FloatingPointError, match=r"invalid value \(nan\) encountered in the derivative of pow"):
+            (root * 0).backward()
+        assert (x * 2).data == -2.0
+    assert x.log().data != x.log().data
+
+
 def test_threads_that_share_values_get_the_sum_of_their_gradients() -> None:
     x = Value(2.0)
     shared = x * x

@@ -28,7 +28,7 @@ from gradkit.core.families import Elementwise
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import open_no_grad, recording
 from gradkit.scalar.formulas import NAMES, local_derivative, passes_where
-from gradkit.scalar.operations import BINARY, UNARY, Operation
+from gradkit.scalar.operations import BINARY, UNARY, Operation, not_a_number
 
 __all__ = ["install"]
 
@@ -43,7 +43,7 @@ try:
     {slopes}
 except SPECIAL:
     return general({operation}, {operands})
-out = new(Value)
+{check}out = new(Value)
 out._data = z
 out._grad = 0.0
 out._pending = 0
@@ -54,6 +54,7 @@ out._operation = {operation}
 {parents}
 return out
 """
+CHECK = "if z != z:\n    raise not_a_number({operation}.name)\n"
 ONE_VALUE = "out._first = {value}\nout._first_slope = slope\nout._second = None"
 TWO_VALUES = "out._first = self\nout._first_slope = first_slope\nout._second = other\nout._second_slope = second_slope"
 SELECTED = """\
@@ -82,15 +83,16 @@ def reflected(self, other):
 """
 
 
-def install(value: Any, **names: Any) -> None:
-    """Attach the operators, functions and comparisons to `Value`."""
+def install(value: Any, check_for_nans: bool, **names: Any) -> None:
+    """Attach the operators, functions and comparisons to `Value`; they look at their results where that is wished."""
     names = {**NAMES, **names, "Value": value, "new": object.__new__, "SPECIAL": SPECIAL}
-    names |= {"open_no_grad": open_no_grad, "recording": recording}
+    names |= {"open_no_grad": open_no_grad, "recording": recording, "not_a_number": not_a_number}
+    check = CHECK if check_for_nans else ""
     for name, forward in UNARY.items():
-        setattr(value, name, _unary(name, forward, names))
+        setattr(value, name, _unary(name, forward, check, names))
     for name, forward in BINARY.items():
         operator = OPERATORS[name]
-        method, reflected = _binary(name, forward, f"__{operator}__", f"__r{operator}__", names)
+        method, reflected = _binary(name, forward, check, f"__{operator}__", f"__r{operator}__", names)
         setattr(value, f"__{operator}__", method)
         setattr(value, f"__r{operator}__", reflected)
     for name, symbol in COMPARISONS.items():
@@ -102,13 +104,14 @@ def install(value: Any, **names: Any) -> None:
     del value.square
 
 
-def _unary(name: str, forward: str, names: dict[str, Any]) -> Callable[..., Any]:
+def _unary(name: str, forward: str, check: str, names: dict[str, Any]) -> Callable[..., Any]:
     primitive = _elementwise(name)
     body = COMPUTE.format(
         reads="x = self._data",
         forward=forward,
         slopes=f"slope = {local_derivative(primitive, 0)}",
         operation="operation",
+        check=check.format(operation="operation"),
         operands="self",
         parents=SELECTED if passes_where(primitive) else ONE_VALUE.format(value="self"),
     )
@@ -116,7 +119,7 @@ def _unary(name: str, forward: str, names: dict[str, Any]) -> Callable[..., Any]
     return _named(_compiled(name, text, {**names, "operation": Operation(name)})["method"], name)
 
 
-def _binary(name: str, forward: str, method: str, reflected: str, names: dict[str, Any]) -> tuple[Any, Any]:
+def _binary(name: str, forward: str, check: str, method: str, reflected: str, names: dict[str, Any]) -> tuple[Any, Any]:
     primitive = _elementwise(name)
     first, second = local_derivative(primitive, 0), local_derivative(primitive, 1)
     with_value = COMPUTE.format(
@@ -124,6 +127,7 @@ def _binary(name: str, forward: str, method: str, reflected: str, names: dict[st
         forward=forward,
         slopes=f"first_slope = {first}\n    second_slope = {second}",
         operation="with_value",
+        check=check.format(operation="with_value"),
         operands="self, other",
         parents=TWO_VALUES,
     )
@@ -133,6 +137,7 @@ def _binary(name: str, forward: str, method: str, reflected: str, names: dict[st
         forward=forward,
         slopes=f"slope = {first}",
         operation="with_number",
+        check=check.format(operation="with_number"),
         operands="self, other",
         parents=parents,
     )
@@ -141,6 +146,7 @@ def _binary(name: str, forward: str, method: str, reflected: str, names: dict[st
         forward=forward,
         slopes=f"slope = {second}",
         operation="with_number_first",
+        check=check.format(operation="with_number_first"),
         operands="other, self",
         parents=parents,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import methodcaller
 from typing import Any, ClassVar
 
 import optree
@@ -17,9 +18,9 @@ __all__ = ["MLP", "Layer", "Module", "Neuron"]
 
 ACTIVATIONS: dict[str, Callable[[Value], Value]] = {
     "identity": lambda value: value,
-    "relu": Value.relu,
-    "sigmoid": Value.sigmoid,
-    "tanh": Value.tanh,
+    "relu": methodcaller("relu"),
+    "sigmoid": methodcaller("sigmoid"),
+    "tanh": methodcaller("tanh"),
 }
 
 

@@ -16,7 +16,7 @@ from gradkit.core import MINUS_ONE, ONE
 from gradkit.core.families import Elementwise, PassesWhere
 from gradkit.core.namespace import PRIMITIVES, kernel_namespace
 
-__all__ = ["BINARY", "UNARY", "Operation", "backend", "evaluated", "function_of"]
+__all__ = ["BINARY", "UNARY", "Operation", "backend", "evaluated", "function_of", "not_a_number"]
 
 
 class Operation(NamedTuple):
@@ -57,6 +57,11 @@ UNARY = {
 def backend() -> Backend:
     """Return the backend that a Value's number is an array of."""
     return load_backend("python")
+
+
+def not_a_number(where: str) -> FloatingPointError:
+    """Return the error of ``jax_debug_nans``, in JAX's words."""
+    return FloatingPointError(f"invalid value (nan) encountered in {where}")
 
 
 def function_of(name: str) -> Callable[..., Any]:

@@ -10,6 +10,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from gradkit.config import config
+from gradkit.scalar.operations import not_a_number
+
 if TYPE_CHECKING:
     from gradkit.scalar.value import Value
 
@@ -78,5 +81,14 @@ def _accumulate(root: Value, seed: float) -> None:
         for node in order:
             node._pending = 0
         raise
+    if config.jax_debug_nans:
+        _refuse_nans(order)
     for node, gradient in earlier:
         node._grad += gradient
+
+
+def _refuse_nans(order: list[Value]) -> None:
+    for node in order:
+        for child in (node._first, node._second):
+            if child is not None and child._grad != child._grad:
+                raise not_a_number(f"the derivative of {node._operation.name}")  # type: ignore[union-attr]

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from gradkit import tree
 from gradkit.backend import backend_of
+from gradkit.config import config
 from gradkit.core import TAPE, Array
 from gradkit.core.array import is_followed, wrap
 from gradkit.core.node import Leaf, recording
 from gradkit.scalar.methods import install
-from gradkit.scalar.operations import Operation, backend, evaluated, function_of
+from gradkit.scalar.operations import Operation, backend, evaluated, function_of, not_a_number
 from gradkit.scalar.passes import accumulate
 
 if TYPE_CHECKING:
@@ -288,6 +289,8 @@ def general(operation: Operation, *operands: Any) -> Any:
         arrays = [operand.__gradkit_array__() if isinstance(operand, Value) else operand for operand in operands]
         return from_array(function_of(operation.name)(*arrays))
     result, slopes = evaluated(operation.name, *(x._data if isinstance(x, Value) else x for x in operands))
+    if result != result and config.jax_debug_nans:
+        raise not_a_number(operation.name)
     out = Value(result)
     if recording():
         out._operation = operation
@@ -343,4 +346,11 @@ def _from_leaf(_metadata: None, children: Any) -> Any:
 
 
 tree.register(Value, lambda value: ((value.__gradkit_array__(),), None), _from_leaf)
-install(Value, general=general, mixed=mixed)
+
+
+def _install(check_for_nans: bool) -> None:
+    install(Value, check_for_nans, general=general, mixed=mixed)
+
+
+_install(config.jax_debug_nans)
+config.listen("jax_debug_nans", _install)
