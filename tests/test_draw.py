@@ -290,12 +290,17 @@ def test_ranges_of_every_kind_of_elements(backend: Any, values: np.ndarray[Any, 
 
 def test_numbers_are_shown_whether_a_derivative_reads_them_or_not(xp: Any) -> None:
     x = leaf(xp, 3.0)
-    drawing = draw(((x * 2.5 + 1.25) - 7) ** 3 / 4.5, x=x)
+    out = xp.maximum(((1.25 + x * 2.5) - 7) ** 3 / 4.5, 0.5)
+    before = cells(draw(out, x=x, gradients=True))
+    out.backward()
+    drawing = draw(out, x=x)
+    assert cells(drawing) == before
     assert {texts for texts in cells(drawing) if len(texts) == 1} == {
         ("data 2.5000",),
         ("data 1.2500",),
         ("data 7",),
         ("data 4.5000",),
+        ("data 0.5000",),
     }
     assert ("**3", "float32[]") in edges(drawing)
 

@@ -80,9 +80,7 @@ def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array
     first, second = primitive.masks[0] or 0, primitive.masks[-1] or 0
     differentiable = primitive.masks[0] is not None and primitive.masks[-1] is not None
     in_one_alone = not differentiable and primitive.masks != (None, None)
-    masks: tuple[int, ...] = (0, first, second, first | second)
-    # A Python number is kept whether a rule reads it or not: it costs nothing, and drawings show it.
-    with_first, with_second = tuple(mask | 2 for mask in masks), tuple(mask | 4 for mask in masks)
+    masks = (0, first, second, first | second)
 
     def call(x: Any, y: Any, /) -> Array:
         # The operands' values and nodes, where they are plain enough; else the general path.
@@ -100,11 +98,11 @@ def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array
                     return apply(primitive, (x, y), floating)
                 if floating and dtype not in INEXACT[type(x_value)]:
                     return apply(primitive, (x, y), floating)
-                keeping = masks
+                number = None
             elif (type(y) is float or type(y) is int) and dtype in INEXACT[type(x_value)]:
                 y_value = y
                 y_node = None
-                keeping = with_second
+                number = y
             else:
                 return apply(primitive, (x, y), floating)
         elif type(y) is Array and (type(x) is float or type(x) is int):
@@ -115,7 +113,7 @@ def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array
             kernel = kernels.get(type(y_value))
             if kernel is None or y_value.dtype not in INEXACT[type(y_value)]:
                 return apply(primitive, (x, y), floating)
-            keeping = with_first
+            number = x
         else:
             return apply(primitive, (x, y), floating)
 
@@ -138,9 +136,11 @@ def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array
         if trace is None or not differentiable or not (trace.level or recording()):
             array._node = None
             return array
-        mask = keeping[(x_node is not None) + 2 * (y_node is not None)]
+        mask = masks[(x_node is not None) + 2 * (y_node is not None)]
         saved = (out if mask & 1 else None, x_value if mask & 2 else None, y_value if mask & 4 else None)
-        array._node = Node(trace, out.shape, out.dtype, primitive, (x_node, y_node), saved, NO_PARAMS, True)
+        node = array._node = Node(trace, out.shape, out.dtype, primitive, (x_node, y_node), saved, NO_PARAMS, True)
+        if number is not None:
+            node.numbers = number
         return array
 
     return call

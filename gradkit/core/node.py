@@ -134,9 +134,14 @@ class Node:
         Whether the saved values are all raw.
     sequence : int
         Position in the order of making.
+    numbers : int, float, bool, complex, or tuple of them
+        The Python number among the arguments of an operation on two, or all by position, with None between them; not
+        set where there are none. Nothing but a drawing reads them, and they stay when what is saved has been used up.
     """
 
-    __slots__ = ("dtype", "params", "parents", "plain", "primitive", "saved", "sequence", "shape", "trace")
+    __slots__ = ("dtype", "numbers", "params", "parents", "plain", "primitive", "saved", "sequence", "shape", "trace")
+
+    numbers: Any
 
     def __init__(
         self,

@@ -154,9 +154,11 @@ class Primitive(ABC):
         saved = [out if reads & 1 else None]
         for value, node in zip(values, nodes, strict=True):
             reads >>= 1
-            # Numbers are kept in any case: they cost nothing, and drawings show them.
-            saved.append(value if reads & 1 or (node is None and type(value) in PYTHON_NUMBERS) else node)
-        return wrap(out, Node(trace, out.shape, out.dtype, self, nodes, saved, params, plain))
+            saved.append(value if reads & 1 else node)
+        new = Node(trace, out.shape, out.dtype, self, nodes, saved, params, plain)
+        if len(values) > 1 and not PYTHON_NUMBERS.isdisjoint(map(type, values)):
+            new.numbers = tuple(value if type(value) in PYTHON_NUMBERS else None for value in values)
+        return wrap(out, new)
 
     def plan(self, tracked: int) -> tuple[int, int]:
         """Return what to keep, and which of the tracked arguments have a derivative, each as bits."""

@@ -88,12 +88,14 @@ class Tape:
                     self.values.setdefault(parent, raw(value))
 
     def _constant(self, node: Node, position: int) -> Any:
-        """Return an argument that has no node, if the tape has saved it or it was recognized."""
+        """Return an argument that has no node, if the tape has kept it or it was recognized."""
         if node.saved is not None and not isinstance(node.primitive, Recorded):
             value = node.saved[position + 1]
             if value is not None:
                 return raw(value)
-        return self.recognized.get((node, position))
+        numbers = getattr(node, "numbers", None)
+        number = numbers[position] if isinstance(numbers, tuple) else numbers
+        return self.recognized.get((node, position)) if number is None else number
 
     def compute_missing(self) -> bool:
         """Run operations again whose arguments are known.
