@@ -317,7 +317,8 @@ def test_after_a_plain_backward_labelled_data_are_recognized_and_everything_is_s
 
 def test_data_that_do_not_fit_are_not_taken_for_what_the_tape_forgot(xp: Any) -> None:
     w, x = leaf(xp, [1.0, 2.0]), xp.asarray([3.0, 4.0])
-    out = (w + x).sum()
+    h = w + x
+    out = h.sum()
     drawing = draw(out, w=w, other=x * 2.0, shorter=x[:1], wider=xp.ones(3))
     assert ("constant, not kept",) in cells(drawing)
     assert ("x", "float32[2]", "data 3.0000 … 4.0000") in cells(draw(out, w=w, x=x, other=x * 2.0))
@@ -475,10 +476,16 @@ def test_a_model_is_a_function_with_labels_of_its_own(xp: Any) -> None:
     assert record(draw(model, xp.ones((5, 2))), "layers[0].weight")[0] == "float32[2,3]"
 
 
-def test_loops_say_what_is_inside(xp: Any) -> None:
-    drawing = draw(lambda x: gradkit.lax.fori_loop(0, 5, lambda _, c: c * 1.1, x), 1.0)
-    (loop,) = [mark.texts for mark in drawing._diagram.marks if mark.texts[0] == "while"]
-    assert loop[1] == "3 operations inside"
+def test_loops_and_choices_say_what_is_inside(xp: Any) -> None:
+    def f(x: Any) -> Any:
+        x = gradkit.lax.fori_loop(0, 5, lambda _, c: c * 1.1, x)
+        x = gradkit.lax.while_loop(lambda c: c < 9, lambda c: c + xp.sin(c), x)
+        return gradkit.lax.cond(x > 10, lambda c: -c, lambda c: c, x)
+
+    details = {mark.texts[0]: mark.texts[1] for mark in draw(f, 1.0)._diagram.marks if mark.texts[1:]}
+    assert details["scan"] == "2 operations, 5 times"  # counting as well
+    assert details["while"] == "3 operations inside"
+    assert details["cond"] == "1 operation inside"
 
 
 def test_results_that_are_arguments_or_numbers_are_shown(xp: Any) -> None:

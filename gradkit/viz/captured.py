@@ -67,9 +67,14 @@ def _operation(equation: Equation, quantities: dict[Variable, Quantity]) -> Oper
         quantities[variable] = Quantity("", "result", variable.shape, variable.dtype.name)
     outputs = [quantities[variable] for variable in equation.outputs]
     graphs = [graph for value in equation.params.values() for graph in _graphs(value)]
-    inside = sum(len(graph.equations) for graph in graphs)
-    detail = f"{inside} operations inside" if graphs else None
+    detail = _inside(graphs, equation.params.get("length")) if graphs else None
     return operation_of(equation.primitive.name, equation.params, inputs, outputs, detail)
+
+
+def _inside(graphs: Sequence[Graph], times: int | None) -> str:
+    count = sum(len(graph.equations) for graph in graphs)
+    what = f"{count} operation{'s' * (count != 1)}"
+    return f"{what} inside" if times is None else f"{what}, {times} times"
 
 
 def _operand(operand: Any, quantities: Mapping[Variable, Quantity]) -> Quantity:
@@ -82,7 +87,7 @@ def _operand(operand: Any, quantities: Mapping[Variable, Quantity]) -> Quantity:
 
 def _graphs(value: Any) -> list[Graph]:
     """Return the graphs of functions in an operation's parameter."""
-    found = [getattr(part, "jaxpr", None) for part in (value if isinstance(value, tuple) else (value,))]
+    found = [getattr(part, "jaxpr", part) for part in (value if isinstance(value, tuple) else (value,))]
     return [graph for graph in found if isinstance(graph, Graph)]
 
 
