@@ -8,6 +8,7 @@ import math
 import os
 import re
 import stat
+import subprocess
 import sys
 import weakref
 import xml.etree.ElementTree as ElementTree
@@ -707,6 +708,16 @@ def test_without_graphviz_and_matplotlib_the_error_names_the_extra(
     with pytest.raises(MissingDependencyError, match=r"pip install 'gradkit\[plot\]'"):
         drawing.save(tmp_path / "x.png")
     drawing.save(tmp_path / "x.svg")  # which needs neither
+
+
+def test_an_svg_needs_neither_graphviz_nor_matplotlib() -> None:
+    code = """if True:
+        import sys, gradkit
+        x = gradkit.Value(2.0, label="x")
+        assert "data 2.0000" in gradkit.viz.draw(x * x).svg
+        assert not {"matplotlib", "networkx", "IPython"} & set(sys.modules)
+        """
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PATH": ""})
 
 
 def test_where_graphviz_fails_the_own_layout_draws(xp: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
