@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import MultipleResults
-from gradkit.core.array import Array, host, wrap
+from gradkit.core.array import Array, host
 from gradkit.core.batching import at_front, one_by_one
 from gradkit.core.binding import bind_several
 from gradkit.core.promotion import dtype_named
@@ -30,15 +30,29 @@ class HostCallback(MultipleResults):
         backend, device = self.place(args, params)
         return tuple(Abstract(shape, dtype_named(dtype), backend, device) for shape, dtype in params["results"])
 
+    def record(self, trace: Any, out: Any, values: Any, nodes: Any, tracked: int, params: Any, plain: bool) -> Any:
+        """Refuse to be differentiated."""
+        raise _refusal(params)
 
-def _refuse(*_: Any, **__: Any) -> Any:
-    raise ValueError(
+    def push(self, out: Any, args: Any, tangents: Any, params: Mapping[str, Any]) -> Any:
+        """Refuse to be differentiated."""
+        if any(t is not None for t in tangents):
+            raise _refusal(params)
+        return None
+
+
+def _refusal(params: Mapping[str, Any]) -> ValueError:
+    if params["kind"] == "IO":
+        return ValueError("IO callbacks do not support JVP.")
+    return ValueError(
         "Pure callbacks do not support JVP. Please use `gradkit.custom_jvp` to use callbacks while taking gradients."
     )
 
 
 def _batched(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> Any:
     method, results = params["method"], params["results"]
+    if method == "ordered":
+        raise ValueError("Cannot `vmap` ordered IO callback.")
     if method in ("sequential", "sequential_unrolled"):
         return one_by_one(primitive, values, axes, size, params)
     if method is None:
@@ -56,14 +70,14 @@ def _batched(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> 
     return bind_several(primitive, whole, {**params, "results": batched}), 0
 
 
-def _call(xp: Any, *args: Any, function: Callable[..., Any], results: Any, method: Any) -> tuple[Any, ...]:
-    found = function(*map(wrap, args), results=results)
+def _call(xp: Any, *args: Any, function: Callable[..., Any], results: Any, method: Any, kind: str) -> tuple[Any, ...]:
     backend = xp.backend
+    found = function(*map(backend.to_host, args), results=results)
     device = backend.device_of(args[0])
     return tuple(backend.from_host(array, device) for array in found)
 
 
-_callback = HostCallback("pure_callback", _call, (_refuse,), forward_rule=_refuse, batch=_batched)
+_callback = HostCallback("pure_callback", _call, (None,), batch=_batched)
 
 
 def pure_callback(
@@ -79,7 +93,7 @@ def pure_callback(
     Parameters
     ----------
     callback : callable
-        The function; it gets Arrays, and gives arrays of the host or of a backend. It should have no side effects.
+        The function; it gets NumPy arrays, and gives them or arrays of a backend. It should have no side effects.
     result_shape_dtypes : pytree
         What it gives: a tree of things with a shape and a dtype (`ShapeDtypeStruct`).
     *args, **kwargs : pytree
@@ -108,24 +122,30 @@ def pure_callback(
     >>> gradkit.pure_callback(lambda x: np.float32(np.asarray(x) ** 2), shape, jnp.asarray(3.0))
     Array(9., dtype=float32)
     """
-    check_callable(callback)
     if vmap_method not in METHODS:
         raise ValueError(f"vmap_method must be on of the allowed methods {METHODS}, but got: {vmap_method}")
+    return _called("pure", callback, result_shape_dtypes, vmap_method, args, kwargs)
+
+
+def _called(
+    kind: str, callback: Callable[..., Any], result_shape_dtypes: Any, method: Any, args: Any, kwargs: Any
+) -> Any:
+    check_callable(callback)
     expected, out_tree = flatten(result_shape_dtypes)
     results = tuple((tuple(e.shape), np.dtype(e.dtype).name) for e in expected)
     leaves, in_tree = flatten((args, kwargs))
     # Without arguments there is still a place to be at.
     arrays = [as_array_leaf(leaf, (args, kwargs)) for leaf in leaves] or [as_array(0)]
 
-    def function(*values: Array, results: Any) -> list[np.ndarray[Any, Any]]:
+    def function(*values: np.ndarray[Any, Any], results: Any) -> list[np.ndarray[Any, Any]]:
         given, named = unflatten(in_tree, values[: len(leaves)])
         found, tree = flatten(callback(*given, **named))
         if tree != out_tree:
-            raise ValueError(f"pure_callback: expected a result of structure {out_tree}, got {tree}")
+            raise ValueError(f"callback: expected a result of structure {out_tree}, got {tree}")
         return [_checked(_host(value), *result) for value, result in zip(found, results, strict=True)]
 
-    outs = bind_several(_callback, arrays, {"function": function, "results": results, "method": vmap_method})
-    return unflatten(out_tree, outs)
+    params = {"function": function, "results": results, "method": method, "kind": kind}
+    return unflatten(out_tree, bind_several(_callback, arrays, params))
 
 
 def _host(value: Any) -> np.ndarray[Any, Any]:
@@ -134,9 +154,9 @@ def _host(value: Any) -> np.ndarray[Any, Any]:
 
 def _checked(array: np.ndarray[Any, Any], shape: Shape, dtype: str) -> np.ndarray[Any, Any]:
     if array.shape != shape:
-        raise ValueError(f"pure_callback: expected a result of shape {shape}, got {array.shape}")
+        raise ValueError(f"callback: expected a result of shape {shape}, got {array.shape}")
     if array.dtype.name != dtype:
-        raise ValueError(f"pure_callback: expected a result of dtype {dtype}, got {array.dtype.name}")
+        raise ValueError(f"callback: expected a result of dtype {dtype}, got {array.dtype.name}")
     return array
 
 
@@ -150,6 +170,8 @@ def io_callback(
 ) -> Any:
     """Call a Python function that has side effects; see `pure_callback`.
 
-    Under `vmap` it is called for one element after another, in order (with ``ordered=True`` JAX refuses that).
+    Calls are always in order. Under `vmap` it is called for one element after another; with `ordered` that is an error,
+    as in JAX.
     """
-    return pure_callback(callback, result_shape_dtypes, *args, vmap_method="sequential", **kwargs)
+    method = "ordered" if ordered else "sequential"
+    return _called("IO", callback, result_shape_dtypes, method, args, kwargs)

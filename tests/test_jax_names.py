@@ -258,6 +258,25 @@ def test_io_callback_is_called_in_order(xp: Any) -> None:
     result = gradkit.vmap(lambda x: gradkit.experimental.io_callback(note, count, x))(jnp.asarray([3.0, 1.0, 2.0]))
     assert result.tolist() == [1, 2, 3]
     assert seen == [3.0, 1.0, 2.0]
+    with pytest.raises(ValueError, match="Cannot `vmap` ordered IO callback"):
+        gradkit.vmap(lambda x: gradkit.experimental.io_callback(note, count, x, ordered=True))(jnp.ones(2))
+    with pytest.raises(ValueError, match="IO callbacks do not support JVP"):
+        gradkit.grad(lambda x: gradkit.experimental.io_callback(note, count, x))(1.0)
+
+
+def test_callbacks_get_arrays_that_every_library_takes(xp: Any) -> None:
+    import scipy.special
+
+    def program(m: Any, n: Any) -> Any:
+        def bessel(order: Any, z: Any) -> Any:
+            on_host = lambda v, z: scipy.special.jv(v, z).astype(z.dtype)  # noqa: E731
+            return m.pure_callback(on_host, m.ShapeDtypeStruct.like(z), order, z, vmap_method="broadcast_all")
+
+        first = m.custom_jvp(lambda z: bessel(1, z))
+        first.defjvp(lambda p, t: (first(*p), (bessel(0, p[0]) - bessel(2, p[0])) / 2 * t[0]))
+        return lambda b: (first(b), m.vmap(m.grad(first))(b), m.jit(first)(b))
+
+    check_same(program, B)
 
 
 # Across batches

@@ -48,7 +48,7 @@ def scan_flat(step: Step, carry: Flat, xs: Flat, length: int, reverse: bool) -> 
         graph, constants = graph_of(lambda *flat: _joined(step(*_halves(flat, len(carry)))), inputs)
         operands = [*constants, *carry, *xs]
         if has_no_values(operands):
-            return run_scan(operands, **_scan_params(graph, len(constants), len(carry), len(xs), length, reverse))
+            return run_scan(operands, **_scan_params(graph, len(constants), len(carry), length, reverse))
     rows = []
     for i in range(length)[:: -1 if reverse else 1]:
         carry, ys = step(carry, [x[i] for x in xs])
@@ -66,12 +66,10 @@ def _joined(pair: tuple[Flat, Flat]) -> Flat:
     return [*pair[0], *pair[1]]
 
 
-def _scan_params(graph: Graph, consts: int, carry: int, xs: int, length: int, reverse: bool) -> dict[str, Any]:
+def _scan_params(graph: Graph, consts: int, carry: int, length: int, reverse: bool) -> dict[str, Any]:
     return {
-        "_split_transpose": False,
         "jaxpr": graph,
         "length": length,
-        "linear": (False,) * (consts + carry + xs),
         "num_carry": carry,
         "num_consts": consts,
         "reverse": reverse,

@@ -265,8 +265,10 @@ def fori_loop(
     leaves, _ = flatten(init_val)
     if any(type(raw(bound)) in STAND_INS for bound in (first, last)):
         return while_loop(
-            lambda pair: less(pair[0], last), lambda pair: (pair[0] + 1, body_fun(pair[0], pair[1])), (first, init_val)
-        )[1]
+            lambda state: less(state[0], state[1]),
+            lambda state: (state[0] + 1, state[1], body_fun(state[0], state[2])),
+            (first, last, init_val),
+        )[2]
     if capturing():  # the number of steps is known: a scan, which has a derivative in reverse mode as well
         steps = builtins.max(int(last) - int(first), 0)
         return scan(lambda pair, _: ((pair[0] + 1, body_fun(*pair)), None), (first, init_val), None, steps)[0][1]

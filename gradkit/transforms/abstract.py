@@ -56,6 +56,20 @@ class ShapeDtypeStruct:
         self.dtype = dtype_named(dtype)
         self.sharding = sharding
 
+    @classmethod
+    def like(cls, x: Any) -> ShapeDtypeStruct:
+        """Return the shape and dtype of an array, or of anything that has them.
+
+        Examples
+        --------
+        >>> import gradkit, gradkit.numpy as jnp
+        >>> gradkit.ShapeDtypeStruct.like(jnp.ones(3))
+        ShapeDtypeStruct(shape=(3,), dtype=float32)
+        """
+        known = hasattr(x, "shape") and hasattr(x, "dtype")
+        array = x if known else as_array(x)
+        return cls(array.shape, array.dtype)
+
     @property
     def ndim(self) -> int:
         """The number of axes."""

@@ -106,10 +106,10 @@ def _equation(equation: Equation, known: dict[Variable, str], define: Any, names
     like = next((x for x in arrays if x.dtype.kind != "b"), arrays[0] if arrays else None)
     order = ORDER.get(primitive, range(len(equation.inputs)))
     inputs = " ".join(_operand(equation.inputs[i], known, like) for i in order)
+    left = define(equation.outputs)
     params = _params(primitive, equation.params, names)
     if primitive == "matmul":
         params = [[f"dimension_numbers={_contraction(*equation.inputs)}"]]
-    left = define(equation.outputs)
     name = primitive_name(equation)
     if not params:
         return [f"{left} = {name} {inputs}"]
@@ -129,7 +129,9 @@ def _params(primitive: str, params: Mapping[str, Any], names: Iterator[str]) -> 
             continue
         if graphs := _graphs(value):
             blocks = [_lines(graph, names) for graph in graphs]
-            lines = blocks[0] if not isinstance(value, tuple) else ["(", *(line for b in blocks for line in b), ")"]
+            lines = (
+                blocks[0] if not isinstance(value, tuple) else ["(", *(f"  {line}" for b in blocks for line in b), ")"]
+            )
             result.append([f"{shown}={lines[0]}", *lines[1:]])
         else:
             result.append([f"{shown}={_value(value)}"])
