@@ -191,6 +191,19 @@ def test_a_nan_leaves_the_last_good_state_saved(xp: Any, tmp_path: Path) -> None
     assert rows == [*range(1, len(rows) + 1)]
 
 
+def test_an_update_that_breaks_the_model_at_the_end_is_seen(xp: Any, tmp_path: Path) -> None:
+    class Breaking(optim.SGD):
+        def update(self, params: Any, grads: Any, state: Any) -> Any:
+            params, state = super().update(params, grads, state)
+            return (gradkit.tree.map(lambda p: p * xp.nan, params) if state.step == 12 else params), state
+
+    with pytest.raises(NonFiniteLossError, match="the loss is nan at step 12"):
+        fit(tmp_path, optimizer=Breaking(0.1), epochs=2, validation=None)
+    stored = gradkit.load(tmp_path / LAST)
+    assert stored["['optimizer'].step"] == 11
+    assert np.isfinite(stored["['model'].layers[0].weight"].tolist()).all()
+
+
 def test_a_nan_in_the_first_step_of_an_epoch_goes_back_to_the_epoch_before(backend: Any, tmp_path: Path) -> None:
     losses = [1.0, 0.5, 0.9, 0.9, 0.9, 0.9, 0.9]
     waited: list[int] = []
@@ -337,9 +350,10 @@ def test_an_optimizer_of_ones_own_is_resumed(xp: Any, tmp_path: Path) -> None:
 
     expected, history = fit(None, optimizer=Signs(), loss=stopping_loss(-1, break_off))
     assert history["learning_rate"] == [None] * 6
+    often = Checkpoint(tmp_path, every_steps=3)
     with pytest.raises(Stop):
-        fit(tmp_path, optimizer=Signs(), loss=stopping_loss(17, break_off))
-    assert_equal(fit(tmp_path, optimizer=Signs(), loss=stopping_loss(-1, break_off))[0], expected)
+        fit(often, optimizer=Signs(), loss=stopping_loss(17, break_off))
+    assert_equal(fit(often, optimizer=Signs(), loss=stopping_loss(-1, break_off))[0], expected)
 
 
 def test_a_run_is_not_resumed_with_other_data_another_model_or_other_settings(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ LOG = "log.jsonl"
 VERSION = 1
 SHARE = 0.05
 """The share of the time that saving may take, where the user says nothing else."""
+PAUSE = 1.0
+"""Seconds between two saves at least, then: a disk has better things to do."""
 
 
 class Run(NamedTuple):
@@ -91,7 +93,7 @@ class Checkpoint:
         The folder; it is made if it is not there.
     every_steps : int, optional
         Save after so many steps, and after each epoch. By default a run is saved as often as takes a twentieth of its
-        time at most. Either way it is saved at its end.
+        time at most, and not more than once a second. Either way it is saved at its end.
     settings : mapping from str to number or str
         What belongs to the run besides (the options of a program): a run is not resumed with others.
 
@@ -132,7 +134,7 @@ class Folder:
         """Tell whether to save after so many steps."""
         if self.every_steps is not None:
             return epoch_ends or steps % self.every_steps == 0
-        return time.monotonic() - self._started > self._took / SHARE
+        return time.monotonic() - self._started > max(PAUSE, self._took / SHARE)
 
     def empty(self) -> None:
         """Take away what an older run left besides its state, which the first `save` replaces."""

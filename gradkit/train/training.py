@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradkit import random
+from gradkit import random, tree
 from gradkit.core import Array
 from gradkit.data import minibatches
 from gradkit.errors import NonFiniteLossError
+from gradkit.numpy import isfinite
 from gradkit.optim import check_finite
 from gradkit.train.callbacks import Callback
 from gradkit.train.checkpoints import Folder, Run, Saved
@@ -256,6 +257,8 @@ class Training:
             if not math.isfinite(found["loss"]):
                 self._refuse(found["loss"], self.step)
             row.update({f"validation_{name}": value for name, value in found.items()})
+        elif not all(bool(isfinite(parameter).all()) for parameter in _numbers(run.model)):
+            self._refuse(math.nan, self.step)  # no data are there to see it, and the epoch may be the last one
         row["learning_rate"] = self.rate_at(self.step - 1)
         row["seconds"] = self._seconds + time.perf_counter() - self._started
         self.history.append(row)
@@ -312,3 +315,7 @@ class Training:
     def _means(self) -> dict[str, float]:
         *totals, examples = self._run.sums
         return {name: total / examples for name, total in zip(self._measured, totals, strict=True)}
+
+
+def _numbers(model: Any) -> list[Array]:
+    return [leaf for leaf in tree.leaves(model) if type(leaf) is Array]
