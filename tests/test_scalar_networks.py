@@ -287,6 +287,47 @@ def test_a_value_that_a_function_closes_over_is_recorded_like_any_other() -> Non
     assert w.grad == pytest.approx(2 * np.exp(6.0))
 
 
+def test_a_value_is_an_array_to_the_functions_of_arrays() -> None:
+    w = Value(0.5)
+    out = gradkit.numpy.tanh(gradkit.numpy.asarray(w * 2)) * w
+    assert out.device.backend == "python"
+    out.backward()
+    other = Value(0.5)
+    ((other * 2).tanh() * other).backward()
+    assert w.grad == pytest.approx(other.grad)
+
+
+def test_a_subclass_of_value_computes_like_a_value() -> None:
+    class Named(Value):
+        pass
+
+    x, y = Named(2.0), Value(3.0)
+    out = x * x + x * y + y * x + x.tanh() * 2
+    out.backward()
+    assert out.data == pytest.approx(16.0 + 2 * np.tanh(2.0))
+    assert (x.grad, y.grad) == (pytest.approx(10.0 + 2 / np.cosh(2.0) ** 2), 4.0)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda f: gradkit.jit(gradkit.grad(f)),
+        lambda f: gradkit.grad(gradkit.checkpoint(f)),
+        lambda f: lambda x: gradkit.linearize(f, x)[1](Value(1.0)),
+        gradkit.jacfwd,
+        gradkit.jacrev,
+    ],
+)
+def test_every_transform_of_one_number_gives_its_derivative(transform: Any) -> None:
+    found = transform(lambda x: x.tanh() * x)(Value(2.0))
+    assert isinstance(found, Value)
+    assert found.data == pytest.approx(np.tanh(2.0) + 2 / np.cosh(2.0) ** 2)
+
+
+def test_check_grads_takes_functions_of_values() -> None:
+    gradkit.testing.check_grads(lambda v: (v[0] * v[1]).tanh(), ([Value(0.3), Value(-1.5)],), order=2)
+
+
 def test_jacobians_have_the_structures_of_the_result_and_of_the_arguments() -> None:
     def function(v: Any) -> Any:
         return {"product": v[0] * v[1] ** 3, "first": v[0]}

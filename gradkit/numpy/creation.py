@@ -120,6 +120,9 @@ def asarray(
 def _as_is(obj: Any, dtype: Any, device: Device | None) -> Array:
     if type(obj) is Array:
         return obj
+    if hasattr(type(obj), "__gradkit_array__"):
+        array: Array = obj.__gradkit_array__()
+        return array
     owner = backend_of(obj)
     if isinstance(obj, np.ndarray) and not isinstance(obj, np.generic):
         backend, place = _place(device)

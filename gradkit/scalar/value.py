@@ -334,7 +334,7 @@ def from_array(array: Array) -> Value:
 def _from_leaf(_metadata: None, children: Any) -> Any:
     """Return a leaf as a Value; what is no number, such as a whole tree of derivatives, as it is."""
     (leaf,) = children
-    if type(leaf) is float or type(leaf) is int:
+    if isinstance(leaf, float | int) and not isinstance(leaf, bool):
         return Value(leaf)
     if type(leaf) is not Array:
         return leaf
