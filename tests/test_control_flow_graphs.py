@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from side_by_side import x64
+from side_by_side import check_same, x64
 
 import gradkit
 import gradkit.numpy as jnp
@@ -322,3 +322,73 @@ def test_a_scan_keeps_what_is_the_same_in_every_step_once() -> None:
     jaxpr = gradkit.make_jaxpr(gradkit.grad(f, (0, 1, 2)))(*map(jnp.asarray, ARGS)).jaxpr
     shapes = [out.shape for equation in jaxpr.equations for out in equation.outputs]
     assert (4, 3, 3) not in shapes
+
+
+# Whole programs
+
+
+def training(m: Any, n: Any) -> Any:
+    def loss(p: Any, x: Any) -> Any:
+        return n.mean((n.tanh(p["w"] @ x) + p["b"]) ** 2)
+
+    def step(p: Any, x: Any) -> Any:
+        value, gradient = m.value_and_grad(loss)(p, x)
+        return m.tree.map(lambda a, b: a - 0.1 * b, p, gradient), value
+
+    return lambda w, x, xs: m.lax.scan(step, {"w": w, "b": x}, xs)
+
+
+def noise(m: Any, n: Any) -> Any:
+    def step(key: Any, e: Any) -> Any:
+        key, own = m.random.split(key)
+        return key, e * m.random.normal(own, (3,), dtype="float64")
+
+    return m.grad(lambda xs: n.sum(m.lax.scan(step, m.random.PRNGKey(0), xs)[1] ** 2))
+
+
+def sums_over_a_batch(m: Any, n: Any) -> Any:
+    def f(x: Any) -> Any:
+        return n.sum(m.lax.scan(lambda c, e: (m.lax.psum(n.sin(c), "i") * e, None), x, n.asarray(XS))[0])
+
+    return m.vmap(m.grad(f), axis_name="i")
+
+
+def choices_by_element(m: Any, n: Any) -> Any:
+    return m.vmap(m.grad(lambda x: m.lax.cond(x[0] > 0, lambda: n.sum(n.sin(x)), lambda: n.prod(x))))
+
+
+def complex_carry(m: Any, n: Any) -> Any:
+    def f(x: Any) -> Any:
+        return n.real(n.sum(m.lax.scan(lambda c, e: (n.exp(1j * c) * e, c), x + 0j, n.asarray(XS))[1]))
+
+    return m.vmap(m.grad(f))
+
+
+def steps_by_element(m: Any, n: Any) -> Any:
+    def f(k: Any, x: Any) -> Any:
+        return m.lax.fori_loop(0, k, lambda i, c: n.sin(c) + i, x)
+
+    return lambda xs: m.jvp(lambda xs: m.vmap(f)(n.arange(4), xs), (xs,), (n.cos(xs),))
+
+
+def nothing_to_run_over(m: Any, n: Any) -> Any:
+    return m.grad(lambda xs: n.sum(m.lax.scan(lambda c, e: (c * e, c), xs[0], xs[:0])[0] ** 2))
+
+
+PROGRAMS: dict[Any, tuple[Any, ...]] = {
+    training: ARGS,
+    lambda m, n: m.grad(lambda w, xs: n.sum(training(m, n)(w, n.asarray(X), xs)[1]), (0, 1)): (W, XS),
+    noise: (XS,),
+    sums_over_a_batch: (XS,),
+    choices_by_element: (XS,),
+    complex_carry: (XS,),
+    steps_by_element: (XS,),
+    nothing_to_run_over: (XS,),
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=name)
+def test_programs_and_their_graphs_compute_what_jax_does(program: Any, xp: Any) -> None:
+    args = PROGRAMS[program]
+    check_same(program, *args)
+    check_same(lambda m, n: program(m, n) if m is jax else lambda *a: m.make_jaxpr(program(m, n))(*a)(*a), *args)

@@ -1,4 +1,4 @@
-"""Whole functions that come with rules of their own (`custom_jvp`, `custom_vjp`), under each transform.
+"""Whole functions that come with rules of their own (`custom_jvp`, `custom_vjp`, linear solves), under each transform.
 
 They take and give flat lists of Arrays. The highest trace among the arguments decides: it runs the function's own rule,
 or hands a changed function to the levels below. In a graph such a call is one operation, which keeps the rule.
