@@ -33,6 +33,7 @@ DECAYS: dict[str, Callable[[float, int], float | Schedule]] = {
 
 LEARNING_RATES = {CLASSIFICATION: 0.05, REGRESSION: 0.01}
 """The first rates: a squared error is steeper than a cross-entropy."""
+LOSS_UNITS = {CLASSIFICATION: "nats", REGRESSION: "of the target's variance"}
 CURVES = "curves.png"
 SETTINGS = (
     "activation batch_size decay epochs hidden learning_rate momentum seed target task test_share weight_decay"
@@ -93,7 +94,7 @@ def train(options: argparse.Namespace) -> int:
     about = About(title, task, widths, activation, _list(names), target, _list(classes))
     model = Model(network, inputs, outputs, about)
     path = save_model(options.out, model)
-    drawn = _draw(history, title, widths, options)
+    drawn = _draw(history, title, task, widths, options)
     seconds = history["seconds"][-1]
     took = "" if seconds is None else f"{seconds:.1f} s "
     print(f"{took}on {default_backend()} by {current_backend().name}; model in {path}{drawn}")
@@ -151,12 +152,12 @@ def _worded(error: ResumeError) -> str:
     return f"{error.path} is of a run with another {error.name} ({error.found}; this one has {error.given}). {remedy}"
 
 
-def _draw(history: History, title: str, widths: list[int], options: argparse.Namespace) -> str:
+def _draw(history: History, title: str, task: str, widths: list[int], options: argparse.Namespace) -> str:
     network = "-".join(map(str, widths))
     history.name = f"{title}: {network}, {options.activation}, SGD with {options.decay} decay"
     path = options.out / CURVES
     try:
-        history.plot(path)
+        history.plot(path, units={"loss": LOSS_UNITS[task]})
     except MissingDependencyError as error:
         return f"; no curves: {error}"
     return f", curves in {path}"
