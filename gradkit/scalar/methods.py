@@ -55,7 +55,7 @@ out._operation = {operation}
 return out
 """
 CHECK = "if z != z:\n    raise not_a_number({operation}.name)\n"
-ONE_VALUE = "out._first = {value}\nout._first_slope = slope\nout._second = None"
+ONE_VALUE = "out._first = self\nout._first_slope = slope\nout._second = None"
 TWO_VALUES = "out._first = self\nout._first_slope = first_slope\nout._second = other\nout._second_slope = second_slope"
 SELECTED = """\
 if slope:
@@ -113,7 +113,7 @@ def _unary(name: str, forward: str, check: str, names: dict[str, Any]) -> Callab
         operation="operation",
         check=check.format(operation="operation"),
         operands="self",
-        parents=SELECTED if passes_where(primitive) else ONE_VALUE.format(value="self"),
+        parents=SELECTED if passes_where(primitive) else ONE_VALUE,
     )
     text = f'def method(self):\n    """Compute `{name}` of this value."""\n{indent(body, "    ")}'
     return _named(_compiled(name, text, {**names, "operation": Operation(name)})["method"], name)
@@ -131,7 +131,7 @@ def _binary(name: str, forward: str, check: str, method: str, reflected: str, na
         operands="self, other",
         parents=TWO_VALUES,
     )
-    parents = ONE_VALUE.format(value="self") + "\nout._second_slope = other"
+    parents = ONE_VALUE + "\nout._second_slope = other"
     with_number = COMPUTE.format(
         reads="x = self._data\n    y = other",
         forward=forward,
