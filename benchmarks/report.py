@@ -171,7 +171,71 @@ columns are multiples of it: the median over {results["rounds"]} rounds, and the
 """
 
 
-SECTIONS = {"eager": eager_section, "imports": imports_section, "scalar": scalar_section}
+def estimators_row(problem: dict[str, Any]) -> str:
+    """Return one line on one training, for a person who waits."""
+    return f"{problem['name']:30}" + "  ".join(
+        f"{name} {three_digits(fits['seconds'])} s x{fits['ratio']:.2f} (processor {fits['cpu_ratio']:.2f}) {fits['accuracy']:.2%}"
+        for name, fits in problem["contestants"].items()
+    )
+
+
+def estimators_section(results: dict[str, Any]) -> str:
+    """Return the section on estimators: scikit-learn's times, everybody's ratio to them, the accuracies."""
+    titles: dict[str, str] = results["titles"]
+    base, *others = titles
+    rows = []
+    for problem in results["problems"]:
+        fits = problem["contestants"]
+        trusted = TRUSTED[0] <= fits["again"]["ratio"] <= TRUSTED[1]
+        rows.append(
+            [
+                f"{problem['name']}{'' if trusted else ' †'}",
+                three_digits(fits[base]["seconds"]),
+                *(ratio_cell(fits[name]["ratio"], fits[name]["ratio_quartiles"]) for name in others),
+                f"{fits['gradkit']['cpu_ratio']:.2f}",
+                f"{fits['again']['cpu_ratio']:.2f}",
+                f"{problem['goal']:g}",
+                *(
+                    f"{fits[name]['accuracy']:.2%} ± {fits[name]['accuracy_deviation']:.2%}"
+                    for name in (base, "gradkit")
+                ),
+            ]
+        )
+    header = [
+        "a fit of",
+        f"{titles[base]} (s)",
+        *(titles[name] for name in others),
+        "gradkit, processor",
+        "again, processor",
+        "goal",
+        *(f"accuracy, {titles[name]}" for name in (base, "gradkit")),
+    ]
+    marked = any("†" in row[0] for row in rows)
+    least, most = TRUSTED
+    footnote = (
+        f"\n† scikit-learn took another time in a second process, outside {least} to {most} of the first: the machine was "
+        f"not quiet enough for the times of this row to be compared.\n"
+    )
+    return f"""\
+## A fit, beside scikit-learn
+
+`MLPClassifier` with 100 hidden neurons, ReLU, SGD with momentum, batches of 200, each in its own process. Times of
+scikit-learn in seconds; the next columns are multiples of them: the median over {results["rounds"]} rounds, and the
+middle half of them; then the median for the processor's time alone. Accuracies on the test part: mean and standard
+deviation over the rounds, each of which has its own `random_state`.
+
+{table(header, rows)}
+{footnote * marked}
+{machine_line(results)}
+"""
+
+
+SECTIONS = {
+    "eager": eager_section,
+    "estimators": estimators_section,
+    "imports": imports_section,
+    "scalar": scalar_section,
+}
 
 
 def write(folder: Path, name: str, results: dict[str, Any]) -> None:
