@@ -174,7 +174,8 @@ columns are multiples of it: the median over {results["rounds"]} rounds, and the
 def estimators_row(problem: dict[str, Any]) -> str:
     """Return one line on one training, for a person who waits."""
     return f"{problem['name']:30}" + "  ".join(
-        f"{name} {three_digits(fits['seconds'])} s x{fits['ratio']:.2f} (processor {fits['cpu_ratio']:.2f}) {fits['accuracy']:.2%}"
+        f"{name} {three_digits(fits['seconds'])} s x{fits['ratio']:.2f} (processor x{fits['cpu_ratio']:.2f}) "
+        f"{fits['accuracy']:.2%}"
         for name, fits in problem["contestants"].items()
     )
 
@@ -213,8 +214,8 @@ def estimators_section(results: dict[str, Any]) -> str:
     marked = any("†" in row[0] for row in rows)
     least, most = TRUSTED
     footnote = (
-        f"\n† scikit-learn took another time in a second process, outside {least} to {most} of the first: the machine was "
-        f"not quiet enough for the times of this row to be compared.\n"
+        f"\n† scikit-learn took another time in a second process, outside {least} to {most} of the first: the machine "
+        f"was not quiet enough for the times of this row to be compared.\n"
     )
     return f"""\
 ## A fit, beside scikit-learn

@@ -128,6 +128,7 @@ def sgd_update(
             step = multiply(gradient, rate)
             new_params.append(subtract(parameter, step, step))
         return new_params, None
+    unscaled = type(learning_rate) is float and learning_rate == 1
     new_velocities: list[Raw] = []
     for i, (parameter, gradient) in enumerate(zip(params, grads, strict=True)):
         if scale is not None:
@@ -141,7 +142,8 @@ def sgd_update(
             step = velocity * momentum if nesterov else velocity * learning_rate
             if nesterov:
                 step += gradient
-                step *= learning_rate
+                if not unscaled:
+                    step *= learning_rate
         else:
             step = gradient * learning_rate
         new_params.append(subtract(parameter, step, step))
