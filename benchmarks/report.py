@@ -53,7 +53,7 @@ def machine_line(results: dict[str, Any]) -> str:
         machine["date"],
         f"commit {machine['commit']}",
         f"{machine['cpu']} with {machine['cores']} cores",
-        *([f"{results['threads']} threads"] if "threads" in results else []),
+        *([f"{results['threads']} thread{'s' * (results['threads'] > 1)}"] if "threads" in results else []),
         f"Python {machine['python']}",
         *(f"{name} {version}" for name, version in machine["versions"].items()),
     ]

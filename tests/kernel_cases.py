@@ -94,5 +94,6 @@ STEPS: list[tuple[int, dict[str, Any]]] = [
     (3, {"momentum": 0.0, "nesterov": False, "weight_decay": 0.01}),
     (32, {"momentum": 0.9, "nesterov": False, "weight_decay": 0.0}),
     (70, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    (3, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.0}),
 ]
 """Steps of SGD: how many leaves, and the options."""

@@ -36,16 +36,18 @@ def test_a_kernel_computes_what_the_general_text_computes(call: Call, backend: B
     np.testing.assert_allclose(backend.to_host(got), backend.to_host(expected), rtol=1e-6, atol=1e-12)
 
 
-@pytest.mark.parametrize("computed", [False, True], ids=["rate known", "rate computed"])
+@pytest.mark.parametrize(
+    "rate, computed", [(0.1, False), (1.0, False), (0.1, True)], ids=["rate known", "rate of 1", "rate computed"]
+)
 @pytest.mark.parametrize("count, options", STEPS)
 def test_a_step_of_sgd_is_the_general_text(
-    count: int, options: dict[str, Any], computed: bool, backend: Backend
+    count: int, options: dict[str, Any], rate: float, computed: bool, backend: Backend
 ) -> None:
     kernel = backend.kernels.get("sgd_update", sgd_update)
     params, grads, velocities = ([backend.from_host(leaf) for leaf in leaves(count)] for _ in range(3))
     number = backend.from_host(np.asarray(0.1, np.float32)) if computed else None
     arguments = (params, grads, velocities if options["momentum"] else None)
-    numbers = {"learning_rate": number if computed else 0.1, "scale": number}
+    numbers = {"learning_rate": number if computed else rate, "scale": number}
     expected, got = sgd_update(*arguments, **options, **numbers), kernel(*arguments, **options, **numbers)
     assert (got[1] is None) == (expected[1] is None)
     for ours, theirs in zip(got, expected, strict=True):
