@@ -34,8 +34,8 @@ def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any 
         return multiply(x, y)
     if x.shape[-1] != y.shape[-1]:
         raise ShapeError(f"inner: a and b must have the same size along the last axis, got {x.shape} and {y.shape}")
-    rows = matmul(reshape(x, (-1, x.shape[-1])), reshape(y, (-1, y.shape[-1])).T)
-    return reshape(rows, (*x.shape[:-1], *y.shape[:-1]))
+    rows, columns = (reshape(part, (math.prod(part.shape[:-1]), part.shape[-1])) for part in (x, y))
+    return reshape(matmul(rows, columns.T), (*x.shape[:-1], *y.shape[:-1]))
 
 
 def outer(a: Any, b: Any, out: None = None) -> Array:

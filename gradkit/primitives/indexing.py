@@ -287,7 +287,8 @@ def _mask_shape(part: Any) -> tuple[int, ...]:
 
 def _check_mask(x: Array, number: int, axis: int, shape: tuple[int, ...]) -> None:
     expected = x.shape[axis : axis + len(shape)]
-    if shape != expected:
+    # A mask without elements picks nothing, whatever the axes: NumPy and JAX allow its 0 beside any size.
+    if any(size not in (of_x, 0) for size, of_x in zip(shape, expected, strict=True)):
         raise IndexError(
             f"boolean index did not match shape of indexed array in index {number}: got {shape}, expected {expected}"
         )

@@ -114,7 +114,8 @@ def _pull_inverse(xp: Any, g: Any, y: Any, _x: Any) -> Any:
 def _pinv_by_singular_values(xp: Any, x: Any, rtol: Any) -> Any:
     u, s, vh = xp.svd(x, full_matrices=False)
     infinity = xp.library.full(s.shape, math.inf, dtype=s.dtype, device=x.device)
-    sizes = xp.library.where(s > rtol[..., None] * s[..., :1], s, infinity)
+    largest = s[..., : min(1, s.shape[-1])]  # matrices of no rows have none
+    sizes = xp.library.where(s > rtol[..., None] * largest, s, infinity)
     return xp.matmul(hermitian(xp, vh) / xp.astype(sizes, x.dtype)[..., None, :], hermitian(xp, u))
 
 

@@ -10,7 +10,6 @@ from gradkit.core.calls import as_array, require_inexact
 from gradkit.numpy import arange, astype, equal, exp, floor, isnan, log, log1p, not_equal, round, sum, where
 from gradkit.primitives import xlog1py, xlogy
 from gradkit.primitives.scipy_special import betaln, floating_together, gammaincc, gammaln
-from gradkit.scipy.special import entr
 from gradkit.scipy.stats.distribution import Distribution
 
 __all__ = ["bernoulli", "betabinom", "binom", "geom", "multinomial", "nbinom", "poisson"]
@@ -65,7 +64,9 @@ def _poisson_entropy(mu: Array, loc: Array) -> Array:
 def _entropy_of_terms(mu: Array, terms: int) -> Array:
     k = astype(arange(terms, device=mu.device), mu.dtype)
     positive = _inside(mu <= 0, mu, 1.0)[..., None]
-    return sum(entr(exp(xlogy(k, positive) - gammaln(k + 1) - positive)), axis=-1)
+    # Of p log p, where p underflows to 0, the derivative is 0; that of entr(p) would be infinite.
+    logpmf = xlogy(k, positive) - gammaln(k + 1) - positive
+    return -sum(exp(logpmf) * logpmf, axis=-1)
 
 
 poisson = Discrete("poisson", "mu", logpmf=_poisson_logpmf, cdf=_poisson_cdf, entropy=_poisson_entropy)

@@ -72,7 +72,8 @@ class Distribution:
                 return loc + scale * formula(value, *shapes)  # type: ignore[no-any-return]
             result = formula((value - loc) / scale, *shapes)
             if kind == "logpdf":
-                return result - log(scale)  # type: ignore[no-any-return]
+                # Outside of the support the result is -inf at any scale, and its derivative 0.
+                return where(result > -math.inf, result - log(scale), result)
             return result / scale if kind == "pdf" else result  # type: ignore[no-any-return]
 
         return self._named(function, kind, signature)
