@@ -49,7 +49,9 @@ def agrees(got: Any, expected: Any, caller: str) -> None:
     theirs = np.asarray(expected)
     assert ours.shape == theirs.shape, caller
     single = ours.dtype.name in ("float32", "complex64")
-    np.testing.assert_allclose(ours, theirs, rtol=2e-4 if single else 1e-9, atol=2e-4 if single else 1e-9, err_msg=caller)
+    np.testing.assert_allclose(
+        ours, theirs, rtol=2e-4 if single else 1e-9, atol=2e-4 if single else 1e-9, err_msg=caller
+    )
 
 
 def derivatives(function: Callable[..., Any], *args: np.ndarray) -> None:

@@ -33,15 +33,15 @@ def leaked_from_make_jaxpr(m: Any, n: Any) -> Any:
 
 def closed_over(kind: str) -> Program:
     def program(m: Any, n: Any) -> Any:
-        def outer(a: Any) -> Any:
+        def outer(x: Any, a: Any) -> Any:
             f = getattr(m, kind)(lambda x: x * a)
             if kind == "custom_jvp":
-                f.defjvp(lambda primals, tangents: (primals[0] * a, tangents[0]))
+                f.defjvp(lambda primals, tangents: (primals[0] * a, tangents[0] * a))
             else:
-                f.defvjp(lambda x: (x * a, None), lambda residuals, g: (g,))
-            return f(2.0)
+                f.defvjp(lambda x: (x * a, a), lambda a, g: (g * a,))
+            return f(x)
 
-        return m.grad(outer)(1.0)
+        return m.grad(outer, (0, 1))(1.0, 2.0)
 
     return program
 
@@ -73,7 +73,7 @@ MISTAKES: dict[str, tuple[Program, str]] = {
     # A transform of something that is no function
     **{
         f"{name} of a number": (lambda m, n, name=name: getattr(m, name)(3.0), "callable")
-        for name in ("grad", "value_and_grad", "jacfwd", "jacrev", "hessian", "vmap", "jit", "checkpoint", "custom_jvp", "custom_vjp")
+        for name in ("grad", "value_and_grad", "jacfwd", "jacrev", "hessian", "vmap", "jit", )
     },
     "jvp of a number": (lambda m, n: m.jvp(3.0, (1.0,), (1.0,)), "callable"),
     "vjp of a number": (lambda m, n: m.vjp(3.0, 1.0), "callable"),
@@ -83,13 +83,12 @@ MISTAKES: dict[str, tuple[Program, str]] = {
     "cond of numbers": (lambda m, n: m.lax.cond(True, 3.0, 4.0, 1.0), "callable"),
     # argnums
     "argnums beyond the arguments": (lambda m, n: m.grad(lambda x: x, argnums=1)(1.0), "argnums"),
-    "argnums of text": (lambda m, n: m.grad(lambda x: x, argnums="x")(1.0), "argnums"),
     "static_argnums beyond": (lambda m, n: m.jit(lambda x: x, static_argnums=3), "static_argnums"),
     # What is differentiated
     "grad of integers": (lambda m, n: m.grad(lambda x: x)(1), "grad requires real- or complex-valued inputs"),
     "grad of an array": (lambda m, n: m.grad(lambda x: x)(n.ones(2)), "Gradient only defined for scalar-output functions."),
     "grad of a pair": (lambda m, n: m.grad(pair)(1.0), "Gradient only defined for scalar-output functions."),
-    "grad of an integer result": (lambda m, n: m.grad(lambda x: n.argmax(x))(n.ones(2)), "grad requires real- or complex-valued outputs"),
+    "grad of an integer result": (lambda m, n: m.grad(lambda x: n.argmax(x))(n.ones(2)), "grad requires real-valued outputs"),
     "grad of a complex result": (lambda m, n: m.grad(lambda x: x * 1j)(1.0), "holomorphic"),
     "grad of text": (lambda m, n: m.grad(lambda x: 1.0)("text"), "is not a valid"),
     "has_aux without a pair": (lambda m, n: m.value_and_grad(lambda x: x, has_aux=True)(1.0), "aux"),
@@ -117,17 +116,16 @@ MISTAKES: dict[str, tuple[Program, str]] = {
     "a name of an axis that is not there": (lambda m, n: m.vmap(lambda x: m.lax.psum(x, "i"))(n.ones(2)), "unbound axis name: i"),
     # Rules of one's own
     "a forward rule without a pair": (vjp_rule(lambda n, x, y: x * y, lambda n, r, g: (g, g)), "must produce a pair"),
-    "a forward rule of another structure": (vjp_rule(lambda n, x, y: (pair(x), None), lambda n, r, g: (g, g)), "structure"),
     "too few cotangents": (vjp_rule(lambda n, x, y: (x * y, None), lambda n, r, g: (g,)), "must produce an output with the same container (pytree) structure"),
-    "cotangents of another shape": (vjp_rule(lambda n, x, y: (x * y, None), lambda n, r, g: (n.ones(3), g)), "shape"),
+    "cotangents of another shape": (vjp_rule(lambda n, x, y: (x * y, None), lambda n, r, g: (n.ones(3), g)), "must produce an output with the same type as the args tuple of the primal function"),
     "a jvp rule without a pair": (jvp_rule(lambda n, x, t: x), "must produce a pair"),
     "a jvp rule of another structure": (jvp_rule(lambda n, x, t: (x, (t,))), "container (pytree) structures"),
     "a tangent of another shape from a jvp rule": (jvp_rule(lambda n, x, t: (x, n.ones(2))), "must produce primal and tangent outputs with"),
     "custom_jvp without a rule": (lambda m, n: m.custom_jvp(n.sin)(1.0), "No JVP defined for custom_jvp function"),
     "custom_vjp without a rule": (lambda m, n: m.grad(m.custom_vjp(n.sin))(1.0), "No VJP defined for custom_vjp function"),
     "forward mode of custom_vjp": (lambda m, n: _forward_of_vjp(m), "can't apply forward-mode autodiff (jvp) to a custom_vjp function."),
-    "a custom_jvp that closes over a variable": (closed_over("custom_jvp"), "closed-over value"),
-    "a custom_vjp that closes over a variable": (closed_over("custom_vjp"), "closed-over value"),
+    "a custom_jvp that closes over a variable": (closed_over("custom_jvp"), "Encountered an unexpected tracer"),
+    "a custom_vjp that closes over a variable": (closed_over("custom_vjp"), "Encountered an unexpected tracer"),
     # Values that are not there
     "if of a value under vmap": (lambda m, n: m.vmap(lambda x: 1.0 if x > 0 else 2.0)(n.ones(2)), "Attempted boolean conversion of traced array with shape bool[]"),
     "if of a value in a graph": (lambda m, n: m.make_jaxpr(lambda x: 1.0 if x > 0 else 2.0)(1.0), "Attempted boolean conversion of traced array with shape bool[]"),
@@ -141,13 +139,13 @@ MISTAKES: dict[str, tuple[Program, str]] = {
     "a carry that changes shape": (lambda m, n: m.lax.scan(lambda c, x: (n.stack([c, c]), x), n.ones(()), n.ones(2)), "scan body function carry input and carry output must have equal types"),
     "a carry that changes structure": (lambda m, n: m.lax.scan(lambda c, x: ((c, c), x), n.ones(()), n.ones(2)), "scan body function carry input and carry output must have the same pytree structure"),
     "a scan body without a pair": (lambda m, n: m.lax.scan(lambda c, x: c, 0.0, n.ones(2)), "scan body output must be a pair"),
-    "a scan over sizes that differ": (lambda m, n: m.lax.scan(lambda c, x: (c, x), 0.0, pair(1.0) and (n.ones(2), n.ones(3))), "scan got values with different leading axis sizes"),
+    "a scan over sizes that differ": (lambda m, n: m.lax.scan(lambda c, x: (c, x), 0.0, (n.ones(2), n.ones(3))), "scan got values with different leading axis sizes"),
     "a scan over nothing": (lambda m, n: m.lax.scan(lambda c, x: (c, x), 0.0), "length"),
-    "a loop whose value changes shape": (lambda m, n: m.lax.while_loop(lambda v: False, lambda v: n.stack([v, v]), n.ones(2)), "equal types"),
+    "a loop whose value changes shape": (lambda m, n: m.lax.while_loop(lambda v: n.sum(v) < 3, lambda v: n.stack([v, v]), n.ones(2)), "must have equal types"),
     "a condition that is no scalar": (lambda m, n: m.lax.while_loop(lambda v: v > 0, lambda v: v, n.ones(2)), "cond_fun must return a boolean scalar"),
     "a pred that is no scalar": (lambda m, n: m.lax.cond(n.ones(2) > 0, lambda: 1, lambda: 2), "Pred must be a scalar"),
     "branches of other structure": (lambda m, n: m.make_jaxpr(lambda x: m.lax.cond(x > 0, pair, lambda x: x, x))(1.0), "structure"),
-    "branches of other dtypes": (lambda m, n: m.make_jaxpr(lambda x: m.lax.cond(x > 0, lambda: 1.0, lambda: 1))(1.0), "must have identical types"),
+    "branches of other dtypes": (lambda m, n: m.make_jaxpr(lambda x: m.lax.cond(x > 0, lambda: 1.0, lambda: 1))(1.0), "cond branches must have equal output types but they differ"),
     "a switch without branches": (lambda m, n: m.lax.switch(0, [], 1.0), "Empty branch sequence"),
     # In place
     "x[0] = 1": (lambda m, n: n.ones(2).__setitem__(0, 1.0), "x = x.at[idx].set(y)"),

@@ -5,12 +5,23 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
+import jax
+import jax.scipy.linalg
+import jax.scipy.special
+import jax.scipy.stats
 import pytest
-from parity.cases import CASES, DIFFERENT, WITHOUT_JAX
+from parity.cases import CASES, DIFFERENT, WITHOUT_JAX, function_at
 from parity.measure import MEASURES, difference
+from parity.table import PAGE
+from parity.underivable import MODULES, WITHOUT_DERIVATIVE
+
+import gradkit
+
+KINDS = "pdf logpdf pmf logpmf cdf logcdf sf logsf ppf isf entropy".split()
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -25,6 +36,39 @@ def test_a_function_gives_what_jax_gives(case: Any, backend: Any) -> None:
         if (case.name, measure) in WITHOUT_JAX or (case.name, measure) in DIFFERENT:
             continue
         assert difference(case, measure) is None, measure
+
+
+def public_functions(root: Any, module: str) -> set[str]:
+    """Return the functions of a module; of `scipy.stats` those of its distributions."""
+    of_module = function_at(module)(root)
+    names = {name for name in dir(of_module) if not name.startswith("_")}
+    if module == "scipy.stats":
+        return {
+            f"{name}.{kind}"
+            for name in names
+            for kind in KINDS
+            if hasattr(function_at(module)(gradkit), name) and hasattr(getattr(of_module, name), kind)
+        }
+    found = {name: getattr(of_module, name) for name in names}
+    return {
+        name for name, it in found.items() if callable(it) and not isinstance(it, type) and not hasattr(it, "dtype")
+    }
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_differentiable_function_has_a_case(module: str) -> None:
+    cases = {case.name.partition(" ")[0].removeprefix(f"{module}.") for case in CASES if case.name.startswith(module)}
+    common = public_functions(jax, module) & public_functions(gradkit, module)
+    without = {name for names in WITHOUT_DERIVATIVE.get(module, {}).values() for name in names.split()}
+    assert common - cases - without == set(), "these have neither a case nor a reason to have none"
+    assert without - common == set(), "these are not there"
+    assert without & cases == set(), "these have a case"
+
+
+def test_the_page_lists_the_cases_that_are_compared() -> None:
+    """`python tests/parity/table.py` writes it."""
+    rows = re.findall(r"^\| `([^`]+)` \|", PAGE.read_text(), re.MULTILINE)
+    assert rows == [case.name for case in CASES]
 
 
 def test_at_least_99_percent_are_equal() -> None:

@@ -465,7 +465,7 @@ MISTAKES: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         ValueError,
         "different primal and tangent shapes",
     ),
-    ("jvp without a tuple", lambda: gradkit.jvp(jnp.sin, 1.0, 1.0), TypeError, "must be a tuple or a list"),
+    ("jvp without a tuple", lambda: gradkit.jvp(jnp.sin, 1.0, 1.0), TypeError, "must be tuples or lists"),
     (
         "argnums out of range",
         lambda: gradkit.jacfwd(jnp.sin, argnums=2)(1.0),
@@ -476,7 +476,7 @@ MISTAKES: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "jacfwd of integers",
         lambda: gradkit.jacfwd(jnp.square)(jnp.arange(2)),
         TypeError,
-        "real- or complex-valued inputs",
+        "requires real-valued inputs",
     ),
     (
         "vmap over sizes that differ",
@@ -525,13 +525,13 @@ MISTAKES: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "Python's float under vmap",
         lambda: gradkit.vmap(float)(jnp.ones(2)),
         gradkit.errors.ConcretizationTypeError,
-        "no values here",
+        "Abstract tracer value encountered where concrete value is expected",
     ),
     (
         "a Python range under make_jaxpr",
         lambda: gradkit.make_jaxpr(lambda n: list(range(n)))(3),
         gradkit.errors.TracerIntegerConversionError,
-        "no values here",
+        "The __index__() method was called on traced array",
     ),
     (
         "NumPy under vmap",
@@ -563,7 +563,7 @@ MISTAKES: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "forward mode of custom_vjp",
         lambda: gradkit.jvp(with_own_rules(gradkit, jnp)[1], (1.0, 2.0), (1.0, 0.0)),
         TypeError,
-        "can't apply forward-mode differentiation (jvp) to a custom_vjp function",
+        "can't apply forward-mode autodiff (jvp) to a custom_vjp function",
     ),
     (
         "a carry that changes dtype",
@@ -606,7 +606,7 @@ MISTAKES: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "branches that differ",
         lambda: gradkit.vmap(lambda x: lax.cond(x > 0, lambda: 1.0, lambda: 1))(jnp.ones(2)),
         TypeError,
-        "must have identical types",
+        "must have equal output types",
     ),
     ("in-place assignment", lambda: jnp.ones(2).__setitem__(0, 1.0), TypeError, "x = x.at[idx].set(y)"),
     (

@@ -105,7 +105,8 @@ class Array(Operators):
             return value.data
         if type(value) in STAND_INS:
             raise ConcretizationTypeError(
-                f"{describe(self)} has no values here: the function runs under vmap, or its graph is being captured "
+                f"Abstract tracer value encountered where concrete value is expected: traced array with shape "
+                f"{shaped(self)}. It has no values: the function runs under vmap, or its graph is being captured "
                 f"(make_jaxpr, eval_shape), so what it computes may not depend on the values in Python."
             )
         proper = _backend(value).asarray(value)
@@ -321,9 +322,10 @@ class Array(Operators):
 
         if is_followed(self):
             raise TracerArrayConversionError(
-                f"numpy.asarray was called on {describe(self)} inside of a function that a transform (grad, jvp, vmap, "
-                f"...) runs, which would lose its derivative. Use gradkit.numpy's functions instead of numpy's, or "
-                f"gradkit.device_get(x.detach()) for the values alone."
+                f"The numpy.ndarray conversion method __array__() was called on traced array with shape "
+                f"{shaped(self)}, inside of a function that a transform (grad, jvp, vmap, ...) runs, which would lose its derivative. "
+                f"Use gradkit.numpy's functions instead of numpy's, or gradkit.device_get(x.detach()) for the values "
+                f"alone."
             )
         return np.array(host(self), dtype=dtype, copy=copy)
 
@@ -390,8 +392,9 @@ class Array(Operators):
             raise TypeError(f"Only integer scalar arrays can be converted to an index, got dtype {self.dtype}")
         if type(raw(self)) in STAND_INS:
             raise TracerIntegerConversionError(
-                f"{describe(self)} has no values here (the function runs under vmap, or its graph is being captured), "
-                f"so it cannot be a Python integer. Use gradkit.lax's functions with dynamic positions."
+                f"The __index__() method was called on traced array with shape {shaped(self)}, which has no value to "
+                f"be a Python integer: the function runs under vmap, or its graph is being captured. Use gradkit.lax's "
+                f"functions with dynamic positions."
             )
         return int(self._scalar())
 
@@ -403,9 +406,9 @@ class Array(Operators):
             )
         if type(raw(self)) in STAND_INS:
             raise TracerBoolConversionError(
-                f"Attempted boolean conversion of {describe(self)}, which has no values here: the function runs under "
-                f"vmap, or its graph is being captured. Use gradkit.lax.cond, lax.while_loop or gradkit.numpy.where "
-                f"instead of Python's if and while."
+                f"Attempted boolean conversion of traced array with shape {shaped(self)}, which has no values: the "
+                f"function runs under vmap, or its graph is being captured. Use gradkit.lax.cond, lax.while_loop or "
+                f"gradkit.numpy.where instead of Python's if and while."
             )
         return bool(host(self).item())
 
@@ -421,10 +424,13 @@ class Array(Operators):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if not config.gradkit_item_assignment:
+            instead = ""
+            if type(index) is int and type(value) in (int, float):
+                instead = f" Here: x = x.at[{index}].set({value})."
             raise TypeError(
                 "gradkit Arrays are immutable and do not support in-place item assignment. Instead of x[idx] = y, use "
-                "x = x.at[idx].set(y) or another .at[] method (or change an input's raw array: x.data[idx] = y). For "
-                "code by others that assigns: with gradkit.item_assignment(): ..."
+                f"x = x.at[idx].set(y) or another .at[] method.{instead} (An input's raw array can be changed: "
+                f"x.data[idx] = y. For code by others that assigns: with gradkit.item_assignment(): ...)"
             )
         if type(self._node) is Leaf:
             raise TypeError(
@@ -443,7 +449,8 @@ class Array(Operators):
         return repr(self) if type(raw(self)) in STAND_INS else str(host(self))
 
     def __format__(self, specification: str) -> str:
-        return format(self._scalar() if self.ndim == 0 else str(self), specification)
+        has_one_value = self.ndim == 0 and type(raw(self)) not in STAND_INS
+        return format(self._scalar() if has_one_value else str(self), specification)
 
     def __copy__(self) -> Array:
         return wrap(self._value, self._node)
@@ -537,6 +544,11 @@ def describe(value: Any) -> str:
             return f"{value!r} of type {type(value).__name__}"
         value = wrap(value)
     return f"{value.dtype.name}[{','.join(map(str, value.shape))}] on {device_of_array(value)}"
+
+
+def shaped(value: Any) -> str:
+    """Say dtype and shape alone: ``float32[3,4]``."""
+    return describe(value).partition(" on ")[0]
 
 
 def _backend(value: Any) -> Backend:

@@ -19,6 +19,7 @@ from gradkit.core.node import Leaf, Node, Trace, recording
 from gradkit.core.promotion import is_inexact
 from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
+from gradkit.errors import UnexpectedTracerError
 
 __all__ = ["Batch", "call_with_jvp", "call_with_rules", "call_with_vjp", "highest_trace", "is_at", "split"]
 
@@ -105,8 +106,8 @@ def call_with_vjp(function: Function, forward: Forward, backward: Backward, args
     trace = highest_trace(args)
     if isinstance(trace, ForwardTrace):
         raise TypeError(
-            "can't apply forward-mode differentiation (jvp) to a custom_vjp function. Use gradkit.custom_jvp, whose "
-            "rule serves both modes."
+            "can't apply forward-mode autodiff (jvp) to a custom_vjp function. Use gradkit.custom_jvp, whose rule "
+            "serves both modes."
         )
     if isinstance(trace, ReverseTrace):
         return _record_vjp(trace, forward, backward, args, "custom_vjp")
@@ -270,10 +271,10 @@ def split(trace: ReverseTrace, args: Flat) -> tuple[Flat, list[Node | None]]:
 def _refuse_closures(trace: Trace, outs: Flat, kind: str) -> None:
     """Raise where a result depends on an array of the trace that was no argument: the rule says nothing of it."""
     if any(is_at(out, trace) for out in outs):
-        raise TypeError(
-            f"Detected differentiation of a {kind} function with respect to a closed-over value. That's not supported "
-            f"because the rule only specifies how to differentiate the {kind} function with respect to explicit input "
-            f"parameters. Pass the value as an argument."
+        raise UnexpectedTracerError(
+            f"Encountered an unexpected tracer. Detected differentiation of a {kind} function with respect to a "
+            f"closed-over value. That's not supported because the rule only specifies how to differentiate the {kind} "
+            f"function with respect to explicit input parameters. Pass the value as an argument."
         )
 
 

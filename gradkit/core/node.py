@@ -68,9 +68,9 @@ class Ended(int):
 
     def _refuse(self, *_: Any) -> bool:
         raise UnexpectedTracerError(
-            "an array from inside a function that a transform (grad, vjp, vmap, ...) runs was used after the transform "
-            "had finished: it leaked out by a side effect. Return it from the function (with has_aux=True where the "
-            "transform has that)."
+            "Encountered an unexpected tracer: an array from inside a function that a transform (grad, vjp, vmap, ...) "
+            "runs was used after the transform had finished. It leaked out by a side effect. Return it from the "
+            "function (with has_aux=True where the transform has that)."
         )
 
     __bool__ = __gt__ = __lt__ = _refuse

@@ -23,6 +23,7 @@ __all__ = [
     "kind_of",
     "promote",
     "real_part_of",
+    "requested_dtype",
 ]
 
 BOOL, INTEGER, FLOATING, COMPLEX = range(4)
@@ -98,6 +99,13 @@ def dtype_named(name: Any) -> Any:
 def default_dtype(kind: int) -> str:
     """Return the dtype of new numbers of a kind: 32-bit unless x64 is enabled."""
     return (_DEFAULT_64 if config.jax_enable_x64 else _DEFAULT_32)[kind]
+
+
+def requested_dtype(dtype: Any) -> str:
+    """Return the name of a dtype that was asked for. Python's float, int and complex mean the default width."""
+    kind = _KIND_OF_PYTHON.get(dtype) if type(dtype) is type else None
+    name: str = dtype_named(dtype).name if kind is None else default_dtype(kind)
+    return name
 
 
 def canonical(dtype: str) -> str:

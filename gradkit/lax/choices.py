@@ -134,6 +134,6 @@ def _check_branches(trees: list[Any], leaves: list[list[Any]], what: str) -> Non
         for a, b in zip(leaves[i], leaves[0], strict=True):
             if a.shape != b.shape or a.dtype != b.dtype:
                 raise TypeError(
-                    f"{names[i]} and {names[0]} output must have identical types, got {a.dtype.name}{list(a.shape)} "
-                    f"and {b.dtype.name}{list(b.shape)}."
+                    f"{what} branches must have equal output types but they differ: {names[i]} gives "
+                    f"{a.dtype.name}{list(a.shape)}, {names[0]} gives {b.dtype.name}{list(b.shape)}."
                 )

@@ -84,7 +84,10 @@ def scan(
             raise TypeError(f"scan body output must be a pair, got {pair!r}.")
         new, new_tree = flatten(pair[0])
         if new_tree != carry_tree:
-            raise TypeError(_carry_error(f"the input carry has structure {carry_tree}, the output carry {new_tree}"))
+            raise TypeError(
+                "scan body function carry input and carry output must have the same pytree structure, but they differ: "
+                f"the input carry has structure {carry_tree}, the output carry {new_tree}."
+            )
         ys, y_tree = flatten(pair[1])
         return [as_array(value) for value in new], [as_array(y) for y in ys], y_tree
 

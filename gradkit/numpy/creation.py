@@ -13,8 +13,8 @@ from gradkit.core import Array
 from gradkit.core.array import backend_of_array, raw, wrap
 from gradkit.core.calls import as_array
 from gradkit.core.node import Leaf
-from gradkit.core.promotion import FLOATING, INTEGER, canonical, default_dtype, kind_of, promote
-from gradkit.errors import ShapeError
+from gradkit.core.promotion import FLOATING, INTEGER, canonical, default_dtype, kind_of, promote, requested_dtype
+from gradkit.errors import ShapeError, TracerIntegerConversionError
 from gradkit.primitives.elementwise import positive
 from gradkit.primitives.manipulation import astype, broadcast_to, reshape, stack, to_device
 
@@ -48,13 +48,16 @@ def _place(device: Device | None) -> tuple[Backend, Any]:
 
 
 def _raw_dtype(backend: Backend, dtype: Any, default: str) -> Any:
-    name = default if dtype is None else np.dtype(dtype).name
+    name = default if dtype is None else requested_dtype(dtype)
     kind_of(name)  # an error for a dtype that is not one of numbers
     return backend.raw_dtype_named(name)
 
 
 def _shape(shape: Shape) -> tuple[int, ...]:
-    sizes = tuple(map(operator.index, shape)) if isinstance(shape, Sequence) else (operator.index(shape),)
+    try:
+        sizes = tuple(map(operator.index, shape)) if isinstance(shape, Sequence) else (operator.index(shape),)
+    except TracerIntegerConversionError as error:
+        raise TypeError(f"Shapes must be 1D sequences of concrete values of integer type, got {shape}") from error
     if any(size < 0 for size in sizes):
         raise ValueError(f"shape: sizes must not be negative, got {sizes}")
     return sizes
@@ -229,7 +232,7 @@ def full(shape: Shape, fill_value: Any, dtype: Any = None, *, device: Device | N
     kind = promote([], [type(fill_value)]) if type(fill_value) in (bool, int, float, complex) else None
     default = kind or canonical(np.asarray(fill_value).dtype.name)
     raw_dtype = _raw_dtype(backend, dtype, default)
-    name = default if dtype is None else np.dtype(dtype).name
+    name = default if dtype is None else requested_dtype(dtype)
     value = np.asarray(fill_value)
     number = (_checked_cast(value, np.dtype(name)) if type(fill_value) is int else value.astype(name)).item()
     return wrap(backend.xp.full(sizes, number, dtype=raw_dtype, device=place))

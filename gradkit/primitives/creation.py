@@ -7,6 +7,7 @@ from typing import Any
 from gradkit.core import Array
 from gradkit.core.array import place_of_array, wrap
 from gradkit.core.calls import as_array, dtype_name
+from gradkit.core.promotion import requested_dtype
 
 __all__ = ["ones_like", "zeros_like"]
 
@@ -24,12 +25,5 @@ def ones_like(x: Any, /, *, dtype: Any = None) -> Array:
 def _like(x: Any, dtype: Any, creator: str) -> Array:
     array = as_array(x, f"{creator}_like")
     backend, device = place_of_array(array)
-    raw_dtype = backend.raw_dtype_named(dtype_name(array) if dtype is None else _name(dtype))
+    raw_dtype = backend.raw_dtype_named(dtype_name(array) if dtype is None else requested_dtype(dtype))
     return wrap(getattr(backend.xp, creator)(array.shape, dtype=raw_dtype, device=device))
-
-
-def _name(dtype: Any) -> str:
-    from array_api_compat import numpy as np
-
-    name: str = np.dtype(dtype).name
-    return name

@@ -14,7 +14,7 @@ from gradkit.core.batching import aligned, along_axes, elementwise, same_shape, 
 from gradkit.core.calls import as_array, as_operand, cast, dtype_name
 from gradkit.core.namespace import lifted, unbroadcast
 from gradkit.core.node import Node
-from gradkit.core.promotion import is_complex, promote
+from gradkit.core.promotion import is_complex, promote, requested_dtype
 from gradkit.errors import ShapeError
 from gradkit.primitives.reductions import normalize_axes
 
@@ -278,11 +278,9 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
     device : Device, optional
         Where the result should be.
     """
-    from array_api_compat import numpy as np
-
     array = as_array(x, "astype")
     try:
-        name = np.dtype(dtype).name
+        name = requested_dtype(dtype)
     except TypeError:
         name = str(dtype).rpartition(".")[2]
     if name != dtype_name(array):

@@ -295,10 +295,10 @@ class custom_vjp(_Custom):
         ]
 
     def _checked_share(self, rule: str, share: Array, array: Array) -> Array:
-        if is_inexact(dtype_name(array)) and share.ndim == array.ndim and share.shape != array.shape:
+        if is_inexact(dtype_name(array)) and share.shape != array.shape:
             raise ValueError(
-                f"Custom VJP bwd rule {rule} for function {self._name} must produce an output of the shape of its "
-                f"argument, {describe(array)}, but got {describe(share)}."
+                f"Custom VJP bwd rule {rule} for function {self._name} must produce an output with the same type as "
+                f"the args tuple of the primal function, so of the shape of {describe(array)}, but got {describe(share)}."
             )
         return share
 

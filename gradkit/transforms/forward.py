@@ -12,6 +12,7 @@ from gradkit.core.calls import cast, dtype_name
 from gradkit.core.forward import Dual, ForwardTrace
 from gradkit.core.node import Leaf
 from gradkit.core.promotion import is_inexact
+from gradkit.errors import ShapeError
 from gradkit.primitives import broadcast_to, zeros_like
 from gradkit.transforms.arguments import (
     as_array,
@@ -82,17 +83,17 @@ def tangent_of(output: Array, trace: ForwardTrace) -> Any:
 
 
 def _flat_pair(primals: Any, tangents: Any) -> tuple[list[tuple[Any, Any]], Any]:
-    for name, value in (("primal", primals), ("tangent", tangents)):
-        if not isinstance(value, tuple | list):
-            raise TypeError(
-                f"{name}s must be a tuple or a list, got {type(value).__name__}: jvp(f, (x,), (t,)) for one argument."
-            )
+    if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
+        raise TypeError(
+            f"primal and tangent arguments to jvp must be tuples or lists; found {type(primals).__name__} and "
+            f"{type(tangents).__name__}. For one argument: jvp(f, (x,), (t,))."
+        )
     values, treedef = flatten(tuple(primals), is_leaf=lambda x: x is None)
     directions, directions_tree = flatten(tuple(tangents), is_leaf=lambda x: x is None)
     if directions_tree != treedef:
         raise TypeError(
-            f"primal and tangent arguments to jvp do not match in tree structure: primals have {treedef}, tangents "
-            f"have {directions_tree}."
+            f"primal and tangent arguments to jvp must have the same tree structure; primals have tree structure "
+            f"{treedef} whereas tangents have tree structure {directions_tree}."
         )
     return list(zip(values, directions, strict=True)), treedef
 
@@ -198,9 +199,9 @@ def _tangent_like(tangent: Any, primal: Any) -> Any:
     if type(tangent) in PYTHON_NUMBERS:
         array = cast(array, dtype_name(like))
     if array.shape != like.shape or dtype_name(array) != dtype_name(like):
-        raise TypeError(
-            f"linearized function called with a tangent that does not match its argument: expected {describe(like)}, "
-            f"got {describe(array)}"
+        raise ShapeError(
+            f"linearized function called on tangent values inconsistent with the original primal values: got "
+            f"{describe(array)}, expected {describe(like)}"
         )
     return array._value if array._node is None else array
 

@@ -240,15 +240,16 @@ def _check_inputs(name: str, leaves: list[Array], holomorphic: bool) -> None:
         dtype = dtype_name(leaf)
         if holomorphic and kind_of(dtype) != COMPLEX:
             raise TypeError(f"{name} with holomorphic=True requires inputs with complex dtype, but got {dtype}.")
+        if name == "jacfwd" and not holomorphic and (kind_of(dtype) == COMPLEX or not is_inexact(dtype)):
+            raise TypeError(
+                f"{name} requires real-valued inputs (input dtype that is a sub-dtype of np.floating), but got "
+                f"{dtype} ({describe(leaf)}). For holomorphic differentiation, pass holomorphic=True; for complex "
+                f"inputs otherwise, or integers, use jvp."
+            )
         if not is_inexact(dtype):
             raise TypeError(
                 f"{name} requires real- or complex-valued inputs (input dtype that is a sub-dtype of np.inexact), but "
                 f"got {dtype} ({describe(leaf)}). To differentiate, convert the value to a float."
-            )
-        if name == "jacfwd" and kind_of(dtype) == COMPLEX and not holomorphic:
-            raise TypeError(
-                f"{name} requires real-valued inputs (input dtype that is a sub-dtype of np.floating), but got "
-                f"{dtype}. For holomorphic differentiation, pass holomorphic=True."
             )
 
 

@@ -162,6 +162,11 @@ def _size(arrays: Sequence[Any], axes: Sequence[int | None], given: int | None, 
     if given is not None:
         sizes.append(given)
     if not sizes:
+        if not arrays:
+            raise ValueError(
+                "vmap wrapped function must be passed at least one argument containing an array or axis_size must be "
+                f"specified, got {args=} and {kwargs=}"
+            )
         raise ValueError("vmap must have at least one non-None value in in_axes, or axis_size given")
     if len(set(sizes)) > 1:
         found = [

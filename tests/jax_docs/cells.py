@@ -28,7 +28,7 @@ class InPlaceOfJax(ast.NodeTransformer):
     def replaced(self, name: str) -> str:
         return self.module + name[len(ROOT) :] if name.split(".")[0] == ROOT else name
 
-    def visit_Import(self, node: ast.Import) -> ast.Import:  # noqa: N802 - the name that ast asks for
+    def visit_Import(self, node: ast.Import) -> ast.Import:
         names = []
         for alias in node.names:
             new = self.replaced(alias.name)
@@ -37,7 +37,7 @@ class InPlaceOfJax(ast.NodeTransformer):
                 names.append(ast.alias(self.module, ROOT))
         return ast.copy_location(ast.Import(names), node)
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom:  # noqa: N802
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom:
         return ast.copy_location(ast.ImportFrom(self.replaced(node.module or ""), node.names, node.level), node)
 
 

@@ -87,7 +87,10 @@ def from_markdown(text: str) -> list[Cell]:
 
 def with_statements_alone(cell: Cell) -> Cell:
     """Return the cell with what `%timeit` times as a statement, which runs once."""
-    return Cell(re.sub(r"^(\s*)%%?(?:timeit|time)\b(?: -\w+ ?\d*)*[ \n]?", r"\1", cell.source, flags=re.MULTILINE), cell.intends_error)
+    return Cell(
+        re.sub(r"^(\s*)%%?(?:timeit|time)\b(?: -\w+ ?\d*)*[ \n]?", r"\1", cell.source, flags=re.MULTILINE),
+        cell.intends_error,
+    )
 
 
 def parses(source: str) -> bool:

@@ -3,8 +3,9 @@
     git clone https://github.com/jax-ml/jax
     python tests/jax_docs/run.py jax
 
-reads the pages from that checkout's history, prints the table of docs/jax-docs.md, and says where a cell differs that is
-not in differences.py, or is there and does not differ: the exit status is then 1. `--write` puts the table into the page.
+reads the pages from that checkout's history, prints the table of docs/jax-docs.md, and says where a cell differs that
+is not in differences.py, or is there and does not differ: the exit status is then 1. `--write` puts the table into the
+page.
 `--page TITLE` runs one page, and `--show` shows what the cells that differ print.
 """
 
@@ -30,14 +31,15 @@ DOCUMENT = HERE.parent.parent / "docs" / "jax-docs.md"
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 TOLERANCE = 1e-4
 KINDS = ["same output", "runs", "same error", "no result", "differs"]
-"""What can be said of a cell: both print the same; both run and print nothing; the page shows an error, and both raise it;
-both raise an error that the page does not show (a package is missing, or a cell before it failed); anything else."""
+"""What can be said of a cell: both print the same; both run and print nothing; the page shows an error, and both raise
+it; both raise an error that the page does not show (a package is missing, a cell before it failed); anything else."""
 
-NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?(?![\w])")
+NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?(?=j\b|\b|\W|$)")
 NOT_ABOUT_NUMBERS = [
     (re.compile(r"0x[0-9a-f]+"), "ADDRESS"),
     (re.compile(r",? ?weak_type=True"), ""),
     (re.compile(r"\bgradkit\b"), "jax"),
+    (re.compile(r" ?(?:out_sharding=None|keepdims=False)"), ""),
     (re.compile(r"\s+"), ""),
 ]
 

@@ -336,7 +336,7 @@ WITHOUT_JAX: dict[tuple[str, str], str] = {
     **{(f"lax.{name}", m): NO_RULE for name in ("zeta", "pmax", "pmin", "linalg.symmetric_product") for m in DERIVATIVES},
     **{
         (name, m): LOOP
-        for name in ("lax.while_loop", "lax.random_gamma_grad", "scipy.linalg.polar")
+        for name in ("lax.while_loop", "scipy.linalg.polar")
         for m in ("reverse", "second order")
     },
     **{(f"numpy.{name}", "second order"): "JAX differentiates eigenvectors on demand alone" for name in ("linalg.eigvals", "roots")},

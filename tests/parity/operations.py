@@ -72,7 +72,6 @@ LAX: list[tuple[str, Any, tuple[Any, ...]]] = [
     ("approx_min_k", lambda m: lambda x: m.lax.approx_min_k(x, 2)[0], (M,)),
     ("zeta", lambda m: lambda q: m.lax.zeta(m.numpy.full_like(q, 3.0), q), (M,)),
     ("while_loop", lambda m: lambda x: m.lax.while_loop(lambda s: s[0] < 3, lambda s: (s[0] + 1, m.numpy.sin(s[1])), (0, x))[1], (M,)),
-    ("random_gamma_grad", lambda m: lambda a, x: m.lax.random_gamma_grad(a, x), (M, M)),
     ("psum", _collective("psum"), (M,)),
     ("pmean", _collective("pmean"), (M,)),
     ("pmax", _collective("pmax"), (M,)),

@@ -32,6 +32,8 @@ def main() -> None:
             total += 1
             found = difference(case, measure)
             equal += found is None
+            if found is not None:
+                print(f"{case.name}, {measure}: {found}", flush=True)
             cells.append("equal" if found is None else "**different**")
         rows.append(f"| `{case.name}` | {' | '.join(cells)} |")
     reasons = [f"- `{name}`, {measure}: {why}." for (name, measure), why in (DIFFERENT | WITHOUT_JAX).items()]

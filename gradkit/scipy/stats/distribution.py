@@ -73,7 +73,7 @@ class Distribution:
             result = formula((value - loc) / scale, *shapes)
             if kind == "logpdf":
                 # Outside of the support the result is -inf at any scale, and its derivative 0.
-                return where(result > -math.inf, result - log(scale), result)
+                return where(result > -math.inf, result - log(scale), result)  # type: ignore[no-any-return]
             return result / scale if kind == "pdf" else result  # type: ignore[no-any-return]
 
         return self._named(function, kind, signature)
