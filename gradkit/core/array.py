@@ -323,9 +323,9 @@ class Array(Operators):
         if is_followed(self):
             raise TracerArrayConversionError(
                 f"The numpy.ndarray conversion method __array__() was called on traced array with shape "
-                f"{shaped(self)}, inside of a function that a transform (grad, jvp, vmap, ...) runs, which would lose its derivative. "
-                f"Use gradkit.numpy's functions instead of numpy's, or gradkit.device_get(x.detach()) for the values "
-                f"alone."
+                f"{shaped(self)}, inside of a function that a transform (grad, jvp, vmap, ...) runs, which would lose "
+                f"its derivative. Use gradkit.numpy's functions instead of numpy's, or gradkit.device_get(x.detach()) "
+                f"for the values alone."
             )
         return np.array(host(self), dtype=dtype, copy=copy)
 

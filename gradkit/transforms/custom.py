@@ -298,7 +298,8 @@ class custom_vjp(_Custom):
         if is_inexact(dtype_name(array)) and share.shape != array.shape:
             raise ValueError(
                 f"Custom VJP bwd rule {rule} for function {self._name} must produce an output with the same type as "
-                f"the args tuple of the primal function, so of the shape of {describe(array)}, but got {describe(share)}."
+                f"the args tuple of the primal function, so of the shape of {describe(array)}, but got "
+                f"{describe(share)}."
             )
         return share
 
