@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from typing import Any
 
@@ -16,7 +15,6 @@ import jax.scipy.stats
 import pytest
 from parity.cases import CASES, DIFFERENT, WITHOUT_JAX, function_at
 from parity.measure import MEASURES, difference
-from parity.table import PAGE
 from parity.underivable import MODULES, WITHOUT_DERIVATIVE
 
 import gradkit
@@ -63,12 +61,6 @@ def test_every_differentiable_function_has_a_case(module: str) -> None:
     assert common - cases - without == set(), "these have neither a case nor a reason to have none"
     assert without - common == set(), "these are not there"
     assert without & cases == set(), "these have a case"
-
-
-def test_the_page_lists_the_cases_that_are_compared() -> None:
-    """`python tests/parity/table.py` writes it."""
-    rows = re.findall(r"^\| `([^`]+)` \|", PAGE.read_text(), re.MULTILINE)
-    assert rows == [case.name for case in CASES]
 
 
 def test_at_least_99_percent_are_equal() -> None:

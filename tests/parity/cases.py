@@ -319,7 +319,11 @@ SPECIAL: list[tuple[str, Callable[[Any], Callable[..., Any]], tuple[Any, ...]]] 
 ]  # fmt: skip
 
 CASES: list[Case] = [*_simple(), *(Case(*special) for special in (*SPECIAL, *OPERATIONS, *DISTRIBUTIONS))]
-DIFFERENT: dict[tuple[str, str], str] = {}
+DIFFERENT: dict[tuple[str, str], str] = {
+    (f"numpy.{name}", measure): "JAX computes with the values alone and gives a derivative of 0"
+    for name in ("unique", "unique_values", "union1d", "setdiff1d", "intersect1d", "setxor1d")
+    for measure in ("reverse", "forward")
+}
 """Results that are not JAX's, by the name of the case and what is compared; with the reason."""
 NO_RULE = "JAX has no rule for it"
 LOOP = "JAX has no reverse mode of loops whose length is not known"
