@@ -34,6 +34,7 @@ WITHOUT_DERIVATIVE: dict[str, dict[str, str]] = {
         "gives edges that are piecewise constant, or values beside integers": """histogram_bin_edges unique_all
             unique_counts unique_inverse""",
         "steps to the next number": "nextafter spacing",
+        "makes functions; tests/test_jax_names.py": "frompyfunc",
     },
     "numpy.linalg": {"gives integers": "matrix_rank", "has one in JAX on demand alone; tests/test_linalg.py": "eig"},
     "numpy.fft": {"makes numbers anew": "fftfreq rfftfreq"},
@@ -42,11 +43,13 @@ WITHOUT_DERIVATIVE: dict[str, dict[str, str]] = {
         "gives integers": "argmax argmin axis_index axis_size",
         "takes integers": """bitcast_convert_type bitwise_and bitwise_not bitwise_or bitwise_xor clz mulhi
             population_count shift_left shift_right_arithmetic shift_right_logical reduce_and reduce_or reduce_xor""",
-        "makes numbers anew": "broadcasted_iota empty iota",
+        "makes numbers anew": "broadcasted_iota empty iota rng_uniform",
         "is about dtypes, shapes or text": """broadcast_shapes DotDimensionNumbers conv_dimension_numbers conv_general_permutations
             conv_general_shape_tuple conv_shape_tuple conv_transpose_shape_tuple dtype padtype_to_pads
             reduce_window_shape_tuple shape_as_value""",
         "has none in JAX": "igamma_grad_a",
+        "is compared with JAX in tests/test_jax_names.py": """all_to_all composite custom_linear_solve custom_root
+            platform_dependent psum_scatter pswapaxes scatter_apply""",
         "steps to the next number": "nextafter",
         "takes what JAX has no shape for here; the operation is broadcast_in_dim": "broadcast_like",
     },
