@@ -430,3 +430,9 @@ def test_hypot_at_the_origin_has_jaxs_derivatives(xp: Any) -> None:
         np.asarray([0.0, 3.0, 0.0]),
         np.asarray([0.0, 4.0, 2.0]),
     )
+
+
+def test_expand_dims_of_no_axis_is_an_error() -> None:
+    for n in (jax.numpy, jnp):
+        with pytest.raises(TypeError):
+            n.expand_dims(n.ones((2, 3)), None)

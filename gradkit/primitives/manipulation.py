@@ -204,6 +204,8 @@ def broadcast_to(x: Any, /, shape: int | Shape) -> Array:
 def expand_dims(x: Any, /, axis: int | Sequence[int]) -> Array:
     """Insert axes of size 1 at the positions `axis` of the result."""
     array = as_array(x, "expand_dims")
+    if axis is None:
+        raise TypeError("expand_dims: axis must be an int or a sequence of ints, got None")
     count = len(axis) if isinstance(axis, Sequence) else 1
     sizes = list(array.shape)
     for position in normalize_axes(axis, array.ndim + count, "expand_dims"):
