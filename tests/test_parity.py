@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -15,6 +16,7 @@ import jax.scipy.stats
 import pytest
 from parity.cases import CASES, DIFFERENT, WITHOUT_JAX, function_at
 from parity.measure import MEASURES, difference
+from parity.table import PAGE
 from parity.underivable import MODULES, WITHOUT_DERIVATIVE
 
 import gradkit
@@ -61,6 +63,13 @@ def test_every_differentiable_function_has_a_case(module: str) -> None:
     assert common - cases - without == set(), "these have neither a case nor a reason to have none"
     assert without - common == set(), "these are not there"
     assert without & cases == set(), "these have a case"
+
+
+def test_the_page_lists_what_is_compared() -> None:
+    """`python tests/parity/table.py` writes it."""
+    page = PAGE.read_text()
+    assert re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE) == [case.name for case in CASES]
+    assert page.count("**different**") == len(DIFFERENT)
 
 
 def test_at_least_99_percent_are_equal() -> None:
