@@ -264,6 +264,19 @@ def test_sgd_updates_a_model_of_values(model: scalar.MLP) -> None:
     assert [p.data for p in new.parameters()] == pytest.approx([p.data for p in stepped.parameters()], rel=1e-12)
 
 
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}])
+def test_an_optimizers_step_moves_values_as_its_update_does(model: scalar.MLP, options: dict[str, Any]) -> None:
+    pure, stepping = gradkit.optim.SGD(0.05, **options), gradkit.optim.SGD(0.05, **options)
+    updated, state = copy.deepcopy(model), pure.init(model)
+    for _ in range(3):
+        updated, state = pure.update(updated, gradkit.grad(loss)(updated), state)
+        model.zero_grad()
+        loss(model).backward()
+        stepping.step(model)
+    assert [p.data for p in model.parameters()] == pytest.approx([p.data for p in updated.parameters()], rel=1e-12)
+    assert all(type(p.data) is float for p in model.parameters())
+
+
 def test_a_model_of_values_is_saved_and_loaded(model: scalar.MLP, tmp_path: Path) -> None:
     gradkit.save(tmp_path / "model.safetensors", model)
     loaded = gradkit.load(tmp_path / "model.safetensors", scalar.MLP(3, [2, 1]))

@@ -190,8 +190,8 @@ class SGD:
         Parameters
         ----------
         model : Module, or sequence of Array
-            The model, or ``model.parameters()``. A parameter without gradient stays as it is. The step count and the
-            velocities are kept in this object, by model; `state_of` returns them.
+            The model, or ``model.parameters()``; they may be Values. A parameter without gradient stays as it is. The
+            step count and the velocities are kept in this object, by model; `state_of` returns them.
 
         Raises
         ------
@@ -207,7 +207,7 @@ class SGD:
         if len(moved) == len(params):
             new, velocity = self._moved(params, grads, state.velocity, state.step, _numbered)
             for parameter, value in zip(params, new, strict=True):
-                parameter._value = value._value
+                _assign(parameter, value)
         else:
             # The loss does not depend on some parameters: they stay as they are.
             velocity = state.velocity and list(state.velocity)
@@ -219,7 +219,7 @@ class SGD:
                 _numbered,
             )
             for position, i in enumerate(moved):
-                params[i]._value = new[position]._value
+                _assign(params[i], new[position])
                 if velocities is not None:
                     velocity[i] = velocities[position]
         self._keep(params, SGDState(state.step + 1, velocity))
@@ -257,7 +257,7 @@ class SGD:
         velocity = None
         if self.momentum:
             velocity = list(state.velocity or ())
-            shapes, expected = [v.shape for v in velocity], [p.shape for p in params]
+            shapes, expected = [v.shape for v in velocity], [_array(p).shape for p in params]
             if shapes != expected:
                 raise ShapeError(
                     f"SGD.restore: the velocities must have the parameters' shapes {expected}, got {shapes}"
@@ -407,15 +407,29 @@ def _different_trees(params: Any, other: Any) -> TreeMismatchError:
     )
 
 
-def _parameters_of(model: Any) -> Sequence[Array]:
-    params: Sequence[Array] = model if isinstance(model, list | tuple) else getattr(model, "parameters", tuple)()
-    if not params or any(type(parameter) is not Array for parameter in params):
+def _parameters_of(model: Any) -> Sequence[Any]:
+    params: Sequence[Any] = model if isinstance(model, list | tuple) else getattr(model, "parameters", tuple)()
+    if not params or not all(type(parameter) is Array or _is_value(parameter) for parameter in params):
         raise TypeError(f"SGD.step: expected a model or a list of its parameters (Arrays), got {model!r}")
     return params
 
 
-def _gradient_of(parameter: Array) -> Any:
+def _is_value(parameter: Any) -> bool:
+    """Return whether it is a number of the lecture's engine, which turns into an Array where it is asked to."""
+    return hasattr(type(parameter), "__gradkit_array__")
+
+
+def _assign(parameter: Any, new: Array) -> None:
+    if type(parameter) is Array:
+        parameter._value = new._value
+    else:
+        parameter.data = new._value
+
+
+def _gradient_of(parameter: Any) -> Any:
     """Return what `backward` accumulated in a parameter, raw or an Array; None if that is nothing."""
+    if type(parameter) is not Array:
+        return _zeros_like(parameter) + parameter.grad
     node = parameter._node
     gradient = node.grad if type(node) is Leaf else None
     return gradient if hasattr(gradient, "shape") else None
