@@ -264,6 +264,17 @@ def test_a_finished_run_is_returned_as_it_is_and_can_be_given_more_epochs(xp: An
     assert longer["seconds"] == sorted(longer["seconds"])
 
 
+def test_a_resumed_run_says_where_it_goes_on(backend: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for at, words in ((0, "epoch 1, batch 1"), (12, "epoch 3, batch 3"), (-1, "")):
+        fit(tmp_path, loss=stopping_loss(at, press_ctrl_c), progress=True)
+        capsys.readouterr()
+        if words:
+            fit(tmp_path, loss=stopping_loss(0, press_ctrl_c), progress=True)
+            assert capsys.readouterr().out.startswith(f"resuming from {tmp_path / LAST}: {words}\n")
+    fit(tmp_path, loss=stopping_loss(-1, press_ctrl_c), progress=True)
+    assert "resuming" not in capsys.readouterr().out  # there is nothing left to do
+
+
 def test_the_key_of_a_run_need_not_be_given_again(backend: Any, tmp_path: Path) -> None:
     with pytest.raises(Stop):
         fit(tmp_path, loss=stopping_loss(13, break_off), key=None)

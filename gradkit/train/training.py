@@ -91,6 +91,7 @@ class Training:
         self._best: tuple[float, int] | None = None
         self._best_model: Any = None
         self._stopped = ""
+        self._resumed = False
         self._before_end: _Remembered = (None, [], "")
         self._seconds = 0.0
         self._started = time.perf_counter()
@@ -154,7 +155,7 @@ class Training:
         saved = self._folder.load(self._run.model, self._run.state, self._key)
         if saved is None:
             return False
-        self._run, self._best, self._stopped = saved.run, saved.best, saved.stopped
+        self._run, self._best, self._stopped, self._resumed = saved.run, saved.best, saved.stopped, True
         if saved.best is not None:
             self._best_model = self._folder.load_best(self._run.model)
         logged = self._folder.restart_log(self._run.epoch, self._run.epoch * self.steps_per_epoch)
@@ -179,7 +180,7 @@ class Training:
         done = self.step
         self._progress = progress_for(progress, self.epochs * self.steps_per_epoch, done, self.epochs)
         self._started = time.perf_counter()
-        if self._folder is not None and done and self._has_work:
+        if self._folder is not None and self._resumed and self._has_work:
             at = f"epoch {self._run.epoch + 1}, batch {self._run.batch + 1}"
             self._progress.say(f"resuming from {self._folder.last}: {at}")
         for callback in self._callbacks:
