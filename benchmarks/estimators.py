@@ -71,7 +71,7 @@ class Problem:
 
 
 PROBLEMS = [
-    Problem(data, dtype, epochs) for data, epochs in (("digits", 50), ("MNIST", 2)) for dtype in ("float32", "float64")
+    Problem(data, dtype, epochs) for data, epochs in (("digits", 200), ("MNIST", 2)) for dtype in ("float32", "float64")
 ]
 
 

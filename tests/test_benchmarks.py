@@ -76,7 +76,7 @@ def test_the_table_of_fits_has_medians_of_the_rounds_own_ratios(
     page = (tmp_path / "README.md").read_text()
     (row,) = (line for line in page.splitlines() if line.startswith("| digits, float32"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[0] == f"digits, float32, 50 epochs{mark}"
+    assert cells[0] == f"digits, float32, 200 epochs{mark}"
     assert cells[1:3] == ["2.50", "0.62 (0.56 to 0.69)"]
     assert cells[-2:] == ["91.00% ± 1.41%", "91.00% ± 1.41%"]
     assert ("scikit-learn took another time in a second process" in page) == bool(mark)
@@ -85,6 +85,6 @@ def test_the_table_of_fits_has_medians_of_the_rounds_own_ratios(
 def test_an_estimator_that_trains_otherwise_ends_the_run(estimators: Any) -> None:
     fits = {"scikit-learn": estimators.Fit(1, 1, 0.5, 0.9), "gradkit": estimators.Fit(1, 1, 0.52, 0.9)}
     with pytest.raises(
-        SystemExit, match=r"digits, float32, 50 epochs: gradkit ends with a loss of 0\.52, scikit-learn wi"
+        SystemExit, match=r"digits, float32, 200 epochs: gradkit ends with a loss of 0\.52, scikit-learn wi"
     ):
         estimators.check(estimators.PROBLEMS[0], fits)
