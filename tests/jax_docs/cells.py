@@ -55,7 +55,7 @@ def run_cell(source: str, names: dict[str, Any], module: str) -> dict[str, Any]:
                 result = eval(compile(ast.Expression(last.value), "cell", "eval", dont_inherit=True), names)
                 if result is not None and not source.rstrip().endswith(";"):
                     print(repr(result))
-            if module == ROOT:
+            if module == ROOT and ROOT in sys.modules:
                 sys.modules[ROOT].effects_barrier()
         except Exception as raised:  # noqa: BLE001
             error = [[kind.__name__ for kind in type(raised).__mro__], str(raised)]
