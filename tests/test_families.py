@@ -165,6 +165,7 @@ def test_reductions_to_truth_values_and_places(name: str, case: Any, dtype: str,
     if name.startswith("arg"):
         assume(x.size)
         assume(not isinstance(axis, tuple))
+        assume(dtype != "bool")  # the standard has no argmax of truth values
     run(lambda x: getattr(jnp, name)(x, axis=axis), lambda x: getattr(np, name)(x, axis=axis), [x], name, xp)
 
 

@@ -1,4 +1,4 @@
-"""Cells of JAX's pages that print something else under gradkit: page, cell (from 0), and the reason's number in the page."""
+"""Cells of JAX's pages that print something else under gradkit: page, cell (from 0), and the reason's number."""
 
 from __future__ import annotations
 
