@@ -338,7 +338,7 @@ def test_a_folder_without_mnist_and_files_of_two_sets(tmp_path: Path) -> None:
 
 def test_without_scikit_learn_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'gradkit\[examples\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'gradkit\[sklearn\]'"):
         load_digits()
 
 

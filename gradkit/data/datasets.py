@@ -46,7 +46,7 @@ def load_digits() -> tuple[Array, Array]:
     except ImportError as error:
         raise MissingDependencyError(
             f"load_digits needs scikit-learn, which has the data ({error}). Install it with: "
-            f"pip install 'gradkit[examples]'"
+            f"pip install 'gradkit[sklearn]'"
         ) from error
     digits = datasets.load_digits()
     return asarray((digits.data / 16).astype(np.float32)), asarray(digits.target.astype(np.int32))
