@@ -316,8 +316,8 @@ def test_rules_are_used_on_the_tape(xp: Any) -> None:
     for f in (*with_own_rules(gradkit, jnp), gradkit.checkpoint(lambda x, y: jnp.sin(x) * y)):
         x = jnp.asarray(S)
         x.requires_grad = True
-        f(x, 2.0).sum().backward()
-        expected = gradkit.grad(lambda x, f=f: f(x, 2.0).sum())(jnp.asarray(S))
+        f(x, jnp.full_like(x, 2.0)).sum().backward()
+        expected = gradkit.grad(lambda x, f=f: f(x, jnp.full_like(x, 2.0)).sum())(jnp.asarray(S))
         np.testing.assert_allclose(np.asarray(gradkit.device_get(x.grad)), gradkit.device_get(expected), rtol=1e-6)
 
 

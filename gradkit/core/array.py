@@ -36,6 +36,7 @@ __all__ = [
     "as_array",
     "backend_of_array",
     "device_of_array",
+    "dtype_as_stored",
     "innermost",
     "is_followed",
     "place_of_array",
@@ -497,6 +498,11 @@ def innermost(value: Any) -> Any:
             value = value.array
         else:
             return value
+
+
+def dtype_as_stored(value: Any) -> Any:
+    """Return the dtype of the raw array inside `value`, as its backend says it: what a node holds."""
+    return value.dtype if type(value) is not Array else innermost(value).dtype
 
 
 def total(a: Any, b: Any) -> Any:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from gradkit.backend import backend_of
-from gradkit.core.array import Array, as_array, wrap
+from gradkit.core.array import Array, as_array, dtype_as_stored, wrap
 from gradkit.core.batching import broadcast_shape, elementwise
 from gradkit.core.binding import bind
 from gradkit.core.namespace import PLAIN, as_bound, bound, lifted, namespace_of, unbroadcast
@@ -260,7 +260,7 @@ class General(Primitive):
         xp = bound()
         trace = ReverseTrace()
         outs = out if self.multiple_results else (out,)
-        seeds = [wrap((zero := xp.zeros_like(o))._value, Leaf(trace, zero.shape, zero.dtype)) for o in outs]
+        seeds = [wrap((zero := xp.zeros_like(o))._value, Leaf(trace, zero.shape, dtype_as_stored(zero))) for o in outs]
         roots = []
         for position, tangent in enumerate(tangents):
             if tangent is not None:
@@ -326,7 +326,7 @@ PART = Part("part", None, (None,))
 def _with_parts(trace: Trace, joint: Node, outs: Sequence[Any]) -> tuple[Array, ...]:
     """Return the results of the operation that `joint` stands for as Arrays, each with a node of its own."""
     return tuple(
-        wrap(o, Node(trace, o.shape, o.dtype, PART, (joint,), (), {"position": i}, joint.plain))
+        wrap(o, Node(trace, o.shape, dtype_as_stored(o), PART, (joint,), (), {"position": i}, joint.plain))
         if _is_inexact_value(o)
         else as_array(o)
         for i, o in enumerate(outs)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradkit.core.array import Array
+from gradkit.core.array import Array, dtype_as_stored
 from gradkit.core.batching import BatchTrace, at_front
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
@@ -286,7 +286,7 @@ def is_at(value: Any, trace: Trace) -> bool:
 def _leaf(trace: ReverseTrace, value: Array) -> Array:
     from gradkit.core.array import wrap
 
-    return wrap(value._value, Leaf(trace, value.shape, value.dtype))
+    return wrap(value._value, Leaf(trace, value.shape, dtype_as_stored(value)))
 
 
 def _is_inexact(value: Any) -> bool:

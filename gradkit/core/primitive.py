@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradkit.backend import Backend, Device, backend_of
-from gradkit.core.array import Array, as_array, backend_of_array, wrap
+from gradkit.core.array import Array, as_array, backend_of_array, dtype_as_stored, wrap
 from gradkit.core.namespace import PRIMITIVES, kernel_namespace
 from gradkit.core.node import Node, Trace
 from gradkit.core.promotion import PYTHON_NUMBERS, dtype_named
@@ -155,7 +155,7 @@ class Primitive(ABC):
         for value, node in zip(values, nodes, strict=True):
             reads >>= 1
             saved.append(value if reads & 1 else node)
-        new = Node(trace, out.shape, out.dtype, self, nodes, saved, params, plain)
+        new = Node(trace, out.shape, dtype_as_stored(out), self, nodes, saved, params, plain)
         if len(values) > 1 and not PYTHON_NUMBERS.isdisjoint(map(type, values)):
             new.numbers = tuple(value if type(value) in PYTHON_NUMBERS else None for value in values)
         return wrap(out, new)

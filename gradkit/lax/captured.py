@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from gradkit.core.array import Array, innermost, wrap
+from gradkit.core.array import Array, dtype_as_stored, innermost, wrap
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.functions import is_at
 from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like, zeros_of
@@ -125,7 +125,7 @@ def recorded(graph: Graph, inputs: Flat, tracked: Flags) -> tuple[Flat, Record]:
     given = []
     for x, flag in zip(inputs, tracked, strict=True):
         value = x._value if x._node is None else x
-        given.append(wrap(value, Leaf(trace, tuple(value.shape), value.dtype)) if flag else x)
+        given.append(wrap(value, Leaf(trace, tuple(value.shape), dtype_as_stored(value))) if flag else x)
     outs = list(map(as_bound, graph.run(given)))
     trace.end()
     roots = [out._node if is_at(out, trace) else None for out in outs]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core import Array, ReverseTrace
-from gradkit.core.array import describe, wrap
+from gradkit.core.array import describe, dtype_as_stored, wrap
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.calls import cast, dtype_name
 from gradkit.core.forward import Dual, ForwardTrace
@@ -191,7 +191,9 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
 
 def _seed(trace: ReverseTrace, output: Array) -> Array:
     zeros = zeros_like(output)
-    return wrap(zeros._value, Leaf(trace, zeros.shape, zeros.dtype)) if is_inexact(dtype_name(zeros)) else zeros
+    return (
+        wrap(zeros._value, Leaf(trace, zeros.shape, dtype_as_stored(zeros))) if is_inexact(dtype_name(zeros)) else zeros
+    )
 
 
 def _tangent_like(tangent: Any, primal: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from gradkit.backend import NOTHING, REAL
 from gradkit.core import Array, ReverseTrace
-from gradkit.core.array import backend_of_array, describe, place_of_array, raw, wrap
+from gradkit.core.array import backend_of_array, describe, dtype_as_stored, place_of_array, raw, wrap
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.calls import cast as cast_array
 from gradkit.core.calls import dtype_name
@@ -271,7 +271,7 @@ def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool | None, allow_int
     array = value if type(value) is Array else as_array_leaf(value, chosen)
     array = without_tape(array)
     inner = array._value if array._node is None else array
-    dtype = inner.dtype
+    dtype = dtype_as_stored(inner)
     name = dtype_name(array)
     if not is_inexact(name):
         if not allow_int:
