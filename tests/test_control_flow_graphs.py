@@ -392,3 +392,38 @@ def test_programs_and_their_graphs_compute_what_jax_does(program: Any, xp: Any) 
     args = PROGRAMS[program]
     check_same(program, *args)
     check_same(lambda m, n: program(m, n) if m is jax else lambda *a: m.make_jaxpr(program(m, n))(*a)(*a), *args)
+
+
+@pytest.mark.parametrize("loop", ["scan", "fori_loop", "cond"])
+@pytest.mark.parametrize("transform", ["grad", "jacfwd"])
+def test_a_rule_in_a_graph_may_not_close_over_what_is_differentiated(loop: str, transform: str, xp: Any) -> None:
+    def f(y: Any) -> Any:
+        @gradkit.custom_jvp
+        def g(x: Any) -> Any:
+            return x * y
+
+        g.defjvp(lambda primals, tangents: (g(*primals), tangents[0] * y))
+        if loop == "scan":
+            return gradkit.lax.scan(lambda c, _: (g(c), None), y, None, length=3)[0]
+        if loop == "fori_loop":
+            return gradkit.lax.fori_loop(0, 3, lambda _, c: g(c), y)
+        return gradkit.lax.cond(y > 0, g, lambda x: x, y)
+
+    with pytest.raises(gradkit.errors.UnexpectedTracerError, match="closed-over value"):
+        gradkit.make_jaxpr(getattr(gradkit, transform)(f))(2.0)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # from the logarithm, where it is not chosen
+def test_the_derivative_of_what_an_element_does_not_choose_goes_nowhere(xp: Any) -> None:
+    def program(m: Any, n: Any) -> Any:
+        def f(x: Any) -> Any:
+            return m.lax.switch(n.where(x > 0, 1, 0), [lambda x: x * x, lambda x: n.log(x) * x], x)
+
+        def derivatives(x: Any) -> Any:
+            return m.grad(f)(x), m.grad(m.grad(f))(x), m.grad(lambda x: m.jvp(f, (x,), (x,))[1])(x)
+
+        return m.vmap(derivatives)
+
+    x = np.asarray([0.0, 1.5, -1.0])
+    check_same(program, x)
+    check_same(lambda m, n: program(m, n) if m is jax else lambda x: m.make_jaxpr(program(m, n))(x)(x), x)

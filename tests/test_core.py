@@ -289,6 +289,14 @@ def test_integers_have_a_zero_gradient_where_they_are_allowed(xp: Any) -> None:
     assert float(gradient) == 0.0
 
 
+def test_the_cotangent_of_an_integer_result_is_of_float0_as_in_jax(xp: Any) -> None:
+    _, pullback = gradkit.vjp(lambda x: (x * 2, xp.asarray([1, 2])), xp.asarray(3.0))
+    (gradient,) = pullback((1.0, np.zeros(2, gradkit.dtypes.float0)))
+    assert float(gradient) == 2.0
+    with pytest.raises((TypeError, ValueError)):
+        pullback((np.zeros((), gradkit.dtypes.float0), np.zeros(2, gradkit.dtypes.float0)))
+
+
 def test_an_argument_that_the_result_ignores_has_a_zero_gradient(xp: Any) -> None:
     x = jnp.asarray([1.0, 2.0])
     gradient = gradkit.grad(lambda x, y: y.sum())(x, x)

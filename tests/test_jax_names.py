@@ -155,8 +155,22 @@ def test_linear_transpose_agrees_with_jax(xp: Any) -> None:
     check_same(program, A, B)
 
 
+def loop_of(step: Any) -> Any:
+    return lambda n, x: gradkit.lax.scan(lambda c, e: (step(n, c, e), c), x, x)
+
+
 @pytest.mark.parametrize(
-    "f", [lambda n, x: n.sin(x), lambda n, x: x * x, lambda n, x: n.exp(x), lambda n, x: n.sum(x**2)]
+    "f",
+    [
+        lambda n, x: n.sin(x),
+        lambda n, x: x * x,
+        lambda n, x: n.exp(x),
+        lambda n, x: n.sum(x**2),
+        loop_of(lambda n, c, _: n.sin(c)),
+        loop_of(lambda n, c, e: c * e),
+        lambda n, x: gradkit.lax.cond(x[0] > 0, lambda x: x, lambda x: -x, x),
+        lambda n, x: gradkit.checkpoint(n.sin)(x),
+    ],
 )
 def test_what_is_not_linear_has_no_transpose(f: Any, xp: Any) -> None:
     with pytest.raises(NotImplementedError, match="Transpose rule"):

@@ -328,3 +328,9 @@ def test_mistakes_are_reported_as_jax_reports_them(mistake: str) -> None:
     with pytest.raises(type(expected.value)) as got:
         MISTAKES[mistake](lax, jnp.asarray(F), jnp.asarray(F.astype("int32")), jnp.asarray(V))
     assert str(got.value).rstrip() == str(expected.value).partition("\n---")[0].rstrip()
+
+
+def test_a_map_in_batches_over_nothing_gives_nothing(xp: Any) -> None:
+    result = lax.map(lambda x: {"a": x * 2, "b": x.sum()}, xp.zeros((0, 2)), batch_size=3)
+    assert result["a"].shape == (0, 2)
+    assert result["b"].shape == (0,)

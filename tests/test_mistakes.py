@@ -31,7 +31,7 @@ def leaked_from_make_jaxpr(m: Any, n: Any) -> Any:
     return n.sin(kept[0])
 
 
-def closed_over(kind: str) -> Program:
+def closed_over(kind: str, argnums: Any = (0, 1)) -> Program:
     def program(m: Any, n: Any) -> Any:
         def outer(x: Any, a: Any) -> Any:
             f = getattr(m, kind)(lambda x: x * a)
@@ -41,7 +41,7 @@ def closed_over(kind: str) -> Program:
                 f.defvjp(lambda x: (x * a, a), lambda a, g: (g * a,))
             return f(x)
 
-        return m.grad(outer, (0, 1))(1.0, 2.0)
+        return m.grad(outer, argnums)(1.0, 2.0)
 
     return program
 
@@ -126,6 +126,8 @@ MISTAKES: dict[str, tuple[Program, str]] = {
     "forward mode of custom_vjp": (lambda m, n: _forward_of_vjp(m), "can't apply forward-mode autodiff (jvp) to a custom_vjp function."),
     "a custom_jvp that closes over a variable": (closed_over("custom_jvp"), "Encountered an unexpected tracer"),
     "a custom_vjp that closes over a variable": (closed_over("custom_vjp"), "Encountered an unexpected tracer"),
+    "a custom_jvp of a constant that closes over a variable": (closed_over("custom_jvp", 1), "Encountered an unexpected tracer"),
+    "a custom_vjp of a constant that closes over a variable": (closed_over("custom_vjp", 1), "Encountered an unexpected tracer"),
     # Values that are not there
     "if of a value under vmap": (lambda m, n: m.vmap(lambda x: 1.0 if x > 0 else 2.0)(n.ones(2)), "Attempted boolean conversion of traced array with shape bool[]"),
     "if of a value in a graph": (lambda m, n: m.make_jaxpr(lambda x: 1.0 if x > 0 else 2.0)(1.0), "Attempted boolean conversion of traced array with shape bool[]"),

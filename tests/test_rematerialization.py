@@ -271,3 +271,30 @@ def test_a_pullback_keeps_neither_its_results_nor_arguments_that_no_rule_reads(x
     _, pullback = gradkit.vjp(lambda x, y: jnp.sum(jnp.exp(x) + y), jnp.ones(3), jnp.ones(3))
     (kept,) = gradkit.tree.leaves(pullback)
     np.testing.assert_allclose(gradkit.device_get(kept), np.exp(np.ones(3)), rtol=1e-6)
+
+
+def test_a_pullback_put_together_tells_a_value_from_the_same_value_that_is_not_differentiated(xp: Any) -> None:
+    def program(m: Any, n: Any) -> Any:
+        def f(x: Any) -> Any:
+            _, pullback = m.vjp(lambda y: y * x * m.lax.stop_gradient(x), 3.0)
+            leaves, treedef = m.tree.flatten(pullback)
+            return m.tree.unflatten(treedef, leaves)(1.0)[0]
+
+        return lambda x: (m.grad(f)(x), m.jvp(f, (x,), (x,)), m.vmap(m.grad(f))(n.stack([x, x])))
+
+    check_same(program, np.asarray(2.0))
+
+
+@pytest.mark.parametrize("policy", [None, "nothing_saveable"])
+def test_results_of_a_checkpointed_function_that_are_the_same_for_a_batch_stay_so(policy: Any, xp: Any) -> None:
+    def program(m: Any, n: Any) -> Any:
+        kept = None if policy is None else getattr(m.checkpoint_policies, policy)
+        f = m.checkpoint(lambda x, y: (n.sin(x) * y, y, 3.0), policy=kept)
+        return lambda x, y: (
+            m.vmap(f, in_axes=(0, None), out_axes=(0, None, None))(x, y),
+            m.jacfwd(f, (0, 1))(x, y),
+            m.jacfwd(m.jacfwd(f))(x, y),
+            m.jacrev(m.jacfwd(f))(x, y),
+        )
+
+    check_same(program, np.asarray([0.3, 0.5]), np.asarray(2.0))

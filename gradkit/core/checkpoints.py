@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from gradkit.backend import backend_of
 from gradkit.core.array import Array, raw, wrap
-from gradkit.core.batching import BatchTrace
+from gradkit.core.batching import BatchTrace, at_front
 from gradkit.core.families import MultipleResults, Parts, record_call
 from gradkit.core.forward import ForwardTrace
-from gradkit.core.functions import Batch, Flat, Function, highest_trace, is_at, split
+from gradkit.core.functions import Flat, Function, highest_trace, is_at, split
 from gradkit.core.graph import Equation, Graph, GraphTrace, HigherOrder, Variable, abstract_like, capturing, graph_of
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf, Node, enable_grad, new_sequence
@@ -81,8 +81,16 @@ def _transformed(function: Function, args: Flat, policy: Policy | None) -> Flat:
         return [trace.wrap(o, next(directions) if p else None) for o, p in zip(flat, present, strict=False)]
     if isinstance(trace, BatchTrace):
         values, axes = trace.unwrap(args)
-        batch = Batch(trace)
-        return batch.wrapped(call_checkpointed(lambda flat: batch.run(function, flat, axes), values, policy))
+        batched: list[bool] = []
+
+        def whole(flat: Flat) -> Flat:
+            with trace.resumed():
+                outs, places = trace.unwrap(function([trace.wrap(v, a) for v, a in zip(flat, axes, strict=True)]))
+            batched[:] = [place is not None for place in places]
+            return [at_front(o, p, trace.size) if p is not None else o for o, p in zip(outs, places, strict=True)]
+
+        outs = call_checkpointed(whole, values, policy)
+        return [trace.wrap(o, 0 if b else None) for o, b in zip(outs, batched, strict=True)]
     return function(args)
 
 

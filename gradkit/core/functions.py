@@ -21,7 +21,16 @@ from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
 from gradkit.errors import UnexpectedTracerError
 
-__all__ = ["Batch", "call_with_jvp", "call_with_rules", "call_with_vjp", "highest_trace", "is_at", "split"]
+__all__ = [
+    "Batch",
+    "call_with_jvp",
+    "call_with_rules",
+    "call_with_vjp",
+    "closure_error",
+    "highest_trace",
+    "is_at",
+    "split",
+]
 
 Flat = list[Any]
 Function = Callable[[Flat], Flat]
@@ -58,7 +67,7 @@ def call_with_jvp(function: Function, push: PushRule, args: Flat) -> Flat:
         )
     if isinstance(trace, GraphTrace):
         return _written_down(trace, CUSTOM_JVP, function, args, {"jvp": push})
-    return function(args)
+    return _without_closures(function(args), "custom_jvp")
 
 
 def _pushed(trace: ForwardTrace, push: PushRule, args: Flat, kind: str) -> Flat:
@@ -118,7 +127,7 @@ def call_with_vjp(function: Function, forward: Forward, backward: Backward, args
         return batch.wrapped(call_with_vjp(lambda flat: batch.run(function, flat, axes), *rules, values))
     if isinstance(trace, GraphTrace):
         return _written_down(trace, CUSTOM_VJP, function, args, {"fwd": forward, "bwd": backward})
-    return function(args)
+    return _without_closures(function(args), "custom_vjp")
 
 
 def _record_vjp(trace: ReverseTrace, forward: Forward, backward: Backward, args: Flat, kind: str) -> Flat:
@@ -271,11 +280,24 @@ def split(trace: ReverseTrace, args: Flat) -> tuple[Flat, list[Node | None]]:
 def _refuse_closures(trace: Trace, outs: Flat, kind: str) -> None:
     """Raise where a result depends on an array of the trace that was no argument: the rule says nothing of it."""
     if any(is_at(out, trace) for out in outs):
-        raise UnexpectedTracerError(
-            f"Encountered an unexpected tracer. Detected differentiation of a {kind} function with respect to a "
-            f"closed-over value. That's not supported because the rule only specifies how to differentiate the {kind} "
-            f"function with respect to explicit input parameters. Pass the value as an argument."
-        )
+        raise closure_error(kind)
+
+
+def _without_closures(outs: Flat, kind: str) -> Flat:
+    """Return results for arguments that no transform follows: if one differentiates them it is by a closure."""
+    trace = highest_trace(outs)
+    if isinstance(trace, ForwardTrace | ReverseTrace) and trace.level:
+        raise closure_error(kind)
+    return outs
+
+
+def closure_error(kind: str) -> UnexpectedTracerError:
+    """Return the error for a function with rules of its own that is differentiated by what it closes over."""
+    return UnexpectedTracerError(
+        f"Encountered an unexpected tracer. Detected differentiation of a {kind} function with respect to a "
+        f"closed-over value. That's not supported because the rule only specifies how to differentiate the {kind} "
+        f"function with respect to explicit input parameters. Pass the value as an argument."
+    )
 
 
 def is_at(value: Any, trace: Trace) -> bool:

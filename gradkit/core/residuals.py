@@ -19,8 +19,8 @@ from gradkit.core.reverse import ReverseTrace
 __all__ = ["Outline", "Record"]
 
 Nodes = Sequence[Node | None]
-Values = dict[int, tuple[int, Array]]
-"""By the identity of a raw array: which value it is, and the value."""
+Values = dict[tuple[int, int], tuple[int, Array]]
+"""By the identity of what an array wraps and of its node: which value it is, and the value."""
 
 
 class Record:
@@ -175,7 +175,8 @@ def _emptied(part: Any, values: Values, places: dict[Node, int]) -> Any:
         return _outline(part, values)
     if type(part) is not Array and backend_of(part) is None:
         return part  # a number, or a function
-    key = id(part._value if type(part) is Array else part)
+    # Of two arrays that wrap the same value a transform may follow one alone: `x` and `stop_gradient(x)`.
+    key = (id(part._value), id(part._node)) if type(part) is Array else (id(part), id(None))
     return Value(values.setdefault(key, (len(values), as_bound(part)))[0])
 
 

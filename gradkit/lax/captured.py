@@ -7,10 +7,10 @@ from typing import Any
 
 from gradkit.core.array import Array, dtype_as_stored, innermost, wrap
 from gradkit.core.forward import ForwardTrace
-from gradkit.core.functions import is_at
+from gradkit.core.functions import closure_error, is_at
 from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like, zeros_of
 from gradkit.core.namespace import as_bound
-from gradkit.core.node import Leaf
+from gradkit.core.node import Leaf, Trace
 from gradkit.core.promotion import is_inexact
 from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
@@ -25,6 +25,7 @@ __all__ = [
     "has_no_values",
     "push_through",
     "recorded",
+    "refuse_closures",
     "settled",
     "spread",
     "zeros_unless",
@@ -37,6 +38,16 @@ Flat = list[Any]
 def has_no_values(arrays: Iterable[Any]) -> bool:
     """Return whether one of the arrays stands in a graph, at whatever level."""
     return any(type(innermost(array)) is Abstract for array in arrays)
+
+
+def refuse_closures(constants: Iterable[Any], trace: Trace | None) -> None:
+    """Raise where the derivative of a loop or choice closes over what its transform follows.
+
+    All that the functions of a captured loop close over is among its operands: so it is a rule of `custom_jvp` or
+    `custom_vjp` that does, which says nothing of the derivative by it.
+    """
+    if trace is not None and any(is_at(constant, trace) for constant in constants):
+        raise closure_error("custom_jvp or custom_vjp")
 
 
 def elements_of(x: Array) -> Abstract:

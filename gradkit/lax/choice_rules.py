@@ -8,10 +8,11 @@ from typing import Any
 from gradkit.core.array import Array, raw
 from gradkit.core.batching import BatchTrace
 from gradkit.core.families import Parts, record_call
-from gradkit.core.forward import ForwardTrace
+from gradkit.core.forward import Dual, ForwardTrace
 from gradkit.core.functions import Batch, highest_trace, split
 from gradkit.core.graph import Graph, GraphTrace, HigherOrder, Variable, abstract_like, graph_of
 from gradkit.core.namespace import as_bound
+from gradkit.core.node import Trace
 from gradkit.core.reverse import ReverseTrace
 from gradkit.core.stand_in import Abstract, Batched
 from gradkit.lax.captured import (
@@ -22,9 +23,11 @@ from gradkit.lax.captured import (
     divided,
     push_through,
     recorded,
+    refuse_closures,
     spread,
     zeros_unless,
 )
+from gradkit.lax.creation import stop_gradient
 from gradkit.primitives import where
 
 __all__ = ["COND", "choose_flat", "run_cond"]
@@ -33,16 +36,26 @@ Branch = Callable[[Flat], Flat]
 
 
 def choose_flat(
-    index: Array, branches: Sequence[Branch], operands: Flat, check: Callable[[list[Flat]], None] = lambda _: None
+    index: Array,
+    branches: Sequence[Branch],
+    operands: Flat,
+    check: Callable[[list[Flat]], None] = lambda _: None,
+    of: Trace | None = None,
 ) -> Flat:
-    """Apply the function that `index` names; `check` raises where the functions' results do not fit."""
-    if type(raw(index)) is not Abstract:
+    """Apply the function that `index` names.
+
+    `check` raises where the functions' results do not fit; `of` is the transform whose rule for a choice this is.
+    """
+    if type(raw(index)) is Batched:
         return _select(index, branches, operands, check)
+    if type(raw(index)) is not Abstract:
+        return branches[int(index)](operands)
     forms = [abstract_like(operand) for operand in operands]
     graphs, constants = zip(*(graph_of(lambda *flat, b=b: b(list(flat)), forms) for b in branches), strict=True)
     check([graph.outputs for graph in graphs])
     # Every branch takes what all of them close over.
     joint = [constant for each in constants for constant in each]
+    refuse_closures(joint, of)
     padded = []
     start = 0
     for graph, own in zip(graphs, constants, strict=True):
@@ -59,13 +72,31 @@ def _variables(graphs: Sequence[Graph], constants: Sequence[Flat]) -> list[Varia
 
 
 def _select(index: Array, branches: Sequence[Branch], operands: Flat, check: Callable[[list[Flat]], None]) -> Flat:
-    """Apply the function that is named; all of them, where that differs between elements of a batch."""
-    results = [branch(operands) for branch in branches]
+    """Apply all functions, where the one that is named differs between elements of a batch, and select."""
+    level = index._node.trace.level  # type: ignore[union-attr]
+    tracked = [_is_recorded(operand, level) for operand in operands]
+    results = []
+    for i, branch in enumerate(branches):
+        # The derivatives are selected too: what a function's is where another one is named (NaN, say) goes nowhere.
+        named = index == i
+        given = [where(named, x, stop_gradient(x)) if t else x for x, t in zip(operands, tracked, strict=True)]
+        results.append(branch(given))
     check(results)
     outs = results[0]
     for i, result in enumerate(results[1:], 1):
         outs = [where(index >= i, new, old) for new, old in zip(result, outs, strict=True)]
     return outs
+
+
+def _is_recorded(value: Any, level: int) -> bool:
+    """Return whether reverse mode follows an array at a level above this one."""
+    while type(value) is Array and value._node is not None and value._node.trace.level > level:
+        if isinstance(value._node.trace, ReverseTrace):
+            return True
+        if isinstance(value._node, Dual) and _is_recorded(value._node.tangent, level):
+            return True
+        value = value._value.array if type(value._value) is Batched else value._value
+    return False
 
 
 def run_cond(args: Sequence[Any], *, branches: tuple[Graph, ...]) -> Flat:
@@ -112,7 +143,8 @@ def _push_cond(trace: ForwardTrace, index: Array, operands: Flat, branches: Sequ
 
         return run
 
-    outs = choose_flat(index, [pushed(branch) for branch in branches], [*primals, *chosen(tangents, flags)])
+    both = [*primals, *chosen(tangents, flags)]
+    outs = choose_flat(index, [pushed(branch) for branch in branches], both, of=trace)
     values, directions = divided(outs, len(wanted))
     return [trace.wrap(v, t) for v, t in zip(values, spread(directions, wanted), strict=True)]
 
@@ -155,7 +187,7 @@ def _record_cond(trace: ReverseTrace, index: Array, operands: Flat, branches: Se
 
         return run
 
-    outs = choose_flat(index, [keeping(i, branch) for i, branch in enumerate(branches)], values)
+    outs = choose_flat(index, [keeping(i, branch) for i, branch in enumerate(branches)], values, of=trace)
     results, stored = divided(outs, count)
     out_forms = [abstract_like(out) for out in results]
     shares_of = chosen(forms, tracked)

@@ -16,6 +16,7 @@ from gradkit.core.forward import ForwardTrace
 from gradkit.core.functions import Batch, highest_trace, split
 from gradkit.core.graph import Graph, GraphTrace, HigherOrder, Variable, abstract_like, capturing, graph_of
 from gradkit.core.namespace import as_bound
+from gradkit.core.node import Trace
 from gradkit.core.reverse import ReverseTrace
 from gradkit.core.stand_in import Batched
 from gradkit.lax.captured import (
@@ -27,6 +28,7 @@ from gradkit.lax.captured import (
     has_no_values,
     push_through,
     recorded,
+    refuse_closures,
     settled,
     spread,
     zeros_unless,
@@ -41,11 +43,15 @@ Step = Callable[[Flat, Flat], tuple[Flat, Flat]]
 # scan
 
 
-def scan_flat(step: Step, carry: Flat, xs: Flat, length: int, reverse: bool) -> Flat:
-    """Run ``step(carry, x) -> (carry, ys)`` over the first axis of `xs`; give the last carry and the stacked ys."""
+def scan_flat(step: Step, carry: Flat, xs: Flat, length: int, reverse: bool, of: Trace | None = None) -> Flat:
+    """Run ``step(carry, x) -> (carry, ys)`` over the first axis of `xs`; give the last carry and the stacked ys.
+
+    `of` is the transform whose rule for a loop this is.
+    """
     if capturing():
         inputs = [*map(abstract_like, carry), *map(elements_of, xs)]
         graph, constants = graph_of(lambda *flat: _joined(step(*_halves(flat, len(carry)))), inputs)
+        refuse_closures(constants, of)
         operands = [*constants, *carry, *xs]
         if has_no_values(operands):
             return run_scan(operands, **_scan_params(graph, len(constants), len(carry), length, reverse))
@@ -142,7 +148,7 @@ def _push_scan(
         return [*new, *new_t], [*ys, *ys_t]
 
     starts = [zeros_unless(t, abstract_like(c)) for t, c in zip(carry_t, carry, strict=True)]
-    outs = scan_flat(step, [*carry, *chosen(starts, moving)], [*xs, *chosen(xs_t, of_xs)], length, reverse)
+    outs = scan_flat(step, [*carry, *chosen(starts, moving)], [*xs, *chosen(xs_t, of_xs)], length, reverse, trace)
     count = len(graph.outputs) - carried
     new, new_t, ys, ys_t = divided(outs, carried, sum(moving), count)
     return [trace.wrap(o, t) for o, t in zip([*new, *ys], spread([*new_t, *ys_t], wanted), strict=True)]
@@ -167,7 +173,7 @@ def _record_scan(
         new, ys = _halves(outs, carried)
         return new, [*ys, *(r for r, place in zip(residuals, places, strict=True) if place == "each")]
 
-    outs = scan_flat(step, carry, xs, length, reverse)
+    outs = scan_flat(step, carry, xs, length, reverse, trace)
     results, stacks = _halves(outs, len(graph.outputs))
     outline, places, same = found
     given = [xs[place] for place in places if isinstance(place, int)]
@@ -253,12 +259,15 @@ def _second(x: Array, axis: int) -> Array:
 # while
 
 
-def while_flat(test: Callable[[Flat], Array], body: Callable[[Flat], Flat], values: Flat) -> Flat:
-    """Run ``values = body(values)`` as long as ``test(values)`` holds."""
+def while_flat(
+    test: Callable[[Flat], Array], body: Callable[[Flat], Flat], values: Flat, of: Trace | None = None
+) -> Flat:
+    """Run ``values = body(values)`` as long as ``test(values)`` holds; `of` is the transform whose rule this is."""
     if capturing():
         forms = [abstract_like(value) for value in values]
         test_graph, test_consts = graph_of(lambda *flat: [test(list(flat))], forms)
         body_graph, body_consts = graph_of(lambda *flat: body(list(flat)), forms)
+        refuse_closures(body_consts, of)
         operands = [*test_consts, *body_consts, *values]
         if has_no_values(operands):
             return run_while(
@@ -343,7 +352,9 @@ def _push_while(trace: ForwardTrace, args: Flat, test: Graph, test_count: int, b
         return [*outs, *outs_t]
 
     starts = chosen([zeros_unless(t, abstract_like(c)) for t, c in zip(carry_t, carry, strict=True)], moving)
-    outs = while_flat(lambda state: as_bound(test.run([*test_consts, *state[:count]])[0]), step, [*carry, *starts])
+    outs = while_flat(
+        lambda state: as_bound(test.run([*test_consts, *state[:count]])[0]), step, [*carry, *starts], trace
+    )
     values, directions = _halves(outs, count)
     return [trace.wrap(v, t) for v, t in zip(values, spread(directions, moving), strict=True)]
 

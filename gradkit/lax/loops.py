@@ -321,6 +321,8 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
 
     leaves, treedef = flatten(xs)
     size = _length([as_array(leaf) for leaf in leaves], None)
+    if not size:
+        return map(f, xs)
     pieces = [
         vmap(f)(unflatten(treedef, [leaf[start : start + batch_size] for leaf in leaves]))
         for start in range(0, size, batch_size)

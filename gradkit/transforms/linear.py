@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core.array import Array
-from gradkit.core.graph import Graph, HigherOrder, Variable, zeros_of
+from gradkit.core.graph import Equation, Graph, HigherOrder, Variable, zeros_of
 from gradkit.core.promotion import is_inexact
 from gradkit.transforms.abstract import abstract_leaf, capture
 from gradkit.transforms.arguments import as_array, check_callable
@@ -53,22 +53,29 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = 
     for form in forms:
         if not is_inexact(form.dtype.name):
             raise TypeError(f"linear_transpose only supports float or complex arguments, got {form.dtype.name}")
-    _require_linear(capture(lambda *flat: fun(*unflatten(treedef, flat)), list(map(zeros_of, forms)), {}).jaxpr)
+    graph = capture(lambda *flat: fun(*unflatten(treedef, flat)), list(map(zeros_of, forms)), {}).jaxpr
+    _require_linear(graph, [True] * len(graph.inputs))
     _, pullback = vjp(fun, *unflatten(treedef, list(map(zeros_of, forms))))
     return lambda cotangent: pullback(cotangent)
 
 
-def _require_linear(graph: Graph) -> None:
-    """Raise for an operation whose derivative depends on what is to be transposed."""
-    moving = set(graph.inputs)
+def _require_linear(graph: Graph, given: Sequence[bool]) -> list[bool]:
+    """Raise for an operation whose derivative depends on what is to be transposed.
+
+    `given` says which of the inputs are; the result, which of the outputs depend on them.
+    """
+    moving = {variable for variable, moves in zip(graph.inputs, given, strict=True) if moves}
     for equation in graph.equations:
-        bits = sum(1 << i for i, x in enumerate(equation.inputs) if type(x) is Variable and x in moving)
-        if not bits:
+        flags = [type(x) is Variable and x in moving for x in equation.inputs]
+        if not any(flags):
             continue
-        moving.update(equation.outputs)
         primitive = equation.primitive
         if isinstance(primitive, HigherOrder):
+            found = _require_linear_inside(equation, flags)
+            moving.update(out for out, moves in zip(equation.outputs, found, strict=True) if moves)
             continue
+        moving.update(equation.outputs)
+        bits = sum(1 << i for i, moves in enumerate(flags) if moves)
         reads, parents = primitive.plan(bits)
         # A rule that reads the result, or an argument that moves, is not that of a linear operation.
         if parents != bits or reads & 1 or reads >> 1 & bits:
@@ -76,6 +83,29 @@ def _require_linear(graph: Graph) -> None:
                 f"Transpose rule (for reverse-mode differentiation) for '{primitive.name}' not implemented: the "
                 f"function given to linear_transpose is not linear"
             )
+    return [type(out) is Variable and out in moving for out in graph.outputs]
+
+
+def _require_linear_inside(equation: Equation, flags: list[bool]) -> list[bool]:
+    """Raise for an operation in a loop, a choice or a call; give which results depend on what moves."""
+    params = equation.params
+    if "num_carry" in params:  # a scan: what moves spreads over the carry
+        start, count = params["num_consts"], params["num_carry"]
+        while True:
+            found = _require_linear(params["jaxpr"], flags)
+            carry = [a or b for a, b in zip(flags[start : start + count], found[:count], strict=True)]
+            if carry == flags[start : start + count]:
+                return [*carry, *found[count:]]
+            flags = [*flags[:start], *carry, *flags[start + count :]]
+    graphs = [params[name] for name in ("jaxpr", "call_jaxpr") if name in params]
+    if "branches" in params:
+        graphs.extend(params["branches"])
+        if flags[0]:
+            raise NotImplementedError("linear_transpose: a choice by the argument itself is not linear")
+    if not graphs or equation.primitive.name == "custom_linear_solve":  # which is linear, whatever the solver does
+        return [True] * len(equation.outputs)
+    found_by_each = [_require_linear(graph, flags[len(flags) - len(graph.inputs) :]) for graph in graphs]
+    return [any(moves) for moves in zip(*found_by_each, strict=True)]
 
 
 def closure_convert(fun: Callable[..., Any], *example_args: Any) -> tuple[Callable[..., Any], list[Array]]:

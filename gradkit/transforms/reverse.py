@@ -41,6 +41,7 @@ from gradkit.transforms.arguments import (
     selected,
     without_tape,
 )
+from gradkit.transforms.float0 import is_float0
 from gradkit.tree import flatten, structure, unflatten
 
 __all__ = ["grad", "value_and_grad", "vjp"]
@@ -330,6 +331,8 @@ def _one(value: Array) -> Any:
 
 
 def _cotangent(seed: Any, value: Array) -> Any:
+    if is_float0(seed) and seed.shape == value.shape and not is_inexact(dtype_name(value)):
+        return None  # whole numbers do not move
     array = as_array(seed)
     if type(seed) not in PYTHON_NUMBERS and place_of_array(array) != place_of_array(value):
         raise DeviceMismatchError(
