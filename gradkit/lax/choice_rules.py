@@ -77,9 +77,11 @@ def _select(index: Array, branches: Sequence[Branch], operands: Flat, check: Cal
     tracked = [_is_recorded(operand, level) for operand in operands]
     results = []
     for i, branch in enumerate(branches):
-        # The derivatives are selected too: what a function's is where another one is named (NaN, say) goes nowhere.
-        named = index == i
-        given = [where(named, x, stop_gradient(x)) if t else x for x, t in zip(operands, tracked, strict=True)]
+        given = operands
+        if any(tracked):
+            # The derivatives are selected too: a function's where another one is named (NaN, say) goes nowhere.
+            named = index == i
+            given = [where(named, x, stop_gradient(x)) if t else x for x, t in zip(operands, tracked, strict=True)]
         results.append(branch(given))
     check(results)
     outs = results[0]

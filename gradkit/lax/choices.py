@@ -38,7 +38,8 @@ def cond(pred: Any, *operands: Any, **options: Any) -> Any:
     -------
     pytree
         The result of the one that is chosen. Only that one runs, unless the choice differs between elements under
-        `vmap`.
+        `vmap`: then both do, and what the other one's derivative by an operand is (NaN, say) goes nowhere. A function
+        may close over arrays, but what would be NaN belongs among the operands.
 
     Examples
     --------
