@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -23,12 +24,25 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 # JAX, which most tests compare with, compiles every operation for every shape, to run it once on a few numbers. Its
-# optimizations are most of the suite's time and change nothing that is compared, but for the last bit (test_random.py
-# has them back). Set before JAX is imported, here and in the processes that tests start. XLA ends a process that gives
-# it a flag that it does not know, hence the version.
+# optimizations are most of the suite's time and change nothing that is compared, but for the last bit (tests of that
+# take `optimized_jax`). Set before JAX is imported, here and in the processes that tests start. XLA ends a process that
+# gives it a flag that it does not know, hence the version.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if find_spec("jaxlib") and version("jaxlib").startswith("0.10."):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+
+
+@pytest.fixture(scope="module")
+def optimized_jax() -> Iterator[None]:
+    """JAX as users run it, for a module's tests that compare to the last bits."""
+    import jax
+
+    without = jax.config.values["jax_disable_most_optimizations"]
+    for setting in (False, without):
+        jax.clear_caches()
+        jax.config.update("jax_disable_most_optimizations", setting)
+        if setting is False:
+            yield
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -474,12 +474,13 @@ run(folder / "undisturbed")
 took = time.monotonic() - begun
 
 landed, steps = 0, []
+longest = took / 8
 while landed < 10:
     child = os.fork()
     if not child:
         run(folder / "disturbed")
         os._exit(0)
-    time.sleep(random.uniform(0, took / 8))
+    time.sleep(random.uniform(0, longest))
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if not os.WIFSIGNALED(status):
@@ -487,6 +488,8 @@ while landed < 10:
     landed += 1
     if (folder / "disturbed" / "checkpoint.safetensors").exists():
         steps.append(gradkit.load(folder / "disturbed" / "checkpoint.safetensors")["['optimizer'].step"])
+    if len(steps) < 2 or steps[-1] == steps[-2]:
+        longest *= 1.3  # a machine that others load now gives less time than it gave the undisturbed run
 run(folder / "disturbed")
 print(landed, *steps)
 """

@@ -17,23 +17,15 @@ import gradkit
 import gradkit.numpy as jnp
 from gradkit import random
 
+# Whether a product and a sum are rounded once or twice is a matter of JAX's optimizations.
+pytestmark = pytest.mark.usefixtures("optimized_jax")
+
 SEEDS = (0, 7, 2**31 + 5, -3)
 SHAPES = ((), (0,), (7,), (3, 5), (2, 0, 3), (1000,))
 POSITIONS = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
 
 Draw = Callable[[Any, Any, Any], Any]
 """A call: it takes the random module, the array namespace, and a key, so that one text serves gradkit and JAX."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _jax_as_users_run_it() -> Iterator[None]:
-    """Let JAX optimize: whether a product and a sum are rounded once or twice is a matter of that (conftest.py)."""
-    without = jax.config.values["jax_disable_most_optimizations"]
-    for setting in (False, without):
-        jax.clear_caches()
-        jax.config.update("jax_disable_most_optimizations", setting)
-        if setting is False:
-            yield
 
 
 @pytest.fixture

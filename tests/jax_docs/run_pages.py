@@ -1,7 +1,7 @@
 """Run the pages of JAX's documentation under JAX and under gradkit, and compare what every cell prints.
 
     git clone https://github.com/jax-ml/jax
-    python tests/jax_docs/run.py jax
+    python tests/jax_docs/run_pages.py jax
 
 reads the pages from that checkout's history, prints the table of docs/jax-docs.md, and says where a cell differs that
 is not in differences.py, or is there and does not differ: the exit status is then 1. `--write` puts the table into the
