@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core.array import Array, raw
 from gradkit.core.batching import BatchTrace
 from gradkit.core.families import Parts, record_call
-from gradkit.core.forward import Dual, ForwardTrace
+from gradkit.core.forward import ForwardTrace
 from gradkit.core.functions import Batch, highest_trace, split
 from gradkit.core.graph import Graph, GraphTrace, HigherOrder, Variable, abstract_like, graph_of
 from gradkit.core.namespace import as_bound
-from gradkit.core.node import Trace
+from gradkit.core.node import Trace, new_sequence
 from gradkit.core.reverse import ReverseTrace
 from gradkit.core.stand_in import Abstract, Batched
 from gradkit.lax.captured import (
@@ -27,7 +28,7 @@ from gradkit.lax.captured import (
     spread,
     zeros_unless,
 )
-from gradkit.lax.creation import stop_gradient
+from gradkit.lax.gates import behind_gates
 from gradkit.primitives import where
 
 __all__ = ["COND", "choose_flat", "run_cond"]
@@ -74,31 +75,22 @@ def _variables(graphs: Sequence[Graph], constants: Sequence[Flat]) -> list[Varia
 def _select(index: Array, branches: Sequence[Branch], operands: Flat, check: Callable[[list[Flat]], None]) -> Flat:
     """Apply all functions, where the one that is named differs between elements of a batch, and select."""
     level = index._node.trace.level  # type: ignore[union-attr]
-    tracked = [_is_recorded(operand, level) for operand in operands]
+    from_here = [index >= i for i in range(1, len(branches))]
+
+    def named(i: int) -> Array:
+        return from_here[-1] if i and i == len(from_here) else index == i
+
     results = []
     for i, branch in enumerate(branches):
-        given = operands
-        if any(tracked):
-            # The derivatives are selected too: a function's where another one is named (NaN, say) goes nowhere.
-            named = index == i
-            given = [where(named, x, stop_gradient(x)) if t else x for x, t in zip(operands, tracked, strict=True)]
-        results.append(branch(given))
+        start = new_sequence()
+        outs = branch(operands)
+        # The derivatives are selected too: a function's where another one is named (NaN, say) goes nowhere.
+        results.append(behind_gates(outs, functools.partial(named, i), level, start))
     check(results)
     outs = results[0]
-    for i, result in enumerate(results[1:], 1):
-        outs = [where(index >= i, new, old) for new, old in zip(result, outs, strict=True)]
+    for here, result in zip(from_here, results[1:], strict=True):
+        outs = [where(here, new, old) for new, old in zip(result, outs, strict=True)]
     return outs
-
-
-def _is_recorded(value: Any, level: int) -> bool:
-    """Return whether reverse mode follows an array at a level above this one."""
-    while type(value) is Array and value._node is not None and value._node.trace.level > level:
-        if isinstance(value._node.trace, ReverseTrace):
-            return True
-        if isinstance(value._node, Dual) and _is_recorded(value._node.tangent, level):
-            return True
-        value = value._value.array if type(value._value) is Batched else value._value
-    return False
 
 
 def run_cond(args: Sequence[Any], *, branches: tuple[Graph, ...]) -> Flat:

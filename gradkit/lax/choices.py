@@ -38,8 +38,8 @@ def cond(pred: Any, *operands: Any, **options: Any) -> Any:
     -------
     pytree
         The result of the one that is chosen. Only that one runs, unless the choice differs between elements under
-        `vmap`: then both do, and what the other one's derivative by an operand is (NaN, say) goes nowhere. A function
-        may close over arrays, but what would be NaN belongs among the operands.
+        `vmap`: then both do, and the derivative of the other one (NaN, say) goes nowhere, by an operand or by what the
+        function closes over.
 
     Examples
     --------

@@ -1,0 +1,202 @@
+"""Choices that differ between the elements of a batch, by functions that close over what is differentiated: as in JAX,
+the derivative of the one that an element does not choose goes nowhere, be it infinite or NaN."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from side_by_side import check_same
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # from a logarithm that is not chosen
+
+X = np.asarray([0.0, 1.5, -1.0])
+
+# Functions of a number, in JAX's words, whose first branch has no finite derivative at 0.
+
+
+def cond(m: Any, n: Any) -> Any:
+    return lambda x: m.lax.cond(x > 0, lambda: n.log(x) * x, lambda: x**3)
+
+
+def cond_of_intermediates(m: Any, n: Any) -> Any:
+    def f(x: Any) -> Any:
+        y, z = n.sin(x), x * x
+        return y * m.lax.cond(x > 0, lambda a: n.log(y) * a + z, lambda a: z * a, x)
+
+    return f
+
+
+def switch(m: Any, n: Any) -> Any:
+    def f(x: Any) -> Any:
+        branches = [lambda: x * x, lambda: n.log(x) * x, lambda: n.sqrt(x - 1), lambda: x]
+        return m.lax.switch(n.where(x > 1, 2, n.where(x > 0, 1, 0)), branches)
+
+    return f
+
+
+def a_branch_without_operations(m: Any, n: Any) -> Any:
+    return lambda x: m.lax.cond(x > 0, lambda: n.sqrt(x), lambda: x) ** 2
+
+
+def trees(m: Any, n: Any) -> Any:
+    def f(x: Any) -> Any:
+        found = m.lax.cond(x > 0, lambda: {"a": n.log(x), "b": 1 / x}, lambda: {"a": x**2, "b": n.exp(x)})
+        return found["a"] * found["b"]
+
+    return f
+
+
+def choices_in_choices(m: Any, n: Any) -> Any:
+    def f(x: Any) -> Any:
+        def inner() -> Any:
+            return m.lax.cond(x > 1, lambda: n.sqrt(x - 1) * x, lambda: n.log(x))
+
+        return m.lax.cond(x > 0, inner, lambda: x**3)
+
+    return f
+
+
+def in_a_scan(m: Any, n: Any) -> Any:
+    def f(x: Any) -> Any:
+        def step(carry: Any, e: Any) -> Any:
+            carry = carry + m.lax.cond(carry > 0, lambda: n.log(carry) * e, lambda: x * carry * e)
+            return carry, m.lax.cond(x > 0, lambda: n.sqrt(x) * e, lambda: x**2)
+
+        carry, ys = m.lax.scan(step, x, n.asarray([1.0, 2.0, 3.0]))
+        return carry + n.sum(ys**2)
+
+    return f
+
+
+def a_scan_in_a_branch(m: Any, n: Any) -> Any:
+    def f(x: Any) -> Any:
+        def true_fun() -> Any:
+            return m.lax.scan(lambda c, e: (c + n.log(x) * e, None), x, n.asarray([1.0, 2.0]))[0]
+
+        return m.lax.cond(x > 0, true_fun, lambda: x**2)
+
+    return f
+
+
+def a_rule_of_its_own(m: Any, n: Any) -> Any:
+    @m.custom_jvp
+    def logarithm(x: Any) -> Any:
+        return n.log(x)
+
+    logarithm.defjvp(lambda primals, tangents: (logarithm(*primals), tangents[0] / primals[0]))
+    return lambda x: m.lax.cond(x > 0, lambda: logarithm(x) * x, lambda: x**3)
+
+
+def a_reverse_rule_of_its_own(m: Any, n: Any) -> Any:
+    @m.custom_vjp
+    def logarithm(x: Any) -> Any:
+        return n.log(x)
+
+    logarithm.defvjp(lambda x: (n.log(x), x), lambda x, g: (g / x,))
+    return lambda x: m.lax.cond(x > 0, lambda: logarithm(x) * x, lambda: x**3)
+
+
+def several_results_of_an_operation(m: Any, n: Any) -> Any:
+    def f(x: Any) -> Any:
+        w = n.stack([n.stack([x + 2, x]), n.stack([x, 3 - x])])
+        return m.lax.cond(x > 0, lambda: n.sum(n.linalg.eigh(w)[0] ** 2) / x, lambda: x**3)
+
+    return f
+
+
+def recomputed(m: Any, n: Any) -> Any:
+    return lambda x: m.checkpoint(lambda x: m.lax.cond(x > 0, lambda: n.log(x) * x, lambda: x**3))(x)
+
+
+def a_branch_that_recomputes(m: Any, n: Any) -> Any:
+    return lambda x: m.lax.cond(x > 0, lambda: m.checkpoint(lambda x: n.log(x) * x)(x), lambda: x**3)
+
+
+def a_derivative_in_a_branch(m: Any, n: Any) -> Any:
+    def f(x: Any) -> Any:
+        return m.lax.cond(x > 0, lambda: m.grad(lambda y: n.log(y) * y * x)(x), lambda: x**3)
+
+    return f
+
+
+def a_batch_in_a_branch(m: Any, n: Any) -> Any:
+    def f(x: Any) -> Any:
+        return m.lax.cond(x > 0, lambda: n.sum(m.vmap(lambda e: n.log(x) * e)(n.asarray([1.0, 2.0]))), lambda: x**3)
+
+    return f
+
+
+FUNCTIONS = [
+    cond,
+    cond_of_intermediates,
+    switch,
+    a_branch_without_operations,
+    trees,
+    choices_in_choices,
+    in_a_scan,
+    a_scan_in_a_branch,
+    a_rule_of_its_own,
+    several_results_of_an_operation,
+    recomputed,
+    a_branch_that_recomputes,
+    a_derivative_in_a_branch,
+    a_batch_in_a_branch,
+]
+
+
+def name(part: Any) -> str:
+    return str(part.__name__)
+
+
+def first_order(m: Any, f: Any) -> Any:
+    return lambda x: (m.grad(f)(x), m.vjp(f, x)[1](1.0 + 0 * x), m.jacrev(f)(x))
+
+
+def reverse_over_reverse(m: Any, f: Any) -> Any:
+    return m.grad(m.grad(f))
+
+
+def three_times(m: Any, f: Any) -> Any:
+    return m.grad(m.grad(m.grad(f)))
+
+
+def forward_over_reverse(m: Any, f: Any) -> Any:
+    return lambda x: (m.jvp(m.grad(f), (x,), (x + 2,)), m.hessian(f)(x))
+
+
+def reverse_over_forward(m: Any, f: Any) -> Any:
+    return m.grad(lambda x: m.jvp(f, (x,), (x + 2,))[1])
+
+
+def reverse_over_forward_over_reverse(m: Any, f: Any) -> Any:
+    return m.grad(lambda x: m.jvp(m.grad(f), (x,), (x + 2,))[1])
+
+
+TRANSFORMS = [
+    first_order,
+    reverse_over_reverse,
+    three_times,
+    forward_over_reverse,
+    reverse_over_forward,
+    reverse_over_forward_over_reverse,
+]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=name)
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=name)
+def test_the_derivative_by_what_a_branch_closes_over_is_that_of_the_one_chosen(
+    transform: Any, function: Any, xp: Any
+) -> None:
+    check_same(lambda m, n: m.vmap(transform(m, function(m, n))), X)
+
+
+def test_a_reverse_rule_in_a_branch_that_is_not_chosen_goes_nowhere(xp: Any) -> None:
+    check_same(lambda m, n: m.vmap(first_order(m, a_reverse_rule_of_its_own(m, n))), X)
+    check_same(lambda m, n: m.vmap(reverse_over_reverse(m, a_reverse_rule_of_its_own(m, n))), X)
+
+
+@pytest.mark.parametrize("function", [cond, switch, in_a_scan], ids=name)
+def test_batches_of_batches_choose_for_each_element(function: Any, xp: Any) -> None:
+    check_same(lambda m, n: m.vmap(m.vmap(m.grad(function(m, n)))), np.stack([X, X[::-1]]))
