@@ -431,6 +431,10 @@ def test_no_progress_is_silence(backend: Any, capsys: pytest.CaptureFixture[str]
         ),
         ({"loss": 3}, TypeError, "loss must be a name"),
         ({"loss": lambda x: x}, TypeError, "which takes 1 arguments"),
+        ({"optimizer": 0.1}, TypeError, "optimizer must have init and update, such as gradkit.optim.SGD(0.1) has, got 0.1"),
+        ({"callbacks": EarlyStopping()}, TypeError, "callbacks must be a list of gradkit.train.Callback objects, got <"),
+        ({"callbacks": [EarlyStopping]}, TypeError, "callbacks must be a list of gradkit.train.Callback objects, got <"),
+        ({"metrics": 5}, TypeError, "metrics must be names"),
         ({"metrics": "acuracy"}, ValueError, "Did you mean 'accuracy'?"),
         ({"metrics": [3]}, TypeError, "metrics must be names"),
         ({"metrics": {"loss": nn.mse}}, ValueError, "a metric cannot be called 'loss'"),
@@ -464,3 +468,16 @@ def test_a_loss_that_is_no_number_ends_training(xp: Any) -> None:
         fit(new_model(1), (moons()[0], moons()[0][:, :1]), optimizer=optim.SGD(1e20), epochs=3)
     assert all(np.isfinite(leaf).all() for leaf in leaves(caught.value.model))
     assert caught.value.history.stopped.startswith("the loss is ")  # type: ignore[attr-defined]
+
+
+def test_a_callback_is_told_of_the_end_of_a_run_that_fails(backend: Any) -> None:
+    class Counts(Callback):
+        ends = 0
+
+        def end(self, training: Training) -> None:
+            self.ends += 1
+
+    counts = Counts()
+    with pytest.raises(NonFiniteLossError):
+        fit(new_model(), (moons()[0] * float("nan"), moons()[1]), callbacks=[counts])
+    assert counts.ends == 1

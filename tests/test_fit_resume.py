@@ -338,6 +338,13 @@ def test_a_run_is_not_resumed_as_another(options: dict[str, Any], name: str, tmp
     assert str(caught.value).endswith("Give the same to resume it, another folder, or resume=False to begin anew.")
 
 
+def test_a_run_is_not_resumed_with_other_data_to_validate_with(tmp_path: Path) -> None:
+    x, y = moons()
+    fit(tmp_path, validation=(x, y))
+    with pytest.raises(ResumeError, match=r"is of a run with validation 'float32\[60, 2\] and int32\[60\], "):
+        fit(tmp_path, validation=(x + 1, y))
+
+
 def test_a_run_is_not_resumed_with_a_callback_that_changes_the_steps(tmp_path: Path) -> None:
     fit(tmp_path, callbacks=[ClipGradients(1.0)])
     with pytest.raises(ResumeError, match=f"{LAST} is of a run with optimizer .*'max_norm': 1.0"):

@@ -189,7 +189,7 @@ def test_an_unknown_activation_is_an_error_that_suggests_the_nearest() -> None:
 
 
 def test_inputs_of_another_length_are_an_error() -> None:
-    with pytest.raises(ValueError, match="Neuron: expected 3 inputs, got 2"):
+    with pytest.raises(ValueError, match="Neuron: expected a list of 3 inputs, got 2"):
         scalar.MLP(3, [2, 1])([1.0, 2.0])
 
 

@@ -132,7 +132,8 @@ HEAD = "height,weight,kind\n1,2,a\n3,4,b\n"
         (HEAD + "5,6,\n", "line 4, column 'kind': the value is missing"),
         (HEAD + "5,6, \n", "line 4, column 'kind': the value is missing"),
         (HEAD + "5,6," + "x" * 300 + "\n", "a name of more than 255 characters"),
-        (HEAD.encode() + b"5,6,\xff\n", "it is no utf-8-sig text"),
+        (HEAD + "5,6," + "x" * 200_000 + "\n", "a line that begins '5,6,xxx"),
+        (HEAD.encode() + b"5,6,\xff\n", "it is no UTF-8 text"),
         (gzip.compress(HEAD.encode() * 1000)[:-20], "its gzip data is truncated or damaged"),
     ],
 )

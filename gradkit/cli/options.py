@@ -6,7 +6,7 @@ import argparse
 import math
 from collections.abc import Callable
 
-from gradkit.backend import set_backend
+from gradkit.backend import current_backend, set_backend
 
 __all__ = ["CommandError", "number", "sizes", "use_backend"]
 
@@ -60,9 +60,11 @@ def use_backend(name: str) -> None:
     Raises
     ------
     CommandError
-        If there is none of that name.
+        If there is none of that name, or its arrays have no axes.
     """
     try:
         set_backend(name)
     except ValueError as error:
         raise CommandError(f"argument --backend: {error}") from error
+    if not current_backend().has_axes:
+        raise CommandError(f"argument --backend: {name!r} holds single numbers, and tables need arrays: take 'numpy'.")

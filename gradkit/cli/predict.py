@@ -68,5 +68,10 @@ def evaluate(options: argparse.Namespace) -> int:
     if about.classes is not None:
         source = among(source, about.classes)
     x, y = (source.x, source.y) if source.test is None else source.test
+    if about.classes is None and y.shape[1] != about.widths[-1]:
+        raise CommandError(
+            f"the target of {source.title} has {y.shape[1]} columns, but the model predicts {about.widths[-1]}: it was "
+            f"trained on {about.title}."
+        )
     print(measures(model, x, y))
     return 0

@@ -178,6 +178,12 @@ def _npz(path: Path, target: str | None, task: str | None, delimiter: str, names
                 f"{path}: x{suffix} has {len(inputs):,} rows and y{suffix} {len(targets):,}; there must be a target "
                 f"for each example."
             )
+        for name, part, first in (("x", inputs, x), ("y", targets, y)):
+            if part[0].size != first[0].size:
+                raise CommandError(
+                    f"{path}: {name} has {first[0].size} columns and {name}{suffix} {part[0].size}; there must "
+                    f"be as many."
+                )
     every = np.concatenate([np.reshape(targets, (len(targets), -1)) for _, targets in parts])
     whole = every.shape[1] == 1 and bool((np.mod(every, 1) == 0).all())
     if task == CLASSIFICATION and not whole:

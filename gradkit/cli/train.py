@@ -10,12 +10,12 @@ from typing import Any
 
 from gradkit import current_backend, default_backend, nn, optim, random
 from gradkit.cli.measures import measures
-from gradkit.cli.models import About, Model, Scaling, save_model
+from gradkit.cli.models import MODEL, About, Model, Scaling, save_model
 from gradkit.cli.options import CommandError, use_backend
 from gradkit.cli.sources import CLASSIFICATION, REGRESSION, Source, check_learnable, read_source
 from gradkit.core.array import host
 from gradkit.data.files import HostArray
-from gradkit.errors import MissingDependencyError, ResumeError
+from gradkit.errors import MissingDependencyError, NonFiniteLossError, ResumeError
 from gradkit.optim.schedules import Schedule
 from gradkit.train import Checkpoint, History, fit
 from gradkit.train.training import INTERRUPTED
@@ -71,6 +71,10 @@ def train(options: argparse.Namespace) -> int:
     optimizer = optim.SGD(
         DECAYS[options.decay](options.learning_rate, steps), options.momentum, weight_decay=options.weight_decay
     )
+    if not options.resume:
+        # Nobody is to take an older run's model for that of this one, should it be stopped.
+        for name in (MODEL, CURVES):
+            (options.out / name).unlink(missing_ok=True)
     try:
         network, history = fit(
             network,
@@ -87,6 +91,11 @@ def train(options: argparse.Namespace) -> int:
         )
     except ResumeError as error:
         raise CommandError(_worded(error)) from error
+    except NonFiniteLossError as error:
+        stopped = error.history.stopped if isinstance(error.history, History) else error
+        raise CommandError(
+            f"{stopped}. Begin anew with a smaller --learning-rate than {options.learning_rate}."
+        ) from error
     if history.stopped == INTERRUPTED:
         print(f"gradkit train: interrupted; --resume goes on from {options.out}", file=sys.stderr)
         return 130

@@ -135,7 +135,7 @@ class _File:
                 blocks = self._blocks(text, line, features, goal, classify)
                 x, y, found = self._joined(blocks, len(features))
         except UnicodeDecodeError as error:
-            raise self._error(f"it is no {self.encoding} text ({error.reason}). Save it as UTF-8.") from error
+            raise self._error(f"it is no {self.encoding.removesuffix('-sig').upper()} text ({error.reason}). Save it as UTF-8.") from error
         except DAMAGED_GZIP as error:
             raise damaged_gzip(self.name, error) from error
         if not len(x):
@@ -302,7 +302,10 @@ class _File:
             yield text
 
     def _fields(self, line: str) -> list[str]:
-        return next(csv.reader([line], delimiter=self.delimiter), [])
+        try:
+            return next(csv.reader([line], delimiter=self.delimiter), [])
+        except csv.Error as error:
+            raise self._error(f"a line that begins {line[:40]!r} is no CSV ({error}).") from error
 
     def _error(self, message: str) -> FileFormatError:
         return FileFormatError(f"{self.name}: {message}")

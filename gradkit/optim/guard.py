@@ -40,8 +40,17 @@ def check_finite(loss: Any, step: int, checkpoint: str | PathLike[str] | None = 
     value = float(loss)
     if math.isfinite(value):
         return value
-    kept = "No checkpoint was written before" if checkpoint is None else f"The last good checkpoint is {checkpoint}"
+    if step == 0 and checkpoint is None:
+        raise NonFiniteLossError(
+            f"the loss is {value} at step 0, before any update. Look for numbers that are not finite, or too large, in "
+            f"the data and in the initial parameters."
+        )
+    kept = (
+        "No checkpoint was written before. Begin anew"
+        if checkpoint is None
+        else f"The last good checkpoint is {checkpoint}. Go on from there"
+    )
     raise NonFiniteLossError(
-        f"the loss is {value} at step {step}. {kept}. Go on from there with a smaller learning rate, or clip the "
-        f"gradients: SGD(..., clip_norm=1.0)."
+        f"the loss is {value} at step {step}. {kept} with a smaller learning rate, or clip the gradients: "
+        f"SGD(..., clip_norm=1.0)."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Sequence
 from operator import methodcaller
 from typing import Any, ClassVar
@@ -107,10 +108,14 @@ class Neuron(Module):
         Raises
         ------
         ValueError
-            If it has another length.
+            If it is no list, or has another length.
         """
-        if len(x) != len(self.w):
-            raise ValueError(f"Neuron: expected {len(self.w)} inputs, got {len(x)}: {x!r}")
+        try:
+            count = len(x)
+        except TypeError:
+            raise ValueError(f"Neuron: expected a list of {len(self.w)} inputs, got {reprlib.repr(x)}") from None
+        if count != len(self.w):
+            raise ValueError(f"Neuron: expected a list of {len(self.w)} inputs, got {count}: {reprlib.repr(x)}")
         # calculate w * x + b
         act = sum((wi * xi for wi, xi in zip(self.w, x, strict=True)), self.b)
         return ACTIVATIONS[self.activation](act)

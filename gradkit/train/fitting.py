@@ -136,10 +136,13 @@ def fit(
     objective = objective_for(loss, whole[1])
     measured = metrics_for(metrics, objective)
     optimizer = optim.SGD(0.1) if optimizer is None else optimizer
+    _check_optimizer(optimizer)
+    _check_callbacks(callbacks)
     name = f"{_size(model)}: {objective.name} by {type(optimizer).__name__}"
     for callback in callbacks:
         optimizer = callback.optimizer(optimizer)
     share = float(validation) if isinstance(validation, Real) else None
+    held = None if validation is None or share is not None else _pair(validation, "validation", model)
     settings = {
         "batch_size": batch_size,
         "callbacks": [type(callback).__name__ for callback in callbacks],
@@ -147,7 +150,7 @@ def fit(
         "loss": objective.name,
         "metrics": list(measured),
         "optimizer": described(optimizer),
-        "validation": share,
+        "validation": share if held is None else _fingerprint(held),
     }
     folder = None
     if checkpoint is not None:
@@ -161,11 +164,9 @@ def fit(
     if folder is not None and resume and folder.last.exists():
         key = folder.key(key)
     key = random.next_key() if key is None else key
-    train, held = whole, None
+    train = whole
     if share is not None:
         train, held = split(whole, share, random.fold_in(key, SPLIT))
-    elif validation is not None:
-        held = _pair(validation, "validation", model)
     training = Training(
         model,
         optimizer,
@@ -186,6 +187,21 @@ def fit(
     if isinstance(model, Module) and any(parameter.requires_grad for parameter in model.parameters()):
         trained.requires_grad_()
     return trained, training.history
+
+
+def _check_optimizer(optimizer: Any) -> None:
+    if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
+        raise TypeError(
+            f"fit: optimizer must have init and update, such as gradkit.optim.SGD(0.1) has, got {optimizer!r}."
+        )
+
+
+def _check_callbacks(callbacks: Any) -> None:
+    given = callbacks if isinstance(callbacks, list | tuple) else [None]
+    for callback in given:
+        if not isinstance(callback, Callback):
+            wrong = callbacks if callback is None else callback
+            raise TypeError(f"fit: callbacks must be a list of gradkit.train.Callback objects, got {wrong!r}.")
 
 
 def _pair(data: Any, name: str, model: Any) -> Pair:

@@ -198,7 +198,8 @@ def metrics_for(
     if isinstance(metrics, Mapping):
         pairs = list(metrics.items())
     else:
-        asked = [metrics] if isinstance(metrics, str) or callable(metrics) else list(metrics)
+        several = isinstance(metrics, Sequence) and not isinstance(metrics, str)
+        asked = list(metrics) if several else [metrics]  # type: ignore[arg-type]
         pairs = [(metric if isinstance(metric, str) else _name_of(metric), metric) for metric in asked]  # type: ignore[misc]
     found: dict[str, Metric] = {}
     for name, metric in pairs:

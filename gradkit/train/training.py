@@ -204,8 +204,8 @@ class Training:
             self._progress.close()
             if note:
                 self._progress.say(note)
-        for callback in self._callbacks:
-            callback.end(self)
+            for callback in self._callbacks:
+                callback.end(self)
         return self._run.model
 
     def _steps(self, interrupt: Interrupt) -> bool:
