@@ -9,9 +9,7 @@ import training
 
 import gradkit
 
-DEFAULTS = training.Defaults(
-    hidden="128", epochs=40, batch_size=32, learning_rate=0.1, weight_decay=1e-4, out="digits-run"
-)
+DEFAULTS = training.Defaults(hidden="128", epochs=40, batch_size=32, learning_rate=0.1, weight_decay=1e-4, out="digits")
 
 
 def main() -> None:

@@ -12,9 +12,7 @@ import training
 import gradkit
 from gradkit.errors import FileFormatError
 
-DEFAULTS = training.Defaults(
-    hidden="800", epochs=15, batch_size=64, learning_rate=0.1, weight_decay=2e-4, out="mnist-run"
-)
+DEFAULTS = training.Defaults(hidden="800", epochs=15, batch_size=64, learning_rate=0.1, weight_decay=2e-4, out="mnist")
 
 
 def main() -> None:

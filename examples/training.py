@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from picturing import OUTPUT
+
 import gradkit
 from gradkit import Array, nn, optim
 from gradkit.errors import BackendNotInstalledError, BackendUnusableError, FileFormatError, ResumeError
@@ -48,7 +50,8 @@ def parser(description: str, defaults: Defaults) -> argparse.ArgumentParser:
         default=0,
         help="of weights, split and batches (default: %(default)s)",
     )
-    add("--out", type=Path, default=Path(defaults.out), help="folder for curves and checkpoint (default: %(default)s)")
+    folder = f"folder for curves and checkpoint (default: examples/output/{defaults.out})"
+    add("--out", type=Path, default=OUTPUT / defaults.out, help=folder)
     add("--save-every", type=number(int, 0), default=0, help="steps between checkpoints; 0: an epoch (default: 0)")
     add("--resume", action="store_true", help="go on from the checkpoint in the folder --out, if there is one")
     return result

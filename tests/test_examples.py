@@ -20,6 +20,7 @@ from gradkit.backend import Backend
 ROOT = Path(__file__).parent.parent
 CHECKPOINT, CURVES = "checkpoint.safetensors", "curves.png"
 SHORT = ("--hidden", "16", "--epochs", "2")
+OUT = ("--out", "digits-run")
 MNIST = Path(os.environ.get("GRADKIT_MNIST") or ROOT.parent / "shared" / "data")
 needs_mnist = pytest.mark.skipif(
     not MNIST.is_dir(),
@@ -103,7 +104,7 @@ def test_lecture_refuses_a_seed_of_more_than_64_bits(tmp_path: Path) -> None:
 
 def test_digits_takes_any_seed_of_64_bits(tmp_path: Path) -> None:
     for seed in (2**64 - 1, -(2**63)):
-        output(tmp_path, "digits", "--epochs", 1, "--hidden", "", f"--seed={seed}")
+        output(tmp_path, "digits", "--epochs", 1, "--hidden", "", f"--seed={seed}", *OUT)
 
 
 # Digits
@@ -137,7 +138,7 @@ def test_digits_draws_its_curves(folder: Path, backend: Backend) -> None:
 
 
 def test_digits_takes_the_environments_backend(tmp_path: Path, backend: Backend) -> None:
-    printed = output(tmp_path, "digits", *SHORT, GRADKIT_BACKEND=backend.name)
+    printed = output(tmp_path, "digits", *SHORT, *OUT, GRADKIT_BACKEND=backend.name)
     assert f" by {backend.name}; curves in digits-run" in printed
 
 
@@ -149,7 +150,7 @@ def test_digits_gives_the_same_checkpoint_for_a_seed_and_another_for_another(tmp
 
 
 def test_digits_without_hidden_layers_is_a_linear_model(tmp_path: Path, backend: Backend) -> None:
-    printed = output(tmp_path, "digits", "--hidden", "", "--epochs", 2, "--backend", backend.name)
+    printed = output(tmp_path, "digits", "--hidden", "", "--epochs", 2, "--backend", backend.name, *OUT)
     assert re.search(r"^ +total +650$", printed, re.MULTILINE), printed
 
 
@@ -249,7 +250,7 @@ def test_digits_refuses_to_resume_from_a_checkpoint_of_another_program(tmp_path:
 def test_digits_stops_where_the_loss_is_not_finite_and_names_step_and_checkpoint(
     tmp_path: Path, backend: Backend
 ) -> None:
-    done = run(tmp_path, "digits", "--backend", backend.name, "--learning-rate", 1e6, "--save-every", 1)
+    done = run(tmp_path, "digits", "--backend", backend.name, "--learning-rate", 1e6, "--save-every", 1, *OUT)
     assert done.returncode == 1
     message = done.stderr.splitlines()[-1]
     found = re.search(
@@ -265,7 +266,7 @@ def test_digits_stops_where_the_loss_is_not_finite_and_names_step_and_checkpoint
 
 
 def test_digits_names_no_checkpoint_of_an_older_run(tmp_path: Path, backend: Backend) -> None:
-    options = (*SHORT, "--backend", backend.name)
+    options = (*SHORT, *OUT, "--backend", backend.name)
     output(tmp_path, "digits", *options)
     older = gradkit.load(tmp_path / "digits-run" / CHECKPOINT)["['optimizer'].step"]
     done = run(tmp_path, "digits", *options, "--learning-rate", 1e6)
@@ -327,7 +328,7 @@ def test_mnist_refuses_a_damaged_file(tmp_path: Path) -> None:
 @pytest.mark.slow
 @needs_mnist
 def test_mnist_learns_in_one_epoch_and_can_be_resumed(tmp_path: Path, backend: Backend) -> None:
-    options = (MNIST, *SHORT[:2], "--epochs", 1, "--backend", backend.name)
+    options = (MNIST, *OUT, *SHORT[:2], "--epochs", 1, "--backend", backend.name)
     accuracy = test_accuracy(output(tmp_path, "mnist", *options))
     assert accuracy > 90
     assert test_accuracy(output(tmp_path, "mnist", *options, "--resume")) == accuracy
@@ -340,7 +341,7 @@ def test_mnist_learns_in_one_epoch_and_can_be_resumed(tmp_path: Path, backend: B
 )
 def test_mnist_has_the_published_error(tmp_path: Path) -> None:
     # 1.6 % for 784-800-10 without distortions: Simard, Steinkraus and Platt, 2003.
-    assert test_accuracy(output(tmp_path, "mnist", MNIST)) >= 98.4
+    assert test_accuracy(output(tmp_path, "mnist", MNIST, *OUT)) >= 98.4
 
 
 @pytest.mark.slow

@@ -90,7 +90,9 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step_and_the_check
             assert word in str(caught.value)
     with pytest.raises(NonFiniteLossError, match="No checkpoint was written"):
         optim.check_finite(float("nan"), 1)
-    with pytest.raises(NonFiniteLossError, match="at step 0, before any update. Look for .* the data and in the initial"):
+    with pytest.raises(
+        NonFiniteLossError, match=r"at step 0, before any update\. Look for .* the data and in the initial"
+    ):
         optim.check_finite(float("nan"), 0)
     with pytest.raises(TypeError, match="scalar"):
         optim.check_finite(jnp.ones(2), 0)

@@ -135,7 +135,9 @@ class _File:
                 blocks = self._blocks(text, line, features, goal, classify)
                 x, y, found = self._joined(blocks, len(features))
         except UnicodeDecodeError as error:
-            raise self._error(f"it is no {self.encoding.removesuffix('-sig').upper()} text ({error.reason}). Save it as UTF-8.") from error
+            raise self._error(
+                f"it is no {self.encoding.removesuffix('-sig').upper()} text ({error.reason}). Save it as UTF-8."
+            ) from error
         except DAMAGED_GZIP as error:
             raise damaged_gzip(self.name, error) from error
         if not len(x):
