@@ -284,8 +284,10 @@ def test_values_agree_with_arrays_and_with_jax(tree: Any, point: tuple[float, fl
     def function(call: Any) -> Callable[..., Any]:
         return lambda *args: calculate(("+", tree, "a"), dict(zip("abc", args, strict=True)), call)
 
-    with gradkit.enable_x64():
+    with gradkit.enable_x64(), np.errstate(all="ignore"):
         value, gradients = gradkit.value_and_grad(function(on_arrays), argnums=(0, 1, 2))(*point)
+    # Behind a relu that is 0 a Value hands nothing on, where 0 times an infinite derivative is NaN on Arrays.
+    assume(all(map(math.isfinite, gradients)))
     np.testing.assert_allclose(found, [float(value), *map(float, gradients)], rtol=1e-9, atol=1e-9)
     by_transform, transformed = gradkit.value_and_grad(function(on_values), argnums=(0, 1, 2))(*map(Value, point))
     np.testing.assert_allclose(found, [by_transform.data, *(g.data for g in transformed)], rtol=1e-9, atol=1e-9)
