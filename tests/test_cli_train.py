@@ -193,6 +193,14 @@ def test_a_folder_of_idx_files_is_learned_and_tested_on_its_own_test_part(comman
     assert command("predict", out, data, "--backend", "numpy").splitlines()[1:6] == ["0", "1", "2", "3", "0"]
 
 
+def test_data_are_called_by_the_name_of_their_folder(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(idx_folder(tmp_path / "images"))
+    command("train", ".", "--out", tmp_path / "run", *SHORT)
+    assert command("draw", tmp_path / "run").startswith("images: ")
+
+
 def test_npz_files_are_learned(command: Any, tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     x = draw.normal(size=(120, 2, 2))

@@ -408,3 +408,10 @@ def close(got: Any, expected: Any, tolerance: float) -> None:
     expected = np.asarray(expected)
     assert got.shape == expected.shape
     np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_the_derivative_of_a_power_of_0_is_0_everywhere(xp: Any) -> None:
+    numbers = [0.0, -2.0, np.inf, -np.inf, np.nan]
+    with jax.enable_x64(True):
+        expected = jax.grad(lambda x: (x**0).sum())(J.asarray(numbers))
+    close(gradkit.grad(lambda x: (x**0).sum())(xp.asarray(numbers)), expected, 0)

@@ -132,7 +132,7 @@ def _moons(path: Path, target: str | None, task: str | None, delimiter: str, nam
 
 def _idx(path: Path, target: str | None, task: str | None, delimiter: str, names: Sequence[str] | None) -> Source:
     train, test = data.load_mnist(path)
-    return _images(path.name, host(train[0]), host(train[1]), (host(test[0]), host(test[1])), task)
+    return _images(path.resolve().name, host(train[0]), host(train[1]), (host(test[0]), host(test[1])), task)
 
 
 def _images(

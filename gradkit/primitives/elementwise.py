@@ -162,7 +162,7 @@ def _first_is_larger(xp: Any, x: Any, y: Any) -> Any:
 
 def _power_in_base(xp: Any, x: Any, y: Any) -> Any:
     if type(y) in NUMBERS:
-        return 0 * x if y == 0 else y * x ** (y - 1)
+        return xp.zeros_like(x) if y == 0 else y * x ** (y - 1)
     # At y = 0 the power rule is 0 * x ** -1: no x ** -1 is taken, which is infinite at x = 0.
     return y * x ** (xp.where(y == 0, xp.ones_like(y), y) - 1)
 
