@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from side_by_side import check_same
@@ -200,3 +201,18 @@ def test_a_reverse_rule_in_a_branch_that_is_not_chosen_goes_nowhere(xp: Any) -> 
 @pytest.mark.parametrize("function", [cond, switch, in_a_scan], ids=name)
 def test_batches_of_batches_choose_for_each_element(function: Any, xp: Any) -> None:
     check_same(lambda m, n: m.vmap(m.vmap(m.grad(function(m, n)))), np.stack([X, X[::-1]]))
+
+
+@pytest.mark.parametrize(
+    "function", [cond, cond_of_intermediates, switch, trees, in_a_scan, choices_in_choices], ids=name
+)
+@pytest.mark.parametrize("transform", [first_order, reverse_over_reverse, forward_over_reverse], ids=name)
+@pytest.mark.parametrize("x", [0.0, 1.5])
+def test_a_graph_has_the_derivative_of_the_branch_that_is_chosen(
+    x: float, transform: Any, function: Any, xp: Any
+) -> None:
+    def program(m: Any, n: Any) -> Any:
+        f = transform(m, function(m, n))
+        return f if m is jax else lambda x: m.make_jaxpr(f)(x)(x)
+
+    check_same(program, np.asarray(x))

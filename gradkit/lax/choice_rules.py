@@ -29,7 +29,7 @@ from gradkit.lax.captured import (
     zeros_unless,
 )
 from gradkit.lax.gates import behind_gates
-from gradkit.primitives import where
+from gradkit.primitives import equal, where
 
 __all__ = ["COND", "choose_flat", "run_cond"]
 
@@ -52,7 +52,15 @@ def choose_flat(
     if type(raw(index)) is not Abstract:
         return branches[int(index)](operands)
     forms = [abstract_like(operand) for operand in operands]
-    graphs, constants = zip(*(graph_of(lambda *flat, b=b: b(list(flat)), forms) for b in branches), strict=True)
+    level = index._node.trace.level  # type: ignore[union-attr]
+    graphs = []
+    constants = []
+    for i, branch in enumerate(branches):
+        start = new_sequence()
+        graph, own = graph_of(lambda *flat, b=branch: b(list(flat)), forms)
+        graphs.append(graph)
+        # What the function computes of what it closes over alone stands in front of the choice.
+        constants.append(behind_gates(own, functools.partial(equal, index, i), level, start))
     check([graph.outputs for graph in graphs])
     # Every branch takes what all of them close over.
     joint = [constant for each in constants for constant in each]
