@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from side_by_side import check_same
 
+import gradkit
+
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # from a logarithm that is not chosen
 
 X = np.asarray([0.0, 1.5, -1.0])
@@ -216,3 +218,75 @@ def test_a_graph_has_the_derivative_of_the_branch_that_is_chosen(
         return f if m is jax else lambda x: m.make_jaxpr(f)(x)(x)
 
     check_same(program, np.asarray(x))
+
+
+# Reverse mode from outside the batch
+
+
+def of_weights(m: Any, n: Any) -> Any:
+    """Return a function of what is the same for all elements, and of what differs."""
+
+    def f(w: Any, x: Any) -> Any:
+        return m.lax.cond(x > 0, lambda: n.log(w * x) + n.sqrt(w) * x, lambda: (w + 2) * x**2)
+
+    return f
+
+
+def of_what_is_the_same_alone(m: Any, n: Any) -> Any:
+    return lambda w, x: m.lax.cond(x > 9, lambda: n.log(w) * n.log(w), lambda: (w + 2) * x)
+
+
+def of_operands(m: Any, n: Any) -> Any:
+    return lambda w, x: m.lax.cond(x > 0, lambda w, x: n.log(w * x), lambda w, x: w * x, w, x)
+
+
+def of_choices_in_choices(m: Any, n: Any) -> Any:
+    return lambda w, x: w * choices_in_choices(m, n)(x) + m.lax.cond(x < 0, lambda: n.sqrt(w), lambda: x)
+
+
+def of_rules(m: Any, n: Any) -> Any:
+    return lambda w, x: w * a_rule_of_its_own(m, n)(x)
+
+
+def of_derivatives(m: Any, n: Any) -> Any:
+    return lambda w, x: m.grad(lambda x: w * cond(m, n)(x))(x) * m.grad(lambda w: n.sin(of_weights(m, n)(w, x)))(w)
+
+
+def of_scans(m: Any, n: Any) -> Any:
+    return lambda w, x: w * in_a_scan(m, n)(x)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        of_weights,
+        of_what_is_the_same_alone,
+        of_operands,
+        of_choices_in_choices,
+        of_rules,
+        of_derivatives,
+        of_scans,
+    ],
+    ids=name,
+)
+def test_reverse_mode_from_outside_the_batch_is_cut_off_as_well(function: Any, xp: Any) -> None:
+    def program(m: Any, n: Any) -> Any:
+        def total(w: Any, x: Any) -> Any:
+            return n.sum(n.sin(m.vmap(function(m, n), in_axes=(None, 0))(w, x)))
+
+        def derivatives(w: Any, x: Any) -> Any:
+            first = m.grad(total, argnums=(0, 1))
+            return first(w, x), m.jacrev(first, argnums=(0, 1))(w, x), m.jvp(first, (w, x), (w + 1, x + 2))
+
+        return derivatives
+
+    check_same(program, np.asarray(0.7), X)
+    if function in (of_what_is_the_same_alone, of_operands):
+        check_same(program, np.asarray(0.0), -np.abs(X) - 1)
+
+
+def test_the_tape_is_cut_off_as_well(xp: Any) -> None:
+    x = gradkit.numpy.asarray(X)
+    x.requires_grad = True
+    gradkit.numpy.sum(gradkit.vmap(cond(gradkit, gradkit.numpy))(x)).backward()
+    np.testing.assert_allclose(gradkit.device_get(x.grad), [0.0, np.log(1.5) + 1, 3.0])

@@ -47,14 +47,17 @@ class BatchTrace(Trace):
         The number of elements in the batch.
     name : hashable
         The axis's name, for `lax.psum` and its relatives.
+    gate : callable or None
+        What the arguments of each operation go through, while a branch runs that some elements alone choose.
     """
 
-    __slots__ = ("name", "node", "size")
+    __slots__ = ("gate", "name", "node", "size")
 
     def __init__(self, size: int, name: Any = None) -> None:
         super().__init__()
         self.size = size
         self.name = name
+        self.gate: Callable[[Any], Any] | None = None
         self.node = Node(self, (), None, None, (), None, NO_PARAMS, False)
 
     def wrap(self, array: Array, axis: int | None) -> Array:
@@ -76,6 +79,8 @@ class BatchTrace(Trace):
         """Return whole arrays, and where the batch's axis is in each."""
         values: list[Any] = []
         axes: list[int | None] = []
+        if self.gate is not None:
+            args = [self.gate(arg) for arg in args]
         for arg in args:
             if type(arg) is Array and arg._node is not None and arg._node.trace is self:
                 values.append(arg._value.array)

@@ -28,7 +28,7 @@ from gradkit.lax.captured import (
     spread,
     zeros_unless,
 )
-from gradkit.lax.gates import behind_gates
+from gradkit.lax.gates import behind_gates, run_behind_gates
 from gradkit.primitives import equal, where
 
 __all__ = ["COND", "choose_flat", "run_cond"]
@@ -82,18 +82,17 @@ def _variables(graphs: Sequence[Graph], constants: Sequence[Flat]) -> list[Varia
 
 def _select(index: Array, branches: Sequence[Branch], operands: Flat, check: Callable[[list[Flat]], None]) -> Flat:
     """Apply all functions, where the one that is named differs between elements of a batch, and select."""
-    level = index._node.trace.level  # type: ignore[union-attr]
+    trace = index._node.trace  # type: ignore[union-attr]
+    assert isinstance(trace, BatchTrace)
     from_here = [index >= i for i in range(1, len(branches))]
 
     def named(i: int) -> Array:
         return from_here[-1] if i and i == len(from_here) else index == i
 
-    results = []
-    for i, branch in enumerate(branches):
-        start = new_sequence()
-        outs = branch(operands)
-        # The derivatives are selected too: a function's where another one is named (NaN, say) goes nowhere.
-        results.append(behind_gates(outs, functools.partial(named, i), level, start))
+    # The derivatives are selected too: a function's where another one is named (NaN, say) goes nowhere.
+    results = [
+        run_behind_gates(branch, operands, trace, functools.partial(named, i)) for i, branch in enumerate(branches)
+    ]
     check(results)
     outs = results[0]
     for here, result in zip(from_here, results[1:], strict=True):

@@ -2,28 +2,116 @@
 
 Where a choice differs between elements every branch runs on all of them, and its results are selected. In the backward
 pass a branch gets a cotangent of 0 for an element that does not choose it; but 0 times an infinite derivative is NaN.
-So once a branch has run, a gate is put between it and each array from before it, an operand or one that it closes over:
-a node that passes on the cotangents of the elements that choose the branch, and exactly 0 for the others. A node of the
-tape names what it depends on, so the gates come in afterwards: at every level of reverse mode that began inside the
-batch, and in what the rules of the levels above have saved.
+So a gate is put between the branch and each array from before it, an operand or one that it closes over: it passes on
+the cotangents of the elements that choose the branch, and exactly 0 for the others.
+
+Reverse mode that began inside the batch has recorded the branch by its elements. A node of the tape names what it
+depends on, so here the gates come in once the branch has run: at each such level, and in what the rules of the levels
+above have saved. Reverse mode from outside records what `vmap` makes of the branch, on whole arrays; there a gate is an
+operation, through which `vmap` takes the arguments of those of the branch while that runs.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core.array import Array, wrap
+from gradkit.core.batching import BatchTrace
 from gradkit.core.forward import Dual
 from gradkit.core.namespace import PRIMITIVES
-from gradkit.core.node import NO_PARAMS, Node, Trace
+from gradkit.core.node import NO_PARAMS, Node, Trace, new_sequence, recording
 from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
 from gradkit.core.stand_in import Batched
+from gradkit.lax.creation import stop_gradient
+from gradkit.primitives import any as any_of
+from gradkit.primitives import where
 
-__all__ = ["behind_gates"]
+__all__ = ["behind_gates", "run_behind_gates"]
 
+Condition = Callable[[], Array]
 WHERE = PRIMITIVES["where"]
+
+
+def run_behind_gates(
+    branch: Callable[[list[Any]], list[Any]], operands: list[Any], trace: BatchTrace, chosen: Condition
+) -> list[Any]:
+    """Run a branch on all elements of a batch, and return its results behind gates.
+
+    Parameters
+    ----------
+    branch : callable
+        A function of a list of Arrays that gives another one.
+    operands : list of Array
+        Its arguments.
+    trace : BatchTrace
+        The `vmap` whose batch it is.
+    chosen : callable
+        ``chosen()`` gives an Array of bool: whether an element of the batch chooses the branch.
+    """
+    start = new_sequence()
+    chosen = functools.cache(chosen)
+    entry = Entry(trace, chosen, start)
+    trace.gate, outer = entry, trace.gate
+    try:
+        outs = branch(operands)
+    finally:
+        trace.gate = outer
+    outs = behind_gates(outs, chosen, trace.level, start, entry)
+    if entry.same:  # a gate before what it computes for all elements at once: open if one of them chooses the branch
+        batch = chosen()._value
+        behind_gates(entry.same, lambda: any_of(batch.array, axis=batch.axis), -1, start)
+    return outs
+
+
+class Entry:
+    """What arrays of whole batches go through while a branch runs.
+
+    Attributes
+    ----------
+    same : list of Array
+        What came that is the same for all elements.
+    """
+
+    def __init__(self, trace: BatchTrace, chosen: Condition, start: int) -> None:
+        self._trace = trace
+        self._chosen = chosen
+        self._start = start
+        self._outer = trace.gate
+        self._arrays: dict[int, tuple[Array, Array]] = {}  # by identity, with the array itself, which keeps that alive
+        self.same: list[Array] = []
+
+    def __call__(self, array: Any) -> Any:
+        """Return an array behind a gate, if reverse mode from outside follows it and it is from before the branch."""
+        node = array._node if type(array) is Array else None
+        if node is None:
+            return array
+        whole = array._value.array if node.trace is self._trace else None
+        if not (_is_recorded(array) if whole is None else _is_recorded(whole, self._start)):
+            return array
+        if id(array) not in self._arrays:
+            if whole is None:
+                self.same.append(array)
+            self._trace.gate, current = self._outer, self._trace.gate
+            try:
+                self._arrays[id(array)] = array, where(self._chosen(), array, stop_gradient(array))
+            finally:
+                self._trace.gate = current
+        return self._arrays[id(array)][1]
+
+
+def _is_recorded(value: Any, before: float = float("inf")) -> bool:
+    """Return whether reverse mode follows an array, by a node made before."""
+    while type(value) is Array:
+        node = value._node
+        if node is not None and isinstance(node.trace, ReverseTrace) and node.sequence < before:
+            return bool(node.trace.level) or recording()
+        if isinstance(node, Dual) and _is_recorded(node.tangent, before):
+            return True
+        value = value._value.array if type(value._value) is Batched else value._value
+    return False
 
 
 class Gate(Node):
@@ -40,7 +128,9 @@ class Gate(Node):
         return False  # the gates of a branch come at one place in the order, and do not depend on each other
 
 
-def behind_gates(outs: Sequence[Any], chosen: Callable[[], Array], level: int, start: int) -> list[Any]:
+def behind_gates(
+    outs: Sequence[Any], chosen: Condition, level: int, start: int, entry: Callable[[Any], Any] = lambda array: array
+) -> list[Any]:
     """Put gates between a branch and all from before it, and return the branch's results as they are then.
 
     Parameters
@@ -50,21 +140,23 @@ def behind_gates(outs: Sequence[Any], chosen: Callable[[], Array], level: int, s
     chosen : callable
         ``chosen()`` gives an Array of bool: whether an element of the batch chooses the branch.
     level : int
-        The level of the `vmap` whose batch it is. Reverse mode that began before, outside, sees the selection alone, as
-        in JAX.
+        The level of the transform that the choice belongs to. The gates are those of the levels above.
     start : int
         The place of the gates in the order of the nodes' making: before those of the branch, behind all from before it.
+    entry : callable
+        What the arrays of the levels below go through.
     """
-    if not any(type(out) is Array and out._node is not None and _is_inside(out._node.trace, level) for out in outs):
-        return list(outs)
-    return Gates(chosen, level, start).put_before(outs)
+    if any(type(out) is Array and out._node is not None and _is_inside(out._node.trace, level) for out in outs):
+        return Gates(chosen, level, start, entry).put_before(outs)
+    return list(map(entry, outs))
 
 
 class Gates:
     """The gates of one branch; the parameters are those of `behind_gates`."""
 
-    def __init__(self, chosen: Callable[[], Array], level: int, start: int) -> None:
+    def __init__(self, chosen: Condition, level: int, start: int, entry: Callable[[Any], Any]) -> None:
         self._chosen = chosen
+        self._entry = entry
         self._level = level
         self._start = start
         self._condition: Array | None = None
@@ -87,7 +179,7 @@ class Gates:
         """Return an array as it is behind the gates."""
         node = array._node if type(array) is Array else None
         if node is None or not _is_inside(node.trace, self._level):
-            return array
+            return self._entry(array)
         known = self._arrays.get(id(array))
         if known is None:
             value = array._value
