@@ -205,9 +205,7 @@ def test_batches_of_batches_choose_for_each_element(function: Any, xp: Any) -> N
     check_same(lambda m, n: m.vmap(m.vmap(m.grad(function(m, n)))), np.stack([X, X[::-1]]))
 
 
-@pytest.mark.parametrize(
-    "function", [cond, cond_of_intermediates, switch, trees, in_a_scan, choices_in_choices], ids=name
-)
+@pytest.mark.parametrize("function", [cond, cond_of_intermediates, switch, trees, choices_in_choices], ids=name)
 @pytest.mark.parametrize("transform", [first_order, reverse_over_reverse, forward_over_reverse], ids=name)
 @pytest.mark.parametrize("x", [0.0, 1.5])
 def test_a_graph_has_the_derivative_of_the_branch_that_is_chosen(

@@ -13,7 +13,6 @@ operation, through which `vmap` takes the arguments of those of the branch while
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -52,16 +51,15 @@ def run_behind_gates(
         ``chosen()`` gives an Array of bool: whether an element of the batch chooses the branch.
     """
     start = new_sequence()
-    chosen = functools.cache(chosen)
     entry = Entry(trace, chosen, start)
     trace.gate, outer = entry, trace.gate
     try:
         outs = branch(operands)
     finally:
         trace.gate = outer
-    outs = behind_gates(outs, chosen, trace.level, start, entry)
+    outs = behind_gates(outs, entry.chosen, trace.level, start, entry)
     if entry.same:  # a gate before what it computes for all elements at once: open if one of them chooses the branch
-        batch = chosen()._value
+        batch = entry.chosen()._value
         behind_gates(entry.same, lambda: any_of(batch.array, axis=batch.axis), -1, start)
     return outs
 
@@ -77,11 +75,18 @@ class Entry:
 
     def __init__(self, trace: BatchTrace, chosen: Condition, start: int) -> None:
         self._trace = trace
-        self._chosen = chosen
+        self._choose = chosen
+        self._condition: Array | None = None
         self._start = start
         self._outer = trace.gate
         self._arrays: dict[int, tuple[Array, Array]] = {}  # by identity, with the array itself, which keeps that alive
         self.same: list[Array] = []
+
+    def chosen(self) -> Array:
+        """Return whether an element chooses the branch."""
+        if self._condition is None:
+            self._condition = self._choose()
+        return self._condition
 
     def __call__(self, array: Any) -> Any:
         """Return an array behind a gate, if reverse mode from outside follows it and it is from before the branch."""
@@ -96,7 +101,7 @@ class Entry:
                 self.same.append(array)
             self._trace.gate, current = self._outer, self._trace.gate
             try:
-                self._arrays[id(array)] = array, where(self._chosen(), array, stop_gradient(array))
+                self._arrays[id(array)] = array, where(self.chosen(), array, stop_gradient(array))
             finally:
                 self._trace.gate = current
         return self._arrays[id(array)][1]
