@@ -16,6 +16,7 @@ import gradkit
 from gradkit import Array, data, nn, optim, random
 from gradkit.errors import NonFiniteLossError, ShapeError
 from gradkit.train import Callback, ClipGradients, EarlyStopping, History, LearningRateLog, Training, evaluate, predict
+from gradkit.train.objectives import r2
 
 Pair = tuple[Array, Array]
 
@@ -201,6 +202,34 @@ def test_predict_gives_all_rows_and_records_nothing(xp: Any) -> None:
     found = predict(model, x, batch_size=7)
     np.testing.assert_allclose(leaves(found)[0], leaves(model(x).detach())[0], rtol=1e-6)
     assert not found.requires_grad
+
+
+def test_lists_are_predicted_and_evaluated_too(xp: Any) -> None:
+    model, (x, y) = new_model(), moons()
+    assert_equal(predict(model, x.tolist()), predict(model, x))
+    assert evaluate(model, (x.tolist(), y.tolist())) == evaluate(model, (x, y))
+
+
+@pytest.mark.parametrize("target", [[0.5] * 7, [3.5], [0.0] * 4, [1.0, 2.0, 4.0]])
+@pytest.mark.parametrize("error", [0.0, 0.25])
+def test_r2_is_scikit_learns_for_targets_that_are_all_the_same(target: list[float], error: float, xp: Any) -> None:
+    from sklearn.metrics import r2_score
+
+    wanted = np.asarray(target, np.float32)
+    prediction = wanted + np.float32(error)
+    # Of a single example scikit-learn computes none; twice the same example is a column without spread as well.
+    expected = r2_score(np.repeat(wanted, 2), np.repeat(prediction, 2))
+    assert r2(xp.asarray(prediction), xp.asarray(wanted)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_r2_sees_that_targets_are_the_same_whatever_their_mean_is_rounded_to(xp: Any) -> None:
+    assert r2(xp.full(7, 0.3), xp.full(7, 0.1)).item() == 0
+
+
+def test_r2_of_a_last_minibatch_of_one_example_leaves_a_finite_mean(xp: Any) -> None:
+    x, _ = moons(33)
+    _, history = fit(new_model(1), (x, x[:, :1]), epochs=1, metrics="r2")
+    assert np.isfinite(history["r2"]).all()  # type: ignore[arg-type]
 
 
 # Callbacks

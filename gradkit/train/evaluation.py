@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from gradkit.core import Array, no_grad
 from gradkit.data import minibatches
 from gradkit.numpy import asarray, concatenate
@@ -45,7 +47,7 @@ def predict(model: Any, x: Any, batch_size: int = ROWS) -> Array:
     (5, 3)
     """
     with no_grad():
-        parts = [model(rows) for (rows,) in minibatches((x,), batch_size, shuffle=False)]
+        parts = [model(rows) for (rows,) in minibatches((_rows(x),), batch_size, shuffle=False)]
     return parts[0] if len(parts) == 1 else concatenate(parts)
 
 
@@ -83,9 +85,14 @@ def evaluate(
     >>> sorted(evaluate(model, (gradkit.numpy.ones((5, 2)), gradkit.numpy.arange(5) % 3)))
     ['accuracy', 'loss']
     """
-    x, y = data
+    x, y = map(_rows, data)
     objective = objective_for(loss, y)
     return measure(model, x, y, objective, metrics_for(metrics, objective))
+
+
+def _rows(values: Any) -> Any:
+    """Return lists and arrays of the host as an Array, and what stays on the disk as it is."""
+    return values if isinstance(values, np.memmap) else asarray(values)
 
 
 def measure(model: Any, x: Any, y: Any, objective: Objective, metrics: Mapping[str, Metric]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from gradkit import nn
 from gradkit.core import Array
 from gradkit.errors import ShapeError, unknown_name
 from gradkit.numpy import abs as absolute
-from gradkit.numpy import mean, square
+from gradkit.numpy import mean, square, where
 from gradkit.numpy import sum as total
 
 __all__ = ["LOSSES", "METRICS", "Metric", "Objective", "binary_accuracy", "mae", "metrics_for", "objective_for", "r2"]
@@ -53,6 +53,8 @@ def r2(prediction: Array, target: Array) -> Array:
     -------
     Array, shape ()
         1 for exact predictions, 0 for the mean of the targets. Of several outputs together: each about its own mean.
+        Of targets that are all the same, for which the formula has no value, 1 for exact predictions and else 0, as in
+        scikit-learn: the last minibatch of an epoch may be a single example.
 
     Examples
     --------
@@ -61,8 +63,12 @@ def r2(prediction: Array, target: Array) -> Array:
     Array(0.5, dtype=float32)
     """
     _same_shape("r2", prediction, target)
-    spread = total(square(target - mean(target, axis=0, keepdims=True)))
-    return 1 - total(square(target - prediction)) / spread
+    target = target * 1.0  # unsigned integers have no negative differences
+    centred = target - target[:1]  # exactly 0 where all are the same
+    spread = total(square(centred - mean(centred, axis=0, keepdims=True)))
+    error = total(square(target - prediction))
+    score = 1 - error / where(spread == 0, 1.0, spread)
+    return where(spread == 0, where(error == 0, 1.0, 0.0), score)
 
 
 def binary_accuracy(scores: Array, labels: Array) -> Array:
