@@ -131,6 +131,7 @@ HEAD = "height,weight,kind\n1,2,a\n3,4,b\n"
         (HEAD + "5,1e39,a\n", "a number is beyond the range of float32"),
         (HEAD + "5,6,\n", "line 4, column 'kind': the value is missing"),
         (HEAD + "5,6, \n", "line 4, column 'kind': the value is missing"),
+        ("a,kind\n1,0\n\n2,1\n3,NA\n4,1\n", "line 5, column 'kind': the value is missing (it is 'NA', where others"),
         (HEAD + "5,6," + "x" * 300 + "\n", "a name of more than 255 characters"),
         (HEAD + "5,6," + "x" * 200_000 + "\n", "a line that begins '5,6,xxx"),
         (HEAD.encode() + b"5,6,\xff\n", "it is no UTF-8 text"),
@@ -141,6 +142,15 @@ def test_a_fault_is_named_by_row_and_column(text: str | bytes, message: str, tmp
     with pytest.raises(FileFormatError, match=re.escape(message)) as caught:
         table_of(tmp_path, text, "kind")
     assert str(caught.value).startswith(str(tmp_path / "table.csv"))
+
+
+def test_a_class_of_numbers_is_not_nan(tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match=r"line 3, column 'kind': the value is missing \(it is 'nan', where"):
+        table_of(tmp_path, "a,kind\n1,0\n2,nan\n3,1\n", "kind", classify=True)
+
+
+def test_a_class_may_be_called_none_among_other_words(tmp_path: Path) -> None:
+    assert table_of(tmp_path, "a,kind\n1,none\n2,some\n3,none\n", "kind").classes == ("none", "some")
 
 
 def test_a_fault_is_found_in_a_later_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

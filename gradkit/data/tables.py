@@ -212,6 +212,9 @@ class _File:
             if any(len(value) >= LONGEST_TEXT for value in classes):
                 raise self._error(f"a class of the target has a name of more than {LONGEST_TEXT - 1} characters.")
             known = known and all(classes)
+            words = {value.lower() for value in classes if value.lower() in MISSING or not is_number(value)}
+            if words and len(words) < len(classes) and words < MISSING:
+                self._refuse_missing(lines, line, columns[-1])
         elif y is not None:
             known = known and bool(np.isfinite(y).all())
         if not known:
@@ -295,6 +298,16 @@ class _File:
                     )
                 if not np.isfinite(np.float64(value)):
                     raise self._error(f"{where}: expected a finite number, got {value!r}.")
+
+    def _refuse_missing(self, lines: list[str], line: int, goal: int) -> None:
+        """Raise for the first class that is a word for a missing value, where the other classes are numbers."""
+        for number, text in enumerate(lines, line + 1):
+            value = self._fields(text)[goal].strip() if text.strip() else "0"
+            if value.lower() in MISSING:
+                raise self._error(
+                    f"line {number}, column {self.header[goal]!r}: the value is missing (it is {value!r}, where others "
+                    f"are numbers). Fill it in, or leave the row out."
+                )
 
     # The text
 
