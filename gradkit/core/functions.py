@@ -13,7 +13,7 @@ from gradkit.core.array import Array, dtype_as_stored
 from gradkit.core.batching import BatchTrace, at_front
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
-from gradkit.core.graph import Graph, GraphTrace, HigherOrder, abstract_like, graph_of, zeros_of
+from gradkit.core.graph import Graph, GraphTrace, HigherOrder, abstract_like, capturing, graph_of, zeros_of
 from gradkit.core.namespace import as_bound, bound
 from gradkit.core.node import Leaf, Node, Trace, recording
 from gradkit.core.promotion import is_inexact
@@ -63,7 +63,7 @@ def call_with_jvp(function: Function, push: PushRule, args: Flat) -> Flat:
         values, axes = trace.unwrap(args)
         batch = Batch(trace)
         return batch.wrapped(
-            call_with_jvp(lambda flat: batch.run(function, flat, axes), _batched_push(batch, push, axes), values)
+            call_with_jvp(_batched_function(batch, function, axes), _batched_push(batch, push, axes), values)
         )
     if isinstance(trace, GraphTrace):
         return _written_down(trace, CUSTOM_JVP, function, args, {"jvp": push})
@@ -77,12 +77,19 @@ def _pushed(trace: ForwardTrace, push: PushRule, args: Flat, kind: str) -> Flat:
     return [trace.wrap(o, t if _is_inexact(o) else None) for o, t in zip(outs, out_tangents, strict=True)]
 
 
+def _batched_function(batch: Batch, function: Function, axes: Sequence[int | None]) -> Function:
+    return lambda flat: batch.noted(*batch.run_as_found(function, flat, axes))
+
+
 def _batched_push(batch: Batch, push: PushRule, axes: Sequence[int | None]) -> PushRule:
     def push_batch(primals: Flat, tangents: Flat) -> tuple[Flat, Flat]:
         count = len(primals)
-        outs = batch.run(lambda flat: _joined(push(flat[:count], flat[count:])), [*primals, *tangents], [*axes, *axes])
+        outs, found = batch.run_as_found(
+            lambda flat: _joined(push(flat[:count], flat[count:])), [*primals, *tangents], [*axes, *axes]
+        )
         half = len(outs) // 2
-        return outs[:half], outs[half:]
+        either = [a or b for a, b in zip(found[:half], found[half:], strict=True)]
+        return batch.noted(outs[:half], found[:half], either), batch.noted(outs[half:], found[half:], either)
 
     return push_batch
 
@@ -124,7 +131,7 @@ def call_with_vjp(function: Function, forward: Forward, backward: Backward, args
         values, axes = trace.unwrap(args)
         batch = Batch(trace)
         rules = _batched_forward(batch, forward, axes), _batched_backward(batch, backward, axes)
-        return batch.wrapped(call_with_vjp(lambda flat: batch.run(function, flat, axes), *rules, values))
+        return batch.wrapped(call_with_vjp(_batched_function(batch, function, axes), *rules, values))
     if isinstance(trace, GraphTrace):
         return _written_down(trace, CUSTOM_VJP, function, args, {"fwd": forward, "bwd": backward})
     return _without_closures(function(args), "custom_vjp")
@@ -154,8 +161,10 @@ def _batched_forward(batch: Batch, forward: Forward, axes: Sequence[int | None])
             sizes.append(len(outs))
             return [*outs, *residuals]
 
-        both = batch.run(joined, flat, axes)
-        return both[: sizes[0]], both[sizes[0] :]
+        both, found = batch.run_as_found(joined, flat, axes)
+        count = sizes[0]
+        batch.kept = found[count:]
+        return batch.noted(both[:count], found[:count]), both[count:]
 
     return forward_batch
 
@@ -163,9 +172,14 @@ def _batched_forward(batch: Batch, forward: Forward, axes: Sequence[int | None])
 def _batched_backward(batch: Batch, backward: Backward, axes: Sequence[int | None]) -> Backward:
     def backward_batch(residuals: Flat, cotangents: Flat) -> Flat:
         count = len(residuals)
-        flat = [*residuals, *cotangents]
-        shares = batch.run(lambda both: backward(both[:count], both[count:]), flat, (0,) * len(flat))
-        return [_unbatched(share, axis) for share, axis in zip(shares, axes, strict=True)]
+        places = [0 if batched else None for batched in (*batch.kept, *batch.batched)]
+        shares, found = batch.run_as_found(
+            lambda both: backward(both[:count], both[count:]), [*residuals, *cotangents], places
+        )
+        return [
+            share if axis is None and not batched else _unbatched(batch.whole(share, batched), axis)
+            for share, axis, batched in zip(shares, axes, found, strict=True)
+        ]
 
     return backward_batch
 
@@ -188,7 +202,7 @@ def call_with_rules(function: Function, push: PushRule, forward: Forward, backwa
             _batched_forward(batch, forward, axes),
             _batched_backward(batch, backward, axes),
         )
-        return batch.wrapped(call_with_rules(lambda flat: batch.run(function, flat, axes), *rules, values))
+        return batch.wrapped(call_with_rules(_batched_function(batch, function, axes), *rules, values))
     if isinstance(trace, GraphTrace):
         return _written_down(trace, LINEAR_SOLVE, function, args, {"jvp": push, "fwd": forward, "bwd": backward})
     return function(args)
@@ -237,30 +251,52 @@ def _unbatched(share: Any, axis: int | None) -> Any:
 
 
 class Batch:
-    """Runs a function of the elements of a batch on whole arrays, at the level of its trace."""
+    """Runs a function of the elements of a batch on whole arrays, at the level of its trace.
+
+    Attributes
+    ----------
+    batched : list of bool
+        Which of the results have the batch, as their first axis; the others are the same for every element.
+    kept : list of bool
+        Which of a forward rule's residuals do.
+    """
 
     def __init__(self, trace: BatchTrace) -> None:
         self.trace = trace
-
-    def run(self, function: Function, flat: Flat, axes: Sequence[int | None]) -> Flat:
-        """Return the results with the batch as their first axis."""
-        trace = self.trace
-        with trace.resumed():
-            outs = function([trace.wrap(value, axis) for value, axis in zip(flat, axes, strict=True)])
-            values, places = trace.unwrap(outs)
-        return [None if v is None else at_front(v, axis, trace.size) for v, axis in zip(values, places, strict=True)]
+        self.batched: list[bool] = []
+        self.kept: list[bool] = []
 
     def run_where(self, function: Function, flat: Flat, axes: Sequence[int | None], batched: Sequence[bool]) -> Flat:
-        """Do as `run` does where `batched` says so, and give the other results, the same for all, as they are."""
+        """Return the results with the batch as their first axis where `batched` says so, the others as they are."""
+        outs, found = self.run_as_found(function, flat, axes)
+        return [self.whole(o, has or not b) for o, has, b in zip(outs, found, batched, strict=True)]
+
+    def run_as_found(self, function: Function, flat: Flat, axes: Sequence[int | None]) -> tuple[Flat, list[bool]]:
+        """Return the results, with the batch as their first axis where they have it, and where that is."""
         trace = self.trace
         with trace.resumed():
             outs = function([trace.wrap(value, axis) for value, axis in zip(flat, axes, strict=True)])
             values, places = trace.unwrap(outs)
-        return [at_front(v, axis, trace.size) if b else v for v, axis, b in zip(values, places, batched, strict=True)]
+        found = [place is not None for place in places]
+        return [
+            at_front(v, axis, trace.size) if b else v for v, axis, b in zip(values, places, found, strict=True)
+        ], found
+
+    def noted(self, outs: Flat, found: Sequence[bool], batched: Sequence[bool] | None = None) -> Flat:
+        """Note which results have the batch (by default those `found` with it), and repeat those that lack it.
+
+        In a graph, whose rules run later and may find others, all have it.
+        """
+        self.batched = [True] * len(outs) if capturing() else list(found if batched is None else batched)
+        return [self.whole(o, has or not b) for o, has, b in zip(outs, found, self.batched, strict=True)]
+
+    def whole(self, out: Any, batched: bool) -> Any:
+        """Return a result with the batch as its first axis, repeated where it had none."""
+        return out if batched or out is None else at_front(out, None, self.trace.size)
 
     def wrapped(self, outs: Flat) -> Flat:
         """Return whole results as the function under `vmap` sees them."""
-        return [self.trace.wrap(out, 0) for out in outs]
+        return [self.trace.wrap(out, 0 if b else None) for out, b in zip(outs, self.batched, strict=True)]
 
 
 def _joined(pair: tuple[Flat, Flat]) -> Flat:
