@@ -128,6 +128,14 @@ def test_a_table_of_classes_is_learned_predicted_evaluated_and_drawn(
     assert "<svg" in (out / "graph.svg").read_text()
 
 
+def test_fields_may_have_tabs_between_them(command: Any, tmp_path: Path) -> None:
+    data = flowers(tmp_path / "flowers.tsv")
+    data.write_text(data.read_text().replace(",", "\t"))
+    for delimiter in ("\t", r"\t"):
+        words = ("train", data, "--target", "kind", "--delimiter", delimiter, "--out", tmp_path / "run", *SHORT)
+        assert " of 18)" in command(*words)
+
+
 def test_numbers_are_learned_in_their_own_units(command: Any, tmp_path: Path) -> None:
     data, out = prices(tmp_path / "prices.csv"), tmp_path / "run"
     printed = command("train", data, "--target", "price", "--out", out, "--epochs", 100, "--backend", "numpy")

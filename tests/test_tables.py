@@ -122,6 +122,10 @@ HEAD = "height,weight,kind\n1,2,a\n3,4,b\n"
         ("kind\na\nb\n", "there is no column to learn from besides the target"),
         (HEAD + "5,6\n", "line 4 has 2 fields, but the header names 3 columns"),
         (HEAD + "\n5,6,a,7\n", "line 5 has 4 fields, but the header names 3 columns"),
+        (
+            'a,b,kind\n1,2,"two\nlines"\n',
+            "line 3 has 1 fields, but the header names 3 columns. A quoted text that goes over",
+        ),
         (HEAD + "5,tall,a\n", "line 4, column 'weight': expected a number, got 'tall'"),
         (HEAD + "5,1_000,a\n", "line 4, column 'weight': expected a number, got '1_000'"),
         (HEAD + "5,,a\n", "line 4, column 'weight': the value is missing (it is '')"),

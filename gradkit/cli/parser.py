@@ -199,5 +199,9 @@ def _add_backend(command: argparse.ArgumentParser) -> None:
 
 def _add_delimiter(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--delimiter", default=",", metavar="C", help="the one character between a CSV file's fields (default: ,)"
+        "--delimiter",
+        type=lambda text: "\t" if text == r"\t" else text,
+        default=",",
+        metavar="C",
+        help=r"the one character between a CSV file's fields; \t is a tab (default: ,)",
     )

@@ -275,9 +275,11 @@ class _File:
                 continue
             row = self._fields(text)
             if len(row) != len(self.header):
+                cause = f"Is a value missing, or is a delimiter ({self.delimiter!r}) too many?"
+                if text.count('"') % 2:
+                    cause = "A quoted text that goes over the end of a line is not read: put each row in one line."
                 raise self._error(
-                    f"line {number} has {len(row)} fields, but the header names {len(self.header)} columns. Is a value "
-                    f"missing, or is a delimiter ({self.delimiter!r}) too many?"
+                    f"line {number} has {len(row)} fields, but the header names {len(self.header)} columns. {cause}"
                 )
             for place, column in enumerate(columns):
                 value = row[column].strip()
