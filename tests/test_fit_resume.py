@@ -480,6 +480,14 @@ begun = time.monotonic()
 run(folder / "undisturbed")
 took = time.monotonic() - begun
 
+def wait(seconds, saves):
+    # For some time, but no more saves than that: on a machine whose load changes, a time may be all that a run takes.
+    until, file, seen = time.monotonic() + seconds, folder / "disturbed" / "checkpoint.safetensors", set()
+    while time.monotonic() < until and len(seen) <= saves:
+        if file.exists():
+            seen.add(file.stat().st_mtime_ns)
+        time.sleep(0.0005)
+
 landed, steps = 0, []
 longest = took / 8
 while landed < 10:
@@ -487,7 +495,7 @@ while landed < 10:
     if not child:
         run(folder / "disturbed")
         os._exit(0)
-    time.sleep(random.uniform(0, longest))
+    wait(random.uniform(0, longest), saves=epochs * 45 // 7 // 12)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if not os.WIFSIGNALED(status):
