@@ -427,3 +427,38 @@ def test_the_derivative_of_what_an_element_does_not_choose_goes_nowhere(xp: Any)
     x = np.asarray([0.0, 1.5, -1.0])
     check_same(program, x)
     check_same(lambda m, n: program(m, n) if m is jax else lambda x: m.make_jaxpr(program(m, n))(x)(x), x)
+
+
+def a_scan_in_a_scan(m: Any, n: Any, x: Any) -> Any:
+    es = n.asarray([1.0, 2.0])
+    return m.lax.scan(lambda c, e: (m.lax.scan(lambda d, e: (d * x * e, None), c, es)[0] * e, None), x, es)[0]
+
+
+def a_choice_in_a_scan(m: Any, n: Any, x: Any) -> Any:
+    def step(c: Any, e: Any) -> Any:
+        return c + m.lax.cond(c > 0, lambda c: c * e * x, lambda c: x * c, c), x
+
+    return m.lax.scan(step, x, n.asarray([1.0, -2.0, 3.0]))[0]
+
+
+@pytest.mark.parametrize("program", [a_scan_in_a_scan, a_choice_in_a_scan], ids=name)
+def test_what_a_loop_in_a_loop_computes_for_all_elements_is_no_batch(program: Any, xp: Any) -> None:
+    def derivatives(m: Any, n: Any) -> Any:
+        def f(x: Any) -> Any:
+            return program(m, n, x)
+
+        g = lambda x: (m.jacfwd(f)(x), m.hessian(f)(x), m.jacrev(m.jacfwd(f))(x), m.jacfwd(m.hessian(f))(x))
+        return g if m is jax else lambda x: m.make_jaxpr(g)(x)(x)
+
+    check_same(derivatives, np.asarray(1.5))
+
+
+def test_a_graph_of_a_derivative_knows_the_shapes_of_its_constants(xp: Any) -> None:
+    def program(m: Any, n: Any) -> Any:
+        def f(x: Any) -> Any:
+            return n.sum(n.sin(n.ones(3) * x) * n.arange(6.0).reshape(2, 3))
+
+        g = m.grad(f)
+        return g if m is jax else lambda x: m.make_jaxpr(g)(x)(x)
+
+    check_same(program, np.asarray(1.5))

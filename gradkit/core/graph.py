@@ -61,14 +61,24 @@ class HigherOrder(MultipleResults):
         ``run(args, **params)`` gives the results, Arrays, for the arguments, under whatever transform follows those.
     results : callable
         ``results(**params)`` gives what has the results' shapes and dtypes.
+    depends : callable, optional
+        ``depends(inputs, differentiably, **params)`` gives a flag for each result: whether it depends on the arguments
+        whose flag is set (`differentiably`: and may have a derivative). By default all do.
     """
 
     has_kernels = False
 
-    def __init__(self, name: str, run: Callable[..., Sequence[Any]], results: Callable[..., Sequence[Any]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        run: Callable[..., Sequence[Any]],
+        results: Callable[..., Sequence[Any]],
+        depends: Callable[..., Sequence[bool]] | None = None,
+    ) -> None:
         super().__init__(name, None, (None,))
         self.run = run
         self.results = results
+        self.depends = depends
 
     def abstract(self, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """Return stand-ins for the results, at the place of the arguments."""
@@ -176,6 +186,7 @@ class GraphTrace(Trace):
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """Write the operation down, and return what it would give."""
+        args = list(map(as_bound, args))  # reverse mode hands down what it saves: raw arrays
         found = primitive.abstract(args, params)
         results = tuple(map(self._variable, found if primitive.multiple_results else (found,)))
         outputs: tuple[Any, ...] = tuple(result._node for result in results)
@@ -186,7 +197,6 @@ class GraphTrace(Trace):
 
     def operand(self, arg: Any) -> Any:
         """Return what stands for an argument in the graph: a variable, or a literal."""
-        arg = as_bound(arg)  # reverse mode hands down what it saves: raw arrays
         if type(arg) is not Array:
             return arg
         if self._follows(arg):
@@ -206,7 +216,7 @@ class GraphTrace(Trace):
         token = _capturing.set(True)
         try:
             outputs = function(*map(self.new_input, inputs))
-            self.graph.outputs.extend(map(self.operand, outputs))
+            self.graph.outputs.extend(self.operand(as_bound(output)) for output in outputs)
         finally:
             self.end()
             _capturing.reset(token)

@@ -8,7 +8,7 @@ from typing import Any
 from gradkit.core.array import Array, dtype_as_stored, innermost, wrap
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.functions import closure_error, is_at
-from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like, zeros_of
+from gradkit.core.graph import Equation, Graph, HigherOrder, Variable, abstract_like, zeros_of
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf, Trace
 from gradkit.core.promotion import is_inexact
@@ -88,15 +88,21 @@ def dependent(graph: Graph, inputs: Flags, differentiably: bool) -> list[bool]:
     """Return which results depend on the inputs whose flag is set; `differentiably`: which may have a derivative."""
     found = {v for v, flag in zip(graph.inputs, inputs, strict=True) if flag}
     for equation in graph.equations:
-        bits = sum(1 << i for i, x in enumerate(equation.inputs) if type(x) is Variable and x in found)
-        if not bits:
-            continue
-        primitive = equation.primitive
-        if not differentiably:
-            found.update(equation.outputs)
-        elif isinstance(primitive, HigherOrder) or primitive.plan(bits)[1]:
-            found.update(out for out in equation.outputs if is_inexact(out.dtype.name))
+        flags = [type(x) is Variable and x in found for x in equation.inputs]
+        if any(flags):
+            reached = _reached(equation, flags, differentiably)
+            found.update(out for out in reached if not differentiably or is_inexact(out.dtype.name))
     return [type(out) is Variable and out in found for out in graph.outputs]
+
+
+def _reached(equation: Equation, inputs: Flags, differentiably: bool) -> Sequence[Variable]:
+    primitive, outs = equation.primitive, equation.outputs
+    if isinstance(primitive, HigherOrder):
+        if primitive.depends is None:
+            return outs
+        return chosen(outs, primitive.depends(inputs, differentiably, **equation.params))
+    bits = sum(1 << i for i, flag in enumerate(inputs) if flag)
+    return outs if not differentiably or primitive.plan(bits)[1] else ()
 
 
 def settled(graph: Graph, before: Flags, carried: Flags, after: Flags, differentiably: bool) -> list[bool]:

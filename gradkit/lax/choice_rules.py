@@ -119,7 +119,13 @@ def run_cond(args: Sequence[Any], *, branches: tuple[Graph, ...]) -> Flat:
     return list(trace.process(COND, [index, *operands], {"branches": branches}))
 
 
-COND = HigherOrder("cond", run_cond, lambda *, branches: branches[0].outputs)
+def _depends(inputs: Flags, differentiably: bool, *, branches: tuple[Graph, ...]) -> list[bool]:
+    if inputs[0] and not differentiably:
+        return [True] * len(branches[0].outputs)
+    return _either(branches, inputs[1:], differentiably)
+
+
+COND = HigherOrder("cond", run_cond, lambda *, branches: branches[0].outputs, _depends)
 
 
 def _runner(branch: Graph) -> Branch:

@@ -20,6 +20,7 @@ from gradkit.core.node import Trace
 from gradkit.core.reverse import ReverseTrace
 from gradkit.core.stand_in import Batched
 from gradkit.lax.captured import (
+    Flags,
     Flat,
     chosen,
     dependent,
@@ -124,7 +125,14 @@ class _Stacked:
         self.dtype = dtype
 
 
-SCAN = HigherOrder("scan", run_scan, _scan_results)
+def _scan_depends(inputs: Flags, differentiably: bool, **params: Any) -> list[bool]:
+    graph, carried = params["jaxpr"], params["num_carry"]
+    of_consts, of_carry, of_xs = divided(inputs, params["num_consts"], carried)
+    moving = settled(graph, of_consts, of_carry, of_xs, differentiably)
+    return [*moving, *dependent(graph, [*of_consts, *moving, *of_xs], differentiably)[carried:]]
+
+
+SCAN = HigherOrder("scan", run_scan, _scan_results, _scan_depends)
 
 
 def _push_scan(
