@@ -447,7 +447,9 @@ def test_what_a_loop_in_a_loop_computes_for_all_elements_is_no_batch(program: An
         def f(x: Any) -> Any:
             return program(m, n, x)
 
-        g = lambda x: (m.jacfwd(f)(x), m.hessian(f)(x), m.jacrev(m.jacfwd(f))(x), m.jacfwd(m.hessian(f))(x))
+        def g(x: Any) -> Any:
+            return m.jacfwd(f)(x), m.hessian(f)(x), m.jacrev(m.jacfwd(f))(x), m.jacfwd(m.hessian(f))(x)
+
         return g if m is jax else lambda x: m.make_jaxpr(g)(x)(x)
 
     check_same(derivatives, np.asarray(1.5))
