@@ -227,7 +227,7 @@ MANIPULATIONS: dict[str, Callable[[Any, tuple[int, ...]], Callable[[Any, Any], A
     "clip": lambda data, shape: lambda n, x: n.clip(x, 0.55123, 1.15123),
     "ravel": lambda data, shape: lambda n, x: n.ravel(x),
     "atleast_2d": lambda data, shape: lambda n, x: n.atleast_2d(x),
-    "take": lambda data, shape: _with((_axes(data, shape), data.draw(st.lists(st.integers(0, 2), max_size=4))), lambda n, x, p: n.take(x, n.asarray(p[1], dtype="int32") % max(1, x.shape[p[0]]), axis=p[0])),
+    "take": lambda data, shape: _with((_axes(data, shape), data.draw(st.lists(st.integers(0, 2), max_size=4))), lambda n, x, p: n.take(x, n.asarray(p[1] if x.shape[p[0]] else [], dtype="int32") % max(1, x.shape[p[0]]), axis=p[0])),
 }  # fmt: skip
 
 
