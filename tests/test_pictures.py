@@ -539,7 +539,7 @@ def test_networks_of_values_are_drawn_as_those_of_arrays_are(tmp_path: Path) -> 
     np.testing.assert_allclose(lines_of(figure), lines_of(expected), atol=1e-4)
     title = expected.axes[0].get_title().replace("MLP 2-4-1, tanh", "MLP of 17 parameters")
     check_picture(figure, path, title, "class -1", "class 1")
-    with pytest.raises(ShapeError, match=r"does not take two inputs, .*: Neuron: expected 3 inputs, got 2"):
+    with pytest.raises(ShapeError, match=r"does not take two inputs, .*: Neuron: expected a list of 3 inputs, got 2"):
         viz.decision_boundary(gradkit.scalar.Neuron(3), (x, y))
 
 
