@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from gradkit import primitives as _operators  # noqa: F401 - what an Array's operators are is declared there
 from gradkit.backend import (
     Device,
     current_backend,
@@ -28,35 +29,6 @@ from gradkit.devices import (
     devices,
     local_device_count,
     local_devices,
-)
-from gradkit.transforms import (
-    ShapeDtypeStruct,
-    checkpoint,
-    checkpoint_policies,
-    closure_convert,
-    custom_gradient,
-    custom_jvp,
-    custom_vjp,
-    disable_jit,
-    ensure_compile_time_eval,
-    eval_shape,
-    grad,
-    hessian,
-    jacfwd,
-    jacobian,
-    jacrev,
-    jit,
-    jvp,
-    linear_transpose,
-    linearize,
-    make_jaxpr,
-    named_call,
-    named_scope,
-    remat,
-    typeof,
-    value_and_grad,
-    vjp,
-    vmap,
 )
 
 if TYPE_CHECKING:
@@ -81,6 +53,35 @@ if TYPE_CHECKING:
     from gradkit.io import load, save
     from gradkit.scalar import Value
     from gradkit.train import fit
+    from gradkit.transforms import (
+        ShapeDtypeStruct,
+        checkpoint_policies,
+        closure_convert,
+        custom_gradient,
+        custom_jvp,
+        custom_vjp,
+        disable_jit,
+        ensure_compile_time_eval,
+        eval_shape,
+        grad,
+        hessian,
+        jacfwd,
+        jacobian,
+        jacrev,
+        jit,
+        jvp,
+        linear_transpose,
+        linearize,
+        make_jaxpr,
+        named_call,
+        named_scope,
+        typeof,
+        value_and_grad,
+        vjp,
+        vmap,
+    )
+    from gradkit.transforms.checkpoint import checkpoint, remat
+
 
 __version__ = "0.1.0"
 
@@ -157,11 +158,24 @@ __all__ = [
 _MODULES = frozenset(
     """
     ad_checkpoint data debug dtypes errors experimental flatten_util io lax nn numpy ops optim random
-    scalar scipy sklearn test_util testing train tree tree_util typing viz
+    scalar scipy sklearn test_util testing train transforms tree tree_util typing viz
     """.split()
 )
-_ELSEWHERE = {"Value": "scalar", "fit": "train", "load": "io", "pure_callback": "callbacks", "save": "io"}
-"""Names of the package that are found in one of its modules."""
+_TRANSFORMS = """
+    ShapeDtypeStruct checkpoint checkpoint_policies closure_convert custom_gradient custom_jvp
+    custom_vjp disable_jit ensure_compile_time_eval eval_shape grad hessian jacfwd jacobian jacrev jit
+    jvp linear_transpose linearize make_jaxpr named_call named_scope remat typeof value_and_grad vjp
+    vmap
+"""
+_ELSEWHERE = {
+    **dict.fromkeys(_TRANSFORMS.split(), "transforms"),
+    "Value": "scalar",
+    "fit": "train",
+    "load": "io",
+    "pure_callback": "callbacks",
+    "save": "io",
+}
+"""Names of the package that are found in one of its modules, which is imported when one of them is first used."""
 
 
 def __getattr__(name: str) -> Any:
@@ -169,7 +183,8 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"gradkit.{name}")
     if name in _ELSEWHERE:
-        return getattr(importlib.import_module(f"gradkit.{_ELSEWHERE[name]}"), name)
+        found = globals()[name] = getattr(importlib.import_module(f"gradkit.{_ELSEWHERE[name]}"), name)
+        return found
     raise AttributeError(f"module 'gradkit' has no attribute {name!r}")
 
 

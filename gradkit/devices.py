@@ -9,7 +9,6 @@ import numpy as np
 from gradkit.backend import Backend, Device, current_backend, current_device, first_on_gpu, get_backend
 from gradkit.core import Array
 from gradkit.core.array import host
-from gradkit.tree import leaves, map
 
 __all__ = [
     "block_until_ready",
@@ -95,14 +94,16 @@ def device_put(x: Any, device: Device | None = None) -> Any:
     backend = current_backend()
     raw_device = current_device()
     target = device or next((d for d in backend.devices if d.raw == raw_device), backend.devices[0])
-    # The namespace is large, and importing gradkit does not need it.
+    # The namespace is large, as are pytrees, and importing gradkit needs neither.
     from gradkit.numpy import asarray
+    from gradkit.tree import map
 
     return map(lambda leaf: asarray(leaf, device=target), x)
 
 
 def device_get(x: Any) -> Any:
     """Copy the arrays of a pytree to the host, as NumPy arrays; other leaves stay as they are."""
+    from gradkit.tree import map
 
     def get(leaf: Any) -> Any:
         return np.array(host(leaf)) if type(leaf) is Array else leaf
@@ -112,6 +113,8 @@ def device_get(x: Any) -> Any:
 
 def block_until_ready(x: Any) -> Any:
     """Wait until every array of a pytree has been computed, and return the pytree."""
+    from gradkit.tree import leaves
+
     for leaf in leaves(x):
         if type(leaf) is Array:
             leaf.block_until_ready()
