@@ -280,7 +280,7 @@ def test_digits_names_no_checkpoint_of_an_older_run(tmp_path: Path, backend: Bac
 @pytest.mark.parametrize(
     "option, value, expected",
     [
-        ("--backend", "foo", "argument --backend: Unknown backend 'foo'. Known: auto, cupy, numpy, "),
+        ("--backend", "foo", "argument --backend: Unknown backend 'foo'. Known: auto, cupy, numpy, python, strict."),
         ("--batch-size", "0", "argument --batch-size: expected an integer of at least 1, got '0'"),
         ("--batch-size", "many", "argument --batch-size: expected an integer of at least 1, got 'many'"),
         ("--epochs", "0", "argument --epochs: expected an integer of at least 1, got '0'"),
