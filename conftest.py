@@ -32,6 +32,44 @@ if find_spec("jaxlib") and version("jaxlib").startswith("0.10."):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 
+# Long tests: the comparisons of everything with everything, and the kills at random moments.
+
+LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--long``."""
+    parser.getgroup("gradkit").addoption(
+        "--long",
+        action="store_true",
+        help="run the tests that are marked long as well (-m long: those alone); without it they run where a test is "
+        "named by its id",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long tests out, unless they are asked for."""
+    if config.getoption("--long") or all("::" in word for word in config.args):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    config.stash[LEFT_OUT] = len(long)
+    getattr(config, "workeroutput", {})["left out"] = len(long)  # a worker of xdist, where the terminal is not
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the number from a worker of xdist: all have collected the same tests."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left out", 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how many tests have not run, and how they do."""
+    if number := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.line(f"{number} long tests were left out: --long runs them as well")
+
+
 @pytest.fixture(scope="module")
 def optimized_jax() -> Iterator[None]:
     """JAX as users run it, for a module's tests that compare to the last bits."""

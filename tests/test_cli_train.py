@@ -345,7 +345,7 @@ sys.exit(status)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is counted in other units elsewhere")
 def test_a_large_table_is_learned_with_little_more_memory_than_its_numbers_take(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)

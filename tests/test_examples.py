@@ -173,7 +173,7 @@ def killed(folder: Path, options: list[object], moments: random.Random) -> bool:
     return process.returncode != 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_digits_killed_and_resumed_ends_like_a_run_that_was_never_stopped(tmp_path: Path, backend: Backend) -> None:
     options = ["--backend", backend.name, "--hidden", 32, "--epochs", 16, "--save-every", 5, "--out", "."]
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
@@ -190,7 +190,7 @@ def test_digits_killed_and_resumed_ends_like_a_run_that_was_never_stopped(tmp_pa
     assert (disturbed / CHECKPOINT).read_bytes() == (undisturbed / CHECKPOINT).read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skip_backend("numpy", reason="the run begins on numpy: this is about another backend")
 def test_digits_killed_on_numpy_is_finished_on_another_backend(tmp_path: Path, backend: Backend) -> None:
     options = ["--hidden", 32, "--epochs", 16, "--save-every", 5, "--out", "."]
@@ -325,7 +325,7 @@ def test_mnist_refuses_a_damaged_file(tmp_path: Path) -> None:
     assert "train-images-idx3-ubyte: expected an IDX file" in refusal(tmp_path, "mnist", tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_mnist
 def test_mnist_learns_in_one_epoch_and_can_be_resumed(tmp_path: Path, backend: Backend) -> None:
     options = (MNIST, *OUT, *SHORT[:2], "--epochs", 1, "--backend", backend.name)
@@ -334,7 +334,7 @@ def test_mnist_learns_in_one_epoch_and_can_be_resumed(tmp_path: Path, backend: B
     assert test_accuracy(output(tmp_path, "mnist", *options, "--resume")) == accuracy
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(
     "GRADKIT_MNIST" not in os.environ,
     reason="takes a minute or more; the environment variable GRADKIT_MNIST names the folder with MNIST's files",
@@ -344,7 +344,7 @@ def test_mnist_has_the_published_error(tmp_path: Path) -> None:
     assert test_accuracy(output(tmp_path, "mnist", MNIST, *OUT)) >= 98.4
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_mnist
 def test_mnist_from_scratch_reaches_the_accuracies_of_jax(tmp_path: Path) -> None:
     text = (ROOT / "examples" / "mnist_from_scratch.py").read_text()

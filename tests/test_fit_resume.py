@@ -510,7 +510,7 @@ print(landed, *steps)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the children of the test are forks")
 def test_digits_killed_at_ten_random_moments_end_with_the_parameters_of_a_run_that_was_not(
     backend: Any, tmp_path: Path

@@ -59,7 +59,7 @@ def test_the_first_steps_of_the_demo_have_micrograds_numbers(demo: Any, name: st
     assert [accuracy for _, accuracy in found] == [accuracy for _, _, accuracy in MICROGRADS[1:5]]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_steps_of_the_demo_have_micrograds_numbers(demo: Any) -> None:
     found = train(demo, "value", 100)
     for k, loss, accuracy in MICROGRADS:
@@ -67,7 +67,7 @@ def test_all_steps_of_the_demo_have_micrograds_numbers(demo: Any) -> None:
         assert k == 0 or found[k - 1][1] == accuracy
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_micrograd_itself_agrees(demo: Any) -> None:
     theirs = train(demo, "micrograd", 3)
     ours = train(demo, "value", 3)
@@ -75,7 +75,7 @@ def test_micrograd_itself_agrees(demo: Any) -> None:
     assert [accuracy for _, accuracy in ours] == [accuracy for _, accuracy in theirs]
 
 
-@pytest.mark.parametrize("problem", [pytest.param("moons", marks=pytest.mark.slow), "lecture"])
+@pytest.mark.parametrize("problem", [pytest.param("moons", marks=pytest.mark.long), "lecture"])
 def test_every_contestant_of_the_benchmark_has_the_same_loss(demo: Any, problem: str) -> None:
     losses = {}
     for name in demo.TITLES:
