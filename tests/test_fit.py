@@ -511,6 +511,53 @@ def test_a_loss_that_is_no_number_ends_training(xp: Any) -> None:
     assert caught.value.history.stopped.startswith("the loss is ")  # type: ignore[attr-defined]
 
 
+def with_one(array: Any, position: tuple[int, ...], value: float) -> Any:
+    changed = np.array(array, dtype="float32")
+    changed[position] = value
+    return changed
+
+
+@pytest.mark.parametrize("part, value", [(0, float("nan")), (1, float("nan")), (1, float("inf"))])
+def test_a_number_that_is_none_is_found_in_the_data_that_have_it(xp: Any, part: int, value: float) -> None:
+    x = moons()[0]
+    good = (np.asarray(x), np.asarray(x)[:, :1])
+    bad = tuple(with_one(array, (3, 0), value) if i == part else array for i, array in enumerate(good))
+    told = rf"step \d+: {{}}\[{part}\]\[3, 0\] is {value}\. Fill it in"
+    with pytest.raises(NonFiniteLossError, match="^the loss is (nan|inf) at " + told.format("data")):
+        fit(new_model(1), bad, epochs=1)
+    with pytest.raises(
+        NonFiniteLossError, match="^the validation loss is (nan|inf) at " + told.format("validation")
+    ) as e:
+        fit(new_model(1), good, epochs=1, validation=bad)
+    assert e.value.history.stopped.startswith("the validation loss is ")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "targets, told",
+    [
+        (
+            lambda y: [str(label) for label in y],
+            r"data\[1\] must be numbers. It holds names, such as '[01]'. Classes are given",
+        ),
+        (lambda y: y.astype("S1"), r"names, y = numpy.unique\(y, return_inverse=True\)"),
+        (lambda y: [None if label else 0 for label in y], "It holds None, a missing value"),
+        (lambda y: y.astype("float32"), r"mean squared error. Classes are given as integers, y.astype\('int32'\)"),
+        (lambda y: y.astype(bool), r"got dtype bool. Convert them with labels.astype\('int32'\)"),
+        (lambda y: y + 5, r"Numbers to predict are given as real numbers, y.astype\('float32'\)"),
+    ],
+)
+def test_targets_that_are_no_classes_are_told_what_classes_are(targets: Any, told: str) -> None:
+    x, y = map(np.asarray, moons())
+    with pytest.raises((TypeError, ValueError), match=told):
+        fit(new_model(), (x, targets(y)), epochs=1)
+
+
+def test_names_among_the_examples_are_told_to_be_encoded() -> None:
+    x, y = map(np.asarray, moons())
+    with pytest.raises(TypeError, match=r"data\[0\] must be numbers. It holds text, such as .*Encode it"):
+        fit(new_model(), (x.astype(str), y), epochs=1)
+
+
 def test_a_callback_is_told_of_the_end_of_a_run_that_fails(backend: Any) -> None:
     class Counts(Callback):
         ends = 0

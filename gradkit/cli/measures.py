@@ -12,16 +12,21 @@ from gradkit.numpy import asarray
 __all__ = ["measures"]
 
 
-def measures(model: Model, x: HostArray, y: HostArray) -> str:
-    """Return a line with what is usual for the task: in classes' shares, or in the target's own units."""
-    predicted = model.predict(x)
+def measures(model: Model, x: HostArray, origin: HostArray | float, y: HostArray) -> str:
+    """Return a line with what is usual for the task on the rows ``x + origin``: in classes' shares, or in units of `y`.
+
+    R2 of targets that are all the same is 1 for exact predictions and else 0, as that of `gradkit.train`.
+    """
+    predicted = model.predict(x, origin)
     if model.about.classes is not None:
         right = int((predicted.argmax(axis=1) == y).sum())
         loss = float(softmax_cross_entropy(asarray(predicted), asarray(y)))
         return f"accuracy {right / len(y):.2%} ({right:,} of {len(y):,}), cross-entropy {loss:.4g}"
-    difference = predicted.astype(np.float64) - y
-    spread = ((y - y.mean(axis=0, dtype=np.float64)) ** 2).sum()
-    r2 = 1 - (difference**2).sum() / spread if spread else float("nan")
+    difference = predicted - y
+    centred = y - y[0]  # exactly 0 where all are the same
+    spread = ((centred - centred.mean(axis=0)) ** 2).sum()
+    error = (difference**2).sum()
+    r2 = 1 - error / spread if spread else float(not error)
     root = np.sqrt((difference**2).mean())
     return (
         f"R2 {r2:.4f}, root mean squared error {root:.4g}, mean absolute error {np.abs(difference).mean():.4g} "

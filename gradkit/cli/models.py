@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from gradkit import io, nn
 from gradkit.cli.options import CommandError
 from gradkit.core.array import host
 from gradkit.data.files import HostArray
+from gradkit.data.origins import blocks
 from gradkit.errors import FileFormatError
 from gradkit.numpy import asarray
 from gradkit.train import predict
@@ -73,39 +73,44 @@ class Scaling:
     scale: HostArray
 
     @classmethod
-    def of(cls, values: HostArray) -> Scaling:
-        """Measure the columns of some rows."""
-        mean = values.mean(axis=0, dtype=np.float64)
-        squares = np.zeros_like(mean)
-        for block in _blocks(values):
-            squares += ((block - mean) ** 2).sum(axis=0)
-        scale = np.sqrt(squares / len(values))
+    def of(cls, values: HostArray, origin: HostArray | float = 0.0) -> Scaling:
+        """Measure the columns of ``values + origin``."""
+        first = values[0].astype(np.float64)  # sums of differences: a constant has a spread of exactly 0
+        middle = sum(np.subtract(block, first, dtype=np.float64).sum(axis=0) for block in blocks(values)) / len(values)
+        middle = first + middle
+        largest = np.max([np.abs(block - middle).max(axis=0) for block in blocks(values)], axis=0)
+        unit = np.where(largest > 0, largest, 1.0)  # squares of its multiples do not overflow
+        squares = sum((((block - middle) / unit) ** 2).sum(axis=0) for block in blocks(values))
+        scale = unit * np.sqrt(squares / len(values))
+        mean = origin + middle
         # What is left of a constant by rounding is no spread.
-        return cls(mean, np.where(scale > 1e-7 * np.abs(mean), scale, 1.0))
+        return cls(mean, np.where(scale > 4 * np.finfo(np.float64).eps * np.abs(mean), scale, 1.0))
 
     @classmethod
     def none(cls, columns: int) -> Scaling:
         """Return the one that changes nothing."""
         return cls(np.zeros(columns), np.ones(columns))
 
-    def apply(self, values: HostArray) -> HostArray:
-        """Standardize rows, in place and in blocks: they may fill much of the memory."""
-        if not self.mean.any() and (self.scale == 1).all():
+    def apply(self, values: HostArray, origin: HostArray | float = 0.0) -> HostArray:
+        """Standardize ``values + origin``: float32, in blocks; what is float32 in place, for it may fill the memory."""
+        shift = self.mean - origin
+        if values.dtype == np.float32 and not shift.any() and (self.scale == 1).all():
             return values
-        for block in _blocks(values):
-            block[...] = (block - self.mean) / self.scale
-        return values
+        result = values if values.dtype == np.float32 else np.empty(values.shape, np.float32)
+        for block, place in zip(blocks(values), blocks(result), strict=True):
+            place[...] = (block - shift) / self.scale
+        return result
 
     def undo(self, values: HostArray) -> HostArray:
-        """Return what was standardized."""
-        return values * self.scale + self.mean
+        """Return what was standardized, in float64."""
+        return np.asarray(values * self.scale + self.mean)
 
-
-ROWS = 65_536
-
-
-def _blocks(values: HostArray) -> Sequence[HostArray]:
-    return [values[i : i + ROWS] for i in range(0, len(values), ROWS)]
+    @property
+    def digits(self) -> HostArray:
+        """How many significant digits a column has whose standardized numbers have the seven of float32."""
+        with np.errstate(divide="ignore"):
+            more = np.ceil(np.log10(np.abs(self.mean) / self.scale))
+        return np.asarray(np.clip(7 + more, 7, 17), int)
 
 
 @dataclass(frozen=True)
@@ -117,16 +122,19 @@ class Model:
     outputs: Scaling
     about: About
 
-    def predict(self, x: HostArray) -> HostArray:
-        """Return the outputs for some rows: logits, or numbers in the target's own units. `x` is changed in place."""
+    def predict(self, x: HostArray, origin: HostArray | float = 0.0) -> HostArray:
+        """Return the outputs for the rows ``x + origin``: logits, or numbers in the target's own units, float64.
+
+        `x` is changed in place.
+        """
         width = self.about.widths[0]
         if x.shape[1] != width:
             raise CommandError(
                 f"the data have {x.shape[1]} columns, but the model takes {width}: it was trained on "
                 f"{self.about.title}."
             )
-        outputs = host(predict(self.network, asarray(self.inputs.apply(x))))
-        return outputs if self.about.task == "classification" else self.outputs.undo(outputs).astype(np.float32)
+        outputs = host(predict(self.network, asarray(self.inputs.apply(x, origin))))
+        return outputs if self.about.task == "classification" else self.outputs.undo(outputs)
 
 
 def save_model(folder: Path, model: Model) -> Path:

@@ -131,7 +131,9 @@ def _add_train(commands: Commands) -> None:
     seed = number(int, -(2**63), 2**64 - 1)
     add("--seed", type=seed, default=0, metavar="N", help="of the weights, the test part and the order (default: 0)")
     _add_delimiter(train)
-    add("--resume", action="store_true", help="go on with the run in the folder --out, if there is one")
+    older = train.add_mutually_exclusive_group()
+    older.add_argument("--resume", action="store_true", help="go on with the run in the folder --out, if there is one")
+    older.add_argument("--overwrite", action="store_true", help="replace the run in the folder --out, if there is one")
 
 
 def _add_predict(commands: Commands) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from gradkit.cli.measures import measures
 from gradkit.cli.models import Model, load_model
 from gradkit.cli.options import CommandError, use_backend
-from gradkit.cli.sources import among, read_inputs, read_source
+from gradkit.cli.sources import Asked, among, read_inputs, read_source
 from gradkit.data.files import HostArray
 
 __all__ = ["evaluate", "predict"]
@@ -25,7 +25,8 @@ def predict(options: argparse.Namespace) -> int:
     model = load_model(options.folder)
     if options.probabilities and model.about.classes is None:
         raise CommandError("argument --probabilities: the model predicts numbers, not classes.")
-    outputs = model.predict(read_inputs(options.data, model.about.names, options.delimiter))
+    x, origin = read_inputs(options.data, Asked(None, None, options.delimiter, model.about.names, model.inputs.mean))
+    outputs = model.predict(x, origin)
     if options.out is None:
         _write(sys.stdout, model, outputs, options.probabilities)
         return 0
@@ -44,8 +45,9 @@ def _lines(model: Model, outputs: HostArray, probabilities: bool) -> Iterator[li
     if classes is None:
         width = outputs.shape[1]
         yield [target] if width == 1 else [f"{target}[{i}]" for i in range(width)]
+        digits = model.outputs.digits.tolist()
         for row in outputs:
-            yield [f"{value:.7g}" for value in row.tolist()]
+            yield [f"{value:.{count}g}" for value, count in zip(row.tolist(), digits, strict=True)]
         return
     yield [target, *(f"probability of {name}" for name in classes if probabilities)]
     shares = _softmax(outputs) if probabilities else np.empty((len(outputs), 0))
@@ -64,7 +66,8 @@ def evaluate(options: argparse.Namespace) -> int:
     use_backend(options.backend)
     model = load_model(options.folder)
     about = model.about
-    source = read_source(options.data, about.target, about.task, options.delimiter, about.names)
+    asked = Asked(about.target, about.task, options.delimiter, about.names, model.inputs.mean)
+    source = read_source(options.data, asked)
     if about.classes is not None:
         source = among(source, about.classes)
     x, y = (source.x, source.y) if source.test is None else source.test
@@ -73,5 +76,5 @@ def evaluate(options: argparse.Namespace) -> int:
             f"the target of {source.title} has {y.shape[1]} columns, but the model predicts {about.widths[-1]}: it was "
             f"trained on {about.title}."
         )
-    print(measures(model, x, y))
+    print(measures(model, x, source.origin, y))
     return 0

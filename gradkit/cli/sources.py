@@ -12,13 +12,50 @@ from gradkit import data, random
 from gradkit.cli.options import CommandError
 from gradkit.core.array import Array, host
 from gradkit.data.files import HostArray
+from gradkit.data.origins import difference, origin_of
 from gradkit.data.tables import Table, read_table
 
-__all__ = ["CLASSIFICATION", "REGRESSION", "Source", "among", "check_learnable", "read_inputs", "read_source"]
+__all__ = [
+    "CLASSIFICATION",
+    "REGRESSION",
+    "Asked",
+    "Source",
+    "among",
+    "check_learnable",
+    "hint",
+    "read_inputs",
+    "read_source",
+]
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 MOONS = 1000
 """How many points 'moons' has."""
+MANY_CLASSES = 30
+"""From so many whole numbers on, a target looks like a number to predict. (There are 26 letters.)"""
+
+
+class Asked(NamedTuple):
+    """What is to be read of some data.
+
+    Attributes
+    ----------
+    target : str or None
+        The column of a CSV file to learn.
+    task : "classification", "regression" or None
+        None: classes where the targets are whole numbers or text.
+    delimiter : str
+        Between the fields of a CSV file.
+    names : sequence of str or None
+        The columns of a CSV file to learn from; None: all but the target.
+    origin : numpy.ndarray of float64, shape (columns,), or None
+        What is subtracted from each column before it is rounded to float32; None: a value of its own.
+    """
+
+    target: str | None
+    task: str | None
+    delimiter: str
+    names: Sequence[str] | None = None
+    origin: HostArray | None = None
 
 
 class Source(NamedTuple):
@@ -29,11 +66,11 @@ class Source(NamedTuple):
     title : str
         What they are called.
     x : numpy.ndarray of float32, shape (n, columns)
-        What is learned from.
+        What is learned from, less `origin`.
     y : numpy.ndarray
-        What is learned: numbers, float32 of shape (n, outputs); or positions in `classes`, int32 of shape (n,).
+        What is learned: numbers, float64 of shape (n, outputs); or positions in `classes`, int32 of shape (n,).
     test : tuple of (x, y), or None
-        The part to test with, where the data have one.
+        The part to test with, where the data have one; the same origin.
     names : tuple of str or None
         The names of the columns.
     target : str
@@ -42,6 +79,8 @@ class Source(NamedTuple):
         The classes.
     measured : bool
         Whether the columns are measurements, each of a scale of its own; pixels have one scale.
+    origin : numpy.ndarray of float64, shape (columns,), or 0.0
+        What was subtracted from each column.
     """
 
     title: str
@@ -52,29 +91,11 @@ class Source(NamedTuple):
     target: str
     classes: tuple[str, ...] | None
     measured: bool
+    origin: HostArray | float = 0.0
 
 
-def read_source(
-    words: str,
-    target: str | None,
-    task: str | None,
-    delimiter: str,
-    names: Sequence[str] | None = None,
-) -> Source:
+def read_source(words: str, asked: Asked) -> Source:
     """Read what DATA names.
-
-    Parameters
-    ----------
-    words : str
-        DATA.
-    target : str or None
-        The column of a CSV file to learn.
-    task : "classification", "regression" or None
-        None: classes where the targets are whole numbers or text.
-    delimiter : str
-        Between the fields of a CSV file.
-    names : sequence of str, optional
-        The columns of a CSV file to learn from; by default all but the target.
 
     Raises
     ------
@@ -84,23 +105,24 @@ def read_source(
         If a file is damaged, or a row of it cannot be used.
     """
     path = Path(words)
-    return _kind(words, path)(path, target, task, delimiter, names)
+    return _kind(words, path)(path, asked)
 
 
-def read_inputs(words: str, names: Sequence[str] | None, delimiter: str) -> HostArray:
-    """Read what DATA names, without targets, to predict them."""
+def read_inputs(words: str, asked: Asked) -> tuple[HostArray, HostArray | float]:
+    """Read what DATA names, without targets, to predict them: ``(x, origin)``, as a `Source` has them."""
     path = Path(words)
     kind = _kind(words, path)
     if kind is _csv:
         # A model of data without names takes the columns as they come.
-        return _table(path, None, None, names, delimiter).x
+        table = _table(path, asked._replace(target=None, task=None))
+        return table.x, table.origin
     if kind is _npz:
-        return _inputs(_arrays(path), "x", path)
-    source = kind(path, None, None, delimiter, names)
-    return source.x if source.test is None else source.test[0]
+        return _inputs(_arrays(path), "x", path, asked.origin)
+    source = kind(path, asked)
+    return (source.x if source.test is None else source.test[0]), source.origin
 
 
-Reader = Callable[[Path, str | None, str | None, str, Sequence[str] | None], Source]
+Reader = Callable[[Path, Asked], Source]
 
 
 def _kind(words: str, path: Path) -> Reader:
@@ -120,25 +142,23 @@ def _kind(words: str, path: Path) -> Reader:
 # Data by name
 
 
-def _digits(path: Path, target: str | None, task: str | None, delimiter: str, names: Sequence[str] | None) -> Source:
+def _digits(path: Path, asked: Asked) -> Source:
     x, y = map(host, data.load_digits())
-    return _images("digits", x, y, None, task)
+    return _images("digits", x, y, None, asked)
 
 
-def _moons(path: Path, target: str | None, task: str | None, delimiter: str, names: Sequence[str] | None) -> Source:
+def _moons(path: Path, asked: Asked) -> Source:
     x, y = map(host, data.moons(MOONS, key=random.key(0)))
-    return _images("moons", x, y, None, task)._replace(names=("x0", "x1"), measured=True)
+    return _images("moons", x, y, None, asked)._replace(names=("x0", "x1"), measured=True)
 
 
-def _idx(path: Path, target: str | None, task: str | None, delimiter: str, names: Sequence[str] | None) -> Source:
+def _idx(path: Path, asked: Asked) -> Source:
     train, test = data.load_mnist(path)
-    return _images(path.resolve().name, host(train[0]), host(train[1]), (host(test[0]), host(test[1])), task)
+    return _images(path.resolve().name, host(train[0]), host(train[1]), (host(test[0]), host(test[1])), asked)
 
 
-def _images(
-    title: str, x: HostArray, y: HostArray, test: tuple[HostArray, HostArray] | None, task: str | None
-) -> Source:
-    if task == REGRESSION:
+def _images(title: str, x: HostArray, y: HostArray, test: tuple[HostArray, HostArray] | None, asked: Asked) -> Source:
+    if asked.task == REGRESSION:
         raise CommandError(f"argument --task: the targets of {title} are classes.")
     classes = tuple(map(str, range(int(y.max()) + 1)))
     return Source(title, x, y, test, None, "class", classes, measured=False)
@@ -149,55 +169,58 @@ NAMED: dict[str, Reader] = {"digits": _digits, "moons": _moons}
 # Files
 
 
-def _csv(path: Path, target: str | None, task: str | None, delimiter: str, names: Sequence[str] | None) -> Source:
-    if target is None:
+def _csv(path: Path, asked: Asked) -> Source:
+    if asked.target is None:
         raise CommandError(f"argument --target: say which column of {path} is to be learned.")
-    table = _table(path, target, None if task is None else task == CLASSIFICATION, names, delimiter)
+    table = _table(path, asked)
     assert table.y is not None  # there is a target
     y = table.y if table.classes is not None else table.y.reshape(-1, 1)
-    return Source(path.name, table.x, y, None, table.names, target, table.classes, measured=True)
+    names, classes = table.names, table.classes
+    return Source(path.name, table.x, y, None, names, asked.target, classes, measured=True, origin=table.origin)
 
 
-def _table(path: Path, target: str | None, classify: bool | None, names: Sequence[str] | None, delimiter: str) -> Table:
+def _table(path: Path, asked: Asked) -> Table:
+    target, task, delimiter, names, origin = asked
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise CommandError(
             f"argument --delimiter: expected one character that is no quote and no line end, got {delimiter!r}"
         )
-    return read_table(path, target, classify, names, delimiter)
+    classify = None if task is None else task == CLASSIFICATION
+    return read_table(path, target, classify, names, delimiter, origin=origin)
 
 
-def _npz(path: Path, target: str | None, task: str | None, delimiter: str, names: Sequence[str] | None) -> Source:
+def _npz(path: Path, asked: Asked) -> Source:
     arrays = _arrays(path)
-    x, y = _inputs(arrays, "x", path), _array(arrays, "y", path)
-    parts = [(x, y)]
+    x, origin = _inputs(arrays, "x", path, asked.origin)
+    parts = [(x, _array(arrays, "y", path))]
     if "x_test" in arrays or "y_test" in arrays:
-        parts.append((_inputs(arrays, "x_test", path), _array(arrays, "y_test", path)))
+        parts.append((_inputs(arrays, "x_test", path, origin)[0], _array(arrays, "y_test", path)))
     for (inputs, targets), suffix in zip(parts, ("", "_test"), strict=False):
         if len(inputs) != len(targets):
             raise CommandError(
                 f"{path}: x{suffix} has {len(inputs):,} rows and y{suffix} {len(targets):,}; there must be a target "
                 f"for each example."
             )
-        for name, part, first in (("x", inputs, x), ("y", targets, y)):
+        for name, part, first in (("x", inputs, parts[0][0]), ("y", targets, parts[0][1])):
             if part[0].size != first[0].size:
                 raise CommandError(
                     f"{path}: {name} has {first[0].size} columns and {name}{suffix} {part[0].size}; there must "
                     f"be as many."
                 )
+        _refuse_unknown(targets.reshape(len(targets), -1), f"y{suffix}", path, "float64")
     every = np.concatenate([np.reshape(targets, (len(targets), -1)) for _, targets in parts])
     whole = every.shape[1] == 1 and bool((np.mod(every, 1) == 0).all())
-    if task == CLASSIFICATION and not whole:
+    if asked.task == CLASSIFICATION and not whole:
         raise CommandError(f"{path}: y must be whole numbers, one for each example, to be classes.")
-    if task == CLASSIFICATION or (task is None and y.dtype.kind in "biu" and whole):
+    if asked.task == CLASSIFICATION or (asked.task is None and parts[0][1].dtype.kind in "biu" and whole):
         values = np.unique(every)
         coded = [(a, np.searchsorted(values, b.reshape(-1)).astype(np.int32)) for a, b in parts]
         classes: tuple[str, ...] | None = tuple(str(int(value)) for value in values)
     else:
-        coded = [(a, b.reshape(len(b), -1).astype(np.float32)) for a, b in parts]
-        _refuse_unknown(coded[0][1], "y", path)
+        coded = [(a, b.reshape(len(b), -1).astype(np.float64)) for a, b in parts]
         classes = None
     test = coded[1] if len(coded) > 1 else None
-    return Source(path.name, *coded[0], test, None, "y", classes, measured=True)
+    return Source(path.name, *coded[0], test, None, "y", classes, measured=True, origin=origin)
 
 
 def _arrays(path: Path) -> dict[str, Array]:
@@ -215,20 +238,27 @@ def _array(arrays: dict[str, Array], name: str, path: Path) -> HostArray:
     return values
 
 
-def _inputs(arrays: dict[str, Array], name: str, path: Path) -> HostArray:
+def _inputs(
+    arrays: dict[str, Array], name: str, path: Path, origin: HostArray | float | None
+) -> tuple[HostArray, HostArray | float]:
+    """Return the rows of an array less `origin` (None: a value of each column's own), and that."""
     values = _array(arrays, name, path)
-    rows = values.reshape(len(values), -1).astype(np.float32, copy=False)
-    _refuse_unknown(rows, name, path)
-    return rows
+    rows = values.reshape(len(values), -1)
+    _refuse_unknown(rows, name, path, "float64")
+    if origin is None or np.shape(origin) != rows.shape[1:]:  # a model that takes other columns refuses them later
+        origin = origin_of(rows)
+    found = difference(rows, origin)
+    _refuse_unknown(found, name, path, "float32")
+    return found, origin
 
 
-def _refuse_unknown(values: HostArray, name: str, path: Path) -> None:
+def _refuse_unknown(values: HostArray, name: str, path: Path, kind: str) -> None:
     known = np.isfinite(values)
     if not known.all():
         row, column = np.argwhere(~known)[0]
         raise CommandError(
             f"{path}: {name}[{row}, {column}] is {values[row, column]}; every number must be known and finite in "
-            f"float32."
+            f"{kind}."
         )
 
 
@@ -241,6 +271,11 @@ def check_learnable(source: Source) -> None:
     if source.classes is None:
         if rows < 2:
             raise CommandError(f"{source.title} has {rows} row; to train and to test there must be two at least.")
+        if (source.y == source.y[0]).all():
+            raise CommandError(
+                f"the target {source.target!r} of {source.title} is {source.y[0, 0]:.17g} in every row: there is "
+                f"nothing to learn."
+            )
         return
     if len(source.classes) == 1:
         raise CommandError(
@@ -253,6 +288,19 @@ def check_learnable(source: Source) -> None:
             f"no class can be learned from another example of it. Is it a number (--task regression), or another "
             f"column?"
         )
+
+
+def hint(source: Source) -> str | None:
+    """Return what to say where the targets were taken for classes, and look like numbers to predict."""
+    if source.classes is None or len(source.classes) < MANY_CLASSES:
+        return None
+    if not all(name.lstrip("+-").isdigit() for name in source.classes):
+        return None
+    return (
+        f"the target {source.target!r} of {source.title} has {len(source.classes):,} different whole numbers, and they "
+        f"are learned as classes. If it is a number to predict: --task regression. (--task classification says that "
+        f"they are classes.)"
+    )
 
 
 def among(source: Source, classes: Sequence[str]) -> Source:

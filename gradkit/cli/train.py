@@ -12,12 +12,13 @@ from gradkit import current_backend, default_backend, nn, optim, random
 from gradkit.cli.measures import measures
 from gradkit.cli.models import MODEL, About, Model, Scaling, save_model
 from gradkit.cli.options import CommandError, use_backend
-from gradkit.cli.sources import CLASSIFICATION, REGRESSION, Source, check_learnable, read_source
+from gradkit.cli.sources import CLASSIFICATION, REGRESSION, Asked, Source, check_learnable, hint, read_source
 from gradkit.core.array import host
 from gradkit.data.files import HostArray
 from gradkit.errors import MissingDependencyError, NonFiniteLossError, ResumeError
 from gradkit.optim.schedules import Schedule
 from gradkit.train import Checkpoint, History, fit
+from gradkit.train.checkpoints import LAST
 from gradkit.train.training import INTERRUPTED
 
 __all__ = ["train"]
@@ -45,23 +46,25 @@ def train(options: argparse.Namespace) -> int:
     """Train a network, and write it with its log and its curves."""
     use_backend(options.backend)
     activation = _activation(options.activation)
-    _make_folder(options)
-    source = read_source(options.data, options.target, options.task, options.delimiter)
+    _check_folder(options)
+    source = read_source(options.data, Asked(options.target, options.task, options.delimiter))
     if options.target is not None and source.target != options.target:
         raise CommandError(f"argument --target: {options.data} has no columns with names; leave the option out.")
     check_learnable(source)
+    if options.task is None and (note := hint(source)) is not None:
+        print(f"gradkit train: note: {note}", file=sys.stderr)
     task = REGRESSION if source.classes is None else CLASSIFICATION
     if options.learning_rate is None:
         options.learning_rate = LEARNING_RATES[task]
     init_key, split_key, fit_key = random.split(random.key(options.seed), 3)
     (x, y), (x_test, y_test) = _parts(source, options.test_share, split_key)
     title, names, classes, measured = source.title, source.names, source.classes, source.measured
-    target = source.target
+    target, origin = source.target, source.origin
     del source  # the parts are copies: of a large table there is no room for both
-    inputs = Scaling.of(x) if measured else Scaling.none(x.shape[1])
+    inputs = Scaling.of(x, origin) if measured else Scaling.none(x.shape[1])
     outputs = Scaling.of(y) if classes is None else Scaling.none(1)
-    inputs.apply(x)
-    targets = [outputs.apply(part.copy()) if classes is None else part for part in (y, y_test)]
+    inputs.apply(x, origin)
+    targets = [outputs.apply(part) if classes is None else part for part in (y, y_test)]
 
     hidden = [int(size) for size in options.hidden.split(",") if size]
     widths = [x.shape[1], *hidden, y.shape[1] if classes is None else len(classes)]
@@ -71,6 +74,7 @@ def train(options: argparse.Namespace) -> int:
     optimizer = optim.SGD(
         DECAYS[options.decay](options.learning_rate, steps), options.momentum, weight_decay=options.weight_decay
     )
+    _make_folder(options)
     if not options.resume:
         # Nobody is to take an older run's model for that of this one, should it be stopped.
         for name in (MODEL, CURVES):
@@ -84,7 +88,7 @@ def train(options: argparse.Namespace) -> int:
             optimizer=optimizer,
             epochs=options.epochs,
             batch_size=options.batch_size,
-            validation=(inputs.apply(x_test.copy()), targets[1]),
+            validation=(inputs.apply(x_test.copy(), origin), targets[1]),
             key=fit_key,
             checkpoint=Checkpoint(options.out, settings=_settings(options)),
             resume="auto" if options.resume else False,
@@ -94,7 +98,7 @@ def train(options: argparse.Namespace) -> int:
     except NonFiniteLossError as error:
         stopped = error.history.stopped if isinstance(error.history, History) else error
         raise CommandError(
-            f"{stopped}. Begin anew with a smaller --learning-rate than {options.learning_rate}."
+            f"{stopped}. Begin anew (--overwrite) with a smaller --learning-rate than {options.learning_rate}."
         ) from error
     if history.stopped == INTERRUPTED:
         print(f"gradkit train: interrupted; --resume goes on from {options.out}", file=sys.stderr)
@@ -107,7 +111,7 @@ def train(options: argparse.Namespace) -> int:
     seconds = history["seconds"][-1]
     took = "" if seconds is None else f"{seconds:.1f} s "
     print(f"{took}on {default_backend()} by {current_backend().name}; model in {path}{drawn}")
-    print(f"test {measures(model, x_test, y_test)}")
+    print(f"test {measures(model, x_test, origin, y_test)}")
     return 0
 
 
@@ -123,13 +127,28 @@ def _activation(name: str) -> str:
     return name
 
 
+def _check_folder(options: argparse.Namespace) -> None:
+    """Raise where the folder holds a run that nobody wants to lose, or cannot be made or written."""
+    folder = options.out
+    present = [name for name in (MODEL, LAST) if (folder / name).exists()]
+    if present and not (options.resume or options.overwrite):
+        state = "a finished run" if MODEL in present else "a run that was stopped"
+        raise CommandError(
+            f"argument --out: {folder} holds {state} ({present[0]}). --resume goes on with it, --overwrite replaces "
+            f"it, or give another folder."
+        )
+    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not above.is_dir():
+        raise CommandError(f"argument --out: {above} is no folder.")
+    if not os.access(above, os.W_OK):
+        raise CommandError(f"argument --out: the folder {above} cannot be written.")
+
+
 def _make_folder(options: argparse.Namespace) -> None:
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CommandError(f"argument --out: {error}") from error
-    if not os.access(options.out, os.W_OK):
-        raise CommandError(f"argument --out: the folder {options.out} cannot be written.")
 
 
 def _parts(source: Source, share: float, key: Any) -> tuple[tuple[HostArray, HostArray], tuple[HostArray, HostArray]]:
@@ -154,7 +173,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def _worded(error: ResumeError) -> str:
     """Say in the words of the command line how a run differs from the one that is to be resumed."""
-    remedy = "Give the same options to resume it, another --out, or leave --resume out to begin anew."
+    remedy = "Give the same options to resume it, another --out, or --overwrite in the place of --resume to begin anew."
     if error.name in SETTINGS:
         option = f"--{error.name.replace('_', '-')}"
         return f"{error.path} is of a run with {option} {error.found}, this one has {option} {error.given}. {remedy}"

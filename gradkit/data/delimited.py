@@ -21,7 +21,7 @@ from gradkit.core.array import Array
 from gradkit.data.files import DAMAGED_GZIP, HostArray, PathLike, damaged_gzip, describe_start, open_binary, place
 from gradkit.errors import FileFormatError, did_you_mean
 
-__all__ = ["is_number", "load_csv"]
+__all__ = ["ONE_LINE", "is_number", "load_csv"]
 
 Header = bool | Literal["auto"]
 
@@ -29,6 +29,8 @@ LARGEST_EXACT_INTEGER = 2**53
 """Up to here float64, as which the fields are read, holds every integer."""
 
 COMMON_DELIMITERS = (";", "\t", ",", "|", " ")
+
+ONE_LINE = "A quoted text that goes over the end of a line is not read: put each row, and the header, in one line."
 
 
 @overload
@@ -176,6 +178,8 @@ class _File:
             lines = (line for line in text if line.strip())
             start = next(lines, "")
             fields = self._fields(start)
+            if start.count('"') % 2:
+                raise self._error(f"the first line goes over its end, in quotes. {ONE_LINE}")
             if self.header is True or (self.header == "auto" and not any(map(is_number, fields))):
                 self.names = [field.strip() for field in fields]
                 start = next(lines, "")

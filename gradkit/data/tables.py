@@ -1,7 +1,8 @@
 """Tables: CSV files whose header names the columns, numbers to learn from and one column to learn.
 
 A file is read a few thousand rows at a time by NumPy's reader, so that besides the float32 numbers themselves only one
-such block is in memory. Where that fails, the block is read again, slowly, to name the row and the column.
+such block is in memory. Numbers are read as float64, and a column's origin is taken off before they are rounded. Where
+reading fails, the block is read again, slowly, to name the row and the column.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
-from gradkit.data.delimited import is_number
+from gradkit.data.delimited import ONE_LINE, is_number
 from gradkit.data.files import DAMAGED_GZIP, HostArray, PathLike, damaged_gzip, open_binary
+from gradkit.data.origins import difference, origin_of
 from gradkit.errors import FileFormatError, did_you_mean
 
 __all__ = ["Table", "read_table"]
@@ -39,11 +41,13 @@ class Table(NamedTuple):
     names : tuple of str
         The columns to learn from.
     x : numpy.ndarray of float32, shape (rows, columns)
-        Their numbers.
+        Their numbers, less `origin`.
+    origin : numpy.ndarray of float64, shape (columns,)
+        What was subtracted from each column.
     target : str or None
         The column to learn.
     y : numpy.ndarray or None
-        Its numbers, float32; or the position of each row's class in `classes`, int32.
+        Its numbers, float64; or the position of each row's class in `classes`, int32.
     classes : tuple of str or None
         The different values of a column of classes: in the order of their numbers where all are numbers, else of the
         alphabet.
@@ -51,6 +55,7 @@ class Table(NamedTuple):
 
     names: tuple[str, ...]
     x: HostArray
+    origin: HostArray
     target: str | None
     y: HostArray | None
     classes: tuple[str, ...] | None
@@ -63,6 +68,7 @@ def read_table(
     names: Sequence[str] | None = None,
     delimiter: str = ",",
     encoding: str = "utf-8-sig",
+    origin: HostArray | float | None = 0.0,
 ) -> Table:
     r"""Read a CSV file with a header, plain or gzip.
 
@@ -81,6 +87,9 @@ def read_table(
         The one character between fields.
     encoding : str
         The text's encoding.
+    origin : numpy.ndarray of float64, shape (columns,), float or None
+        What is subtracted from each column before it is rounded to float32. None: a value of the column's own, the
+        median of the first rows.
 
     Raises
     ------
@@ -99,7 +108,7 @@ def read_table(
     """
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise ValueError(f"delimiter: expected one character that is no quote and no line end, got {delimiter!r}")
-    return _File(os.fspath(path), delimiter, encoding).read(target, classify, names)
+    return _File(os.fspath(path), delimiter, encoding, origin).read(target, classify, names)
 
 
 class _Block(NamedTuple):
@@ -113,10 +122,11 @@ class _Block(NamedTuple):
 class _File:
     """One file, while it is read."""
 
-    def __init__(self, name: str, delimiter: str, encoding: str) -> None:
+    def __init__(self, name: str, delimiter: str, encoding: str, origin: HostArray | float | None) -> None:
         self.name = name
         self.delimiter = delimiter
         self.encoding = encoding
+        self.origin = origin
         self.header: list[str] = []
 
     def read(self, target: str | None, classify: bool | None, names: Sequence[str] | None) -> Table:
@@ -145,13 +155,16 @@ class _File:
         classes = None
         if found is not None and y is not None:
             classes, y = _sorted(found, y)
-        return Table(tuple(self.header[i] for i in features), x, target, y, classes)
+        origin = np.zeros(len(features)) + self._origin(x)
+        return Table(tuple(self.header[i] for i in features), x, origin, target, y, classes)
 
     # The header
 
     def _header(self, line: str) -> list[str]:
         if not line:
             raise self._error("it is empty. Expected a header with the columns' names, and rows.")
+        if line.count('"') % 2:
+            raise self._error(f"the header goes over the end of its line, in quotes. {ONE_LINE}")
         names = [field.strip() for field in self._fields(line)]
         if all(map(is_number, names)):
             raise self._error(
@@ -176,7 +189,7 @@ class _File:
         self, text: TextIO, line: int, features: list[int], goal: int | None, classify: bool | None
     ) -> Iterator[_Block]:
         """Yield one block after the other."""
-        fields: list[tuple[str, type, tuple[int, ...]]] = [("x", np.float32, (len(features),))]
+        fields: list[tuple[str, type, tuple[int, ...]]] = [("x", np.float64, (len(features),))]
         columns = [*features]
         if goal is not None:
             columns.append(goal)
@@ -203,7 +216,8 @@ class _File:
         except ValueError as error:
             self._check(lines, line, dtype, columns)
             raise self._error(f"lines {line + 1} to {line + len(lines)}: NumPy cannot read them: {error}") from error
-        x, y = rows["x"], rows["y"] if "y" in (dtype.names or ()) else None
+        numbers, y = rows["x"], rows["y"] if "y" in (dtype.names or ()) else None
+        x = difference(numbers, self._origin(numbers))
         known = bool(np.isfinite(x).all())
         classes: list[str] | None = None
         if y is not None and y.dtype.kind == "U":
@@ -221,6 +235,12 @@ class _File:
             self._check(lines, line, dtype, columns)
             raise self._error(f"lines {line + 1} to {line + len(lines)}: a number is beyond the range of float32.")
         return _Block(x, y, classes)
+
+    def _origin(self, numbers: HostArray) -> HostArray | float:
+        """Return what is subtracted from each column, which the first rows decide where it is not given."""
+        if self.origin is None:
+            self.origin = origin_of(numbers)
+        return self.origin
 
     def _are_classes(self, lines: list[str], goal: int) -> bool:
         """Tell whether the target's values are text or whole numbers."""
@@ -256,7 +276,7 @@ class _File:
                         )
                     targets = np.asarray(numbers, np.int32)[targets]
                 if y is None:
-                    y = np.empty(len(x), np.float32 if classes is None else np.int32)
+                    y = np.empty(len(x), np.float64 if classes is None else np.int32)
                 y[count:end] = targets
             count = end
         x.resize((count, width), refcheck=False)
@@ -277,7 +297,7 @@ class _File:
             if len(row) != len(self.header):
                 cause = f"Is a value missing, or is a delimiter ({self.delimiter!r}) too many?"
                 if text.count('"') % 2:
-                    cause = "A quoted text that goes over the end of a line is not read: put each row in one line."
+                    cause = ONE_LINE
                 raise self._error(
                     f"line {number} has {len(row)} fields, but the header names {len(self.header)} columns. {cause}"
                 )

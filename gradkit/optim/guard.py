@@ -11,7 +11,7 @@ from gradkit.errors import NonFiniteLossError
 __all__ = ["check_finite"]
 
 
-def check_finite(loss: Any, step: int, checkpoint: str | PathLike[str] | None = None) -> float:
+def check_finite(loss: Any, step: int, checkpoint: str | PathLike[str] | None = None, name: str = "loss") -> float:
     """Return the loss as a float, or stop with what to do where it is NaN or infinite.
 
     Parameters
@@ -22,6 +22,8 @@ def check_finite(loss: Any, step: int, checkpoint: str | PathLike[str] | None = 
         The step that it belongs to.
     checkpoint : path, optional
         The last good checkpoint.
+    name : str
+        What the message calls it: the loss on validation data is another one.
 
     Raises
     ------
@@ -42,8 +44,8 @@ def check_finite(loss: Any, step: int, checkpoint: str | PathLike[str] | None = 
         return value
     if step == 0 and checkpoint is None:
         raise NonFiniteLossError(
-            f"the loss is {value} at step 0, before any update. Look for numbers that are not finite, or too large, in "
-            f"the data and in the initial parameters."
+            f"the {name} is {value} at step 0, before any update. Look for numbers that are not finite, or too large, "
+            f"in the data and in the initial parameters."
         )
     kept = (
         "No checkpoint was written before. Begin anew"
@@ -51,6 +53,6 @@ def check_finite(loss: Any, step: int, checkpoint: str | PathLike[str] | None = 
         else f"The last good checkpoint is {checkpoint}. Go on from there"
     )
     raise NonFiniteLossError(
-        f"the loss is {value} at step {step}. {kept} with a smaller learning rate, or clip the gradients: "
+        f"the {name} is {value} at step {step}. {kept} with a smaller learning rate, or clip the gradients: "
         f"SGD(..., clip_norm=1.0)."
     )

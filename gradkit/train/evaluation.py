@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array, no_grad
+from gradkit.core.array import host
 from gradkit.data import minibatches
 from gradkit.numpy import asarray, concatenate
 from gradkit.train.objectives import Metric, Objective, metrics_for, objective_for
 
-__all__ = ["ROWS", "evaluate", "measure", "predict"]
+__all__ = ["ROWS", "evaluate", "first_not_finite", "measure", "predict"]
 
 ROWS = 8192
 """How many examples a model is given at once: few enough for the memory, many enough that calls cost nothing."""
@@ -109,5 +110,35 @@ def measure(model: Any, x: Any, y: Any, objective: Objective, metrics: Mapping[s
                 total += float(objective.loss(model, x_part, y_part)) * len(y_part)
             loss = total / len(target)
         else:
-            loss = float(objective.loss(prediction, target))
+            loss = float(objective.of(prediction, target))
         return {"loss": loss, **{name: float(metric(prediction, target)) for name, metric in metrics.items()}}
+
+
+def first_not_finite(name: str, data: tuple[Any, Any] | None) -> str | None:
+    """Say where the first number of some data is that is NaN or infinite, as ``name[0][3, 1] is nan``.
+
+    Parameters
+    ----------
+    name : str
+        What the data are called.
+    data : pair of arrays, or None
+        The examples and their targets.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> x = numpy.ones((5, 2))
+    >>> x[3, 1] = numpy.nan
+    >>> first_not_finite("data", (x, numpy.ones(5)))
+    'data[0][3, 1] is nan'
+    """
+    for i, part in enumerate(data or ()):
+        for start in range(0, len(part), ROWS):
+            rows = part[start : start + ROWS]
+            values = host(rows) if type(rows) is Array else np.asarray(rows)
+            known = np.isfinite(values)
+            if not known.all():
+                position = np.argwhere(~known)[0].tolist()
+                place = ", ".join(map(str, (start + position[0], *position[1:])))
+                return f"{name}[{i}][{place}] is {values[tuple(position)]}"
+    return None

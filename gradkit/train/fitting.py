@@ -226,11 +226,30 @@ def _kind(value: Any) -> str:
 def _on_device(values: Any, dtype: str | None, name: str) -> Any:
     if isinstance(values, np.memmap):
         return values
-    array = asarray(values)
+    try:
+        array = asarray(values)
+    except TypeError as error:
+        raise TypeError(f"fit: {name} must be numbers. {_remedy(values, name) or error}") from error
     if not array.ndim:
         raise ShapeError(f"fit: {name} must have a row for each example, got a single number.")
     real = kind_of(dtype_name(array)) == FLOATING
     return array.astype(dtype) if real and dtype is not None and dtype_name(array) != dtype else array
+
+
+def _remedy(values: Any, name: str) -> str | None:
+    """Say what to do with texts and missing values in the place of numbers."""
+    flat = np.asarray(values, object).reshape(-1)
+    wrong = next((value for value in flat if value is None or isinstance(value, str | bytes)), 0)
+    if wrong is None:
+        return "It holds None, a missing value: fill it in, or leave the row out."
+    if wrong == 0:
+        return None
+    if name.endswith("[1]"):
+        return (
+            f"It holds names, such as {wrong!r}. Classes are given as integers: "
+            f"names, y = numpy.unique(y, return_inverse=True)."
+        )
+    return f"It holds text, such as {wrong!r}. Encode it, a column of 0 and 1 for each text, or leave the column out."
 
 
 def _parameter_dtype(model: Any) -> str | None:

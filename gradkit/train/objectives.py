@@ -111,6 +111,14 @@ LOSSES: dict[str, Metric] = {
 }
 """The losses by name."""
 
+REASONS = {
+    "mse": "No loss was named, and the targets are real numbers, so it is the mean squared error. Classes are given as "
+    "integers, y.astype('int32').",
+    "softmax_cross_entropy": "No loss was named, and the targets are integers, so they are classes. Numbers to predict "
+    "are given as real numbers, y.astype('float32').",
+}
+"""Why a loss is the one that targets suggest."""
+
 METRICS: dict[str, Metric] = {
     "accuracy": nn.accuracy,
     "binary_accuracy": binary_accuracy,
@@ -139,18 +147,30 @@ class Objective(NamedTuple):
         ``loss(prediction, target)``, or ``loss(model, x, y)``.
     takes_model : bool
         Which of the two.
+    reason : str
+        What the loss was chosen by where nobody named it: a refusal of the targets says so.
     """
 
     name: str
     loss: Callable[..., Any]
     takes_model: bool
+    reason: str = ""
 
     def with_prediction(self, model: Any, x: Any, y: Any) -> tuple[Any, Any]:
         """Return the loss, and the prediction that it was computed from (None where the loss has it to itself)."""
         if self.takes_model:
             return self.loss(model, x, y), None
         prediction = model(x)
-        return self.loss(prediction, y), prediction
+        return self.of(prediction, y), prediction
+
+    def of(self, prediction: Any, target: Any) -> Any:
+        """Return the loss of predictions."""
+        try:
+            return self.loss(prediction, target)
+        except (TypeError, ValueError) as error:
+            if not self.reason:
+                raise
+            raise type(error)(f"{error} ({self.reason})") from error
 
 
 def objective_for(loss: str | Callable[..., Any] | None, target: Any) -> Objective:
@@ -172,7 +192,8 @@ def objective_for(loss: str | Callable[..., Any] | None, target: Any) -> Objecti
         If `loss` is neither a name nor a function of two or three arguments.
     """
     if loss is None:
-        loss = "softmax_cross_entropy" if target.dtype.kind in "biu" else "mse"
+        name = "softmax_cross_entropy" if target.dtype.kind in "biu" else "mse"
+        return Objective(name, LOSSES[name], takes_model=False, reason=REASONS[name])
     if isinstance(loss, str):
         if loss not in LOSSES:
             raise unknown_name("loss", loss, LOSSES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from gradkit.numpy import isfinite
 from gradkit.optim import check_finite
 from gradkit.train.callbacks import Callback
 from gradkit.train.checkpoints import Folder, Run, Saved
-from gradkit.train.evaluation import measure
+from gradkit.train.evaluation import first_not_finite, measure
 from gradkit.train.history import History, Value
 from gradkit.train.interrupt import Interrupt
 from gradkit.train.objectives import Metric, Objective
@@ -256,7 +256,7 @@ class Training:
         if self._validation is not None:
             found = measure(run.model, *self._validation, self._objective, self._metrics)
             if not math.isfinite(found["loss"]):
-                self._refuse(found["loss"], self.step)
+                self._refuse(found["loss"], self.step, "validation")
             row.update({f"validation_{name}": value for name, value in found.items()})
         elif not all(bool(isfinite(parameter).all()) for parameter in _numbers(run.model)):
             self._refuse(math.nan, self.step)  # no data are there to see it, and the epoch may be the last one
@@ -283,17 +283,21 @@ class Training:
             self._save(self._run)
             self.log({"event": reason, "at_step": self.step})
 
-    def _refuse(self, loss: float, step: int) -> None:
-        """Save the last good state, and stop."""
+    def _refuse(self, loss: float, step: int, part: Literal["data", "validation"] = "data") -> None:
+        """Save the last good state, and stop: the loss on a part of the data is no number."""
         checkpoint = None
         if self._folder is not None and self._good is not None:
             self._save(self._good)
             checkpoint = self._folder.last
-        self.log({"event": "the loss is not finite", "at_step": step})
+        name = "loss" if part == "data" else "validation loss"
+        self.log({"event": f"the {name} is not finite", "at_step": step})
+        found = first_not_finite(part, self._train if part == "data" else self._validation)
+        self.history.stopped = f"the {name} is {loss} at step {step}" + (f": {found}" if found else "")
         try:
-            check_finite(loss, step, checkpoint)
+            if found:
+                raise NonFiniteLossError(f"{self.history.stopped}. Fill it in, or leave its row out.")
+            check_finite(loss, step, checkpoint, name)
         except NonFiniteLossError as error:
-            self.history.stopped = f"the loss is {loss} at step {step}"
             error.model = None if self._good is None else self._good.model
             error.history = self.history
             raise
