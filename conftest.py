@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -30,6 +31,16 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if find_spec("jaxlib") and version("jaxlib").startswith("0.10."):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def answered_ctrl_c() -> Iterator[None]:
+    """Answer Ctrl-C as in a terminal: a shell has its background jobs ignore it, and so do the processes they start."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 # Long tests: the comparisons of everything with everything, and the kills at random moments.

@@ -146,6 +146,17 @@ def test_a_handler_of_ones_own_is_left_alone(backend: Any, monkeypatch: pytest.M
     assert history.stopped == "finished"
 
 
+def test_ctrl_c_that_is_ignored_stays_so(backend: Any) -> None:
+    # As in a job that a shell has started in the background.
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        _, history = fit(None, loss=stopping_loss(7, press_ctrl_c))
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert history.stopped == "finished"
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not say which file a descriptor is of")
 @pytest.mark.parametrize("name", [LAST, BEST])
 def test_ctrl_c_during_a_save_leaves_the_old_file_whole(

@@ -50,6 +50,33 @@ def test_wheel_has_every_module_and_nothing_else(wheel_names: set[str]) -> None:
     assert shipped - {name for name in shipped if name.endswith("/py.typed")} == sources | {"pytest_gradkit.py"}
 
 
+BUILT = {
+    ".whl",
+    ".egg",
+    ".tar",
+    ".gz",
+    ".bz2",
+    ".xz",
+    ".zip",
+    ".pyc",
+    ".pyo",
+    ".so",
+    ".pyd",
+    ".dll",
+    ".dylib",
+    ".o",
+    ".a",
+}
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout of git")
+def test_nothing_that_was_built_is_in_the_repository() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    tracked = [Path(name) for name in listed.split("\0") if name]
+    assert Path("pyproject.toml") in tracked
+    assert [str(path) for path in tracked if path.suffix in BUILT or {"build", "dist"} & {*path.parts}] == []
+
+
 def test_core_depends_on_three_packages() -> None:
     core = [line for line in requires("gradkit") or [] if "extra ==" not in line]
     assert sorted(line.partition(">")[0] for line in core) == ["array-api-compat", "numpy", "optree"]

@@ -13,7 +13,8 @@ __all__ = ["Interrupt"]
 class Interrupt:
     """While it is entered, the first Ctrl-C is only noted; the second one raises KeyboardInterrupt as ever.
 
-    In a thread that is not the main one, or where a program has a handler of its own, nothing is changed.
+    In a thread that is not the main one, or where a program has a handler of its own, nothing is changed; nor where
+    Ctrl-C is ignored, as in a job that a shell has started in the background: it is not meant for that one.
 
     Attributes
     ----------
