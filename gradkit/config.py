@@ -1,15 +1,20 @@
-"""Process-wide settings, under JAX's names: ``gradkit.config.update("jax_enable_x64", True)``."""
+"""Settings, under JAX's names: ``gradkit.config.update("jax_enable_x64", True)`` for the process, and ``with`` blocks.
+
+A block belongs to the thread or task that opened it, so blocks of several threads may overlap as they like.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from gradkit.errors import unknown_name
 
-__all__ = ["Config", "config", "debug_nans", "enable_x64", "item_assignment"]
+__all__ = ["Config", "config", "debug_nans", "enable_x64", "item_assignment", "setting"]
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 OWN = ("gradkit_item_assignment", "jax_debug_nans", "jax_disable_jit", "jax_enable_x64")
@@ -39,6 +44,51 @@ def _is_true(variable: str) -> bool:
     return os.environ.get(variable, "").lower() in TRUE_WORDS
 
 
+class _Setting:
+    """A value for the process, and another inside the blocks that are open in a thread or task."""
+
+    def __init__(self, name: str, value: bool = False) -> None:
+        self.name = name
+        self.everywhere = value
+        self.here: ContextVar[bool | None] = ContextVar(f"gradkit_{name}", default=None)
+        self.blocks = 0  # those that switch it on, in all threads
+        self.on = value  # in any thread
+        self.lock = threading.Lock()
+        self.listeners: list[Callable[[bool], None]] = []
+
+    def __get__(self, instance: Config | None, owner: type[Config]) -> bool:
+        here = self.here.get()
+        return self.everywhere if here is None else here
+
+    def __set__(self, instance: Config, value: bool) -> None:
+        with self.lock:
+            self.everywhere = value
+            self._tell()
+
+    @contextmanager
+    def block(self, value: bool) -> Iterator[None]:
+        token = self.here.set(value)
+        self._count(value)
+        try:
+            yield
+        finally:
+            self.here.reset(token)
+            self._count(-value)
+
+    def _count(self, more: int) -> None:
+        if more:
+            with self.lock:
+                self.blocks += more
+                self._tell()
+
+    def _tell(self) -> None:
+        on = self.everywhere or self.blocks > 0
+        if on != self.on:
+            self.on = on
+            for listener in self.listeners:
+                listener(on)
+
+
 class Config:
     """The settings, as attributes; `update` changes one.
 
@@ -56,23 +106,16 @@ class Config:
         environment variable ``GRADKIT_ITEM_ASSIGNMENT``; see `gradkit.item_assignment`.
     """
 
-    __slots__ = ("_listeners", "_others", *OWN)
-
-    gradkit_item_assignment: bool
-    jax_debug_nans: bool
-    jax_disable_jit: bool
-    jax_enable_x64: bool
+    gradkit_item_assignment = _Setting("gradkit_item_assignment", _is_true("GRADKIT_ITEM_ASSIGNMENT"))
+    jax_debug_nans = _Setting("jax_debug_nans")
+    jax_disable_jit = _Setting("jax_disable_jit")
+    jax_enable_x64 = _Setting("jax_enable_x64", _is_true("GRADKIT_ENABLE_X64"))
 
     def __init__(self) -> None:
-        self._listeners: dict[str, list[Callable[[bool], None]]] = {}
         self._others: dict[str, Any] = {name: value for name, (value, _) in FIXED.items()}
-        self.gradkit_item_assignment = _is_true("GRADKIT_ITEM_ASSIGNMENT")
-        self.jax_debug_nans = False
-        self.jax_disable_jit = False
-        self.jax_enable_x64 = _is_true("GRADKIT_ENABLE_X64")
 
     def update(self, name: str, value: Any) -> None:
-        """Change one setting.
+        """Change one setting for the process; blocks that are open keep theirs.
 
         Parameters
         ----------
@@ -93,8 +136,6 @@ class Config:
             if not isinstance(value, bool):
                 raise TypeError(f"config.update({name!r}, value): expected value to be True or False, got {value!r}")
             setattr(self, name, value)
-            for listener in self._listeners.get(name, ()):
-                listener(value)
         elif name in FIXED:
             only, reason = FIXED[name]
             if value != only:
@@ -108,8 +149,12 @@ class Config:
             raise unknown_name("setting", name, self.values)
 
     def listen(self, name: str, listener: Callable[[bool], None]) -> None:
-        """Call `listener` with each new value of a setting."""
-        self._listeners.setdefault(name, []).append(listener)
+        """Call `listener` with whether a setting is on in any thread: now if it is, and whenever that changes."""
+        setting = _setting_named(name)
+        with setting.lock:
+            setting.listeners.append(listener)
+            if setting.on:
+                listener(True)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -140,18 +185,18 @@ def _use_platform(name: str, value: Any) -> None:
 config = Config()
 
 
-@contextmanager
-def _setting(name: str, value: bool) -> Iterator[None]:
-    before = getattr(config, name)
-    config.update(name, value)
-    try:
-        yield
-    finally:
-        config.update(name, before)
+def _setting_named(name: str) -> _Setting:
+    setting: _Setting = vars(Config)[name]
+    return setting
 
 
-def enable_x64(new_val: bool = True) -> Any:
-    """Let new numbers be 64-bit inside a ``with`` block.
+def setting(name: str, value: bool) -> AbstractContextManager[None]:
+    """Give one of the `OWN` settings a value inside a ``with`` block, in this thread or task alone."""
+    return _setting_named(name).block(value)
+
+
+def enable_x64(new_val: bool = True) -> AbstractContextManager[None]:
+    """Let new numbers be 64-bit inside a ``with`` block, in this thread or task alone.
 
     Examples
     --------
@@ -160,14 +205,16 @@ def enable_x64(new_val: bool = True) -> Any:
     ...     jnp.asarray(0.1).dtype
     dtype('float64')
     """
-    return _setting("jax_enable_x64", new_val)
+    return setting("jax_enable_x64", new_val)
 
 
-def item_assignment(new_val: bool = True) -> Any:
+def item_assignment(new_val: bool = True) -> AbstractContextManager[None]:
     """Let ``x[idx] = y`` work inside a ``with`` block, for code that others wrote against the array API standard.
 
     Nothing changes in memory: the object `x` stands for ``x.at[idx].set(y)`` from then on, so derivatives are right,
-    and arrays that were made from `x` before keep their values. An argument of a transform cannot be assigned to.
+    and arrays that were made from `x` before keep their values. Whatever holds the object `x` sees it changed, as with
+    NumPy's arrays; so a function that a transform or a loop runs cannot assign to its arguments, which others hold.
+    (``array_api_extra.at(x)`` changes `x` where it can; ``copy=True`` lets it not.)
 
     Examples
     --------
@@ -180,10 +227,10 @@ def item_assignment(new_val: bool = True) -> Any:
     ...     gradkit.grad(lambda x: jnp.sum(with_ones(x) ** 2))(jnp.asarray([3.0, 4.0]))
     Array([0., 8.], dtype=float32)
     """
-    return _setting("gradkit_item_assignment", new_val)
+    return setting("gradkit_item_assignment", new_val)
 
 
-def debug_nans(new_val: bool = True) -> Any:
+def debug_nans(new_val: bool = True) -> AbstractContextManager[None]:
     """Raise FloatingPointError where an operation gives NaN, or its derivative does, inside a ``with`` block.
 
     Examples
@@ -195,4 +242,4 @@ def debug_nans(new_val: bool = True) -> Any:
     ...
     FloatingPointError: invalid value (nan) encountered in multiply
     """
-    return _setting("jax_debug_nans", new_val)
+    return setting("jax_debug_nans", new_val)

@@ -438,6 +438,14 @@ class Array(Operators):
                 "x[idx] = y: x is what a derivative is taken with respect to, so it cannot be assigned to. Assign to a "
                 "copy: gradkit.numpy.asarray(x, copy=True)."
             )
+        from gradkit.core.assignment import is_argument
+
+        if is_argument(self):
+            raise TypeError(
+                "x[idx] = y: x is an argument of the function that a transform (grad, vmap, jit, ...) or a loop runs, "
+                "so it cannot be assigned to: whoever else holds it would see it changed. Assign to a copy: "
+                "gradkit.numpy.asarray(x, copy=True); array_api_extra's at makes one with copy=True."
+            )
         new = self.at[index].set(value)
         self._value, self._node = new._value, new._node
 

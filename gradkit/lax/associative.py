@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradkit.core.array import Array
+from gradkit.core.assignment import keeping_arguments
 from gradkit.primitives import concat, getitem
 from gradkit.primitives.reductions import normalize_axes
 from gradkit.transforms.arguments import as_array, check_callable
@@ -41,6 +42,7 @@ def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = 
     Array([0, 1, 3, 6], dtype=int32)
     """
     check_callable(fn)
+    fn = keeping_arguments(fn)
     leaves, treedef = flatten(elems)
     arrays = [as_array(leaf) for leaf in leaves]
     axes = [normalize_axes(axis, array.ndim, "associative_scan")[0] for array in arrays]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core.array import Array, raw
+from gradkit.core.assignment import keeping_arguments
 from gradkit.core.calls import cast, dtype_name
 from gradkit.core.stand_in import STAND_INS
 from gradkit.lax.choice_rules import choose_flat
@@ -103,6 +104,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
 
 
 def _choose(index: Array, branches: list[Callable[..., Any]], operands: tuple[Any, ...], what: str) -> Any:
+    branches = list(map(keeping_arguments, branches))
     if type(raw(index)) not in STAND_INS:
         return _as_arrays(branches[int(index)](*operands))
     leaves, in_tree = flatten(operands)

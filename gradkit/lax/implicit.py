@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gradkit.core.assignment import keeping_arguments
 from gradkit.core.functions import call_with_jvp, call_with_rules
 from gradkit.core.graph import abstract_like, graph_of
 from gradkit.core.promotion import is_inexact
@@ -33,7 +34,7 @@ class Converted:
         out_trees: list[Any] = []
 
         def flat_function(*flat: Any) -> Flat:
-            outs, out_tree = flatten(function(*unflatten(tree, flat)))
+            outs, out_tree = flatten(keeping_arguments(function)(*unflatten(tree, flat)))
             out_trees.append(out_tree)
             return [as_array(out) for out in outs]
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core.array import Array, raw
+from gradkit.core.assignment import keeping_arguments
 from gradkit.core.calls import cast, dtype_name, new_array
 from gradkit.core.graph import capturing
 from gradkit.core.promotion import promote
@@ -71,6 +72,7 @@ def scan(
     (Array(6., dtype=float32), Array([0., 1., 3.], dtype=float32))
     """
     check_callable(f)
+    f = keeping_arguments(f)
     x_leaves, x_tree = flatten(xs)
     x_leaves = [as_array(x) for x in x_leaves]
     steps = _length(x_leaves, length)
@@ -206,6 +208,7 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     >>> gradkit.lax.while_loop(lambda x: x < 100.0, lambda x: x * 2.0, 3.0)
     Array(192., dtype=float32)
     """
+    cond_fun, body_fun = keeping_arguments(cond_fun), keeping_arguments(body_fun)
     leaves, treedef = flatten(init_val)
     weak = [type(leaf) in (bool, int, float, complex) for leaf in leaves]
     values = [as_array(leaf) for leaf in leaves]
@@ -265,6 +268,7 @@ def fori_loop(
         raise TypeError(
             f"lower and upper arguments to fori_loop must have integer type, got {first.dtype} and {last.dtype}"
         )
+    body_fun = keeping_arguments(body_fun)
     leaves, _ = flatten(init_val)
     if any(type(raw(bound)) in STAND_INS for bound in (first, last)):
         return while_loop(

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from textwrap import indent
 from typing import Any
 
+from gradkit.config import config
 from gradkit.core.families import Elementwise
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import open_no_grad, recording
@@ -54,7 +55,7 @@ out._operation = {operation}
 {parents}
 return out
 """
-CHECK = "if z != z:\n    raise not_a_number({operation}.name)\n"
+CHECK = "if z != z and config.jax_debug_nans:\n    raise not_a_number({operation}.name)\n"
 ONE_VALUE = "out._first = self\nout._first_slope = slope\nout._second = None"
 TWO_VALUES = "out._first = self\nout._first_slope = first_slope\nout._second = other\nout._second_slope = second_slope"
 SELECTED = """\
@@ -86,7 +87,7 @@ def reflected(self, other):
 def install(value: Any, check_for_nans: bool, **names: Any) -> None:
     """Attach the operators, functions and comparisons to `Value`; they look at their results where that is wished."""
     names = {**NAMES, **names, "Value": value, "new": object.__new__, "SPECIAL": SPECIAL}
-    names |= {"open_no_grad": open_no_grad, "recording": recording, "not_a_number": not_a_number}
+    names |= {"open_no_grad": open_no_grad, "recording": recording, "not_a_number": not_a_number, "config": config}
     check = CHECK if check_for_nans else ""
     for name, forward in UNARY.items():
         setattr(value, name, _unary(name, forward, check, names))

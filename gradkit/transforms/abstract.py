@@ -9,6 +9,7 @@ from typing import Any
 
 from gradkit.backend import current_backend
 from gradkit.core.array import Array
+from gradkit.core.assignment import keeping_arguments
 from gradkit.core.graph import Graph, GraphTrace, abstract_like
 from gradkit.core.promotion import dtype_named
 from gradkit.core.stand_in import Abstract
@@ -269,7 +270,7 @@ def capture(fun: Callable[..., Any], args: Sequence[Any], kwargs: Any) -> Closed
 
     def flat_function(*flat: Any) -> list[Array]:
         given, named = unflatten(in_tree, flat)
-        outputs, tree = flatten(fun(*given, **named))
+        outputs, tree = flatten(keeping_arguments(fun)(*given, **named))
         out_tree.append(tree)
         return [as_array(output) for output in outputs]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from gradkit.backend import backend_of
 from gradkit.core.array import Array, wrap
+from gradkit.core.assignment import keeping_arguments
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.calls import new_array
 from gradkit.core.node import Leaf, Node, Trace
@@ -130,7 +131,7 @@ def replaced(args: tuple[Any, ...], positions: tuple[int, ...], new: Sequence[An
 def run_under(trace: Trace, fun: Callable[..., Any], args: Sequence[Any], has_aux: bool) -> tuple[Any, tuple[Any, ...]]:
     """Run a function, end its trace, and return the result and a tuple of the auxiliary data, or of nothing."""
     try:
-        result = fun(*args)
+        result = keeping_arguments(fun)(*args)
     finally:
         trace.end()
     if not has_aux:

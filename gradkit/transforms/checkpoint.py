@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gradkit.core.assignment import keeping_arguments
 from gradkit.core.checkpoints import call_checkpointed
 from gradkit.primitives.naming import named
 from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, without_tape
@@ -55,7 +56,7 @@ def checkpoint(
     if fun is None:
         return functools.partial(checkpoint, prevent_cse=prevent_cse, policy=policy, static_argnums=static_argnums)
     check_callable(fun)
-    function = fun
+    function = keeping_arguments(fun)
     static = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
     if policy is everything_saveable:
         return fun

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-from gradkit.config import config
+from gradkit.config import config, setting
 from gradkit.core.array import Array
+from gradkit.core.assignment import keeping_arguments
 from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable
 from gradkit.tree import flatten, unflatten
 
@@ -74,7 +75,7 @@ def jit(
             donate_argnames=donate_argnames,
         )
     check_callable(fun)
-    function = fun
+    function, run = fun, keeping_arguments(fun)
     positions, names = _static(function, static_argnums, static_argnames)
     _numbers(donate_argnums, "donate_argnums")
     _words(donate_argnames, "donate_argnames")
@@ -86,7 +87,7 @@ def jit(
         fixed = {position % len(args) for position in positions if -len(args) <= position < len(args)}
         new_args = [_hashable(a, i) if i in fixed else _arrays(a, args) for i, a in enumerate(args)]
         new_kwargs = {name: _hashable(a, name) if name in names else _arrays(a, kwargs) for name, a in kwargs.items()}
-        outputs, treedef = flatten(function(*new_args, **new_kwargs))
+        outputs, treedef = flatten(run(*new_args, **new_kwargs))
         return unflatten(treedef, [_result(output, function) for output in outputs])
 
     return compiled
@@ -167,12 +168,6 @@ def _result(output: Any, fun: Callable[..., Any]) -> Array:
         ) from error
 
 
-@contextmanager
-def disable_jit(disable: bool = True) -> Iterator[None]:
-    """Run jitted functions as plain ones inside a ``with`` block."""
-    before = config.jax_disable_jit
-    config.update("jax_disable_jit", disable)
-    try:
-        yield
-    finally:
-        config.update("jax_disable_jit", before)
+def disable_jit(disable: bool = True) -> AbstractContextManager[None]:
+    """Run jitted functions as plain ones inside a ``with`` block, in this thread or task alone."""
+    return setting("jax_disable_jit", disable)

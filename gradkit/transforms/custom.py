@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from gradkit.core.array import Array, describe
+from gradkit.core.assignment import keeping_arguments
 from gradkit.core.calls import dtype_name
 from gradkit.core.functions import call_with_jvp, call_with_vjp
 from gradkit.core.promotion import is_inexact
@@ -132,13 +133,15 @@ class custom_jvp(_Custom):
         out_tree: list[Any] = []
 
         def function(flat: list[Any]) -> list[Any]:
-            outs, tree = flatten(self.fun(*self._merged(fixed, unflatten(in_tree, flat))))
+            outs, tree = flatten(keeping_arguments(self.fun)(*self._merged(fixed, unflatten(in_tree, flat))))
             out_tree[:] = [tree]
             return [as_array(out) for out in outs]
 
         def push(primals: list[Any], tangents: list[Any]) -> tuple[list[Any], list[Any]]:
             assert self.jvp is not None
-            pair = self.jvp(*fixed, tuple(unflatten(in_tree, primals)), tuple(unflatten(in_tree, tangents)))
+            pair = keeping_arguments(self.jvp)(
+                *fixed, tuple(unflatten(in_tree, primals)), tuple(unflatten(in_tree, tangents))
+            )
             outs, tangents_out, tree = self._checked(pair)
             out_tree[:] = [tree]
             return outs, tangents_out
@@ -236,13 +239,15 @@ class custom_vjp(_Custom):
         residual_tree: list[Any] = []
 
         def function(flat: list[Any]) -> list[Any]:
-            outs, tree = flatten(self.fun(*self._merged(fixed, unflatten(in_tree, flat))))
+            outs, tree = flatten(keeping_arguments(self.fun)(*self._merged(fixed, unflatten(in_tree, flat))))
             out_tree[:] = [tree]
             return [as_array(out) for out in outs]
 
         def forward(flat: list[Any]) -> tuple[list[Any], list[Any]]:
             assert self.fwd is not None
-            result, residuals = self._checked_pair(self.fwd(*self._merged(fixed, unflatten(in_tree, flat))))
+            result, residuals = self._checked_pair(
+                keeping_arguments(self.fwd)(*self._merged(fixed, unflatten(in_tree, flat)))
+            )
             outs, tree = flatten(result)
             out_tree[:] = [tree]
             kept, spec = flatten(residuals)
@@ -255,7 +260,7 @@ class custom_vjp(_Custom):
             spec, others_kept = residual_tree
             found = iter(residuals)
             kept = [next(found) if other is None else other for other in others_kept]
-            shares = self.bwd(*fixed, unflatten(spec, kept), unflatten(out_tree[0], cotangents))
+            shares = keeping_arguments(self.bwd)(*fixed, unflatten(spec, kept), unflatten(out_tree[0], cotangents))
             return self._flat_shares(shares, others, in_tree, arrays)
 
         outs = call_with_vjp(function, forward, backward, arrays)

@@ -9,6 +9,7 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.array import backend_of_array, describe, place_of_array, wrap
+from gradkit.core.assignment import keeping_arguments
 from gradkit.core.calls import dtype_name
 from gradkit.core.promotion import COMPLEX, is_inexact, kind_of
 from gradkit.primitives import ones_like, reshape, zeros_like
@@ -72,7 +73,7 @@ def jacfwd(
         _check_inputs("jacfwd", leaves, holomorphic)
 
         def of_chosen(*values: Any) -> Any:
-            return fun(*replaced(args, positions, unflatten(treedef, values)), **kwargs)
+            return keeping_arguments(fun)(*replaced(args, positions, unflatten(treedef, values)), **kwargs)
 
         def push(*tangents: Any) -> Any:
             value, tangent, *rest = jvp(of_chosen, tuple(leaves), tangents, has_aux=has_aux)
@@ -136,7 +137,7 @@ def jacrev(
             _check_inputs("jacrev", leaves, holomorphic)
 
         def of_chosen(*values: Any) -> Any:
-            result = fun(*replaced(args, positions, unflatten(treedef, values)), **kwargs)
+            result = keeping_arguments(fun)(*replaced(args, positions, unflatten(treedef, values)), **kwargs)
             return check_pair(result) if has_aux else result
 
         value, pullback, *rest = vjp(of_chosen, *leaves, has_aux=has_aux)

@@ -14,6 +14,7 @@ from typing import Any
 from gradkit.backend import NOTHING, REAL
 from gradkit.core import Array, ReverseTrace
 from gradkit.core.array import backend_of_array, describe, dtype_as_stored, place_of_array, raw, wrap
+from gradkit.core.assignment import keeping_arguments
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.calls import cast as cast_array
 from gradkit.core.calls import dtype_name
@@ -126,6 +127,7 @@ def value_and_grad(
     (Array(9., dtype=float32), Array(6., dtype=float32))
     """
     check_callable(fun)
+    run = keeping_arguments(fun)
     positions = positions_of(argnums)
     first_alone = type(argnums) is int and argnums == 0
 
@@ -137,9 +139,9 @@ def value_and_grad(
         tracers = _tracers(trace, values, holomorphic, allow_int, chosen)
         try:
             if first_alone:
-                result = fun(unflatten(treedef, tracers), *args[1:], **kwargs)
+                result = run(unflatten(treedef, tracers), *args[1:], **kwargs)
             else:
-                result = fun(*replaced(args, positions, unflatten(treedef, tracers)), **kwargs)
+                result = run(*replaced(args, positions, unflatten(treedef, tracers)), **kwargs)
         finally:
             trace.end()
         auxiliary = None

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from gradkit.core.array import Array
+from gradkit.core.assignment import keeping_arguments
 from gradkit.core.batching import BatchTrace, moved_to_front
 from gradkit.primitives import broadcast_to, permute_dims
 from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, node_at, without_tape
@@ -114,7 +115,7 @@ def vmap(
         with named_axis(trace):
             try:
                 new_args, new_kwargs = unflatten(treedef, inputs)
-                result = fun(*new_args, **new_kwargs)
+                result = keeping_arguments(fun)(*new_args, **new_kwargs)
             finally:
                 trace.end()
         outputs, out_tree = flatten(result)

@@ -1,0 +1,210 @@
+"""`item_assignment`: a block of one thread or task, and no function under a transform sees its argument changed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import array_api_extra as xpx
+import pytest
+
+import gradkit
+import gradkit.numpy as jnp
+from gradkit import lax
+from gradkit.config import OWN, setting
+
+# Settings
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_blocks_of_two_threads_may_overlap(name: str) -> None:
+    before = getattr(gradkit.config, name)
+    inside, closing = threading.Barrier(2), threading.Barrier(2)
+    seen: list[list[bool]] = [[], []]
+
+    def work(number: int) -> None:
+        with setting(name, True):
+            inside.wait(10)
+            seen[number].append(getattr(gradkit.config, name))
+            if number:
+                closing.wait(10)
+            seen[number].append(getattr(gradkit.config, name))
+        seen[number].append(getattr(gradkit.config, name))
+        if not number:
+            closing.wait(10)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert seen == [[True, True, before]] * 2
+    assert getattr(gradkit.config, name) is before
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_blocks_of_two_tasks_may_overlap(name: str) -> None:
+    before = getattr(gradkit.config, name)
+
+    async def work(value: bool, steps: int) -> None:
+        with setting(name, value):
+            for _ in range(steps):
+                await asyncio.sleep(0)
+                assert getattr(gradkit.config, name) is value
+        assert getattr(gradkit.config, name) is before
+
+    async def several() -> None:
+        await asyncio.gather(*(work(bool(i % 2), 3 + i) for i in range(4)))
+
+    asyncio.run(several())
+    assert getattr(gradkit.config, name) is before
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+def test_one_thread_checks_for_nan_and_another_does_not() -> None:
+    found: list[Any] = []
+
+    def work() -> None:
+        found.append(jnp.isnan(jnp.asarray(float("inf")) * 0.0).item())
+        found.append(str(gradkit.Value(float("inf")) * 0.0))
+
+    with gradkit.debug_nans():
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(10)
+        with pytest.raises(FloatingPointError):
+            gradkit.Value(float("inf")) * 0.0
+        with pytest.raises(FloatingPointError):
+            jnp.asarray(float("inf")) * 0.0
+    assert found[0] is True
+    assert "nan" in found[1]
+
+
+# Arguments
+
+
+def _custom_jvp(f: Callable[..., Any]) -> Callable[..., Any]:
+    g = gradkit.custom_jvp(f)
+    g.defjvp(lambda primals, tangents: (f(*primals), f(*primals) * 0))
+    return g
+
+
+def _custom_vjp(f: Callable[..., Any]) -> Callable[..., Any]:
+    g = gradkit.custom_vjp(f)
+    g.defvjp(lambda x: (f(x), x), lambda x, ct: (x * 0,))
+    return g
+
+
+TRANSFORMS: dict[str, Callable[[Callable[..., Any]], Callable[[Any], Any]]] = {
+    "grad": lambda f: gradkit.grad(lambda x: jnp.sum(f(x))),
+    "grad of another argument": lambda f: lambda x: gradkit.grad(lambda y, x: jnp.sum(f(x) * y))(x * 2, x),
+    "value_and_grad": lambda f: lambda x: gradkit.value_and_grad(lambda x: jnp.sum(f(x)))(x)[1],
+    "vjp": lambda f: lambda x: gradkit.vjp(f, x)[0],
+    "jvp": lambda f: lambda x: gradkit.jvp(f, (x,), (x,))[1],
+    "linearize": lambda f: lambda x: gradkit.linearize(f, x)[0],
+    "jacfwd": lambda f: lambda x: gradkit.jacfwd(f)(x),
+    "jacrev": lambda f: lambda x: gradkit.jacrev(f)(x),
+    "hessian": lambda f: lambda x: gradkit.hessian(lambda x: jnp.sum(f(x)))(x),
+    "vmap": lambda f: lambda x: gradkit.vmap(f)(jnp.stack([x, x])),
+    "vmap with what it does not map": lambda f: lambda x: gradkit.vmap(lambda a, x: f(x) * a, (0, None))(x, x),
+    "jit": gradkit.jit,
+    "checkpoint": gradkit.checkpoint,
+    "custom_jvp": _custom_jvp,
+    "custom_vjp": _custom_vjp,
+    "make_jaxpr": lambda f: lambda x: gradkit.make_jaxpr(f)(x),
+    "eval_shape": lambda f: lambda x: gradkit.eval_shape(f, x),
+    "cond": lambda f: lambda x: lax.cond(True, f, f, x),
+    "switch": lambda f: lambda x: lax.switch(0, [f, f], x),
+    "scan": lambda f: lambda x: lax.scan(lambda c, _: (f(c), None), x, None, 2)[0],
+    "while_loop": lambda f: lambda x: lax.while_loop(lambda c: jnp.sum(c) < 0, lambda c: f(c), x),
+    "fori_loop": lambda f: lambda x: lax.fori_loop(0, 2, lambda i, c: f(c), x),
+    "map": lambda f: lambda x: lax.map(f, jnp.stack([x, x])),
+}
+ASSIGNMENTS: dict[str, Callable[[Any], Any]] = {
+    "set": lambda v: v.__setitem__(0, 5.0),
+    "slice": lambda v: v.__setitem__(slice(None), v * 2),
+    "mask": lambda v: v.__setitem__(v > 0, 0.0),
+    "xpx set": lambda v: xpx.at(v)[0].set(3.0),
+    "xpx add": lambda v: xpx.at(v, 1).add(1.0),
+    "xpx multiply": lambda v: xpx.at(v)[:1].multiply(2.0),
+}
+NEVER_RUN = {"while_loop"}
+"""Transforms that call the function for its shapes alone, or not at all, at these arguments."""
+
+
+def _assigning(assign: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def f(v: Any) -> Any:
+        with gradkit.item_assignment():
+            assign(v)
+        return v * 1.0
+
+    return f
+
+
+@pytest.mark.parametrize("how", ASSIGNMENTS)
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_function_under_a_transform_cannot_assign_to_its_argument(name: str, how: str, xp: Any) -> None:
+    if name in NEVER_RUN:
+        f = lambda x: lax.while_loop(lambda c: jnp.sum(c) < 9, _assigning(ASSIGNMENTS[how]), x)  # noqa: E731
+    else:
+        f = TRANSFORMS[name](_assigning(ASSIGNMENTS[how]))
+    x = jnp.asarray([1.0, 2.0])
+    with pytest.raises(TypeError, match=r"it cannot be assigned to.*copy=True"):
+        f(x)
+    assert x.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("pair", [*itertools.product(["grad", "jvp", "vmap", "jit", "checkpoint", "scan"], repeat=2)])
+def test_nor_under_two(pair: tuple[str, str], xp: Any) -> None:
+    outer, inner = pair
+    x = jnp.asarray([1.0, 2.0])
+    for f in (
+        TRANSFORMS[outer](TRANSFORMS[inner](_assigning(ASSIGNMENTS["xpx add"]))),
+        # What the inner function closes over is the outer one's argument.
+        TRANSFORMS[outer](lambda v: TRANSFORMS[inner](lambda u: _assigning(ASSIGNMENTS["set"])(v) + u)(v)),
+    ):
+        with pytest.raises(TypeError, match="cannot be assigned to"):
+            f(x)
+        assert x.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("name", sorted(set(TRANSFORMS) - {"make_jaxpr", "eval_shape"}))
+def test_a_copy_of_an_argument_can_be_assigned_to(name: str, xp: Any) -> None:
+    def assigned(v: Any) -> Any:
+        u = jnp.asarray(v, copy=True)
+        u[0] = u[1] ** 2
+        return xpx.at(u)[1].multiply(v[0]) + xpx.at(v)[0].add(1.0, copy=True)
+
+    def pure(v: Any) -> Any:
+        u = v.at[0].set(v[1] ** 2)
+        return u.at[1].multiply(v[0]) + v.at[0].add(1.0)
+
+    x = jnp.asarray([0.5, 0.75])
+    with gradkit.item_assignment():
+        result = TRANSFORMS[name](assigned)(x)
+    assert gradkit.device_get(result).tolist() == gradkit.device_get(TRANSFORMS[name](pure)(x)).tolist()
+    assert x.tolist() == [0.5, 0.75]
+
+
+def test_assignment_is_of_the_thread_alone(xp: Any) -> None:
+    x = jnp.asarray([1.0, 2.0])
+    errors: list[str] = []
+
+    def work() -> None:
+        try:
+            x[0] = 9.0
+        except TypeError as error:
+            errors.append(str(error))
+
+    block: AbstractContextManager[None] = gradkit.item_assignment()
+    with block:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(10)
+        x[1] = 3.0
+    assert x.tolist() == [1.0, 3.0]
+    assert "immutable" in errors[0]
