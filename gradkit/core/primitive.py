@@ -75,6 +75,8 @@ class Primitive(ABC):
         self.plans: dict[int, tuple[int, int]] = {}
         self.masks = tuple(self.mask_of_reads(rule) for rule in self.rules)
         if self.has_kernels:
+            if name in PRIMITIVES:
+                raise ValueError(f"{type(self).__name__}({name!r}): a primitive of that name is declared already.")
             PRIMITIVES[name] = self
 
     def __repr__(self) -> str:

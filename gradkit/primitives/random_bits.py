@@ -12,6 +12,7 @@ import math
 from typing import Any
 
 from gradkit.core import Array, General, bind
+from gradkit.core.batching import aligned, broadcast_sizes, leading
 from gradkit.core.node import NO_PARAMS
 
 __all__ = ["fold_in", "random_bits", "random_order", "threefry2x32"]
@@ -97,9 +98,40 @@ def shuffling_rounds(size: int) -> int:
     return math.ceil(3 * math.log(max(1, size)) / math.log(2**32 - 1))
 
 
-_random_bits_primitive = General("random_bits", _random_bits, (None,))
-_fold_in_primitive = General("fold_in", _fold_in, (None, None))
-_random_order_primitive = General("random_order", _random_order, (None,))
+def _shape_for_each_key(key: Any, *, shape: tuple[int, ...], **_: Any) -> tuple[int, ...]:
+    return (*key.shape[:-1], *shape)
+
+
+def _batch_fold_in(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Array, int]:
+    (key, data), (batch_key, batch_data) = values, axes
+    # How many axes each has besides the batch's, and the words'.
+    rank = max(key.ndim - 1 - (batch_key is not None), data.ndim - (batch_data is not None))
+    return bind(primitive, (aligned(key, batch_key, rank + 1), aligned(data, batch_data, rank)), params), 0
+
+
+_random_bits_primitive = General(
+    "random_bits",
+    _random_bits,
+    (None,),
+    batch=leading,
+    shape=_shape_for_each_key,
+    dtype=lambda _key, *, shape, bit_width: f"uint{bit_width}",
+)
+_fold_in_primitive = General(
+    "fold_in",
+    _fold_in,
+    (None, None),
+    batch=_batch_fold_in,
+    shape=lambda key, data: (*broadcast_sizes([tuple(key.shape[:-1]), tuple(data.shape)]), 2),
+)
+_random_order_primitive = General(
+    "random_order",
+    _random_order,
+    (None,),
+    batch=leading,
+    shape=_shape_for_each_key,
+    dtype=lambda _key, *, shape, axis, dtype: dtype,
+)
 
 
 def random_bits(key: Array, /, *, shape: tuple[int, ...], bit_width: int) -> Array:

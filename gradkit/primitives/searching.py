@@ -6,7 +6,7 @@ import operator
 from typing import Any
 
 from gradkit.core import Array, General, bind
-from gradkit.core.batching import along_axes, at_front, same_shape
+from gradkit.core.batching import along_axes, at_front, leading, same_shape
 from gradkit.core.calls import as_array, cast, dtype_name
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import INTEGER, default_dtype, promote
@@ -82,21 +82,21 @@ _searchsorted = General(
 
 def _running_sum(xp: Any, x: Any) -> Any:
     """Sum in blocks, and the blocks' sums in blocks: in the order in which XLA adds, to the last bit."""
-    size = x.shape[0]
+    *batch, size = x.shape
     if size <= BLOCK:
-        return xp.library.cumulative_sum(x)
-    filling = xp.zeros(-size % BLOCK, dtype=x.dtype, device=x.device)
-    rows = xp.library.cumulative_sum(xp.reshape(xp.concat([x, filling]), (-1, BLOCK)), axis=1)
-    before = _running_sum(xp, rows[:, BLOCK - 1])[:-1]
-    offsets = xp.concat([xp.zeros(1, dtype=x.dtype, device=x.device), before])
-    return xp.reshape(rows + offsets[:, None], (-1,))[:size]
+        return xp.library.cumulative_sum(x, axis=-1)
+    filling = xp.zeros((*batch, -size % BLOCK), dtype=x.dtype, device=x.device)
+    rows = xp.library.cumulative_sum(xp.reshape(xp.concat([x, filling], axis=-1), (*batch, -1, BLOCK)), axis=-1)
+    before = _running_sum(xp, rows[..., BLOCK - 1])[..., :-1]
+    offsets = xp.concat([xp.zeros((*batch, 1), dtype=x.dtype, device=x.device), before], axis=-1)
+    return xp.reshape(rows + offsets[..., None], (*batch, -1))[..., :size]
 
 
-_running_sum_primitive = General("running_sum", _running_sum, (None,))
+_running_sum_primitive = General("running_sum", _running_sum, (None,), batch=leading, shape=same_shape)
 
 
 def running_sum(x: Array, /) -> Array:
-    """Return the running sums of a vector of real numbers."""
+    """Return the running sums of real numbers along the last axis."""
     return bind(_running_sum_primitive, (x,), NO_PARAMS)
 
 

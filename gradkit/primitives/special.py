@@ -1,4 +1,4 @@
-"""Special functions that random numbers are made with: erf and its inverse, the fused multiply-add, nextafter.
+"""Special functions that random numbers are made with: erf and its inverse, and the fused multiply-add.
 
 They have the values of XLA's functions, so that a random number is JAX's: `erf` exactly in float32, `erf_inv` to
 rounding.
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradkit.core import ONE, Array, Elementwise
-from gradkit.core.calls import apply, binary, unary
+from gradkit.core.calls import apply, unary
 
-__all__ = ["erf", "erf_inv", "fused_multiply_add", "nextafter"]
+__all__ = ["erf", "erf_inv", "fused_multiply_add"]
 
 Raw = Any
 
@@ -350,8 +350,3 @@ def erf_inv(x: Any, /) -> Array:
     Array([      -inf, 0.        , 0.47693628], dtype=float32)
     """
     return _erf_inv_call(x)
-
-
-nextafter = binary(Elementwise("nextafter", None, (None, None)), True)
-nextafter.__name__ = "nextafter"
-nextafter.__doc__ = "Return the number next to `x` in the direction of `y`. It has no derivative, as JAX treats it."
