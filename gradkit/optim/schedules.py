@@ -2,14 +2,18 @@
 
 They have optax's meanings and argument names where optax has them. A schedule works on a Python int, and on an Array of
 integers as well, so that a step that is traced or compiled evaluates it there.
+
+Each is an object that holds its arguments: it prints as the call that made it, equals another of the same arguments,
+and can be copied and pickled, as an optimizer with it can.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
 from gradkit.core import Array
 from gradkit.errors import unknown_name
@@ -48,27 +52,29 @@ def _not_negative(caller: str, **values: Any) -> None:
             raise ValueError(f"{caller}: {name} must be a number of at least 0, got {value!r}")
 
 
-def constant(value: float) -> Schedule:
-    """Make the schedule that is always `value`.
+@dataclass(frozen=True)
+class constant:
+    """The schedule that is always `value`.
 
     Examples
     --------
     >>> constant(0.1)(1000)
     0.1
     """
-    _not_negative("constant", value=value)
-    return lambda step: value
+
+    value: float
+
+    def __post_init__(self) -> None:
+        _not_negative("constant", value=self.value)
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate after that number of steps."""
+        return self.value
 
 
-def exponential_decay(
-    init_value: float,
-    transition_steps: int,
-    decay_rate: float,
-    transition_begin: int = 0,
-    staircase: bool = False,
-    end_value: float | None = None,
-) -> Schedule:
-    r"""Make the schedule :math:`\mathrm{init\_value} \cdot \mathrm{decay\_rate}^{t / \mathrm{transition\_steps}}`.
+@dataclass(frozen=True)
+class exponential_decay:
+    r"""The schedule :math:`\mathrm{init\_value} \cdot \mathrm{decay\_rate}^{t / \mathrm{transition\_steps}}`.
 
     Parameters
     ----------
@@ -91,32 +97,39 @@ def exponential_decay(
     >>> [rate(step) for step in (0, 100, 200)]
     [0.1, 0.05, 0.025]
     """
-    _positive("exponential_decay", transition_steps=transition_steps, decay_rate=decay_rate)
-    _not_negative("exponential_decay", init_value=init_value, transition_begin=transition_begin)
-    if end_value is not None:
-        _not_negative("exponential_decay", end_value=end_value)
-    logarithm = math.log(decay_rate)
 
-    def rate(step: Any) -> Any:
+    init_value: float
+    transition_steps: int
+    decay_rate: float
+    transition_begin: int = 0
+    staircase: bool = False
+    end_value: float | None = None
+
+    def __post_init__(self) -> None:
+        _positive("exponential_decay", transition_steps=self.transition_steps, decay_rate=self.decay_rate)
+        _not_negative("exponential_decay", init_value=self.init_value, transition_begin=self.transition_begin)
+        if self.end_value is not None:
+            _not_negative("exponential_decay", end_value=self.end_value)
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate after that number of steps."""
+        end = self.end_value
         if type(step) is Array:
-            count = maximum(step - transition_begin, 0) / transition_steps
-            value = init_value * exp(logarithm * (floor(count) if staircase else count))
-            if end_value is None:
+            count = maximum(step - self.transition_begin, 0) / self.transition_steps
+            value = self.init_value * exp(math.log(self.decay_rate) * (floor(count) if self.staircase else count))
+            if end is None:
                 return value
-            return maximum(value, end_value) if decay_rate < 1 else minimum(value, end_value)
-        count = max(step - transition_begin, 0) / transition_steps
-        result = init_value * decay_rate ** (math.floor(count) if staircase else count)
-        if end_value is None:
+            return maximum(value, end) if self.decay_rate < 1 else minimum(value, end)
+        count = max(step - self.transition_begin, 0) / self.transition_steps
+        result = self.init_value * self.decay_rate ** (math.floor(count) if self.staircase else count)
+        if end is None:
             return result
-        return max(result, end_value) if decay_rate < 1 else min(result, end_value)
-
-    return rate
+        return max(result, end) if self.decay_rate < 1 else min(result, end)
 
 
-def inverse_time_decay(
-    init_value: float, transition_steps: float = 1, decay_rate: float = 1.0, staircase: bool = False
-) -> Schedule:
-    r"""Make the schedule :math:`\mathrm{init} / (1 + \mathrm{decay\_rate} \cdot t / \mathrm{transition\_steps})`.
+@dataclass(frozen=True)
+class inverse_time_decay:
+    r"""The schedule :math:`\mathrm{init} / (1 + \mathrm{decay\_rate} \cdot t / \mathrm{transition\_steps})`.
 
     With ``transition_steps=1`` it is the lecture's :math:`\alpha_0 / (1 + \mathrm{decay} \cdot t)`.
 
@@ -137,22 +150,27 @@ def inverse_time_decay(
     >>> [rate(step) for step in (0, 10, 30)]
     [1.0, 0.5, 0.25]
     """
-    _positive("inverse_time_decay", transition_steps=transition_steps)
-    _not_negative("inverse_time_decay", init_value=init_value, decay_rate=decay_rate)
 
-    def rate(step: Any) -> Any:
-        count = step / transition_steps
-        if staircase:
+    init_value: float
+    transition_steps: float = 1
+    decay_rate: float = 1.0
+    staircase: bool = False
+
+    def __post_init__(self) -> None:
+        _positive("inverse_time_decay", transition_steps=self.transition_steps)
+        _not_negative("inverse_time_decay", init_value=self.init_value, decay_rate=self.decay_rate)
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate after that number of steps."""
+        count = step / self.transition_steps
+        if self.staircase:
             count = floor(count) if type(count) is Array else math.floor(count)
-        return init_value / (1 + decay_rate * count)
-
-    return rate
+        return self.init_value / (1 + self.decay_rate * count)
 
 
-def polynomial_decay(
-    init_value: float, end_value: float, power: float, transition_steps: int, transition_begin: int = 0
-) -> Schedule:
-    r"""Make the schedule :math:`(\mathrm{init} - \mathrm{end}) (1 - t / T)^{\mathrm{power}} + \mathrm{end}`.
+@dataclass(frozen=True)
+class polynomial_decay:
+    r"""The schedule :math:`(\mathrm{init} - \mathrm{end}) (1 - t / T)^{\mathrm{power}} + \mathrm{end}`.
 
     Parameters
     ----------
@@ -171,23 +189,30 @@ def polynomial_decay(
     >>> [rate(step) for step in (0, 5, 10, 20)]
     [1.0, 0.25, 0.0, 0.0]
     """
-    _positive("polynomial_decay", transition_steps=transition_steps, power=power)
-    _not_negative("polynomial_decay", init_value=init_value, end_value=end_value, transition_begin=transition_begin)
 
-    def rate(step: Any) -> Any:
-        if type(step) is Array:
-            left = 1 - clip(step - transition_begin, 0, transition_steps) / transition_steps
-        else:
-            left = 1 - min(max(step - transition_begin, 0), transition_steps) / transition_steps
-        return (init_value - end_value) * left**power + end_value
+    init_value: float
+    end_value: float
+    power: float
+    transition_steps: int
+    transition_begin: int = 0
 
-    return rate
+    def __post_init__(self) -> None:
+        _positive("polynomial_decay", transition_steps=self.transition_steps, power=self.power)
+        _not_negative(
+            "polynomial_decay",
+            init_value=self.init_value,
+            end_value=self.end_value,
+            transition_begin=self.transition_begin,
+        )
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate after that number of steps."""
+        return _on_a_power(self, self.power, step)
 
 
-def linear_decay(
-    init_value: float, end_value: float = 0.0, transition_steps: int = 1, transition_begin: int = 0
-) -> Schedule:
-    """Make the schedule that goes from `init_value` to `end_value` on a line: `polynomial_decay` of power 1.
+@dataclass(frozen=True)
+class linear_decay:
+    """The schedule that goes from `init_value` to `end_value` on a line: `polynomial_decay` of power 1.
 
     Examples
     --------
@@ -195,13 +220,38 @@ def linear_decay(
     >>> [rate(step) for step in range(6)]
     [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
     """
-    _positive("linear_decay", transition_steps=transition_steps)
-    _not_negative("linear_decay", init_value=init_value, end_value=end_value, transition_begin=transition_begin)
-    return polynomial_decay(init_value, end_value, 1, transition_steps, transition_begin)
+
+    init_value: float
+    end_value: float = 0.0
+    transition_steps: int = 1
+    transition_begin: int = 0
+
+    def __post_init__(self) -> None:
+        _positive("linear_decay", transition_steps=self.transition_steps)
+        _not_negative(
+            "linear_decay",
+            init_value=self.init_value,
+            end_value=self.end_value,
+            transition_begin=self.transition_begin,
+        )
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate after that number of steps."""
+        return _on_a_power(self, 1, step)
 
 
-def cosine_decay(init_value: float, decay_steps: int, alpha: float = 0.0, exponent: float = 1.0) -> Schedule:
-    r"""Make the schedule :math:`\mathrm{init} ((1 - \alpha) (\frac{1 + \cos(\pi t / T)}{2})^{p} + \alpha)`.
+def _on_a_power(schedule: polynomial_decay | linear_decay, power: float, step: Any) -> Any:
+    steps, begin, end = schedule.transition_steps, schedule.transition_begin, schedule.end_value
+    if type(step) is Array:
+        left = 1 - clip(step - begin, 0, steps) / steps
+    else:
+        left = 1 - min(max(step - begin, 0), steps) / steps
+    return (schedule.init_value - end) * left**power + end
+
+
+@dataclass(frozen=True)
+class cosine_decay:
+    r"""The schedule :math:`\mathrm{init} ((1 - \alpha) (\frac{1 + \cos(\pi t / T)}{2})^{p} + \alpha)`.
 
     (Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, 2017.)
 
@@ -222,22 +272,30 @@ def cosine_decay(init_value: float, decay_steps: int, alpha: float = 0.0, expone
     >>> [round(rate(step), 3) for step in (0, 5, 10, 15)]
     [1.0, 0.5, 0.0, 0.0]
     """
-    _positive("cosine_decay", decay_steps=decay_steps, exponent=exponent)
-    _not_negative("cosine_decay", init_value=init_value, alpha=alpha)
 
-    def rate(step: Any) -> Any:
+    init_value: float
+    decay_steps: int
+    alpha: float = 0.0
+    exponent: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive("cosine_decay", decay_steps=self.decay_steps, exponent=self.exponent)
+        _not_negative("cosine_decay", init_value=self.init_value, alpha=self.alpha)
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate after that number of steps."""
         share: Any
+        steps = self.decay_steps
         if type(step) is Array:
-            share = 0.5 * (1 + cos(math.pi * minimum(step, decay_steps) / decay_steps))
+            share = 0.5 * (1 + cos(math.pi * minimum(step, steps) / steps))
         else:
-            share = 0.5 * (1 + math.cos(math.pi * min(step, decay_steps) / decay_steps))
-        return init_value * ((1 - alpha) * share**exponent + alpha)
-
-    return rate
+            share = 0.5 * (1 + math.cos(math.pi * min(step, steps) / steps))
+        return self.init_value * ((1 - self.alpha) * share**self.exponent + self.alpha)
 
 
-def piecewise_constant(init_value: float, boundaries_and_scales: Mapping[int, float] | None = None) -> Schedule:
-    """Make the schedule that is multiplied with a scale at each boundary.
+@dataclass(frozen=True)
+class piecewise_constant:
+    """The schedule that is multiplied with a scale at each boundary.
 
     Parameters
     ----------
@@ -252,25 +310,31 @@ def piecewise_constant(init_value: float, boundaries_and_scales: Mapping[int, fl
     >>> [rate(step) for step in (9, 10, 20)]
     [1.0, 0.5, 0.25]
     """
-    _not_negative("piecewise_constant", init_value=init_value)
-    pieces = sorted((boundaries_and_scales or {}).items())
-    for boundary, scale in pieces:
-        _not_negative("piecewise_constant", boundary=boundary, scale=scale)
 
-    def rate(step: Any) -> Any:
-        value: Any = init_value
-        for boundary, scale in pieces:
+    init_value: float
+    boundaries_and_scales: Mapping[int, float] | None = field(default=None, hash=False)
+
+    def __post_init__(self) -> None:
+        _not_negative("piecewise_constant", init_value=self.init_value)
+        pieces = dict(sorted((self.boundaries_and_scales or {}).items()))
+        for boundary, scale in pieces.items():
+            _not_negative("piecewise_constant", boundary=boundary, scale=scale)
+        object.__setattr__(self, "boundaries_and_scales", pieces)  # its own, in order
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate after that number of steps."""
+        value: Any = self.init_value
+        for boundary, scale in (self.boundaries_and_scales or {}).items():
             if type(step) is Array:
                 value = value * where(step >= boundary, scale, 1.0)
             elif step >= boundary:
                 value = value * scale
         return value
 
-    return rate
 
-
-def warmup(schedule: float | Schedule, steps: int, init_value: float = 0.0) -> Schedule:
-    """Make the schedule that rises on a line for `steps` steps, and is then another one.
+@dataclass(frozen=True)
+class warmup:
+    """The schedule that rises on a line for `steps` steps, and is then another one.
 
     Parameters
     ----------
@@ -287,19 +351,30 @@ def warmup(schedule: float | Schedule, steps: int, init_value: float = 0.0) -> S
     >>> [rate(step) for step in (0, 2, 4, 14)]
     [0.0, 0.5, 1.0, 0.5]
     """
-    _positive("warmup", steps=steps)
-    _not_negative("warmup", init_value=init_value)
-    if not callable(schedule):
-        _not_negative("warmup", schedule=schedule)
-    after = schedule if callable(schedule) else constant(schedule)
-    rise = polynomial_decay(init_value, after(0), 1, steps)
 
-    def rate(step: Any) -> Any:
+    schedule: float | Schedule
+    steps: int
+    init_value: float = 0.0
+    _rise: polynomial_decay = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _positive("warmup", steps=self.steps)
+        _not_negative("warmup", init_value=self.init_value)
+        if not callable(self.schedule):
+            _not_negative("warmup", schedule=self.schedule)
+            object.__setattr__(self, "schedule", constant(self.schedule))
+        rise = polynomial_decay(self.init_value, self._after(0), 1, self.steps)
+        object.__setattr__(self, "_rise", rise)
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate after that number of steps."""
+        steps = self.steps
         if type(step) is Array:
-            return where(step < steps, rise(step), after(maximum(step - steps, 0)))
-        return rise(step) if step < steps else after(step - steps)
+            return where(step < steps, self._rise(step), self._after(maximum(step - steps, 0)))
+        return self._rise(step) if step < steps else self._after(step - steps)
 
-    return rate
+    def _after(self, step: Any) -> Any:
+        return cast(Schedule, self.schedule)(step)
 
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {

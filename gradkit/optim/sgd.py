@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
+from typing import cast as cast_type
 
 from gradkit import tree
 from gradkit.backend import backend_of
@@ -118,6 +120,47 @@ class SGD:
         self.weight_decay = float(weight_decay)
         self.clip_norm = None if clip_norm is None else float(clip_norm)
         self._states: dict[tuple[int, ...], tuple[list[weakref.ref[Array]], SGDState]] = {}
+        self._unclaimed: list[tuple[list[tuple[Any, ...]], SGDState]] = []  # of parameters that were not loaded along
+
+    # Copies: the states are found by the identity of the parameters, so those of a copy are by the copied parameters'.
+
+    def __copy__(self) -> SGD:
+        new = self._without_states()
+        for references, state in self._states.values():
+            new._keep([cast_type(Array, reference()) for reference in references], state)
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SGD:
+        new = self._without_states()
+        memo[id(self)] = new
+        new.learning_rate = copy.deepcopy(self.learning_rate, memo)
+        for references, state in self._states.values():
+            params = [cast_type(Array, reference()) for reference in references]
+            copied_before = all(id(parameter) in memo for parameter in params)
+            new._keep(copy.deepcopy(params, memo), copy.deepcopy(state, memo))
+            if not copied_before:
+                # The model is copied after this, or not at all: then the copy goes on with the model that there is.
+                new._keep(params, copy.deepcopy(state))
+        new._unclaimed = copy.deepcopy(self._unclaimed, memo)
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        states = [([reference() for reference in references], state) for references, state in self._states.values()]
+        return {**vars(self), "_states": states}
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        states = attributes.pop("_states")
+        vars(self).update(attributes)
+        self._states = {}
+        for params, state in states:
+            self._keep(params, state, loaded=True)
+
+    def _without_states(self) -> SGD:
+        new = object.__new__(type(self))
+        vars(new).update(vars(self))
+        new._states = {}
+        new._unclaimed = list(self._unclaimed)
+        return new
 
     def __repr__(self) -> str:
         return (
@@ -241,6 +284,13 @@ class SGD:
         kept = self._states.get(tuple(map(id, params)))
         if kept is not None:
             return kept[1]
+        if self._unclaimed:
+            shapes = _shapes_of(params)
+            for i, (expected, state) in enumerate(self._unclaimed):
+                if expected == shapes:
+                    del self._unclaimed[i]
+                    self._keep(params, state)
+                    return state
         return SGDState(0, [_zeros_like(parameter) for parameter in params] if self.momentum else None)
 
     def restore(self, model: Any, state: SGDState) -> None:
@@ -264,17 +314,21 @@ class SGD:
                 )
         self._keep(params, SGDState(int(state.step), velocity))
 
-    def _keep(self, params: Sequence[Array], state: SGDState) -> None:
+    def _keep(self, params: Sequence[Array], state: SGDState, loaded: bool = False) -> None:
         # By the identity of the parameters: arrays are no dictionary keys. The entry goes when one of them does.
         key = tuple(map(id, params))
         kept = self._states.get(key)
         if kept is not None:
             self._states[key] = (kept[0], state)
             return
-        states = self._states
+        states, unclaimed = self._states, self._unclaimed
+        shapes = _shapes_of(params) if loaded else []
 
         def forget(_: Any) -> None:
-            states.pop(key, None)
+            gone = states.pop(key, None)
+            if gone is not None and gone[1] is state and loaded:
+                # An optimizer that was pickled without its model: the first model of these shapes is the one.
+                unclaimed.append((shapes, state))
 
         self._states[key] = ([weakref.ref(parameter, forget) for parameter in params], state)
 
@@ -405,6 +459,10 @@ def _different_trees(params: Any, other: Any) -> TreeMismatchError:
         f"SGD.update: the gradients (and velocities) must have the structure of the parameters; they differ first at "
         f"{first}. Parameters: {tree.structure(params)}; got: {tree.structure(other)}."
     )
+
+
+def _shapes_of(params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    return [(parameter.shape, parameter.dtype) for parameter in map(_array, params)]
 
 
 def _parameters_of(model: Any) -> Sequence[Any]:
