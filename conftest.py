@@ -16,6 +16,7 @@ pytest_plugins = ["pytester"]
 
 # Doctests are collected by importing a module, and these import CuPy.
 collect_ignore_glob = [] if find_spec("cupy") else ["backends/gradkit_cupy/[!_]*.py"]
+collect_ignore = ["tests/cuda_on_cpu"]  # a `cupy`, to be found by PYTHONPATH alone
 
 # The machines of CI are shared: a deadline would measure the neighbours. There every run tries the same inputs, so
 # that a failure is the change's; at home each run tries new ones.

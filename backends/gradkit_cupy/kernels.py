@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import cupy
-import cupyx
 import numpy as np
 
 from gradkit_cupy.launch import C_TYPES, launch
@@ -87,10 +86,10 @@ def scatter_add(updates: Raw, indices: Raw, *, axis: int, size: int) -> Raw:
     dtype = updates.dtype
     result = cupy.zeros(shape, ADDED_AS.get(dtype.name, dtype))
     if dtype.kind == "c":
-        cupyx.scatter_add(result.real, place, updates.real)
-        cupyx.scatter_add(result.imag, place, updates.imag)
+        cupy.add.at(result.real, place, updates.real)
+        cupy.add.at(result.imag, place, updates.imag)
     else:
-        cupyx.scatter_add(result, place, updates.astype(result.dtype, copy=False))
+        cupy.add.at(result, place, updates.astype(result.dtype, copy=False))
     return result.astype(dtype, copy=False)
 
 
