@@ -18,7 +18,7 @@ from gradkit.backend import (
     set_backend,
     use_backend,
 )
-from gradkit.config import config, debug_nans, enable_x64, item_assignment
+from gradkit.config import config, debug_changes, debug_nans, enable_x64, item_assignment
 from gradkit.core import Array, enable_grad, no_grad
 from gradkit.devices import (
     block_until_ready,
@@ -101,6 +101,7 @@ __all__ = [
     "custom_vjp",
     "data",
     "debug",
+    "debug_changes",
     "debug_nans",
     "default_backend",
     "default_device",

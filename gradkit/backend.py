@@ -159,6 +159,13 @@ class Backend(ABC):
 
         return np.asarray(value)
 
+    def shares_memory(self, a: Raw, b: Raw) -> bool:
+        """Return whether a change of `a` in place may change `b`; both are arrays proper of one type.
+
+        By default: whether they are one object, which is all that is known of a library whose arrays have no views.
+        """
+        return a is b
+
     def wait(self, value: Raw) -> None:  # noqa: B027 - a library on the CPU has nothing to wait for
         """Return when `value` has been computed."""
 

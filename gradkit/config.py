@@ -14,10 +14,10 @@ from typing import Any
 
 from gradkit.errors import unknown_name
 
-__all__ = ["Config", "config", "debug_nans", "enable_x64", "item_assignment", "setting"]
+__all__ = ["Config", "config", "debug_changes", "debug_nans", "enable_x64", "item_assignment", "setting"]
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
-OWN = ("gradkit_item_assignment", "jax_debug_nans", "jax_disable_jit", "jax_enable_x64")
+OWN = ("gradkit_debug_changes", "gradkit_item_assignment", "jax_debug_nans", "jax_disable_jit", "jax_enable_x64")
 PLATFORMS = ("jax_platform_name", "jax_platforms")
 FIXED: dict[str, tuple[Any, str]] = {
     "jax_debug_infs": (False, "There is no check for infinities; jax_debug_nans finds NaNs."),
@@ -101,11 +101,15 @@ class Config:
         Whether an operation that gives NaN, or whose derivative does, raises FloatingPointError.
     jax_disable_jit : bool
         Whether `jit` leaves functions as they are.
+    gradkit_debug_changes : bool
+        Whether a backward pass compares checksums of what it reads, to find what was changed in place since. It starts
+        from the environment variable ``GRADKIT_DEBUG_CHANGES``; see `gradkit.debug_changes`.
     gradkit_item_assignment : bool
         Whether ``x[idx] = y`` works, for code that others wrote against the array API standard. It starts from the
         environment variable ``GRADKIT_ITEM_ASSIGNMENT``; see `gradkit.item_assignment`.
     """
 
+    gradkit_debug_changes = _Setting("gradkit_debug_changes", _is_true("GRADKIT_DEBUG_CHANGES"))
     gradkit_item_assignment = _Setting("gradkit_item_assignment", _is_true("GRADKIT_ITEM_ASSIGNMENT"))
     jax_debug_nans = _Setting("jax_debug_nans")
     jax_disable_jit = _Setting("jax_disable_jit")
@@ -243,3 +247,25 @@ def debug_nans(new_val: bool = True) -> AbstractContextManager[None]:
     FloatingPointError: invalid value (nan) encountered in multiply
     """
     return setting("jax_debug_nans", new_val)
+
+
+def debug_changes(new_val: bool = True) -> AbstractContextManager[None]:
+    """Raise RuntimeError in a backward pass that reads what was changed since it was recorded, inside a ``with`` block.
+
+    ``x.data += y`` between the operations and the pass is always found. This finds the changes too that no assignment
+    shows, by checksums, which takes time: each array that an operation keeps is read once more, forward and backward.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> x = jnp.asarray([1.0, 2.0])
+    >>> x.requires_grad = True
+    >>> with gradkit.debug_changes():
+    ...     loss = (1 / x).sum()
+    ...     x.data[0] = 5.0
+    ...     loss.backward()
+    Traceback (most recent call last):
+    ...
+    RuntimeError: one of the variables needed for gradient computation has been modified by an inplace operation: ...
+    """
+    return setting("gradkit_debug_changes", new_val)

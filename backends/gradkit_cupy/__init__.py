@@ -101,6 +101,12 @@ class CupyBackend(Backend):
         with self.placing(device):
             return cupy.asarray(array)
 
+    def shares_memory(self, a: Any, b: Any) -> bool:
+        """Return whether two arrays may overlap: by their bounds, since more would be computed on the GPU."""
+        import cupy
+
+        return bool(cupy.may_share_memory(a, b))
+
     def to_host(self, value: Any) -> np.ndarray[Any, Any]:
         """Copy an array to a NumPy array, when it has been computed."""
         import cupy

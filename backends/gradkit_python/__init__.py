@@ -54,6 +54,10 @@ class PythonBackend(Backend):
         """Return the number in a NumPy array of no axes."""
         return self.xp.asarray(array, dtype=self.raw_dtype_named(array.dtype.name))
 
+    def shares_memory(self, a: Any, b: Any) -> bool:
+        """Return False: a number never changes."""
+        return False
+
     def to_host(self, value: Any) -> np.ndarray[Any, Any]:
         """Return a number as a NumPy array."""
         array: np.ndarray[Any, Any] = as_numpy(value)

@@ -56,6 +56,12 @@ class StrictBackend(Backend):
 
         return np.array(self.to_device(value, self.raw_devices()[0]))
 
+    def shares_memory(self, a: Any, b: Any) -> bool:
+        """Return whether the NumPy arrays inside overlap in memory."""
+        import numpy as np
+
+        return np.may_share_memory(a._array, b._array)
+
     def raw_devices(self) -> Sequence[Any]:
         """List the devices on which every dtype exists; the first is the default one."""
         return [self.xp.Device(name) for name in DEVICE_NAMES]

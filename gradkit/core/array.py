@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gradkit.backend import Backend, Device, backend_of
 from gradkit.config import config
-from gradkit.core.node import Leaf, Node
+from gradkit.core.node import Leaf, Node, changes
 from gradkit.core.promotion import is_of_numbers
 from gradkit.core.stand_in import STAND_INS, Abstract, Batched
 from gradkit.errors import (
@@ -100,7 +100,14 @@ class Array(Operators):
 
     @property
     def data(self) -> Any:
-        """The raw array. It can be assigned and changed in place: ``p.data += -0.05 * p.grad``."""
+        """The raw array. It can be assigned and changed in place: ``p.data += -0.05 * p.grad``.
+
+        Change it after `backward`, not between the operations that read it and the backward pass through them: where
+        their derivatives need the old values, ``x.data += ...`` in between makes `backward` raise RuntimeError, as
+        PyTorch does. Only the assignment shows that memory was changed; ``x.data[0] = 5.0``, ``out=x.data``, and
+        changes of a NumPy array that an Array wraps go unseen, unless `gradkit.debug_changes` compares checksums.
+        ``x.data = x.data + y`` gives the array new memory and is always safe.
+        """
         value = self._value
         if type(value) is Array:
             return value.data
@@ -118,6 +125,10 @@ class Array(Operators):
     @data.setter
     def data(self, value: Any) -> None:
         node = self._node
+        if value is self._value:  # `x.data += y` has changed it, and now assigns it
+            changes.note(value)
+            if node is None or (node.primitive is None and not node.trace.level):
+                return
         if node is not None and node.trace.level:
             raise ValueError(
                 "data: this array is an argument or a result of the function that a transform (grad, ...) runs, so "

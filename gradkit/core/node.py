@@ -7,9 +7,10 @@ holds its parents and what its primitive's rule reads. `core.reverse` walks the 
 from __future__ import annotations
 
 import itertools
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from gradkit.errors import UnexpectedTracerError
 if TYPE_CHECKING:
     from gradkit.core.primitive import Primitive
 
-__all__ = ["Leaf", "Node", "Trace", "enable_grad", "new_sequence", "no_grad", "open_no_grad", "recording"]
+__all__ = ["Leaf", "Node", "Trace", "changes", "enable_grad", "new_sequence", "no_grad", "open_no_grad", "recording"]
 
 _new_level = itertools.count(1).__next__
 new_sequence = itertools.count().__next__
@@ -79,6 +80,44 @@ class Ended(int):
 ENDED = Ended(1)
 
 
+class Changes:
+    """What was changed in place: see `gradkit.core.changes`.
+
+    Attributes
+    ----------
+    latest : int or float
+        The number of the latest change, in the order of nodes: only those that are older are looked at. Infinity where
+        checksums are compared.
+    arrays : dict
+        By the identity of a raw array: a weak reference to it, and the number of its latest change.
+    """
+
+    __slots__ = ("arrays", "latest")
+
+    def __init__(self) -> None:
+        self.latest: float = -1
+        self.arrays: dict[int, list[Any]] = {}
+
+    def note(self, value: Any) -> None:
+        """Note that a raw array was changed in place."""
+        known = self.arrays.get(id(value))
+        number = new_sequence()
+        if known is not None:
+            known[1] = number
+        else:
+            self._begin(value, number)
+        if number > self.latest:
+            self.latest = number
+
+    def _begin(self, value: Any, number: int) -> None:
+        arrays, key = self.arrays, id(value)
+        with suppress(TypeError):  # of a number, which nothing changes in place, there is no weak reference
+            arrays[key] = [weakref.ref(value, lambda _: arrays.pop(key, None) and None), number]
+
+
+changes = Changes()
+
+
 class Trace(ABC):
     """A transform in progress: what `bind` hands an operation to when an argument carries this trace's node."""
 
@@ -137,10 +176,25 @@ class Node:
     numbers : int, float, bool, complex, or tuple of them
         The Python number among the arguments of an operation on two, or all by position, with None between them; not
         set where there are none. Nothing but a drawing reads them, and they stay when what is saved has been used up.
+    checksums : list of int
+        Of what is saved; set where ``gradkit_debug_changes`` is on.
     """
 
-    __slots__ = ("dtype", "numbers", "params", "parents", "plain", "primitive", "saved", "sequence", "shape", "trace")
+    __slots__ = (
+        "checksums",
+        "dtype",
+        "numbers",
+        "params",
+        "parents",
+        "plain",
+        "primitive",
+        "saved",
+        "sequence",
+        "shape",
+        "trace",
+    )
 
+    checksums: Any
     numbers: Any
 
     def __init__(

@@ -12,8 +12,9 @@ from typing import Any
 
 from gradkit.core.array import Array, total
 from gradkit.core.binding import bind
+from gradkit.core.changes import refuse_changed
 from gradkit.core.namespace import namespace_of
-from gradkit.core.node import Node, Trace
+from gradkit.core.node import Node, Trace, changes
 from gradkit.core.primitive import Primitive
 
 __all__ = ["TAPE", "ReverseTrace", "Tape"]
@@ -61,12 +62,13 @@ class ReverseTrace(Trace):
         cotangents: dict[Node, Any] = {}
         owned: set[Node] = set()
         waiting: list[tuple[int, Node]] = []
+        unchanged = -changes.latest  # what was made later, no change in place can have reached
         for node, cotangent in roots:
             if node not in cotangents and node.sequence >= floor:
                 heappush(waiting, (-node.sequence, node))
             _accumulate(cotangents, owned, node, cotangent)
         while waiting:
-            node = heappop(waiting)[1]
+            order, node = heappop(waiting)
             cotangent = cotangents.pop(node)
             saved = node.saved
             if saved is None:
@@ -74,6 +76,8 @@ class ReverseTrace(Trace):
                     "backward: this graph was already walked and its saved values are freed. "
                     "Pass retain_graph=True to the first backward() to walk it twice."
                 )
+            if order > unchanged:
+                refuse_changed(node, saved)
             if not retain:
                 node.saved = None
             primitive = node.primitive

@@ -13,6 +13,7 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.array import host, raw
+from gradkit.core.node import changes
 
 __all__ = ["call_function", "call_ufunc"]
 
@@ -48,7 +49,10 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[s
             raise TypeError(
                 f"ufunc {ufunc.__name__}: out= is a gradkit Array, which is immutable. Use the returned value instead."
             )
-        return getattr(ufunc, method)(*map(raw, inputs), out=out, **options)
+        result = getattr(ufunc, method)(*map(raw, inputs), out=out, **options)
+        for array in out:
+            changes.note(array)
+        return result
     if method == "__call__":
         called = f"ufunc {ufunc.__name__}"
         function = _found(ufunc.__name__)
