@@ -60,7 +60,7 @@ class NumpyBackend(Backend):
         if not np.may_share_memory(a, b):
             return False
         try:
-            return np.shares_memory(a, b, max_work=SHORT)
+            return np.shares_memory(a, b, max_work=SHORT)  # type: ignore[arg-type]
         except np.exceptions.TooHardError:
             return True
 
