@@ -8,7 +8,7 @@ import numpy as np
 
 from gradkit.backend import Backend, Device, current_backend, current_device, first_on_gpu, get_backend
 from gradkit.core import Array
-from gradkit.core.array import host
+from gradkit.core.array import host, is_followed
 
 __all__ = [
     "block_until_ready",
@@ -102,11 +102,15 @@ def device_put(x: Any, device: Device | None = None) -> Any:
 
 
 def device_get(x: Any) -> Any:
-    """Copy the arrays of a pytree to the host, as NumPy arrays; other leaves stay as they are."""
+    """Copy the arrays of a pytree to the host, as NumPy arrays; other leaves stay as they are.
+
+    Inside of a function that a transform runs, the arrays that it follows stay as they are too, as in JAX: they keep
+    their derivative, and raise where NumPy asks them for values.
+    """
     from gradkit.tree import map
 
     def get(leaf: Any) -> Any:
-        return np.array(host(leaf)) if type(leaf) is Array else leaf
+        return np.array(host(leaf)) if type(leaf) is Array and not is_followed(leaf) else leaf
 
     return map(get, x)
 

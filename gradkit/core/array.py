@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gradkit.backend import Backend, Device, backend_of
 from gradkit.config import config
 from gradkit.core.node import Leaf, Node, changes
-from gradkit.core.promotion import is_of_numbers
+from gradkit.core.promotion import is_inexact, is_of_numbers
 from gradkit.core.stand_in import STAND_INS, Abstract, Batched
 from gradkit.errors import (
     ConcretizationTypeError,
@@ -35,6 +35,7 @@ __all__ = [
     "Array",
     "as_array",
     "backend_of_array",
+    "carries_derivative",
     "device_of_array",
     "dtype_as_stored",
     "innermost",
@@ -42,6 +43,7 @@ __all__ = [
     "place_of_array",
     "raw",
     "total",
+    "values_of",
     "wrap",
 ]
 
@@ -107,16 +109,13 @@ class Array(Operators):
         PyTorch does. Only the assignment shows that memory was changed; ``x.data[0] = 5.0``, ``out=x.data``, and
         changes of a NumPy array that an Array wraps go unseen, unless `gradkit.debug_changes` compares checksums.
         ``x.data = x.data + y`` gives the array new memory and is always safe.
+
+        An array that a transform (`grad`, `jvp`, ...) follows does not give it, since its derivative would be lost:
+        ``x.detach().data`` does.
         """
-        value = self._value
-        if type(value) is Array:
-            return value.data
-        if type(value) in STAND_INS:
-            raise ConcretizationTypeError(
-                f"Abstract tracer value encountered where concrete value is expected: traced array with shape "
-                f"{shaped(self)}. It has no values: the function runs under vmap, or its graph is being captured "
-                f"(make_jaxpr, eval_shape), so what it computes may not depend on the values in Python."
-            )
+        value, node = self._value, self._node
+        if type(value) is Array or type(value) in STAND_INS or (node is not None and node.trace.level):
+            return values_of(self, "x.data")
         proper = _backend(value).asarray(value)
         if proper is not value:
             self._value = proper
@@ -139,7 +138,7 @@ class Array(Operators):
                 "data: this array is the result of a recorded operation, so its data cannot be assigned. "
                 "Assign to an input of the computation, or to a copy: x.detach()."
             )
-        new = raw(value)
+        new = value.data if type(value) is Array else value
         old = self.data
         if new is old:
             return
@@ -216,7 +215,7 @@ class Array(Operators):
         elif isinstance(value, int | float) and value == 0:
             node.grad = _ZERO
         else:
-            value = raw(value)
+            value = value if is_followed(value) else raw(value)
             if getattr(value, "shape", None) != node.shape:
                 raise ShapeError(f"grad: expected 0.0, None or an array of shape {node.shape}, got {value!r}")
             node.grad = value
@@ -266,8 +265,15 @@ class Array(Operators):
                 cast(Leaf, leaf).grad = found if present is None or present is _ZERO else total(present, found)
 
     def detach(self) -> Array:
-        """Return an array with the same memory that no tape or transform follows."""
-        return wrap(self.data)
+        """Return an array with the same memory that no tape or transform follows.
+
+        It is the way to leave a transform with values on purpose. Under `vmap` it is still one element of the batch.
+        """
+        if type(raw(self)) not in STAND_INS:
+            return wrap(values_of(self, "detach", False))
+        from gradkit.core.namespace import bound
+
+        return cast("Array", bound().stop_gradient(self))
 
     # What it is
 
@@ -336,8 +342,8 @@ class Array(Operators):
             raise TracerArrayConversionError(
                 f"The numpy.ndarray conversion method __array__() was called on traced array with shape "
                 f"{shaped(self)}, inside of a function that a transform (grad, jvp, vmap, ...) runs, which would lose "
-                f"its derivative. Use gradkit.numpy's functions instead of numpy's, or gradkit.device_get(x.detach()) "
-                f"for the values alone."
+                f"its derivative. Use gradkit.numpy's functions instead of numpy's. For the values alone, on purpose: "
+                f"numpy.asarray(x.detach()) or numpy.asarray(gradkit.lax.stop_gradient(x))."
             )
         return np.array(host(self), dtype=dtype, copy=copy)
 
@@ -361,43 +367,50 @@ class Array(Operators):
         dl_device: tuple[Any, int] | None = None,
         copy: bool | None = None,
     ) -> Any:
-        """Export the raw array through DLPack."""
+        """Export the raw array through DLPack; one whose derivative is being recorded has to be detached first."""
+        if self.requires_grad and not is_followed(self):
+            raise ConcretizationTypeError(
+                f"The __dlpack__() method was called on an array that requires gradients, {describe(self)}: the "
+                f"library that takes it would leave the tape. Export the values alone, on purpose: x.detach()."
+            )
         options = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
-        return self.data.__dlpack__(**{name: value for name, value in options.items() if value is not None})
+        return values_of(self, "the __dlpack__() method").__dlpack__(
+            **{name: value for name, value in options.items() if value is not None}
+        )
 
     def __dlpack_device__(self) -> tuple[Any, int]:
         """Return where the raw array is, as DLPack says it."""
-        return cast("tuple[Any, int]", self.data.__dlpack_device__())
+        return cast("tuple[Any, int]", values_of(self, "the __dlpack_device__() method", False).__dlpack_device__())
 
     def item(self, *index: int) -> Any:
         """Return an element as a Python number: the only one, or that at an index (of the flattened array, if one)."""
         if index:
-            return host(self).item(*index)
+            return host(self, "the item() method").item(*index)
         if self.size != 1:
             raise TypeError(f"item: only arrays of one element can be converted to Python scalars, got {self.shape}")
-        return host(self).item()
+        return host(self, "the item() method").item()
 
     def tolist(self) -> Any:
         """Return the elements as nested lists of Python numbers."""
-        return host(self).tolist()
+        return host(self, "the tolist() method").tolist()
 
     def tobytes(self, order: str = "C") -> bytes:
         """Return the memory of the elements."""
-        return host(self).tobytes(order)  # type: ignore[arg-type]
+        return host(self, "the tobytes() method").tobytes(order)  # type: ignore[arg-type]
 
-    def _scalar(self) -> Any:
+    def _scalar(self, asked: str) -> Any:
         if self._value.shape != ():
             raise TypeError(f"Only scalar arrays can be converted to Python scalars; got arr.ndim={self.ndim}")
-        return host(self).item()
+        return host(self, asked).item()
 
     def __float__(self) -> float:
-        return float(self._scalar())
+        return float(self._scalar("the `float` function"))
 
     def __int__(self) -> int:
-        return int(self._scalar())
+        return int(self._scalar("the `int` function"))
 
     def __complex__(self) -> complex:
-        return complex(self._scalar())
+        return complex(self._scalar("the `complex` function"))
 
     def __index__(self) -> int:
         if self.dtype.kind not in "iu":
@@ -408,7 +421,7 @@ class Array(Operators):
                 f"be a Python integer: the function runs under vmap, or its graph is being captured. Use gradkit.lax's "
                 f"functions with dynamic positions."
             )
-        return int(self._scalar())
+        return int(self._scalar("the __index__() method"))
 
     def __bool__(self) -> bool:
         if self.size != 1:
@@ -422,7 +435,8 @@ class Array(Operators):
                 f"function runs under vmap, or its graph is being captured. Use gradkit.lax.cond, lax.while_loop or "
                 f"gradkit.numpy.where instead of Python's if and while."
             )
-        return bool(host(self).item())
+        # A condition moves by no small step, so it may be asked for under a derivative, as in JAX.
+        return bool(host(self, "the `bool` function", False).item())
 
     def __len__(self) -> int:
         if not self._value.shape:
@@ -463,29 +477,57 @@ class Array(Operators):
     def __repr__(self) -> str:
         from gradkit.core.printing import array_repr
 
-        return f"Traced<{describe(self)}>" if type(raw(self)) in STAND_INS else array_repr(host(self))
+        if type(raw(self)) in STAND_INS:
+            return f"Traced<{describe(self)}>"
+        text = array_repr(host(self, "the `repr` function", False))
+        # The values are there to be read by people; as a number or an array it does not parse.
+        return f"Traced<{text}>" if self._is_traced else text
 
     def __str__(self) -> str:
-        return repr(self) if type(raw(self)) in STAND_INS else str(host(self))
+        return repr(self) if self._is_traced else str(host(self))
 
     def __format__(self, specification: str) -> str:
-        has_one_value = self.ndim == 0 and type(raw(self)) not in STAND_INS
-        return format(self._scalar() if has_one_value else str(self), specification)
+        if self.ndim == 0 and (specification or not self._is_traced):
+            return format(self._scalar("the `format` function"), specification)
+        return format(str(self), specification)
+
+    @property
+    def _is_traced(self) -> bool:
+        """Whether it prints as an array of a transform, in progress or ended."""
+        value: Any = self
+        while type(value) is Array:
+            if value._node is not None and value._node.trace.level != 0:
+                return True
+            value = value._value
+        return False
 
     def __copy__(self) -> Array:
         return wrap(self._value, self._node)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Array:
+        if is_followed(self):
+            return wrap(self._value, self._node)
         value = self.data
         new = wrap(_backend(value).xp.asarray(value, copy=True))
-        if type(self._node) is Leaf and self._node.trace.level == 0:
+        if type(self._node) is Leaf:
             new.requires_grad = True
             cast(Leaf, new._node).is_parameter = self._node.is_parameter
+        else:
+            new._node = self._node  # a result of the tape's goes on being one
         return new
 
     def __reduce__(self) -> Any:
         is_parameter = type(self._node) is Leaf and self._node.is_parameter
-        return _rebuild, (host(self), _backend(raw(self)).name, self.requires_grad, is_parameter)
+        return _rebuild, (
+            host(self, "the __reduce__() method (pickling)"),
+            _backend(raw(self)).name,
+            self.requires_grad,
+            is_parameter,
+        )
+
+    def __getstate__(self) -> Any:
+        """Return what a copy in another process is made of, as pickling does."""
+        return self.__reduce__()[1]
 
 
 def wrap(value: Any, node: Node | None = None) -> Array:
@@ -531,13 +573,62 @@ def total(a: Any, b: Any) -> Any:
 
 
 def is_followed(value: Any) -> bool:
-    """Return whether a transform in progress follows an Array; the tape does not count."""
-    return type(value) is Array and (node := value._node) is not None and bool(node.trace.level)
+    """Return whether a transform in progress follows an Array, at any level; the tape does not count."""
+    while type(value) is Array:
+        node = value._node
+        if node is not None and node.trace.level:
+            return True
+        value = value._value
+    return False
 
 
-def host(value: Array) -> np.ndarray[Any, Any]:
-    """Return the elements as a NumPy array."""
-    array = value.data
+def carries_derivative(value: Array) -> bool:
+    """Return whether a derivative would be lost if the values of an Array were read: whole numbers have none."""
+    return is_followed(value) and is_inexact(value.dtype.name)
+
+
+def values_of(array: Array, asked: str, keeps_derivative: bool = True) -> Any:
+    """Return the raw array inside an Array, for what leaves gradkit with the values.
+
+    Every way out goes through here: Python's conversions, the methods that give numbers, files, other libraries.
+
+    Parameters
+    ----------
+    array : Array
+        The array, through every level.
+    asked : str
+        What asks for the values, for the message.
+    keeps_derivative : bool
+        False where the answer has no derivative that could be lost, as that of a condition, or is for people to read.
+
+    Raises
+    ------
+    ConcretizationTypeError
+        If there are no values (under `vmap`, in a graph), or a transform follows the array, whose derivative would end
+        here unnoticed.
+    """
+    value = raw(array)
+    if type(value) in STAND_INS:
+        raise ConcretizationTypeError(
+            f"Abstract tracer value encountered where concrete value is expected: traced array with shape "
+            f"{shaped(array)}. It has no values: the function runs under vmap, or its graph is being captured "
+            f"(make_jaxpr, eval_shape), so what it computes may not depend on the values in Python."
+        )
+    if keeps_derivative and carries_derivative(array):
+        raise ConcretizationTypeError(
+            f"Abstract tracer value encountered where concrete value is expected: traced array with shape "
+            f"{shaped(array)}. The problem arose with {asked}: a transform (grad, jvp, ...) follows the array, and its "
+            f"derivative would be lost here without a word. Compute with gradkit.numpy's functions instead of numbers; "
+            f"for the values alone, on purpose, take x.detach() or gradkit.lax.stop_gradient(x) first."
+        )
+    return _backend(value).asarray(value)
+
+
+def host(
+    value: Array, asked: str = "a function that reads the values", keeps_derivative: bool = True
+) -> np.ndarray[Any, Any]:
+    """Return the elements as a NumPy array, or raise as `values_of` does."""
+    array = values_of(value, asked, keeps_derivative)
     return _backend(array).to_host(array)
 
 

@@ -24,7 +24,7 @@ from gradkit.lax.arguments import (
 )
 from gradkit.primitives import bit_patterns
 from gradkit.primitives import elementwise as e
-from gradkit.primitives.creation import zeros_like
+from gradkit.primitives.creation import stop_gradient, zeros_like
 
 __all__ = [
     "bitcast_convert_type",
@@ -188,7 +188,7 @@ def bitcast_convert_type(operand: Any, new_dtype: Any) -> Array:
     Parameters
     ----------
     operand : array
-        Not of bool or complex dtype, unless that is the new dtype as well. It is not differentiated.
+        Not of bool or complex dtype, unless that is the new dtype as well. The derivative is 0, for the same dtype too.
     new_dtype : dtype
         The dtype. A narrower one adds an axis at the end for the parts of each element; a wider one takes the last axis
         away, whose size has to be the ratio of the two.
@@ -196,7 +196,7 @@ def bitcast_convert_type(operand: Any, new_dtype: Any) -> Array:
     array = array_of(operand, "bitcast_convert_type")
     old, new = array.dtype, np.dtype(named_dtype(new_dtype))
     if old == new:
-        return array
+        return stop_gradient(array)  # bits have no derivative, of whatever dtype they are read as
     if "b" in (old.kind, new.kind) or is_complex(old) or is_complex(new):
         raise TypeError(
             f"lax.bitcast_convert_type does not support bool or complex values unless the operand and destination "

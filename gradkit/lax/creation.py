@@ -6,14 +6,13 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from gradkit.core import Array, General, bind
-from gradkit.core.batching import elementwise, same_shape
+from gradkit.core import Array
 from gradkit.core.calls import cast, dtype_name
-from gradkit.core.node import NO_PARAMS
-from gradkit.core.promotion import dtype_named, is_complex, is_inexact
+from gradkit.core.promotion import dtype_named, is_complex
 from gradkit.lax.arguments import array_of, converted, named_dtype, sizes_of
 from gradkit.numpy import creation
 from gradkit.primitives import elementwise as e
+from gradkit.primitives.creation import stop_gradient as cut_off
 from gradkit.primitives.manipulation import broadcast_to, reshape
 from gradkit.tree import map as tree_map
 
@@ -134,9 +133,6 @@ def shape_as_value(shape: Sequence[int]) -> Array:
     return creation.asarray(list(map(operator.index, shape)), dtype="int32")
 
 
-_stop_gradient = General("stop_gradient", lambda xp, x: x, (None,), batch=elementwise, shape=same_shape)
-
-
 def stop_gradient(x: Any) -> Any:
     """Return the pytree's arrays without what they depend on: their derivative is 0, in both modes and to any order.
 
@@ -151,8 +147,7 @@ def stop_gradient(x: Any) -> Any:
     def stopped(leaf: Any) -> Any:
         if isinstance(leaf, bool | int | float | complex):
             return leaf
-        array = array_of(leaf, "stop_gradient")
-        return bind(_stop_gradient, (array,), NO_PARAMS) if is_inexact(dtype_name(array)) else array
+        return cut_off(array_of(leaf, "stop_gradient"))
 
     return tree_map(stopped, x)
 

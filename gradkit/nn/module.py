@@ -16,8 +16,8 @@ import optree
 
 from gradkit import tree
 from gradkit.backend import INEXACT, backend_of
-from gradkit.core import Array, ReverseTrace
-from gradkit.core.array import describe, raw, wrap
+from gradkit.core import Array
+from gradkit.core.array import describe, is_followed, raw, wrap
 from gradkit.core.node import Leaf
 from gradkit.core.reverse import TAPE
 
@@ -151,8 +151,7 @@ class Module:
         A model that comes from a pure update holds plain arrays; this makes ``loss.backward()`` work with it again.
         """
         for parameter in self.parameters():
-            node = parameter._node
-            if type(node) is Leaf and node.trace is not TAPE and isinstance(node.trace, ReverseTrace):
+            if is_followed(parameter):
                 raise ValueError(
                     "requires_grad_: this model is being differentiated by a transform. Call it outside the function."
                 )

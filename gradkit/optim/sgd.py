@@ -479,9 +479,10 @@ def _is_value(parameter: Any) -> bool:
 
 def _assign(parameter: Any, new: Array) -> None:
     if type(parameter) is Array:
-        parameter._value = new._value
+        # A model that is changed in place holds values: what a transform follows would lose its derivative here.
+        parameter._value = new._value if new._node is None else new.data
     else:
-        parameter.data = new._value
+        parameter.data = new.data
 
 
 def _gradient_of(parameter: Any) -> Any:

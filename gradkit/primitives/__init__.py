@@ -9,7 +9,7 @@ from gradkit.core.namespace import set_bound_namespace
 from gradkit.primitives import decompositions, fourier, matrices, operators, pivoting, scipy_special, solvers
 from gradkit.primitives.along_axis import add_along_axis, take_along_axis
 from gradkit.primitives.bit_patterns import reduce_precision
-from gradkit.primitives.creation import ones_like, zeros_like
+from gradkit.primitives.creation import ones_like, stop_gradient, zeros_like
 from gradkit.primitives.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
 from gradkit.primitives.decompositions import *  # noqa: F403
 from gradkit.primitives.dynamic import dynamic_slice, dynamic_update_slice
@@ -191,6 +191,7 @@ __all__ = [
     "square",
     "squeeze",
     "stack",
+    "stop_gradient",
     "subtract",
     "sum",
     "take",

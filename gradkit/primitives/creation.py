@@ -1,15 +1,24 @@
-"""New arrays like given ones, on their device: what rules need besides the operations."""
+"""New arrays like given ones: zeros and ones on their device, and the same values without their derivative."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from gradkit.core import Array
+from gradkit.core import Array, General, bind
 from gradkit.core.array import place_of_array, wrap
+from gradkit.core.batching import elementwise, same_shape
 from gradkit.core.calls import as_array, dtype_name
-from gradkit.core.promotion import requested_dtype
+from gradkit.core.node import NO_PARAMS
+from gradkit.core.promotion import is_inexact, requested_dtype
 
-__all__ = ["ones_like", "zeros_like"]
+__all__ = ["ones_like", "stop_gradient", "zeros_like"]
+
+_stop_gradient = General("stop_gradient", lambda xp, x: x, (None,), batch=elementwise, shape=same_shape)
+
+
+def stop_gradient(x: Array) -> Array:
+    """Return the array without what it depends on, at every level; whole numbers depend on nothing."""
+    return bind(_stop_gradient, (x,), NO_PARAMS) if is_inexact(dtype_name(x)) else x
 
 
 def zeros_like(x: Any, /, *, dtype: Any = None) -> Array:

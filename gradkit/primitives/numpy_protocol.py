@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.array import host, raw
+from gradkit.core.array import host, values_of
 from gradkit.core.node import changes
 
 __all__ = ["call_function", "call_ufunc"]
@@ -49,7 +49,8 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[s
             raise TypeError(
                 f"ufunc {ufunc.__name__}: out= is a gradkit Array, which is immutable. Use the returned value instead."
             )
-        result = getattr(ufunc, method)(*map(raw, inputs), out=out, **options)
+        plain = [values_of(x, f"ufunc {ufunc.__name__} with out=") if type(x) is Array else x for x in inputs]
+        result = getattr(ufunc, method)(*plain, out=out, **options)
         for array in out:
             changes.note(array)
         return result

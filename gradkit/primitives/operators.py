@@ -104,6 +104,8 @@ def _view(self: Array, dtype: Any = None) -> Array:
     if dtype is None:
         return self
     new = dtype_named(dtype)
+    if new == self.dtype:
+        return self
     ratio = new.itemsize // self.dtype.itemsize
     if ratio < 2:
         result = bitcast(self, dtype=new.name)

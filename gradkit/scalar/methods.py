@@ -191,8 +191,8 @@ def _comparison(name: str, symbol: str, value: type) -> Callable[[Any, Any], Any
     text = f"""\
 def __{name}__(self, other):
     if isinstance(other, Value):
-        return self.data {symbol} other.data
-    return self.data {symbol} other if isinstance(other, Real) else NotImplemented
+        return self._seen {symbol} other._seen
+    return self._seen {symbol} other if isinstance(other, Real) else NotImplemented
 """
     from numbers import Real
 

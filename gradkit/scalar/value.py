@@ -14,8 +14,9 @@ from gradkit import tree
 from gradkit.backend import backend_of
 from gradkit.config import config
 from gradkit.core import TAPE, Array
-from gradkit.core.array import is_followed, wrap
+from gradkit.core.array import is_followed, values_of, wrap
 from gradkit.core.node import Leaf, recording
+from gradkit.errors import ConcretizationTypeError
 from gradkit.scalar.methods import install
 from gradkit.scalar.operations import Operation, backend, evaluated, function_of, not_a_number
 from gradkit.scalar.passes import accumulate
@@ -122,7 +123,7 @@ class Value(Methods):
         try:
             return self._data
         except AttributeError:
-            return float(self._array.data)
+            return float(values_of(self._array, "x.data"))
 
     @data.setter
     def data(self, number: Any) -> None:
@@ -132,6 +133,14 @@ class Value(Methods):
                 "number cannot be assigned. Compute a new value instead."
             )
         self._data = _number(number, "data")
+
+    @property
+    def _seen(self) -> float:
+        """The number as conditions see it, which have no derivative to lose."""
+        try:
+            return self._data
+        except AttributeError:
+            return float(values_of(self._array, "a comparison", False))
 
     @property
     def grad(self) -> float:
@@ -219,6 +228,12 @@ class Value(Methods):
 
     __hash__ = object.__hash__
 
+    def __copy__(self) -> Value:
+        return from_array(self._array) if _holds_array(self) else Value(self._data, self.label)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Value:
+        return self.__copy__()
+
     def __reduce__(self) -> Any:
         return Value, (self.data, self.label)
 
@@ -258,9 +273,9 @@ def _number(value: Any, what: str) -> float:
     if isinstance(value, Value):
         raise TypeError(f"{what}: expected a number, got {value!r}. It is a Value already; its number is x.data.")
     if is_followed(value) or (type(value) is Array and value.requires_grad):
-        raise TypeError(
+        raise ConcretizationTypeError(
             f"{what}: expected a number, got an Array whose derivative is being recorded, which would be lost here. "
-            f"Give the transform Values: grad(f)(Value(2.0)); or take the number: x.data."
+            f"Give the transform Values: grad(f)(Value(2.0)); or take the values alone, on purpose: x.detach()."
         )
     if backend_of(value) is not None or type(value) is Array:
         if value.shape == ():
