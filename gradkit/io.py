@@ -1,21 +1,20 @@
 """Checkpoints: any pytree of arrays and numbers in one file, in the safetensors format.
 
 The format (a JSON header and raw numbers, https://github.com/huggingface/safetensors) executes nothing when it is
-read, and other libraries read it too: every array is a tensor under the path of its leaf. Numbers and strings are in
-the header's metadata, with a checksum of each tensor.
+read, and other libraries read it too: every array is a tensor under the path of its leaf, in which a key of a
+dictionary at the top stands as it is. Numbers and strings are in the header's metadata, with a checksum of each tensor.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import os
-import secrets
-import struct
+import re
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,14 +24,22 @@ from gradkit.core import Array
 from gradkit.core.array import host, raw, wrap
 from gradkit.core.node import Leaf
 from gradkit.core.reverse import TAPE
-from gradkit.data.files import HostArray, PathLike, describe_start
+from gradkit.data.checked_json import Check, each, keyed, parse, record, text, whole
+from gradkit.data.files import HostArray, PathLike
+from gradkit.data.replacing import replace
+from gradkit.data.safetensors import METADATA as RESERVED
+from gradkit.data.safetensors import Header, read_header
 from gradkit.errors import FileFormatError, MissingDependencyError, TreeMismatchError
+from gradkit.pytrees.keys import DictKey, KeyPath
 
-__all__ = ["load", "save"]
+__all__ = ["load", "replace", "save"]
 
 METADATA = "gradkit"
 """The key in the header's metadata under which this module keeps what is its own."""
-VERSION = 1
+PATHS, NAMES = 1, 2
+"""The versions of the format: the leaves' names are paths, ``['w'][0]``; or begin with a key of a dictionary as it is,
+``w[0]``, as other programs' names do."""
+VERSION = NAMES
 ROOT = "value"
 """The name of the leaf of a tree that is a leaf itself."""
 
@@ -40,10 +47,11 @@ Scalar = bool | int | float | complex | str
 
 
 class _Contents(NamedTuple):
-    """What a checkpoint holds."""
+    """What a checkpoint holds, and which version says how its leaves are named."""
 
     tensors: Mapping[str, HostArray]
     scalars: Mapping[str, Scalar]
+    version: int
 
 
 # Writing
@@ -84,13 +92,17 @@ def save(path: PathLike, tree_: Any) -> None:
     >>> gradkit.load(path, like={"model": model, "step": 0})["step"]
     7
     >>> sorted(gradkit.load(path))
-    ["['model'].bias", "['model'].weight", "['step']"]
+    ['model.bias', 'model.weight', 'step']
     """
     library = _library()
     tensors: dict[str, HostArray] = {}
     scalars: dict[str, list[str]] = {}
     pairs: list[str] = []
-    for name, leaf in _named_leaves(tree_):
+    paths, leaves = _paths_and_leaves(tree_)
+    names = _named(paths, NAMES)
+    # Paths are the names where others would be none: of {"a": {"b": 0}, "a['b']": 1}, for example.
+    version = NAMES if all(map(_can_be_written, names)) and len({*names}) == len(names) else PATHS
+    for name, leaf in zip(_named(paths, version), leaves, strict=True):
         if name in tensors or name in scalars:
             raise ValueError(f"save: two leaves have the path {name}. Rename a key of the tree.")
         if isinstance(leaf, bool | int | float | complex | str) and not isinstance(leaf, np.generic):
@@ -105,18 +117,16 @@ def save(path: PathLike, tree_: Any) -> None:
         # The format has little-endian numbers in row-major order.
         tensors[name] = np.array(values, dtype=values.dtype.newbyteorder("<"), order="C", copy=None)
     own = {
-        "version": VERSION,
+        "version": version,
         "scalars": scalars,
         "complex128": pairs,
         "crc32": {name: _checksum(values) for name, values in tensors.items()},
     }
-    text = json.dumps(own)
+    described = json.dumps(own)
     # In one entry: the library writes several in any order, and the same tree should give the same file.
-    replace(path, library.save(tensors, {METADATA: f"{zlib.crc32(text.encode()):08x} {text}"}))
+    replace(path, library.save(tensors, {METADATA: f"{zlib.crc32(described.encode()):08x} {described}"}))
 
 
-CODES = ("BOOL", "C64", "F16", "F32", "F64", "I16", "I32", "I64", "I8", "U16", "U32", "U64", "U8")
-"""What the format calls the dtypes that NumPy has. (It has no complex128.)"""
 DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64".split())
 
 
@@ -135,8 +145,41 @@ def _library() -> Any:
         ) from error
 
 
-def _named_leaves(tree_: Any) -> list[tuple[str, Any]]:
-    return [(tree.keystr(path).removeprefix(".") or ROOT, leaf) for path, leaf in tree.leaves_with_path(tree_)]
+def _paths_and_leaves(tree_: Any) -> tuple[list[KeyPath], list[Any]]:
+    found = tree.leaves_with_path(tree_)
+    return [path for path, _ in found], [leaf for _, leaf in found]
+
+
+def _named(paths: Sequence[KeyPath], version: int) -> list[str]:
+    """Return what leaves with these paths are called in a file."""
+    names = []
+    for first, *rest in (path or (None,) for path in paths):
+        if version >= NAMES and isinstance(first, DictKey) and isinstance(first.key, str):
+            names.append(first.key + tree.keystr(tuple(rest)))
+        else:
+            names.append(tree.keystr((first, *rest)).removeprefix(".") if first is not None else ROOT)
+    return names
+
+
+def _can_be_written(name: str) -> bool:
+    """Tell whether the format takes a name: it has one of its own, and is UTF-8, which half a surrogate pair is not."""
+    return name not in ("", RESERVED) and not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+TOP = re.compile(r"""\[('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\]""")
+"""How a path begins that goes through a dictionary's entry first."""
+
+
+def _as_name(path: str) -> str:
+    """Return what a leaf is called now whose name is a path.
+
+    Examples
+    --------
+    >>> _as_name("['model'].layers[0].weight"), _as_name("[0]['a']")
+    ('model.layers[0].weight', "[0]['a']")
+    """
+    top = TOP.match(path)
+    return path if top is None else ast.literal_eval(top[1]) + path[top.end() :]
 
 
 def _values(leaf: Any, name: str) -> HostArray:
@@ -160,49 +203,28 @@ def _written(value: Scalar) -> list[str]:
     return [type(value).__name__, str(value)]
 
 
-def _read(kind: str, *texts: str) -> Scalar:
-    if kind == "complex":
-        return complex(float.fromhex(texts[0]), float.fromhex(texts[1]))
-    (text,) = texts
-    return READERS[kind](text)
+def _read(key: str, written: list[str]) -> Scalar:
+    """Return the number or string that was written so, or raise ValueError."""
+    kind, *texts = written
+    parts = 2 if kind == "complex" else 1
+    if kind not in READERS or len(texts) != parts:
+        raise ValueError(f"the leaf {key} is written as {written!r:.80}")
+    try:
+        value = READERS[kind](*texts)
+    except OverflowError as error:  # a float beyond the largest
+        raise ValueError(str(error)) from error
+    if _written(value) != written:
+        raise ValueError(f"the leaf {key} is written as {written!r:.80}")
+    return value
 
 
-READERS: dict[str, Callable[[str], Scalar]] = {
+READERS: dict[str, Callable[..., Scalar]] = {
     "bool": lambda text: text == "True",
+    "complex": lambda real, imag: complex(float.fromhex(real), float.fromhex(imag)),
     "int": int,
     "float": float.fromhex,
     "str": str,
 }
-
-
-def replace(path: PathLike, contents: bytes) -> None:
-    """Put a file with these contents in the place of another (if there is one), or leave that one as it is."""
-    path = os.path.realpath(path)
-    folder, name = os.path.split(path)
-    partial = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.partial")
-    try:
-        # Opened as any new file is, so that it has the permissions that the user's umask gives.
-        with open(partial, "xb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        # It is gone when it has taken the other's place.
-        with suppress(FileNotFoundError):
-            os.unlink(partial)
-    _force_to_disk(folder)
-
-
-def _force_to_disk(folder: str) -> None:
-    """Wait until the folder's entries are on the disk, where the system can (Windows cannot open a folder)."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # Reading
@@ -243,10 +265,16 @@ def load(path: PathLike, like: Any = None) -> Any:
     if like is None:
         backend, device = current_backend(), current_device()
         arrays = {key: wrap(backend.from_host(values, device)) for key, values in contents.tensors.items()}
-        return {**arrays, **contents.scalars}
-    leaves = _named_leaves(like)
-    expected = {key for key, _ in leaves}
-    restored = [_restored(name, key, leaf, contents) for key, leaf in leaves]
+        return _with_names({**arrays, **contents.scalars}, contents.version)
+    paths, leaves = _paths_and_leaves(like)
+    names = _named(paths, contents.version)
+    expected = {*names}
+    if len(expected) < len(names):
+        twice = next(key for key in names if names.count(key) > 1)
+        raise TreeMismatchError(
+            f"{name}: two leaves of `like` are called {twice} in the file. Rename a key of the tree."
+        )
+    restored = [_restored(name, key, leaf, contents) for key, leaf in zip(names, leaves, strict=True)]
     for key in (*contents.tensors, *contents.scalars):
         if key not in expected:
             raise TreeMismatchError(
@@ -254,6 +282,14 @@ def load(path: PathLike, like: Any = None) -> Any:
                 f"saved; load(path) without it shows all leaves."
             )
     return tree.unflatten(tree.structure(like), restored)
+
+
+def _with_names(leaves: dict[str, Any], version: int) -> dict[str, Any]:
+    """Return the leaves of a file by the names that they have now."""
+    if version >= NAMES:
+        return leaves
+    names = [*map(_as_name, leaves)]
+    return dict(zip(names, leaves.values(), strict=True)) if len({*names}) == len(names) else leaves
 
 
 def _restored(file: str, key: str, leaf: Any, contents: _Contents) -> Any:
@@ -294,70 +330,92 @@ def _contents(name: str) -> _Contents:
     library = _library()
     with open(name, "rb") as file:
         contents = file.read()
+    header = read_header(contents, name)
+    own = _own(name, header)
     try:
         loaded: dict[str, HostArray] = library.load(contents)
     except (importlib.import_module("safetensors").SafetensorError, KeyError, TypeError, ValueError) as error:
-        _explain_damage(name, contents, error)
-    (length,) = struct.unpack("<Q", contents[:8])
-    header = json.loads(contents[8 : 8 + length])
-    metadata = header.get("__metadata__", {})
-    stamp, _, text = metadata.get(METADATA, "00000000 {}").partition(" ")
-    try:
-        if METADATA in metadata and f"{zlib.crc32(text.encode()):08x}" != stamp:
-            raise ValueError("their checksum differs")
-        own = json.loads(text)
-        scalars = {key: _read(*written) for key, written in own.get("scalars", {}).items()}
-        checksums, pairs, version = own.get("crc32", {}), own.get("complex128", []), own.get("version", VERSION)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise FileFormatError(
-            f"{name}: the metadata (in the header, bytes 8 to {8 + length}) are damaged: {error}."
+            f"{name}: the header (bytes 8 to {header.end:,}) is damaged: expected a checkpoint in the safetensors "
+            f"format ({error})."
         ) from error
-    if version > VERSION:
-        raise FileFormatError(
-            f"{name}: it was written by a newer gradkit (format {version}, this one knows {VERSION}). Upgrade gradkit."
-        )
-    for key, checksum in checksums.items():
+    if own is None:
+        return _Contents(loaded, {}, NAMES)
+    for key, checksum in own.checksums.items():
         if key not in loaded or _checksum(loaded[key]) != checksum:
-            begin, end = (8 + length + offset for offset in header.get(key, {}).get("data_offsets", (0, 0)))
+            _, _, begin, end = header.tensors.get(key, (0, 0, header.end, len(contents)))
             raise FileFormatError(
                 f"{name}: the numbers of {key} (bytes {begin:,} to {end:,}) are damaged: their checksum differs. Use "
                 f"an older checkpoint."
             )
-    for key in pairs:
-        values = loaded[key]
+    for key in loaded:
+        if key not in own.checksums or key in own.scalars:
+            raise FileFormatError(
+                f"{name}: the leaf {key} has no checksum: the header is damaged. Use an older checkpoint."
+            )
+    for key in own.pairs:
+        values = loaded.get(key)
+        if values is None or values.dtype != np.float64 or values.shape[-1:] != (2,):
+            raise FileFormatError(
+                f"{name}: {key} should be complex128, but it is {_kind(values)}: no pairs of float64."
+            )
         loaded[key] = np.ascontiguousarray(values).view(np.complex128).reshape(values.shape[:-1])
-    return _Contents(loaded, scalars)
+    return _Contents(loaded, own.scalars, own.version)
 
 
-def _explain_damage(name: str, contents: bytes, error: Exception) -> NoReturn:
-    """Say where a file that safetensors does not take is damaged."""
-    size = len(contents)
-    what = f"expected a checkpoint in the safetensors format ({error})"
-    if size < 8:
-        raise FileFormatError(f"{name}: truncated at byte {size}, in the first 8 bytes: {what}.") from error
-    (length,) = struct.unpack("<Q", contents[:8])
-    start = f"It begins with {describe_start(contents[:8])}"
-    if contents[8:9] != b"{":
-        raise FileFormatError(f"{name}: {what}, but there is no header at byte 8. {start}.") from error
-    if 8 + length > size:
-        raise FileFormatError(
-            f"{name}: truncated at byte {size:,}, in the header, which goes to byte {8 + length:,}. {start}."
-        ) from error
+class _Own(NamedTuple):
+    """What this module keeps in a file's metadata."""
+
+    version: int
+    scalars: dict[str, Scalar]
+    checksums: dict[str, int]
+    pairs: list[str]
+
+
+VERSION_ALONE: Check = whole(1)
+FIELDS: Check = record(
+    {
+        "version": whole(1),
+        "scalars": keyed(each(text, 1, 3)),
+        "complex128": each(text),
+        "crc32": keyed(whole(0, 2**32 - 1)),
+    }
+)
+MARKS = (
+    re.compile("gra?d?kit|gradk?i?t", re.IGNORECASE),
+    re.compile("^[0-9a-f]{8} {"),
+    *map(re.compile, ('"scalars"', '"complex128"', '"crc32"')),
+)
+"""What is in the metadata of files of this module: two of these without its key, and the key is damaged."""
+
+
+def _own(name: str, header: Header) -> _Own | None:
+    """Return what this module wrote into the metadata, checked; None where another program wrote the file."""
+    stamped = header.metadata.get(METADATA)
+    place = f"{name}: the metadata (in the header, bytes 8 to {header.end:,}) are damaged"
+    if stamped is None:
+        parts = [part for item in header.metadata.items() for part in item]
+        if sum(any(mark.search(part) for part in parts) for mark in MARKS) >= 2:
+            raise FileFormatError(
+                f"{place}: expected them under the name {METADATA}, got {', '.join(header.metadata)}."
+            )
+        return None
+    stamp, _, described = stamped.partition(" ")
     try:
-        tensors = {key: it for key, it in json.loads(contents[8 : 8 + length]).items() if key != "__metadata__"}
-        ends = [entry["data_offsets"][1] for entry in tensors.values()]
-        foreign = [(key, entry["dtype"]) for key, entry in tensors.items() if entry["dtype"] not in CODES]
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
-        raise FileFormatError(f"{name}: the header (bytes 8 to {8 + length:,}) is damaged: {fault}.") from error
-    end = 8 + length + max(ends, default=0)
-    if end != size:
-        state = f"truncated at byte {size:,}" if size < end else f"too long, at {size:,} bytes"
-        raise FileFormatError(f"{name}: {state}; its header promises tensors up to byte {end:,}.") from error
-    if foreign:
-        key, code = foreign[0]
-        dtype = "bfloat16" if code == "BF16" else f"the dtype {code}"
-        raise FileFormatError(
-            f"{name}: the leaf {key} is of {dtype}, which is not supported. Convert it to float32 with the library "
-            f"that wrote the file."
-        ) from error
-    raise FileFormatError(f"{name}: the header (bytes 8 to {8 + length:,}) is damaged: {what}.") from error
+        if f"{zlib.crc32(described.encode()):08x}" != stamp:
+            raise ValueError("their checksum differs")
+        own = parse(described)
+        version = own.get("version") if isinstance(own, dict) else None
+        VERSION_ALONE(version, "version")
+        if version > VERSION:
+            raise FileFormatError(
+                f"{name}: it was written by a newer gradkit (format {version}, this one knows {VERSION}). Upgrade "
+                f"gradkit."
+            )
+        FIELDS(own, "")
+        scalars = {key: _read(key, written) for key, written in own["scalars"].items()}
+    except FileFormatError:
+        raise
+    except ValueError as error:
+        raise FileFormatError(f"{place}: {error}.") from error
+    return _Own(version, scalars, own["crc32"], own["complex128"])

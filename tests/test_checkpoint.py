@@ -160,14 +160,14 @@ def test_a_run_that_is_resumed_in_mid_epoch_ends_bit_for_bit_where_it_would_have
 @pytest.mark.parametrize(
     "like, words",
     [
-        ({"a": np.ones((2, 4)), "n": 1}, ["['a']", "float64[2, 4]", "float64[2, 3]"]),
-        ({"a": np.ones((2, 3), "float32"), "n": 1}, ["['a']", "float32[2, 3]", "float64[2, 3]"]),
-        ({"a": np.ones((2, 3)), "n": 1.0}, ["['n']", "float", "int"]),
-        ({"a": np.ones((2, 3)), "n": True}, ["['n']", "bool", "int"]),
-        ({"a": 1, "n": 1}, ["['a']", "int", "float64[2, 3]"]),
-        ({"a": np.ones((2, 3)), "n": np.ones(1)}, ["['n']", "float64[1]", "int"]),
-        ({"a": np.ones((2, 3)), "n": 1, "z": 2}, ["['z']", "the file has not"]),
-        ({"n": 1}, ["['a']", "`like` has not"]),
+        ({"a": np.ones((2, 4)), "n": 1}, [": a is", "float64[2, 4]", "float64[2, 3]"]),
+        ({"a": np.ones((2, 3), "float32"), "n": 1}, [": a is", "float32[2, 3]", "float64[2, 3]"]),
+        ({"a": np.ones((2, 3)), "n": 1.0}, [": n is", "float", "int"]),
+        ({"a": np.ones((2, 3)), "n": True}, [": n is", "bool", "int"]),
+        ({"a": 1, "n": 1}, [": a is", "int", "float64[2, 3]"]),
+        ({"a": np.ones((2, 3)), "n": np.ones(1)}, [": n is", "float64[1]", "int"]),
+        ({"a": np.ones((2, 3)), "n": 1, "z": 2}, ["leaf z,", "the file has not"]),
+        ({"n": 1}, ["leaf a,", "`like` has not"]),
     ],
 )
 def test_a_tree_that_differs_names_the_first_leaf(like: Any, words: list[str], path: Path) -> None:
@@ -179,9 +179,9 @@ def test_a_tree_that_differs_names_the_first_leaf(like: Any, words: list[str], p
 
 
 def test_a_leaf_that_cannot_be_saved_is_named_and_nothing_is_written(path: Path) -> None:
-    with pytest.raises(TypeError, match=r"\['a'\]\[1\].*object"):
+    with pytest.raises(TypeError, match=r"a\[1\] is .*object"):
         gradkit.save(path, {"a": [1, object()]})
-    with pytest.raises(TypeError, match=r"\['s'\].*datetime64"):
+    with pytest.raises(TypeError, match=r"s has dtype datetime64"):
         gradkit.save(path, {"s": np.zeros(2, "datetime64[s]")})
     assert not list(path.parent.iterdir())
 
@@ -252,8 +252,7 @@ def test_a_file_of_another_writer_of_the_format_loads(path: Path, xp: Any) -> No
 
     save_file({"weight": np.eye(2, dtype=np.float32)}, path)
     assert gradkit.load(path)["weight"].tolist() == [[1.0, 0.0], [0.0, 1.0]]
-    with pytest.raises(TreeMismatchError, match=r"\['weight'\]"):
-        gradkit.load(path, like={"weight": jnp.zeros((2, 2))})
+    assert gradkit.load(path, like={"weight": jnp.zeros((2, 2), "float32")})["weight"].tolist() == [[1, 0], [0, 1]]
 
 
 def test_a_leaf_of_a_dtype_that_numpy_does_not_have_is_named(path: Path) -> None:
@@ -325,8 +324,8 @@ def test_a_process_killed_at_any_moment_leaves_a_complete_file(path: Path) -> No
         process.send_signal(signal.SIGKILL)
         process.wait()
         contents = gradkit.load(path)
-        assert (gradkit.device_get(contents["['w']"]) == contents["['n']"]).all()
-        reached = max(reached, contents["['n']"])
+        assert (gradkit.device_get(contents["w"]) == contents["n"]).all()
+        reached = max(reached, contents["n"])
     assert reached > 0
 
 
@@ -351,3 +350,79 @@ def test_the_same_tree_gives_the_same_file(path: Path) -> None:
         gradkit.save(path, {"model": model_of(1), "n": 1, "c": np.ones(2, complex)})
         files.add(path.read_bytes())
     assert len(files) == 1
+
+
+# Names
+
+# Written by gradkit before keys of dictionaries were names as they are.
+OLDER = Path(__file__).parent / "data"
+
+
+def older_tree(number: float) -> dict[Any, Any]:
+    """Return the tree of older_tree.safetensors; other numbers are those of a tree like it."""
+    return {
+        "w": np.arange(3, dtype=np.float32) * number,
+        "c": np.asarray([1 - 2j, 3j]) * number,
+        "n": int(7 * number),
+        "it's": {"deep": [np.asarray([bool(number)]), "text" if number else ""]},
+        "model": nn.Linear(2, 1, key=gradkit.random.key(0 if number else 1)),
+        3: 0.5 * number,
+    }
+
+
+def test_files_with_paths_for_names_still_load(xp: Any) -> None:
+    expected = older_tree(1)
+    loaded = gradkit.load(OLDER / "older_tree.safetensors", like=older_tree(0))
+    for a, b in zip(gradkit.tree.leaves(expected), gradkit.tree.leaves(loaded), strict=True):
+        assert same(gradkit.device_get(a), b)
+    flat = gradkit.load(OLDER / "older_tree.safetensors")
+    names = ["[3]", "c", "it's['deep'][0]", "it's['deep'][1]", "model.bias", "model.weight", "n", "w"]
+    assert sorted(flat) == names
+    assert (flat["n"], flat["[3]"], flat["it's['deep'][1]"]) == (7, 0.5, "text")
+    assert gradkit.load(OLDER / "older_array.safetensors", like=np.zeros(2)).tolist() == [1.0, 1.0]
+    assert gradkit.load(OLDER / "older_list.safetensors", like=[np.zeros(2), 0])[1] == 5
+    with pytest.raises(TreeMismatchError, match=r"has a leaf \['v'\], which the file has not"):
+        gradkit.load(OLDER / "older_tree.safetensors", like={"v": 1})
+
+
+def test_what_other_programs_call_w_is_the_w_of_a_dictionary(path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    tree = {
+        "w": np.ones(2),
+        "layers.0.weight": np.zeros(3),
+        "model": model_of(0),
+        "nest": {"a": [np.ones(1)]},
+        5: np.ones(1),
+    }
+    gradkit.save(path, tree)
+    layers = [f"model.layers[{i}].{name}" for i in (0, 1) for name in ("bias", "weight")]
+    assert sorted(load_file(path)) == sorted(["w", "layers.0.weight", "nest['a'][0]", "[5]", *layers])
+    assert sorted(gradkit.load(path)) == sorted(load_file(path))
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"a": {"b": 1}, "a['b']": 2},
+        {"a": [1.5], "a[0]": 2.5},
+        {"m": [1, 2], "m[1]": 3, "w": 4},
+        {"": 1, "w": 2},
+        {"__metadata__": 1},
+        {"\ud800": 1},
+        {"[3]": 1, 3: 2},
+        {"value": 1},
+        {"['w']": 1, "w": 2},
+        {"a\"'\\": 1},
+    ],
+    ids=repr,
+)
+def test_keys_that_look_like_paths_or_are_no_names_come_back(tree: Any, path: Path) -> None:
+    for convert in (lambda leaf: leaf, lambda leaf: np.full(2, leaf)):
+        saved = gradkit.tree.map(convert, tree)
+        gradkit.save(path, saved)
+        loaded = gradkit.load(path, like=gradkit.tree.map(lambda leaf: leaf * 0, saved))
+        assert gradkit.tree.structure(loaded) == gradkit.tree.structure(saved)
+        for a, b in zip(gradkit.tree.leaves(saved), gradkit.tree.leaves(loaded), strict=True):
+            assert same(a, b)
+        assert len(gradkit.load(path)) == len(gradkit.tree.leaves(saved))

@@ -166,8 +166,8 @@ def test_what_is_standardized_is_standardized_by_the_training_part(command: Any,
     x = np.loadtxt(data, delimiter=",", skiprows=1, usecols=(0, 1, 2))
     order = np.asarray(gradkit.random.permutation(gradkit.random.split(gradkit.random.key(0), 3)[1], 90))
     train = x[order[:45]]  # less an origin they are rounded to float32: by 6e-8 of how they vary
-    np.testing.assert_allclose(stored["['inputs']['mean']"].tolist(), train.mean(axis=0), rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(stored["['inputs']['scale']"].tolist(), [*train.std(axis=0)[:2], 1.0], rtol=1e-7)
+    np.testing.assert_allclose(stored["inputs['mean']"].tolist(), train.mean(axis=0), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(stored["inputs['scale']"].tolist(), [*train.std(axis=0)[:2], 1.0], rtol=1e-7)
 
 
 @pytest.mark.parametrize("data", ["digits", "moons"])
@@ -281,7 +281,7 @@ def test_ctrl_c_ends_with_130_and_the_run_goes_on_from_there(tmp_path: Path, com
     assert process.returncode == 130, errors
     assert errors == f"gradkit train: interrupted; --resume goes on from {out}\n"
     assert "is incomplete: it has checkpoint.safetensors and no model.safetensors" in refusal("predict", out, data)
-    epoch = json.loads(gradkit.load(out / "checkpoint.safetensors")["['run']"])["epoch"]
+    epoch = json.loads(gradkit.load(out / "checkpoint.safetensors")["run"])["epoch"]
     assert epoch < 400
 
 
@@ -592,7 +592,7 @@ def test_a_model_of_a_newer_version_is_refused(command: Any, refusal: Any, tmp_p
     command("train", "moons", "--out", tmp_path, *SHORT)
     path = tmp_path / "model.safetensors"
     stored = gradkit.load(path)
-    about = json.loads(stored["['about']"])
+    about = json.loads(stored["about"])
     gradkit.save(path, {"about": json.dumps({**about, "version": 2, "new": True})})
     assert "written by a newer gradkit (version 2 of a model, this one knows 1). Upgrade" in refusal("draw", tmp_path)
 

@@ -261,20 +261,20 @@ def test_digits_stops_where_the_loss_is_not_finite_and_names_step_and_checkpoint
     assert found, message
     # The checkpoint is of a step before, and its numbers are numbers.
     stored = gradkit.load(tmp_path / "digits-run" / CHECKPOINT)
-    assert stored["['optimizer'].step"] == int(found[1]) - 1
+    assert stored["optimizer.step"] == int(found[1]) - 1
     assert all(np.isfinite(np.asarray(value)).all() for path, value in stored.items() if "'model'" in path)
 
 
 def test_digits_names_no_checkpoint_of_an_older_run(tmp_path: Path, backend: Backend) -> None:
     options = (*SHORT, *OUT, "--backend", backend.name)
     output(tmp_path, "digits", *options)
-    older = gradkit.load(tmp_path / "digits-run" / CHECKPOINT)["['optimizer'].step"]
+    older = gradkit.load(tmp_path / "digits-run" / CHECKPOINT)["optimizer.step"]
     done = run(tmp_path, "digits", *options, "--learning-rate", 1e6)
     found = re.search(r"NonFiniteLossError: the loss is .* at step (\d+)\. The last good checkpoint is", done.stderr)
     assert found, done.stderr
     # It is the state of this run just before.
     stored = gradkit.load(tmp_path / "digits-run" / CHECKPOINT)
-    assert stored["['optimizer'].step"] == int(found[1]) - 1 < older
+    assert stored["optimizer.step"] == int(found[1]) - 1 < older
 
 
 @pytest.mark.parametrize(

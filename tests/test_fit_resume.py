@@ -114,9 +114,9 @@ def test_ctrl_c_saves_the_run_and_returns_the_model_so_far(at: int, xp: Any, tmp
     assert stopped.stopped == "interrupted"
     assert len(stopped) == at // 5 + (at % 5 == 4)
     stored = gradkit.load(tmp_path / LAST)
-    assert stored["['optimizer'].step"] in (at, at + 1)
-    np.testing.assert_array_equal(stored["['model'].layers[0].weight"].tolist(), model.layers[0].weight.tolist())
-    assert entries(tmp_path)[-1] == {"event": "interrupted", "at_step": stored["['optimizer'].step"]}
+    assert stored["optimizer.step"] in (at, at + 1)
+    np.testing.assert_array_equal(stored["model.layers[0].weight"].tolist(), model.layers[0].weight.tolist())
+    assert entries(tmp_path)[-1] == {"event": "interrupted", "at_step": stored["optimizer.step"]}
     resumed, again = fit(tmp_path, loss=stopping_loss(-1, press_ctrl_c))
     assert again.stopped == "finished"
     assert_equal(resumed, expected)
@@ -189,9 +189,9 @@ def test_a_nan_leaves_the_last_good_state_saved(xp: Any, tmp_path: Path) -> None
     step = int(str(caught.value).split("at step ")[1].split(".")[0])
     assert f"The last good checkpoint is {tmp_path / LAST}. " in str(caught.value)
     stored = gradkit.load(tmp_path / LAST)
-    assert stored["['optimizer'].step"] == step - 1
+    assert stored["optimizer.step"] == step - 1
     np.testing.assert_array_equal(
-        stored["['model'].layers[0].weight"].tolist(),
+        stored["model.layers[0].weight"].tolist(),
         caught.value.model.layers[0].weight.tolist(),  # type: ignore[attr-defined]
     )
     assert entries(tmp_path)[-1] == {"event": "the loss is not finite", "at_step": step}
@@ -211,8 +211,8 @@ def test_an_update_that_breaks_the_model_at_the_end_is_seen(xp: Any, tmp_path: P
     with pytest.raises(NonFiniteLossError, match="the loss is nan at step 12"):
         fit(tmp_path, optimizer=Breaking(0.1), epochs=2, validation=None)
     stored = gradkit.load(tmp_path / LAST)
-    assert stored["['optimizer'].step"] == 11
-    assert np.isfinite(stored["['model'].layers[0].weight"].tolist()).all()
+    assert stored["optimizer.step"] == 11
+    assert np.isfinite(stored["model.layers[0].weight"].tolist()).all()
 
 
 def test_a_nan_in_the_first_step_of_an_epoch_goes_back_to_the_epoch_before(backend: Any, tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_the_key_of_a_run_need_not_be_given_again(backend: Any, tmp_path: Path) 
     with pytest.raises(Stop):
         fit(tmp_path, loss=stopping_loss(13, break_off), key=None)
     resumed, _ = fit(tmp_path, loss=stopping_loss(-1, break_off), key=None)
-    key = gradkit.load(tmp_path / LAST)["['key']"]
+    key = gradkit.load(tmp_path / LAST)["key"]
     assert_equal(resumed, fit(None, key=key)[0])
 
 
@@ -513,7 +513,7 @@ while landed < 10:
         break  # it had ended before
     landed += 1
     if (folder / "disturbed" / "checkpoint.safetensors").exists():
-        steps.append(gradkit.load(folder / "disturbed" / "checkpoint.safetensors")["['optimizer'].step"])
+        steps.append(gradkit.load(folder / "disturbed" / "checkpoint.safetensors")["optimizer.step"])
     if len(steps) < 2 or steps[-1] == steps[-2]:
         longest *= 1.3  # a machine that others load now gives less time than it gave the undisturbed run
 run(folder / "disturbed")

@@ -164,7 +164,7 @@ def load_model(folder: Path) -> Model:
                 f"'gradkit train' command and --resume."
             )
         raise CommandError(f"{folder} is incomplete: there is no {MODEL} in it, which 'gradkit train' writes.")
-    text = io.load(path).get("['about']")
+    text = io.load(path).get("about")
     if not isinstance(text, str):
         raise FileFormatError(f"{path}: it is a checkpoint, but no model that 'gradkit train' wrote.")
     fields: dict[str, Any] = json.loads(text)

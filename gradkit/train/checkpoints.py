@@ -180,14 +180,14 @@ class Folder:
         """
         stored = io.load(self.last)
         self._check(self._about(stored))
-        key = stored["['key']"]
+        key = stored["key"]
         if given is not None and key.tolist() != given.tolist():
             raise ResumeError(self.last, "key", key.tolist(), given.tolist())
         return cast(Array, key)
 
     def _about(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a checkpoint says of its run; nothing where another program wrote it."""
-        text = stored.get("['run']")
+        text = stored.get("run")
         about: dict[str, Any] = json.loads(text) if isinstance(text, str) else {}
         if about.get("version", VERSION) > VERSION:
             raise FileFormatError(
@@ -217,7 +217,7 @@ class Folder:
             loaded = io.load(self.last, like=like)
         except TreeMismatchError as error:
             raise ResumeError(self.last, "model", None, None, str(error)) from error
-        about = self._about({"['run']": loaded["run"]})
+        about = self._about({"run": loaded["run"]})
         return Saved(
             Run(loaded["model"], loaded["optimizer"], about["epoch"], about["batch"], tuple(about["sums"])),
             loaded["key"],
