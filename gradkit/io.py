@@ -405,7 +405,7 @@ def _own(name: str, header: Header) -> _Own | None:
         if f"{zlib.crc32(described.encode()):08x}" != stamp:
             raise ValueError("their checksum differs")
         own = parse(described)
-        version = own.get("version") if isinstance(own, dict) else None
+        version: Any = own.get("version") if isinstance(own, dict) else None
         VERSION_ALONE(version, "version")
         if version > VERSION:
             raise FileFormatError(
