@@ -22,8 +22,9 @@ from gradkit.lax.convolution_numbers import (
     pairs_of,
 )
 from gradkit.lax.padding import padded
-from gradkit.lax.products import PrecisionLike, dot_general, summed_in
+from gradkit.lax.products import PrecisionLike, dot_general
 from gradkit.lax.shaping import rev
+from gradkit.numpy.preferred import summed_in
 from gradkit.primitives.linalg import matmul
 from gradkit.primitives.manipulation import permute_dims, reshape
 from gradkit.primitives.windows import sliding_windows

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from gradkit.core import Array
 from gradkit.core.calls import dtype_name
-from gradkit.core.promotion import kind_of, promote
+from gradkit.core.promotion import promote
 from gradkit.lax.arguments import converted, named_dtype, together
+from gradkit.numpy.preferred import summed_in
 from gradkit.primitives.linalg import matmul
 from gradkit.primitives.manipulation import permute_dims, reshape
 
@@ -154,13 +155,6 @@ def _axes(side: str, ndim: int, contracting: tuple[int, ...], batch: tuple[int, 
             f"{side}_batch {batch} and {side}_contracting {contracting}."
         )
     return Axes(batch, contracting, tuple(a for a in range(ndim) if a not in contracting and a not in batch))
-
-
-def summed_in(dtype: str, result: str) -> str:
-    """Return the dtype to sum in: the result's, where that holds what the factors hold."""
-    if dtype == "bool":
-        return "int32"
-    return result if kind_of(result) >= kind_of(dtype) and promote([dtype, result]) == result else dtype
 
 
 def _matrices(array: Array, order: tuple[int, ...], shape: tuple[int, ...]) -> Array:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradkit.core import Array
+from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError
 from gradkit.lax.arguments import array_of, require_same_dtype, together
 from gradkit.primitives import indexing, manipulation
@@ -110,7 +111,7 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
     ValueError
         If they do not broadcast.
     """
-    known = [tuple(shape) if isinstance(shape, Sequence) else (shape,) for shape in shapes]
+    known = list(map(whole_numbers, shapes))
     rank = max(map(len, known), default=0)
     result = []
     for sizes in zip(*((1,) * (rank - len(shape)) + shape for shape in known), strict=True):

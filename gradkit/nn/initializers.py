@@ -13,6 +13,7 @@ from typing import Any
 from gradkit import numpy as jnp
 from gradkit import random
 from gradkit.core import Array
+from gradkit.core.sizes import whole_numbers
 from gradkit.errors import unknown_name
 from gradkit.numpy import full
 
@@ -150,6 +151,7 @@ def variance_scaling(
         raise unknown_name("distribution", distribution, ("truncated_normal", "normal", "uniform"))
 
     def initialize(key: Array, shape: Shape, dtype: Any = dtype) -> Array:
+        shape = whole_numbers(shape)
         if len(shape) < 2:
             raise ValueError(
                 f"variance_scaling: shape must have at least two axes, to count inputs and outputs, got "
@@ -178,8 +180,7 @@ FANS: dict[str, Callable[[float, float], float]] = {
 
 
 def _size(shape: Shape, axis: int | Sequence[int]) -> int:
-    axes = axis if isinstance(axis, Sequence) else (axis,)
-    return math.prod(shape[a] for a in axes)
+    return math.prod(shape[a] for a in whole_numbers(axis))
 
 
 def _named(name: str, scale: float, mode: str, distribution: str, source: str) -> Callable[..., Initializer]:
@@ -226,6 +227,7 @@ def orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: Any = None) -> 
     """
 
     def initialize(key: Array, shape: Shape, dtype: Any = dtype) -> Array:
+        shape = whole_numbers(shape)
         if len(shape) < 2:
             raise ValueError(f"orthogonal: shape must have at least two axes, got {tuple(shape)}")
         columns = shape[column_axis]
@@ -251,6 +253,7 @@ def delta_orthogonal(scale: float = 1.0, column_axis: int = -1, dtype: Any = Non
     central = orthogonal(scale, column_axis, dtype)
 
     def initialize(key: Array, shape: Shape, dtype: Any = dtype) -> Array:
+        shape = whole_numbers(shape)
         if len(shape) not in (3, 4, 5):
             raise ValueError(f"delta_orthogonal: shape must have 3, 4 or 5 axes, got {tuple(shape)}")
         if shape[-1] < shape[-2]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.calls import as_operand, cast, dtype_name, new_array
 from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
+from gradkit.core.sizes import whole_numbers
 from gradkit.primitives.reductions import normalize_axes
 
 __all__ = ["axes_of", "axis_of", "beside", "promoted", "refuse_out"]
@@ -55,9 +55,9 @@ def axes_of(axis: Any, ndim: int, caller: str) -> tuple[int, ...]:
     """Return axes in the order in which they are given, none negative; None stands for all of them."""
     if axis is None:
         return tuple(range(ndim))
-    numbers = tuple(axis) if isinstance(axis, Sequence) else (axis,)
+    numbers = whole_numbers(axis)
     normalize_axes(numbers, ndim, caller)
-    return tuple(operator.index(number) % ndim for number in numbers)
+    return tuple(number % ndim for number in numbers)
 
 
 def refuse_out(out: Any, caller: str) -> None:

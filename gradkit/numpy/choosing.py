@@ -13,6 +13,7 @@ from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.core.calls import as_array, require_bool
 from gradkit.core.promotion import INTEGER, default_dtype
+from gradkit.core.sizes import whole_numbers
 from gradkit.numpy.arguments import axis_of, beside, promoted, refuse_out
 from gradkit.primitives import elementwise
 
@@ -260,7 +261,7 @@ def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Any, *args: Any
 def apply_over_axes(func: Callable[[Array, int], Any], a: Any, axes: Any) -> Array:
     """Apply ``func(a, axis)`` for one axis after another, keeping them."""
     array = as_array(a, "apply_over_axes")
-    for axis in axes if isinstance(axes, Sequence) else (axes,):
+    for axis in whole_numbers(axes):
         result = func(array, axis)
         if result.ndim == array.ndim - 1:
             result = jnp.expand_dims(result, axis=axis)

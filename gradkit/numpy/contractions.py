@@ -13,8 +13,10 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.calls import as_array, dtype_name
+from gradkit.core.promotion import dtype_named
 from gradkit.errors import ShapeError
 from gradkit.numpy.arguments import axis_of, promoted, refuse_out
+from gradkit.numpy.preferred import in_preferred, refuse_sharding, summed_in
 from gradkit.numpy.rearranging import moveaxis
 from gradkit.primitives.elementwise import conj, multiply, subtract
 from gradkit.primitives.linalg import dot, matmul
@@ -29,7 +31,11 @@ def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any 
 
     `preferred_element_type` is the dtype of the result; `precision` is accepted, without effect.
     """
-    x, y = _factors("inner", a, b, preferred_element_type)
+    return in_preferred("inner", _inner, (a, b), preferred_element_type)
+
+
+def _inner(a: Any, b: Any) -> Array:
+    x, y = promoted("inner", a, b)
     if not x.ndim or not y.ndim:
         return multiply(x, y)
     if x.shape[-1] != y.shape[-1]:
@@ -53,14 +59,13 @@ def outer(a: Any, b: Any, out: None = None) -> Array:
     return multiply(reshape(x, (-1, 1)), reshape(y, (1, -1)))
 
 
-def _factors(caller: str, a: Any, b: Any, dtype: Any) -> list[Array]:
-    arrays = promoted(caller, a, b)
-    return arrays if dtype is None else [astype(array, dtype) for array in arrays]
-
-
 def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Array:
     """Return ``sum(conj(a) * b)`` over all elements; the options are those of `inner`."""
-    x, y = _factors("vdot", a, b, preferred_element_type)
+    return in_preferred("vdot", _vdot, (a, b), preferred_element_type)
+
+
+def _vdot(a: Any, b: Any) -> Array:
+    x, y = promoted("vdot", a, b)
     return dot(conj(reshape(x, (-1,))), reshape(y, (-1,)))
 
 
@@ -177,6 +182,7 @@ def einsum(
     optimize: Any = "auto",
     precision: Any = None,
     preferred_element_type: Any = None,
+    out_sharding: None = None,
 ) -> Array:
     """Sum products of elements by the names of the operands' axes.
 
@@ -197,7 +203,9 @@ def einsum(
     precision : object
         Accepted; products have the precision of the arrays.
     preferred_element_type : dtype, optional
-        The dtype of the result.
+        The dtype of the result, and of the sums where it holds what the factors hold.
+    out_sharding : None
+        Not supported.
 
     Returns
     -------
@@ -216,14 +224,13 @@ def einsum(
     (Array([21., 43.], dtype=float32), Array(5., dtype=float32))
     """
     refuse_out(out, "einsum")
+    refuse_sharding(out_sharding, "einsum")
     names, result, values = _parsed(subscripts, operands)
     arrays = promoted("einsum", *values)
-    if preferred_element_type is not None:
-        arrays = [astype(array, preferred_element_type) for array in arrays]
     _check_sizes(names, arrays)
-    dtype = dtype_name(arrays[0])
-    if dtype == "bool":
-        arrays = [astype(array, "int32") for array in arrays]
+    dtype = dtype_name(arrays[0]) if preferred_element_type is None else dtype_named(preferred_element_type).name
+    sums = summed_in(dtype_name(arrays[0]), dtype)
+    arrays = [astype(array, sums) for array in arrays]
     terms = list(zip(names, arrays, strict=True))
     for pair in _path(names, result, arrays, optimize):
         chosen = [terms.pop(i) for i in sorted(pair, reverse=True)][::-1]

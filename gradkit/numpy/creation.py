@@ -14,6 +14,7 @@ from gradkit.core.array import backend_of_array, raw, wrap
 from gradkit.core.calls import as_array
 from gradkit.core.node import Leaf
 from gradkit.core.promotion import FLOATING, INTEGER, canonical, default_dtype, kind_of, promote, requested_dtype
+from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError, TracerIntegerConversionError
 from gradkit.primitives.elementwise import positive
 from gradkit.primitives.manipulation import astype, broadcast_to, reshape, stack, to_device
@@ -55,7 +56,7 @@ def _raw_dtype(backend: Backend, dtype: Any, default: str) -> Any:
 
 def _shape(shape: Shape) -> tuple[int, ...]:
     try:
-        sizes = tuple(map(operator.index, shape)) if isinstance(shape, Sequence) else (operator.index(shape),)
+        sizes = whole_numbers(shape)
     except TracerIntegerConversionError as error:
         raise TypeError(f"Shapes must be 1D sequences of concrete values of integer type, got {shape}") from error
     if any(size < 0 for size in sizes):

@@ -14,6 +14,7 @@ from gradkit.core.array import host
 from gradkit.core.calls import as_array
 from gradkit.core.printing import array_repr as text_of
 from gradkit.core.promotion import canonical
+from gradkit.core.sizes import whole_numbers
 
 __all__ = [
     "array_repr",
@@ -79,6 +80,7 @@ def fromfunction(function: Callable[..., Any], shape: Sequence[int], *, dtype: A
         return function(*positions, **kwargs)
 
     mapped: Callable[..., Any] = call
+    shape = whole_numbers(shape)
     rank = len(shape)
     for axis in reversed(range(rank)):
         mapped = vmap(mapped, in_axes=tuple(0 if i == axis else None for i in range(rank)))

@@ -12,6 +12,7 @@ from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.core.calls import as_array, cast, dtype_name, require_bool
 from gradkit.core.promotion import INTEGER, default_dtype
+from gradkit.core.sizes import whole_numbers
 from gradkit.numpy.arguments import beside
 from gradkit.numpy.creation import arange, asarray, ones, zeros
 from gradkit.primitives import elementwise as e
@@ -136,7 +137,7 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
 
     Stacked, of shape ``(len(dimensions), *dimensions)``, or, if `sparse`, as a tuple of arrays that broadcast.
     """
-    sizes = tuple(map(operator.index, dimensions))
+    sizes = whole_numbers(dimensions)
     dtype = default_dtype(INTEGER) if dtype is None else dtype
     grid = tuple(
         reshape(arange(size, dtype=dtype), (*(1,) * axis, size, *(1,) * (len(sizes) - axis - 1)))
@@ -222,7 +223,7 @@ def unravel_index(indices: Any, shape: int | Sequence[int]) -> tuple[Array, ...]
 
     Negative ones count from the end; those out of range become the first or last element's, as in JAX.
     """
-    sizes = tuple(map(operator.index, shape)) if isinstance(shape, Sequence) else (operator.index(shape),)
+    sizes = whole_numbers(shape)
     flat = require_integers(as_array(indices, "unravel_index"), "unravel_index")
     total = math.prod(sizes)
     if not dtype_name(flat).startswith("uint"):
@@ -253,15 +254,15 @@ def ravel_multi_index(
     dtype : dtype, optional
         The dtype of the result.
     """
-    if len(multi_index) != len(dims):
+    sizes = whole_numbers(dims)
+    if len(multi_index) != len(sizes):
         raise ValueError(
-            f"len(multi_index)={len(multi_index)} and len(dims)={len(dims)} must be equal in ravel_multi_index"
+            f"len(multi_index)={len(multi_index)} and len(dims)={len(sizes)} must be equal in ravel_multi_index"
         )
     if mode not in ("raise", "wrap", "clip"):
         raise ValueError(f"invalid mode={mode!r}. Expected 'raise', 'wrap', or 'clip'")
     if order not in ("C", "F"):
         raise ValueError(f"invalid order={order!r}. Expected 'C' or 'F'")
-    sizes = [operator.index(size) for size in dims]
     arrays = [require_integers(as_array(each, "ravel_multi_index"), "ravel_multi_index") for each in multi_index]
     result: Any = None
     pairs = list(zip(arrays, sizes, strict=True))

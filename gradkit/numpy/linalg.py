@@ -32,10 +32,10 @@ from gradkit.numpy.factorizations import (
     symmetrized,
 )
 from gradkit.numpy.norms import cond, matrix_norm, matrix_rank, norm, vector_norm
+from gradkit.numpy.products import matmul
 from gradkit.numpy.rearranging import moveaxis
 from gradkit.primitives import decompositions, solvers
 from gradkit.primitives import elementwise as e
-from gradkit.primitives.linalg import matmul
 from gradkit.primitives.manipulation import astype, broadcast_to, expand_dims, matrix_transpose, reshape
 from gradkit.primitives.reductions import sum as sum_over
 

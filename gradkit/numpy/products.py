@@ -10,15 +10,72 @@ from typing import Any
 from gradkit.core import Array
 from gradkit.errors import ShapeError
 from gradkit.numpy.arguments import axes_of, axis_of, promoted
+from gradkit.numpy.preferred import in_preferred
 from gradkit.numpy.rearranging import moveaxis
+from gradkit.primitives import linalg
 from gradkit.primitives.elementwise import conj
-from gradkit.primitives.linalg import matmul
 from gradkit.primitives.manipulation import permute_dims, reshape
 
-__all__ = ["tensordot", "vecdot"]
+__all__ = ["dot", "matmul", "tensordot", "vecdot"]
 
 
-def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
+def matmul(
+    a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None, out_sharding: None = None
+) -> Array:
+    """Multiply matrices; leading axes are batches and broadcast.
+
+    Parameters
+    ----------
+    a : array, shape (..., n, k) or (k,)
+        The left factor.
+    b : array, shape (..., k, m) or (k,)
+        The right factor.
+    precision : object
+        Accepted; products have the precision of the arrays.
+    preferred_element_type : dtype, optional
+        The dtype of the result, and of the sums where it holds what the factors hold.
+    out_sharding : None
+        Not supported.
+
+    Returns
+    -------
+    Array, shape (..., n, m)
+        Without the axis of a factor that was a vector.
+
+    Examples
+    --------
+    >>> import gradkit.numpy as jnp
+    >>> x = jnp.asarray([100, 100], dtype="int8")
+    >>> jnp.matmul(x, x, preferred_element_type="int32")
+    Array(20000, dtype=int32)
+    """
+    return in_preferred("matmul", linalg.matmul, (a, b), preferred_element_type, out_sharding)
+
+
+def dot(
+    a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None, out_sharding: None = None
+) -> Array:
+    """Multiply as `numpy.dot` does: the last axis of `a` with the last but one of `b`.
+
+    Parameters
+    ----------
+    a : array, shape (..., k)
+        The left factor.
+    b : array, shape (..., k, m) or (k,)
+        The right factor.
+    precision, preferred_element_type, out_sharding
+        As for `matmul`.
+
+    Returns
+    -------
+    Array, shape (..., ..., m)
+        The axes that are left of `a`, then those of `b`. (`matmul` pairs the leading axes.) With a number it is the
+        product.
+    """
+    return in_preferred("dot", linalg.dot, (a, b), preferred_element_type, out_sharding)
+
+
+def vecdot(x1: Any, x2: Any, /, *, axis: int = -1, precision: Any = None, preferred_element_type: Any = None) -> Array:
     """Return the dot products of vectors, ``sum(conj(x1) * x2)`` along an axis.
 
     Parameters
@@ -27,31 +84,47 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
         Arrays that broadcast but for the axis, whose sizes are equal.
     axis : int
         The axis, counted from the end in the broadcast shape.
+    precision, preferred_element_type
+        As for `matmul`.
     """
+    return in_preferred("vecdot", lambda x, y: _vecdot(x, y, axis), (x1, x2), preferred_element_type)
+
+
+def _vecdot(x1: Any, x2: Any, axis: int) -> Array:
     x, y = promoted("vecdot", x1, x2)
     if not x.ndim or not y.ndim:
         raise ValueError(f"vecdot: arguments must have at least one dimension, got shapes {x.shape} and {y.shape}")
     x, y = (moveaxis(array, axis_of(axis, array.ndim, "vecdot"), -1) for array in (x, y))
     if x.shape[-1] != y.shape[-1]:
         raise ShapeError(f"vecdot: vectors must have one size, got {x.shape[-1]} and {y.shape[-1]}")
-    product = matmul(conj(reshape(x, (*x.shape[:-1], 1, x.shape[-1]))), reshape(y, (*y.shape, 1)))
+    product = linalg.matmul(conj(reshape(x, (*x.shape[:-1], 1, x.shape[-1]))), reshape(y, (*y.shape, 1)))
     return reshape(product, product.shape[:-2])
 
 
-def tensordot(x1: Any, x2: Any, /, axes: int | Sequence[Any] = 2) -> Array:
+def tensordot(
+    a: Any,
+    b: Any,
+    axes: int | Sequence[Any] = 2,
+    *,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+    out_sharding: None = None,
+) -> Array:
     """Return the sums over products of elements along pairs of axes.
 
     Parameters
     ----------
-    x1, x2 : array
+    a, b : array
         Of any shape.
     axes : int or pair of (int or sequence of int)
-        The axes of each that are summed over; a number n stands for the last n of `x1` and the first n of `x2`.
+        The axes of each that are summed over; a number n stands for the last n of `a` and the first n of `b`.
+    precision, preferred_element_type, out_sharding
+        As for `matmul`.
 
     Returns
     -------
     Array
-        Its axes are those of `x1` that are left, then those of `x2`.
+        Its axes are those of `a` that are left, then those of `b`.
 
     Examples
     --------
@@ -59,8 +132,12 @@ def tensordot(x1: Any, x2: Any, /, axes: int | Sequence[Any] = 2) -> Array:
     >>> jnp.tensordot(jnp.ones((2, 3)), jnp.ones((3, 4)), axes=1).shape
     (2, 4)
     """
+    return in_preferred("tensordot", lambda x, y: _tensordot(x, y, axes), (a, b), preferred_element_type, out_sharding)
+
+
+def _tensordot(x1: Any, x2: Any, axes: Any) -> Array:
     x, y = promoted("tensordot", x1, x2)
-    if isinstance(axes, Sequence):
+    if isinstance(axes, Sequence) or getattr(axes, "ndim", 0) > 0:
         if len(axes) != 2:
             raise TypeError(f"tensordot axes argument must be an int, or a pair, got {axes}")
         left, right = axes_of(axes[0], x.ndim, "tensordot"), axes_of(axes[1], y.ndim, "tensordot")
@@ -78,4 +155,4 @@ def tensordot(x1: Any, x2: Any, /, axes: int | Sequence[Any] = 2) -> Array:
     count = math.prod(sizes)
     matrix = reshape(permute_dims(x, (*rows, *left)), (math.prod(x.shape[a] for a in rows), count))
     other = reshape(permute_dims(y, (*right, *columns)), (count, math.prod(y.shape[a] for a in columns)))
-    return reshape(matmul(matrix, other), shape)
+    return reshape(linalg.matmul(matrix, other), shape)

@@ -12,6 +12,7 @@ import numpy as np
 from gradkit.core import Array
 from gradkit.core.array import place_of_array, wrap
 from gradkit.core.calls import as_array, wide_integers
+from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError
 from gradkit.numpy.arguments import axes_of, axis_of, beside
 from gradkit.primitives.cumulative import cumsum
@@ -38,7 +39,7 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> tuple[int, ...]:
     (3, 4)
     """
     try:
-        return np.broadcast_shapes(*(shape if isinstance(shape, int) else tuple(shape) for shape in shapes))
+        return np.broadcast_shapes(*map(whole_numbers, shapes))
     except ValueError as error:
         raise ShapeError(f"Incompatible shapes for broadcasting: shapes={list(shapes)}") from error
 
@@ -90,7 +91,7 @@ def tile(x: Any, /, reps: int | Sequence[int]) -> Array:
         How many copies. The shorter of it and the shape is filled up with ones in front.
     """
     array = as_array(x, "tile")
-    counts = tuple(map(operator.index, reps if isinstance(reps, Sequence) else (reps,)))
+    counts = whole_numbers(reps)
     rank = max(array.ndim, len(counts))
     shape = (1,) * (rank - array.ndim) + array.shape
     counts = (1,) * (rank - len(counts)) + counts
@@ -116,7 +117,7 @@ def roll(x: Any, /, shift: Any, axis: int | Sequence[int] | None = None) -> Arra
     array = as_array(x, "roll")
     if axis is None:
         return reshape(roll(reshape(array, -1), shift, 0), array.shape)
-    axes = tuple(axis) if isinstance(axis, Sequence) else (axis,)
+    axes = whole_numbers(axis)
     shifts = _shifts(shift)
     if len(axes) != len(shifts):
         axes, shifts = (axes * len(shifts), shifts) if len(axes) == 1 else (axes, shifts * len(axes))
@@ -128,8 +129,10 @@ def roll(x: Any, /, shift: Any, axis: int | Sequence[int] | None = None) -> Arra
 
 
 def _shifts(shift: Any) -> tuple[Any, ...]:
-    if isinstance(shift, list | tuple):
+    if isinstance(shift, Sequence):
         return tuple(shift)
+    if type(shift) is not Array and getattr(shift, "ndim", 0) == 1:
+        return whole_numbers(shift)
     if getattr(shift, "ndim", 0):
         return tuple(unstack(reshape(shift, -1)))
     return (shift,)

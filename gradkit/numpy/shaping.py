@@ -14,6 +14,7 @@ from gradkit.backend import Device
 from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.core.calls import as_array
+from gradkit.core.sizes import whole_numbers
 from gradkit.numpy.arguments import axes_of, axis_of
 from gradkit.primitives import pad_index
 
@@ -123,7 +124,7 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
 def resize(a: Any, new_shape: int | Sequence[int]) -> Array:
     """Return an array of another shape: the elements in their order, over again where there are too few."""
     flat = jnp.reshape(as_array(a, "resize"), -1)
-    shape = tuple(map(operator.index, new_shape)) if isinstance(new_shape, Sequence) else (operator.index(new_shape),)
+    shape = whole_numbers(new_shape)
     if any(size < 0 for size in shape):
         raise ValueError(f"all elements of `new_shape` must be non-negative, got {shape}")
     size = math.prod(shape)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import math
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from gradkit.core.calls import as_array, as_operand, cast, dtype_name
 from gradkit.core.namespace import lifted, unbroadcast
 from gradkit.core.node import Node
 from gradkit.core.promotion import is_complex, promote, requested_dtype
+from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError
 from gradkit.primitives.reductions import normalize_axes
 
@@ -159,7 +159,7 @@ def reshape(x: Any, /, shape: int | Shape, order: str = "C", *, copy: bool | Non
         If the number of elements differs.
     """
     array = as_array(x, "reshape")
-    sizes = tuple(map(operator.index, shape)) if isinstance(shape, Sequence) else (operator.index(shape),)
+    sizes = whole_numbers(shape)
     known = math.prod(size for size in sizes if size != -1)
     if sizes.count(-1) == 1 and known:
         sizes = tuple(array.size // known if size == -1 else size for size in sizes)
@@ -176,7 +176,7 @@ def permute_dims(x: Any, /, axes: Sequence[int] | None = None) -> Array:
     """Reorder the axes: axis i of the result is axis ``axes[i]`` of `x`; None reverses them."""
     array = as_array(x, "permute_dims")
     order = (
-        tuple(range(array.ndim))[::-1] if axes is None else tuple(operator.index(a) % max(array.ndim, 1) for a in axes)
+        tuple(range(array.ndim))[::-1] if axes is None else tuple(a % max(array.ndim, 1) for a in whole_numbers(axes))
     )
     if sorted(order) != list(range(array.ndim)):
         raise ValueError(f"permute_dims: axes {axes} is no permutation of the {array.ndim} axes of x {array.shape}")
@@ -194,7 +194,7 @@ def matrix_transpose(x: Any, /) -> Array:
 def broadcast_to(x: Any, /, shape: int | Shape) -> Array:
     """Repeat an array along new axes and along axes of size 1, without copying where the backend can."""
     array = as_array(x, "broadcast_to")
-    sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    sizes = whole_numbers(shape)
     lead = len(sizes) - array.ndim
     if lead < 0 or any(n not in (1, size) for n, size in zip(array.shape, sizes[lead:], strict=True)):
         raise ShapeError(f"broadcast_to: x of shape {array.shape} does not broadcast to {sizes}")
@@ -206,7 +206,8 @@ def expand_dims(x: Any, /, axis: int | Sequence[int]) -> Array:
     array = as_array(x, "expand_dims")
     if axis is None:
         raise TypeError("expand_dims: axis must be an int or a sequence of ints, got None")
-    count = len(axis) if isinstance(axis, Sequence) else 1
+    axis = whole_numbers(axis)
+    count = len(axis)
     sizes = list(array.shape)
     for position in normalize_axes(axis, array.ndim + count, "expand_dims"):
         sizes.insert(position, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gradkit.backend import backend_of
 from gradkit.core import Array
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.promotion import dtype_named
@@ -50,24 +51,46 @@ UNARY: dict[str, Callable[[Any], Array]] = {
     "abs": e.abs,
     "invert": e.bitwise_invert,
 }
-FOREIGN = (str, bytes, list, tuple, dict, set, type(None))
-"""What operators leave to the other operand (and so to Python's own TypeError or False)."""
 
 
-def _method(function: Callable[[Any, Any], Array]) -> Callable[[Any, Any], Any]:
+def _is_foreign(other: Any) -> bool:
+    """Return whether an operand is no number and no array that gradkit knows: it may know what to do with an Array."""
+    return backend_of(other) is None and not hasattr(type(other), "__gradkit_array__")
+
+
+SEQUENCES = (str, bytes, bytearray, list, tuple)
+
+
+def _refused(name: str, x: Any, y: Any, other: Any) -> Any:
+    """Return NotImplemented, unless Python would take a sequence as one to repeat: ``[1, 2] * x`` of a whole number."""
+    if name in ("add", "mul") and type(other) in SEQUENCES:
+        raise TypeError(
+            f"unsupported operand type(s) for {'+' if name == 'add' else '*'}: '{type(x).__name__}' and "
+            f"'{type(y).__name__}'. Make an array of a sequence of numbers with gradkit.numpy.asarray."
+        )
+    return NotImplemented
+
+
+def _method(function: Callable[[Any, Any], Array], name: str = "") -> Callable[[Any, Any], Any]:
     def method(self: Array, other: Any) -> Any:
         if type(other) is Array or type(other) in PYTHON_NUMBERS:
             return function(self, other)
-        return NotImplemented if isinstance(other, FOREIGN) else function(self, other)
+        return _refused(name, self, other, other) if _is_foreign(other) else function(self, other)
 
     return method
 
 
-def _reflected(function: Callable[[Any, Any], Array]) -> Callable[[Any, Any], Any]:
+def _reflected(function: Callable[[Any, Any], Array], name: str = "") -> Callable[[Any, Any], Any]:
     def method(self: Array, other: Any) -> Any:
-        return NotImplemented if isinstance(other, FOREIGN) else function(other, self)
+        if type(other) in PYTHON_NUMBERS:
+            return function(other, self)
+        return _refused(name, other, self, other) if _is_foreign(other) else function(other, self)
 
     return method
+
+
+def _divmod(x: Any, y: Any) -> Any:
+    return e.floor_divide(x, y), e.remainder(x, y)
 
 
 def _from_numpy(name: str) -> Callable[..., Any]:
@@ -128,8 +151,8 @@ METHODS: dict[str, Callable[..., Any]] = {
     **{name: _from_numpy(name) for name in FROM_NUMPY},
     "reshape": _reshape,
     "transpose": _transpose,
-    "__divmod__": _from_numpy("divmod"),
-    "__rdivmod__": lambda self, other: (e.floor_divide(other, self), e.remainder(other, self)),
+    "__divmod__": _method(_divmod),
+    "__rdivmod__": _reflected(_divmod),
     "__round__": lambda self, decimals=0: _from_numpy("round")(self, decimals or 0),
     "flatten": _flatten,
     "view": _view,
@@ -139,7 +162,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "clip": e.clip,
     "conj": e.conj,
     "conjugate": e.conj,
-    "dot": linalg.dot,
+    "dot": _from_numpy("dot"),
     "take": indexing.take,
     "to_device": manipulation.to_device,
     "__getitem__": indexing.getitem,
@@ -149,8 +172,8 @@ METHODS: dict[str, Callable[..., Any]] = {
 def install() -> None:
     """Attach the operators and methods to `Array`."""
     for name, function in BINARY.items():
-        setattr(Array, f"__{name}__", _method(function))
-        setattr(Array, f"__r{name}__", _reflected(function))
+        setattr(Array, f"__{name}__", _method(function, name))
+        setattr(Array, f"__r{name}__", _reflected(function, name))
     for name, function in COMPARISON.items():
         setattr(Array, f"__{name}__", _method(function))
     for name, unary_function in UNARY.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from gradkit.core import Array, General, Linear, bind
 from gradkit.core.batching import reduction
 from gradkit.core.calls import as_array, cast, dtype_name, require_bool, require_inexact
 from gradkit.core.promotion import BOOL, INTEGER, default_dtype, is_complex, kind_of
+from gradkit.core.sizes import whole_numbers
 from gradkit.errors import AxisError
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.creation import ones_like
@@ -26,7 +26,7 @@ def normalize_axes(axis: Axis, ndim: int, caller: str) -> tuple[int, ...]:
     """Return the axes as sorted non-negative numbers; None stands for all of them."""
     if axis is None:
         return tuple(range(ndim))
-    numbers = [operator.index(a) for a in axis] if isinstance(axis, Sequence) else [operator.index(axis)]
+    numbers = whole_numbers(axis)
     for number in numbers:
         if not -ndim <= number < ndim:
             raise AxisError(f"{caller}: axis {number} is out of bounds for an array of {ndim} dimensions")

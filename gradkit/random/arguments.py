@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from gradkit.core import Array
 from gradkit.core.array import describe, wrap
 from gradkit.core.calls import as_operand, dtype_name
 from gradkit.core.promotion import FLOATING, INTEGER, default_dtype
+from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError
 
 __all__ = [
@@ -58,7 +58,7 @@ def some_keys(key: Any, caller: str) -> Array:
 def checked_shape(shape: Shape, caller: str) -> tuple[int, ...]:
     """Return the argument `shape` as a tuple; an integer stands for one axis."""
     try:
-        sizes = tuple(map(operator.index, shape)) if isinstance(shape, Sequence) else (operator.index(shape),)
+        sizes = whole_numbers(shape)
     except TypeError:
         raise TypeError(
             f"{caller}: shape must be an integer or a tuple of integers, got {shape!r}. "

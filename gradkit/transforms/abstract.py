@@ -12,6 +12,7 @@ from gradkit.core.array import Array
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.graph import Graph, GraphTrace, abstract_like
 from gradkit.core.promotion import dtype_named
+from gradkit.core.sizes import whole_numbers
 from gradkit.core.stand_in import Abstract
 from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable
 from gradkit.transforms.printing import jaxpr_text, type_text
@@ -53,7 +54,7 @@ class ShapeDtypeStruct:
     __slots__ = ("dtype", "shape", "sharding")
 
     def __init__(self, shape: Sequence[int], dtype: Any, *, sharding: Any = None, weak_type: bool = False) -> None:
-        self.shape = tuple(shape)
+        self.shape = whole_numbers(shape)
         self.dtype = dtype_named(dtype)
         self.sharding = sharding
 

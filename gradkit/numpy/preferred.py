@@ -1,0 +1,40 @@
+"""The options that JAX's products have in common: `precision`, `preferred_element_type` and `out_sharding`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gradkit.core import Array
+from gradkit.core.calls import dtype_name
+from gradkit.core.promotion import dtype_named, kind_of, promote
+from gradkit.numpy.arguments import promoted
+from gradkit.primitives.manipulation import astype
+
+__all__ = ["in_preferred", "refuse_sharding", "summed_in"]
+
+
+def in_preferred(
+    caller: str, product: Callable[..., Array], factors: Sequence[Any], preferred: Any, out_sharding: Any = None
+) -> Array:
+    """Return a product of factors in the preferred dtype, summed in it where it holds what the factors hold."""
+    refuse_sharding(out_sharding, caller)
+    if preferred is None:
+        return product(*factors)
+    arrays = promoted(caller, *factors)
+    result = dtype_named(preferred).name
+    dtype = summed_in(dtype_name(arrays[0]), result)
+    return astype(product(*(astype(array, dtype) for array in arrays)), result)
+
+
+def summed_in(dtype: str, result: str) -> str:
+    """Return the dtype to sum in: the result's, where that holds what the factors hold."""
+    if dtype == "bool":
+        return "int32"
+    return result if kind_of(result) >= kind_of(dtype) and promote([dtype, result]) == result else dtype
+
+
+def refuse_sharding(out_sharding: Any, caller: str) -> None:
+    """Raise where a result is to be spread over devices."""
+    if out_sharding is not None:
+        raise NotImplementedError(f"{caller}: out_sharding is not supported: an array is on one device.")
