@@ -21,7 +21,7 @@ from gradkit.core.array import Array
 from gradkit.data.files import DAMAGED_GZIP, HostArray, PathLike, damaged_gzip, describe_start, open_binary, place
 from gradkit.errors import FileFormatError, did_you_mean
 
-__all__ = ["ONE_LINE", "is_number", "load_csv"]
+__all__ = ["NUL", "ONE_LINE", "is_number", "load_csv"]
 
 Header = bool | Literal["auto"]
 
@@ -31,6 +31,9 @@ LARGEST_EXACT_INTEGER = 2**53
 COMMON_DELIMITERS = (";", "\t", ",", "|", " ")
 
 ONE_LINE = "A quoted text that goes over the end of a line is not read: put each row, and the header, in one line."
+
+
+NUL = "is a character NUL, which no text has: the file is damaged, or has another encoding. Fetch or write it again."
 
 
 @overload
@@ -123,6 +126,15 @@ def load_csv(
     if header is not True and header is not False and header != "auto":
         raise ValueError(f"header: expected True, False or 'auto', got {header!r}")
     file = _File(os.fspath(path), delimiter, header, encoding)
+    try:
+        return _arrays(file, target, x_dtype, y_dtype)
+    except DAMAGED_GZIP as error:  # in the first reading, or in the second, which looks for what is wrong
+        raise damaged_gzip(path, error) from error
+
+
+def _arrays(
+    file: _File, target: str | int | None, x_dtype: np.dtype[np.generic], y_dtype: np.dtype[np.generic]
+) -> Array | tuple[Array, Array]:
     table = file.read()
     if target is None:
         return place(file.convert(table, x_dtype, range(table.shape[1])))
@@ -160,8 +172,8 @@ class _File:
             table = self._read_rows()
         except UnicodeDecodeError as error:
             raise self._undecodable() from error
-        except DAMAGED_GZIP as error:
-            raise damaged_gzip(self.name, error) from error
+        except FileFormatError:
+            raise
         except ValueError as error:  # NumPy's reader does not know the line in the file
             raise self._error(self._find_fault() or f"NumPy cannot read it: {error}") from error
         if not len(table):
@@ -175,7 +187,7 @@ class _File:
 
     def _read_rows(self) -> HostArray:
         with self._open() as text:
-            lines = (line for line in text if line.strip())
+            lines = (line for line in text if line.strip() and not self._refuse_nul(line))
             start = next(lines, "")
             fields = self._fields(start)
             if start.count('"') % 2:
@@ -232,7 +244,14 @@ class _File:
             yield text
 
     def _fields(self, line: str) -> list[str]:
-        return next(csv.reader([line], delimiter=self.delimiter), [])
+        try:
+            return next(csv.reader([line], delimiter=self.delimiter), [])
+        except csv.Error as error:
+            raise self._error(f"a line that begins {line[:40]!r} is no CSV ({error}).") from error
+
+    def _refuse_nul(self, line: str) -> None:
+        if "\0" in line:
+            raise self._error(f"in the line {line[:40]!r} {NUL}")
 
     # The slow second reading
 

@@ -1,7 +1,8 @@
 """NumPy's files: .npy, one array, and .npz, a zip archive of them.
 
-NumPy parses the header; the numbers are read here, so that there is no path on which a pickle could be loaded, and
-what a damaged header promises is held against the file's length before memory is asked for.
+The header is a Python dictionary as text. It is read by a grammar that has what a header may say and nothing more, and
+nothing is evaluated; the numbers are read here, so that there is no path on which a pickle could be loaded, and what a
+damaged header promises is held against the file's length before memory is asked for.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import errno
 import math
 import os
-import tokenize
+import re
+import struct
 import zipfile
 import zlib
-from collections.abc import Callable
-from typing import Any, BinaryIO, Literal, cast, overload
+from collections import Counter
+from typing import Any, BinaryIO, Literal, NamedTuple, cast, overload
 
 import numpy as np
-from numpy.lib import format as npy_format
 
 from gradkit.core.array import Array
 from gradkit.data.files import (
@@ -34,19 +35,46 @@ from gradkit.errors import FileFormatError
 
 __all__ = ["load_npy", "load_npz"]
 
-Header = tuple[tuple[int, ...], bool, np.dtype[Any]]
+SIGNATURE = b"\x93NUMPY"
+LENGTHS = {(1, 0): "<H", (2, 0): "<I"}
+"""How the header's length is written, by the format's version. (Version 3 differs in the names of records' fields.)"""
+LONGEST_HEADER = 10_000
+"""Bytes; NumPy refuses longer ones as well. That of an array of numbers has a hundred."""
+MOST_AXES = 64
+LARGEST = 2**63 - 1
 
-HEADER_READERS: dict[tuple[int, int], Callable[[BinaryIO], Header]] = {
-    (1, 0): cast("Callable[[BinaryIO], Header]", npy_format.read_array_header_1_0),
-    (2, 0): cast("Callable[[BinaryIO], Header]", npy_format.read_array_header_2_0),
-}
-"""By the format's version. Version 3 differs in the names of a structured dtype's fields, and those are not read."""
+FIELD = re.compile(
+    r"""\s*(?P<quote>['"])(?P<name>descr|fortran_order|shape)(?P=quote)\s*:\s*
+    (?:"(?P<descr>[^"\\]*)"|'(?P<descr1>[^'\\]*)'|(?P<records>\[.*?\])|(?P<order>True|False)|\((?P<shape>[\d\sL,]*)\))
+    \s*(?P<end>,\s*\}|[,}])""",
+    re.VERBOSE | re.DOTALL | re.ASCII,
+)
+"""A field of the header with its value: the dtype, the order of the numbers, or the lengths of the axes."""
+VALUES = {"descr": ("descr", "descr1", "records"), "fortran_order": ("order",), "shape": ("shape",)}
+AXES = re.compile(r"\s*(?:\d{1,19}L?\s*,\s*)*(?:\d{1,19}L?\s*)?", re.ASCII)
+NUMBERS = re.compile(r"([<>|=]?)(b1|\?|[iu][1248]|f[248]|c(?:8|16))")
+OBJECTS = re.compile(r"[<>|=]?O\d?")
 
-BAD_HEADER = (ValueError, TypeError, SyntaxError, RecursionError, tokenize.TokenError)
-"""What NumPy raises for headers that are none, since it evaluates them as Python literals."""
-
-BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OverflowError)
 """What reading a damaged or encrypted zip archive raises; and an OSError where it is sent to before the beginning."""
+
+MEMBER = struct.Struct("<4s5H3L2H")
+"""What stands before a member of a zip archive: signature, version, flags, method, time, checksum, sizes, lengths."""
+MEMBER_SIGNATURE, END_SIGNATURE = b"PK\3\4", b"PK\5\6"
+END = struct.Struct("<4s4H2LH")
+"""What stands at a zip archive's end: signature, disks, numbers of members, the directory's size and place, comment."""
+MANY = 0xFFFF
+"""In the place of a number of members that has no room there."""
+FLAGS = 0x0800 | 0x0001
+"""That a name is UTF-8, and that a member is encrypted."""
+
+
+class Header(NamedTuple):
+    """What a header says."""
+
+    shape: tuple[int, ...]
+    fortran_order: bool
+    dtype: np.dtype[Any]
 
 
 @overload
@@ -92,7 +120,9 @@ def load_npy(path: PathLike, mmap: bool = False) -> Array | np.memmap[Any, np.dt
     name = os.fspath(path)
     if mmap:
         with open(path, "rb") as file:
-            begin, (shape, fortran_order, dtype) = _read_header(file, os.fstat(file.fileno()).st_size, name)
+            size = os.fstat(file.fileno()).st_size
+            begin, (shape, fortran_order, dtype) = _read_header(file, size, name)
+        _check_end(begin + math.prod(shape) * dtype.itemsize, size, shape, dtype, name)
         return np.memmap(path, dtype, "r", begin, shape, "F" if fortran_order else "C")
     try:
         with open_binary(path) as (stream, limit):
@@ -134,9 +164,13 @@ def load_npz(path: PathLike) -> dict[str, Array]:
         start = file.read(8)
         try:
             with zipfile.ZipFile(file) as archive:
+                _check_directory(archive, file)
                 for member in archive.infolist():
+                    _check_member(member, file)
                     values = _read_member(archive, member, name)
                     arrays[member.filename.removesuffix(".npy")] = place(values)
+        except FileFormatError:
+            raise
         except (*BAD_ARCHIVE, OSError) as error:
             if isinstance(error, OSError) and error.errno != errno.EINVAL:
                 raise
@@ -146,6 +180,27 @@ def load_npz(path: PathLike) -> dict[str, Array]:
                 f"fetch it again."
             ) from error
     return arrays
+
+
+def _check_directory(archive: zipfile.ZipFile, file: BinaryIO) -> None:
+    """Check that the directory has the members that the archive's end promises, each once: `zipfile` does not."""
+    file.seek(-END.size - len(archive.comment), os.SEEK_END)
+    signature, _, _, _, promised, *_ = END.unpack(file.read(END.size))
+    found = len(archive.infolist())
+    if signature != END_SIGNATURE or promised not in (found, MANY):
+        raise zipfile.BadZipFile(f"its directory has {found:,} arrays, but its end promises {promised:,}")
+    for member, times in Counter(archive.namelist()).items():
+        if times > 1:
+            raise zipfile.BadZipFile(f"the array {member!r} is there {times} times")
+
+
+def _check_member(member: zipfile.ZipInfo, file: BinaryIO) -> None:
+    """Check that a member begins where and as the directory says: a flag says how its name is to be read."""
+    file.seek(member.header_offset)
+    signature, _, flags, method, *_ = MEMBER.unpack(file.read(MEMBER.size))
+    same = (flags ^ member.flag_bits) & FLAGS == 0 and method == member.compress_type
+    if signature != MEMBER_SIGNATURE or not same:
+        raise zipfile.BadZipFile(f"the array {member.filename!r} does not begin as the directory says")
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> HostArray:
@@ -168,48 +223,95 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -
 def _read_header(stream: BinaryIO, limit: int, name: str) -> tuple[int, Header]:
     """Return where the numbers begin, and the header, having checked it against the file's length."""
     try:
-        version = npy_format.read_magic(stream)
-        if version not in HEADER_READERS:
-            raise ValueError(f"version {version} of the format, known are {', '.join(map(str, HEADER_READERS))}")
-        header = HEADER_READERS[version](stream)
-    except BAD_HEADER as error:
+        begin, text = _header_text(stream)
+        shape, fortran_order, descr = _parsed(text)
+    except ValueError as error:
         stream.seek(0)
         raise FileFormatError(
             f"{name}: expected an .npy file, but there is no header of one at byte 0 ({error}). It begins with "
             f"{describe_start(stream.read(8))}."
         ) from error
-    shape, _, dtype = header
-    begin = stream.tell()
-    if dtype.kind not in "biufc":
+    known = NUMBERS.fullmatch(descr)
+    if known is None:
         raise FileFormatError(
-            f"{name}: expected numbers, got an array of dtype {dtype}"
-            + (", which would need a pickle; none is loaded" if dtype.hasobject else "")
+            f"{name}: expected numbers, got an array of dtype {'object' if OBJECTS.fullmatch(descr) else descr[:60]}"
+            + (", which would need a pickle; none is loaded" if OBJECTS.fullmatch(descr) else "")
             + ". Save it as one array of numbers for each field."
         )
+    dtype = np.dtype(descr)
+    # An array without elements may still have axes that no array can have.
+    if len(shape) > MOST_AXES or math.prod(length or 1 for length in shape) * dtype.itemsize > LARGEST:
+        raise FileFormatError(
+            f"{name}: its header (bytes 0 to {begin}) is damaged: no array has the shape {str(shape)[:100]}."
+        )
     end = begin + math.prod(shape) * dtype.itemsize
-    if end > limit or min(shape, default=0) < 0:
+    if end > limit:
         raise FileFormatError(
             f"{name}: its header promises an array of shape {shape} and dtype {dtype}, which ends at byte {end:,}, but "
             f"there are at most {limit:,} bytes: it is truncated, or the header is damaged. Fetch the file again."
         )
-    return begin, header
+    return begin, Header(shape, fortran_order, dtype)
+
+
+def _header_text(stream: BinaryIO) -> tuple[int, str]:
+    """Return where the numbers begin, and the header's text."""
+    start = stream.read(len(SIGNATURE) + 2)
+    version = (*start[len(SIGNATURE) :],)
+    if not start.startswith(SIGNATURE) or len(version) < 2:
+        raise ValueError(f"it should begin with {SIGNATURE!r} and a version")
+    if version not in LENGTHS:
+        raise ValueError(f"version {version} of the format, known are {', '.join(map(str, LENGTHS))}")
+    size = struct.calcsize(LENGTHS[version])
+    written = stream.read(size)
+    (length,) = struct.unpack(LENGTHS[version], written) if len(written) == size else (0,)
+    if length > LONGEST_HEADER:
+        raise ValueError(f"a header of {length:,} bytes, more than {LONGEST_HEADER:,}")
+    text = stream.read(length)
+    if len(text) < max(length, 1):
+        raise ValueError(f"it ends at byte {len(start) + len(written) + len(text)}, in the header")
+    return len(start) + size + length, text.decode("latin-1")
+
+
+def _parsed(text: str) -> tuple[tuple[int, ...], bool, str]:
+    """Return what a header says, or raise ValueError where it is none."""
+    found: dict[str, str] = {}
+    opened = re.match(r"\s*\{", text)
+    position = opened.end() if opened else 0
+    closed = False
+    while opened and not closed:
+        field = FIELD.match(text, position)
+        if field is None:
+            raise ValueError(f"at byte {position} of it is {text[position : position + 20]!r}")
+        name = field["name"]
+        value = next((field[part] for part in VALUES[name] if field[part] is not None), None)
+        if value is None or name in found:
+            raise ValueError(f"{name} is {field[0].strip()[:60]!r}")
+        found[name], position, closed = value, field.end(), field["end"] != ","
+    if found.keys() != VALUES.keys() or text[position:].strip():
+        raise ValueError(f"it is {text.strip()[:60]!r}")
+    axes, descr = found["shape"], found["descr"]
+    lengths = re.findall(r"\d+", axes, re.ASCII)
+    if not AXES.fullmatch(axes) or (len(lengths) == 1 and "," not in axes) or (axes.strip() == ","):
+        raise ValueError(f"the shape is ({axes[:60]})")
+    return tuple(map(int, lengths)), found["fortran_order"] == "True", descr
+
+
+def _check_end(end: int, size: int, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None:
+    if end < size:
+        raise FileFormatError(
+            f"{name}: its header promises an array of shape {shape} and dtype {dtype}, which ends at byte {end:,}, and "
+            f"the file goes on after that: the header is damaged, or something was appended."
+        )
 
 
 def _read(stream: BinaryIO, limit: int, name: str) -> HostArray:
     """Read one array from a stream that holds `limit` bytes at most."""
     begin, (shape, fortran_order, dtype) = _read_header(stream, limit, name)
-    try:
-        values = np.empty(shape, dtype, "F" if fortran_order else "C")
-    except ValueError as error:  # more axes than NumPy has, or lengths beyond its indices
-        raise FileFormatError(f"{name}: its header (bytes 0 to {begin}) is damaged: {error}.") from error
+    values = np.empty(shape, dtype, "F" if fortran_order else "C")
     filled = fill(values.T if fortran_order else values, stream)
     if filled < values.nbytes:
         raise FileFormatError(
             f"{name}: truncated at byte {begin + filled:,}; its header promises {begin + values.nbytes:,} bytes."
         )
-    if stream.read(1):
-        raise FileFormatError(
-            f"{name}: its header promises an array of shape {shape} and dtype {dtype}, which ends at byte "
-            f"{begin + filled:,}, and the file goes on after that: the header is damaged, or something was appended."
-        )
+    _check_end(begin + filled, begin + filled + len(stream.read(1)), shape, dtype, name)
     return values.astype(dtype.newbyteorder("="), copy=False)

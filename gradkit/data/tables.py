@@ -17,7 +17,7 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
-from gradkit.data.delimited import ONE_LINE, is_number
+from gradkit.data.delimited import NUL, ONE_LINE, is_number
 from gradkit.data.files import DAMAGED_GZIP, HostArray, PathLike, damaged_gzip, open_binary
 from gradkit.data.origins import difference, origin_of
 from gradkit.errors import FileFormatError, did_you_mean
@@ -165,6 +165,8 @@ class _File:
             raise self._error("it is empty. Expected a header with the columns' names, and rows.")
         if line.count('"') % 2:
             raise self._error(f"the header goes over the end of its line, in quotes. {ONE_LINE}")
+        if "\0" in line:
+            raise self._error(f"in the header {NUL}")
         names = [field.strip() for field in self._fields(line)]
         if all(map(is_number, names)):
             raise self._error(
@@ -202,6 +204,10 @@ class _File:
             line += len(lines)
 
     def _block(self, lines: list[str], line: int, dtype: np.dtype[np.void], columns: list[int]) -> _Block:
+        if any("\0" in text for text in lines):
+            # NumPy's texts end before it: "z\0" would be the class "z".
+            number = next(i for i, text in enumerate(lines, line + 1) if "\0" in text)
+            raise self._error(f"in line {number} {NUL}")
         ends = len(self.header) - 1
         filled = [text for text in lines if text.strip()]
         if any(text.count(self.delimiter) != ends for text in filled):
