@@ -187,7 +187,7 @@ class _File:
 
     def _read_rows(self) -> HostArray:
         with self._open() as text:
-            lines = (line for line in text if line.strip() and not self._refuse_nul(line))
+            lines = (line for line in text if self._checked(line).strip())
             start = next(lines, "")
             fields = self._fields(start)
             if start.count('"') % 2:
@@ -249,9 +249,10 @@ class _File:
         except csv.Error as error:
             raise self._error(f"a line that begins {line[:40]!r} is no CSV ({error}).") from error
 
-    def _refuse_nul(self, line: str) -> None:
+    def _checked(self, line: str) -> str:
         if "\0" in line:
             raise self._error(f"in the line {line[:40]!r} {NUL}")
+        return line
 
     # The slow second reading
 
