@@ -8,7 +8,7 @@ number of elements. It binds the primitive again, one level lower.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from gradkit.core.array import Array, wrap
 from gradkit.core.binding import bind
@@ -19,6 +19,7 @@ from gradkit.core.stand_in import Batched
 
 __all__ = [
     "BatchTrace",
+    "Gating",
     "aligned",
     "along_axes",
     "broadcast_shape",
@@ -38,6 +39,16 @@ Axes = Sequence[int | None]
 Params = Mapping[str, Any]
 
 
+class Gating(Protocol):
+    """What the arguments of a batch's operations go through (`lax.gates`)."""
+
+    def __call__(self, array: Any) -> Any:
+        """Return an argument as the operation is to see it."""
+
+    def copy(self, before: int) -> Gating:
+        """Return one that knows what it has made before a place in the order of making."""
+
+
 class BatchTrace(Trace):
     """`vmap` at one level.
 
@@ -47,7 +58,7 @@ class BatchTrace(Trace):
         The number of elements in the batch.
     name : hashable
         The axis's name, for `lax.psum` and its relatives.
-    gate : callable or None
+    gate : Gating or None
         What the arguments of each operation go through, while a branch runs that some elements alone choose.
     """
 
@@ -57,7 +68,7 @@ class BatchTrace(Trace):
         super().__init__()
         self.size = size
         self.name = name
-        self.gate: Callable[[Any], Any] | None = None
+        self.gate: Gating | None = None
         self.node = Node(self, (), None, None, (), None, NO_PARAMS, False)
 
     def wrap(self, array: Array, axis: int | None) -> Array:

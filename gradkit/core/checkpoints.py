@@ -6,23 +6,36 @@ function's graph that runs again: only what the rules of its operations read, fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from gradkit.backend import backend_of
 from gradkit.core.array import Array, raw, wrap
-from gradkit.core.batching import BatchTrace, at_front
+from gradkit.core.batching import BatchTrace, Gating, at_front
 from gradkit.core.families import MultipleResults, Parts, record_call
-from gradkit.core.forward import ForwardTrace
+from gradkit.core.forward import Dual, ForwardTrace
 from gradkit.core.functions import Flat, Function, highest_trace, is_at, split
-from gradkit.core.graph import Equation, Graph, GraphTrace, HigherOrder, Variable, abstract_like, capturing, graph_of
+from gradkit.core.graph import (
+    Equation,
+    Graph,
+    GraphTrace,
+    HigherOrder,
+    Variable,
+    abstract_like,
+    capturing,
+    dependent,
+    graph_of,
+)
+from gradkit.core.layers import changed_inside, followers, layers
 from gradkit.core.namespace import as_bound
-from gradkit.core.node import Leaf, Node, enable_grad, new_sequence
+from gradkit.core.node import Leaf, Node, again, enable_grad, new_level, new_sequence
 from gradkit.core.promotion import is_inexact
 from gradkit.core.reverse import ReverseTrace
+from gradkit.core.stand_in import Batched
 
-__all__ = ["Offloadable", "call_checkpointed"]
+__all__ = ["Offloadable", "Rerun", "call_checkpointed"]
 
 Policy = Callable[..., Any]
 
@@ -39,10 +52,12 @@ def call_checkpointed(function: Function, args: Flat, policy: Policy | None = No
     if policy is not None or capturing():
         graph, constants = graph_of(lambda *flat: function(list(flat)), [abstract_like(arg) for arg in args])
         return _call_graph([*constants, *args], jaxpr=graph, policy=policy)
-    trace = highest_trace(args)
-    if isinstance(trace, ReverseTrace):
-        return _record_function(trace, function, args)
-    return _transformed(function, args, None)
+    start, last = new_sequence(), new_level()
+    outs = function(args)
+    traces = [trace for trace in followers(outs) if isinstance(trace, ReverseTrace)]
+    for trace in sorted(traces, key=lambda trace: int(trace.level)):
+        outs = _forgotten(trace, function, args, outs, start, last)
+    return outs
 
 
 def _call_graph(args: Sequence[Any], *, jaxpr: Graph, policy: Policy | None) -> Flat:
@@ -55,11 +70,15 @@ def _call_graph(args: Sequence[Any], *, jaxpr: Graph, policy: Policy | None) -> 
     return _transformed(jaxpr.run, args, policy)
 
 
-CHECKPOINT = HigherOrder("checkpoint", _call_graph, lambda *, jaxpr, policy: jaxpr.outputs)
+def _depends(inputs: Sequence[bool], differentiably: bool, *, jaxpr: Graph, policy: Policy | None) -> list[bool]:
+    return dependent(jaxpr, inputs, differentiably)
+
+
+CHECKPOINT = HigherOrder("checkpoint", _call_graph, lambda *, jaxpr, policy: jaxpr.outputs, _depends)
 
 
 def _transformed(function: Function, args: Flat, policy: Policy | None) -> Flat:
-    """Call the function; under forward mode or `vmap` a changed one at the levels below."""
+    """Call a function that closes over nothing; under forward mode or `vmap` a changed one at the levels below."""
     trace = highest_trace(args)
     if isinstance(trace, ForwardTrace):
         primals, tangents = trace.unwrap(args)
@@ -68,7 +87,7 @@ def _transformed(function: Function, args: Flat, policy: Policy | None) -> Flat:
 
         def pushing(flat: Flat) -> Flat:
             directions = iter(flat[len(primals) :])
-            with trace.resumed():
+            with trace.lifted():
                 outs = function(
                     [trace.wrap(p, next(directions) if k else None) for p, k in zip(flat, kept, strict=False)]
                 )
@@ -84,7 +103,7 @@ def _transformed(function: Function, args: Flat, policy: Policy | None) -> Flat:
         batched: list[bool] = []
 
         def whole(flat: Flat) -> Flat:
-            with trace.resumed():
+            with trace.lifted():
                 outs, places = trace.unwrap(function([trace.wrap(v, a) for v, a in zip(flat, axes, strict=True)]))
             batched[:] = [place is not None for place in places]
             return [at_front(o, p, trace.size) if p is not None else o for o, p in zip(outs, places, strict=True)]
@@ -97,31 +116,125 @@ def _transformed(function: Function, args: Flat, policy: Policy | None) -> Flat:
 # The function itself runs again
 
 
-def _record_function(trace: ReverseTrace, function: Function, args: Flat) -> Flat:
-    # The function is recorded as any other, which finds what it depends on: its arguments, and what it holds itself.
-    # Then the record goes, and with it the values that it saved.
-    start = new_sequence()
-    outs = function(args)
-    tracked = [o._node if is_at(o, trace) else None for o in outs]
-    parents = _boundary([node for node in tracked if node is not None], start)
-    nodes = [arg._node if is_at(arg, trace) else None for arg in args]
+def _forgotten(trace: ReverseTrace, function: Function, args: Flat, outs: Flat, start: int, last: int) -> Flat:
+    """Return the results of a call with one operation in place of all that the call has recorded at one level.
 
-    def pullback(parts: Parts, residuals: Flat) -> Sequence[Any]:
-        floor = new_sequence()
-        given = [
-            wrap(value, node) if node is not None else as_bound(value)
-            for value, node in zip(residuals, nodes, strict=True)
-        ]
-        with enable_grad(), trace.resumed():
-            again = function(given)
-        roots = [(again[i]._node, g) for i, g in parts.items() if is_at(again[i], trace)]
-        found = trace.backward(roots, floor=floor)
-        return [found.get(parent) for parent in parents]
+    The function has run as any other, under whatever transforms its arguments and what it closes over belong to. Where
+    it is to run again those above the level have returned, and they resume.
+    """
+    parts = _parts(outs, trace, start)
+    if not parts:
+        return outs
+    parents = _boundary([part._node for part in parts], start)  # type: ignore[misc]
+    kept: Flat = []
+    arguments = [_taken_apart(arg, trace, kept) for arg in args]
+    again = Rerun(trace, function, arguments, parents, len(parts), last, _gates((*args, *outs), start))
+    values = [as_bound(part._value) for part in parts]
+    new = iter(record_call(trace, values, parents, again, [_lowered(value) for value in kept]))
 
-    values = [o if node is None else as_bound(o._value) for o, node in zip(outs, tracked, strict=True)]
-    kept = [arg._value if arg._node is None or node is not None else arg for arg, node in zip(args, nodes, strict=True)]
-    recorded = record_call(trace, values, parents, pullback, kept)
-    return [o if node is None else r for o, node, r in zip(outs, tracked, recorded, strict=True)]
+    def replaced(value: Any) -> Any:
+        node = value._node if type(value) is Array else None
+        if node is None or (node.trace is trace and node.sequence < start):
+            return value if node is not None or type(value) is not Array else changed_inside(value, replaced)
+        return next(new) if node.trace is trace else changed_inside(value, replaced)
+
+    return [replaced(out) for out in outs]
+
+
+def _parts(outs: Sequence[Any], trace: ReverseTrace, start: int) -> list[Array]:
+    """Return the parts of results that were made at one level since `start`."""
+    return [
+        layer
+        for out in outs
+        for layer in layers(out)
+        if layer._node is not None and layer._node.trace is trace and layer._node.sequence >= start
+    ]
+
+
+def _taken_apart(value: Any, trace: ReverseTrace, kept: Flat) -> Callable[[Flat], Any]:
+    """Put what an argument holds below one level into `kept`; give the function that puts it together again."""
+    node = value._node if type(value) is Array else None
+    if node is None or not (node.trace is trace or node.trace.level > trace.level):
+        place = len(kept)
+        kept.append(value)
+        return lambda values: as_bound(values[place])
+    if type(value._value) is Batched:
+        axis, whole = value._value.axis, _taken_apart(value._value.array, trace, kept)
+        return lambda values: wrap(Batched(whole(values), axis), node)
+    inner = _taken_apart(value._value, trace, kept)
+    if isinstance(node, Dual):
+        forward, tangent = cast(ForwardTrace, node.trace), _taken_apart(node.tangent, trace, kept)
+        return lambda values: forward.wrap(inner(values), tangent(values))
+    # What another tape, of a level above, knows of it is of no use to this one; that it follows it is.
+    own = node if node.trace is trace else Leaf(node.trace, node.shape, node.dtype)
+    return lambda values: wrap(_lowered(inner(values)), own)
+
+
+def _gates(arrays: Sequence[Any], start: int) -> dict[BatchTrace, Gating]:
+    """Return copies of the gates that the arguments of batches' operations go through, as they were at `start`."""
+    batches = (trace for trace in followers(arrays) if isinstance(trace, BatchTrace))
+    return {batch: batch.gate.copy(start) for batch in batches if batch.gate is not None}
+
+
+class Rerun:
+    """The pullback of a checkpoint at one level: the function runs again, and the record of that is walked back.
+
+    Attributes
+    ----------
+    cuts : list of callable
+        ``cut(shares, start)`` gives the shares behind gates, where the call was in a branch of a choice that differs
+        between elements of a batch: what runs again is in that branch as well. `start` is where it began.
+    """
+
+    def __init__(
+        self,
+        trace: ReverseTrace,
+        function: Function,
+        arguments: Sequence[Callable[[Flat], Any]],
+        parents: Sequence[Node],
+        count: int,
+        last: int,
+        gates: Mapping[BatchTrace, Gating],
+    ) -> None:
+        self._trace = trace
+        self._function = function
+        self._arguments = arguments
+        self._parents = parents
+        self._count = count
+        self._first, self._last = int(trace.level), last
+        self._gates = gates
+        self.cuts: list[Callable[[list[Any], int], list[Any]]] = []
+
+    def __call__(self, parts: Parts, residuals: Flat) -> Sequence[Any]:
+        """Return the cotangents of what the call depends on."""
+        trace = self._trace
+        start = new_sequence()
+        given = [argument(residuals) for argument in self._arguments]
+        with enable_grad(), again(self._first, self._last), self._behind_gates():
+            outs = self._function(given)
+        found = _parts(outs, trace, start)
+        if len(found) != self._count:
+            raise RuntimeError(
+                f"checkpoint: the function has to compute the same when it runs again in the backward pass, but "
+                f"{len(found)} of its results depend on what is differentiated, and before {self._count} did. It may "
+                f"not depend on state that has changed in the meantime."
+            )
+        cotangents = trace.backward([(found[i]._node, g) for i, g in parts.items()], floor=start)  # type: ignore[misc]
+        shares = [cotangents.get(parent) for parent in self._parents]
+        for cut in self.cuts:
+            shares = cut(shares, start)
+        return shares
+
+    @contextmanager
+    def _behind_gates(self) -> Iterator[None]:
+        before = {batch: batch.gate for batch in self._gates}
+        try:
+            for batch, gate in self._gates.items():
+                batch.gate = gate.copy(new_sequence())
+            yield
+        finally:
+            for batch, outer in before.items():
+                batch.gate = outer
 
 
 def _boundary(nodes: Sequence[Node], start: int) -> list[Node]:

@@ -274,7 +274,7 @@ class Batch:
     def run_as_found(self, function: Function, flat: Flat, axes: Sequence[int | None]) -> tuple[Flat, list[bool]]:
         """Return the results, with the batch as their first axis where they have it, and where that is."""
         trace = self.trace
-        with trace.resumed():
+        with trace.lifted():
             outs = function([trace.wrap(value, axis) for value, axis in zip(flat, axes, strict=True)])
             values, places = trace.unwrap(outs)
         found = [place is not None for place in places]

@@ -17,7 +17,7 @@ from gradkit.core.families import MultipleResults
 from gradkit.core.namespace import as_bound, bound
 from gradkit.core.node import NO_PARAMS, Node, Trace
 from gradkit.core.primitive import Primitive
-from gradkit.core.promotion import dtype_named
+from gradkit.core.promotion import dtype_named, is_inexact
 from gradkit.core.sources import noting_sources, source_here
 from gradkit.core.stand_in import Abstract
 
@@ -29,6 +29,7 @@ __all__ = [
     "Variable",
     "abstract_like",
     "capturing",
+    "dependent",
     "graph_of",
     "zeros_of",
 ]
@@ -244,3 +245,25 @@ def graph_of(function: Callable[..., Sequence[Array]], inputs: Sequence[Abstract
     """Return the graph of a function, which has what the function closes over as its first inputs; and what that is."""
     graph = GraphTrace().run(function, inputs)
     return graph.closed(), [constant for _, constant in graph.constants]
+
+
+def dependent(graph: Graph, inputs: Sequence[bool], differentiably: bool) -> list[bool]:
+    """Return which results depend on the inputs whose flag is set; `differentiably`: which may have a derivative."""
+    found = {v for v, flag in zip(graph.inputs, inputs, strict=True) if flag}
+    for equation in graph.equations:
+        flags = [type(x) is Variable and x in found for x in equation.inputs]
+        if any(flags):
+            reached = _reached(equation, flags, differentiably)
+            found.update(out for out in reached if not differentiably or is_inexact(out.dtype.name))
+    return [type(out) is Variable and out in found for out in graph.outputs]
+
+
+def _reached(equation: Equation, inputs: Sequence[bool], differentiably: bool) -> Sequence[Variable]:
+    primitive, outs = equation.primitive, equation.outputs
+    if isinstance(primitive, HigherOrder):
+        if primitive.depends is None:
+            return outs
+        flags = primitive.depends(inputs, differentiably, **equation.params)
+        return [out for out, flag in zip(outs, flags, strict=True) if flag]
+    bits = sum(1 << i for i, flag in enumerate(inputs) if flag)
+    return outs if not differentiably or primitive.plan(bits)[1] else ()

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gradkit.errors import UnexpectedTracerError
@@ -19,9 +20,23 @@ from gradkit.errors import UnexpectedTracerError
 if TYPE_CHECKING:
     from gradkit.core.primitive import Primitive
 
-__all__ = ["Leaf", "Node", "Trace", "changes", "enable_grad", "new_sequence", "no_grad", "open_no_grad", "recording"]
+__all__ = [
+    "Leaf",
+    "Node",
+    "Trace",
+    "again",
+    "changes",
+    "enable_grad",
+    "in_progress",
+    "new_level",
+    "new_sequence",
+    "no_grad",
+    "open_no_grad",
+    "recording",
+]
 
-_new_level = itertools.count(1).__next__
+new_level = itertools.count(_STEP := 1 << 16, _STEP).__next__
+"""Levels have gaps, for traces that stand in the place of one which is there already."""
 new_sequence = itertools.count().__next__
 
 open_no_grad: list[None] = []
@@ -64,20 +79,72 @@ def enable_grad() -> Iterator[None]:
         _recording.reset(token)
 
 
-class Ended(int):
-    """The level of a transform that has returned. Whatever asks for it gets the error, and no path pays for a test."""
+@dataclass(frozen=True)
+class Again:
+    """A part of a function that runs again, after the transforms that it ran under have returned.
 
-    def _refuse(self, *_: Any) -> bool:
+    Attributes
+    ----------
+    first, last : int
+        Levels of transforms that were in progress when it ran: from the first on, below the last.
+    now : int
+        Where they are now: above all that are in progress when it runs again, in their old order.
+    """
+
+    first: int
+    last: int
+    now: int
+
+
+_again: ContextVar[tuple[Again, ...]] = ContextVar("gradkit_again", default=())
+
+
+@contextmanager
+def again(first: int, last: int) -> Iterator[None]:
+    """Run a part of a function again inside a ``with`` block, in this thread or task alone.
+
+    Of the transforms that have returned those with levels from `first` on and below `last` are in progress, above all
+    others: what is run again may be given arrays of transforms that began in the meantime.
+    """
+    token = _again.set((Again(int(first), last, new_level()), *_again.get()))
+    try:
+        yield
+    finally:
+        _again.reset(token)
+
+
+class Ended(int):
+    """The level of a transform that has returned. Whatever asks for it gets the error, and no path pays for a test.
+
+    Where a part of its function runs again (`again`) it compares as the level that it was.
+    """
+
+    def place(self) -> tuple[int, int] | None:
+        """Return its place among the levels, or None where it is in progress no longer."""
+        level = int(self)
+        return next((((part.now, level)) for part in _again.get() if part.first <= level < part.last), None)
+
+    def __bool__(self) -> bool:
+        return _place(self) is not None
+
+    def __gt__(self, other: int) -> bool:
+        return _place(self) > _place(other)
+
+    def __lt__(self, other: int) -> bool:
+        return _place(self) < _place(other)
+
+
+def _place(level: int) -> tuple[int, int]:
+    if not isinstance(level, Ended):
+        return level, 0
+    found = level.place()
+    if found is None:
         raise UnexpectedTracerError(
             "Encountered an unexpected tracer: an array from inside a function that a transform (grad, vjp, vmap, ...) "
             "runs was used after the transform had finished. It leaked out by a side effect. Return it from the "
             "function (with has_aux=True where the transform has that)."
         )
-
-    __bool__ = __gt__ = __lt__ = _refuse
-
-
-ENDED = Ended(1)
+    return found
 
 
 class Changes:
@@ -124,21 +191,19 @@ class Trace(ABC):
     __slots__ = ("level",)
     level: int
 
-    def __init__(self) -> None:
-        self.level = _new_level()
+    def __init__(self, above: Trace | None = None) -> None:
+        """Begin above all transforms in progress, or right above one, in whose place it stands."""
+        self.level = new_level() if above is None else type(above.level)(int(above.level) + 1)
 
     def end(self) -> None:
         """Say that the function has returned: from now on an operation on this transform's arrays is an error."""
-        self.level = ENDED
+        self.level = Ended(self.level)
 
     @contextmanager
-    def resumed(self) -> Iterator[None]:
-        """Go on inside a ``with`` block, where a part of the function is run again.
-
-        The level is a new one: what is run again may be given arrays of transforms that began in the meantime.
-        """
+    def lifted(self) -> Iterator[None]:
+        """Be above all transforms inside a ``with`` block, in which a function runs that closes over nothing."""
         current = self.level
-        self.level = _new_level()
+        self.level = new_level()
         try:
             yield
         finally:
@@ -147,6 +212,12 @@ class Trace(ABC):
     @abstractmethod
     def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """Run one operation under this transform: give an Array, or a tuple of them."""
+
+
+def in_progress(trace: Trace) -> bool:
+    """Return whether a transform has not returned, or what it ran is running again."""
+    level = trace.level
+    return not isinstance(level, Ended) or level.place() is not None
 
 
 class Node:

@@ -8,10 +8,9 @@ from typing import Any
 from gradkit.core.array import Array, dtype_as_stored, innermost, wrap
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.functions import closure_error, is_at
-from gradkit.core.graph import Equation, Graph, HigherOrder, Variable, abstract_like, zeros_of
+from gradkit.core.graph import Graph, abstract_like, dependent, zeros_of
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf, Trace
-from gradkit.core.promotion import is_inexact
 from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
 from gradkit.core.stand_in import Abstract
@@ -19,7 +18,6 @@ from gradkit.primitives import broadcast_to
 
 __all__ = [
     "chosen",
-    "dependent",
     "divided",
     "elements_of",
     "has_no_values",
@@ -82,27 +80,6 @@ def zeros_unless(share: Any, form: Abstract) -> Array:
 
 
 # What depends on what
-
-
-def dependent(graph: Graph, inputs: Flags, differentiably: bool) -> list[bool]:
-    """Return which results depend on the inputs whose flag is set; `differentiably`: which may have a derivative."""
-    found = {v for v, flag in zip(graph.inputs, inputs, strict=True) if flag}
-    for equation in graph.equations:
-        flags = [type(x) is Variable and x in found for x in equation.inputs]
-        if any(flags):
-            reached = _reached(equation, flags, differentiably)
-            found.update(out for out in reached if not differentiably or is_inexact(out.dtype.name))
-    return [type(out) is Variable and out in found for out in graph.outputs]
-
-
-def _reached(equation: Equation, inputs: Flags, differentiably: bool) -> Sequence[Variable]:
-    primitive, outs = equation.primitive, equation.outputs
-    if isinstance(primitive, HigherOrder):
-        if primitive.depends is None:
-            return outs
-        return chosen(outs, primitive.depends(inputs, differentiably, **equation.params))
-    bits = sum(1 << i for i, flag in enumerate(inputs) if flag)
-    return outs if not differentiably or primitive.plan(bits)[1] else ()
 
 
 def settled(graph: Graph, before: Flags, carried: Flags, after: Flags, differentiably: bool) -> list[bool]:

@@ -11,7 +11,8 @@ from gradkit.core.batching import BatchTrace
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.functions import Batch, highest_trace, split
-from gradkit.core.graph import Graph, GraphTrace, HigherOrder, Variable, abstract_like, graph_of
+from gradkit.core.graph import Graph, GraphTrace, HigherOrder, Variable, abstract_like, dependent, graph_of
+from gradkit.core.layers import layers
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Trace, new_sequence
 from gradkit.core.reverse import ReverseTrace
@@ -20,7 +21,6 @@ from gradkit.lax.captured import (
     Flags,
     Flat,
     chosen,
-    dependent,
     divided,
     push_through,
     recorded,
@@ -82,8 +82,7 @@ def _variables(graphs: Sequence[Graph], constants: Sequence[Flat]) -> list[Varia
 
 def _select(index: Array, branches: Sequence[Branch], operands: Flat, check: Callable[[list[Flat]], None]) -> Flat:
     """Apply all functions, where the one that is named differs between elements of a batch, and select."""
-    trace = index._node.trace  # type: ignore[union-attr]
-    assert isinstance(trace, BatchTrace)
+    batches = [trace for layer in layers(index) if isinstance(trace := _trace_of(layer), BatchTrace)]
     from_here = [index >= i for i in range(1, len(branches))]
 
     def named(i: int) -> Array:
@@ -91,13 +90,17 @@ def _select(index: Array, branches: Sequence[Branch], operands: Flat, check: Cal
 
     # The derivatives are selected too: a function's where another one is named (NaN, say) goes nowhere.
     results = [
-        run_behind_gates(branch, operands, trace, functools.partial(named, i)) for i, branch in enumerate(branches)
+        run_behind_gates(branch, operands, batches, functools.partial(named, i)) for i, branch in enumerate(branches)
     ]
     check(results)
     outs = results[0]
     for here, result in zip(from_here, results[1:], strict=True):
         outs = [where(here, new, old) for new, old in zip(result, outs, strict=True)]
     return outs
+
+
+def _trace_of(array: Array) -> Trace | None:
+    return None if array._node is None else array._node.trace
 
 
 def run_cond(args: Sequence[Any], *, branches: tuple[Graph, ...]) -> Flat:

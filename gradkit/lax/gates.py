@@ -13,14 +13,17 @@ operation, through which `vmap` takes the arguments of those of the branch while
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from gradkit.core.array import Array, wrap
 from gradkit.core.batching import BatchTrace
+from gradkit.core.checkpoints import Rerun
 from gradkit.core.forward import Dual
 from gradkit.core.namespace import PRIMITIVES
-from gradkit.core.node import NO_PARAMS, Node, Trace, new_sequence, recording
+from gradkit.core.node import NO_PARAMS, Node, Trace, in_progress, new_sequence, recording
 from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
 from gradkit.core.stand_in import Batched
@@ -35,7 +38,7 @@ WHERE = PRIMITIVES["where"]
 
 
 def run_behind_gates(
-    branch: Callable[[list[Any]], list[Any]], operands: list[Any], trace: BatchTrace, chosen: Condition
+    branch: Callable[[list[Any]], list[Any]], operands: list[Any], batches: Sequence[BatchTrace], chosen: Condition
 ) -> list[Any]:
     """Run a branch on all elements of a batch, and return its results behind gates.
 
@@ -45,23 +48,35 @@ def run_behind_gates(
         A function of a list of Arrays that gives another one.
     operands : list of Array
         Its arguments.
-    trace : BatchTrace
-        The `vmap` whose batch it is.
+    batches : sequence of BatchTrace
+        The vmaps between whose elements the choice differs, the innermost first.
     chosen : callable
         ``chosen()`` gives an Array of bool: whether an element of the batch chooses the branch.
     """
     start = new_sequence()
-    entry = Entry(trace, chosen, start)
-    trace.gate, outer = entry, trace.gate
+    condition = functools.cache(chosen)
+    # What it computes for all elements of this batch at once may differ between those of a batch around it.
+    entries = [Entry(batch, condition, start) for batch in batches]
+    before = [batch.gate for batch in batches]
+    for entry in entries:
+        entry.install(entries)
     try:
         outs = branch(operands)
     finally:
-        trace.gate = outer
-    outs = behind_gates(outs, entry.chosen, trace.level, start, entry)
-    if entry.same:  # a gate before what it computes for all elements at once: open if one of them chooses the branch
-        batch = entry.chosen()._value
-        behind_gates(entry.same, lambda: any_of(batch.array, axis=batch.axis), -1, start)
+        for batch, gate in zip(batches, before, strict=True):
+            batch.gate = gate
+    outs = behind_gates(outs, condition, batches[0].level, start, entries[0])
+    same = [array for entry in entries for array in entry.same]
+    if same:  # a gate before what it computes for all elements at once: open if one of them chooses the branch
+        behind_gates(same, condition, -1, start)
     return outs
+
+
+def _of_some(condition: Array, level: int) -> Array:
+    """Return whether a condition holds for some of the elements of the batches that began after a level."""
+    while type(batch := condition._value) is Batched and condition._node.trace.level > level:  # type: ignore[union-attr]
+        condition = any_of(batch.array, axis=batch.axis)
+    return condition
 
 
 class Entry:
@@ -79,13 +94,27 @@ class Entry:
         self._condition: Array | None = None
         self._start = start
         self._outer = trace.gate
-        self._arrays: dict[int, tuple[Array, Array]] = {}  # by identity, with the array itself, which keeps that alive
+        self._entries: Sequence[Entry] = ()
+        # By identity, with the array itself, which keeps that alive, and the place in the order of making.
+        self._arrays: dict[int, tuple[Array, Array, int]] = {}
         self.same: list[Array] = []
+
+    def install(self, entries: Sequence[Entry]) -> None:
+        """Let the arguments of the batch's operations go through it; `entries` are all that the branch has."""
+        self._entries = entries
+        self._trace.gate = self
+
+    def copy(self, before: int) -> Entry:
+        """Return one that knows the gates made before, for what runs again later."""
+        other = Entry(self._trace, self._choose, self._start)
+        other._condition, other._outer, other._entries = self._condition, self._outer, self._entries
+        other._arrays = {key: known for key, known in self._arrays.items() if known[2] < before}
+        return other
 
     def chosen(self) -> Array:
         """Return whether an element chooses the branch."""
         if self._condition is None:
-            self._condition = self._choose()
+            self._condition = _of_some(self._choose(), self._trace.level)
         return self._condition
 
     def __call__(self, array: Any) -> Any:
@@ -99,12 +128,21 @@ class Entry:
         if id(array) not in self._arrays:
             if whole is None:
                 self.same.append(array)
-            self._trace.gate, current = self._outer, self._trace.gate
-            try:
-                self._arrays[id(array)] = array, where(self.chosen(), array, stop_gradient(array))
-            finally:
-                self._trace.gate = current
+            with self._open():
+                self._arrays[id(array)] = array, where(self.chosen(), array, stop_gradient(array)), new_sequence()
         return self._arrays[id(array)][1]
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        """Let arrays pass inside a ``with`` block, in which a gate is made."""
+        current = [entry._trace.gate for entry in self._entries]
+        for entry in self._entries:
+            entry._trace.gate = entry._outer
+        try:
+            yield
+        finally:
+            for entry, gate in zip(self._entries, current, strict=True):
+                entry._trace.gate = gate
 
 
 def _is_recorded(value: Any, before: float = float("inf")) -> bool:
@@ -164,7 +202,7 @@ class Gates:
         self._entry = entry
         self._level = level
         self._start = start
-        self._condition: Array | None = None
+        self._conditions: dict[Trace, Array] = {}
         self._gates: dict[Node, Node] = {}
         self._arrays: dict[int, tuple[Array, Array]] = {}  # by identity, with the array itself, which keeps that alive
         self._seen: set[Node] = set()
@@ -213,13 +251,19 @@ class Gates:
             return node
         gate = self._gates.get(node)
         if gate is None:
-            if self._condition is None:
-                self._condition = self._chosen()
-            gate = self._gates[node] = Gate(node, self._condition, self._start)
+            gate = self._gates[node] = Gate(node, self._condition(node.trace), self._start)
         return gate
+
+    def _condition(self, trace: Trace) -> Array:
+        """Return whether an element, as a transform sees it, chooses the branch."""
+        if trace not in self._conditions:
+            self._conditions[trace] = _of_some(self._chosen(), trace.level)
+        return self._conditions[trace]
 
     def _part(self, part: Any) -> Any:
         """Return what a node saves as it is behind the gates."""
+        if isinstance(part, Rerun):
+            part.cuts.append(functools.partial(_cut, self._chosen(), self._level))
         if type(part) in (tuple, list):
             return type(part)(map(self._part, part))
         if isinstance(part, Record):
@@ -227,6 +271,10 @@ class Gates:
         return self._behind(part)
 
 
+def _cut(chosen: Array, level: int, shares: list[Any], start: int) -> list[Any]:
+    return behind_gates(shares, lambda: chosen, level, start)
+
+
 def _is_inside(trace: Trace, level: int) -> bool:
     """Return whether a transform began inside the batch of that level, and is in progress."""
-    return type(trace.level) is int and trace.level > level
+    return in_progress(trace) and trace.level > level

@@ -14,7 +14,7 @@ from gradkit.core.batching import BatchTrace, at_front
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.functions import Batch, highest_trace, split
-from gradkit.core.graph import Graph, GraphTrace, HigherOrder, Variable, abstract_like, capturing, graph_of
+from gradkit.core.graph import Graph, GraphTrace, HigherOrder, Variable, abstract_like, capturing, dependent, graph_of
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Trace
 from gradkit.core.reverse import ReverseTrace
@@ -23,7 +23,6 @@ from gradkit.lax.captured import (
     Flags,
     Flat,
     chosen,
-    dependent,
     divided,
     elements_of,
     has_no_values,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.array import host, raw
+from gradkit.core.array import host, innermost, wrap
 from gradkit.core.calls import as_operand, cast, dtype_name, require_inexact
 from gradkit.core.promotion import is_inexact
+from gradkit.core.stand_in import Abstract
 from gradkit.errors import ShapeError
 from gradkit.nn.activations import log_softmax
 from gradkit.numpy import argmax, asarray, mean
@@ -105,10 +107,10 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Array:
 
 def _check_labels(labels: Array, classes: int) -> None:
     """Raise where a label is out of range; labels on a GPU are not copied to look at them."""
-    value = raw(labels)
-    if labels.device.platform != "cpu" or not labels.size:
+    value = innermost(labels)  # whole batches under `vmap`
+    if type(value) is Abstract or labels.device.platform != "cpu" or not math.prod(value.shape):
         return
-    seen = host(labels.detach()) if type(value) is not np.ndarray else value
+    seen = host(wrap(value)) if type(value) is not np.ndarray else value
     smallest, largest = seen.min(), seen.max()
     if smallest < 0 or largest >= classes:
         worst = smallest if smallest < 0 else largest

@@ -1,0 +1,173 @@
+"""What a function closes over counts as what it is given: a program is the same whether a checkpoint, a choice or a
+loop calls its function or the program itself does, under whatever transforms."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from typing import Any
+
+import closures
+import numpy as np
+import pytest
+from side_by_side import check_same, x64
+
+import gradkit
+import gradkit.numpy as jnp
+from gradkit import nn
+
+W, X = np.asarray(1.2), np.asarray(0.6)
+
+
+def cases(functions: list[Any], count: int, seed: int) -> list[tuple[Any, Any, Any]]:
+    """Return a selection of bodies, wrappers and stacks of up to three transforms, the same at every run."""
+    generator = random.Random(seed)
+    found = []
+    while len(found) < count:
+        height = generator.choice([1, 2, 2, 3, 3])
+        stack = tuple(generator.choice(closures.STEPS) for _ in range(height))
+        if sum(step.__name__.startswith("hessian") for step in stack) < 2:
+            found.append((generator.choice(closures.BODIES), generator.choice(functions), stack))
+    return found
+
+
+def value(m: Any, n: Any, body: Any, wrapper: Any, stack: Any) -> Any:
+    return closures.stacked(m, n, closures.program(m, n, body, wrapper), stack)(n.asarray(W), n.asarray(X))
+
+
+def name_of(body: Any, wrapper: Any, stack: Any) -> str:
+    return " of ".join([*(step.__name__ for step in stack), wrapper.__name__, body.__name__])
+
+
+def check_unchanged(count: int, seed: int) -> None:
+    wrong = []
+    with x64():
+        for body, wrapper, stack in cases(closures.WRAPPERS, count, seed):
+            expected = float(value(gradkit, jnp, body, None, stack))
+            try:
+                got = float(value(gradkit, jnp, body, wrapper, stack))
+            except ValueError as error:
+                if wrapper is closures.while_loop and "Reverse-mode differentiation does not work" in str(error):
+                    continue  # in graphs, as in JAX
+                raise
+            if not np.isclose(got, expected, rtol=1e-8, atol=1e-8):
+                wrong.append(f"{name_of(body, wrapper, stack)}: {got}, right {expected}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_what_calls_a_function_that_closes_over_variables_changes_no_derivative(backend: Any) -> None:
+    check_unchanged(60, zlib.crc32(backend.name.encode()))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(10))
+def test_many_more_of_them(seed: int, backend: Any) -> None:
+    check_unchanged(400, seed)
+
+
+# Against JAX
+
+
+@pytest.mark.parametrize(
+    "wrapper",
+    [closures.checkpoint, closures.checkpoint_in_cond, closures.cond_in_scan, closures.switch],
+    ids=lambda wrapper: wrapper.__name__,
+)
+def test_per_example_derivatives_by_what_a_function_closes_over_are_jaxs(wrapper: Any, xp: Any) -> None:
+    def derivatives(m: Any, n: Any) -> Any:
+        return of_loss(m, closures.program(m, n, closures.indexing, wrapper))
+
+    def of_loss(m: Any, loss: Any) -> Any:
+        def of(w: Any, x: Any) -> Any:
+            return (
+                m.vmap(m.grad(loss), (None, 0))(w, x),
+                m.vmap(m.jacfwd(m.grad(loss, 1)), (0, 0))(x, x),
+                m.jvp(lambda x: m.vmap(lambda x: m.grad(loss)(w, x))(x), (x,), (1 + x,))[1],
+                m.vmap(m.vmap(m.grad(loss, (0, 1)), (None, 0)), (0, None))(x, x),
+                m.grad(lambda w: m.vmap(m.vmap(loss, (None, 0)), (0, None))(w * x, x).sum())(w),
+            )
+
+        return of
+
+    check_same(derivatives, W, np.asarray([0.5, -0.2, 1.0]))
+
+
+def test_the_gradients_of_each_example_by_a_model_in_a_checkpoint_are_those_without_it(xp: Any) -> None:
+    model = nn.MLP(3, [5, 4, 2], key=gradkit.random.key(0))
+    x, y = gradkit.random.normal(gradkit.random.key(1), (6, 3)), jnp.asarray([0, 1, 1, 0, 1, 0])
+
+    def loss(call: Any) -> Any:
+        return lambda model, x, y: nn.softmax_cross_entropy(call(model)(x[None]), y[None])
+
+    def plain(model: Any) -> Any:
+        return model
+
+    def whole(model: Any) -> Any:
+        return gradkit.checkpoint(lambda x: model(x))
+
+    def itself(model: Any) -> Any:
+        return gradkit.checkpoint(model)
+
+    def as_argument(model: Any) -> Any:
+        return lambda x: gradkit.checkpoint(lambda model, x: model(x))(model, x)
+
+    expected = gradkit.vmap(gradkit.grad(loss(plain)), (None, 0, 0))(model, x, y)
+    one_by_one = [gradkit.grad(loss(plain))(model, x[i], y[i]) for i in range(6)]
+    for call in (plain, whole, itself, as_argument):
+        found = gradkit.vmap(gradkit.grad(loss(call)), (None, 0, 0))(model, x, y)
+        for leaves in zip(*map(gradkit.tree.leaves, (found, expected, *one_by_one)), strict=True):
+            got, want, *each = (np.asarray(gradkit.device_get(leaf)) for leaf in leaves)
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(got, np.stack(each), rtol=1e-4, atol=1e-6)
+    for call in (whole, itself):
+        for parameter in model.parameters():
+            parameter.grad = None
+        gradkit.vmap(lambda x, y, call=call: loss(call)(model, x, y))(x, y).sum().backward()
+        for parameter, want in zip(model.parameters(), gradkit.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(
+                parameter.grad, np.asarray(gradkit.device_get(want)).sum(0), rtol=1e-4, atol=1e-6
+            )
+
+
+@pytest.mark.parametrize("body", closures.BODIES, ids=lambda body: body.__name__)
+def test_the_tape_follows_what_a_function_closes_over(body: Any, xp: Any) -> None:
+    with x64():
+        for stack in [(), (closures.vmap_both,), (closures.vmap_both, closures.vmap_columns), closures.STEPS[1:3]]:
+            gradients = []
+            for wrapper in (None, *closures.WRAPPERS):
+                w, x = jnp.asarray(W), jnp.asarray(X)
+                w.requires_grad = x.requires_grad = True
+                loss = closures.stacked(gradkit, jnp, closures.program(gradkit, jnp, body, wrapper), stack)
+                (loss(w, x) + 0 * w * x).backward()
+                gradients.append([float(w.grad), float(x.grad)])
+            for wrapper, found in zip(closures.WRAPPERS, gradients[1:], strict=True):
+                np.testing.assert_allclose(found, gradients[0], rtol=1e-9, atol=1e-9, err_msg=wrapper.__name__)
+
+
+def test_a_checkpoint_closes_over_what_ends_before_it_runs_again(xp: Any) -> None:
+    """The result does not tell that a transform follows what it closes over, which matters when it runs again."""
+
+    def program(m: Any, n: Any) -> Any:
+        def f(w: Any, x: Any) -> Any:
+            return m.checkpoint(lambda h: n.where(w > 1, h * h * m.lax.stop_gradient(w), n.sin(h)))(x)
+
+        return lambda w, x: (
+            m.grad(lambda x: m.jvp(lambda w: f(w, x), (w,), (w,))[0])(x),
+            m.grad(lambda x: m.vjp(lambda w: f(w, x), w)[0])(x),
+            m.grad(m.grad(lambda x: m.jvp(lambda w: f(w, x), (w,), (w,))[0] + m.grad(f)(w, x)))(x),
+            m.grad(lambda x: m.vmap(lambda w: f(w[0] + x, x))(n.stack([w, w]).reshape(2, 1)).sum())(x),
+        )
+
+    check_same(program, W, X)
+
+
+def test_a_checkpointed_functions_number_of_results_that_depend_may_not_change() -> None:
+    calls = []
+
+    @gradkit.checkpoint
+    def f(x: Any) -> Any:
+        calls.append(x)
+        return x * x if len(calls) == 1 else jnp.ones(())
+
+    with pytest.raises(RuntimeError, match="has to compute the same when it runs again"):
+        gradkit.grad(f)(1.0)
