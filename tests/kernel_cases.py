@@ -58,6 +58,9 @@ CALLS: list[Call] = [
         (X * 50, np.asarray([0, 2, 1, 1])),
         (CUBE.astype("float32"), np.asarray([[0, 2, 1, 1], [2, 2, 3, -1]])),
         (X, np.asarray([0, 2, 1, 1], np.int8)),
+        (X.T, np.asarray([0, 3, 1], np.int32)),
+        (100 * _random.normal(size=(3, 70)), np.asarray([69, 0, 70], np.int32)),
+        (np.asarray([[1.0, np.nan], [-np.inf, 1]]), np.asarray([0, 1])),
         (X[0], np.asarray(2)),
         (X[:0], np.asarray([], np.int64)),
         (np.asarray([[-np.inf, 0.0, 1.0]]), np.asarray([1])),
@@ -72,9 +75,12 @@ CALLS: list[Call] = [
       for name in ("scatter_set", "scatter_multiply", "scatter_min", "scatter_max")),
     ("last_of_equal", (np.asarray([[2, 0, 2, -1], [1, 1, 1, -1]]),), {}),
     ("last_of_equal", (INDEX[:0],), {}),
-    *(("dynamic_slice", (X, np.asarray(starts)), {"slice_sizes": (2, 3)}) for starts in ((1, 0), (-3, 9), (9, -1))),
-    *(("dynamic_update_slice", (X, W, np.asarray(starts)), {}) for starts in ((1, 1), (-3, 9), (9, -1))),
-    ("dynamic_update_slice", (X, X[:0], np.asarray([1, 0])), {}),
+    *(("dynamic_slice", (X, np.asarray(starts)), {"slice_sizes": (2, 3), "axes": (0, 1)})
+      for starts in ((1, 0), (-3, 9), (9, -1))),
+    ("dynamic_slice", (X, np.asarray([1])), {"slice_sizes": (4, 2), "axes": (1,)}),
+    *(("dynamic_update_slice", (X, W, np.asarray(starts)), {"axes": (0, 1)}) for starts in ((1, 1), (-3, 9), (9, -1))),
+    ("dynamic_update_slice", (X, X[:2], np.asarray([-1])), {"axes": (0,)}),
+    ("dynamic_update_slice", (X, X[:0], np.asarray([1, 0])), {"axes": (0, 1)}),
     *(("random_bits", (keys,), {"shape": shape, "bit_width": width})
       for keys, shape in ((KEYS, (5,)), (KEYS[0], (3, 7)), (KEYS, (0,)), (KEYS[0], ()))
       for width in (8, 16, 32, 64)),

@@ -13,6 +13,7 @@ import cupy
 import numpy as np
 
 from gradkit_cupy.launch import C_TYPES, launch
+from gradkit_cupy.losses import label_cross_entropy, mean_label_cross_entropy, softmax_error
 from gradkit_cupy.sgd import sgd_update
 from gradkit_cupy.threefry import fold_in, random_bits
 
@@ -111,6 +112,9 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "sigmoid": sigmoid,
     "scatter_add": scatter_add,
     "take": take,
+    "label_cross_entropy": label_cross_entropy,
+    "mean_label_cross_entropy": mean_label_cross_entropy,
+    "softmax_error": softmax_error,
     "sgd_update": sgd_update,
     "random_bits": random_bits,
     "fold_in": fold_in,

@@ -150,12 +150,82 @@ __global__ void fold_in(const word* keys, long long step, const word* counters, 
 """
 )
 
+SOFTMAX = r"""
+// What a warp knows of a row: its largest element (0 if that is infinite), and the sum of exp(element - largest).
+// NaN is not the largest, and is in the sum.
+template <typename T>
+struct Softmax {
+    T top, sum;
+};
+
+template <typename T>
+__device__ __forceinline__ Softmax<T> softmax_of(const T* row, long long classes, int lane) {
+    T top = -INFINITY_OF(T);
+    for (long long i = lane; i < classes; i += 32) top = fmax(top, row[i]);
+    for (int far = 16; far; far /= 2) top = fmax(top, __shfl_xor_sync(0xffffffffu, top, far));
+    if (isinf(top)) top = T(0);
+    T sum = T(0);
+    for (long long i = lane; i < classes; i += 32) sum += exp(row[i] - top);
+    for (int far = 16; far; far /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, far);
+    return {top, sum};
+}
+""".replace("INFINITY_OF(T)", "T(1e300 * 1e300)")
+
+LABEL_CROSS_ENTROPY = (
+    SOFTMAX
+    + r"""
+// log(sum(exp(row))) - row[label], a warp for each row. A label that is out of range has no loss: NaN.
+template <typename T, typename L>
+__global__ void label_cross_entropy(
+    const T* logits, const L* labels, T* losses, long long rows, long long classes
+) {
+    int lane = threadIdx.x % 32;
+    long long warps = (long long)gridDim.x * (blockDim.x / 32);
+    for (long long i = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / 32; i < rows; i += warps) {
+        const T* row = logits + i * classes;
+        Softmax<T> softmax = softmax_of(row, classes, lane);
+        if (lane == 0) {
+            long long label = labels[i];
+            bool valid = 0 <= label && label < classes;
+            losses[i] = valid ? log(softmax.sum) - (row[label] - softmax.top) : T(nan(""));
+        }
+    }
+}
+"""
+)
+
+SOFTMAX_ERROR = (
+    SOFTMAX
+    + r"""
+// softmax(row) less 1 at the label, a warp for each row.
+template <typename T, typename L>
+__global__ void softmax_error(const T* logits, const L* labels, T* errors, long long rows, long long classes) {
+    int lane = threadIdx.x % 32;
+    long long warps = (long long)gridDim.x * (blockDim.x / 32);
+    for (long long i = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / 32; i < rows; i += warps) {
+        const T* row = logits + i * classes;
+        Softmax<T> softmax = softmax_of(row, classes, lane);
+        long long label = labels[i];
+        for (long long j = lane; j < classes; j += 32) {
+            errors[i * classes + j] = exp(row[j] - softmax.top) / softmax.sum - (j == label ? T(1) : T(0));
+        }
+    }
+}
+"""
+)
+
+LOSS_TYPES = tuple(f"{number}, {label}" for number in ("float", "double") for label in ("int", "long long"))
+
 CUDA_SOURCES: dict[str, CudaSource] = {
     "fold_in": CudaSource(FOLD_IN, ("fold_in",)),
+    "label_cross_entropy": CudaSource(
+        LABEL_CROSS_ENTROPY, tuple(f"label_cross_entropy<{types}>" for types in LOSS_TYPES)
+    ),
     "random_bits": CudaSource(
         RANDOM_BITS, tuple(f"random_bits<unsigned {kind}>" for kind in ("char", "short", "int", "long long"))
     ),
     "sgd_update": CudaSource(SGD_UPDATE, ("sgd_update<float>", "sgd_update<double>")),
     "sigmoid": CudaSource(SIGMOID, ("sigmoid<float>", "sigmoid<double>")),
+    "softmax_error": CudaSource(SOFTMAX_ERROR, tuple(f"softmax_error<{types}>" for types in LOSS_TYPES)),
 }
 """Each source by the name of what it computes."""

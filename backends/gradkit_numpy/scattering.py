@@ -42,19 +42,23 @@ def last_of_equal(x: Raw) -> Raw:
     return result.reshape(x.shape)
 
 
-def window(shape: tuple[int, ...], sizes: tuple[int, ...], starts: Raw) -> tuple[slice, ...]:
-    """Return the slices of given sizes that begin at `starts`, or as near as there is room."""
-    begins = [min(max(b, 0), n - size) for b, n, size in zip(starts.tolist(), shape, sizes, strict=True)]
-    return tuple(slice(b, b + size) for b, size in zip(begins, sizes, strict=True))
+def window(shape: tuple[int, ...], sizes: tuple[int, ...], starts: Raw, axes: tuple[int, ...]) -> tuple[slice, ...]:
+    """Return where a slice of these sizes lies that begins at `starts` along `axes`, moved inwards where it must."""
+    parts = [slice(None)] * len(shape)
+    for axis, start in zip(axes, starts.tolist(), strict=True):
+        size = shape[axis]
+        begin = min(max(start + size if start < 0 else start, 0), size - sizes[axis])
+        parts[axis] = slice(begin, begin + sizes[axis])
+    return tuple(parts)
 
 
-def dynamic_slice(x: Raw, starts: Raw, *, slice_sizes: tuple[int, ...]) -> Raw:
-    return x[window(x.shape, slice_sizes, starts)]
+def dynamic_slice(x: Raw, starts: Raw, *, slice_sizes: tuple[int, ...], axes: tuple[int, ...]) -> Raw:
+    return x[window(x.shape, slice_sizes, starts, axes)]
 
 
-def dynamic_update_slice(x: Raw, update: Raw, starts: Raw) -> Raw:
+def dynamic_update_slice(x: Raw, update: Raw, starts: Raw, *, axes: tuple[int, ...]) -> Raw:
     result = x.copy()
-    result[window(x.shape, update.shape, starts)] = update
+    result[window(x.shape, update.shape, starts, axes)] = update
     return result
 
 

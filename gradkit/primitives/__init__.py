@@ -12,7 +12,8 @@ from gradkit.primitives.bit_patterns import reduce_precision
 from gradkit.primitives.creation import ones_like, stop_gradient, zeros_like
 from gradkit.primitives.cumulative import cumlogsumexp, cummax, cummin, cumprod, cumsum
 from gradkit.primitives.decompositions import *  # noqa: F403
-from gradkit.primitives.dynamic import dynamic_slice, dynamic_update_slice
+from gradkit.primitives.dynamic import slice_along as dynamic_slice
+from gradkit.primitives.dynamic import update_along as dynamic_update_slice
 from gradkit.primitives.elementwise import *  # noqa: F403
 from gradkit.primitives.fourier import *  # noqa: F403
 from gradkit.primitives.indexing import getitem, pad_index, set_index, take

@@ -9,14 +9,15 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from typing import Any
+from typing import cast as cast_type
 
 from gradkit.core import Array, General, bind
 from gradkit.core.batching import at_front, composed
 from gradkit.core.calls import as_array, cast, dtype_name
 from gradkit.errors import ShapeError
 from gradkit.primitives import elementwise as e
-from gradkit.primitives.indexing import getitem, integer_scalar, listed, set_index, take_flat
-from gradkit.primitives.manipulation import concat, reshape, squeeze, stack
+from gradkit.primitives.indexing import getitem, set_index, take_flat
+from gradkit.primitives.manipulation import reshape, squeeze, stack
 from gradkit.primitives.positions import counted, require_integers
 from gradkit.primitives.reductions import normalize_axes
 
@@ -32,53 +33,68 @@ __all__ = [
 Starts = Sequence[Any] | Array
 
 
+# The arguments `starts` have an element for each axis of the parameter `axes`; along the others slices are whole.
 # On raw arrays: rows by position along one axis after another, which needs no values on the host
 
 
-def _slice(xp: Any, x: Any, starts: Any, *, slice_sizes: tuple[int, ...]) -> Any:
-    for axis, size in enumerate(slice_sizes):
-        room = x.shape[axis] - size
+def _begin(xp: Any, starts: Any, i: int, size: int, room: int) -> Any:
+    """Return where a slice begins along the i-th axis, an array of one element: from the front, and inside."""
+    start = starts[i : i + 1]
+    return xp.minimum(xp.maximum(xp.where(start < 0, start + size, start), 0), room)
+
+
+def _slice(xp: Any, x: Any, starts: Any, *, slice_sizes: tuple[int, ...], axes: tuple[int, ...]) -> Any:
+    for i, axis in enumerate(axes):
+        size, room = slice_sizes[axis], x.shape[axis] - slice_sizes[axis]
         if room:
-            places = xp.arange(size, dtype=starts.dtype, device=starts.device)
-            x = xp.take(x, xp.clip(starts[axis : axis + 1], 0, room) + places, axis=axis)
+            begin = _begin(xp, starts, i, x.shape[axis], room)
+            if size != 1:
+                begin = begin + xp.arange(size, dtype=starts.dtype, device=starts.device)
+            x = xp.take(x, begin, axis=axis)
     return x
 
 
-def _update(xp: Any, x: Any, update: Any, starts: Any) -> Any:
+def _update(xp: Any, x: Any, update: Any, starts: Any, *, axes: tuple[int, ...]) -> Any:
     if not update.shape or 0 in update.shape:
         return x if update.shape else update
     inside = None
-    for axis, size in enumerate(update.shape):
-        room = x.shape[axis] - size
+    for i, axis in enumerate(axes):
+        size, room = update.shape[axis], x.shape[axis] - update.shape[axis]
         if room:
             places = xp.arange(x.shape[axis], dtype=starts.dtype, device=starts.device)
-            places = places - xp.clip(starts[axis : axis + 1], 0, room)
-            here = xp.reshape((places >= 0) & (places < size), (-1,) + (1,) * (x.ndim - axis - 1))
+            places = places - _begin(xp, starts, i, x.shape[axis], room)
+            here = places == 0 if size == 1 else (places >= 0) & (places < size)
+            here = xp.reshape(here, (-1,) + (1,) * (x.ndim - axis - 1))
             inside = here if inside is None else inside & here
-            update = xp.take(update, xp.clip(places, 0, size - 1), axis=axis)
+            if size != 1:
+                update = xp.take(update, xp.minimum(xp.maximum(places, 0), size - 1), axis=axis)
     return update if inside is None else xp.where(inside, update, x)
 
 
 # On batches: each start of its own makes it a matter of positions
 
 
-def _slice_each(x: Array, starts: Array, *, slice_sizes: tuple[int, ...]) -> Array:
-    for axis, size in enumerate(slice_sizes):
-        room = x.shape[axis] - size
+def _begin_each(starts: Array, i: int, size: int, room: int) -> Array:
+    start = starts[i : i + 1]
+    return e.clip(e.where(start < 0, start + size, start), 0, room)
+
+
+def _slice_each(x: Array, starts: Array, *, slice_sizes: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+    for i, axis in enumerate(axes):
+        size, room = slice_sizes[axis], x.shape[axis] - slice_sizes[axis]
         if room:
-            places = e.clip(starts[axis : axis + 1], 0, room) + counted(size, starts)
-            x = take_flat(x, places, axis)
+            x = take_flat(x, _begin_each(starts, i, x.shape[axis], room) + counted(size, starts), axis)
     return x
 
 
-def _update_each(x: Array, update: Array, starts: Array) -> Array:
+def _update_each(x: Array, update: Array, starts: Array, *, axes: tuple[int, ...]) -> Array:
     if not update.shape or 0 in update.shape:
         return x if update.shape else update
     inside: Array | None = None
-    for axis, size in enumerate(update.shape):
-        room = x.shape[axis] - size
+    for i, axis in enumerate(axes):
+        size, room = update.shape[axis], x.shape[axis] - update.shape[axis]
         if room:
-            places = counted(x.shape[axis], starts) - e.clip(starts[axis : axis + 1], 0, room)
+            places = counted(x.shape[axis], starts) - _begin_each(starts, i, x.shape[axis], room)
             here = reshape(e.logical_and(places >= 0, places < size), (-1,) + (1,) * (x.ndim - axis - 1))
             inside = here if inside is None else e.logical_and(inside, here)
             update = take_flat(update, e.clip(places, 0, size - 1), axis)
@@ -93,20 +109,19 @@ def _batch_slice(primitive: Any, values: Any, axes: Any, size: int, params: Any)
     (x, starts), (batch, batch_of_starts) = values, axes
     if batch_of_starts is not None:
         return _slices_of_batch(primitive, values, axes, size, params)
-    sizes = (size, *params["slice_sizes"])
-    return bind(primitive, (at_front(x, batch, size), _with_zero(starts)), {"slice_sizes": sizes}), 0
+    moved = {"slice_sizes": (size, *params["slice_sizes"]), "axes": _behind(params["axes"])}
+    return bind(primitive, (at_front(x, batch, size), starts), moved), 0
 
 
 def _batch_update(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> Any:
     if axes[2] is not None:
         return _updates_of_batch(primitive, values, axes, size, params)
     x, update = (at_front(value, axis, size) for value, axis in zip(values[:2], axes[:2], strict=True))
-    return bind(primitive, (x, update, _with_zero(values[2])), params), 0
+    return bind(primitive, (x, update, values[2]), {"axes": _behind(params["axes"])}), 0
 
 
-def _with_zero(starts: Any) -> Array:
-    starts = as_array(starts, "dynamic_slice")
-    return concat([counted(1, starts), starts])
+def _behind(axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(axis + 1 for axis in axes)
 
 
 def _zeros(xp: Any, g: Any, shape: tuple[int, ...]) -> Any:
@@ -117,60 +132,106 @@ _dynamic_slice = General(
     "dynamic_slice",
     _slice,
     (
-        lambda xp, g, _y, _x, starts, *, slice_sizes: xp.dynamic_update_slice(_zeros(xp, g, _x.shape), g, starts),
+        lambda xp, g, _y, _x, starts, *, slice_sizes, axes: xp.dynamic_update_slice(
+            _zeros(xp, g, _x.shape), g, starts, axes=axes
+        ),
         None,
     ),
-    lambda xp, tangents, _y, _x, starts, *, slice_sizes: xp.dynamic_slice(tangents[0], starts, slice_sizes=slice_sizes),
+    lambda xp, tangents, _y, _x, starts, **params: xp.dynamic_slice(tangents[0], starts, **params),
     batch=_batch_slice,
-    shape=lambda x, starts, *, slice_sizes: slice_sizes,
+    shape=lambda x, starts, *, slice_sizes, axes: slice_sizes,
 )
 _dynamic_update_slice = General(
     "dynamic_update_slice",
     _update,
     (
-        lambda xp, g, _y, _x, update, starts: xp.dynamic_update_slice(g, xp.zeros_like(update), starts),
-        lambda xp, g, _y, _x, _update, starts: xp.dynamic_slice(g, starts, slice_sizes=_update.shape),
+        lambda xp, g, _y, _x, update, starts, *, axes: xp.dynamic_update_slice(
+            g, xp.zeros_like(update), starts, axes=axes
+        ),
+        lambda xp, g, _y, _x, _update, starts, *, axes: xp.dynamic_slice(
+            g, starts, slice_sizes=_update.shape, axes=axes
+        ),
         None,
     ),
-    lambda xp, tangents, _y, x, update, starts: xp.dynamic_update_slice(
+    lambda xp, tangents, _y, x, update, starts, *, axes: xp.dynamic_update_slice(
         xp.zeros_like(x) if tangents[0] is None else tangents[0],
         xp.zeros_like(update) if tangents[1] is None else tangents[1],
         starts,
+        axes=axes,
     ),
     batch=_batch_update,
-    shape=lambda x, update, starts: tuple(x.shape),
+    shape=lambda x, update, starts, *, axes: tuple(x.shape),
 )
 
 
-def _places(x: Array, starts: Starts, caller: str) -> Array | tuple[int, ...]:
-    """Return where a slice begins: ints where all of them are, else one vector of integers."""
+# What rules call on Arrays: the primitives themselves
+
+
+def slice_along(x: Array, starts: Array, /, *, slice_sizes: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+    """Return a slice that begins at `starts` along `axes`."""
+    return bind(_dynamic_slice, (x, starts), {"slice_sizes": slice_sizes, "axes": axes})
+
+
+def update_along(x: Array, update: Array, starts: Array, /, *, axes: tuple[int, ...]) -> Array:
+    """Return an array with the slice replaced that begins at `starts` along `axes`."""
+    return bind(_dynamic_update_slice, (x, update, starts), {"axes": axes})
+
+
+# Where a slice begins
+
+
+def _starts_of(x: Array, starts: Starts, caller: str) -> list[Any] | Array:
+    """Return where a slice begins along each axis: ints and Arrays of no axes, or one vector of integers."""
     if type(starts) is not Array and isinstance(starts, Sequence):
         if len(starts) != x.ndim:
             raise TypeError(
                 f"{caller} start_indices must have one entry for each of the {x.ndim} axes of the operand, got "
                 f"{len(starts)}"
             )
-        if all(type(start) is int for start in starts):
-            return tuple(starts)
-        scalars = [_beside(start, x, caller) for start in starts]
-        if any(scalar.shape for scalar in scalars):
-            shapes = [scalar.shape for scalar in scalars]
+        found = [_start(start, caller) for start in starts]
+        shapes = [start.shape if type(start) is Array else () for start in found]
+        if any(shapes):
             raise TypeError(f"index arguments to {caller} must be scalars, got shapes {shapes}")
-        vector = stack(scalars)
+        return found
+    vector = require_integers(as_array(starts, caller), caller, "start_indices")
+    if vector.shape != (x.ndim,):
+        raise TypeError(f"{caller} start_indices must have shape ({x.ndim},), got {vector.shape}")
+    return vector
+
+
+def _start(start: Any, caller: str) -> Any:
+    return require_integers(start, caller, "start_indices") if type(start) is Array else operator.index(start)
+
+
+def _divided(x: Array, starts: list[Any] | Array, sizes: Sequence[int]) -> tuple[Any, tuple[int, ...], Any]:
+    """Divide where a slice is into what is known and what is computed.
+
+    Returns
+    -------
+    index : tuple of slice
+        The known slices; whole ones along axes where it is computed.
+    axes : tuple of int
+        Those axes.
+    vector : Array or None
+        Where the slice begins along them.
+    """
+    rooms = [size - n for size, n in zip(x.shape, sizes, strict=True)]
+    axes = tuple(a for a, room in enumerate(rooms) if room and (type(starts) is Array or type(starts[a]) is Array))
+    index = []
+    for axis, (n, room) in enumerate(zip(sizes, rooms, strict=True)):
+        begin = _known(cast_type(int, starts[axis]), n + room, room) if room and axis not in axes else 0
+        index.append(slice(begin, n + room if axis in axes else begin + n))
+    if not axes:
+        return tuple(index), axes, None
+    if type(starts) is Array and len(axes) == x.ndim:
+        vector = starts
+    elif len(axes) == 1:
+        vector = reshape(starts[axes[0]], (1,))
     else:
-        vector = require_integers(as_array(starts, caller), caller, "start_indices")
-        if vector.shape != (x.ndim,):
-            raise TypeError(f"{caller} start_indices must have shape ({x.ndim},), got {vector.shape}")
+        vector = stack([starts[axis] for axis in axes])
     if dtype_name(vector) not in ("int32", "int64"):
         vector = cast(vector, "int64" if dtype_name(vector) in ("uint32", "uint64") else "int32")
-    # Negative ones count from the end.
-    return e.where(vector < 0, vector + listed(list(x.shape), x, dtype_name(vector)), vector) if x.ndim else vector
-
-
-def _beside(start: Any, x: Array, caller: str) -> Array:
-    if type(start) is Array:
-        return require_integers(start, caller, "start_indices")
-    return integer_scalar(operator.index(start), x)
+    return tuple(index), axes, vector
 
 
 def _known(start: int, size: int, room: int) -> int:
@@ -203,12 +264,10 @@ def dynamic_slice(operand: Any, start_indices: Starts, slice_sizes: Sequence[int
             f"slice slice_sizes must be less than or equal to operand shape, got slice_sizes {sizes} for operand shape "
             f"{x.shape}."
         )
-    starts = _places(x, start_indices, "dynamic_slice")
-    if isinstance(starts, tuple):
-        rooms = (size - n for size, n in zip(x.shape, sizes, strict=True))
-        begins = [_known(start, size, room) for start, size, room in zip(starts, x.shape, rooms, strict=True)]
-        return getitem(x, tuple(slice(begin, begin + n) for begin, n in zip(begins, sizes, strict=True)))
-    return bind(_dynamic_slice, (x, starts), {"slice_sizes": sizes})
+    index, axes, starts = _divided(x, _starts_of(x, start_indices, "dynamic_slice"), sizes)
+    if not axes or not _is_whole(index, x):
+        x = getitem(x, index)
+    return slice_along(x, starts, slice_sizes=sizes, axes=axes) if axes else x
 
 
 def dynamic_update_slice(operand: Any, update: Any, start_indices: Starts) -> Array:
@@ -234,11 +293,16 @@ def dynamic_update_slice(operand: Any, update: Any, start_indices: Starts) -> Ar
             f"lax.dynamic_update_slice requires arguments to have the same dtypes, got {dtype_name(x)}, "
             f"{dtype_name(y)}."
         )
-    starts = _places(x, start_indices, "dynamic_update_slice")
-    if isinstance(starts, tuple):
-        begins = [_known(start, size, size - n) for start, size, n in zip(starts, x.shape, y.shape, strict=True)]
-        return set_index(x, y, index=tuple(slice(b, b + n) for b, n in zip(begins, y.shape, strict=True)))
-    return bind(_dynamic_update_slice, (x, y, starts), {})
+    index, axes, starts = _divided(x, _starts_of(x, start_indices, "dynamic_update_slice"), y.shape)
+    if axes and _is_whole(index, x):
+        return update_along(x, y, starts, axes=axes)
+    if axes:
+        y = update_along(getitem(x, index), y, starts, axes=axes)
+    return set_index(x, y, index=index)
+
+
+def _is_whole(index: tuple[slice, ...], x: Array) -> bool:
+    return all(part.stop - part.start == size for part, size in zip(index, x.shape, strict=True))
 
 
 # Along one axis

@@ -1,0 +1,92 @@
+"""What a GPU is asked for: launches and copies, counted by tests/cuda_on_cpu."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from cuda_counts import counted
+
+import gradkit
+import gradkit.numpy as jnp
+from gradkit import lax, nn, optim
+from gradkit.backend import load_backend, use_backend, why_not
+
+REASON = why_not(load_backend("cupy"))
+pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+
+
+@pytest.fixture(autouse=True)
+def on_the_gpu() -> Iterator[None]:
+    with use_backend("cupy"):
+        yield
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("face", ["pure", "lecture"])
+def test_a_step_of_a_classifier_is_twenty_launches_and_no_copy(activation: str, face: str) -> None:
+    model = nn.MLP(64, [64, 10], activation=activation, key=gradkit.random.key(0))
+    x = gradkit.random.normal(gradkit.random.key(1), (32, 64))
+    y = jnp.arange(32, dtype="int32") % 10
+    optimizer = optim.SGD(0.1, momentum=0.9)
+    state = optimizer.init(model)
+    loss_and_gradient = gradkit.value_and_grad(lambda model, x, y: nn.softmax_cross_entropy(model(x), y))
+
+    def step() -> None:
+        nonlocal model, state
+        if face == "pure":
+            _, gradient = loss_and_gradient(model, x, y)
+            model, state = optimizer.update(model, gradient, state)
+        else:
+            model.zero_grad()
+            nn.softmax_cross_entropy(model(x), y).backward()
+            optimizer.step(model)
+
+    step()
+    with counted() as found:
+        step()
+    assert found["launch"] <= 20, found.log
+    assert not found["to host"], found.log
+    assert not found["to device"], found.log
+    assert not found["wait"], found.log
+
+
+def slices() -> dict[str, Callable[[], Any]]:
+    x, i = jnp.reshape(jnp.arange(60.0), (5, 4, 3)), jnp.asarray(2)
+    row, block = jnp.ones((1, 4, 3)), jnp.ones((2, 2, 2))
+    gradient = gradkit.grad(lambda x: jnp.sum(lax.dynamic_slice(x, (i, 0, 0), (1, 4, 3)) ** 2))
+    return {
+        "a row": lambda: lax.dynamic_slice(x, (i, 0, 0), (1, 4, 3)),
+        "a row by its number": lambda: lax.dynamic_index_in_dim(x, i, 0, keepdims=False),
+        "neighbours": lambda: lax.dynamic_slice_in_dim(x, i, 2, 0),
+        "a block": lambda: lax.dynamic_slice(x, (i, i, i), (1, 2, 2)),
+        "one row replaced": lambda: lax.dynamic_update_slice(x, row, (i, 0, 0)),
+        "one row replaced by its number": lambda: lax.dynamic_update_index_in_dim(x, row[0], i, 0),
+        "one block replaced": lambda: lax.dynamic_update_slice(x, block, (i, 1, i)),
+        "the derivative of a row": lambda: gradient(x),
+    }
+
+
+MOST_LAUNCHES = {
+    "a row": 6,
+    "a row by its number": 6,
+    "neighbours": 8,
+    "a block": 24,
+    "one row replaced": 12,
+    "one row replaced by its number": 12,
+    "one block replaced": 31,
+    "the derivative of a row": 26,
+}
+
+
+@pytest.mark.parametrize("name", MOST_LAUNCHES)
+def test_a_slice_from_a_computed_place_waits_for_nothing(name: str) -> None:
+    call = slices()[name]
+    call()
+    with counted() as found:
+        call()
+    assert not found["to host"], found.log
+    assert not found["to device"], found.log
+    assert not found["wait"], found.log
+    assert found["launch"] <= MOST_LAUNCHES[name], found.log
