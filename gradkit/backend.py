@@ -159,6 +159,14 @@ class Backend(ABC):
 
         return np.asarray(value)
 
+    def start_copy_to_host(self, value: Raw) -> Callable[[], np.ndarray[Any, Any]]:
+        """Begin to copy an array to the host, and return what waits for the copy and gives it.
+
+        By default the copy is made when it is asked for: a library on the CPU has computed it then. On a GPU that is
+        asked for something else in the meantime, the copy is in front of that.
+        """
+        return lambda: self.to_host(value)
+
     def shares_memory(self, a: Raw, b: Raw) -> bool:
         """Return whether a change of `a` in place may change `b`; both are arrays proper of one type.
 

@@ -90,3 +90,31 @@ def test_a_slice_from_a_computed_place_waits_for_nothing(name: str) -> None:
     assert not found["to device"], found.log
     assert not found["wait"], found.log
     assert found["launch"] <= MOST_LAUNCHES[name], found.log
+
+
+def test_a_loss_is_read_while_the_next_step_runs() -> None:
+    steps, rows = 6, 8
+    x = gradkit.random.normal(gradkit.random.key(1), (steps * rows, 5))
+    y = jnp.arange(steps * rows, dtype="int32") % 3
+
+    def fitted() -> gradkit.train.History:
+        model = nn.MLP(5, [4, 3], key=gradkit.random.key(0))
+        options = {"epochs": 2, "batch_size": rows, "key": gradkit.random.key(2), "progress": False}
+        return gradkit.fit(model, (x, y), optimizer=optim.SGD(0.1), **options)[1]
+
+    with counted() as found:
+        history = fitted()
+    # Of each step the loss and the accuracy. What is waited for is never the step that was asked for last, but at the
+    # end of an epoch.
+    order = [
+        {"sgd_update<float>": "step", "float32[]": "copy", "event": "wait"}.get(name, "")
+        for kind, name in found.log
+        if kind != "to host"
+    ]
+    order = [word for word in order if word]
+    one = ["copy", "copy", "wait", "wait"]
+    epoch = ["step", "copy", "copy", *["step", *one] * (steps - 1), "wait", "wait"]
+    assert order == epoch * 2, order
+    with use_backend("numpy"):
+        x, y = (jnp.asarray(gradkit.device_get(array)) for array in (x, y))
+        assert history["loss"] == pytest.approx(fitted()["loss"], rel=1e-5)

@@ -114,6 +114,24 @@ class CupyBackend(Backend):
         array: np.ndarray[Any, Any] = cupy.asnumpy(value)
         return array
 
+    def start_copy_to_host(self, value: Any) -> Callable[[], np.ndarray[Any, Any]]:
+        """Begin to copy an array into pinned memory: behind what its GPU has been asked for so far, and no more."""
+        import cupy
+        import numpy as np
+
+        with value.device:
+            memory = cupy.cuda.alloc_pinned_memory(max(value.nbytes, 1))
+            copy = np.frombuffer(memory, value.dtype, value.size).reshape(value.shape)
+            value.get(out=copy, blocking=False)
+            event = cupy.cuda.Event(disable_timing=True)
+            event.record()
+
+        def wait() -> np.ndarray[Any, Any]:
+            event.synchronize()
+            return copy
+
+        return wait
+
     def wait(self, value: Any) -> None:
         """Return when the array's GPU has done all that was asked of it, on whichever stream."""
         value.device.synchronize()

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from gradkit.core.array import Array, backend_of_array
 from gradkit.transforms import value_and_grad
 
-__all__ = ["Optimizer", "Step", "training_step"]
+__all__ = ["Optimizer", "Step", "start_reading", "training_step"]
 
 Step = Callable[..., tuple[Any, Any, Any]]
 """``(model, state, *batch) -> (model, state, loss)``."""
@@ -77,3 +78,15 @@ def training_step(loss: Callable[..., Any], optimizer: Optimizer, has_aux: bool 
         return model, state, value
 
     return step
+
+
+def start_reading(value: Any) -> Callable[[], float]:
+    """Begin to bring a number to the host, and return what waits for it and gives it.
+
+    A device computes what it was asked for in order: a copy that is asked for with the next step already waiting would
+    come behind that step.
+    """
+    if type(value) is not Array:
+        return lambda: float(value)
+    copied = backend_of_array(value).start_copy_to_host(value.data)
+    return lambda: float(copied())

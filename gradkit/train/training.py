@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from gradkit.train.history import History, Value
 from gradkit.train.interrupt import Interrupt
 from gradkit.train.objectives import Metric, Objective
 from gradkit.train.progress import Progress, progress_for
-from gradkit.train.steps import Optimizer, training_step
+from gradkit.train.steps import Optimizer, start_reading, training_step
 
 __all__ = ["Training"]
 
@@ -39,7 +39,7 @@ class _Step(NamedTuple):
     model: Any
     state: Any
     batch: int
-    values: Sequence[Any]
+    values: Sequence[Callable[[], float]]
     examples: int
 
 
@@ -219,10 +219,11 @@ class Training:
         ):
             new_model, new_state, (loss, prediction) = self._step(model, state, x, y)
             values = [loss] if prediction is None else [loss, *(m(prediction, y) for m in self._metrics.values())]
-            # The step before is read while the device computes this one.
+            reading = list(map(start_reading, values))
+            # The step before is read while the device computes this one: its numbers were on their way before.
             if waiting is not None:
                 self._read(waiting)
-            waiting = _Step(model, state, batch, values, y.shape[0])
+            waiting = _Step(model, state, batch, reading, y.shape[0])
             model, state = new_model, new_state
             if interrupt.asked:
                 break
@@ -238,7 +239,7 @@ class Training:
         """Take a step's measurements to the host, and save the state before it where that is due."""
         sums = self._run.sums
         taken = self._run.epoch * self.steps_per_epoch + step.batch
-        values = [float(value) for value in step.values]
+        values = [read() for read in step.values]
         if not math.isfinite(values[0]):
             self._refuse(values[0], taken)
         # Here and not after the update: a checkpoint is good where its parameters have a loss.

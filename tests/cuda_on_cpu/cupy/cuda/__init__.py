@@ -4,6 +4,7 @@ import sys
 import threading
 import types
 
+from cupy import _ledger
 from cupy._ledger import WAIT, note
 from cupy.cuda import nvrtc, runtime  # noqa: F401
 
@@ -42,6 +43,7 @@ class Device:
 
     def synchronize(self):
         note(WAIT, "device")
+        _ledger.arrived(None)
 
     def __eq__(self, other):
         return self.id == other.id if isinstance(other, Device) else NotImplemented
@@ -57,7 +59,7 @@ class Device:
 
 
 class Stream:
-    """A stream: all is done at once, so there is nothing to wait for."""
+    """A stream: all is done at once but for copies to the host that nobody has waited for."""
 
     ptr = 0
 
@@ -75,9 +77,12 @@ class Stream:
 
     def synchronize(self):
         note(WAIT, "stream")
+        _ledger.arrived(None)
 
     def record(self, event=None):
-        return Event() if event is None else event
+        event = Event() if event is None else event
+        event.record(self)
+        return event
 
     def wait_event(self, event):
         pass
@@ -90,13 +95,23 @@ class Event:
     """A place in a stream."""
 
     def __init__(self, block=False, disable_timing=False, interprocess=False):
-        self.done = True
+        self._copies = 0
 
     def record(self, stream=None):
-        pass
+        self._copies = _ledger.recorded()
 
     def synchronize(self):
         note(WAIT, "event")
+        _ledger.arrived(self._copies)
+
+
+def alloc_pinned_memory(size):
+    """Return memory of the host that a GPU can write to while the host does something else."""
+    return PinnedMemory(b"\xa5" * size)
+
+
+class PinnedMemory(bytearray):
+    """Such memory, before anything has arrived in it."""
 
 
 def get_current_stream(device_id=-1):
