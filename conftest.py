@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -44,9 +46,53 @@ def answered_ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+# Memory. What JAX has compiled it keeps, about a megabyte a program, and a worker of xdist runs thousands.
+
+SPARE = 400 * 2**20
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process has, or 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def forget_programs(config: pytest.Config) -> None:
+    """Let JAX drop what it has compiled."""
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+        gc.collect()
+    config.stash[KEPT] = resident()
+
+
+KEPT = pytest.StashKey[int]()
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Let JAX drop its programs where a file ends that made many, and within one that makes very many."""
+    used = resident() - item.config.stash.setdefault(KEPT, resident())
+    ends = nextitem is None or nextitem.path != item.path
+    if used > (SPARE // 4 if ends else SPARE):
+        forget_programs(item.config)
+
+
+def peak() -> float:
+    """Return the most gigabytes of memory that this process has had, or 0 where the system does not tell."""
+    if not find_spec("resource"):
+        return 0.0
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
 # Long tests: the comparisons of everything with everything, and the kills at random moments.
 
 LEFT_OUT = pytest.StashKey[int]()
+PEAKS = pytest.StashKey[dict[str, float]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,6 +103,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the tests that are marked long as well (-m long: those alone); without it they run where a test is "
         "named by its id",
     )
+    parser.getgroup("gradkit").addoption(
+        "--keep-references",
+        action="store_true",
+        help="write what JAX computes in these test files to tests/references/, where the next runs find it",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell tests/references.py what to do with what is kept; every process of xdist has the options."""
+    modes = {"write": config.getoption("--keep-references"), "check": config.getoption("--long"), "read": True}
+    os.environ["GRADKIT_REFERENCES"] = next(mode for mode, chosen in modes.items() if chosen)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the references, and let a worker of xdist say how much memory it took."""
+    getattr(session.config, "workeroutput", {})["peak"] = peak()
+    if os.environ["GRADKIT_REFERENCES"] == "write" and "references" in sys.modules:
+        sys.modules["references"].write()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -72,14 +136,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take the number from a worker of xdist: all have collected the same tests."""
-    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left out", 0)
+    """Take the number from a worker of xdist (all have collected the same tests), and how much memory it has had."""
+    output = getattr(node, "workeroutput", {})
+    node.config.stash[LEFT_OUT] = output.get("left out", 0)
+    node.config.stash.setdefault(PEAKS, {})[node.gateway.id] = output.get("peak", 0.0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say how many tests have not run, and how they do."""
     if number := config.stash.get(LEFT_OUT, 0):
         terminalreporter.line(f"{number} long tests were left out: --long runs them as well")
+    if any((peaks := config.stash.get(PEAKS, {"this process": peak()})).values()):
+        said = ", ".join(f"{name} {size:.2f} GB" for name, size in sorted(peaks.items()))
+        terminalreporter.line(f"most memory taken: {said}")
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as J
 import numpy as np
+from references import kept
 
 import gradkit
 import gradkit.numpy as jnp
@@ -74,63 +75,78 @@ def squared(grad: Any, function: Callable[..., Any], argnums: tuple[int, ...]) -
     return lambda *args: sum((g * g).sum() for g in grad(function, argnums)(*args)) * 0.5
 
 
+def of_floats(function: Callable[..., Any], argnums: tuple[int, ...], args: list[Any]) -> Callable[..., Any]:
+    """Return the function of those arguments that are differentiated."""
+
+    def call(*floats: Any) -> Any:
+        full = list(args)
+        for i, value in zip(argnums, floats, strict=True):
+            full[i] = value
+        return function(*full)
+
+    return call
+
+
+def results(m: Any, function: Callable[..., Any], entry: Entry, array: Callable[[Any], Any]) -> dict[str, Any]:
+    """Compute what is compared, with `gradkit` or `jax` as m: the value, both modes, and second order."""
+    argnums = entry.argnums
+    args = [array(each) for each in entry.arrays]
+    found = {"value": leaves(function(*args))}
+    if not entry.order:
+        return found
+    first = scalar(function)
+    found["gradients"] = list(m.grad(first, argnums)(*args))
+    tangents = [np.sin(np.arange(1.0, 1 + args[i].size)).reshape(args[i].shape) for i in argnums]
+    primals = tuple(args[i] for i in argnums)
+    found["tangent"] = [m.jvp(of_floats(first, argnums, args), primals, tuple(map(array, tangents)))[1]]
+    if entry.order > 1:
+        found["second order"] = list(m.grad(squared(m.grad, first, argnums), argnums)(*args))
+    return found
+
+
+def results_of_batches(
+    m: Any, function: Callable[..., Any], entry: Entry, array: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """Compute vmap over every choice of batched arguments, at a front axis and a last one, and of its gradient."""
+    arrays = [np.asarray(each) for each in entry.arrays]
+    found = {}
+    for chosen in range(1, 2 ** len(arrays)):
+        in_axes: list[int | None] = []
+        batches = []
+        for i, each in enumerate(arrays):
+            if not chosen >> i & 1:
+                in_axes.append(None)
+                batches.append(each)
+                continue
+            axis = each.ndim if i % 2 else 0
+            in_axes.append(axis)
+            batches.append(np.stack([each, np.flip(each), np.roll(each, 1)], axis=axis))
+        args = [array(batch) for batch in batches]
+        found[f"value, {in_axes}"] = leaves(m.vmap(function, tuple(in_axes))(*args))
+        if entry.order:
+            gradient = m.grad(scalar(function), entry.argnums)
+            found[f"gradients, {in_axes}"] = list(m.vmap(gradient, tuple(in_axes))(*args))
+    return found
+
+
+def by_jax(what: Callable[..., dict[str, Any]], entry: Entry) -> Any:
+    with jax.enable_x64(True):
+        return jax.tree.map(np.asarray, what(jax, entry.theirs, entry, J.asarray))
+
+
+def compare(what: Callable[..., dict[str, Any]], entry: Entry, xp: Any) -> None:
+    expected = kept(by_jax, what, entry)
+    got = what(gradkit, entry.ours, entry, xp.asarray)
+    assert got.keys() == expected.keys()
+    for name, values in expected.items():
+        close(got[name], values, 1e-8 if name == "second order" else 1e-9)
+
+
 def check(entry: Entry, xp: Any) -> None:
     """Compare everything that the entry asks for."""
-    argnums = entry.argnums
-    arrays = [np.asarray(array) for array in entry.arrays]
-    tangents = [np.sin(np.arange(1.0, 1 + arrays[i].size)).reshape(arrays[i].shape) for i in argnums]
-    with jax.enable_x64(True):
-        theirs = [J.asarray(array) for array in arrays]
-        ours = [xp.asarray(array) for array in arrays]
-        close(entry.ours(*ours), entry.theirs(*theirs))
-        if not entry.order:
-            return
-        first, other = scalar(entry.ours), scalar(entry.theirs)
-        close(gradkit.grad(first, argnums)(*ours), jax.grad(other, argnums)(*theirs))
-
-        def of_floats(function: Any, args: list[Any]) -> Any:
-            def call(*floats: Any) -> Any:
-                full = list(args)
-                for i, value in zip(argnums, floats, strict=True):
-                    full[i] = value
-                return function(*full)
-
-            return call
-
-        got = gradkit.jvp(
-            of_floats(first, ours), tuple(ours[i] for i in argnums), tuple(xp.asarray(t) for t in tangents)
-        )
-        expected = jax.jvp(
-            of_floats(other, theirs), tuple(theirs[i] for i in argnums), tuple(J.asarray(t) for t in tangents)
-        )
-        close(got[1], expected[1])
-        if entry.order > 1:
-            close(
-                gradkit.grad(squared(gradkit.grad, first, argnums), argnums)(*ours),
-                jax.grad(squared(jax.grad, other, argnums), argnums)(*theirs),
-                1e-8,
-            )
+    compare(results, entry, xp)
 
 
 def check_vmap(entry: Entry, xp: Any) -> None:
-    """Compare vmap over every choice of batched arguments, at a front axis and a last one, and of its gradient."""
-    arrays = [np.asarray(array) for array in entry.arrays]
-    with jax.enable_x64(True):
-        for chosen in range(1, 2 ** len(arrays)):
-            in_axes: list[int | None] = []
-            batches = []
-            for i, array in enumerate(arrays):
-                if not chosen >> i & 1:
-                    in_axes.append(None)
-                    batches.append(array)
-                    continue
-                axis = array.ndim if i % 2 else 0
-                in_axes.append(axis)
-                batches.append(np.stack([array, np.flip(array), np.roll(array, 1)], axis=axis))
-            ours, theirs = [xp.asarray(b) for b in batches], [J.asarray(b) for b in batches]
-            close(gradkit.vmap(entry.ours, tuple(in_axes))(*ours), jax.vmap(entry.theirs, tuple(in_axes))(*theirs))
-            if entry.order:
-                close(
-                    gradkit.vmap(gradkit.grad(scalar(entry.ours), entry.argnums), tuple(in_axes))(*ours),
-                    jax.vmap(jax.grad(scalar(entry.theirs), entry.argnums), tuple(in_axes))(*theirs),
-                )
+    """Compare vmap over every choice of batched arguments."""
+    compare(results_of_batches, entry, xp)

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from references import kept
 
 __all__ = ["compiled"]
 
@@ -18,7 +19,12 @@ NEEDS_VALUES = (
 
 
 def compiled(function: Callable[..., Any], *args: Any) -> Any:
-    """Return JAX's results of one call, in float64, as NumPy arrays.
+    """Return JAX's results of one call, in float64, as NumPy arrays; those that are kept as data are not computed."""
+    return kept(by_jax, function, *args)
+
+
+def by_jax(function: Callable[..., Any], *args: Any) -> Any:
+    """Compute JAX's results of one call.
 
     One compilation of all that is compared takes as long as that of two or three operations, and run one after another
     each operation is compiled for each shape. What depends on values of its arguments does run one after another.

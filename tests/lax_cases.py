@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as J
 import numpy as np
+from compiled import compiled
 
 import gradkit
 import gradkit.numpy as jnp
@@ -102,9 +103,7 @@ def results(api: Any, lax_: Any, np_: Any, case: Case, given: dict[str, Any]) ->
 
 @functools.cache
 def expected_by_jax(case: Case) -> dict[str, Any]:
-    with jax.enable_x64(True):
-        given = jax.tree.map(J.asarray, inputs(case))
-        return jax.tree.map(np.asarray, jax.jit(lambda given: results(jax, jax.lax, J, case, given))(given))
+    return compiled(functools.partial(results, jax, jax.lax, J, case), inputs(case))
 
 
 def compare(case: Case, xp: Any, tolerance: float = 1e-8) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy
 import numpy as np
+from references import kept
 
 import gradkit
 
@@ -26,14 +27,19 @@ def x64() -> Iterator[None]:
         gradkit.config.update("jax_enable_x64", before)
 
 
+def by_jax(program: Callable[[Any, Any], Callable[..., Any]], *args: Any) -> list[np.ndarray]:
+    """Return the leaves of what a program gives under JAX."""
+    with jax.enable_x64(True):
+        expected = program(jax, jax.numpy)(*map(jax.numpy.asarray, args))
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(expected)]
+
+
 def check_same(program: Callable[[Any, Any], Callable[..., Any]], *args: Any, tolerance: float = 1e-9) -> None:
     """Run ``program(m, n)(*args)`` with m gradkit and n gradkit.numpy, and with JAX's, in float64; compare every leaf.
 
     Arguments are NumPy arrays, which become arrays of the backend that the test runs on.
     """
-    with jax.enable_x64(True):
-        expected = program(jax, jax.numpy)(*map(jax.numpy.asarray, args))
-        expected_leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(expected)]
+    expected_leaves = kept(by_jax, program, *args)
     with x64():
         got = program(gradkit, gradkit.numpy)(*map(gradkit.numpy.asarray, args))
     leaves = [np.asarray(gradkit.device_get(leaf)) for leaf in gradkit.tree.leaves(got)]

@@ -15,6 +15,7 @@ import jax.numpy as J
 import numpy as np
 import pytest
 from compiled import compiled
+from references import by_jax
 
 import gradkit
 import gradkit.numpy as jnp
@@ -702,7 +703,7 @@ VALUES: dict[str, Callable[[Any], Any]] = {
 """Some of JAX's results follow another order of LAPACK's or of summation, so that they are compared to 1e-10."""
 
 
-@functools.cache
+@by_jax
 def expected_values(name: str) -> list[Any]:
     with jax.enable_x64(True):
         return [np.asarray(value) for value in leaves(VALUES[name](J))]

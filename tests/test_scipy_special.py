@@ -13,6 +13,7 @@ import jax.numpy as J
 import jax.scipy.special as theirs
 import numpy as np
 import pytest
+from references import by_jax
 
 import gradkit
 import gradkit.numpy as jnp
@@ -114,7 +115,7 @@ def weighted(f: Callable[..., Any], weights: Any) -> Callable[..., Any]:
     return lambda *args: (f(*args) * weights).sum()
 
 
-@functools.cache
+@by_jax
 def expected(case: Case) -> Any:
     args, f, argnums = case.arguments(), case.of(theirs), case.differentiated
     with jax.enable_x64(True):

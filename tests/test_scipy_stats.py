@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ import jax.numpy as J
 import jax.scipy.stats
 import numpy as np
 import pytest
+from references import by_jax
 
 import gradkit
 from gradkit.scipy import stats
@@ -61,7 +61,7 @@ def variable(name: str, kind: str) -> np.ndarray:
     return Q if kind in ("ppf", "isf") else K if name in DISCRETE else X
 
 
-@functools.cache
+@by_jax
 def expected(name: str, kind: str) -> Any:
     f = getattr(getattr(jax.scipy.stats, name), kind)
     x, params = variable(name, kind), TABLE[name]
