@@ -2,8 +2,9 @@
 
 ``references/*.npz``, one file for a test file, hold results by the fingerprint of the program that gave them (see
 fingerprints.py). A program that is not there is run by JAX: one that was changed is compared with nothing old, and only
-takes longer; so does one whose text is not known, and one that hypothesis has drawn. ``pytest --long`` runs all of them by JAX, and fails where a result is not what is kept;
-``pytest --keep-references FILES`` writes the files of the tests that it runs.
+takes longer; so do one whose text is not known, and one that hypothesis has drawn. ``pytest --long`` runs all of them
+by JAX, and fails where a result is not what is kept; ``pytest --keep-references FILES`` writes the files of the tests
+that it runs, which should be whole files.
 """
 
 from __future__ import annotations
