@@ -160,7 +160,7 @@ struct Softmax {
 
 template <typename T>
 __device__ __forceinline__ Softmax<T> softmax_of(const T* row, long long classes, int lane) {
-    T top = -INFINITY_OF(T);
+    T top = log(T(0));  // -inf
     for (long long i = lane; i < classes; i += 32) top = fmax(top, row[i]);
     for (int far = 16; far; far /= 2) top = fmax(top, __shfl_xor_sync(0xffffffffu, top, far));
     if (isinf(top)) top = T(0);
@@ -169,7 +169,7 @@ __device__ __forceinline__ Softmax<T> softmax_of(const T* row, long long classes
     for (int far = 16; far; far /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, far);
     return {top, sum};
 }
-""".replace("INFINITY_OF(T)", "T(1e300 * 1e300)")
+"""
 
 LABEL_CROSS_ENTROPY = (
     SOFTMAX
