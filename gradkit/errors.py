@@ -15,6 +15,7 @@ __all__ = [
     "ConcretizationTypeError",
     "DeviceMismatchError",
     "FileFormatError",
+    "FolderInUseError",
     "JAXIndexError",
     "JAXTypeError",
     "MissingDependencyError",
@@ -50,6 +51,10 @@ class DeviceMismatchError(ValueError):
 
 class FileFormatError(ValueError):
     """A data file or checkpoint is truncated, damaged or of another format."""
+
+
+class FolderInUseError(OSError):
+    """Another run is in progress in the folder; the message names the folder and the process."""
 
 
 class AxisError(ValueError, IndexError):

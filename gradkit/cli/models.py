@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import numpy as np
 
 from gradkit import io, nn
 from gradkit.cli.options import CommandError
+from gradkit.core import Array
 from gradkit.core.array import host
+from gradkit.data.checked_json import Check, anything, each, keyed, maybe, one_of, parse, record, text, whole
 from gradkit.data.files import HostArray
 from gradkit.data.origins import blocks
-from gradkit.errors import FileFormatError
+from gradkit.errors import FileFormatError, TreeMismatchError
 from gradkit.numpy import asarray
 from gradkit.train import predict
 from gradkit.train.checkpoints import LAST
@@ -23,6 +26,7 @@ __all__ = ["MODEL", "About", "Model", "Scaling", "load_model", "save_model"]
 
 MODEL = "model.safetensors"
 VERSION = 1
+TASKS = ("classification", "regression")
 
 
 @dataclass(frozen=True)
@@ -164,22 +168,73 @@ def load_model(folder: Path) -> Model:
                 f"'gradkit train' command and --resume."
             )
         raise CommandError(f"{folder} is incomplete: there is no {MODEL} in it, which 'gradkit train' writes.")
-    text = io.load(path).get("about")
-    if not isinstance(text, str):
+    stored = io.load(path)
+    described = stored.get("about")
+    if not isinstance(described, str):
         raise FileFormatError(f"{path}: it is a checkpoint, but no model that 'gradkit train' wrote.")
-    fields: dict[str, Any] = json.loads(text)
-    if fields.get("version", 0) > VERSION:
+    try:
+        about = _about(path, described, stored)
+        n_in, *n_outs = about.widths
+        network = nn.MLP(n_in, n_outs, activation=about.activation)
+        n_out = 1 if about.task == "classification" else n_outs[-1]
+        loaded = io.load(path, like=_tree(network, Scaling.none(n_in), Scaling.none(n_out), ""))
+    except FileFormatError:
+        raise
+    except TreeMismatchError as error:
+        raise FileFormatError(f"{error} Its description of the model, or its numbers, are damaged.") from error
+    except ValueError as error:
+        raise FileFormatError(f"{path}: its description of the model is damaged: {error}. Train it again.") from error
+    for name in ("inputs", "outputs"):
+        mean, scale = loaded[name]["mean"], loaded[name]["scale"]
+        if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
+            raise FileFormatError(f"{path}: the scaling of the {name} is damaged: it is not finite, or not positive.")
+    return Model(loaded["network"], Scaling(**loaded["inputs"]), Scaling(**loaded["outputs"]), about)
+
+
+NAMED: Check = maybe(each(text, 1))
+ABOUT: Check = record(
+    {
+        "title": text,
+        "task": one_of(*TASKS),
+        "widths": each(whole(1), 2),
+        "activation": text,
+        "names": NAMED,
+        "target": text,
+        "classes": NAMED,
+        "version": whole(1),
+    }
+)
+
+
+def _about(path: Path, described: str, stored: Mapping[str, Any]) -> About:
+    """Return what a file says of its model; ValueError where that is nothing, or not of the numbers beside it."""
+    fields: Any = parse(described)
+    keyed(anything)(fields, "")
+    whole(1)(fields.get("version"), "version")
+    if fields["version"] > VERSION:
         raise FileFormatError(
             f"{path}: it was written by a newer gradkit (version {fields['version']} of a model, this one knows "
             f"{VERSION}). Upgrade gradkit."
         )
+    ABOUT(fields, "")
     about = About(**fields)
-    n_in, *n_outs = about.widths
-    network = nn.MLP(n_in, n_outs, activation=about.activation)
-    n_out = 1 if about.task == "classification" else n_outs[-1]
-    like = _tree(network, Scaling.none(n_in), Scaling.none(n_out), "")
-    loaded = io.load(path, like=like)
-    return Model(loaded["network"], Scaling(**loaded["inputs"]), Scaling(**loaded["outputs"]), about)
+    # Held against the numbers that are there, before as many are made as it says.
+    for i, width in enumerate(about.widths[1:]):
+        bias = stored.get(f"network.layers[{i}].bias")
+        if type(bias) is not Array or bias.shape != (width,):
+            raise ValueError(f"widths[{i + 1}] is {width:,}, but the layer has {getattr(bias, 'size', 'no')} numbers")
+    first = stored.get("network.layers[0].weight")
+    if type(first) is not Array or first.shape[:1] != (about.widths[0],):
+        raise ValueError(f"widths[0] is {about.widths[0]:,}, but the first layer is not of so many inputs")
+    if about.names is not None:
+        each(text, about.widths[0], about.widths[0])(about.names, "names")
+    if (about.classes is not None) != (about.task == "classification"):
+        raise ValueError(f"classes are {'missing' if about.classes is None else 'there'}, but the task is {about.task}")
+    if about.classes is not None:
+        each(text, about.widths[-1], about.widths[-1])(about.classes, "classes")
+        if len({*about.classes}) < len(about.classes):
+            raise ValueError("two classes have one name")
+    return about
 
 
 def _tree(network: nn.MLP, inputs: Scaling, outputs: Scaling, about: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from gradkit import current_backend, default_backend, nn, optim, random
@@ -15,10 +16,12 @@ from gradkit.cli.options import CommandError, use_backend
 from gradkit.cli.sources import CLASSIFICATION, REGRESSION, Asked, Source, check_learnable, hint, read_source
 from gradkit.core.array import host
 from gradkit.data.files import HostArray
+from gradkit.data.replacing import clear_partial
 from gradkit.errors import MissingDependencyError, NonFiniteLossError, ResumeError
 from gradkit.optim.schedules import Schedule
 from gradkit.train import Checkpoint, History, fit
 from gradkit.train.checkpoints import LAST
+from gradkit.train.locks import locked
 from gradkit.train.training import INTERRUPTED
 
 __all__ = ["train"]
@@ -44,6 +47,11 @@ SETTINGS = (
 
 def train(options: argparse.Namespace) -> int:
     """Train a network, and write it with its log and its curves."""
+    with ExitStack() as folder_held:
+        return _train(options, folder_held)
+
+
+def _train(options: argparse.Namespace, folder_held: ExitStack) -> int:
     use_backend(options.backend)
     activation = _activation(options.activation)
     _check_folder(options)
@@ -75,6 +83,9 @@ def train(options: argparse.Namespace) -> int:
         DECAYS[options.decay](options.learning_rate, steps), options.momentum, weight_decay=options.weight_decay
     )
     _make_folder(options)
+    folder_held.enter_context(locked(options.out))
+    _check_folder(options)  # a run may have ended there in the meantime
+    clear_partial(options.out, [MODEL])
     if not options.resume:
         # Nobody is to take an older run's model for that of this one, should it be stopped.
         for name in (MODEL, CURVES):

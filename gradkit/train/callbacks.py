@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gradkit import tree
+from gradkit.data.checked_json import Check, maybe, number, record, whole
 from gradkit.errors import unknown_name
 from gradkit.optim.update import clip_scale
 from gradkit.train.steps import Optimizer
@@ -49,7 +50,10 @@ class Callback:
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Go on from what `state` returned; a ValueError says that it is none of that."""
+
+
+REMEMBERED: Check = record({"best": maybe(number()), "waited": whole()})
 
 
 class EarlyStopping(Callback):
@@ -149,7 +153,14 @@ class EarlyStopping(Callback):
         return {"best": self.best, "waited": self.waited}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from them."""
+        """Go on from them.
+
+        Raises
+        ------
+        ValueError
+            If they are none.
+        """
+        REMEMBERED(dict(state), "what EarlyStopping remembers")
         self.best, self.waited = state["best"], state["waited"]
 
 

@@ -13,15 +13,18 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from gradkit import io
+from gradkit import io, random
 from gradkit.core import Array
+from gradkit.data.checked_json import parse
+from gradkit.data.replacing import clear_partial
 from gradkit.errors import FileFormatError, ResumeError, TreeMismatchError
 from gradkit.train.history import Value
+from gradkit.train.positions import Plan, check_position, read_position
 
 __all__ = ["BEST", "LAST", "LOG", "Checkpoint", "Folder", "Run", "Saved", "described"]
 
@@ -136,6 +139,10 @@ class Folder:
             return epoch_ends or steps % self.every_steps == 0
         return time.monotonic() - self._started > max(PAUSE, self._took / SHARE)
 
+    def clear_partial(self) -> None:
+        """Take away what killed runs left half-written."""
+        clear_partial(self.path, (LAST, BEST, LOG))
+
     def empty(self) -> None:
         """Take away what an older run left besides its state, which the first `save` replaces."""
         for name in (BEST, LOG):
@@ -180,21 +187,35 @@ class Folder:
         """
         stored = io.load(self.last)
         self._check(self._about(stored))
-        key = stored["key"]
+        key = stored.get("key")
+        usual = random.key(0)
+        if type(key) is not Array or (key.shape, key.dtype) != (usual.shape, usual.dtype):
+            raise FileFormatError(f"{self.last}: the random key of the run is missing, or is none: it is {key!r:.60}.")
         if given is not None and key.tolist() != given.tolist():
             raise ResumeError(self.last, "key", key.tolist(), given.tolist())
-        return cast(Array, key)
+        return key
 
     def _about(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a checkpoint says of its run; nothing where another program wrote it."""
         text = stored.get("run")
-        about: dict[str, Any] = json.loads(text) if isinstance(text, str) else {}
-        if about.get("version", VERSION) > VERSION:
+        if not isinstance(text, str):
+            return {}
+        try:
+            about = read_position(text, VERSION)
+        except ValueError as error:
+            raise self._damaged(error) from error
+        if about["version"] > VERSION:
             raise FileFormatError(
                 f"{self.last}: it was written by a newer gradkit (version {about['version']} of a run, this one knows "
                 f"{VERSION}). Upgrade gradkit."
             )
         return about
+
+    def _damaged(self, error: Exception) -> FileFormatError:
+        return FileFormatError(
+            f"{self.last}: what it says of the run is damaged: {error}. Put an older file back, or begin anew with "
+            f"resume=False."
+        )
 
     def _check(self, about: Mapping[str, Any]) -> None:
         for ours, theirs in ((self._own, about.get("settings", {})), (self._settings, about.get("fit", {}))):
@@ -202,13 +223,15 @@ class Folder:
                 if theirs.get(name) != json.loads(json.dumps(ours[name])):
                     raise ResumeError(self.last, name, theirs.get(name), ours[name])
 
-    def load(self, model: Any, state: Any, key: Any) -> Saved | None:
+    def load(self, model: Any, state: Any, key: Any, plan: Plan) -> Saved | None:
         """Read the run, into a model and a state like these; None where there is none.
 
         Raises
         ------
         ResumeError
             If it is a run of another model.
+        FileFormatError
+            If the file is damaged, or the run of the plan cannot be where the file says.
         """
         if not self.last.exists():
             return None
@@ -218,6 +241,10 @@ class Folder:
         except TreeMismatchError as error:
             raise ResumeError(self.last, "model", None, None, str(error)) from error
         about = self._about({"run": loaded["run"]})
+        try:
+            check_position(about, plan)
+        except ValueError as error:
+            raise self._damaged(error) from error
         return Saved(
             Run(loaded["model"], loaded["optimizer"], about["epoch"], about["batch"], tuple(about["sums"])),
             loaded["key"],
@@ -227,6 +254,14 @@ class Folder:
             about["stopped"],
         )
 
+    def restore(self, callbacks: Sequence[Any], states: Sequence[Any]) -> None:
+        """Give callbacks what they remembered."""
+        try:
+            for callback, state in zip(callbacks, states, strict=True):
+                callback.restore(state)
+        except ValueError as error:
+            raise self._damaged(error) from error
+
     def load_best(self, like: Any) -> Any:
         """Read the best model."""
         try:
@@ -235,6 +270,10 @@ class Folder:
             raise FileFormatError(
                 f"{self.path}: it has {LAST} and no {BEST}, so it is incomplete. Put the file back, or begin anew with "
                 f"resume=False."
+            ) from error
+        except TreeMismatchError as error:
+            raise FileFormatError(
+                f"{error} It is no model of the run in {LAST}: put the file back, or begin anew with resume=False."
             ) from error
         return self._best
 
@@ -250,10 +289,11 @@ class Folder:
         kept = [
             entry
             for entry in _entries(self.path / LOG)
-            if entry.get("epoch", 0) <= epochs and not (entry.get("event") in REPEATED and entry["at_step"] >= steps)
+            if (entry.get("epoch") or 0) <= epochs
+            and not (entry.get("event") in REPEATED and (entry.get("at_step") or 0) >= steps)
         ]
         io.replace(self.path / LOG, "".join(map(_line, kept)).encode())
-        return [entry for entry in kept if "epoch" in entry]
+        return [entry for entry in kept if entry.get("epoch") is not None]
 
 
 REPEATED = frozenset({"learning rate"})
@@ -268,18 +308,32 @@ def _line(entry: Mapping[str, Any]) -> str:
 
 
 def _entries(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield a log's entries; a line that a killed process did not finish is passed over."""
+    """Yield a log's entries; a line that a killed process did not finish, or that is none of a log, is passed over."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return
     for line in lines:
         try:
-            entry = json.loads(line)
+            entry = parse(line)
         except ValueError:
             continue
-        if isinstance(entry, dict):
+        if isinstance(entry, dict) and all(kinds(entry.get(name)) for name, kinds in ENTRY.items()):
             yield entry
+
+
+def _count(value: Any) -> bool:
+    return value is None or (type(value) is int and value >= 0)
+
+
+ENTRY: dict[str, Callable[[Any], bool]] = {
+    "epoch": _count,
+    "at_step": _count,
+    "step": _count,
+    "event": lambda value: isinstance(value, str | None),
+    "seconds": lambda value: value is None or (type(value) in (int, float) and 0 <= value < math.inf),
+}
+"""What is asked of a log's entry before it is used, where it has such a field."""
 
 
 # What a run is besides its numbers

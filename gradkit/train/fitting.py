@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from numbers import Real
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from gradkit.numpy import asarray
 from gradkit.train.callbacks import Callback
 from gradkit.train.checkpoints import Checkpoint, Folder, described
 from gradkit.train.history import History
+from gradkit.train.locks import locked
 from gradkit.train.objectives import Metric, metrics_for, objective_for
 from gradkit.train.steps import Optimizer
 from gradkit.train.training import Training
@@ -103,6 +105,10 @@ def fit(
         ``history``.
     ResumeError
         If the folder's checkpoint is of another run: other data, another model, optimizer, key or batch size.
+    FolderInUseError
+        If another run is in progress in the folder.
+    FileFormatError
+        If the folder's files are damaged.
     OSError
         If the folder cannot be written.
 
@@ -157,36 +163,39 @@ def fit(
         folder = Folder(checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint), settings)
     elif resume is True:
         raise ValueError("fit: resume=True needs checkpoint, the folder of the run to go on with.")
-    if folder is not None and resume is True and not folder.last.exists():
-        raise FileNotFoundError(
-            f"fit: resume=True, but there is no {folder.last}. With resume='auto' a run begins there."
+    with nullcontext() if folder is None else locked(folder.path):
+        if folder is not None and resume is True and not folder.last.exists():
+            raise FileNotFoundError(
+                f"fit: resume=True, but there is no {folder.last}. With resume='auto' a run begins there."
+            )
+        if folder is not None and resume and folder.last.exists():
+            key = folder.key(key)
+        if folder is not None:
+            folder.clear_partial()
+        key = random.next_key() if key is None else key
+        train = whole
+        if share is not None:
+            train, held = split(whole, share, random.fold_in(key, SPLIT))
+        training = Training(
+            model,
+            optimizer,
+            objective,
+            measured,
+            train,
+            held,
+            batch_size,
+            epochs,
+            key,
+            callbacks,
+            folder,
+            History(name),
         )
-    if folder is not None and resume and folder.last.exists():
-        key = folder.key(key)
-    key = random.next_key() if key is None else key
-    train = whole
-    if share is not None:
-        train, held = split(whole, share, random.fold_in(key, SPLIT))
-    training = Training(
-        model,
-        optimizer,
-        objective,
-        measured,
-        train,
-        held,
-        batch_size,
-        epochs,
-        key,
-        callbacks,
-        folder,
-        History(name),
-    )
-    if folder is not None and not (resume and training.resume()):
-        training.begin()
-    trained = training.train(progress)
-    if isinstance(model, Module) and any(parameter.requires_grad for parameter in model.parameters()):
-        trained.requires_grad_()
-    return trained, training.history
+        if folder is not None and not (resume and training.resume()):
+            training.begin()
+        trained = training.train(progress)
+        if isinstance(model, Module) and any(parameter.requires_grad for parameter in model.parameters()):
+            trained.requires_grad_()
+        return trained, training.history
 
 
 def _check_optimizer(optimizer: Any) -> None:

@@ -21,6 +21,7 @@ from gradkit.train.evaluation import first_not_finite, measure
 from gradkit.train.history import History, Value
 from gradkit.train.interrupt import Interrupt
 from gradkit.train.objectives import Metric, Objective
+from gradkit.train.positions import Plan
 from gradkit.train.progress import Progress, progress_for
 from gradkit.train.steps import Optimizer, start_reading, training_step
 
@@ -152,7 +153,11 @@ class Training:
     def resume(self) -> bool:
         """Go on from the folder's checkpoint, if there is one."""
         assert self._folder is not None
-        saved = self._folder.load(self._run.model, self._run.state, self._key)
+        columns = tuple(name for name in self.columns if name != "seconds")
+        plan = Plan(
+            self.steps_per_epoch, self._batch_size, columns, len(self._measured) + 1, callbacks=len(self._callbacks)
+        )
+        saved = self._folder.load(self._run.model, self._run.state, self._key, plan)
         if saved is None:
             return False
         self._run, self._best, self._stopped, self._resumed = saved.run, saved.best, saved.stopped, True
@@ -163,8 +168,7 @@ class Training:
         for row in saved.rows:
             self.history.append({**row, "seconds": seconds.get(row["epoch"])})
         self._seconds = max((each for each in seconds.values() if each is not None), default=0.0)
-        for callback, state in zip(self._callbacks, saved.callbacks, strict=True):
-            callback.restore(state)
+        self._folder.restore(self._callbacks, saved.callbacks)
         if self._has_work:
             self.log({"event": "resumed", "at_step": self.step})
         return True
