@@ -239,6 +239,10 @@ class Backend(ABC):
         """Return where an array is, as the library says it."""
         return None
 
+    def placed(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what runs `kernel`, a primitive's, on the device of its arguments: by default the kernel itself."""
+        return kernel
+
     def placing(self, device: Any) -> AbstractContextManager[Any]:
         """Let the library's own default be `device` inside a ``with`` block, in this thread."""
         return nullcontext()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gradkit.backend import Backend, Device, current_backend, current_device, first_on_gpu, get_backend
+from gradkit.backend import Backend, Device, backend_of, current_backend, current_device, first_on_gpu, get_backend
 from gradkit.core import Array
 from gradkit.core.array import host, is_followed
 
@@ -102,7 +102,7 @@ def device_put(x: Any, device: Device | None = None) -> Any:
 
 
 def device_get(x: Any) -> Any:
-    """Copy the arrays of a pytree to the host, as NumPy arrays; other leaves stay as they are.
+    """Copy the arrays of a pytree to the host, as NumPy arrays, raw ones too; other leaves stay as they are.
 
     Inside of a function that a transform runs, the arrays that it follows stay as they are too, as in JAX: they keep
     their derivative, and raise where NumPy asks them for values.
@@ -110,7 +110,10 @@ def device_get(x: Any) -> Any:
     from gradkit.tree import map
 
     def get(leaf: Any) -> Any:
-        return np.array(host(leaf)) if type(leaf) is Array and not is_followed(leaf) else leaf
+        if type(leaf) is Array:
+            return leaf if is_followed(leaf) else np.array(host(leaf))
+        backend = None if isinstance(leaf, np.ndarray) else backend_of(leaf)
+        return leaf if backend is None or not backend.has_axes or backend.is_scalar(leaf) else backend.to_host(leaf)
 
     return map(get, x)
 
@@ -122,4 +125,6 @@ def block_until_ready(x: Any) -> Any:
     for leaf in leaves(x):
         if type(leaf) is Array:
             leaf.block_until_ready()
+        elif (backend := backend_of(leaf)) is not None:
+            backend.wait(leaf)
     return x

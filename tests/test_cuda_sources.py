@@ -64,7 +64,7 @@ def test_every_kernel_runs_on_the_cpu() -> None:
     if why_not(load_backend("cupy")) is None:
         pytest.skip("CuPy can run here, so tests/test_cuda_kernels.py does")
     pytest.importorskip("cupy")
-    tests = [Path(__file__).with_name(f"test_cuda_{name}.py") for name in ("kernels", "on_cpu")]
+    tests = [Path(__file__).with_name(f"test_cuda_{name}.py") for name in ("devices", "kernels", "on_cpu")]
     paths = os.pathsep.join([os.fspath(STAND_IN), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-n0", "-q", "-p", "no:cacheprovider", "--backend=cupy", *tests],

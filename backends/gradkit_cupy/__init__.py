@@ -51,16 +51,22 @@ class CupyBackend(Backend):
         """CuPy's cheapest calls, and the kernels of this package."""
         from gradkit_cupy.kernels import KERNELS
 
-        if not self.has_several_devices:
-            return KERNELS
-        return {name: on_its_device(kernel, self.array_types[0]) for name, kernel in KERNELS.items()}
+        return KERNELS
+
+    def placed(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a kernel that runs on the GPU of its arguments, whichever is the current one."""
+        return on_its_device(kernel, self.array_types[0]) if self.has_several_devices else kernel
 
     def special(self, name: str) -> Callable[..., Any]:
         """Return CuPy's function; one that it does not have is SciPy's, on the host."""
+        import cupy
         import cupyx.scipy.special
 
         function: Callable[..., Any] | None = getattr(cupyx.scipy.special, name, None)
-        return super().special(name) if function is None else function
+        if function is None:
+            return super().special(name)
+        # Functions written in Python, such as `polygamma`, expect arrays where a ufunc takes numbers as well.
+        return function if isinstance(function, cupy.ufunc) else _of_arrays(function)
 
     @cached_property
     def has_several_devices(self) -> bool:
@@ -187,6 +193,17 @@ class CupyBackend(Backend):
         value.device.synchronize()
         with device:
             return value.copy()
+
+
+def _of_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function`, given arrays without axes for Python's numbers."""
+    import cupy
+
+    def call(*args: Any) -> Any:
+        dtype = next(arg.dtype for arg in args if isinstance(arg, cupy.ndarray))
+        return function(*(arg if isinstance(arg, cupy.ndarray) else cupy.full((), arg, dtype) for arg in args))
+
+    return call
 
 
 def _version(number: int) -> str:

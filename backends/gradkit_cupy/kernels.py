@@ -12,6 +12,8 @@ from typing import Any
 import cupy
 import numpy as np
 
+from gradkit_cupy import linear_algebra, transforms
+from gradkit_cupy.division import floor_divide, remainder
 from gradkit_cupy.launch import C_TYPES, launch
 from gradkit_cupy.losses import label_cross_entropy, mean_label_cross_entropy, softmax_error
 from gradkit_cupy.sgd import sgd_update
@@ -98,7 +100,27 @@ def take(x: Raw, indices: Raw, *, axis: int) -> Raw:
     return x.take(indices, axis)
 
 
+BLOCK = 16
+"""The base length of XLA's ReduceWindowRewriter, in whose order `running_sum` adds."""
+
+
+def running_sum(x: Raw) -> Raw:
+    # The order of the general text, which adds with the library's cumulative sum: CuPy's is a scan, whose order is the
+    # GPU's own.
+    *batch, size = x.shape
+    blocks = -(-size // BLOCK)
+    rows = cupy.zeros((*batch, blocks, BLOCK), x.dtype)
+    rows.reshape(*batch, blocks * BLOCK)[..., :size] = x
+    for i in range(1, min(size, BLOCK)):
+        rows[..., i] += rows[..., i - 1]
+    if blocks > 1:
+        rows[..., 1:, :] += running_sum(rows[..., :-1, BLOCK - 1])[..., None]
+    return rows.reshape(*batch, blocks * BLOCK)[..., :size]
+
+
 KERNELS: dict[str, Callable[..., Any]] = {
+    **linear_algebra.KERNELS,
+    **transforms.KERNELS,
     "sum": _reduction("sum"),
     "mean": _reduction("mean"),
     "max": _reduction("max"),
@@ -115,6 +137,9 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "label_cross_entropy": label_cross_entropy,
     "mean_label_cross_entropy": mean_label_cross_entropy,
     "softmax_error": softmax_error,
+    "floor_divide": floor_divide,
+    "remainder": remainder,
+    "running_sum": running_sum,
     "sgd_update": sgd_update,
     "random_bits": random_bits,
     "fold_in": fold_in,

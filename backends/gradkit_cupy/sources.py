@@ -216,7 +216,45 @@ __global__ void softmax_error(const T* logits, const L* labels, T* errors, long 
 
 LOSS_TYPES = tuple(f"{number}, {label}" for number in ("float", "double") for label in ("int", "long long"))
 
+DIVISION = r"""
+// What is left of a division with a whole quotient, exactly: it has the sign of y.
+template <typename T>
+__device__ __forceinline__ T rest(T x, T y) {
+    T left = fmod(x, y);
+    if (left == T(0)) return copysign(T(0), y);
+    return (left < T(0)) != (y < T(0)) ? left + y : left;
+}
+
+// A step is 1, or 0 where one element stands for all of them.
+template <typename T>
+__global__ void floor_remainder(const T* x, const T* y, T* out, long long x_step, long long y_step, long long size) {
+    long long stride = (long long)gridDim.x * blockDim.x;
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += stride) {
+        out[i] = rest(x[i * x_step], y[i * y_step]);
+    }
+}
+
+template <typename T>
+__global__ void floor_quotient(const T* x, const T* y, T* out, long long x_step, long long y_step, long long size) {
+    long long stride = (long long)gridDim.x * blockDim.x;
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += stride) {
+        T a = x[i * x_step], b = y[i * y_step];
+        T left = fmod(a, b);
+        T quotient = (a - left) / b;
+        if (left != T(0) && (left < T(0)) != (b < T(0))) quotient -= T(1);
+        T whole = floor(quotient);  // it is whole but for its rounding, which may be to either side
+        if (quotient - whole > T(0.5)) whole += T(1);
+        // Of a division by zero the quotient is that of IEEE 754.
+        out[i] = b == T(0) ? a / b : quotient == T(0) ? copysign(T(0), a / b) : whole;
+    }
+}
+"""
+
 CUDA_SOURCES: dict[str, CudaSource] = {
+    "division": CudaSource(
+        DIVISION,
+        tuple(f"{name}<{kind}>" for name in ("floor_quotient", "floor_remainder") for kind in ("float", "double")),
+    ),
     "fold_in": CudaSource(FOLD_IN, ("fold_in",)),
     "label_cross_entropy": CudaSource(
         LABEL_CROSS_ENTROPY, tuple(f"label_cross_entropy<{types}>" for types in LOSS_TYPES)

@@ -40,7 +40,7 @@ def total(x: Raw, axis: Any = None, keepdims: bool = False) -> Raw:
 
 
 def mean(x: Raw, axis: Any = None, keepdims: bool = False) -> Raw:
-    if x.dtype is HALF:
+    if x.dtype == HALF:
         # Its sums overflow at 65504, which its means do not.
         return mean(x.astype(np.float32), axis, keepdims).astype(HALF)
     result = sum_over(x, axis=axis, keepdims=keepdims)
@@ -102,7 +102,7 @@ def take(x: Raw, indices: Raw, *, axis: int) -> Raw:
 
 def mean_square(x: Raw, y: Raw) -> Raw:
     difference = (x - y).ravel()
-    if x.dtype is HALF:
+    if x.dtype == HALF:
         difference = difference.astype(np.float32)
         return (difference.dot(difference) / x.size).astype(HALF)
     return difference.dot(difference) / x.size

@@ -55,7 +55,7 @@ def _flat(logits: Raw, labels: Raw) -> tuple[Raw, Raw, Raw]:
     """Return logits as a matrix, labels as a vector of indices into its rows, and which are (None where all are)."""
     classes = logits.shape[-1]
     rows = logits.reshape(labels.size, classes)
-    if logits.dtype is HALF:
+    if logits.dtype == HALF:
         rows = rows.astype(np.float32)
     chosen = labels.ravel()
     # Read as unsigned numbers, negative ones are too large.

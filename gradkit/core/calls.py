@@ -94,7 +94,8 @@ def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array
             if type(y) is Array:
                 y_value = y._value
                 y_node = y._node
-                if y_value.dtype is not dtype or kernels.get(type(y_value)) is not kernel:
+                # Dtypes that were unpickled are objects of their own: what is not the same may be equal.
+                if (y_value.dtype is not dtype and y_value.dtype != dtype) or kernels.get(type(y_value)) is not kernel:
                     return apply(primitive, (x, y), floating)
                 if floating and dtype not in INEXACT[type(x_value)]:
                     return apply(primitive, (x, y), floating)

@@ -98,13 +98,12 @@ class Primitive(ABC):
     @functools.cache  # noqa: B019 - primitives live as long as the process
     def kernel_of(self, backend: Backend) -> Callable[..., Any]:
         """Return a backend's kernel for this primitive, one object whatever type of the backend's arrays asks."""
-        kernel = backend.kernels.get(self.name)
-        if kernel is not None:
-            return kernel
-        if self.forward is not None:
-            return functools.partial(self.forward, kernel_namespace(backend))
-        found: Callable[..., Any] = getattr(backend.xp, self.name)
-        return found
+        kernel: Callable[..., Any] | None = backend.kernels.get(self.name)
+        if kernel is None and self.forward is not None:
+            kernel = functools.partial(self.forward, kernel_namespace(backend))
+        if kernel is None:
+            kernel = getattr(backend.xp, self.name)
+        return backend.placed(kernel)
 
     # Derivative
 

@@ -422,8 +422,8 @@ def _plain_values(
             if (
                 type(value) is not kind
                 or type(like) is not kind
-                or value.dtype is not dtype
-                or like.dtype is not dtype
+                or (value.dtype is not dtype and value.dtype != dtype)
+                or (like.dtype is not dtype and like.dtype != dtype)
                 or value.shape != like.shape
             ):
                 return None

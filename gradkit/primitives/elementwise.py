@@ -203,7 +203,7 @@ pow = _binary(
     lambda xp, _z, x, y: _power_in_base(xp, x, y),
     lambda xp, z, x, _y: _power_in_exponent(xp, z, x),
 )
-remainder = _binary("remainder", ONE, lambda xp, _z, x, y: -xp.floor(x / y))
+remainder = _binary("remainder", ONE, lambda xp, _z, x, y: -xp.floor_divide(x, y))
 floor_divide = _binary("floor_divide", None, None)
 negative = _unary("negative", MINUS_ONE, floating=False)
 positive = _unary("positive", ONE, floating=False)

@@ -239,7 +239,7 @@ def affine(x: Any, w: Any, b: Any, /) -> Array:
             f"affine(x, w, b): expected x (..., n), w (n, m) and b (m,), got x {x.shape}, w {w.shape}, b {b.shape}"
         )
     dtype = weight.dtype
-    if left.dtype is not dtype or bias.dtype is not dtype:
+    if (left.dtype is not dtype and left.dtype != dtype) or (bias.dtype is not dtype and bias.dtype != dtype):
         return bind(_affine, _matching(x, w, b), NO_PARAMS)
     # What `bind` does, for the plain case: arrays of one backend, and one transform that follows the weights.
     kind = type(weight)

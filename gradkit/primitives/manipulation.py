@@ -94,9 +94,15 @@ class Transfer(Linear):
         return get_backend(params["target"].backend), params["target"]
 
 
+def _transferred(xp: Any, x: Any, *, source: Device, target: Device) -> Any:
+    if source.backend == target.backend:
+        return xp.backend.to_device(x, target.raw)
+    return get_backend(target.backend).from_host(xp.backend.to_host(x), target.raw)
+
+
 _transfer = Transfer(
     "transfer",
-    lambda xp, x, *, source, target: get_backend(target.backend).from_host(xp.backend.to_host(x), target.raw),
+    _transferred,
     (lambda xp, g, _x, *, source, target: xp.transfer(g, source=target, target=source),),
     batch=elementwise,
     shape=same_shape,

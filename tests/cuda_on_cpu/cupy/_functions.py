@@ -10,7 +10,7 @@ from cupy._ufunc import choose, unsupported
 VIEWS = "atleast_1d broadcast_to expand_dims flip moveaxis rollaxis squeeze swapaxes"
 OF_SEQUENCES = "concatenate hstack stack vstack"
 OTHERS = (
-    "argmax argmin count_nonzero cross cumprod cumsum diagonal diff inner isin kron median nan_to_num outer prod ptp "
+    "argmax argmin count_nonzero cross diagonal diff inner isin kron median nan_to_num outer prod ptp "
     "repeat roll std tensordot tile trace tril triu unique var vecdot"
 )
 FUNCTIONS = {
@@ -93,6 +93,30 @@ around = round
 
 def meshgrid(*xi, **kwargs):
     return [wrap(x) for x in np.meshgrid(*(raw(x, "meshgrid") for x in xi), **kwargs)]
+
+
+def _scan(name, operation):
+    of_one = getattr(np, name)
+
+    def scan(a, axis=None, dtype=None, out=None):
+        """Scan by doubling the distance: the order of operations is not that of a loop, as CuPy's is not."""
+        values = raw(a, name)
+        kind = of_one(values.ravel()[:1], dtype=dtype).dtype
+        values = values.ravel() if axis is None else values
+        axis = 0 if axis is None else axis
+        values = np.moveaxis(values.astype(kind), axis, -1).copy()
+        distance = 1
+        while distance < values.shape[-1]:
+            values[..., distance:] = quietly(operation)(values[..., distance:], values[..., :-distance])
+            distance *= 2
+        launched(name, values.size)
+        return wrap(np.ascontiguousarray(np.moveaxis(values, -1, axis)))
+
+    scan.__name__ = scan.__qualname__ = name
+    return scan
+
+
+FUNCTIONS |= {"cumsum": _scan("cumsum", np.add), "cumprod": _scan("cumprod", np.multiply)}
 
 
 # Shapes and dtypes

@@ -1,10 +1,12 @@
 """CuPy's linear algebra: no broadcasting in `solve`, no float16, and no errors for what cannot be computed."""
 
+import cupyx
 import numpy as np
 from numpy.linalg import LinAlgError
 
 import cupy
 from cupy._core import is_array, launched, of_numpy, quietly, raw, wrap, wrapped
+from cupy._ledger import TO_HOST, note
 
 
 def common_type(*arrays):
@@ -27,15 +29,31 @@ def matrices(name, *arrays, square=False, takes_float16=False):
     return [raw(a, f"linalg.{name}") for a in arrays]
 
 
+def one_by_one(function, a, *others, failed):
+    """Call for one matrix after another; where NumPy gives up, cuSOLVER's number says so, and a result there is."""
+    batch = a.shape[:-2]
+    stacks = [x.reshape(-1, *x.shape[len(batch) :]) for x in (a, *others)]
+    results = [attempt(function, *parts, failed=failed) for parts in zip(*stacks, strict=True)]
+    joined = [np.stack(parts).reshape(batch + parts[0].shape) for parts in zip(*results, strict=True)]
+    if cupyx.linalg_is_checked():
+        note(TO_HOST, "cuSOLVER's info")
+    return joined
+
+
 @quietly
-def each(function, a, *others):
-    """Call for a stack of matrices; where NumPy gives up the result is NaN, as cuSOLVER's infinities become."""
+def attempt(function, *matrices, failed):
     try:
-        return function(a, *others)
+        result = function(*matrices)
     except LinAlgError:
-        if a.ndim > 2:
-            return np.stack([each(function, part, *(o[i] for o in others)) for i, part in enumerate(a)])
-        return np.full((others or (a,))[0].shape, np.nan, a.dtype)
+        if cupyx.linalg_is_checked():
+            raise
+        result = failed(*matrices)
+    return result if isinstance(result, tuple) else (result,)
+
+
+def infinite(a, b):
+    """Return what back substitution does with a zero on the diagonal."""
+    return np.full(b.shape, np.inf, np.result_type(a, b))
 
 
 def solve(a, b):
@@ -43,38 +61,36 @@ def solve(a, b):
     if not is_array(b):
         raise LinAlgError("cupy.linalg only supports cupy.ndarray")
     right = raw(b, "linalg.solve")
+    if b.dtype == np.float16:
+        raise TypeError("float16 is unsupported in linalg")
     if b.ndim == 0:
         raise ValueError("b must have at least one dimension")
     if b.ndim == 1:
         if a.shape[-1] != b.size:
             raise ValueError("a must have (..., M, M) shape and b must have (M,) for one-dimensional b")
         right = np.broadcast_to(right, a.shape[:-1])
-        result = each(lambda m, v: np.linalg.solve(m, v[..., None])[..., 0], left, right)
     elif a.shape[:-1] != b.shape[:-1]:
         raise ValueError("a must have (..., M, M) shape and b must have (..., M, K) for multidimensional b")
-    else:
-        matrices("solve", b)
-        result = each(np.linalg.solve, left, right)
-    return wrap(result.astype(common_type(a, b), copy=False))
+    kind = common_type(a, b)
+    if not left.size or not right.size:
+        return cupy.empty(right.shape, kind)
+    columns = right[..., None] if b.ndim == 1 else right
+    (result,) = one_by_one(np.linalg.solve, left, columns, failed=infinite)
+    return wrap(result.reshape(right.shape).astype(kind, copy=False))
 
 
 def inv(a):
-    return wrap(each(np.linalg.inv, *matrices("inv", a, square=True)))
+    (values,) = matrices("inv", a, square=True)
+    if not values.size:
+        return cupy.empty(a.shape, common_type(a))
+    return wrap(one_by_one(np.linalg.inv, values, failed=lambda m: infinite(m, m))[0])
 
 
 def cholesky(a):
     (values,) = matrices("cholesky", a, square=True)
     values = values.astype(common_type(a), copy=False)
-    garbage = np.tril(values)  # where cuSOLVER finds that a matrix is not positive definite, it stops and says nothing
-
-    def one(matrix):
-        try:
-            return np.linalg.cholesky(matrix)
-        except LinAlgError:
-            return np.tril(matrix)
-
-    flat = values.reshape(-1, *values.shape[-2:])
-    return wrap(np.stack([one(m) for m in flat]).reshape(values.shape) if values.size else garbage)
+    # Where cuSOLVER finds that a matrix is not positive definite it stops, and leaves what it has until then.
+    return wrap(one_by_one(np.linalg.cholesky, values, failed=np.tril)[0]) if values.size else wrap(values.copy())
 
 
 def slogdet(a):
@@ -90,8 +106,12 @@ def det(a):
 def eigh(a, UPLO="L"):
     (values,) = matrices("eigh", a, square=True, takes_float16=True)
     kind = common_type(a)
-    w, v = np.linalg.eigh(values.astype(np.result_type(kind, np.float32)), UPLO)
-    return wrap(w.astype(kind.char.lower())), wrap(v.astype(kind))
+    real = kind.char.lower()
+    if not values.size:
+        return cupy.empty(a.shape[:-1], real), cupy.empty(a.shape, kind)
+    computed = values.astype(np.result_type(kind, np.float32))
+    w, v = one_by_one(lambda m: tuple(np.linalg.eigh(m, UPLO)), computed, failed=lambda m: (m[0].real, m))
+    return wrap(w.astype(real)), wrap(v.astype(kind))
 
 
 def eigvalsh(a, UPLO="L"):
@@ -104,7 +124,7 @@ def eig(a):
     if not values.size:
         return cupy.empty(a.shape[:-1], kind), cupy.empty(a.shape, kind)  # real ones for a real matrix
     kind = np.result_type(kind, np.complex64)
-    w, v = np.linalg.eig(values)
+    w, v = one_by_one(lambda m: tuple(np.linalg.eig(m)), values, failed=lambda m: (m[0], m))
     return wrap(w.astype(kind)), wrap(v.astype(kind))
 
 
@@ -113,7 +133,15 @@ def eigvals(a):
 
 
 def svd(a, full_matrices=True, compute_uv=True):
-    return wrapped(np.linalg.svd(*matrices("svd", a), full_matrices, compute_uv))
+    (values,) = matrices("svd", a)
+    if not values.size:
+        return wrapped(np.linalg.svd(values, full_matrices, compute_uv))
+    results = one_by_one(
+        lambda m: tuple(np.linalg.svd(m, full_matrices)) if compute_uv else np.linalg.svd(m, compute_uv=False),
+        values,
+        failed=lambda m: tuple(np.linalg.svd(np.ones_like(m), full_matrices)) if compute_uv else np.ones(min(m.shape)),
+    )
+    return tuple(map(wrap, results)) if compute_uv else wrap(results[0])
 
 
 def qr(a, mode="reduced"):

@@ -1,0 +1,5 @@
+"""What cuSOLVER has."""
+
+
+def check_availability(name):
+    return True

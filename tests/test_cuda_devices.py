@@ -1,0 +1,74 @@
+"""Two GPUs, pretended by tests/cuda_on_cpu: whatever the current one is, an operation runs where its arguments are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+cupy = pytest.importorskip("cupy")
+if not hasattr(cupy, "_ledger"):
+    pytest.skip("this run does without tests/cuda_on_cpu", allow_module_level=True)
+
+
+def test_operations_run_where_their_arguments_are() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", Path(__file__)],
+        env=os.environ | {"CUDA_ON_CPU_DEVICES": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def check_kernels(backend: Any) -> list[str]:
+    """Call every primitive that has a case with arrays of the second GPU, while the first one is current."""
+    from kernel_cases import CALLS
+
+    import gradkit.random  # noqa: F401 - declares its primitives
+    from gradkit.core.namespace import PRIMITIVES
+
+    second, wrong = backend.raw_devices()[1], []
+    for name, args, params in CALLS:
+        arrays = [backend.from_host(arg, second) for arg in args]
+        try:
+            got = PRIMITIVES[name].kernel_of(backend)(*arrays, **params)
+        except RuntimeWarning as error:
+            wrong.append(f"{name}: {error}")
+            continue
+        if got.device.id != 1:
+            wrong.append(f"{name}: the result is on the current GPU")
+    return wrong
+
+
+def check_transfer() -> None:
+    """An array goes to another GPU and its gradient comes back, not by the host."""
+    import gradkit
+    from gradkit.core.array import host
+
+    first, second = gradkit.devices("cupy")
+    x = gradkit.device_put(gradkit.numpy.asarray([1.0, 2.0]), first)
+    before = cupy._ledger.counts["to host"]
+    y, pull = gradkit.vjp(lambda x: x.to_device(second), x)
+    assert y.device == second
+    (gradient,) = pull(y)
+    assert gradient.device == first
+    assert cupy._ledger.counts["to host"] == before
+    np.testing.assert_array_equal(host(gradient), [1.0, 2.0])
+
+
+if __name__ == "__main__":
+    import gradkit
+
+    gradkit.set_backend("cupy")
+    from gradkit.backend import load_backend
+
+    found = check_kernels(load_backend("cupy"))
+    check_transfer()
+    sys.exit("\n".join(found) or None)
