@@ -21,17 +21,13 @@ from gradkit.primitives.manipulation import permute_dims, reshape
 __all__ = ["affine", "dot", "matmul"]
 
 
-def _transposed(xp: Any, x: Any) -> Any:
-    return x.T if x.ndim == 2 else xp.matrix_transpose(x)
-
-
 def _pull_left(xp: Any, g: Any, x: Any, y: Any) -> Any:
-    product = xp.matmul(g, _transposed(xp, y))
+    product = xp.matmul(g, y.T if len(y.shape) == 2 else xp.matrix_transpose(y))
     return product if product.shape == x.shape else unbroadcast(xp, product, product.shape, x.shape)
 
 
 def _pull_right(xp: Any, g: Any, x: Any, y: Any) -> Any:
-    product = xp.matmul(_transposed(xp, x), g)
+    product = xp.matmul(x.T if len(x.shape) == 2 else xp.matrix_transpose(x), g)
     return product if product.shape == y.shape else unbroadcast(xp, product, product.shape, y.shape)
 
 
@@ -146,6 +142,14 @@ def matmul(x: Any, y: Any, /) -> Array:
     ShapeError
         If the inner sizes differ, or an operand is 0-d.
     """
+    if type(x) is Array and type(y) is Array:
+        # The plain case: two matrices of one library and dtype that fit.
+        left_value, right_value = x._value, y._value
+        kernel = _matmul.kernels.get(type(left_value))
+        if kernel is not None and kernel is _matmul.kernels.get(type(right_value)):
+            shape, other = left_value.shape, right_value.shape
+            if left_value.dtype == right_value.dtype and len(shape) == 2 == len(other) and shape[1] == other[0]:
+                return bind(_matmul, (x, y), NO_PARAMS)
     left, right = _matching(as_array(x, "matmul"), as_array(y, "matmul"))
     if left.ndim == 0 or right.ndim == 0:
         raise ShapeError(f"matmul requires arrays of at least one dimension, got {left.shape} and {right.shape}")
@@ -164,7 +168,7 @@ def matmul(x: Any, y: Any, /) -> Array:
             f"matmul requires leading axes that broadcast (from the right, sizes must be equal or 1), got x of shape "
             f"{left.shape} and y of shape {right.shape}"
         )
-    product = bind(_matmul, matrices, {})
+    product = bind(_matmul, matrices, NO_PARAMS)
     shape = product.shape
     if left.ndim == 1:
         shape = (*shape[:-2], shape[-1])
