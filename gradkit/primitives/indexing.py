@@ -23,6 +23,7 @@ from gradkit.primitives.manipulation import broadcast_to, permute_dims, reshape
 from gradkit.primitives.positions import bounded, require_integers
 from gradkit.primitives.reductions import normalize_axes
 from gradkit.primitives.scattering import batch_by_position
+from gradkit.primitives.truth_indices import has_truth_value, with_axes_for_truth_values
 
 __all__ = ["getitem", "pad_index", "set_index", "take"]
 
@@ -232,9 +233,10 @@ def getitem(x: Array, index: Any, /) -> Array:
     TypeError
         For an index of another type.
     """
-    if type(index) is Array and index.ndim == 0 and dtype_name(index) == "bool":
-        return getitem(reshape(x, (1, *x.shape)), reshape(index, 1))
-    parts = expanded(x, index if isinstance(index, tuple) else (index,))
+    index = index if isinstance(index, tuple) else (index,)
+    if has_truth_value(index):
+        return getitem(*with_axes_for_truth_values(x, [beside(part, x) for part in index]))
+    parts = expanded(x, index)
     if not any(type(part) is Array for part in parts):
         return bind(_getitem, (x,), {"index": tuple(parts)})
     return gathered(x, parts, "clip" if any(type(p) is Array and is_abstract(p) for p in parts) else "raise")
@@ -297,8 +299,6 @@ def _check_mask(x: Array, number: int, axis: int, shape: tuple[int, ...]) -> Non
 def _entries(part: Any) -> list[Any]:
     if part is None or part is Ellipsis or isinstance(part, slice):
         return [_plain_slice(part)]
-    if isinstance(part, bool):
-        raise TypeError("an index of type bool is not supported; use x[None] for True")
     if type(part) is not Array and hasattr(part, "__index__") and getattr(part, "ndim", 0) == 0:
         return [operator.index(part)]
     array = as_array(part, "indexing") if not isinstance(part, str) else _refuse(part)

@@ -86,7 +86,7 @@ def _triangular_solve(xp: Any, a: Any, b: Any, *, lower: bool, unit_diagonal: bo
 
 _RULES = (
     lambda xp, g, x, a, _b, **params: _of_matrix(xp, _transposed_solve(xp, g, a, **params), x, a, **params),
-    lambda xp, g, _x, a, b, **params: unbroadcast(xp, _transposed_solve(xp, g, a, **params), g.shape, b.shape),
+    lambda xp, g, _x, a, _b, **params: unbroadcast(xp, _transposed_solve(xp, g, a, **params), g.shape, _b.shape),
 )
 _solve = Solver(
     "solve",

@@ -33,6 +33,7 @@ from gradkit.primitives.indexing import (
 )
 from gradkit.primitives.manipulation import broadcast_to, reshape, squeeze
 from gradkit.primitives.positions import gather_mode
+from gradkit.primitives.truth_indices import has_truth_value, with_axes_for_truth_values
 
 __all__ = ["IndexUpdate", "IndexUpdateHelper", "as_values"]
 
@@ -107,6 +108,8 @@ class IndexUpdate:
     ) -> Array:
         """Return ``x[index]``. Out of range the nearest element is taken, with ``mode="fill"`` `fill_value`."""
         word = gather_mode(mode) or "clip"
+        if has_truth_value(_as_tuple(self.index)):
+            return getitem(self.array, self.index)
         parts = expanded(self.array, _as_tuple(self.index), out_of_range=True)
         if not any(type(part) is Array for part in parts):
             return getitem(self.array, self.index)
@@ -210,10 +213,15 @@ def _updated(x: Array, index: Any, values: Any, operation: Operation, mode: Any)
 
 def _changed(x: Array, index: Any, y: Array, operation: Operation, mode: str) -> Array:
     index = beside(index, x)
+    if type(index) is Array and index.ndim == 0 and y.ndim == x.ndim + 1 and y.shape[0] == 1:
+        y = squeeze(y, axis=0)  # what such a mask picks has one axis more
     if _is_mask(x, index) and _fits(y.shape, x.shape[index.ndim :]):
         # The same for every true element: no positions are needed, so the mask may be one without values.
         mask = reshape(index, (*index.shape, *(1,) * (x.ndim - index.ndim)))
         return e.where(mask, operation.meet(x, y), x)
+    if has_truth_value(_as_tuple(index)):
+        wide, index = with_axes_for_truth_values(x, [beside(part, x) for part in _as_tuple(index)])
+        return reshape(_changed(wide, index, y, operation, mode), x.shape)
     parts = expanded(x, _as_tuple(index), out_of_range=True)
     if not any(type(part) is Array for part in parts):
         return _in_slices(x, tuple(parts), y, operation)

@@ -1,0 +1,59 @@
+"""Truth values in an index: ``x[True]``, ``x[mask]`` with a mask of no axes.
+
+NumPy's rule is that of any mask: it stands for as many axes as it has. One of no axes stands for none, and picks the
+whole or nothing. That is a mask of one element along an axis of size 1 that the array is given for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gradkit.core import Array
+from gradkit.primitives.manipulation import reshape
+
+__all__ = ["has_truth_value", "with_axes_for_truth_values"]
+
+PLAIN = frozenset({int, slice, type(None), type(Ellipsis)})
+
+
+def _is_truth_value(part: Any) -> bool:
+    if type(part) in PLAIN:
+        return False
+    return isinstance(part, bool | np.bool_) or (
+        getattr(part, "ndim", None) == 0 and "bool" in str(getattr(part, "dtype", ""))
+    )
+
+
+def has_truth_value(index: Sequence[Any]) -> bool:
+    """Return whether an index has a truth value, or a mask of no axes."""
+    return any(map(_is_truth_value, index))
+
+
+def with_axes_for_truth_values(x: Array, index: Sequence[Any]) -> tuple[Array, tuple[Any, ...]]:
+    """Return an array with an axis of size 1 for each truth value, and an index with masks of one element in place."""
+    from gradkit.numpy import asarray
+
+    sizes = list(x.shape)
+    rest = x.ndim - sum(map(_axes_of, index))
+    new: list[Any] = []
+    axis = 0
+    for part in index:
+        if _is_truth_value(part):
+            mask = part if type(part) is Array else asarray(part, device=x.device)
+            new.append(reshape(mask, 1))
+            sizes.insert(axis, 1)
+            axis += 1
+        else:
+            new.append(part)
+            axis += rest if part is Ellipsis else _axes_of(part)
+    return reshape(x, tuple(sizes)), tuple(new)
+
+
+def _axes_of(part: Any) -> int:
+    """Return how many axes a part of an index stands for."""
+    if part is None or part is Ellipsis or _is_truth_value(part):
+        return 0
+    return len(part.shape) if "bool" in str(getattr(part, "dtype", "")) else 1
