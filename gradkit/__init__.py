@@ -30,6 +30,7 @@ from gradkit.devices import (
     local_device_count,
     local_devices,
 )
+from gradkit.einops_backend import register_with_einops as _register_with_einops
 
 if TYPE_CHECKING:
     from gradkit import (
@@ -191,3 +192,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
+
+
+_register_with_einops()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core.array import Array
 from gradkit.devices import default_backend
-from gradkit.transforms.arguments import as_array, check_callable
+from gradkit.transforms.arguments import as_array, check_callable, named_like
 
 __all__ = ["composite", "platform_dependent", "rng_uniform"]
 
@@ -65,7 +64,7 @@ def composite(decomposition: Callable[..., Any], name: str, version: int = 0) ->
     """
     check_callable(decomposition)
 
-    @functools.wraps(decomposition)
+    @named_like(decomposition)
     def composed(*args: Any, **attributes: Any) -> Any:
         return decomposition(*args, **attributes)
 

@@ -1,6 +1,8 @@
 """`jax.numpy`'s and the array API standard's functions, on any backend: ``import gradkit.numpy as jnp``."""
 
+import importlib
 from math import e, inf, nan, pi
+from typing import Any
 
 from gradkit.core import Array
 from gradkit.numpy import (
@@ -300,3 +302,10 @@ __all__ += statistics.__all__
 __all__ += ufuncs.__all__
 __all__ += windows.__all__
 __all__ += ["fft", "linalg"]
+
+
+def __getattr__(name: str) -> Any:
+    # SciPy asks an array's namespace for `special`, an extension that the array API standard considers.
+    if name == "special":
+        return importlib.import_module("gradkit.scipy.special")
+    raise AttributeError(f"module 'gradkit.numpy' has no attribute {name!r}")

@@ -332,7 +332,8 @@ def vectorize(
         arrays += [as_array(kwargs[name], "vectorize") for name in names]
         return _broadcast_call(function, arrays, dimensions, signature)
 
-    wrapped.__name__ = getattr(pyfunc, "__name__", "vectorized")
+    name = getattr(pyfunc, "__name__", None)
+    wrapped.__name__ = name if isinstance(name, str) else "vectorized"
     wrapped.__doc__ = getattr(pyfunc, "__doc__", None)
     wrapped.__wrapped__ = pyfunc  # type: ignore[attr-defined]
     return wrapped

@@ -6,6 +6,8 @@ import math
 import operator
 from typing import Any
 
+import numpy as np
+
 import gradkit.numpy as jnp
 from gradkit.core import Array
 from gradkit.core.calls import as_array, require_inexact
@@ -91,6 +93,13 @@ def _slid(x: Array, y: Array, mode: str) -> Array:
 # Interpolation
 
 
+def _listed(values: Any, like: Array | None) -> Any:
+    """Return a list of numbers, or NumPy's array, as an Array beside another one; what else there is as it is."""
+    if not isinstance(values, list | tuple | np.ndarray):
+        return values
+    return jnp.asarray(values, device=None if like is None else like.device)
+
+
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Array:
     """Interpolate linearly between points.
 
@@ -112,6 +121,8 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     >>> jnp.interp(jnp.asarray([0.5, 3.0]), jnp.asarray([0.0, 1.0]), jnp.asarray([10.0, 20.0]))
     Array([15., 20.], dtype=float32)
     """
+    like = next((array for array in (x, xp, fp) if type(array) is Array), None)
+    x, xp, fp = (_listed(values, like) for values in (x, xp, fp))
     x_array, places = promoted("interp", x, xp, inexact=True)
     values = require_inexact(as_array(fp, "interp"))
     if places.shape != values.shape or places.ndim != 1:

@@ -60,7 +60,7 @@ class ufunc:
         self.nout = operator.index(nout)
         self.nargs = self.nin
         self.identity = identity
-        self.__name__ = name or getattr(func, "__name__", "ufunc")
+        self.__name__ = name or str(getattr(func, "__name__", "ufunc"))
         self.__doc__ = func.__doc__
         self._function = vectorize(func)
 

@@ -23,7 +23,7 @@ from gradkit.primitives.manipulation import broadcast_to, permute_dims, reshape
 from gradkit.primitives.positions import bounded, require_integers
 from gradkit.primitives.reductions import normalize_axes
 from gradkit.primitives.scattering import batch_by_position
-from gradkit.primitives.truth_indices import has_truth_value, with_axes_for_truth_values
+from gradkit.primitives.truth_indices import has_truth_value, is_truth_value, with_axes_for_truth_values
 
 __all__ = ["getitem", "pad_index", "set_index", "take"]
 
@@ -311,9 +311,11 @@ def _entries(part: Any) -> list[Any]:
 
 
 def beside(index: Any, x: Array) -> Any:
-    """Return a NumPy array or a list as an Array beside `x`; any other index as it is."""
+    """Return a NumPy array, a list or a truth value as an Array beside `x`; any other index as it is."""
     if isinstance(index, list):
         return listed(index, x, None if index else "int32")
+    if type(index) is not Array and is_truth_value(index):
+        return listed(index, x)
     if type(index) is not Array and hasattr(index, "__array_interface__") and index.ndim:
         return listed(index, x)
     return index

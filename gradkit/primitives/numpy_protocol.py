@@ -11,9 +11,12 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from gradkit.backend import backend_of
 from gradkit.core import Array
-from gradkit.core.array import host, values_of
+from gradkit.core.array import describe, host, values_of
+from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.node import changes
+from gradkit.tree import leaves
 
 __all__ = ["call_function", "call_ufunc"]
 
@@ -50,13 +53,15 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[s
                 f"ufunc {ufunc.__name__}: out= is a gradkit Array, which is immutable. Use the returned value instead."
             )
         plain = [values_of(x, f"ufunc {ufunc.__name__} with out=") if type(x) is Array else x for x in inputs]
+        _check_places(ufunc, plain, out)
         result = getattr(ufunc, method)(*plain, out=out, **options)
         for array in out:
             changes.note(array)
         return result
     if method == "__call__":
         called = f"ufunc {ufunc.__name__}"
-        function = _found(ufunc.__name__)
+        # SciPy's ufuncs come as NumPy's do.
+        function = _found(ufunc.__name__) or _found(ufunc.__name__, ("special",))
     else:
         called = f"ufunc {ufunc.__name__}.{method}"
         name = UFUNC_METHODS.get(method, {}).get(ufunc.__name__)
@@ -69,6 +74,17 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[s
         if name not in _parameters(function):
             raise _unknown(called, name, function)
     return function(*inputs, **given)
+
+
+def _check_places(ufunc: Any, inputs: Sequence[Any], out: Sequence[Any]) -> None:
+    """Raise where a library is to write its arrays from those of another one."""
+    arrays = [value for value in (*inputs, *out) if hasattr(value, "dtype") and backend_of(value) is not None]
+    if len({backend_of(array) for array in arrays}) > 1:
+        raise TypeError(
+            f"ufunc {ufunc.__name__}: out= is {describe(out[0])}, and the arguments are "
+            f"{', '.join(map(describe, arrays[: -len(out)]))}. Leave out= away and use the returned value, or bring "
+            f"the arguments to the host first: gradkit.device_get(x)."
+        )
 
 
 def call_function(function: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -94,7 +110,29 @@ def call_function(function: Any, args: tuple[Any, ...], options: dict[str, Any])
     if ours is None:
         raise _missing(called)
     positional, keywords = _translated(called, _parameters(function), ours, args, options)
-    return ours(*positional, **keywords)
+    try:
+        return ours(*positional, **keywords)
+    except TypeError:
+        # NumPy takes lists of numbers for arrays, which gradkit and JAX do not where an array is asked for.
+        if not any(map(_is_list_of_numbers, (*positional, *keywords.values()))):
+            raise
+    device = next(array.device for array in leaves((args, options)) if type(array) is Array)
+    return ours(
+        *(_listed(value, device) for value in positional),
+        **{name: _listed(value, device) for name, value in keywords.items()},
+    )
+
+
+def _is_list_of_numbers(value: Any) -> bool:
+    if not isinstance(value, list | tuple) or not value:
+        return False
+    return all(type(item) in PYTHON_NUMBERS or _is_list_of_numbers(item) for item in value)
+
+
+def _listed(value: Any, device: Any) -> Any:
+    from gradkit.numpy import asarray
+
+    return asarray(value, device=device) if _is_list_of_numbers(value) else value
 
 
 def _read(value: Any) -> Any:
@@ -145,6 +183,8 @@ def _translated(
         if name in theirs and value is theirs[name].default:
             continue
         known = name if name in ours else _in_the_place_of(name, theirs, ours)
+        if known is None and name not in theirs and _takes_any(ours):
+            known = name  # one of NumPy's **kwargs: that of `pad`
         if known is not None:
             keywords[known] = value
         elif value is not None:  # out=None says nothing
@@ -153,6 +193,10 @@ def _translated(
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY and name in keywords:
             positional.append(keywords.pop(name))
     return positional, keywords
+
+
+def _takes_any(parameters: Parameters) -> bool:
+    return any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
 
 
 def _in_the_place_of(name: str, theirs: Parameters, ours: Parameters) -> str | None:

@@ -105,6 +105,7 @@ __all__ = [
     "owens_t",
     "poch",
     "polygamma",
+    "psi",
     "rel_entr",
     "sici",
     "softmax",
@@ -120,6 +121,9 @@ expit = sigmoid
 erfinv = erf_inv
 i0e = primitive.bessel_i0e
 i1e = primitive.bessel_i1e
+
+
+psi = digamma  # SciPy's other name for it
 
 
 def i0(x: Any) -> Array:

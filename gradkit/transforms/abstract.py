@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from gradkit.core.graph import Graph, GraphTrace, abstract_like
 from gradkit.core.promotion import dtype_named
 from gradkit.core.sizes import whole_numbers
 from gradkit.core.stand_in import Abstract
-from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable
+from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, named_like
 from gradkit.transforms.printing import jaxpr_text, type_text
 from gradkit.tree import flatten, unflatten
 
@@ -248,7 +247,7 @@ def make_jaxpr(
         raise TypeError("make_jaxpr: axis_env is not supported; name the axis by gradkit.vmap(..., axis_name=...)")
     static = {static_argnums} if isinstance(static_argnums, int) else set(static_argnums)
 
-    @functools.wraps(fun)
+    @named_like(fun)
     def captured(*args: Any, **kwargs: Any) -> Any:
         dynamic = [arg for i, arg in enumerate(args) if i not in static]
 

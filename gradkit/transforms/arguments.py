@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from gradkit.backend import backend_of
 from gradkit.core.array import Array, wrap
@@ -22,6 +23,7 @@ __all__ = [
     "check_pair",
     "lowered",
     "lowered_tree",
+    "named_like",
     "node_at",
     "place_of",
     "positions_of",
@@ -32,12 +34,26 @@ __all__ = [
 ]
 
 Argnums = int | Sequence[int]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def check_callable(fun: Any) -> None:
     """Raise TypeError, in JAX's words, for what is no function."""
     if not callable(fun):
         raise TypeError(f"Expected a callable value, got {fun!r}")
+
+
+def named_like(fun: Any) -> Callable[[F], F]:
+    """Make the decorator that gives a function the name, documentation and signature of `fun`, as far as it has them.
+
+    Any callable may be transformed: a partial function, an object with `__call__`, one whose ``__name__`` is no text.
+    """
+    present = [
+        name
+        for name in functools.WRAPPER_ASSIGNMENTS
+        if name not in ("__name__", "__qualname__") or isinstance(getattr(fun, name, None), str)
+    ]
+    return cast("Callable[[F], F]", functools.wraps(fun, assigned=present))
 
 
 def check_pair(result: Any) -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.checkpoints import call_checkpointed
 from gradkit.primitives.naming import named
-from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, without_tape
+from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, named_like, without_tape
 from gradkit.transforms.policies import everything_saveable
 from gradkit.tree import flatten, unflatten
 from gradkit.tree import map as map_leaves
@@ -61,7 +61,7 @@ def checkpoint(
     if policy is everything_saveable:
         return fun
 
-    @functools.wraps(fun)
+    @named_like(fun)
     def checkpointed(*args: Any, **kwargs: Any) -> Any:
         fixed = {position % len(args): args[position % len(args)] for position in static}
         dynamic = [None if i in fixed else arg for i, arg in enumerate(args)]

@@ -12,7 +12,7 @@ from typing import Any
 from gradkit.config import config, setting
 from gradkit.core.array import Array
 from gradkit.core.assignment import keeping_arguments
-from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable
+from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, named_like
 from gradkit.tree import flatten, unflatten
 
 __all__ = ["disable_jit", "jit"]
@@ -80,7 +80,7 @@ def jit(
     _numbers(donate_argnums, "donate_argnums")
     _words(donate_argnames, "donate_argnames")
 
-    @functools.wraps(function)
+    @named_like(function)
     def compiled(*args: Any, **kwargs: Any) -> Any:
         if config.jax_disable_jit:
             return function(*args, **kwargs)

@@ -14,7 +14,7 @@ from gradkit.core.calls import dtype_name
 from gradkit.core.functions import call_with_jvp, call_with_vjp
 from gradkit.core.promotion import is_inexact
 from gradkit.primitives import zeros_like
-from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, without_tape
+from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, named_like, without_tape
 from gradkit.transforms.float0 import is_float0
 from gradkit.tree import broadcast_prefix, flatten, structure, unflatten
 
@@ -31,7 +31,7 @@ class _Custom:
         nondiff_argnames: Sequence[str] = (),
     ) -> None:
         check_callable(fun)
-        functools.update_wrapper(cast(Any, self), fun)
+        named_like(fun)(cast(Any, self))
         self.fun = fun
         self.nondiff_argnums = tuple(sorted(map(operator.index, nondiff_argnums)))
         if nondiff_argnames:
@@ -363,7 +363,7 @@ def custom_gradient(fun: Callable[..., Any]) -> Any:
         return shares if isinstance(shares, tuple | list) and len(args) != 1 else (shares,)
 
     wrapped.defvjp(fwd, bwd)
-    return functools.update_wrapper(lambda *args: wrapped(*args), fun)
+    return named_like(fun)(lambda *args: wrapped(*args))
 
 
 class _Opaque:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,7 @@ from gradkit.transforms.arguments import (
     as_array_leaf,
     check_callable,
     check_pair,
+    named_like,
     positions_of,
     replaced,
     selected,
@@ -65,7 +65,7 @@ def jacfwd(
     check_callable(fun)
     positions = positions_of(argnums)
 
-    @functools.wraps(fun)
+    @named_like(fun)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         chosen = selected(args, positions, argnums)
         leaves, treedef = flatten(chosen)
@@ -128,7 +128,7 @@ def jacrev(
     check_callable(fun)
     positions = positions_of(argnums)
 
-    @functools.wraps(fun)
+    @named_like(fun)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         chosen = selected(args, positions, argnums)
         leaves, treedef = flatten(chosen)

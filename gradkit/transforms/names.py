@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from contextlib import ContextDecorator, contextmanager
 from typing import Any
 
-from gradkit.transforms.arguments import check_callable
+from gradkit.transforms.arguments import check_callable, named_like
 
 __all__ = ["ensure_compile_time_eval", "named_call", "named_scope"]
 
@@ -34,12 +33,17 @@ class named_scope(ContextDecorator):
         pass
 
 
+def _name_of(fun: Any) -> str:
+    name = getattr(fun, "__name__", None)
+    return name if isinstance(name, str) else str(fun)
+
+
 def named_call(fun: Callable[..., Any], *, name: str | None = None) -> Callable[..., Any]:
     """Give a function a name in JAX's profiler: the same function."""
     check_callable(fun)
-    scope = named_scope(getattr(fun, "__name__", str(fun)) if name is None else name)
+    scope = named_scope(_name_of(fun) if name is None else name)
 
-    @functools.wraps(fun)
+    @named_like(fun)
     def named(*args: Any, **kwargs: Any) -> Any:
         with scope:
             return fun(*args, **kwargs)

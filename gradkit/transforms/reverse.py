@@ -6,7 +6,6 @@ walks the nodes back. Levels keep nested calls apart.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +33,7 @@ from gradkit.transforms.arguments import (
     check_pair,
     lowered,
     lowered_tree,
+    named_like,
     node_at,
     place_of,
     positions_of,
@@ -92,7 +92,7 @@ def grad(
     """
     differentiated = value_and_grad(fun, argnums, has_aux, holomorphic, allow_int)
 
-    @functools.wraps(fun)
+    @named_like(fun)
     def gradient(*args: Any, **kwargs: Any) -> Any:
         value, result = differentiated(*args, **kwargs)
         return (result, value[1]) if has_aux else result
@@ -131,7 +131,7 @@ def value_and_grad(
     positions = positions_of(argnums)
     first_alone = type(argnums) is int and argnums == 0
 
-    @functools.wraps(fun)
+    @named_like(fun)
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         chosen = args[:1] if first_alone and args else selected(args, positions, argnums)
         values, treedef = flatten(chosen[0] if first_alone else chosen)

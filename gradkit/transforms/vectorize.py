@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,7 +11,7 @@ from gradkit.core.array import Array
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.batching import BatchTrace, moved_to_front
 from gradkit.primitives import broadcast_to, permute_dims
-from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, node_at, without_tape
+from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, named_like, node_at, without_tape
 from gradkit.tree import broadcast_prefix, flatten, keystr, leaves_with_path, structure, unflatten
 
 __all__ = ["axis_frame", "vmap"]
@@ -96,7 +95,7 @@ def vmap(
     _check_axes("in_axes", in_axes)
     _check_axes("out_axes", out_axes)
 
-    @functools.wraps(fun)
+    @named_like(fun)
     def batched(*args: Any, **kwargs: Any) -> Any:
         if isinstance(in_axes, tuple) and len(in_axes) != len(args):
             raise ValueError(
