@@ -296,6 +296,7 @@ def test_archives_that_are_none_are_errors_of_the_file(tmp_path: Path) -> None:
         "is there 2 times": zipped([("a.npy", good), ("a.npy", other)]),
         "cannot be read: .*utf-8": zipped([("\xe9.npy", good)]).replace("\xe9".encode(), b"\xff\xff"),
         "its end promises 3": whole[: end + 8] + b"\3\0\3\0" + whole[end + 12 :],
+        "its directory ends at byte 0": whole[: end + 4] + bytes(18),
         "does not begin as the directory": whole[:6] + b"\0\x08" + whole[8:],
         "more than there can be": _lying(zipped([("a.npy", good)])),
     }

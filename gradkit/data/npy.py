@@ -64,7 +64,8 @@ MEMBER_SIGNATURE, END_SIGNATURE = b"PK\3\4", b"PK\5\6"
 END = struct.Struct("<4s4H2LH")
 """What stands at a zip archive's end: signature, disks, numbers of members, the directory's size and place, comment."""
 MANY = 0xFFFF
-"""In the place of a number of members that has no room there."""
+LARGE = 0xFFFFFFFF
+"""In the place of a number of members, or of a size or place, that has no room there."""
 FLAGS = 0x0800 | 0x0001
 """That a name is UTF-8, and that a member is encrypted."""
 
@@ -184,11 +185,14 @@ def load_npz(path: PathLike) -> dict[str, Array]:
 
 def _check_directory(archive: zipfile.ZipFile, file: BinaryIO) -> None:
     """Check that the directory has the members that the archive's end promises, each once: `zipfile` does not."""
-    file.seek(-END.size - len(archive.comment), os.SEEK_END)
-    signature, _, _, _, promised, *_ = END.unpack(file.read(END.size))
+    position = file.seek(-END.size - len(archive.comment), os.SEEK_END)
+    signature, _, _, _, promised, size, begin, _ = END.unpack(file.read(END.size))
     found = len(archive.infolist())
     if signature != END_SIGNATURE or promised not in (found, MANY):
         raise zipfile.BadZipFile(f"its directory has {found:,} arrays, but its end promises {promised:,}")
+    if LARGE not in (size, begin) and begin + size != position:
+        # So is an end of zeros, which promises nothing: an empty archive is its end alone.
+        raise zipfile.BadZipFile(f"its directory ends at byte {begin + size:,}, and its end is at byte {position:,}")
     for member, times in Counter(archive.namelist()).items():
         if times > 1:
             raise zipfile.BadZipFile(f"the array {member!r} is there {times} times")
