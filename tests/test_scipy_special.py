@@ -185,7 +185,7 @@ def test_polygamma_and_expn(n: int, xp: Any) -> None:
 EDGES = [-np.inf, -1.0, -0.0, 0.0, 0.5, 1.0, 2.0, np.inf, np.nan]
 
 
-@pytest.mark.parametrize("name", ["entr", "gammasgn", "loggamma", "i0e", "i1e", "erfc", "ndtr"])
+@pytest.mark.parametrize("name", ["entr", "gammasgn", "i0e", "i1e", "erfc", "ndtr"])
 def test_values_at_the_edges_are_jaxs(name: str, xp: Any) -> None:
     with jax.enable_x64(True):
         right = getattr(theirs, name)(np.asarray(EDGES))

@@ -58,6 +58,8 @@ def close(got: Any, expected: Any, tolerance: float) -> None:
 
 
 def variable(name: str, kind: str) -> np.ndarray:
+    if name == "cauchy" and kind in ("ppf", "isf"):  # JAX has numbers for what is no probability
+        return Q[1:-1]
     return Q if kind in ("ppf", "isf") else K if name in DISCRETE else X
 
 

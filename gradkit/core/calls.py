@@ -95,7 +95,8 @@ def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array
                 y_value = y._value
                 y_node = y._node
                 # Dtypes that were unpickled are objects of their own: what is not the same may be equal.
-                if (y_value.dtype is not dtype and y_value.dtype != dtype) or kernels.get(type(y_value)) is not kernel:
+                # The kernel first: a stand-in's dtype is NumPy's, which not every library compares its own with.
+                if kernels.get(type(y_value)) is not kernel or (y_value.dtype is not dtype and y_value.dtype != dtype):
                     return apply(primitive, (x, y), floating)
                 if floating and dtype not in INEXACT[type(x_value)]:
                     return apply(primitive, (x, y), floating)

@@ -6,7 +6,9 @@ derivatives are those of the NIST Digital Library of Mathematical Functions (dlm
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +22,7 @@ from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
 __all__ = [
     "bessel_i0e",
     "bessel_i1e",
+    "beta",
     "betainc",
     "betaln",
     "cosine_integral",
@@ -27,6 +30,8 @@ __all__ = [
     "digamma",
     "erfc",
     "erfcx",
+    "erfcx_ratio",
+    "erfcx_ratio_2",
     "exp1",
     "expi",
     "expn",
@@ -44,6 +49,7 @@ __all__ = [
     "logit",
     "ndtr",
     "ndtri",
+    "normal_density",
     "owens_t",
     "poch",
     "polygamma",
@@ -67,7 +73,12 @@ def _special(name: str, part: int | None = None) -> Callable[..., Any]:
         if part is not None:
             result = result[part]
         dtype = next(arg.dtype for arg in args if hasattr(arg, "dtype"))
-        return result if result.dtype == dtype else xp.library.astype(result, dtype)
+        result = result if result.dtype == dtype else xp.library.astype(result, dtype)
+        if len(args) == 1:
+            return result
+        # Some of several arguments have a number (beta, betaln, poch, zeta) where one is NaN.
+        unknown = functools.reduce(operator.or_, (arg != arg for arg in args))
+        return xp.where(unknown, xp.full_like(result, math.nan), result)
 
     return forward
 
@@ -118,13 +129,80 @@ def floating_together(args: Sequence[Any], caller: str) -> list[Array]:
 
 
 # The error function and the normal distribution
+#
+# erfcx(x) is exp(x**2) erfc(x), and its n-th derivative is (-2)**n n! exp(x**2) i^n erfc(x), where i^n erfc are the
+# repeated integrals (DLMF 7.18). Their quotients r_n have a recurrence, r_n = 1 / (2 x + 2 (n + 1) r_(n + 1)), and stay
+# of the size of 1 / (2 x): in them the derivatives of erfcx and log_ndtr neither cancel nor under- or overflow.
+
+RATIO_SPLIT = 2.0
+"""Up to here the r_n come from erfcx, and beyond it from their recurrence, taken backwards."""
+
+
+def _ratio_from(xp: Any, x: Any, n: int) -> Any:
+    result = 1 / (x + xp.sqrt(x * x + 2 * (n + 60)))
+    for k in range(n + 59, n - 1, -1):
+        result = 1 / (2 * x + 2 * (k + 1) * result)
+    return result
+
+
+def _ratio(xp: Any, x: Any) -> Any:
+    """Return r_1 = i erfc(x) / erfc(x), for x >= 0."""
+    near = x < RATIO_SPLIT
+    small, large = xp.where(near, x, xp.zeros_like(x)), xp.where(near, xp.ones_like(x) * RATIO_SPLIT, x)
+    return xp.where(near, 1 / (ROOT_PI * xp.erfcx(small)) - small, _ratio_from(xp, large, 1))
+
+
+def _ratio_2(xp: Any, x: Any) -> Any:
+    """Return r_2 = i^2 erfc(x) / i erfc(x), for x >= 0."""
+    near = x < RATIO_SPLIT
+    small, large = xp.where(near, x, xp.zeros_like(x)), xp.where(near, xp.ones_like(x) * RATIO_SPLIT, x)
+    return xp.where(near, (1 / _ratio(xp, small) - 2 * small) / 4, _ratio_from(xp, large, 2))
+
+
+def _slope_of_ratio(xp: Any, y: Any, x: Any) -> Any:
+    return 2 * y * (y - 2 * xp.erfcx_ratio_2(x))
+
+
+def _slope_of_ratio_2(xp: Any, y: Any, x: Any) -> Any:
+    finite = y != 0
+    safe = xp.where(finite, y, xp.ones_like(y))
+    third = xp.where(finite, (1 / safe - 2 * xp.where(finite, x, xp.zeros_like(x))) / 6, xp.zeros_like(y))
+    return 2 * y * (2 * y - 3 * third)
+
+
+def _slope_of_erfcx(xp: Any, y: Any, x: Any) -> Any:
+    right = x > 0
+    tail = -2 * y * xp.erfcx_ratio(xp.where(right, x, xp.ones_like(x)))
+    return xp.where(right, tail, 2 * xp.where(right, -xp.ones_like(x), x) * y - 2 / ROOT_PI)
+
+
+def _slope_of_log_ndtr(xp: Any, x: Any) -> Any:
+    """Return the normal density over ndtr: on the left, sqrt(2 / pi) / erfcx(-x / sqrt(2)), it is -x + sqrt(2) r_1."""
+    right = x > 0
+    positive, size = xp.where(right, x, xp.zeros_like(x)), xp.where(right, xp.zeros_like(x), -x)
+    tail = size + math.sqrt(2) * xp.erfcx_ratio(size / math.sqrt(2))
+    return xp.where(right, xp.normal_density(positive) / xp.ndtr(positive), tail)
+
+
+def _finite_product(xp: Any, small: Any, x: Any) -> Any:
+    """Return ``small * x``, which is 0 where `small` is 0, whatever x."""
+    nothing = small == 0
+    return small * xp.where(nothing, xp.zeros_like(x), x)
+
 
 erfc = _function("erfc", lambda xp, _y, x: -2 / ROOT_PI * xp.exp(-x * x))
-erfcx = _function("erfcx", lambda xp, y, x: 2 * x * y - 2 / ROOT_PI)
+erfcx = _function("erfcx", lambda xp, y, x: _slope_of_erfcx(xp, y, x))
+erfcx_ratio = _function("erfcx_ratio", lambda xp, y, x: _slope_of_ratio(xp, y, x), forward=lambda xp, x: _ratio(xp, x))
+erfcx_ratio_2 = _function(
+    "erfcx_ratio_2", lambda xp, y, x: _slope_of_ratio_2(xp, y, x), forward=lambda xp, x: _ratio_2(xp, x)
+)
 dawsn = _function("dawsn", lambda xp, y, x: 1 - 2 * x * y)
-ndtr = _function("ndtr", lambda xp, _y, x: xp.exp(-x * x / 2) / ROOT_2PI)
+normal_density = _function(
+    "normal_density", lambda xp, y, x: -_finite_product(xp, y, x), forward=lambda xp, x: xp.exp(-x * x / 2) / ROOT_2PI
+)
+ndtr = _function("ndtr", lambda xp, _y, x: xp.normal_density(x))
 ndtri = _function("ndtri", lambda xp, y, _x: xp.exp(y * y / 2) * ROOT_2PI)
-log_ndtr = _function("log_ndtr", lambda xp, y, x: xp.exp(-x * x / 2 - y) / ROOT_2PI)
+log_ndtr = _function("log_ndtr", lambda xp, _y, x: _slope_of_log_ndtr(xp, x))
 owens_t = _function(
     "owens_t",
     lambda xp, _y, h, a: xp.exp(-h * h / 2) * (xp.erfc(a * h / math.sqrt(2)) - 1) / (2 * ROOT_2PI),
@@ -151,6 +229,11 @@ betaln = _function(
     "betaln",
     lambda xp, _y, a, b: xp.digamma(a) - xp.digamma(a + b),
     lambda xp, _y, a, b: xp.digamma(b) - xp.digamma(a + b),
+)
+beta = _function(
+    "beta",
+    lambda xp, y, a, b: y * (xp.digamma(a) - xp.digamma(a + b)),
+    lambda xp, y, a, b: y * (xp.digamma(b) - xp.digamma(a + b)),
 )
 betainc = _function(
     "betainc",

@@ -27,7 +27,7 @@ from gradkit.core import Array
 from gradkit.core.calls import as_array, require_inexact
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex
 from gradkit.numpy import abs as absolute
-from gradkit.numpy import asarray, astype, equal, exp, expm1, full_like, log, log1p, where
+from gradkit.numpy import asarray, astype, equal, exp, expm1, full_like, isinf, log, log1p, where
 from gradkit.primitives import scipy_special as primitive
 from gradkit.primitives import sigmoid
 from gradkit.primitives.losses import log_softmax as bind_log_softmax
@@ -59,7 +59,7 @@ from gradkit.primitives.scipy_special import (
     xlog1py,
     xlogy,
 )
-from gradkit.primitives.special import erf, erf_inv
+from gradkit.primitives.special import erf, erf_inv, polynomial
 
 __all__ = [
     "bernoulli",
@@ -168,16 +168,15 @@ def polygamma(n: Any, x: Any) -> Array:
 
 
 def loggamma(x: Any) -> Array:
-    """Compute the logarithm of the gamma function; NaN where x is negative."""
+    """Compute the logarithm of the gamma function; infinite at 0, NaN where x is negative."""
     array = _floating(x, "loggamma")
-    return where(array > 0, gammaln(where(array > 0, array, 1.0)), math.nan)
+    return where(array >= 0, gammaln(where(array >= 0, array, 1.0)), math.nan)
 
 
 def beta(a: Any, b: Any) -> Array:
     """Compute the beta function, gamma(a) gamma(b) / gamma(a + b)."""
     a, b = _together("beta", a, b)
-    result: Array = gammasgn(a) * gammasgn(b) * gammasgn(a + b) * exp(betaln(a, b))
-    return result
+    return primitive.beta(a, b)  # type: ignore[no-any-return]
 
 
 def factorial(n: Any, exact: bool = False) -> Array:
@@ -193,9 +192,14 @@ def comb(N: Any, k: Any, *, repetition: bool = False) -> Array:
     n, k = _together("comb", N, k)
     if repetition:
         return where(equal(k, 0) & (n >= 0), 1.0, comb(n + k - 1, k))
+    known = equal(n, n) & equal(k, k)
     possible = (k <= n) & (n >= 0) & (k >= 0)
-    n, k = where(possible, n, 0.0), where(possible, k, 0.0)
-    return where(possible, exp(gammaln(n + 1) - gammaln(k + 1) - gammaln(n + 1 - k)), 0.0)
+    infinite = possible & isinf(n)
+    finite = possible & ~infinite
+    inner_n, inner_k = where(finite, n, 0.0), where(finite, k, 0.0)
+    value = exp(-betaln(inner_n - inner_k + 1, inner_k + 1) - log1p(inner_n))
+    value = where(infinite, where(equal(k, 0), 1.0, where(k < n, math.inf, math.nan)), value)
+    return where(known, where(possible, value, 0.0), n + k)
 
 
 def multigammaln(a: Any, d: int) -> Array:
@@ -218,16 +222,29 @@ def rel_entr(p: Any, q: Any) -> Array:
     """Compute p log(p / q): 0 where p is 0 and q is not negative, else infinite where one is not positive."""
     p, q = _together("rel_entr", p, q)
     positive = (p > 0) & (q > 0)
-    safe_p, safe_q = where(positive, p, 1.0), where(positive, q, 1.0)
-    elsewhere = where(equal(p, 0) & (q >= 0), asarray(0.0, dtype=p.dtype, device=p.device), math.inf)
-    return where(positive, primitive.xlogx(safe_p) - xlogy(safe_p, safe_q), elsewhere)
+    return where(positive, _relative(p, q, positive), _beside(p, q, equal(p, 0) & (q >= 0), 0.0))
 
 
 def kl_div(p: Any, q: Any) -> Array:
     """Compute p log(p / q) - p + q, the Kullback-Leibler divergence; see `rel_entr`."""
     p, q = _together("kl_div", p, q)
-    result: Array = rel_entr(p, q) - p + q
-    return result
+    positive = (p > 0) & (q > 0)
+    value = _relative(p, q, positive) - p + q
+    return where(positive, value, _beside(p, q, equal(p, 0) & (q >= 0), q))
+
+
+def _relative(p: Array, q: Array, positive: Array) -> Array:
+    near = positive & (absolute(p - q) < q / 2)
+    far = positive & ~near
+    quotient = log1p((where(near, p, 1.0) - where(near, q, 1.0)) / where(near, q, 1.0))
+    quotient = where(near, quotient, log(where(far, p, 1.0)) - log(where(far, q, 1.0)))
+    return where(positive, p, 1.0) * quotient
+
+
+def _beside(p: Array, q: Array, nothing: Array, value: Any) -> Array:
+    """Return `value` where `nothing` of p is there, NaN where p or q is NaN, else infinity."""
+    known = equal(p, p) & equal(q, q)
+    return where(known, where(nothing, value, math.inf), p + q)
 
 
 def boxcox(x: Any, lmbda: Any) -> Array:
@@ -242,10 +259,16 @@ def boxcox1p(x: Any, lmbda: Any) -> Array:
     return _power_of(log1p(x), lmbda)
 
 
+PHI = [1 / math.factorial(k) for k in range(14, 0, -1)]
+
+
 def _power_of(logarithm: Array, lmbda: Array) -> Array:
-    zero = equal(lmbda, 0)
-    safe = where(zero, 1.0, lmbda)
-    return where(zero, logarithm, expm1(safe * logarithm) / safe)
+    """Return (exp(lmbda * logarithm) - 1) / lmbda: where the exponent is small by its series, which is smooth at 0."""
+    exponent = lmbda * logarithm
+    small = (absolute(exponent) < 0.3) | equal(lmbda, 0)
+    series = logarithm * polynomial(where(small & ~equal(lmbda, 0), exponent, lmbda * 0), PHI)
+    safe = where(small, 1.0, lmbda)
+    return where(small, series, expm1(safe * logarithm) / safe)
 
 
 def sici(x: Any) -> tuple[Array, Array]:

@@ -7,19 +7,20 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.numpy import abs as absolute
-from gradkit.numpy import atan, clip, cos, exp, expm1, log, log1p, maximum, ones_like, sign, square, stack, tan, where
+from gradkit.numpy import atan2, cosh, exp, expm1, isfinite, isinf, log, log1p, ones_like, sin, sqrt, square, tan, where
 from gradkit.primitives import log_ndtr, logit, ndtr, ndtri, sigmoid, softplus, xlog1py, xlogy
 from gradkit.primitives.scipy_special import (
     bessel_i0e,
     betainc,
     betaln,
-    floating_together,
+    erfcx,
     gammainc,
     gammaincc,
     gammaln,
+    normal_density,
 )
-from gradkit.scipy.special import logsumexp
-from gradkit.scipy.stats.distribution import Distribution
+from gradkit.primitives.special import erf
+from gradkit.scipy.stats.distribution import Distribution, logarithm_of
 
 __all__ = [
     "beta",
@@ -41,170 +42,290 @@ __all__ = [
     "wrapcauchy",
 ]
 
+ROOT_2 = math.sqrt(2)
+LOG_2 = math.log(2)
+LOG_PI = math.log(math.pi)
 LOG_2PI = math.log(2 * math.pi)
+POSITIVE = (0.0, math.inf)
+UNIT = (0.0, 1.0)
+DISTANT = 1e9
+"""Beyond this 1 + y**2 is y**2, in float64 too, and y**2 may overflow."""
 
 
-def _within(inside: Array, value: Any, outside: float = -math.inf) -> Array:
-    return where(inside, value, outside)
+def _log1p_square(y: Array) -> Array:
+    """Return log(1 + y**2)."""
+    distant = absolute(y) > DISTANT
+    return where(distant, 2 * log(where(distant, absolute(y), 1.0)), log1p(square(where(distant, 0.0, y))))
 
 
-def _quantile(q: Array, value: Array) -> Array:
-    """Return NaN where `q` is no probability."""
-    return where((q >= 0) & (q <= 1), value, math.nan)
-
-
-def _probability(q: Array) -> Array:
-    """Return 1/2 for what is no probability: a place where everything is finite."""
-    return where((q < 0) | (q > 1), 0.5, q)
-
-
-def _upper(y: Array) -> Array:
-    """Return max(y, 0), and 1 for what is left of the support: a place where everything is finite."""
-    return where(y < 0, 1.0, y)
+def _log1m_exp(y: Array) -> Array:
+    """Return log(1 - exp(-y)) for y > 0, by the one of two formulas that does not cancel; minus infinity at 0."""
+    large = y > LOG_2
+    small = (y <= LOG_2) & (y > 0)
+    near = where(small, log(-expm1(-where(small, y, 1.0))), -math.inf)
+    return where(large, log1p(-exp(-where(large, y, 1.0))), near)
 
 
 norm = Distribution(
     "norm",
     logpdf=lambda y: -(square(y) + LOG_2PI) / 2,
+    pdf=normal_density,
     cdf=ndtr,
     logcdf=log_ndtr,
     sf=lambda y: ndtr(-y),
     logsf=lambda y: log_ndtr(-y),
     ppf=ndtri,
-    isf=lambda q: ndtri(1 - q),
+    isf=lambda q: -ndtri(q),
 )
 expon = Distribution(
     "expon",
-    logpdf=lambda y: _within(y >= 0, -y),
-    cdf=lambda y: _within(y >= 0, -expm1(-y), 0.0),
-    logcdf=lambda y: _within(y > 0, log(-expm1(-where(y > 0, y, 1.0)))),
-    logsf=lambda y: _within(y >= 0, -y, 0.0),
-    ppf=lambda q: _quantile(q, -log1p(-_probability(q))),
+    support=POSITIVE,
+    logpdf=lambda y: -y,
+    cdf=lambda y: -expm1(-y),
+    logcdf=_log1m_exp,
+    logsf=lambda y: -y,
+    ppf=lambda q: -log1p(-q),
 )
-uniform = Distribution(
-    "uniform",
-    logpdf=lambda y: _within((y >= 0) & (y <= 1), 0 * y),
-    cdf=lambda y: clip(y, 0.0, 1.0),
-    ppf=lambda q: _quantile(q, q),
-)
+uniform = Distribution("uniform", support=UNIT, logpdf=lambda y: 0 * y, cdf=lambda y: +y, ppf=lambda q: q)
 laplace = Distribution(
     "laplace",
-    logpdf=lambda y: -absolute(y) - math.log(2),
+    logpdf=lambda y: -absolute(y) - LOG_2,
     cdf=lambda y: where(y <= 0, exp(-absolute(y)) / 2, 1 - exp(-absolute(y)) / 2),
+    logcdf=lambda y: where(y <= 0, y - LOG_2, log1p(-exp(-absolute(y)) / 2)),
 )
+
+
+def _logistic_logpdf(y: Array) -> Array:
+    # Around 0 the derivatives of the terms of the usual formula cancel.
+    near = absolute(y) < 1
+    centre = -2 * log(2 * cosh(where(near, y, 0.0) / 2))
+    size = absolute(where(near, 1.0, y))
+    return where(near, centre, -size - 2 * softplus(-size))
+
+
 logistic = Distribution(
     "logistic",
-    logpdf=lambda y: -absolute(y) - 2 * softplus(-absolute(y)),
+    logpdf=_logistic_logpdf,
     cdf=sigmoid,
+    logcdf=lambda y: -softplus(-y),
     sf=lambda y: sigmoid(-y),
-    ppf=lambda q: _quantile(q, logit(_probability(q))),
-    isf=lambda q: _quantile(q, -logit(_probability(q))),
+    logsf=lambda y: -softplus(y),
+    ppf=logit,
+    isf=lambda q: -logit(q),
 )
+
+
+def _cauchy_cdf(y: Array) -> Array:
+    # The angle is measured from the left: that of atan is near -pi/2 there, and its difference from it would cancel.
+    return atan2(ones_like(y), -y) / math.pi
+
+
+def _cauchy_logcdf(y: Array) -> Array:
+    distant, right = y < -DISTANT, y > 0
+    left = log(_cauchy_cdf(where(distant | right, 0.0, y)))
+    left = where(distant, -LOG_PI - log(where(distant, -y, 1.0)), left)
+    return where(right, log1p(-_cauchy_cdf(where(right, -y, -1.0))), left)
+
+
+def _cauchy_ppf(q: Array) -> Array:
+    left, right = q < 0.25, q > 0.75
+    middle = where(left | right, 0.5, q)
+    outer = 1 / tan(math.pi * where(left, q, where(right, 1 - q, 0.5)))
+    return where(left, -outer, where(right, outer, tan(math.pi * (middle - 0.5))))
+
+
 cauchy = Distribution(
     "cauchy",
-    logpdf=lambda y: -math.log(math.pi) - log1p(square(y)),
-    cdf=lambda y: 0.5 + atan(y) / math.pi,
-    sf=lambda y: 0.5 - atan(y) / math.pi,
-    ppf=lambda q: tan(math.pi * (q - 0.5)),
-    isf=lambda q: tan(math.pi * (0.5 - q)),
+    logpdf=lambda y: -LOG_PI - _log1p_square(y),
+    cdf=_cauchy_cdf,
+    logcdf=_cauchy_logcdf,
+    sf=lambda y: _cauchy_cdf(-y),
+    logsf=lambda y: _cauchy_logcdf(-y),
+    ppf=_cauchy_ppf,
+    isf=lambda q: -_cauchy_ppf(q),
 )
 pareto = Distribution(
     "pareto",
     "b",
-    logpdf=lambda y, b: _within(y >= 1, log(b) - (b + 1) * log(maximum(y, 1.0))),
-    cdf=lambda y, b: _within(y >= 1, -expm1(-b * log(maximum(y, 1.0))), 0.0),
-    logsf=lambda y, b: _within(y >= 1, -b * log(maximum(y, 1.0)), 0.0),
-    ppf=lambda q, b: _quantile(q, exp(-log1p(-_probability(q)) / b)),
+    support=(1.0, math.inf),
+    inside=2.0,
+    logpdf=lambda y, b: log(b) - (b + 1) * log(y),
+    cdf=lambda y, b: -expm1(-b * log(y)),
+    logcdf=lambda y, b: _log1m_exp(b * log(y)),
+    logsf=lambda y, b: -b * log(y),
+    ppf=lambda q, b: exp(-log1p(-q) / b),
 )
+
+
+def _gumbel_logsf(y: Array) -> Array:
+    """Return log(1 - exp(-w)) for w = exp(-y): where w is small -y plus the series of log((1 - exp(-w)) / w)."""
+    right = y > 2.5
+    w = exp(-where(right, y, 3.0))
+    series = -w / 2 + w**2 / 24 - w**4 / 2880 + w**6 / 181440 - w**8 / 9676800
+    return where(right, series - y, _log1m_exp(exp(-where(right, 0.0, y))))
+
+
 gumbel_r = Distribution(
     "gumbel_r",
+    indefinite=("logpdf",),
     logpdf=lambda y: -(y + exp(-y)),
     logcdf=lambda y: -exp(-y),
     sf=lambda y: -expm1(-exp(-y)),
-    ppf=lambda q: _quantile(q, -log(-log(_probability(q)))),
+    logsf=_gumbel_logsf,
+    ppf=lambda q: -log(-log(q)),
 )
 gumbel_l = Distribution(
     "gumbel_l",
+    indefinite=("logpdf",),
     logpdf=lambda y: y - exp(y),
     cdf=lambda y: -expm1(-exp(y)),
+    logcdf=lambda y: _gumbel_logsf(-y),
     logsf=lambda y: -exp(y),
-    ppf=lambda q: _quantile(q, log(-log1p(-_probability(q)))),
+    ppf=lambda q: log(-log1p(-q)),
 )
+
+
+# The logarithms of gammainc and betainc on the left, where those underflow: their power series (DLMF 8.7.1 and 8.17.8)
+
+TERMS = 10
+
+
+def _log_of_series(first: Array, ratio: Any) -> Array:
+    """Return first + log(1 + r(1) + r(1) r(2) + ...)."""
+    total = term = ones_like(first)
+    for k in range(1, TERMS):
+        term = term * ratio(k)
+        total = total + term
+    return first + log(total)
+
+
+_gammainc_logarithm = logarithm_of(lambda y, a: gammainc(a, y), lambda y, a: gammaincc(a, y))
+_betainc_logarithm = logarithm_of(lambda y, a, b: betainc(a, b, y), lambda y, a, b: betainc(b, a, 1 - y))
+
+
+def _gamma_logcdf(y: Array, a: Array, rate: float = 1.0) -> Array:
+    left = (y < 0.1) & (y > 0)
+    small = where(left, y, 0.05)
+    x = rate * small
+    # The logarithm of y and not of its product: the smallest number has no half.
+    series = _log_of_series(a * (log(small) + math.log(rate)) - x - gammaln(a + 1), lambda k: x / (a + k))
+    return where(left, series, _gammainc_logarithm(rate * where(left, 1.0, y), a))
+
+
+def _beta_logcdf(y: Array, a: Array, b: Array) -> Array:
+    left = (y * (a + b + 1) < 0.02) & (y > 0)
+    x = where(left, y, 0.0)
+    first = a * log(where(left, y, 0.5)) + b * log1p(-x) - log(a) - betaln(a, b)
+    series = _log_of_series(first, lambda k: x * (a + b + (k - 1)) / (a + k))
+    return where(left, series, _betainc_logarithm(where(left, 0.5, y), a, b))
+
+
 gamma = Distribution(
     "gamma",
     "a",
-    logpdf=lambda y, a: _within(y >= 0, xlogy(a - 1, _upper(y)) - _upper(y) - gammaln(a)),
-    cdf=lambda y, a: _within(y >= 0, gammainc(a, _upper(y)), 0.0),
-    sf=lambda y, a: _within(y >= 0, gammaincc(a, _upper(y)), 1.0),
+    support=POSITIVE,
+    indefinite=("logpdf",),
+    logcdf=_gamma_logcdf,
+    logpdf=lambda y, a: xlogy(a - 1, y) - y - gammaln(a),
+    cdf=lambda y, a: gammainc(a, y),
+    sf=lambda y, a: gammaincc(a, y),
 )
 chi2 = Distribution(
     "chi2",
     "df",
-    logpdf=lambda y, df: _within(
-        y >= 0, xlogy(df / 2 - 1, _upper(y)) - _upper(y) / 2 - gammaln(df / 2) - df / 2 * math.log(2)
-    ),
-    cdf=lambda y, df: _within(y >= 0, gammainc(df / 2, _upper(y) / 2), 0.0),
-    sf=lambda y, df: _within(y >= 0, gammaincc(df / 2, _upper(y) / 2), 1.0),
+    support=POSITIVE,
+    indefinite=("logpdf",),
+    logcdf=lambda y, df: _gamma_logcdf(y, df / 2, rate=0.5),
+    logpdf=lambda y, df: xlogy(df / 2 - 1, y) - y / 2 - gammaln(df / 2) - df / 2 * LOG_2,
+    cdf=lambda y, df: gammainc(df / 2, y / 2),
+    sf=lambda y, df: gammaincc(df / 2, y / 2),
 )
-
-
-def _in_unit(y: Array) -> Array:
-    return where((y < 0) | (y > 1), 0.5, y)
-
-
 beta = Distribution(
     "beta",
     "a b",
-    logpdf=lambda y, a, b: _within(
-        (y >= 0) & (y <= 1), xlogy(a - 1, _in_unit(y)) + xlog1py(b - 1, -_in_unit(y)) - betaln(a, b)
-    ),
-    cdf=lambda y, a, b: where(y <= 0, 0.0, where(y >= 1, 1.0, betainc(a, b, _in_unit(y)))),
-    sf=lambda y, a, b: where(y <= 0, 1.0, where(y >= 1, 0.0, betainc(b, a, 1 - _in_unit(y)))),
-)
-t = Distribution(
-    "t",
-    "df",
-    logpdf=lambda y, df: (
-        gammaln((df + 1) / 2) - gammaln(df / 2) - log(math.pi * df) / 2 - (df + 1) / 2 * log1p(square(y) / df)
-    ),
+    support=UNIT,
+    logcdf=_beta_logcdf,
+    logpdf=lambda y, a, b: xlogy(a - 1, y) + xlog1py(b - 1, -y) - betaln(a, b),
+    cdf=lambda y, a, b: betainc(a, b, y),
+    sf=lambda y, a, b: betainc(b, a, 1 - y),
 )
 
 
-# The normal distribution between two bounds
+def _t_logpdf(y: Array, df: Array) -> Array:
+    # With infinitely many degrees of freedom it is the normal distribution.
+    normal = isinf(df)
+    df = where(normal, 1.0, df)
+    student = -betaln(df / 2, 0.5) - log(df) / 2 - (df + 1) / 2 * _log1p_square(y / sqrt(df))
+    return where(normal, -(square(y) + LOG_2PI) / 2, student)
 
 
-def _log_difference(x: Array, y: Array) -> Array:
-    """Return log(exp(x) - exp(y))."""
-    result: Array = logsumexp(stack([x, y]), b=stack([ones_like(x), -ones_like(y)]), axis=0)
-    return result
+t = Distribution("t", "df", logpdf=_t_logpdf)
 
 
-def _log_mass(a: Array, b: Array) -> Array:
-    """Return the logarithm of what the standard normal distribution has between a and b."""
-    a, b = a + 0 * b, b + 0 * a
-    right = a > 0
-    central = (a <= 0) & (b > 0)
-    in_tail = _log_difference(log_ndtr(where(right, -a, b)), log_ndtr(where(right, -b, a)))
-    return where(central, log1p(-ndtr(a) - ndtr(-b)), in_tail)
+# The normal distribution between two bounds. Its mass between two points of one sign is reckoned from the density at
+# the one nearer to 0, exp(-near**2 / 2): that factor is kept apart as `near`, so quotients of masses do not cancel.
+
+Mass = tuple[Array, Array]
+
+
+def _mass(a: Array, b: Array) -> Mass:
+    """Return `near` and r: the standard normal distribution has exp(r - near**2 / 2) between a and b."""
+    right, left = a > 0, b <= 0
+    tail = right | left
+    near = where(right, a, where(left, -b, 1.0))
+    far = where(right, b, where(left, -a, 2.0))
+    open_ended = isinf(far)
+    finite = where(open_ended, near + 1, far)
+    ratio = (finite - near) * ((finite + near) / 2) + _log_erfcx(near) - _log_erfcx(finite)
+    in_tail = _log_erfcx(near) - LOG_2 + where(open_ended, 0.0, _log1m_exp(ratio))
+    low, high = where(tail | isinf(a), -1.0, a), where(tail | isinf(b), 1.0, b)
+    low_part = where(isinf(a) | tail, 1.0, erf(-low / ROOT_2))
+    high_part = where(isinf(b) | tail, 1.0, erf(high / ROOT_2))
+    low_lost = where(isinf(a) | tail, 0.0, ndtr(low))
+    high_lost = where(isinf(b) | tail, 0.0, ndtr(-high))
+    mass = (low_part + high_part) / 2
+    most = mass > 0.5
+    central = where(most, log1p(-where(most, low_lost + high_lost, 0.0)), log(where(most, 1.0, mass)))
+    return where(tail, near, 0.0), where(tail, in_tail, central)
+
+
+def _log_erfcx(x: Array) -> Array:
+    return log(erfcx(x / ROOT_2))
+
+
+def _log_quotient(part: Mass, whole: Mass) -> Array:
+    (near, r), (whole_near, whole_r) = part, whole
+    return (whole_near - near) * ((whole_near + near) / 2) + (r - whole_r)
 
 
 def _truncnorm_logpdf(y: Array, a: Array, b: Array) -> Array:
-    density = norm.logpdf(y) - _log_mass(a, b)
-    return where(a >= b, math.nan, where((y < a) | (y > b), -math.inf, density))
+    near, r = _mass(a, b)
+    y = absolute(y)
+    return (near - y) * ((near + y) / 2) - LOG_2PI / 2 - r
 
 
 def _truncnorm_logcdf(y: Array, a: Array, b: Array) -> Array:
-    whole = _log_mass(a, b)
-    inside = (y > a) & (y < b)
-    middle = where(inside, y, (a + b) / 2)
-    below, above = _log_mass(a, middle) - whole, _log_mass(middle, b) - whole
-    result = where(below > -0.1, log1p(-exp(above)), below)
-    return where(a >= b, math.nan, where(inside, result, where(y >= b, 0.0, -math.inf)))
+    whole = _mass(a, b)
+    inner = (y > a) & (y < b)
+    middle = where(inner, y, _middle(a, b))
+    below, above = _log_quotient(_mass(a, middle), whole), _log_quotient(_mass(middle, b), whole)
+    most = below > -LOG_2
+    result = where(most, log1p(-exp(where(most, above, -1.0))), below)
+    return where(inner, result, where(y >= b, 0.0, -math.inf))
+
+
+def _middle(a: Array, b: Array) -> Array:
+    """Return a point between two bounds, which may be infinite; 0 where there is none."""
+    low, high = where(isinf(a), where(isinf(b), -1.0, b - 1), a), where(isinf(b), where(isinf(a), 1.0, a + 1), b)
+    return low / 2 + high / 2
 
 
 truncnorm = Distribution(
     "truncnorm",
     "a b",
+    support=lambda a, b: (a, b),
+    inside=_middle,
+    valid=lambda a, b: a < b,
     logpdf=_truncnorm_logpdf,
     logcdf=_truncnorm_logcdf,
     logsf=lambda y, a, b: _truncnorm_logcdf(-y, -b, -a),
@@ -214,26 +335,30 @@ truncnorm = Distribution(
 class Standard(Distribution):
     """A distribution that has its standard form alone."""
 
-    has_scale = False
+    defaults = ()
 
-    def _function(self, kind: str, formula: Any) -> Any:
-        signature = self._signature("x", defaults=())
 
-        def function(*args: Any, **kwargs: Any) -> Array:
-            given = signature.bind(*args, **kwargs)
-            return formula(*floating_together(list(given.arguments.values()), f"{self.__name__}.{kind}"))  # type: ignore[no-any-return]
+class Periodic(Standard):
+    """A distribution on a circle: it has no limit at infinity."""
 
-        return self._named(function, kind, signature)
+    def _at(self, kind: str, formula: Any, valid: Array, named: dict[str, Array], shapes: list[Array]) -> Any:
+        return super()._at(kind, formula, valid & isfinite(named["x"]), named, shapes)
 
 
 def _gennorm_cdf(x: Array, beta: Array) -> Array:
-    result: Array = 0.5 * (1 + sign(x) * gammainc(1 / beta, absolute(x) ** beta))
+    upper = gammaincc(1 / beta, absolute(x) ** beta) / 2
+    result: Array = where(x <= 0, upper, 1 - upper)
+    return result
+
+
+def _vonmises_logpdf(x: Array, kappa: Array) -> Array:
+    result: Array = -2 * (kappa * square(sin(x / 2))) - LOG_2PI - log(bessel_i0e(kappa))
     return result
 
 
 def _wrapcauchy_logpdf(x: Array, c: Array) -> Array:
-    density = log(1 - c * c) - LOG_2PI - log(1 + c * c - 2 * c * cos(x))
-    return where((c > 0) & (c < 1), _within((x >= 0) & (x <= 2 * math.pi), density), math.nan)
+    result: Array = log1p(-c) + log1p(c) - LOG_2PI - log(square(1 - c) + 4 * c * square(sin(x / 2)))
+    return result
 
 
 gennorm = Standard(
@@ -242,9 +367,11 @@ gennorm = Standard(
     logpdf=lambda x, beta: log(0.5 * beta) - gammaln(1 / beta) - absolute(x) ** beta,
     cdf=_gennorm_cdf,
 )
-vonmises = Standard(
-    "vonmises",
-    "kappa",
-    logpdf=lambda x, kappa: where(kappa > 0, kappa * (cos(x) - 1) - log(2 * math.pi * bessel_i0e(kappa)), math.nan),
+vonmises = Periodic("vonmises", "kappa", valid=lambda kappa: kappa >= 0, logpdf=_vonmises_logpdf)
+wrapcauchy = Standard(
+    "wrapcauchy",
+    "c",
+    support=(0.0, 2 * math.pi),
+    valid=lambda c: (c > 0) & (c < 1),
+    logpdf=_wrapcauchy_logpdf,
 )
-wrapcauchy = Standard("wrapcauchy", "c", logpdf=_wrapcauchy_logpdf)

@@ -7,130 +7,134 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.calls import as_array, require_inexact
-from gradkit.numpy import arange, astype, equal, exp, floor, isnan, log, log1p, not_equal, round, sum, where
+from gradkit.numpy import arange, astype, equal, exp, floor, isnan, log, log1p, min, not_equal, sum, where
 from gradkit.primitives import xlog1py, xlogy
-from gradkit.primitives.scipy_special import betaln, floating_together, gammaincc, gammaln
-from gradkit.scipy.stats.distribution import Distribution
+from gradkit.primitives.scipy_special import betaln, gammaincc, gammaln
+from gradkit.scipy.stats.distribution import OUTSIDE, Distribution
 
 __all__ = ["bernoulli", "betabinom", "binom", "geom", "multinomial", "nbinom", "poisson"]
 
 
 class Discrete(Distribution):
-    """A distribution on integers, which has a location and no scale; JAX's formulas want it beside `k`."""
+    """A distribution on integers, which has a location and no scale."""
 
-    has_scale = False
+    defaults = (("loc", 0),)
+    variable = "k"
 
-    def _function(self, kind: str, formula: Any) -> Any:
-        if kind == "entropy" or (self.__name__ == "bernoulli" and kind in ("cdf", "ppf")):
-            defaults: tuple[tuple[str, float], ...] = (("loc", 0),) if kind == "entropy" else ()
-        else:
-            defaults = (("loc", 0),)
-        signature = self._signature("q" if kind == "ppf" else "k", defaults)
-        if kind == "entropy":
-            signature = signature.replace(parameters=list(signature.parameters.values())[1:])
+    def _defaults_of(self, kind: str) -> tuple[tuple[str, float], ...]:
+        return () if self.__name__ == "bernoulli" and kind in ("cdf", "ppf") else self.defaults
 
-        def function(*args: Any, **kwargs: Any) -> Array:
-            given = signature.bind(*args, **kwargs)
-            given.apply_defaults()
-            return formula(*floating_together(list(given.arguments.values()), f"{self.__name__}.{kind}"))  # type: ignore[no-any-return]
-
-        return self._named(function, kind, signature)
+    def _at_integers(self, kind: str, y: Array, result: Array) -> Array:
+        """Between integers there is no mass."""
+        return where(not_equal(floor(y), y), OUTSIDE[kind][0], result) if kind in ("logpmf", "pmf") else result
 
 
-def _inside(outside: Array, x: Array, there: float = 0.0) -> Array:
-    """Return `x`, and a harmless value outside the support."""
-    return where(outside, there, x)
+def _whole(n: Array) -> Array:
+    return (n >= 0) & equal(floor(n), n)
 
 
-def _poisson_logpmf(k: Array, mu: Array, loc: Array) -> Array:
-    outside = (k - loc < 0) | not_equal(round(k), k)
-    x = _inside(outside, k - loc)
-    return where(outside, -math.inf, xlogy(x, mu) - gammaln(x + 1) - mu)
+def _is_probability(p: Array) -> Array:
+    return (p >= 0) & (p <= 1)
 
 
-def _poisson_cdf(k: Array, mu: Array, loc: Array) -> Array:
-    outside = k - loc < 0
-    return where(outside, 0.0, gammaincc(floor(1 + _inside(outside, k - loc)), mu))
+# Poisson
 
 
-def _poisson_entropy(mu: Array, loc: Array) -> Array:
+def _poisson_entropy(mu: Array) -> Array:
     """Sum up to where the terms vanish; for a large `mu` by the first terms of the asymptotic series."""
-    mu = mu + 0 * loc
-    few, many = (_entropy_of_terms(_inside(mu >= limit, mu), terms) for limit, terms in ((10, 35), (100, 250)))
-    large = 0.5 * log(2 * math.pi * math.e * _inside(mu < 100, mu, 1.0)) - 1 / (12 * _inside(mu < 100, mu, 1.0))
+    few, many = (_entropy_of_terms(where(mu >= limit, 0.0, mu), terms) for limit, terms in ((10, 35), (100, 250)))
+    distant = where(mu < 100, 1.0, mu)
+    large = 0.5 * log(2 * math.pi * math.e * distant) - 1 / (12 * distant)
     return where(equal(mu, 0), 0.0, where(mu < 10, few, where(mu < 100, many, large)))
 
 
 def _entropy_of_terms(mu: Array, terms: int) -> Array:
     k = astype(arange(terms, device=mu.device), mu.dtype)
-    positive = _inside(mu <= 0, mu, 1.0)[..., None]
+    positive = where(mu <= 0, 1.0, mu)[..., None]
     # Of p log p, where p underflows to 0, the derivative is 0; that of entr(p) would be infinite.
     logpmf = xlogy(k, positive) - gammaln(k + 1) - positive
     return -sum(exp(logpmf) * logpmf, axis=-1)
 
 
-poisson = Discrete("poisson", "mu", logpmf=_poisson_logpmf, cdf=_poisson_cdf, entropy=_poisson_entropy)
+poisson = Discrete(
+    "poisson",
+    "mu",
+    support=(0, math.inf),
+    inside=0.0,
+    valid=lambda mu: mu >= 0,
+    indefinite=("logpmf",),
+    logpmf=lambda k, mu: xlogy(k, mu) - gammaln(k + 1) - mu,
+    cdf=lambda k, mu: gammaincc(floor(1 + k), mu),
+    entropy=_poisson_entropy,
+)
+
+# Draws with two outcomes
+
+bernoulli = Discrete(
+    "bernoulli",
+    "p",
+    support=(0, 1),
+    inside=0.0,
+    valid=_is_probability,
+    logpmf=lambda k, p: xlogy(k, p) + xlog1py(1 - k, -p),
+    cdf=lambda k, p: where(k < 1, 1 - p, 1.0),
+    ppf=lambda q, p: where(equal(q, 0), -1.0, where(q <= 1 - p, 0.0, 1.0)),
+)
+geom = Discrete(
+    "geom",
+    "p",
+    support=(1, math.inf),
+    inside=1.0,
+    valid=lambda p: (p > 0) & (p <= 1),
+    logpmf=lambda k, p: xlog1py(k - 1, -p) + log(p),
+)
 
 
-def _bernoulli_logpmf(k: Array, p: Array, loc: Array) -> Array:
-    outside = (k - loc < 0) | (k - loc > 1)
-    x = _inside(outside, k - loc)
-    return where(outside, -math.inf, xlogy(x, p) + xlog1py(1 - x, -p))
+def _binom_logpmf(k: Array, n: Array, p: Array) -> Array:
+    powers = xlogy(k, p) + xlog1py(n - k, -p)
+    result: Array = powers - betaln(n - k + 1, k + 1) - log1p(n)
+    return result
 
 
-def _bernoulli_cdf(k: Array, p: Array) -> Array:
-    valid = (p >= 0) & (p <= 1) & ~isnan(k)
-    return where(valid, where(k < 0, 0.0, where(k < 1, 1 - p, 1.0)), math.nan)
+binom = Discrete(
+    "binom",
+    "n p",
+    support=lambda n, p: (0.0, n),
+    inside=0.0,
+    valid=lambda n, p: _whole(n) & _is_probability(p),
+    logpmf=_binom_logpmf,
+)
 
 
-def _bernoulli_ppf(q: Array, p: Array) -> Array:
-    valid = (p >= 0) & (p <= 1) & (q >= 0) & (q <= 1)
-    return where(valid, where(q <= 1 - p, 0 * q, 1.0), math.nan)
+def _nbinom_logpmf(k: Array, n: Array, p: Array) -> Array:
+    result: Array = xlogy(n, p) + xlog1py(k, -p) - betaln(k + 1, n) - log(k + n)
+    return result
 
 
-bernoulli = Discrete("bernoulli", "p", logpmf=_bernoulli_logpmf, cdf=_bernoulli_cdf, ppf=_bernoulli_ppf)
+nbinom = Discrete(
+    "nbinom",
+    "n p",
+    support=(0, math.inf),
+    inside=0.0,
+    valid=lambda n, p: (n > 0) & (p > 0) & (p <= 1),
+    indefinite=("logpmf",),
+    logpmf=_nbinom_logpmf,
+)
 
 
-def _geom_logpmf(k: Array, p: Array, loc: Array) -> Array:
-    x = k - loc
-    return where(x <= 0, -math.inf, xlog1py(x - 1, -p) + log(p))
+def _betabinom_logpmf(k: Array, n: Array, a: Array, b: Array) -> Array:
+    result: Array = -log1p(n) - betaln(n - k + 1, k + 1) + betaln(k + a, n - k + b) - betaln(a, b)
+    return result
 
 
-geom = Discrete("geom", "p", logpmf=_geom_logpmf)
-
-
-def _binom_logpmf(k: Array, n: Array, p: Array, loc: Array) -> Array:
-    outside = (k < loc) | (k >= loc + n + 1)
-    y = _inside(outside, k - loc)
-    powers = xlogy(y, p) + xlog1py(n - y, -p)
-    choices = gammaln(n + 1) - gammaln(y + 1) - gammaln(n - y + 1)
-    certain = (equal(y, 0) & equal(n, 0)) | equal(powers, 0)
-    return where(outside, -math.inf, where(certain, 0.0, choices + powers))
-
-
-binom = Discrete("binom", "n p", logpmf=_binom_logpmf)
-
-
-def _nbinom_logpmf(k: Array, n: Array, p: Array, loc: Array) -> Array:
-    outside = k < loc
-    y = _inside(outside, k - loc)
-    value = gammaln(y + n) - gammaln(n) - gammaln(y + 1) + xlogy(n, p) + xlogy(y, 1 - p)
-    return where(outside, -math.inf, value)
-
-
-nbinom = Discrete("nbinom", "n p", logpmf=_nbinom_logpmf)
-
-
-def _betabinom_logpmf(k: Array, n: Array, a: Array, b: Array, loc: Array) -> Array:
-    y = floor(k) - loc
-    outside = (y < -loc) | (y > n) | (y + a <= 0)
-    y = _inside(outside, y)
-    value = -log1p(n) - betaln(n - y + 1, y + 1) + betaln(y + a, n - y + b) - betaln(a, b)
-    value = where(equal(y, 0) & equal(n, 0), 0.0, value)
-    return where((n < 0) | (a <= 0) | (b <= 0), math.nan, where(outside, -math.inf, value))
-
-
-betabinom = Discrete("betabinom", "n a b", logpmf=_betabinom_logpmf)
+betabinom = Discrete(
+    "betabinom",
+    "n a b",
+    support=lambda n, a, b: (0.0, n),
+    inside=0.0,
+    valid=lambda n, a, b: _whole(n) & (a > 0) & (b > 0),
+    logpmf=_betabinom_logpmf,
+)
 
 
 class Multinomial(Distribution):
@@ -157,7 +161,8 @@ class Multinomial(Distribution):
             raise ValueError(f"x and n must be of integer type; got x.dtype={counts.dtype}, n.dtype={draws.dtype}")
         counts, draws = astype(counts, probabilities.dtype), astype(draws, probabilities.dtype)
         value = gammaln(draws + 1) + sum(xlogy(counts, probabilities) - gammaln(counts + 1), axis=-1)
-        return where(equal(sum(counts, axis=-1), draws), value, -math.inf)
+        possible = equal(sum(counts, axis=-1), draws) & (min(counts, axis=-1) >= 0)
+        return where(isnan(sum(probabilities, axis=-1)), value, where(possible, value, -math.inf))
 
     def pmf(self, x: Any, n: Any, p: Any) -> Array:
         """Compute the probability mass; see `logpmf`."""

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.numpy import exp, log, where
+from gradkit.numpy import asarray, exp, isnan, log, log1p, where
 from gradkit.primitives.scipy_special import floating_together
 
-__all__ = ["Distribution"]
+__all__ = ["OUTSIDE", "Distribution", "logarithm_of"]
 
 Formula = Callable[..., Any]
 
@@ -28,11 +28,26 @@ KINDS = {
     "isf": "the inverse of the survival function",
     "entropy": "the entropy",
 }
+QUANTILES = ("ppf", "isf")
+OUTSIDE = {
+    "logpdf": (-math.inf, -math.inf),
+    "pdf": (0.0, 0.0),
+    "logpmf": (-math.inf, -math.inf),
+    "pmf": (0.0, 0.0),
+    "logcdf": (-math.inf, 0.0),
+    "cdf": (0.0, 1.0),
+    "logsf": (0.0, -math.inf),
+    "sf": (1.0, 0.0),
+}
+"""What a function is on the left of the support and on the right of it."""
 LOGARITHMS = (("pdf", "logpdf"), ("pmf", "logpmf"), ("cdf", "logcdf"), ("sf", "logsf"))
 
 
 class Distribution:
     """A distribution's functions: ``norm.logpdf(x, loc, scale)``.
+
+    What holds for all of them is here and nowhere else: NaN gives NaN, and so do parameters that are none; outside of
+    the support a density is 0, and a formula never sees such a point, so nothing leaks out of it into a derivative.
 
     Parameters
     ----------
@@ -40,49 +55,125 @@ class Distribution:
         Its name.
     shapes : str
         The names of its shape parameters.
+    support : pair of numbers, or callable
+        Between which bounds the standard distribution lives, both included; ``support(*shapes)`` where they depend on
+        the shapes.
+    inside : number or callable
+        A point between them at which all formulas and derivatives are finite, or ``inside(*shapes)``.
+    valid : callable
+        ``valid(*shapes)``: whether the shapes are parameters; by default where they are positive.
+    indefinite : tuple of str
+        The functions whose formula is a difference of infinities at infinity.
     **formulas : callable
         By the function's name: ``formula(y, *shapes)`` of the standard distribution, on Arrays of one dtype. A function
         and its logarithm follow from each other.
     """
 
-    has_scale = True
-    """Whether the functions take ``loc`` and ``scale``, by which a variable is shifted and stretched."""
+    defaults: tuple[tuple[str, float], ...] = (("loc", 0), ("scale", 1))
+    """By what a variable is shifted and stretched."""
+    variable = "x"
 
-    def __init__(self, name: str, shapes: str = "", **formulas: Formula) -> None:
+    def __init__(
+        self,
+        name: str,
+        shapes: str = "",
+        support: Any = (-math.inf, math.inf),
+        inside: Any = 0.5,
+        valid: Callable[..., Any] | None = None,
+        indefinite: tuple[str, ...] = (),
+        **formulas: Formula,
+    ) -> None:
         self.__name__ = name
         self.shapes = tuple(shapes.split())
+        self.support = support
+        self.inside = inside
+        self.valid = valid or _all_positive
+        self.indefinite = indefinite
         for plain, logarithm in LOGARITHMS:
             if logarithm in formulas and plain not in formulas:
                 formulas[plain] = _exponential(formulas[logarithm])
-            elif plain in formulas and logarithm not in formulas and self.has_scale:
-                formulas[logarithm] = _logarithm(formulas[plain])
+            elif plain in formulas and logarithm not in formulas and self.defaults == Distribution.defaults:
+                complement = formulas.get({"cdf": "sf", "sf": "cdf"}.get(plain, ""))
+                formulas[logarithm] = logarithm_of(formulas[plain], complement)
         for kind, formula in formulas.items():
             setattr(self, kind, self._function(kind, formula))
 
+    # The functions
+
     def _function(self, kind: str, formula: Formula) -> Callable[..., Array]:
-        variable = {"ppf": "q", "isf": "q"}.get(kind, "x")
-        signature = self._signature(variable)
+        signature = self._signature(kind)
+        evaluate = self._entropy if kind == "entropy" else self._quantile if kind in QUANTILES else self._at
 
         def function(*args: Any, **kwargs: Any) -> Array:
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
-            value, *shapes = floating_together(list(given.arguments.values()), f"{self.__name__}.{kind}")
-            *shapes, loc, scale = shapes
-            if variable == "q":
-                return loc + scale * formula(value, *shapes)  # type: ignore[no-any-return]
-            result = formula((value - loc) / scale, *shapes)
-            if kind == "logpdf":
-                # Outside of the support the result is -inf at any scale, and its derivative 0.
-                return where(result > -math.inf, result - log(scale), result)  # type: ignore[no-any-return]
-            return result / scale if kind == "pdf" else result  # type: ignore[no-any-return]
+            arrays = floating_together(list(given.arguments.values()), f"{self.__name__}.{kind}")
+            named = dict(zip(given.arguments, arrays, strict=True))
+            shapes = [named[shape] for shape in self.shapes]
+            valid = self.valid(*shapes)
+            if "scale" in named:
+                valid = valid & (named["scale"] > 0)
+            for array in arrays:
+                valid = valid & ~isnan(array)
+            value, valid = evaluate(kind, formula, valid, named, shapes)
+            return where(valid, value, _nan_from(arrays, valid))
 
         return self._named(function, kind, signature)
 
-    def _signature(self, variable: str, defaults: tuple[tuple[str, float], ...] = (("loc", 0), ("scale", 1))) -> Any:
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters = [inspect.Parameter(name, kind) for name in (variable, *self.shapes)]
-        parameters += [inspect.Parameter(name, kind, default=default) for name, default in defaults]
+    def _at(
+        self, kind: str, formula: Formula, valid: Array, named: dict[str, Array], shapes: list[Array]
+    ) -> tuple[Array, Array]:
+        """Evaluate a function of a point: by the formula inside the support, else by the constants beside it."""
+        y = named[self.variable]
+        if "loc" in named:
+            y = y - named["loc"]
+        if "scale" in named:
+            y = y / named["scale"]
+        valid = valid & ~isnan(y)
+        low, high = self.support(*shapes) if callable(self.support) else self.support
+        left, right = OUTSIDE[kind]
+        below, above = y < low, y > high
+        if math.isfinite(left) or kind in self.indefinite:
+            below = below | (y <= -math.inf)
+        if math.isfinite(right) or kind in self.indefinite:
+            above = above | (y >= math.inf)
+        safe = where(below | above | ~valid, self.inside(*shapes) if callable(self.inside) else self.inside, y)
+        result = formula(safe, *shapes)
+        if "scale" in named and kind == "logpdf":
+            result = result - log(named["scale"])
+        if "scale" in named and kind == "pdf":
+            result = result / named["scale"]
+        result = where(below, left, where(above, right, result))
+        return self._at_integers(kind, y, result), valid
+
+    def _at_integers(self, kind: str, y: Array, result: Array) -> Array:
+        return result
+
+    def _quantile(
+        self, kind: str, formula: Formula, valid: Array, named: dict[str, Array], shapes: list[Array]
+    ) -> tuple[Array, Array]:
+        """Evaluate a function of a probability."""
+        q = named["q"]
+        valid = valid & (q >= 0) & (q <= 1)
+        result = formula(where(valid, q, 0.5), *shapes)
+        if "scale" in named:
+            result = named["scale"] * result
+        return result + named["loc"] if "loc" in named else result, valid
+
+    def _entropy(
+        self, kind: str, formula: Formula, valid: Array, named: dict[str, Array], shapes: list[Array]
+    ) -> tuple[Array, Array]:
+        return formula(*(where(valid, shape, 1.0) for shape in shapes)), valid
+
+    def _signature(self, kind: str) -> inspect.Signature:
+        variables = () if kind == "entropy" else ("q",) if kind in QUANTILES else (self.variable,)
+        place = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [inspect.Parameter(name, place) for name in (*variables, *self.shapes)]
+        parameters += [inspect.Parameter(name, place, default=default) for name, default in self._defaults_of(kind)]
         return inspect.Signature(parameters)
+
+    def _defaults_of(self, kind: str) -> tuple[tuple[str, float], ...]:
+        return self.defaults
 
     def _named(self, function: Any, kind: str, signature: inspect.Signature) -> Callable[..., Array]:
         function.__name__ = kind
@@ -104,9 +195,30 @@ def _exponential(formula: Formula) -> Formula:
     return lambda *args: exp(formula(*args))
 
 
-def _logarithm(formula: Formula) -> Formula:
+def logarithm_of(formula: Formula, complement: Formula | None) -> Formula:
+    """Return the logarithm of a formula; near 1 by what is missing to it, which says it more exactly."""
+
     def logarithm(*args: Array) -> Array:
         value = formula(*args)
-        return where(value > 0, log(where(value > 0, value, 1.0)), -math.inf)
+        result = where(value > 0, log(where(value > 0, value, 1.0)), -math.inf)
+        if complement is None:
+            return result
+        near_one = value > 0.5
+        return where(near_one, log1p(-where(near_one, complement(*args), 0.0)), result)
 
     return logarithm
+
+
+def _all_positive(*shapes: Array) -> Any:
+    valid: Any = True
+    for shape in shapes:
+        valid = (shape > 0) & valid
+    return valid
+
+
+def _nan_from(arrays: list[Array], valid: Array) -> Array:
+    """Return NaN, whose derivatives with respect to all of `arrays` are NaN; where `valid` they are 0."""
+    total = arrays[0]
+    for array in arrays[1:]:
+        total = total + array
+    return exp(where(valid, 0.0, total) * where(valid, 0.0, asarray(math.nan, dtype=total.dtype, device=total.device)))

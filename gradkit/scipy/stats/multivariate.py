@@ -101,7 +101,9 @@ class Dirichlet(Distribution):
         normalizer = jnp.sum(gammaln(alpha)) - gammaln(jnp.sum(alpha))
         exponents = jnp.reshape(alpha, (-1,) + (1,) * (x.ndim - 1)) - 1
         is_distribution = (jnp.min(x, axis=0) > 0) & (jnp.abs(jnp.sum(x, axis=0) - 1) < 1e-6)
-        return jnp.where(is_distribution, jnp.sum(xlogy(exponents, x), axis=0) - normalizer, -math.inf)
+        value = jnp.sum(xlogy(exponents, x), axis=0) - normalizer
+        known = ~jnp.isnan(jnp.sum(x, axis=0) + jnp.sum(alpha))
+        return jnp.where(is_distribution | ~known, value, -math.inf)
 
     def pdf(self, x: Any, alpha: Any) -> Array:
         """Compute the probability density; see `logpdf`."""
