@@ -55,7 +55,7 @@ def call_checkpointed(function: Function, args: Flat, policy: Policy | None = No
     start, last = new_sequence(), new_level()
     outs = function(args)
     traces = [trace for trace in followers(outs) if isinstance(trace, ReverseTrace)]
-    for trace in sorted(traces, key=lambda trace: int(trace.level)):
+    for trace in sorted(traces, key=lambda trace: trace.number):
         outs = _forgotten(trace, function, args, outs, start, last)
     return outs
 
@@ -201,7 +201,7 @@ class Rerun:
         self._arguments = arguments
         self._parents = parents
         self._count = count
-        self._first, self._last = int(trace.level), last
+        self._first, self._last = trace.number, last
         self._gates = gates
         self.cuts: list[Callable[[list[Any], int], list[Any]]] = []
 

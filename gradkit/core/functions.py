@@ -1,21 +1,26 @@
 """Whole functions that come with rules of their own (`custom_jvp`, `custom_vjp`, linear solves), under each transform.
 
-They take and give flat lists of Arrays. The highest trace among the arguments decides: it runs the function's own rule,
-or hands a changed function to the levels below. In a graph such a call is one operation, which keeps the rule.
+They take and give flat lists of Arrays. The highest trace among the arguments and what the function closes over
+decides: it runs the function's own rule, or hands a changed function to the levels below. In a graph such a call is one
+operation, which keeps the rule. What a function closes over is found in its results: where a batch or a graph follows
+them that is above all that the function was given, the call is made again under that one. A derivative by it is an
+error, since the rule says nothing of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from gradkit.core.array import Array, dtype_as_stored
 from gradkit.core.batching import BatchTrace, at_front
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
-from gradkit.core.graph import Graph, GraphTrace, HigherOrder, abstract_like, capturing, graph_of, zeros_of
+from gradkit.core.graph import Graph, GraphTrace, HigherOrder, abstract_like, capturing, zeros_of
+from gradkit.core.layers import followers
 from gradkit.core.namespace import as_bound, bound
-from gradkit.core.node import Leaf, Node, Trace, recording
+from gradkit.core.node import Leaf, Node, Trace, again, new_level, recording
 from gradkit.core.promotion import is_inexact
 from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
@@ -49,31 +54,91 @@ def highest_trace(args: Sequence[Any]) -> Trace | None:
     return None if trace is None or not (trace.level or recording()) else trace
 
 
+# What functions close over
+
+ClosedOver = Sequence[Trace]
+
+
+class ClosesOver(Exception):
+    """Says that what a function closes over belongs to a transform above all that it was given."""
+
+    def __init__(self, trace: Trace) -> None:
+        super().__init__()
+        self.trace = trace
+
+
+def _called(call: Callable[[ClosedOver], Flat]) -> Flat:
+    """Make a call, again where the function turns out to close over what belongs to a batch or a graph above."""
+    closed_over: list[Trace] = []
+    while True:
+        try:
+            return call(closed_over)
+        except ClosesOver as found:
+            closed_over.append(found.trace)
+
+
+def _highest(args: Flat, closed_over: ClosedOver) -> tuple[Trace | None, ClosedOver]:
+    """Return the highest trace among those of the arguments and of what is closed over, and the rest of these."""
+    trace = highest_trace(args)
+    for other in closed_over:
+        if trace is None or other.level > trace.level:
+            trace = other
+    return trace, [other for other in closed_over if other is not trace]
+
+
+def _checked(trace: Trace | None, values: Flat, kind: str, own: Trace | None = None) -> Flat:
+    """Return what a function has computed, if it depends on nothing at the level of its trace or above.
+
+    `own` is the trace of its tangents, which may.
+    """
+    above = [other for other in followers(values) if other is not own and _is_from(other, trace)]
+    if not above:
+        return values
+    highest = max(above, key=lambda other: other.number)
+    if isinstance(highest, ForwardTrace | ReverseTrace):
+        raise closure_error(kind)
+    raise ClosesOver(highest)
+
+
+def _is_from(other: Trace, trace: Trace | None) -> bool:
+    """Return whether a trace is not below another one."""
+    if trace is None:
+        return bool(other.level)  # the tape follows what a function closes over by the function's own operations
+    if other is trace:
+        return isinstance(trace, ForwardTrace | ReverseTrace)
+    return other.level > trace.level
+
+
 # Functions with a forward rule
 
 
 def call_with_jvp(function: Function, push: PushRule, args: Flat) -> Flat:
     """Call a function whose derivative is ``push(primals, tangents) -> (results, tangents)``."""
-    trace = highest_trace(args)
+    return _called(lambda closed_over: _call_with_jvp(function, push, args, closed_over))
+
+
+def _call_with_jvp(function: Function, push: PushRule, args: Flat, closed_over: ClosedOver) -> Flat:
+    trace, rest = _highest(args, closed_over)
     if isinstance(trace, ForwardTrace):
         return _pushed(trace, push, args, "custom_jvp")
+    if isinstance(trace, LinearTrace) and trace.depth > 1:
+        return function(args)
     if isinstance(trace, ReverseTrace):
         return _record_jvp(trace, push, args)
     if isinstance(trace, BatchTrace):
         values, axes = trace.unwrap(args)
-        batch = Batch(trace)
-        return batch.wrapped(
-            call_with_jvp(_batched_function(batch, function, axes), _batched_push(batch, push, axes), values)
-        )
+        batch = RuleBatch(trace, "custom_jvp")
+        outs = _call_with_jvp(_batched_function(batch, function, axes), _batched_push(batch, push, axes), values, rest)
+        return batch.wrapped(outs)
     if isinstance(trace, GraphTrace):
         return _written_down(trace, CUSTOM_JVP, function, args, {"jvp": push})
-    return _without_closures(function(args), "custom_jvp")
+    return _checked(None, function(args), "custom_jvp")
 
 
 def _pushed(trace: ForwardTrace, push: PushRule, args: Flat, kind: str) -> Flat:
     primals, tangents = trace.unwrap(args)
     outs, out_tangents = push(primals, _with_zeros(primals, tangents))
-    _refuse_closures(trace, outs, kind)
+    _checked(trace, [*outs, *out_tangents], kind)
     return [trace.wrap(o, t if _is_inexact(o) else None) for o, t in zip(outs, out_tangents, strict=True)]
 
 
@@ -94,15 +159,29 @@ def _batched_push(batch: Batch, push: PushRule, axes: Sequence[int | None]) -> P
     return push_batch
 
 
+class LinearTrace(ReverseTrace):
+    """The record of what a rule does with the tangents, which is linear, in the place of the trace whose rule it is.
+
+    A rule may call its own function on a tangent. Where the record of that is made by the rule as well (`depth` is 2),
+    a function is recorded by its operations, as JAX does at once: else there would be no end to it.
+    """
+
+    __slots__ = ("depth",)
+
+    def __init__(self, above: ReverseTrace) -> None:
+        super().__init__(above)
+        self.depth: int = above.depth + 1 if isinstance(above, LinearTrace) else 1
+
+
 def _record_jvp(trace: ReverseTrace, push: PushRule, args: Flat) -> Flat:
     """Record the function on the tape: its derivative is linear in the tangents, so it is recorded and transposed."""
     values, parents = split(trace, args)
-    linear = ReverseTrace()
+    linear = LinearTrace(trace)
     zeros = [bound().zeros_like(value) for value in values]
     tangents = [z if parent is None else _leaf(linear, z) for z, parent in zip(zeros, parents, strict=True)]
     outs, out_tangents = push(values, tangents)
+    _checked(trace, [*outs, *out_tangents], "custom_jvp", linear)
     linear.end()
-    _refuse_closures(trace, outs, "custom_jvp")
     roots = [t._node if is_at(t, linear) else None for t in out_tangents]
     seeds = [t._node for t, parent in zip(tangents, parents, strict=True) if parent is not None]
 
@@ -119,7 +198,13 @@ def _record_jvp(trace: ReverseTrace, push: PushRule, args: Flat) -> Flat:
 
 def call_with_vjp(function: Function, forward: Forward, backward: Backward, args: Flat) -> Flat:
     """Call a function whose derivative is ``backward(residuals, cotangents)``, after ``forward(args)``."""
-    trace = highest_trace(args)
+    return _called(lambda closed_over: _call_with_vjp(function, forward, backward, args, closed_over))
+
+
+def _call_with_vjp(
+    function: Function, forward: Forward, backward: Backward, args: Flat, closed_over: ClosedOver
+) -> Flat:
+    trace, rest = _highest(args, closed_over)
     if isinstance(trace, ForwardTrace):
         raise TypeError(
             "can't apply forward-mode autodiff (jvp) to a custom_vjp function. Use gradkit.custom_jvp, whose rule "
@@ -129,18 +214,18 @@ def call_with_vjp(function: Function, forward: Forward, backward: Backward, args
         return _record_vjp(trace, forward, backward, args, "custom_vjp")
     if isinstance(trace, BatchTrace):
         values, axes = trace.unwrap(args)
-        batch = Batch(trace)
+        batch = RuleBatch(trace, "custom_vjp")
         rules = _batched_forward(batch, forward, axes), _batched_backward(batch, backward, axes)
-        return batch.wrapped(call_with_vjp(_batched_function(batch, function, axes), *rules, values))
+        return batch.wrapped(_call_with_vjp(_batched_function(batch, function, axes), *rules, values, rest))
     if isinstance(trace, GraphTrace):
         return _written_down(trace, CUSTOM_VJP, function, args, {"fwd": forward, "bwd": backward})
-    return _without_closures(function(args), "custom_vjp")
+    return _checked(None, function(args), "custom_vjp")
 
 
 def _record_vjp(trace: ReverseTrace, forward: Forward, backward: Backward, args: Flat, kind: str) -> Flat:
     values, parents = split(trace, args)
     outs, residuals = forward(values)
-    _refuse_closures(trace, outs, kind)
+    _checked(trace, [*outs, *residuals], kind)
     tracked = [i for i, parent in enumerate(parents) if parent is not None]
     forms = [abstract_like(out) for out in outs]
 
@@ -189,30 +274,41 @@ def _batched_backward(batch: Batch, backward: Backward, axes: Sequence[int | Non
 
 def call_with_rules(function: Function, push: PushRule, forward: Forward, backward: Backward, args: Flat) -> Flat:
     """Call a function that has a rule for each mode."""
-    trace = highest_trace(args)
+    return _called(lambda closed_over: _call_with_rules(function, push, forward, backward, args, closed_over))
+
+
+def _call_with_rules(
+    function: Function, push: PushRule, forward: Forward, backward: Backward, args: Flat, closed_over: ClosedOver
+) -> Flat:
+    trace, rest = _highest(args, closed_over)
     if isinstance(trace, ForwardTrace):
         return _pushed(trace, push, args, "custom_linear_solve")
     if isinstance(trace, ReverseTrace):
         return _record_vjp(trace, forward, backward, args, "custom_linear_solve")
     if isinstance(trace, BatchTrace):
         values, axes = trace.unwrap(args)
-        batch = Batch(trace)
+        batch = RuleBatch(trace, "custom_linear_solve")
         rules = (
             _batched_push(batch, push, axes),
             _batched_forward(batch, forward, axes),
             _batched_backward(batch, backward, axes),
         )
-        return batch.wrapped(call_with_rules(_batched_function(batch, function, axes), *rules, values))
+        return batch.wrapped(_call_with_rules(_batched_function(batch, function, axes), *rules, values, rest))
     if isinstance(trace, GraphTrace):
         return _written_down(trace, LINEAR_SOLVE, function, args, {"jvp": push, "fwd": forward, "bwd": backward})
-    return function(args)
+    return _checked(None, function(args), "custom_linear_solve")
 
 
 # Such functions in graphs
 
 
 def _written_down(trace: GraphTrace, operation: HigherOrder, function: Function, args: Flat, rules: Any) -> Flat:
-    graph, constants = graph_of(lambda *flat: function(list(flat)), [abstract_like(arg) for arg in args])
+    capture = GraphTrace(trace)
+    run = capture.run(
+        lambda *flat: _checked(capture, function(list(flat)), operation.name.removesuffix("_call")),
+        [abstract_like(arg) for arg in args],
+    )
+    graph, constants = run.closed(), [constant for _, constant in run.constants]
     params = {"call_jaxpr": graph, "num_consts": len(constants), **rules}
     return list(trace.process(operation, [*constants, *args], params))
 
@@ -251,7 +347,7 @@ def _unbatched(share: Any, axis: int | None) -> Any:
 
 
 class Batch:
-    """Runs a function of the elements of a batch on whole arrays, at the level of its trace.
+    """Runs a function of the elements of a batch, which closes over nothing, on whole arrays above all other traces.
 
     Attributes
     ----------
@@ -266,6 +362,14 @@ class Batch:
         self.batched: list[bool] = []
         self.kept: list[bool] = []
 
+    def in_progress(self) -> AbstractContextManager[None]:
+        """Let the batch be in progress inside a ``with`` block, in which the function runs."""
+        return self.trace.lifted()
+
+    def checked(self, outs: Flat) -> Flat:
+        """Return the function's results."""
+        return outs
+
     def run_where(self, function: Function, flat: Flat, axes: Sequence[int | None], batched: Sequence[bool]) -> Flat:
         """Return the results with the batch as their first axis where `batched` says so, the others as they are."""
         outs, found = self.run_as_found(function, flat, axes)
@@ -274,8 +378,8 @@ class Batch:
     def run_as_found(self, function: Function, flat: Flat, axes: Sequence[int | None]) -> tuple[Flat, list[bool]]:
         """Return the results, with the batch as their first axis where they have it, and where that is."""
         trace = self.trace
-        with trace.lifted():
-            outs = function([trace.wrap(value, axis) for value, axis in zip(flat, axes, strict=True)])
+        with self.in_progress():
+            outs = self.checked(function([trace.wrap(value, axis) for value, axis in zip(flat, axes, strict=True)]))
             values, places = trace.unwrap(outs)
         found = [place is not None for place in places]
         return [
@@ -299,6 +403,23 @@ class Batch:
         return [self.trace.wrap(out, 0 if b else None) for out, b in zip(outs, self.batched, strict=True)]
 
 
+class RuleBatch(Batch):
+    """Runs functions and rules of the user's, which may close over something, at the level of their trace."""
+
+    def __init__(self, trace: BatchTrace, kind: str) -> None:
+        super().__init__(trace)
+        self._kind = kind
+        self._last = new_level()
+
+    def in_progress(self) -> AbstractContextManager[None]:
+        """Let the batch be in progress, and all that began after it and before the call, with what that closes over."""
+        return again(self.trace.number, self._last)
+
+    def checked(self, outs: Flat) -> Flat:
+        """Return the results, if they depend on nothing above the batch."""
+        return _checked(self.trace, outs, self._kind)
+
+
 def _joined(pair: tuple[Flat, Flat]) -> Flat:
     return [*pair[0], *pair[1]]
 
@@ -311,20 +432,6 @@ def split(trace: ReverseTrace, args: Flat) -> tuple[Flat, list[Node | None]]:
     """Return the arguments as the levels below see them, and their nodes."""
     parents = [arg._node if is_at(arg, trace) else None for arg in args]
     return [arg if p is None else as_bound(arg._value) for arg, p in zip(args, parents, strict=True)], parents
-
-
-def _refuse_closures(trace: Trace, outs: Flat, kind: str) -> None:
-    """Raise where a result depends on an array of the trace that was no argument: the rule says nothing of it."""
-    if any(is_at(out, trace) for out in outs):
-        raise closure_error(kind)
-
-
-def _without_closures(outs: Flat, kind: str) -> Flat:
-    """Return results for arguments that no transform follows: if one differentiates them it is by a closure."""
-    trace = highest_trace(outs)
-    if isinstance(trace, ForwardTrace | ReverseTrace) and trace.level:
-        raise closure_error(kind)
-    return outs
 
 
 def closure_error(kind: str) -> UnexpectedTracerError:

@@ -173,8 +173,8 @@ class GraphTrace(Trace):
 
     __slots__ = ("_known", "graph")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, above: Trace | None = None) -> None:
+        super().__init__(above)
         self.graph = Graph()
         self._known: dict[tuple[int, int], Variable] = {}
 

@@ -186,18 +186,28 @@ changes = Changes()
 
 
 class Trace(ABC):
-    """A transform in progress: what `bind` hands an operation to when an argument carries this trace's node."""
+    """A transform in progress: what `bind` hands an operation to when an argument carries this trace's node.
 
-    __slots__ = ("level",)
+    Attributes
+    ----------
+    level : int
+        Its place among the others.
+    number : int
+        The level that it began with.
+    """
+
+    __slots__ = ("level", "number")
     level: int
+    number: int
 
     def __init__(self, above: Trace | None = None) -> None:
         """Begin above all transforms in progress, or right above one, in whose place it stands."""
         self.level = new_level() if above is None else type(above.level)(int(above.level) + 1)
+        self.number = int(self.level)
 
     def end(self) -> None:
         """Say that the function has returned: from now on an operation on this transform's arrays is an error."""
-        self.level = Ended(self.level)
+        self.level = Ended(self.number)
 
     @contextmanager
     def lifted(self) -> Iterator[None]:

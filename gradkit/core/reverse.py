@@ -104,7 +104,7 @@ class Tape(ReverseTrace):
     __slots__ = ()
 
     def __init__(self) -> None:
-        self.level = 0
+        self.level = self.number = 0
 
 
 TAPE = Tape()
