@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from gradkit.backend import backend_of
-from gradkit.core.array import Array, describe, wrap
-from gradkit.core.node import Trace, recording
+from gradkit.core.array import Array, describe, innermost, wrap
+from gradkit.core.node import Trace, branch, recording
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import PYTHON_NUMBERS
+from gradkit.core.stand_in import Abstract
 from gradkit.errors import DeviceMismatchError, ShapeError
 
-__all__ = ["KERNEL_ERRORS", "PYTHON_NUMBERS", "bind", "bind_several", "evaluate", "explain"]
+__all__ = ["KERNEL_ERRORS", "PYTHON_NUMBERS", "bind", "bind_several", "evaluate", "explain", "in_branch"]
 
 KERNEL_ERRORS = (TypeError, ValueError, IndexError, RuntimeError)
 """What an array library raises when operands do not fit."""
@@ -77,7 +78,18 @@ def bind_at_highest_level(primitive: Primitive, args: Sequence[Any], params: Map
     if trace is None or not (trace.level or recording()):
         out = evaluate(primitive, args, params)
         return tuple(map(wrap, out)) if primitive.multiple_results else wrap(out)
-    return trace.process(primitive, args, params)
+    return in_branch(trace, args).process(primitive, args, params)
+
+
+def in_branch(trace: Trace, args: Sequence[Any]) -> Trace:
+    """Return the capture of a branch, if one is in progress above the trace and the arguments have no values.
+
+    What a branch computes of what it closes over is part of it, not of what is captured around the choice.
+    """
+    capture = branch.get()
+    if capture is None or not capture.level > trace.level:
+        return trace
+    return capture if any(type(innermost(arg)) is Abstract for arg in args) else trace
 
 
 def evaluate(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:

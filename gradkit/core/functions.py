@@ -15,12 +15,13 @@ from typing import Any
 
 from gradkit.core.array import Array, dtype_as_stored
 from gradkit.core.batching import BatchTrace, at_front
+from gradkit.core.binding import in_branch
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.graph import Graph, GraphTrace, HigherOrder, abstract_like, capturing, zeros_of
 from gradkit.core.layers import followers
 from gradkit.core.namespace import as_bound, bound
-from gradkit.core.node import Leaf, Node, Trace, again, new_level, recording
+from gradkit.core.node import Leaf, Node, Trace, again, in_progress, new_level, recording
 from gradkit.core.promotion import is_inexact
 from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
@@ -51,7 +52,7 @@ def highest_trace(args: Sequence[Any]) -> Trace | None:
         node = arg._node if type(arg) is Array else None
         if node is not None and (trace is None or node.trace.level > trace.level):
             trace = node.trace
-    return None if trace is None or not (trace.level or recording()) else trace
+    return None if trace is None or not (trace.level or recording()) else in_branch(trace, args)
 
 
 # What functions close over
@@ -362,8 +363,8 @@ class Batch:
         self.batched: list[bool] = []
         self.kept: list[bool] = []
 
-    def in_progress(self) -> AbstractContextManager[None]:
-        """Let the batch be in progress inside a ``with`` block, in which the function runs."""
+    def in_progress(self, flat: Flat) -> AbstractContextManager[None]:
+        """Let the batch be in progress inside a ``with`` block, in which the function runs on these arguments."""
         return self.trace.lifted()
 
     def checked(self, outs: Flat) -> Flat:
@@ -378,7 +379,7 @@ class Batch:
     def run_as_found(self, function: Function, flat: Flat, axes: Sequence[int | None]) -> tuple[Flat, list[bool]]:
         """Return the results, with the batch as their first axis where they have it, and where that is."""
         trace = self.trace
-        with self.in_progress():
+        with self.in_progress(flat):
             outs = self.checked(function([trace.wrap(value, axis) for value, axis in zip(flat, axes, strict=True)]))
             values, places = trace.unwrap(outs)
         found = [place is not None for place in places]
@@ -409,15 +410,23 @@ class RuleBatch(Batch):
     def __init__(self, trace: BatchTrace, kind: str) -> None:
         super().__init__(trace)
         self._kind = kind
-        self._last = new_level()
+        self._level, self._last = int(trace.level), new_level()
 
-    def in_progress(self) -> AbstractContextManager[None]:
+    def in_progress(self, flat: Flat) -> AbstractContextManager[None]:
         """Let the batch be in progress, and all that began after it and before the call, with what that closes over."""
-        return again(self.trace.number, self._last)
+        trace = self.trace
+        if in_progress(trace) and any(other.level > trace.level for other in followers(flat) if other is not trace):
+            return trace.lifted()  # a rule in a graph, which a loop runs while the batch is in progress still
+        return again(trace.number, self._last)
 
     def checked(self, outs: Flat) -> Flat:
-        """Return the results, if they depend on nothing above the batch."""
-        return _checked(self.trace, outs, self._kind)
+        """Return the results, if they depend on nothing that was above the batch when the call was made."""
+        if not self.trace.level > self._last:
+            return _checked(self.trace, outs, self._kind)
+        above = (other for other in followers(outs) if self._level < other.number < self._last)
+        if any(isinstance(other, ForwardTrace | ReverseTrace) for other in above):
+            raise closure_error(self._kind)
+        return outs
 
 
 def _joined(pair: tuple[Flat, Flat]) -> Flat:

@@ -15,7 +15,7 @@ from gradkit.core.array import Array, backend_of_array, device_of_array, innermo
 from gradkit.core.binding import bind, bind_several
 from gradkit.core.families import MultipleResults
 from gradkit.core.namespace import as_bound, bound
-from gradkit.core.node import NO_PARAMS, Node, Trace
+from gradkit.core.node import NO_PARAMS, Node, Trace, branch
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import dtype_named, is_inexact
 from gradkit.core.sources import noting_sources, source_here
@@ -28,6 +28,7 @@ __all__ = [
     "HigherOrder",
     "Variable",
     "abstract_like",
+    "branch_of",
     "capturing",
     "dependent",
     "graph_of",
@@ -239,6 +240,17 @@ def zeros_of(form: Abstract) -> Array:
     """Return zeros of a shape and dtype at a place, which take no memory where the backend has views."""
     zero = form.backend.xp.zeros((), dtype=form.backend.raw_dtype_named(form.dtype.name), device=form.device.raw)
     return bound().broadcast_to(wrap(zero), form.shape)  # type: ignore[no-any-return]
+
+
+def branch_of(function: Callable[..., Sequence[Array]], inputs: Sequence[Abstract]) -> tuple[Graph, list[Array]]:
+    """Do as `graph_of` does for a branch, which has in its graph what it computes of what it closes over alone."""
+    capture = GraphTrace()
+    token = branch.set(capture)
+    try:
+        graph = capture.run(function, inputs)
+    finally:
+        branch.reset(token)
+    return graph.closed(), [constant for _, constant in graph.constants]
 
 
 def graph_of(function: Callable[..., Sequence[Array]], inputs: Sequence[Abstract]) -> tuple[Graph, list[Array]]:

@@ -25,6 +25,7 @@ __all__ = [
     "Node",
     "Trace",
     "again",
+    "branch",
     "changes",
     "enable_grad",
     "in_progress",
@@ -183,6 +184,10 @@ class Changes:
 
 
 changes = Changes()
+
+
+branch: ContextVar[Trace | None] = ContextVar("gradkit_branch", default=None)
+"""The innermost capture of a branch, which takes what the branch computes of what it closes over alone."""
 
 
 class Trace(ABC):

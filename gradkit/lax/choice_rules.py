@@ -11,7 +11,7 @@ from gradkit.core.batching import BatchTrace
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.functions import Batch, highest_trace, split
-from gradkit.core.graph import Graph, GraphTrace, HigherOrder, Variable, abstract_like, dependent, graph_of
+from gradkit.core.graph import Graph, GraphTrace, HigherOrder, Variable, abstract_like, branch_of, dependent, graph_of
 from gradkit.core.layers import layers
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Trace, new_sequence
@@ -57,9 +57,9 @@ def choose_flat(
     constants = []
     for i, branch in enumerate(branches):
         start = new_sequence()
-        graph, own = graph_of(lambda *flat, b=branch: b(list(flat)), forms)
+        graph, own = branch_of(lambda *flat, b=branch: b(list(flat)), forms)
         graphs.append(graph)
-        # What the function computes of what it closes over alone stands in front of the choice.
+        # What the function computes of what it closes over alone, where that has values, stands in front of the choice.
         constants.append(behind_gates(own, functools.partial(equal, index, i), level, start))
     check([graph.outputs for graph in graphs])
     # Every branch takes what all of them close over.
