@@ -241,6 +241,7 @@ CASES: dict[str, list[Case]] = {
     "conj": [both(lambda xp, x, y: abs(xp.conj(x + 1j * y) * (x - 2j)), (3, 2), (3, 2))],
     "real": [both(lambda xp, x, y: xp.real((x + 1j * y) * (2.0 + 0.5j) * x), (3, 2), (3, 2))],
     "imag": [both(lambda xp, x, y: xp.imag((x + 1j * y) * (2.0 + 0.5j) * y), (3, 2), (3, 2))],
+    "nextafter": [Case(jnp.nextafter, lambda x, y: x + 0 * y, BROADCAST)],  # JAX has no derivative of it
     "transfer": [
         Case(
             lambda x: gradkit.device_put(gradkit.device_put(x, gradkit.devices()[-1]) ** 2, gradkit.devices()[0]),
@@ -252,7 +253,7 @@ WITHOUT_DERIVATIVE = frozenset(
     """
     all any argmax argmin argsort astype_exact bitcast bitwise_and bitwise_invert bitwise_left_shift bitwise_or
     bitwise_right_shift bitwise_xor ceil equal floor floor_divide fold_in greater greater_equal isfinite isinf
-    isnan last_of_equal less less_equal logical_and logical_not logical_or logical_xor nextafter not_equal one_hot
+    isnan last_of_equal less less_equal logical_and logical_not logical_or logical_xor not_equal one_hot
     random_bits random_order round running_sum searchsorted sign signbit stop_gradient trunc
     """.split()
 )

@@ -69,7 +69,7 @@ def nonzero(a: Any, /, *, size: int | None = None, fill_value: Any = None) -> tu
         raise ValueError("Calling nonzero on 0d arrays is not allowed. Use jnp.atleast_1d(scalar).nonzero() instead.")
     integer = default_dtype(INTEGER)
     if size is None:
-        found = host(array).nonzero()
+        found = host(array.detach()).nonzero()
         return tuple(asarray(places, dtype=integer, device=array.device) for places in found)
     size = operator.index(size)
     chosen = reshape(require_bool(array, "nonzero"), -1)

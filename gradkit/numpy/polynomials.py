@@ -102,7 +102,7 @@ def polydiv(u: Any, v: Any, *, trim_leading_zeros: bool = False) -> tuple[Array,
         rest = rest - jnp.pad(digit * divisor, (k, m - n - k))
     result = jnp.stack(quotient) if quotient else jnp.zeros(1, dtype=rest.dtype, device=rest.device)
     if trim_leading_zeros:
-        small = np.abs(host(rest)) <= np.sqrt(float(jnp.finfo(rest.dtype).eps))
+        small = np.abs(host(rest.detach())) <= np.sqrt(float(jnp.finfo(rest.dtype).eps))
         rest = rest[int(np.argmin(small)) if not small.all() else m :]
     return result, rest
 

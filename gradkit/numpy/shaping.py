@@ -142,7 +142,7 @@ def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Array:
     array = as_array(filt, "trim_zeros")
     axes = axes_of(axis, array.ndim, "trim_zeros")
     trim = trim.lower()
-    values = host(array) != 0
+    values = host(array.detach()) != 0
     index = [slice(None)] * array.ndim
     for number in axes:
         present = np.nonzero(values.any(axis=tuple(i for i in range(array.ndim) if i != number)))[0]

@@ -1,0 +1,233 @@
+"""Every public function, with a followed array in the place of each of its arguments: the slope is right, or it raises.
+
+The functions are found by walking the package, what each takes by trying, and the slope is that of central differences
+on plain values. So a new function, or a new argument, is in the sweep by itself. So are Python's and NumPy's.
+"""
+
+from __future__ import annotations
+
+import builtins
+import cmath
+import contextlib
+import copy
+import functools
+import inspect
+import io
+import itertools
+import math
+import operator
+import pkgutil
+import statistics
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from slopes import OTHER, swept
+
+import gradkit
+import gradkit.numpy as jnp
+
+Function = Callable[[Any], Any]
+
+NAMESPACES = """numpy numpy.linalg numpy.fft lax lax.linalg nn nn.initializers random scipy.special scipy.linalg
+    scipy.stats ops data optim tree tree_util flatten_util ad_checkpoint testing debug io .""".split()
+NOT_SWEPT = """__main__ backend callbacks cli config core devices dtypes einops_backend errors experimental primitives
+    pytrees scalar
+    sklearn test_util train transforms typing viz""".split()
+"""Modules that are inside, whose functions the root has, or that take numbers from whoever trains and draws."""
+NOT_CALLED = {
+    "reads or writes files": "fromfile frombuffer load load_csv load_idx load_mnist load_npy load_npz save load_digits",
+    "changes settings, or waits for a person": """breakpoint config debug_changes debug_nans default_device disable_jit
+        enable_grad enable_x64 ensure_compile_time_eval fit item_assignment named_scope no_grad printoptions register
+        register_dataclass register_pytree_node register_pytree_node_class register_pytree_with_keys
+        register_pytree_with_keys_class register_static set_backend set_printoptions use_backend""",
+    "cuts the derivative off on purpose": "stop_gradient bitcast_convert_type",
+    "gives other numbers at every call": "rng_uniform",
+}
+"""What is not tried, by the reason."""
+OUTSIDE: dict[str, Function] = {
+    "scipy.special.expn": lambda x: gradkit.scipy.special.expn(2, x),  # the order is a whole number
+    "random.truncated_normal": lambda x: gradkit.random.truncated_normal(gradkit.random.key(0), x - 2, x + 1, (3,)),
+    "lax.clamp": lambda x: gradkit.lax.clamp(x[0], 0.5 * x + 0.3, x[2]),
+}
+"""What has no slope where its arguments are the same or not in order."""
+
+
+@pytest.fixture(autouse=True)
+def in_float64(backend: Any) -> Iterator[None]:
+    with gradkit.enable_x64(True):
+        yield
+
+
+def things() -> dict[str, Any]:
+    """Return what arguments may be, by a letter."""
+    return {
+        "x": jnp.asarray(OTHER),
+        "m": jnp.asarray([[2.0, 0.3, 0.1], [0.3, 1.5, 0.2], [0.1, 0.2, 1.2]]),
+        "s": 0.2,
+        "i": 1,
+        "t": (3,),
+        "l": [jnp.asarray([0.1, 0.2, 0.7]), jnp.asarray([0.3, 0.5, 0.4])],
+        "k": gradkit.random.key(0),
+        "f": lambda *args, **_: sum(jnp.sum(jnp.asarray(arg)) for arg in args),
+        "n": jnp.asarray([0, 2, 1]),
+        "b": jnp.asarray([True, False, True]),
+    }
+
+
+FORMS: dict[str, Function] = {
+    "x": lambda x: x,
+    "x[0]": lambda x: x[0],
+    "list(x)": list,
+    "matrix": lambda x: jnp.outer(x, x) + jnp.eye(3),
+    "pair": lambda x: (x[0], x[1]),
+    "tree": lambda x: {"a": x, "b": [x[0]]},
+}
+
+
+def namespace(name: str) -> Any:
+    return functools.reduce(getattr, filter(None, name.split(".")), gradkit)
+
+
+def functions(name: str) -> dict[str, Callable[..., Any]]:
+    """Return the functions of a namespace, and of the distributions in it."""
+    left_out = " ".join(NOT_CALLED.values()).split()
+    where = namespace(name)
+    found: dict[str, Callable[..., Any]] = {}
+    for word in getattr(where, "__all__", None) or dir(where):
+        member = getattr(where, word)
+        path = f"{name}.{word}".lstrip(".")
+        if word.startswith("_") or word in left_out or path in OUTSIDE:
+            continue
+        if name == "scipy.stats" and not callable(member):
+            parts = {f"{path}.{part}": getattr(member, part) for part in dir(member) if not part.startswith("_")}
+            found |= {part: method for part, method in parts.items() if callable(method)}
+        elif callable(member) and not (isinstance(member, type) and issubclass(member, BaseException)):
+            found[path] = member
+    return found
+
+
+def accepted(function: Callable[..., Any], parameters: list[inspect.Parameter], most: int, tries: int) -> list[Any]:
+    """Return combinations of things that a function takes as its required arguments."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = sum(p.default is p.empty and p.kind in kinds for p in parameters)
+    varies = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
+    found: list[Any] = []
+    pool = things()
+    for number in (required, required + 1, required + 2) if varies else (required,):
+        for combination in itertools.islice(itertools.product(pool, repeat=number), tries):
+            if len(found) == most:
+                return found
+            with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stdout(io.StringIO()):
+                function(*(pool[letter] for letter in combination))
+                found.append(combination)
+    return found
+
+
+def calls(path: str, function: Callable[..., Any], forms: Any, most: int, tries: int) -> dict[str, Function]:
+    """Return the calls of a function with an array in the place of each of its arguments, the optional ones too."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (ValueError, TypeError):
+        return {}
+    options = [p.name for p in parameters if p.default is not p.empty]
+    found: dict[str, Function] = {}
+    for combination in accepted(function, parameters, most, tries):
+        for place in [*range(len(combination)), *options]:
+            usual = ["x[0]" if isinstance(place, str) else "x"]  # options are numbers mostly
+            for form in forms or usual:
+                formed = FORMS[form]
+
+                def call(x: Any, combination: Any = combination, place: Any = place, formed: Any = formed) -> Any:
+                    pool = things()
+                    arguments = [pool[letter] for letter in combination]
+                    given = {}
+                    if isinstance(place, int):
+                        arguments[place] = formed(x)
+                    else:
+                        given[place] = formed(x)
+                    gradkit.random.seed(0)
+                    with contextlib.redirect_stdout(io.StringIO()):
+                        return function(*arguments, **given)
+
+                found[f"{path}({', '.join(combination)}; {place}={form})"] = call
+    return found
+
+
+def sweep(name: str, forms: Any, most: int, tries: int, transforms: Any) -> tuple[int, list[str]]:
+    tried, lost = 0, []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for path, function in functions(name).items():
+            took, found = swept(calls(path, function, forms, most, tries), transforms)
+            tried += took
+            lost += found
+    return tried, lost
+
+
+@pytest.mark.parametrize("name", NAMESPACES)
+def test_every_argument_of_every_function_is_followed_or_raises(name: str, xp: Any) -> None:
+    _, lost = sweep(name, None, 1, 120, ("grad",))
+    assert not lost, "\n".join(lost)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", NAMESPACES)
+def test_every_argument_of_every_function_is_followed_or_raises_in_more_forms(name: str, xp: Any) -> None:
+    _, lost = sweep(name, FORMS, 6, 700, ("jvp around grad", "grad"))
+    assert not lost, "\n".join(lost)
+
+
+def test_functions_that_want_arguments_in_order_are_followed(xp: Any) -> None:
+    tried, lost = swept(OUTSIDE)
+    assert not lost, "\n".join(lost)
+    assert tried == len(OUTSIDE)
+
+
+def test_every_module_is_swept_or_said_not_to_be() -> None:
+    found = {module.name for module in pkgutil.iter_modules(gradkit.__path__)}
+    assert found == {name.split(".")[0] for name in NAMESPACES if name != "."} | set(NOT_SWEPT)
+
+
+# Python's and NumPy's
+
+NOT_CALLED_OUTSIDE = {
+    "builtins": """breakpoint compile copyright credits delattr dir eval exec exit globals help input license
+        locals open print quit setattr vars""",
+    "numpy": """empty empty_like errstate fromfile genfromtxt info loadtxt memmap ndarray printoptions save savetxt
+        savez savez_compressed set_printoptions setbufsize seterr seterrcall show_config show_runtime test""",
+}
+"""What asks the user, reads and writes files, changes settings, or gives memory as it is."""
+
+
+def outside_calls(module: Any) -> dict[str, Function]:
+    """Return a call of each function of a module with an array, its elements, and several of them."""
+    left_out = NOT_CALLED_OUTSIDE.get(module.__name__, "").split()
+    found: dict[str, Function] = {}
+    for name in getattr(module, "__all__", None) or dir(module):
+        f = getattr(module, name)
+        if name.startswith("_") or name in left_out or not callable(f):
+            continue
+        found |= {
+            f"{name}(x)": lambda x, f=f: f(x),
+            f"{name}(x[0])": lambda x, f=f: f(x[0]),
+            f"{name}(*x)": lambda x, f=f: f(*x),
+            f"{name}(x[0], x[1])": lambda x, f=f: f(x[0], x[1]),
+            f"{name}(0.5, x[1])": lambda x, f=f: f(0.5, x[1]),
+            f"{name}(x, 0.25)": lambda x, f=f: f(x, 0.25),
+            f"{name}(x, 1)": lambda x, f=f: f(x, 1),
+            f"{name}(x, x)": lambda x, f=f: f(x, x),
+            f"{name}(list(x))": lambda x, f=f: f(list(x)),
+        }
+    return found
+
+
+OUTSIDE_MODULES = [builtins, math, cmath, statistics, operator, copy, np, np.linalg, np.fft]
+
+
+@pytest.mark.parametrize("module", OUTSIDE_MODULES, ids=lambda module: module.__name__)
+def test_every_function_of_python_and_numpy_is_followed_or_raises(module: Any, xp: Any) -> None:
+    _, lost = swept(outside_calls(module), ("grad",))
+    assert not lost, "\n".join(lost)
