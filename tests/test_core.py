@@ -485,7 +485,6 @@ OBJECTS = np.asarray([None])
         (lambda: jnp.ones(3).sum(axis=1), ValueError, ["sum", "axis 1", "1 dimensions"]),
         (lambda: jnp.concat([jnp.ones((2, 3)), jnp.ones((3, 2))]), ValueError, ["concat", "(2, 3)", "(3, 2)"]),
         (lambda: jnp.ones(3)[5], IndexError, ["index 5", "size 3"]),
-        (lambda: jnp.ones(3)[jnp.asarray([0, 3])], IndexError, ["index 3", "size 3"]),
         (lambda: jnp.ones(3)[0, 0], IndexError, ["too many indices", "(3,)"]),
         (lambda: jnp.ones(3)["a"], TypeError, ["'a'"]),
         (lambda: jnp.exp("a"), TypeError, ["exp", "'a'", "gradkit.numpy.asarray"]),
@@ -550,6 +549,12 @@ def test_bad_input_says_what_came_and_what_to_do(call: Any, kind: type, words: l
         call()
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.skip_backend("cupy", reason="a GPU is not made to wait for a check of indices: they wrap around")
+def test_an_array_of_indices_out_of_range_says_which_one(xp: Any) -> None:
+    with pytest.raises(IndexError, match=r"index 3.*size 3"):
+        jnp.ones(3)[jnp.asarray([0, 3])]
 
 
 def test_jax_words_are_the_model(xp: Any) -> None:
