@@ -239,6 +239,11 @@ class Backend(ABC):
         """Return where an array is, as the library says it."""
         return None
 
+    @property
+    def has_several_devices(self) -> bool:
+        """Whether the library computes on one of several devices: the thread's current one, not its operands'."""
+        return False
+
     def placed(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
         """Return what runs `kernel`, a primitive's, on the device of its arguments: by default the kernel itself."""
         return kernel
@@ -293,6 +298,9 @@ _by_type: dict[RawType, Backend] = {}
 NOTHING: frozenset[Any] = frozenset()
 INEXACT: dict[RawType, frozenset[Any]] = {}
 """By the type of a raw array, once one has been seen: the dtypes that have a derivative."""
+SEVERAL: dict[RawType, Backend] = {}
+"""By the type of a raw array, once one has been seen: its backend, if a library's operators run on one of several
+devices, whichever is current."""
 REAL: dict[RawType, frozenset[Any]] = {}
 """By the type of a raw array, once one has been seen: those of them that are real."""
 
@@ -396,6 +404,8 @@ def backend_of(value: Raw) -> Backend | None:
         backend = _find_owner(kind)
         if backend is not None:
             _by_type[kind] = backend
+            if backend.has_several_devices:
+                SEVERAL[kind] = backend
             INEXACT[kind] = backend.inexact
             REAL[kind] = backend.real
     return backend

@@ -63,6 +63,47 @@ def check_transfer() -> None:
     np.testing.assert_array_equal(host(gradient), [1.0, 2.0])
 
 
+def check_steps() -> None:
+    """A network on the second GPU takes its steps there, and one on both has the gradients of one on one."""
+    import gradkit
+    import gradkit.numpy as jnp
+    from gradkit import nn, optim
+
+    first, second = gradkit.devices("cupy")
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), dtype="float32")
+    labels = jnp.asarray([0, 1, 1, 0, 1])
+    model = nn.MLP(3, [4, 2], key=gradkit.random.key(0))
+
+    def loss(model: Any, x: Any, labels: Any) -> Any:
+        return nn.softmax_cross_entropy(model(x), labels)
+
+    expected = gradkit.grad(loss)(model, x, labels)
+    there = gradkit.device_put((model, x, labels), second)
+    got = gradkit.grad(loss)(*there)
+    for one, other in zip(gradkit.tree.leaves(got), gradkit.tree.leaves(expected), strict=True):
+        assert one.device == second
+        np.testing.assert_allclose(host(one), host(other), rtol=1e-6)
+
+    optimizer = optim.SGD(0.1, momentum=0.9)
+    new, _ = optimizer.update(there[0], got, optimizer.init(there[0]))
+    assert all(leaf.device == second for leaf in gradkit.tree.leaves(new))
+
+    def on_both(w: Any) -> Any:
+        y = jnp.tanh(x[:, :1] * w)
+        z = (y * 2.0).to_device(second)
+        return jnp.sum((z * z).to_device(first) * y + y)
+
+    w = jnp.asarray([0.5, -1.0, 2.0])
+    on_one = gradkit.grad(lambda w: jnp.sum(4.0 * jnp.tanh(x[:, :1] * w) ** 3 + jnp.tanh(x[:, :1] * w)))(w)
+    np.testing.assert_allclose(host(gradkit.grad(on_both)(w)), host(on_one), rtol=1e-5)
+
+
+def host(x: Any) -> Any:
+    import gradkit
+
+    return gradkit.device_get(x)
+
+
 if __name__ == "__main__":
     import gradkit
 
@@ -71,4 +112,5 @@ if __name__ == "__main__":
 
     found = check_kernels(load_backend("cupy"))
     check_transfer()
+    check_steps()
     sys.exit("\n".join(found) or None)

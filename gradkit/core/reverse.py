@@ -7,10 +7,12 @@ computation is limited by memory alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from heapq import heappop, heappush
 from typing import Any
 
-from gradkit.core.array import Array, total
+from gradkit.backend import SEVERAL
+from gradkit.core.array import Array, innermost, total
 from gradkit.core.binding import bind
 from gradkit.core.changes import refuse_changed
 from gradkit.core.namespace import namespace_of
@@ -57,6 +59,14 @@ class ReverseTrace(Trace):
         floor : int
             Where to stop: nodes made before count as leaves.
         """
+        if not SEVERAL:
+            return self._walked_back(roots, retain, floor, None)
+        with Whereabouts() as here:
+            return self._walked_back(roots, retain, floor, here)
+
+    def _walked_back(
+        self, roots: Sequence[tuple[Node, Any]], retain: bool, floor: int, here: Whereabouts | None
+    ) -> dict[Node, Any]:
         # Leaves stay in `cotangents` to the end: what is left there is the result. A node waits in the heap from its
         # first contribution on. What was made later is taken earlier, so whatever depends on a node is taken before it.
         cotangents: dict[Node, Any] = {}
@@ -81,7 +91,11 @@ class ReverseTrace(Trace):
             if not retain:
                 node.saved = None
             primitive = node.primitive
+            if here is not None:
+                here.go_to(cotangent)
             for parent, contribution in primitive.pull(cotangent, node, saved):
+                if here is not None:
+                    here.go_to(contribution)
                 if parent in cotangents:
                     _accumulate(cotangents, owned, parent, contribution)
                 elif parent.sequence >= floor:
@@ -94,8 +108,28 @@ class ReverseTrace(Trace):
                     cotangents[parent] = contribution
         for leaf, cotangent in cotangents.items():
             if cotangent.shape != leaf.shape:
+                if here is not None:
+                    here.go_to(cotangent)
                 cotangents[leaf] = namespace_of(cotangent).broadcast_to(cotangent, leaf.shape) + 0
         return cotangents
+
+
+class Whereabouts(ExitStack):
+    """The device that is current during a pass: rules use operators, which some libraries run on the current one."""
+
+    device: Any = None
+
+    def go_to(self, value: Any) -> None:
+        """Make the device of a value the current one."""
+        raw = innermost(value) if type(value) is Array else value
+        backend = SEVERAL.get(type(raw))
+        if backend is None:
+            return
+        device = backend.device_of(raw)
+        if device != self.device:
+            self.close()
+            self.enter_context(backend.placing(device))
+            self.device = device
 
 
 class Tape(ReverseTrace):

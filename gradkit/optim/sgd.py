@@ -427,7 +427,7 @@ def _plain_values(
                 or value.shape != like.shape
             ):
                 return None
-    kernel = backend.kernels.get("sgd_update", sgd_update)
+    kernel = backend.placed(backend.kernels.get("sgd_update", sgd_update))
     return kernel, groups[0], groups[1], None if velocities is None else groups[2]
 
 
