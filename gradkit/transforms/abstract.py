@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.backend import current_backend
-from gradkit.core.array import Array
+from gradkit.core.array import Array, wrap
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.graph import Graph, GraphTrace, abstract_like
 from gradkit.core.promotion import dtype_named
 from gradkit.core.sizes import whole_numbers
 from gradkit.core.stand_in import Abstract
 from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, named_like
+from gradkit.transforms.float0 import FLOAT0, is_float0
 from gradkit.transforms.printing import jaxpr_text, type_text
 from gradkit.tree import flatten, unflatten
 
@@ -54,7 +55,7 @@ class ShapeDtypeStruct:
 
     def __init__(self, shape: Sequence[int], dtype: Any, *, sharding: Any = None, weak_type: bool = False) -> None:
         self.shape = whole_numbers(shape)
-        self.dtype = dtype_named(dtype)
+        self.dtype = dtype if dtype == FLOAT0 else dtype_named(dtype)
         self.sharding = sharding
 
     @classmethod
@@ -154,9 +155,9 @@ def eval_shape(fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
     def noting(*given: Any, **named: Any) -> Any:
         outputs, treedef = flatten(fun(*given, **named))
-        arrays = [as_array(output) for output in outputs]
+        arrays = [output if is_float0(output) else as_array(output) for output in outputs]
         shapes.append(unflatten(treedef, [ShapeDtypeStruct(array.shape, array.dtype) for array in arrays]))
-        return arrays
+        return [array for array in arrays if type(array) is Array]
 
     capture(noting, args, kwargs)
     return shapes[0]
@@ -272,7 +273,11 @@ def capture(fun: Callable[..., Any], args: Sequence[Any], kwargs: Any) -> Closed
         given, named = unflatten(in_tree, flat)
         outputs, tree = flatten(keeping_arguments(fun)(*given, **named))
         out_tree.append(tree)
-        return [as_array(output) for output in outputs]
+        # A graph has whole numbers without value for what is of float0, as JAX has.
+        return [
+            wrap(current_backend().xp.zeros(o.shape, dtype=current_backend().xp.bool)) if is_float0(o) else as_array(o)
+            for o in outputs
+        ]
 
     graph = GraphTrace().run(flat_function, [abstract_leaf(leaf, args) for leaf in leaves])
     return ClosedJaxpr(graph, in_tree, out_tree[0])

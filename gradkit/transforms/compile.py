@@ -13,6 +13,7 @@ from gradkit.config import config, setting
 from gradkit.core.array import Array
 from gradkit.core.assignment import keeping_arguments
 from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, named_like
+from gradkit.transforms.float0 import is_float0
 from gradkit.tree import flatten, unflatten
 
 __all__ = ["disable_jit", "jit"]
@@ -158,7 +159,9 @@ def _argument(leaf: Any, arguments: Any) -> Array:
         ) from error
 
 
-def _result(output: Any, fun: Callable[..., Any]) -> Array:
+def _result(output: Any, fun: Callable[..., Any]) -> Any:
+    if is_float0(output):
+        return output
     try:
         return as_array(output)
     except TypeError as error:

@@ -13,7 +13,7 @@ FLOAT0 = np.dtype([("float0", "V0")])
 
 def is_float0(value: Any) -> bool:
     """Return whether a value is an array of float0."""
-    return bool(getattr(value, "dtype", None) == FLOAT0)
+    return isinstance(value, np.ndarray) and value.dtype == FLOAT0
 
 
 def zeros_of_float0(shape: tuple[int, ...]) -> Any:

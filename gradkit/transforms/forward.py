@@ -197,7 +197,10 @@ def _seed(trace: ReverseTrace, output: Array) -> Array:
 
 
 def _tangent_like(tangent: Any, primal: Any) -> Any:
-    array, like = as_array(tangent), as_array(primal)
+    like = as_array(primal)
+    if is_float0(tangent) and tangent.shape == like.shape and not is_inexact(dtype_name(like)):
+        return None
+    array = as_array(tangent)
     if type(tangent) in PYTHON_NUMBERS:
         array = cast(array, dtype_name(like))
     if array.shape != like.shape or dtype_name(array) != dtype_name(like):

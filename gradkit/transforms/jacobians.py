@@ -23,6 +23,7 @@ from gradkit.transforms.arguments import (
     selected,
     without_tape,
 )
+from gradkit.transforms.float0 import is_float0
 from gradkit.transforms.forward import jvp
 from gradkit.transforms.reverse import vjp
 from gradkit.transforms.vectorize import vmap
@@ -89,6 +90,7 @@ def jacfwd(
             return (result, *rest) if has_aux else result
         tangents, value, *rest = vmap(push, out_axes=(-1, None, None) if has_aux else (-1, None))(*basis(leaves))
         _check_outputs("jacfwd", flatten(value)[0], holomorphic)
+        tangents = map(_in_numbers, tangents, value)
         result = map(lambda y: _unraveled(y, leaves, treedef, argnums, last=True), tangents)
         return (result, *rest) if has_aux else result
 
@@ -148,6 +150,7 @@ def jacrev(
         else:
             # for each leaf of the arguments, one row per element of the results, all results one after another
             columns = vmap(lambda *seeds: pullback(unflatten(out_tree, seeds)))(*basis(outputs))
+            columns = [_in_numbers(column, leaf) for column, leaf in zip(columns, leaves, strict=True)]
             rows = list(zip(*(_split(column, outputs) for column in columns), strict=True))
         per_output = [_selected_structure(unflatten(treedef, row), argnums) for row in rows]
         result = unflatten(out_tree, per_output)
@@ -200,6 +203,15 @@ def basis(leaves: list[Array]) -> list[Array]:
         result.append(reshape(wrap(rows), (total, *leaf.shape)))
         start += leaf.size
     return result
+
+
+def _in_numbers(derivative: Any, like: Array) -> Any:
+    """Return derivatives of whole numbers, of float0, as zeros of their dtype: a Jacobian has numbers in it."""
+    if not is_float0(derivative):
+        return derivative
+    backend, device = place_of_array(like)
+    dtype = backend.raw_dtype_named(dtype_name(like))
+    return wrap(backend.xp.zeros(derivative.shape, dtype=dtype, device=device))
 
 
 def _are_single_numbers(leaves: list[Array]) -> bool:

@@ -42,7 +42,7 @@ from gradkit.transforms.arguments import (
     selected,
     without_tape,
 )
-from gradkit.transforms.float0 import is_float0
+from gradkit.transforms.float0 import is_float0, zeros_of_float0
 from gradkit.tree import flatten, structure, unflatten
 
 __all__ = ["grad", "value_and_grad", "vjp"]
@@ -69,7 +69,8 @@ def grad(
     holomorphic : bool
         Whether `fun` is a holomorphic function: its differentiated arguments and its result are complex then.
     allow_int : bool
-        Whether integer and bool leaves are allowed; their gradient is zero, of their shape.
+        Whether integer and bool leaves are allowed; their gradient is zero, of their shape and of dtype float0, which
+        `jvp` takes as a tangent.
 
     Returns
     -------
@@ -232,8 +233,8 @@ class Pullback:
                 f"structure of the function's result, {form.out_tree}, got {given_tree}."
             )
         shares = self.record.pull([_cotangent(seed, wrap(out)) for seed, out in zip(given, form.results, strict=True)])
-        found = [zeros_of(arg) if s is None else s for s, arg in zip(shares, form.arguments, strict=True)]
-        return unflatten(form.in_tree, [share if type(share) is Array else wrap(share) for share in found])
+        found = [_zeros_like(arg) if s is None else s for s, arg in zip(shares, form.arguments, strict=True)]
+        return unflatten(form.in_tree, [s if type(s) is Array or is_float0(s) else wrap(s) for s in found])
 
     def taken_apart(self) -> tuple[list[Array], tuple[Signature, Outline]]:
         """Return the values that it keeps, and the rest."""
@@ -351,12 +352,20 @@ def _cotangent(seed: Any, value: Array) -> Any:
     return array._value if array._node is None else array
 
 
-def _gradients(tracers: Sequence[Array], gradients: dict[Node, Any]) -> list[Array]:
+def _zeros_like(form: Abstract) -> Any:
+    """Return the cotangent of an argument that nothing depends on: of float0 for whole numbers, as `jvp` takes it."""
+    return zeros_of(form) if is_inexact(form.dtype.name) else zeros_of_float0(form.shape)
+
+
+def _gradients(tracers: Sequence[Array], gradients: dict[Node, Any]) -> list[Any]:
     """Return what the backward pass found for the inputs; zeros where nothing reached one."""
-    results = []
+    results: list[Any] = []
     for tracer in tracers:
         found = gradients.get(tracer._node)  # type: ignore[arg-type]
         if found is None:
+            if not is_inexact(dtype_name(tracer)):
+                results.append(zeros_of_float0(tracer.shape))
+                continue
             found = zeros_like(tracer)
         results.append(found if type(found) is Array else wrap(found))
     return results

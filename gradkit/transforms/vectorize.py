@@ -12,6 +12,7 @@ from gradkit.core.assignment import keeping_arguments
 from gradkit.core.batching import BatchTrace, moved_to_front
 from gradkit.primitives import broadcast_to, permute_dims
 from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, named_like, node_at, without_tape
+from gradkit.transforms.float0 import is_float0, zeros_of_float0
 from gradkit.tree import broadcast_prefix, flatten, keystr, leaves_with_path, structure, unflatten
 
 __all__ = ["axis_frame", "vmap"]
@@ -120,7 +121,11 @@ def vmap(
         outputs, out_tree = flatten(result)
         places = _flat_axes("out_axes", out_axes, result)
         return unflatten(
-            out_tree, [_output(trace, as_array(output), axis) for output, axis in zip(outputs, places, strict=True)]
+            out_tree,
+            [
+                _output_of_float0(trace, output, axis) if is_float0(output) else _output(trace, as_array(output), axis)
+                for output, axis in zip(outputs, places, strict=True)
+            ],
         )
 
     return batched
@@ -177,6 +182,15 @@ def _size(arrays: Sequence[Any], axes: Sequence[int | None], given: int | None, 
         extra = [] if given is None else [f"  * axis_size is {given}"]
         raise ValueError("vmap got inconsistent sizes for array axes to be mapped:\n" + "\n".join([*found, *extra]))
     return int(sizes[0])
+
+
+def _output_of_float0(trace: BatchTrace, output: Any, place: int | None) -> Any:
+    """Return cotangents of whole numbers, which are the same for every element, with the batch's axis."""
+    if place is None:
+        return output
+    sizes = list(output.shape)
+    sizes.insert(place % (len(sizes) + 1), trace.size)
+    return zeros_of_float0(tuple(sizes))
 
 
 def _output(trace: BatchTrace, output: Array, place: int | None) -> Array:
