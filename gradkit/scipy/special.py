@@ -27,7 +27,7 @@ from gradkit.core import Array
 from gradkit.core.calls import as_array, require_inexact
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex
 from gradkit.numpy import abs as absolute
-from gradkit.numpy import asarray, astype, equal, exp, expm1, full_like, isinf, log, log1p, where
+from gradkit.numpy import asarray, astype, equal, exp, expm1, full_like, isfinite, isinf, log, log1p, where
 from gradkit.primitives import scipy_special as primitive
 from gradkit.primitives import sigmoid
 from gradkit.primitives.losses import log_softmax as bind_log_softmax
@@ -266,7 +266,7 @@ def _power_of(logarithm: Array, lmbda: Array) -> Array:
     """Return (exp(lmbda * logarithm) - 1) / lmbda: where the exponent is small by its series, which is smooth at 0."""
     exponent = lmbda * logarithm
     small = (absolute(exponent) < 0.3) | equal(lmbda, 0)
-    series = logarithm * polynomial(where(small & ~equal(lmbda, 0), exponent, lmbda * 0), PHI)
+    series = logarithm * polynomial(where(small & isfinite(exponent), exponent, 0.0), PHI)
     safe = where(small, 1.0, lmbda)
     return where(small, series, expm1(safe * logarithm) / safe)
 
