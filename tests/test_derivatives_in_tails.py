@@ -150,3 +150,19 @@ def test_a_truncated_normal_with_an_open_end_has_values(xp: Any) -> None:
     )
     slope = gradkit.grad(lambda a: stats.truncnorm.logpdf(10.0, a, 20.0))(xp.asarray(np.asarray(9.0)))
     close(gradkit.device_get(slope), 9.10852, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", ["cauchy", "gumbel_l", "gumbel_r", "laplace", "logistic", "norm"])
+def test_derivatives_beyond_all_digits_are_0(name: str, dtype: str, xp: Any) -> None:
+    x = xp.asarray(np.asarray([-np.inf, -1e30, -1e3, 1e3, 1e30, np.inf], dtype))
+    for kind in ("pdf", "cdf", "sf"):
+        f = vars(getattr(stats, name)).get(kind)
+        if f is None:
+            continue
+
+        def slope(x: Any, f: Any = f) -> Any:
+            return gradkit.grad(lambda x: f(x).sum())(x)
+
+        for got in (slope(x), gradkit.grad(lambda x, slope=slope: slope(x).sum())(x)):
+            np.testing.assert_allclose(gradkit.device_get(got), 0.0, atol=1e-6)

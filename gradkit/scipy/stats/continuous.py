@@ -167,6 +167,7 @@ def _gumbel_logsf(y: Array) -> Array:
 
 gumbel_r = Distribution(
     "gumbel_r",
+    reach=(-80.0, math.inf),
     indefinite=("logpdf",),
     logpdf=lambda y: -(y + exp(-y)),
     logcdf=lambda y: -exp(-y),
@@ -176,6 +177,7 @@ gumbel_r = Distribution(
 )
 gumbel_l = Distribution(
     "gumbel_l",
+    reach=(-math.inf, 80.0),
     indefinite=("logpdf",),
     logpdf=lambda y: y - exp(y),
     cdf=lambda y: -expm1(-exp(y)),
@@ -224,7 +226,7 @@ gamma = Distribution(
     "gamma",
     "a",
     support=POSITIVE,
-    indefinite=("logpdf",),
+    indefinite=("logpdf", "logsf"),
     logcdf=_gamma_logcdf,
     logpdf=lambda y, a: xlogy(a - 1, y) - y - gammaln(a),
     cdf=lambda y, a: gammainc(a, y),
@@ -234,7 +236,7 @@ chi2 = Distribution(
     "chi2",
     "df",
     support=POSITIVE,
-    indefinite=("logpdf",),
+    indefinite=("logpdf", "logsf"),
     logcdf=lambda y, df: _gamma_logcdf(y, df / 2, rate=0.5),
     logpdf=lambda y, df: xlogy(df / 2 - 1, y) - y / 2 - gammaln(df / 2) - df / 2 * LOG_2,
     cdf=lambda y, df: gammainc(df / 2, y / 2),
@@ -259,7 +261,7 @@ def _t_logpdf(y: Array, df: Array) -> Array:
     return where(normal, -(square(y) + LOG_2PI) / 2, student)
 
 
-t = Distribution("t", "df", logpdf=_t_logpdf)
+t = Distribution("t", "df", indefinite=("logpdf",), logpdf=_t_logpdf)
 
 
 # The normal distribution between two bounds. Its mass between two points of one sign is reckoned from the density at

@@ -64,6 +64,8 @@ class Distribution:
         ``valid(*shapes)``: whether the shapes are parameters; by default where they are positive.
     indefinite : tuple of str
         The functions whose formula is a difference of infinities at infinity.
+    reach : pair of numbers
+        Beyond them the functions that have finite limits are at these in every digit, and formulas overflow.
     **formulas : callable
         By the function's name: ``formula(y, *shapes)`` of the standard distribution, on Arrays of one dtype. A function
         and its logarithm follow from each other.
@@ -81,6 +83,7 @@ class Distribution:
         inside: Any = 0.5,
         valid: Callable[..., Any] | None = None,
         indefinite: tuple[str, ...] = (),
+        reach: tuple[float, float] = (-math.inf, math.inf),
         **formulas: Formula,
     ) -> None:
         self.__name__ = name
@@ -89,6 +92,7 @@ class Distribution:
         self.inside = inside
         self.valid = valid or _all_positive
         self.indefinite = indefinite
+        self.reach = reach
         for plain, logarithm in LOGARITHMS:
             if logarithm in formulas and plain not in formulas:
                 formulas[plain] = _exponential(formulas[logarithm])
@@ -134,9 +138,9 @@ class Distribution:
         left, right = OUTSIDE[kind]
         below, above = y < low, y > high
         if math.isfinite(left) or kind in self.indefinite:
-            below = below | (y <= -math.inf)
+            below = below | (y <= (self.reach[0] if math.isfinite(left) else -math.inf))
         if math.isfinite(right) or kind in self.indefinite:
-            above = above | (y >= math.inf)
+            above = above | (y >= (self.reach[1] if math.isfinite(right) else math.inf))
         safe = where(below | above | ~valid, self.inside(*shapes) if callable(self.inside) else self.inside, y)
         result = formula(safe, *shapes)
         if "scale" in named and kind == "logpdf":
