@@ -208,3 +208,54 @@ def test_assignment_is_of_the_thread_alone(xp: Any) -> None:
         x[1] = 3.0
     assert x.tolist() == [1.0, 3.0]
     assert "immutable" in errors[0]
+
+
+NEW_ARRAYS: dict[str, Callable[[Any], Any]] = {
+    "astype": lambda x: x.astype(x.dtype),
+    "jnp.astype": lambda x: jnp.astype(x, x.dtype),
+    "asarray": lambda x: jnp.asarray(x, copy=True),
+    "asarray with its dtype": lambda x: jnp.asarray(x, dtype=x.dtype, copy=True),
+    "array": jnp.array,
+    "copy": jnp.copy,
+    "reshape": lambda x: x.reshape(x.shape),
+    "ravel": jnp.ravel,
+    "flatten": lambda x: x.flatten(),
+    "broadcast_to": lambda x: jnp.broadcast_to(x, x.shape),
+    "broadcast_arrays": lambda x: jnp.broadcast_arrays(x, x)[0],
+    "squeeze": jnp.squeeze,
+    "transpose": lambda x: x.T,
+    "positive": lambda x: +x,
+    "roll": lambda x: jnp.roll(x, 0),
+    "pad": lambda x: jnp.pad(x, 0),
+    "tile": lambda x: jnp.tile(x, 1),
+    "flip": lambda x: jnp.flip(x, axis=()),
+    "clip": lambda x: jnp.clip(x),
+    "nan_to_num": lambda x: jnp.nan_to_num(x),
+    "nan_to_num of whole numbers": lambda x: jnp.nan_to_num(x.astype("int32")),
+    "add nothing": lambda x: x.at[jnp.asarray([], dtype="int32")].add(1.0),
+    "slice": lambda x: x[:],
+    "ellipsis": lambda x: x[...],
+    "concatenate": lambda x: jnp.concatenate([x]),
+    "diff": lambda x: jnp.diff(x, n=0) + 0,
+    "sum over nothing": lambda x: jnp.sum(x, axis=()),
+}
+
+
+@pytest.mark.parametrize("kind", ["plain", "tracked", "computed"])
+@pytest.mark.parametrize("name", NEW_ARRAYS)
+def test_what_was_made_from_an_array_keeps_its_values(name: str, kind: str, xp: Any) -> None:
+    x = jnp.asarray([1.0, 2.0])
+    x.requires_grad = kind != "plain"
+    y = x * 1.0 if kind == "computed" else x
+    new = NEW_ARRAYS[name](y)
+    assert new is not y
+    if kind == "tracked" and type(new._node) is type(x._node):
+        return  # an input of the tape is not assigned to, whatever it is called
+    with gradkit.item_assignment():
+        new[0] = 5
+    assert y.tolist() == [1.0, 2.0]
+    if kind != "tracked":
+        another = NEW_ARRAYS[name](y)
+        with gradkit.item_assignment():
+            y[0] = 7
+        assert another.tolist()[0] == 1.0

@@ -42,6 +42,7 @@ __all__ = [
     "is_followed",
     "place_of_array",
     "raw",
+    "renewed",
     "total",
     "values_of",
     "wrap",
@@ -536,6 +537,11 @@ def wrap(value: Any, node: Node | None = None) -> Array:
     array._value = value
     array._node = node
     return array
+
+
+def renewed(array: Array) -> Array:
+    """Return another object of the same value and history, so that items can be assigned to one without the other."""
+    return wrap(array._value, array._node)
 
 
 def as_array(value: Any) -> Array:

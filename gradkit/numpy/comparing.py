@@ -9,6 +9,7 @@ import numpy as np
 
 import gradkit.numpy as jnp
 from gradkit.core import Array
+from gradkit.core.array import renewed
 from gradkit.core.calls import as_array
 from gradkit.core.promotion import is_complex
 from gradkit.numpy.arguments import axes_of, promoted, refuse_out
@@ -101,7 +102,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
     """
     array = as_array(x, "nan_to_num")
     if array.dtype.kind not in "fc":
-        return array
+        return renewed(array)
     if is_complex(array.dtype):
         return nan_to_num(array.real, copy, nan, posinf, neginf) + 1j * nan_to_num(
             array.imag, copy, nan, posinf, neginf

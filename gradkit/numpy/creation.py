@@ -111,7 +111,7 @@ def asarray(
         result = to_device(result, device)
     if copy and result._node is None and raw(result) is raw(obj):
         result = wrap(backend_of_array(result).xp.asarray(raw(result), copy=True))
-    elif copy and result is obj:
+    elif copy and raw(result) is raw(obj):
         # Another object, so that one can be assigned to (gradkit.item_assignment) without the other.
         result = positive(result) if type(result._node) is Leaf else wrap(result._value, result._node)
     if copy is False and raw(result) is not raw(obj):

@@ -10,6 +10,7 @@ import numpy as np
 
 import gradkit.numpy as jnp
 from gradkit.core import Array
+from gradkit.core.array import renewed
 from gradkit.core.calls import as_array, cast, dtype_name
 from gradkit.core.promotion import is_inexact
 from gradkit.primitives import pad_index
@@ -108,7 +109,7 @@ def _is_zero(value: Any) -> bool:
 
 def _pad_with_zeros(x: Array, widths: Sequence[Width]) -> Array:
     if all(width == (0, 0) for width in widths):
-        return x
+        return renewed(x)
     index = tuple(slice(before, before + size) for (before, _), size in zip(widths, x.shape, strict=True))
     shape = tuple(before + size + behind for (before, behind), size in zip(widths, x.shape, strict=True))
     return pad_index(x, index=index, shape=shape)

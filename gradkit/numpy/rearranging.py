@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.array import place_of_array, wrap
+from gradkit.core.array import place_of_array, renewed, wrap
 from gradkit.core.calls import as_array, wide_integers
 from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError
@@ -141,12 +141,12 @@ def _shifts(shift: Any) -> tuple[Any, ...]:
 def _rolled(x: Array, places: Any, axis: int) -> Array:
     size = x.shape[axis]
     if size == 0:
-        return x
+        return renewed(x)
     if type(places) is Array:
         return take(x, (_counting(x, size) - wide_integers(places, size)) % size, axis=axis)
     cut = -operator.index(places) % size
     lead = (slice(None),) * axis
-    return x if cut == 0 else concat([x[(*lead, slice(cut, None))], x[(*lead, slice(cut))]], axis=axis)
+    return renewed(x) if cut == 0 else concat([x[(*lead, slice(cut, None))], x[(*lead, slice(cut))]], axis=axis)
 
 
 def _counting(like: Array, size: int) -> Array:

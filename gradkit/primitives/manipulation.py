@@ -9,6 +9,7 @@ from typing import Any
 
 from gradkit.backend import Backend, Device, get_backend
 from gradkit.core import Array, Linear, bind
+from gradkit.core.array import renewed
 from gradkit.core.batching import aligned, along_axes, elementwise, same_shape, with_shape
 from gradkit.core.calls import as_array, as_operand, cast, dtype_name
 from gradkit.core.namespace import lifted, unbroadcast
@@ -175,7 +176,7 @@ def reshape(x: Any, /, shape: int | Shape, order: str = "C", *, copy: bool | Non
         return permute_dims(bind(_reshape, (permute_dims(array),), {"shape": sizes[::-1]}))
     if order not in ("C", "A"):
         raise ValueError(f"reshape: order must be 'C' or 'F', got {order!r}")
-    return array if sizes == array.shape else bind(_reshape, (array,), {"shape": sizes})
+    return renewed(array) if sizes == array.shape else bind(_reshape, (array,), {"shape": sizes})
 
 
 def permute_dims(x: Any, /, axes: Sequence[int] | None = None) -> Array:
@@ -204,7 +205,7 @@ def broadcast_to(x: Any, /, shape: int | Shape) -> Array:
     lead = len(sizes) - array.ndim
     if lead < 0 or any(n not in (1, size) for n, size in zip(array.shape, sizes[lead:], strict=True)):
         raise ShapeError(f"broadcast_to: x of shape {array.shape} does not broadcast to {sizes}")
-    return array if sizes == array.shape else bind(_broadcast_to, (array,), {"shape": sizes})
+    return renewed(array) if sizes == array.shape else bind(_broadcast_to, (array,), {"shape": sizes})
 
 
 def expand_dims(x: Any, /, axis: int | Sequence[int]) -> Array:
@@ -292,8 +293,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
         name = requested_dtype(dtype)
     except TypeError:
         name = str(dtype).rpartition(".")[2]
-    if name != dtype_name(array):
-        array = cast(array, name)
+    array = cast(array, name) if name != dtype_name(array) else renewed(array)
     return array if device is None else to_device(array, device)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradkit.core import Array
+from gradkit.core.array import renewed
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.calls import as_array, cast, dtype_name
 from gradkit.core.promotion import kind_of, promote
@@ -262,7 +263,7 @@ def _at_positions(x: Array, parts: list[Any], y: Array, operation: Operation, mo
     places = places_of(x, parts, mode)
     whole = places.sliced(x)
     if not math.prod(places.sizes):
-        return x
+        return renewed(x)
     joined = places.joined(whole)
     axis = places.lead
     positions = places.positions if places.valid is None else e.where(places.valid, places.positions, -1)
