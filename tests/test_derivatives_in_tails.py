@@ -166,3 +166,11 @@ def test_derivatives_beyond_all_digits_are_0(name: str, dtype: str, xp: Any) -> 
 
         for got in (slope(x), gradkit.grad(lambda x, slope=slope: slope(x).sum())(x)):
             np.testing.assert_allclose(gradkit.device_get(got), 0.0, atol=1e-6)
+
+
+def test_gammainc_and_betainc_have_a_slope_at_0(xp: Any) -> None:
+    def slope(f: Formula) -> float:
+        return float(gradkit.grad(f)(xp.asarray(np.asarray(0.0))))
+
+    assert slope(lambda x: special.gammainc(1.0, x)) == 1.0
+    assert slope(lambda x: special.betainc(1.0, 2.0, x)) == pytest.approx(2.0)

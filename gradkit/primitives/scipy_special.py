@@ -239,7 +239,7 @@ betainc = _function(
     "betainc",
     _refuse("betainc gradient with respect to a and b is not supported."),
     _refuse("betainc gradient with respect to a and b is not supported."),
-    lambda xp, _y, a, b, x: xp.exp((b - 1) * xp.log1p(-x) + (a - 1) * xp.log(x) - xp.betaln(a, b)),
+    lambda xp, _y, a, b, x: xp.exp(xp.xlog1py(b - 1, -x) + xp.xlogy(a - 1, x) - xp.betaln(a, b)),
 )
 poch = _function(
     "poch",
@@ -249,7 +249,7 @@ poch = _function(
 
 
 def _gamma_density(xp: Any, a: Any, x: Any) -> Any:
-    return xp.exp((a - 1) * xp.log(x) - x - xp.gammaln(a))
+    return xp.exp(xp.xlogy(a - 1, x) - x - xp.gammaln(a))
 
 
 def _gammainc_slope(xp: Any, a: Any, x: Any) -> Any:
