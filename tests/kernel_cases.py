@@ -48,6 +48,11 @@ CALLS: list[Call] = [
     ("sigmoid", (X.astype("float32"),), {}),
     ("sigmoid", (X.T * 50,), {}),
     ("sigmoid", (X[:0],), {}),
+    *((name, (x, function(x)), {})
+      for name, function in (("tanh_slope", np.tanh), ("sigmoid_slope", lambda x: 1 / (1 + np.exp(-x))))
+      for x in (X, (X * 10).astype("float32"), X.T, X[:0], np.asarray(2.5), np.asarray(20.0))),
+    ("gated", (X * 500, np.where(X > 0.5, 1.0, 0.0)), {}),
+    ("limited", (X * 500,), {}),
     ("scatter_add", (X[:3], INDEX), {"axis": 0, "size": 4}),
     ("scatter_add", (X, INDEX), {"axis": 1, "size": 4}),
     ("scatter_add", (X[:, :0], INDEX[:0]), {"axis": 1, "size": 4}),

@@ -51,8 +51,11 @@ def compare(name: str, x: np.ndarray, **options: Any) -> None:
     weights = np.linspace(0.5, 1.5, x.size, dtype=x.dtype).reshape(x.shape)
     ours = getattr(nn, name)
     value, slope = gradkit.value_and_grad(lambda x: (ours(x, **options) * jnp.asarray(weights)).sum())(jnp.asarray(x))
-    right = jax.value_and_grad(lambda x: (theirs(name)(x, **options) * weights).sum())(x)
-    np.testing.assert_allclose(host(ours(jnp.asarray(x), **options)), theirs(name)(x, **options), rtol=2e-5, atol=1e-6)
+    with jax.enable_x64(True):  # in float32 some of JAX's own cancel
+        wide = x.astype(np.float64)
+        right = jax.value_and_grad(lambda x: (theirs(name)(x, **options) * weights).sum())(wide)
+        values = np.asarray(theirs(name)(wide, **options))
+    np.testing.assert_allclose(host(ours(jnp.asarray(x), **options)), values, rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(host(value), right[0], rtol=2e-5, atol=1e-5)
     np.testing.assert_allclose(host(slope), right[1], rtol=2e-5, atol=1e-6)
 

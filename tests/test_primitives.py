@@ -124,6 +124,23 @@ CASES: dict[str, list[Case]] = {
     "acosh": [same("acosh", interval=ABOVE_ONE)],
     "atanh": [same("atanh", interval=UNIT)],
     "sigmoid": [Case(primitives.sigmoid, jax.nn.sigmoid)],
+    "acosh_slope": [Case(primitives.acosh_slope, lambda x: 1 / J.sqrt(x * x - 1), interval=ABOVE_ONE)],
+    "asin_slope": [Case(primitives.asin_slope, lambda x: 1 / J.sqrt(1 - x * x), interval=UNIT)],
+    "asinh_slope": [Case(primitives.asinh_slope, lambda x: 1 / J.sqrt(x * x + 1))],
+    "atan_slope": [Case(primitives.atan_slope, lambda x: 1 / (1 + x * x))],
+    "atanh_slope": [Case(primitives.atanh_slope, lambda x: 1 / (1 - x * x), interval=UNIT)],
+    "hypot_slope": [Case(primitives.hypot_slope, lambda x, y: x / J.hypot(x, y), BROADCAST)],
+    "tanh_slope": [Case(lambda x: primitives.tanh_slope(x, jnp.tanh(x)), lambda x: 1 - J.tanh(x) ** 2)],
+    "sigmoid_slope": [
+        Case(
+            lambda x: primitives.sigmoid_slope(x, primitives.sigmoid(x)),
+            lambda x: jax.nn.sigmoid(x) * jax.nn.sigmoid(-x),
+        )
+    ],
+    "gated": [Case(lambda x: primitives.gated(x, primitives.sigmoid(x)), jax.nn.silu)],
+    "limited": [Case(lambda x: primitives.limited(x) ** 2, lambda x: J.clip(x, -800, 800) ** 2)],
+    "normal_cdf": [Case(primitives.normal_cdf, jax.scipy.stats.norm.cdf)],
+    "soft_sign": [Case(primitives.soft_sign, jax.nn.soft_sign)],
     "relu": [Case(primitives.relu, jax.nn.relu)],
     "maximum": [same("maximum", *BROADCAST), both(lambda xp, x: xp.maximum(x, 0.5))],
     "minimum": [same("minimum", *BROADCAST), both(lambda xp, x: xp.clip(x, -1.0, 1.0))],

@@ -35,6 +35,10 @@ class NumpyBackend(Backend):
 
         return KERNELS
 
+    def silenced(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function` inside `numpy.errstate`."""
+        return np.errstate(all="ignore")(function)
+
     def special(self, name: str) -> Callable[..., Any]:
         """Return SciPy's function."""
         return scipy_special(name)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gradkit_numpy import linear_algebra, losses, scattering
+from gradkit_numpy import linear_algebra, losses, saturating, scattering
 from gradkit_numpy.losses import ones
 from gradkit_numpy.threefry import random_bits
 
@@ -158,6 +158,7 @@ def sliding_product(x: Raw, y: Raw) -> Raw:
 KERNELS: dict[str, Callable[..., Any]] = {
     **linear_algebra.KERNELS,
     **losses.KERNELS,
+    **saturating.KERNELS,
     **scattering.KERNELS,
     "add": operator.add,
     "subtract": operator.sub,

@@ -34,10 +34,15 @@ def softmax_error(logits: Raw, labels: Raw) -> Raw:
     rows, chosen, valid = _flat(logits, labels)
     result, _ = _exponentials(rows)
     result /= _row_sums(result)[:, None]
+    # The label's own share minus 1, as minus the sum of the others: where it is near 1 the difference would cancel.
     if valid is None:
-        result[np.arange(len(chosen)), chosen] -= 1
+        places = np.arange(len(chosen)), chosen
+        result[places] = 0
+        result[places] = -_row_sums(result)
     else:
-        result[valid, chosen[valid]] -= 1
+        places = np.nonzero(valid)[0], chosen[valid]
+        result[places] = 0
+        result[places] = -_row_sums(result)[valid]
     return result.reshape(logits.shape).astype(logits.dtype, copy=False)
 
 

@@ -16,7 +16,7 @@ Device(backend='strict', platform='cpu', id=0)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,6 +49,12 @@ class StrictBackend(Backend):
     def array_types(self) -> tuple[type[Any], ...]:
         """The type of the library's arrays; it has no public name."""
         return (type(self.xp.empty(0)),)
+
+    def silenced(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return `function` inside `numpy.errstate`, as the arrays are NumPy's."""
+        import numpy as np
+
+        return np.errstate(all="ignore")(function)
 
     def to_host(self, value: Any) -> np.ndarray[Any, Any]:
         """Copy an array of any device to a NumPy array."""

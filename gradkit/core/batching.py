@@ -80,7 +80,11 @@ class BatchTrace(Trace):
         values, axes = self.unwrap(args)
         if params.get("frame") is self:  # an operation across this batch's elements
             return primitive.across(values[0], axes[0])  # type: ignore[attr-defined]
-        out, axis = primitive.batch(values, axes, self.size, params)
+        if self.size:
+            out, axis = primitive.batch(values, axes, self.size, params)
+        else:
+            # Nothing is computed: a batching rule may fold the batch into another axis, whose size 0 then hides.
+            out, axis = _empty(primitive, values, axes, params)
         if primitive.multiple_results:
             places = axis if isinstance(axis, tuple) else (axis,) * len(out)
             return tuple(self.wrap(o, a) for o, a in zip(out, places, strict=True))
@@ -214,8 +218,6 @@ def one_by_one(primitive: Primitive, values: Sequence[Any], axes: Axes, size: in
     def element(i: int) -> list[Any]:
         return [v if a is None else xp.getitem(v, (slice(None),) * a + (i,)) for v, a in zip(values, axes, strict=True)]
 
-    if not size:
-        return _empty(primitive, values, axes, params)
     results = [bind(primitive, element(i), params) for i in range(size)]
     if primitive.multiple_results:
         return tuple(xp.stack(parts, axis=0) for parts in zip(*results, strict=True)), 0

@@ -11,6 +11,7 @@ from gradkit.core.namespace import as_bound
 from gradkit.core.node import NO_PARAMS, Node, Trace
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import is_inexact
+from gradkit.core.silence import quietly
 
 __all__ = ["Dual", "ForwardTrace"]
 
@@ -38,7 +39,7 @@ class ForwardTrace(Trace):
         """Compute one level lower, and push the tangents through the operation."""
         primals, tangents = self.unwrap(args)
         out = bind(primitive, primals, params)
-        tangent = primitive.push(out, primals, tangents, params)
+        tangent = quietly(out, primitive.push, out, primals, tangents, params)
         if primitive.multiple_results:
             parts = (None,) * len(out) if tangent is None else tangent
             return tuple(self.wrap(o, t if is_inexact(o.dtype.name) else None) for o, t in zip(out, parts, strict=True))

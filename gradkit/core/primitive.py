@@ -100,7 +100,8 @@ class Primitive(ABC):
         """Return a backend's kernel for this primitive, one object whatever type of the backend's arrays asks."""
         kernel: Callable[..., Any] | None = backend.kernels.get(self.name)
         if kernel is None and self.forward is not None:
-            kernel = functools.partial(self.forward, kernel_namespace(backend))
+            # Text of several operations: what it makes on the way may be infinite where the result is not.
+            kernel = backend.silenced(functools.partial(self.forward, kernel_namespace(backend)))
         if kernel is None:
             kernel = getattr(backend.xp, self.name)
         return backend.placed(kernel)

@@ -18,6 +18,7 @@ from gradkit.core.changes import refuse_changed
 from gradkit.core.namespace import namespace_of
 from gradkit.core.node import Node, Trace, changes
 from gradkit.core.primitive import Primitive
+from gradkit.core.silence import quietly
 
 __all__ = ["TAPE", "ReverseTrace", "Tape"]
 
@@ -59,6 +60,11 @@ class ReverseTrace(Trace):
         floor : int
             Where to stop: nodes made before count as leaves.
         """
+        if not roots:
+            return {}
+        return quietly(roots[0][1], self._walk, roots, retain, floor)  # type: ignore[no-any-return]
+
+    def _walk(self, roots: Sequence[tuple[Node, Any]], retain: bool, floor: int) -> dict[Node, Any]:
         if not SEVERAL:
             return self._walked_back(roots, retain, floor, None)
         with Whereabouts() as here:

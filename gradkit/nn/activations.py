@@ -12,14 +12,15 @@ from gradkit.core import Array
 from gradkit.core.calls import as_array, dtype_name, require_inexact
 from gradkit.errors import unknown_name
 from gradkit.numpy import abs as absolute
-from gradkit.numpy import asarray, clip, exp, expm1, log, log1p, ones_like, permute_dims, square, tanh, where
+from gradkit.numpy import asarray, clip, exp, expm1, hypot, log, log1p, ones_like, permute_dims, square, tanh, where
 from gradkit.numpy import where as select
 from gradkit.primitives import logsumexp, relu, sigmoid
+from gradkit.primitives.gates import gated, normal_cdf
+from gradkit.primitives.gates import soft_sign as softsign_primitive
 from gradkit.primitives.losses import log_softmax as bind_log_softmax
 from gradkit.primitives.losses import one_hot as bind_one_hot
 from gradkit.primitives.losses import softplus
 from gradkit.primitives.reductions import normalize_axes
-from gradkit.primitives.special import erf
 
 __all__ = [
     "ACTIVATIONS",
@@ -58,6 +59,9 @@ __all__ = [
     "tanh",
 ]
 
+CUBED = 32.0
+"""Beyond it the gate of `gelu` is 0 or 1 in float64, and below it the cube is finite in float16."""
+
 Activation = Callable[[Any], Array]
 Axis = int | Sequence[int] | None
 
@@ -93,7 +97,7 @@ def hard_tanh(x: Any) -> Array:
 def silu(x: Any) -> Array:
     """Compute x sigmoid(x), also known as swish."""
     array = _floating(x)
-    return array * sigmoid(array)
+    return gated(array, sigmoid(array))
 
 
 def log_sigmoid(x: Any) -> Array:
@@ -104,7 +108,7 @@ def log_sigmoid(x: Any) -> Array:
 def soft_sign(x: Any) -> Array:
     """Compute x / (1 + abs(x))."""
     array = _floating(x)
-    return array / (absolute(array) + 1)
+    return softsign_primitive(array)
 
 
 def leaky_relu(x: Any, negative_slope: float = 1e-2) -> Array:
@@ -142,20 +146,25 @@ def gelu(x: Any, approximate: bool = True) -> Array:
     """
     array = _floating(x)
     if approximate:
-        return array * (0.5 * (1.0 + tanh(math.sqrt(2 / math.pi) * (array + 0.044715 * (array * array * array)))))
-    return 0.5 * array * (1.0 + erf(array / math.sqrt(2)))
+        # (1 + tanh(u)) / 2 is sigmoid(2 u), which does not cancel, and is 0 or 1 before the cube can overflow.
+        inner = clip(array, -CUBED, CUBED)
+        return gated(array, sigmoid(2 * math.sqrt(2 / math.pi) * (inner + 0.044715 * (inner * inner * inner))))
+    return gated(array, normal_cdf(array))
 
 
 def mish(x: Any) -> Array:
     """Compute x tanh(softplus(x)) (Misra, 2019)."""
     array = _floating(x)
-    return array * tanh(softplus(array))
+    return gated(array, tanh(softplus(array)))
 
 
 def squareplus(x: Any, b: float = 4.0) -> Array:
     """Compute (x + sqrt(x**2 + b)) / 2 (Barron, 2021)."""
     array = _floating(x)
-    return (array + (square(array) + b) ** 0.5) / 2
+    # For negative x the sum would cancel: it is b / 4 divided by what it is for -x.
+    size = absolute(array)
+    larger = (size + hypot(array, b**0.5)) / 2
+    return where(array >= 0, larger, b / 4 / where(larger == 0, 1.0, larger))
 
 
 def glu(x: Any, axis: int = -1) -> Array:
@@ -172,7 +181,7 @@ def glu(x: Any, axis: int = -1) -> Array:
 def sparse_plus(x: Any) -> Array:
     """Compute 0 below -1, x above 1, and (x + 1)**2 / 4 between (Blondel, Martins and Niculae, 2020)."""
     array = _floating(x)
-    return where(array <= -1.0, 0.0, where(array >= 1.0, array, square(array + 1.0) / 4))
+    return where(array <= -1.0, 0.0, where(array >= 1.0, array, square(clip(array, -1.0, 1.0) + 1.0) / 4))
 
 
 def sparse_sigmoid(x: Any) -> Array:

@@ -6,7 +6,17 @@ The module itself is the namespace that rules run on when their values are Array
 import sys
 
 from gradkit.core.namespace import set_bound_namespace
-from gradkit.primitives import decompositions, fourier, matrices, operators, pivoting, scipy_special, solvers
+from gradkit.primitives import (
+    decompositions,
+    fourier,
+    gates,
+    matrices,
+    operators,
+    pivoting,
+    scipy_special,
+    slopes,
+    solvers,
+)
 from gradkit.primitives.along_axis import add_along_axis, take_along_axis
 from gradkit.primitives.bit_patterns import reduce_precision
 from gradkit.primitives.creation import ones_like, stop_gradient, zeros_like
@@ -16,6 +26,7 @@ from gradkit.primitives.dynamic import slice_along as dynamic_slice
 from gradkit.primitives.dynamic import update_along as dynamic_update_slice
 from gradkit.primitives.elementwise import *  # noqa: F403
 from gradkit.primitives.fourier import *  # noqa: F403
+from gradkit.primitives.gates import *  # noqa: F403
 from gradkit.primitives.indexing import getitem, pad_index, set_index, take
 from gradkit.primitives.linalg import affine, dot, matmul
 from gradkit.primitives.losses import (
@@ -67,6 +78,7 @@ from gradkit.primitives.scattering import (
 from gradkit.primitives.scipy_special import *  # noqa: F403
 from gradkit.primitives.searching import argsort, searchsorted, sort, top_k
 from gradkit.primitives.sliding import sliding_product
+from gradkit.primitives.slopes import *  # noqa: F403
 from gradkit.primitives.solvers import *  # noqa: F403
 from gradkit.primitives.windows import overlap_add, sliding_windows
 
@@ -208,9 +220,11 @@ __all__ = [
 ]
 __all__ += decompositions.__all__
 __all__ += fourier.__all__
+__all__ += gates.__all__
 __all__ += matrices.__all__
 __all__ += pivoting.__all__
 __all__ += scipy_special.__all__
+__all__ += slopes.__all__
 __all__ += solvers.__all__
 
 operators.install()

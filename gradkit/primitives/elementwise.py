@@ -140,12 +140,6 @@ def _sign(xp: Any, x: Any) -> Any:
     return xp.where(nothing, xp.zeros_like(x), x / xp.astype(xp.where(nothing, xp.ones_like(size), size), x.dtype))
 
 
-def _part_of_hypot(xp: Any, z: Any, x: Any) -> Any:
-    # At the origin, where there is no derivative, JAX's 1/2 and not 0 / 0.
-    origin = z == 0
-    return xp.where(origin, xp.ones_like(z) / 2, x / xp.where(origin, xp.ones_like(z), z))
-
-
 def _sigmoid(xp: Any, x: Any) -> Any:
     if is_complex(x.dtype):
         return 1 / (1 + xp.exp(-x))
@@ -187,9 +181,37 @@ def _logaddexp(xp: Any, x: Any, y: Any) -> Any:
     return result - turns * (2j * math.pi)
 
 
-def _logaddexp_share(xp: Any, z: Any, x: Any) -> Any:
-    # Where x and z are the same infinity their difference is NaN, and the share is 1.
-    return xp.exp(xp.where(x == z, xp.zeros_like(z), x - z))
+def _logaddexp_share(xp: Any, z: Any, x: Any, y: Any) -> Any:
+    if is_complex(z.dtype):
+        # Where x and z are the same infinity their difference is NaN, and the share is 1.
+        return xp.exp(xp.where(x == z, xp.zeros_like(z), x - z))
+    # The same as exp(x - z), but the share of the smaller one keeps its digits in the next derivative.
+    same = (x == z) & xp.isinf(z)
+    return xp.where(same, xp.ones_like(z), xp.sigmoid(xp.where(same, xp.zeros_like(z), x - y)))
+
+
+def _slope_of_tan(xp: Any, x: Any, y: Any) -> Any:
+    # Far from the real axis tan(x) is i or -i, and 1 + y**2 cancels.
+    return xp.tanh_slope(x * 1j, y * 1j) if is_complex(x.dtype) else 1 + y * y
+
+
+def _inverse(y: Any) -> Any:
+    # Python refuses to divide its own numbers by 0.
+    return math.copysign(math.inf, y) if type(y) in (int, float) and y == 0 else 1 / y
+
+
+def _turn(xp: Any, z: Any, x: Any, y: Any) -> Any:
+    """Return y / (x**2 + y**2) without the squares, which may overflow or vanish; 0 where x or y is infinite."""
+    nothing = xp.zeros_like(z)
+    x, y = x + nothing, y + nothing
+    far = xp.logical_or(xp.isinf(x), xp.isinf(y))
+    x, y = xp.where(far, xp.ones_like(z), x), xp.where(far, nothing, y)
+    size = xp.hypot(x, y)
+    too_large = xp.isinf(size)
+    x, y = xp.where(too_large, x / 4, x), xp.where(too_large, y / 4, y)
+    size = xp.hypot(x, y)
+    quotient = y / size / size
+    return xp.where(too_large, quotient / 4, quotient)
 
 
 # Arithmetic
@@ -197,7 +219,7 @@ def _logaddexp_share(xp: Any, z: Any, x: Any) -> Any:
 add = _binary("add", ONE, ONE)
 subtract = _binary("subtract", ONE, MINUS_ONE)
 multiply = _binary("multiply", lambda xp, _z, _x, y: y, lambda xp, _z, x, _y: x)
-divide = _binary("divide", lambda xp, _z, _x, y: 1 / y, lambda xp, z, _x, y: -z / y, floating=True)
+divide = _binary("divide", lambda xp, _z, _x, y: _inverse(y), lambda xp, z, _x, y: -z / y, floating=True)
 pow = _binary(
     "pow",
     lambda xp, _z, x, y: _power_in_base(xp, x, y),
@@ -262,15 +284,16 @@ def imag(x: Any, /) -> Array:
 # Exponentials
 
 exp = _unary("exp", lambda xp, y, _x: y)
-expm1 = _unary("expm1", lambda xp, y, _x: y + 1)
+# Not y + 1, which is 0 where y rounds to -1.
+expm1 = _unary("expm1", lambda xp, _y, x: xp.exp(x))
 log = _unary("log", lambda xp, _y, x: 1 / x)
 log1p = _unary("log1p", lambda xp, _y, x: 1 / (1 + x))
-log2 = _unary("log2", lambda xp, _y, x: 1 / (math.log(2) * x))
-log10 = _unary("log10", lambda xp, _y, x: 1 / (math.log(10) * x))
+log2 = _unary("log2", lambda xp, _y, x: (1 / math.log(2)) / x)
+log10 = _unary("log10", lambda xp, _y, x: (1 / math.log(10)) / x)
 logaddexp = _binary(
     "logaddexp",
-    lambda xp, z, x, _y: _logaddexp_share(xp, z, x),
-    lambda xp, z, _x, y: _logaddexp_share(xp, z, y),
+    lambda xp, z, x, y: _logaddexp_share(xp, z, x, y),
+    lambda xp, z, x, y: _logaddexp_share(xp, z, y, x),
     floating=True,
     forward=_logaddexp,
 )
@@ -279,32 +302,32 @@ logaddexp = _binary(
 
 sin = _unary("sin", lambda xp, _y, x: xp.cos(x))
 cos = _unary("cos", lambda xp, _y, x: -xp.sin(x))
-tan = _unary("tan", lambda xp, y, _x: 1 + y * y)
-asin = _unary("asin", lambda xp, _y, x: 1 / xp.sqrt(1 - x * x))
-acos = _unary("acos", lambda xp, _y, x: -1 / xp.sqrt(1 - x * x))
-atan = _unary("atan", lambda xp, _y, x: 1 / (1 + x * x))
+tan = _unary("tan", lambda xp, y, x: _slope_of_tan(xp, x, y))
+asin = _unary("asin", lambda xp, _y, x: xp.asin_slope(x))
+acos = _unary("acos", lambda xp, _y, x: -xp.asin_slope(x))
+atan = _unary("atan", lambda xp, _y, x: xp.atan_slope(x))
 atan2 = _binary(
     "atan2",
-    lambda xp, _z, x, y: y / (x * x + y * y),
-    lambda xp, _z, x, y: -x / (x * x + y * y),
+    lambda xp, z, x, y: _turn(xp, z, x, y),
+    lambda xp, z, x, y: -_turn(xp, z, y, x),
     floating=True,
 )
 hypot = _binary(
     "hypot",
-    lambda xp, z, x, _y: _part_of_hypot(xp, z, x),
-    lambda xp, z, _x, y: _part_of_hypot(xp, z, y),
+    lambda xp, _z, x, y: xp.hypot_slope(x, y),
+    lambda xp, _z, x, y: xp.hypot_slope(y, x),
     floating=True,
 )
 sinh = _unary("sinh", lambda xp, _y, x: xp.cosh(x))
 cosh = _unary("cosh", lambda xp, _y, x: xp.sinh(x))
-tanh = _unary("tanh", lambda xp, y, _x: 1 - y * y)
-asinh = _unary("asinh", lambda xp, _y, x: 1 / xp.sqrt(x * x + 1))
-acosh = _unary("acosh", lambda xp, _y, x: 1 / xp.sqrt(x * x - 1))
-atanh = _unary("atanh", lambda xp, _y, x: 1 / (1 - x * x))
+tanh = _unary("tanh", lambda xp, y, x: xp.tanh_slope(x, y))
+asinh = _unary("asinh", lambda xp, _y, x: xp.asinh_slope(x))
+acosh = _unary("acosh", lambda xp, _y, x: xp.acosh_slope(x))
+atanh = _unary("atanh", lambda xp, _y, x: xp.atanh_slope(x))
 
 # Activations
 
-sigmoid = _unary("sigmoid", lambda xp, y, _x: y * (1 - y), forward=_sigmoid)
+sigmoid = _unary("sigmoid", lambda xp, y, x: xp.sigmoid_slope(x, y), forward=_sigmoid)
 relu = _unary(
     "relu",
     passes_where(lambda xp, y, _x: y > 0),

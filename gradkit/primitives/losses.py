@@ -98,7 +98,14 @@ def one_hot(labels: Array, classes: int, dtype: str) -> Array:
     return bind(_one_hot_primitive, (wide_integers(labels),), {"classes": classes, "dtype": dtype})
 
 
+def _is_half(x: Any) -> bool:
+    return getattr(x.dtype, "name", "") == "float16"
+
+
 def _log_softmax(xp: Any, x: Any, *, axis: tuple[int, ...]) -> Any:
+    if _is_half(x):
+        # A sum of more than 65504 exponentials overflows, its logarithm does not.
+        return xp.library.astype(_log_softmax(xp, xp.library.astype(x, xp.library.float32), axis=axis), x.dtype)
     # The largest element is subtracted from all before anything else is: logsumexp would add it to a small number and
     # lose that number's digits, at logits of 1e4 all but three.
     top = xp.max(x, axis=axis, keepdims=True)
@@ -106,10 +113,37 @@ def _log_softmax(xp: Any, x: Any, *, axis: tuple[int, ...]) -> Any:
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
 
+def _shares(xp: Any, y: Any, axis: tuple[int, ...]) -> Any:
+    # Logarithms in half precision are off by the same part for all, which would show in the sum.
+    share = xp.exp(y)
+    return share / xp.sum(share, axis=axis, keepdims=True)
+
+
+def cast_in(xp: Any, x: Any, dtype: Any) -> Any:
+    """Convert a raw array or an Array, each in the terms of its namespace."""
+    return x.astype(dtype) if type(x) is Array else xp.library.astype(x, dtype)
+
+
+def _pull_log_softmax(xp: Any, g: Any, y: Any, *, axis: tuple[int, ...], share: Any = None) -> Any:
+    if _is_half(y):
+        # Its sums overflow at 65504, which probabilities times such a sum do not.
+        float32 = "float32" if type(y) is Array else xp.library.float32
+        wide = [cast_in(xp, value, float32) for value in (g, y)]
+        return cast_in(xp, _pull_log_softmax(xp, *wide, axis=axis, share=_shares(xp, wide[1], axis)), y.dtype)
+    share = xp.exp(y) if share is None else share
+    # What is near 1 is 1 minus the others' sum: its own g - share * sum(g) would cancel.
+    most = share > 0.5
+    nothing = xp.zeros_like(share)
+    others = xp.sum(xp.where(most, nothing, share), axis=axis, keepdims=True)
+    beside = xp.sum(xp.where(most, nothing, g), axis=axis, keepdims=True)
+    own = xp.sum(xp.where(most, g, nothing), axis=axis, keepdims=True)
+    return xp.where(most, g * others - share * beside, g - share * (own + beside))
+
+
 _log_softmax_primitive = General(
     "log_softmax",
     _log_softmax,
-    (lambda xp, g, y, _x, *, axis: g - xp.exp(y) * xp.sum(xp.broadcast_to(g, y.shape), axis=axis, keepdims=True),),
+    (lambda xp, g, y, _x, *, axis: _pull_log_softmax(xp, g, y, axis=axis),),
     batch=along_axes,
     shape=same_shape,
 )
@@ -131,13 +165,19 @@ def _label_cross_entropy(xp: Any, logits: Any, labels: Any) -> Any:
 
 
 def _softmax_error(xp: Any, logits: Any, labels: Any) -> Any:
-    probabilities = xp.exp(xp.log_softmax(logits, axis=(logits.ndim - 1,)))
-    return probabilities - xp.one_hot(labels, classes=logits.shape[-1], dtype=dtype_name_of(logits))
+    axis = (logits.ndim - 1,)
+    hot = xp.one_hot(labels, classes=logits.shape[-1], dtype=dtype_name_of(logits))
+    # The label's own share minus 1 is minus the sum of the others', which does not cancel.
+    others = xp.exp(xp.log_softmax(logits, axis=axis)) * (1 - hot)
+    return others - hot * xp.sum(others, axis=axis, keepdims=True)
 
 
 def _pull_softmax_error(xp: Any, g: Any, y: Any, labels: Any) -> Any:
     probabilities = y + xp.one_hot(labels, classes=y.shape[-1], dtype=dtype_name_of(y))
-    return probabilities * (g - xp.sum(g * probabilities, axis=(y.ndim - 1,), keepdims=True))
+    # The same for every g that differs by a number: with 0 at what is near 1, nothing cancels there.
+    axis = (y.ndim - 1,)
+    g = g - xp.sum(xp.where(probabilities > 0.5, g, xp.zeros_like(g)), axis=axis, keepdims=True)
+    return probabilities * (g - xp.sum(g * probabilities, axis=axis, keepdims=True))
 
 
 _softmax_error_primitive = General(

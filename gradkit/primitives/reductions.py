@@ -82,6 +82,10 @@ def _pull_logsumexp(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], k
 
 
 def _logsumexp(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    if getattr(x.dtype, "name", "") == "float16":
+        # A sum of more than 65504 exponentials overflows, its logarithm does not.
+        wide = _logsumexp(xp, xp.library.astype(x, xp.library.float32), axis=axis, keepdims=keepdims)
+        return xp.library.astype(wide, x.dtype)
     top = xp.max(x, axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
     result = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top

@@ -6,6 +6,7 @@ which the methods of `Value` have in their own bodies: so the derivative is stat
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from typing import Any
 
 from gradkit.core import MINUS_ONE, ONE
 from gradkit.core.families import Elementwise, PassesWhere
+from gradkit.core.namespace import PRIMITIVES
 
 __all__ = ["NAMES", "local_derivative", "passes_where"]
 
@@ -81,14 +83,23 @@ class Writer:
         return Formula("0.0")
 
     @staticmethod
+    def abs(x: Any) -> Formula:
+        """Write the size of a number."""
+        return Formula(f"abs({x})")
+
+    @staticmethod
     def astype(x: Any, dtype: Any) -> Formula:
         """Write the conversion of a truth value."""
         return Formula(f"float({x})")
 
     def __getattr__(self, name: str) -> Callable[..., Formula]:
-        if name not in NAMES:
+        if name in NAMES:
+            return lambda *args: Formula(f"{name}({', '.join(map(str, args))})")
+        primitive = PRIMITIVES.get(name)
+        if primitive is None or primitive.forward is None:
             raise AttributeError(f"the rule calls {name}, which Python's math does not have")
-        return lambda *args: Formula(f"{name}({', '.join(map(str, args))})")
+        # A primitive that is text itself is written out.
+        return functools.partial(primitive.forward, self)
 
 
 def local_derivative(primitive: Elementwise, position: int) -> str:
@@ -97,8 +108,8 @@ def local_derivative(primitive: Elementwise, position: int) -> str:
     Examples
     --------
     >>> from gradkit.core.namespace import PRIMITIVES
-    >>> local_derivative(PRIMITIVES["tanh"], 0), local_derivative(PRIMITIVES["divide"], 1)
-    ('(1 - (z * z))', '((-z) / y)')
+    >>> local_derivative(PRIMITIVES["sqrt"], 0), local_derivative(PRIMITIVES["divide"], 1)
+    ('(0.5 / z)', '((-z) / y)')
     """
     rule = primitive.rules[position]
     if rule is ONE or rule is MINUS_ONE:

@@ -1,0 +1,190 @@
+"""Derivatives that are primitives themselves, because their plain formulas cancel, overflow or end in inf * 0.
+
+The derivative of tanh is 1 - tanh(x)**2, which rounds to 0 where tanh rounds to 1 although sech(x)**2 is a number far
+from 0 there; that of asinh is 1 / sqrt(x**2 + 1), whose square overflows. Each function here has the value that such a
+formula means, and its own derivative stated the same way, so that the second derivative is exact as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gradkit.core import Array, Elementwise
+from gradkit.core.calls import binary, unary
+from gradkit.core.promotion import is_complex
+
+__all__ = [
+    "acosh_slope",
+    "asin_slope",
+    "asinh_slope",
+    "atan_slope",
+    "atanh_slope",
+    "hypot_slope",
+    "sigmoid_slope",
+    "tanh_slope",
+]
+
+STEEP = 0.9
+"""Up to which y**2 the difference 1 - y**2 keeps its digits, and up to which y the difference 1 - y."""
+
+
+def _declared(call: Any, name: str, formula: str) -> Callable[..., Array]:
+    call.__name__ = call.__qualname__ = name
+    call.__module__ = __name__
+    call.__doc__ = f"Compute {formula} element by element, in full precision wherever it is a number."
+    return call  # type: ignore[no-any-return]
+
+
+def vanishing(xp: Any, factor: Any, slope: Any) -> Any:
+    """Return factor * slope, which is 0 where the slope is: it falls faster than the factor grows."""
+    nothing = slope == 0
+    return xp.where(nothing, xp.zeros_like(slope), factor) * slope
+
+
+def _falling(xp: Any, t: Any) -> Any:
+    """Return exp(-t) / (1 + exp(-t))**2, the derivative of the logistic function at t, for t with a positive part."""
+    decay = xp.exp(-t)
+    return decay / ((1 + decay) * (1 + decay))
+
+
+def _from_zero(xp: Any, x: Any) -> Any:
+    """Return x or -x, the one whose real part is not negative."""
+    return xp.where(xp.real(x) >= 0, x, -x) if is_complex(x.dtype) else xp.abs(x)
+
+
+def _tanh_slope(xp: Any, x: Any, y: Any) -> Any:
+    far = 4 * _falling(xp, 2 * _from_zero(xp, x))
+    return far if is_complex(x.dtype) else xp.where(y * y < STEEP, 1 - y * y, far)
+
+
+def _sigmoid_slope(xp: Any, x: Any, y: Any) -> Any:
+    far = _falling(xp, _from_zero(xp, x))
+    return far if is_complex(x.dtype) else xp.where(y < STEEP, y * (1 - y), far)
+
+
+tanh_slope = _declared(
+    binary(Elementwise("tanh_slope", _tanh_slope, (lambda xp, d, _x, y: -2 * (y * d), None)), True),
+    "tanh_slope",
+    "1 - y**2 for y = tanh(x)",
+)
+sigmoid_slope = _declared(
+    binary(Elementwise("sigmoid_slope", _sigmoid_slope, (lambda xp, d, x, _y: -d * xp.tanh(x / 2), None)), True),
+    "sigmoid_slope",
+    "y (1 - y) for y = sigmoid(x)",
+)
+
+
+# Inverse functions: 1 / sqrt(...) by its factors, of which none overflows and none cancels. The roots of the factors
+# have the branch of the function for complex numbers too (Kahan, "Branch cuts for complex elementary functions", 1987).
+
+
+def _asin_slope(xp: Any, x: Any) -> Any:
+    if is_complex(x.dtype):
+        return 1 / (xp.sqrt(1 - x) * xp.sqrt(1 + x))
+    return 1 / xp.sqrt((1 - x) * (1 + x))
+
+
+def _asinh_slope(xp: Any, x: Any) -> Any:
+    if is_complex(x.dtype):
+        return 1 / (xp.sqrt(1 + 1j * x) * xp.sqrt(1 - 1j * x))
+    return 1 / xp.hypot(x, xp.ones_like(x))
+
+
+def _atan_slope(xp: Any, x: Any) -> Any:
+    if is_complex(x.dtype):
+        return (1 / (1 + 1j * x)) / (1 - 1j * x)
+    d = 1 / xp.hypot(x, xp.ones_like(x))
+    return d * d
+
+
+asin_slope = _declared(
+    unary(Elementwise("asin_slope", _asin_slope, (lambda xp, d, x: vanishing(xp, x, d) * d * d,)), True),
+    "asin_slope",
+    "1 / sqrt(1 - x**2)",
+)
+asinh_slope = _declared(
+    unary(Elementwise("asinh_slope", _asinh_slope, (lambda xp, d, x: -vanishing(xp, x, d) * d * d,)), True),
+    "asinh_slope",
+    "1 / sqrt(x**2 + 1)",
+)
+acosh_slope = _declared(
+    unary(
+        Elementwise(
+            "acosh_slope",
+            lambda xp, x: (1 / xp.sqrt(x - 1)) / xp.sqrt(x + 1),
+            (lambda xp, d, x: -vanishing(xp, x, d) * d * d,),
+        ),
+        True,
+    ),
+    "acosh_slope",
+    "1 / sqrt(x**2 - 1)",
+)
+atan_slope = _declared(
+    unary(Elementwise("atan_slope", _atan_slope, (lambda xp, d, x: -2 * vanishing(xp, x, d) * d,)), True),
+    "atan_slope",
+    "1 / (1 + x**2)",
+)
+atanh_slope = _declared(
+    unary(
+        Elementwise(
+            "atanh_slope",
+            lambda xp, x: (1 / (1 - x)) / (1 + x),
+            (lambda xp, d, x: 2 * vanishing(xp, x, d) * d,),
+        ),
+        True,
+    ),
+    "atanh_slope",
+    "1 / (1 - x**2)",
+)
+
+
+# The hypotenuse
+
+
+def _scaled(xp: Any, x: Any, y: Any) -> tuple[Any, Any, Any, Any]:
+    """Return the sides and the hypotenuse (1 at the origin) times a power of 2 that keeps it finite, and that."""
+    z = xp.hypot(x, y)
+    nothing = xp.zeros_like(z)
+    x, y = x + nothing, y + nothing
+    scale = xp.where(xp.isinf(z), nothing + 0.25, nothing + 1)
+    x, y = x * scale, y * scale
+    z = xp.hypot(x, y)
+    return x, y, xp.where(z == 0, xp.ones_like(z), z), scale
+
+
+def _cosine(xp: Any, x: Any, z: Any) -> Any:
+    """Return x / z; beside an infinite side the other has no part."""
+    infinite = xp.isinf(z)
+    return xp.where(infinite, xp.where(xp.isinf(x), xp.sign(x), xp.zeros_like(z)), x / z)
+
+
+def _hypot_slope(xp: Any, x: Any, y: Any) -> Any:
+    x, y, z, _ = _scaled(xp, x, y)
+    # At the origin, where there is no derivative, JAX's 1/2 and not 0 / 0.
+    origin = xp.logical_and(x == 0, y == 0)
+    return xp.where(origin, xp.ones_like(z) / 2, _cosine(xp, x, z))
+
+
+def _curvature_of_hypot(xp: Any, x: Any, y: Any, of_the_same: bool) -> Any:
+    x, y, z, scale = _scaled(xp, x, y)
+    sine = _cosine(xp, y, z)
+    other = sine if of_the_same else -_cosine(xp, x, z)
+    return sine / z * other * scale
+
+
+hypot_slope = _declared(
+    binary(
+        Elementwise(
+            "hypot_slope",
+            _hypot_slope,
+            (
+                lambda xp, _d, x, y: _curvature_of_hypot(xp, x, y, True),
+                lambda xp, _d, x, y: _curvature_of_hypot(xp, x, y, False),
+            ),
+        ),
+        True,
+    ),
+    "hypot_slope",
+    "x / hypot(x, y)",
+)
