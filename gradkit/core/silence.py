@@ -1,7 +1,7 @@
 """Derivatives say nothing: what a library warns of inside a rule (1 / 0 in that of sqrt) is not the user's computation.
 
 Entering `numpy.errstate` takes about as long as an operation on a small array, so it is entered once for a backward
-pass and not once for a rule. What the user computes is outside of it, and warns or raises as the user's `errstate` says.
+pass and not once for a rule. What users compute is outside of it, and warns or raises as their `errstate` says.
 """
 
 from __future__ import annotations
