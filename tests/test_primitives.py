@@ -127,6 +127,7 @@ CASES: dict[str, list[Case]] = {
     "acosh_slope": [Case(primitives.acosh_slope, lambda x: 1 / J.sqrt(x * x - 1), interval=ABOVE_ONE)],
     "asin_slope": [Case(primitives.asin_slope, lambda x: 1 / J.sqrt(1 - x * x), interval=UNIT)],
     "asinh_slope": [Case(primitives.asinh_slope, lambda x: 1 / J.sqrt(x * x + 1))],
+    "atan2_slope": [Case(primitives.atan2_slope, lambda x, y: y / (x * x + y * y), BROADCAST, POSITIVE)],
     "atan_slope": [Case(primitives.atan_slope, lambda x: 1 / (1 + x * x))],
     "atanh_slope": [Case(primitives.atanh_slope, lambda x: 1 / (1 - x * x), interval=UNIT)],
     "hypot_slope": [Case(primitives.hypot_slope, lambda x, y: x / J.hypot(x, y), BROADCAST)],

@@ -85,7 +85,7 @@ def hard_sigmoid(x: Any) -> Array:
 def hard_silu(x: Any) -> Array:
     """Compute x hard_sigmoid(x)."""
     array = _floating(x)
-    return array * hard_sigmoid(array)
+    return gated(array, hard_sigmoid(array))
 
 
 def hard_tanh(x: Any) -> Array:
@@ -163,7 +163,7 @@ def squareplus(x: Any, b: float = 4.0) -> Array:
     array = _floating(x)
     # For negative x the sum would cancel: it is b / 4 divided by what it is for -x.
     size = absolute(array)
-    larger = (size + hypot(array, b**0.5)) / 2
+    larger = size / 2 + hypot(array, b**0.5) / 2
     return where(array >= 0, larger, b / 4 / where(larger == 0, 1.0, larger))
 
 

@@ -200,20 +200,6 @@ def _inverse(y: Any) -> Any:
     return math.copysign(math.inf, y) if type(y) in (int, float) and y == 0 else 1 / y
 
 
-def _turn(xp: Any, z: Any, x: Any, y: Any) -> Any:
-    """Return y / (x**2 + y**2) without the squares, which may overflow or vanish; 0 where x or y is infinite."""
-    nothing = xp.zeros_like(z)
-    x, y = x + nothing, y + nothing
-    far = xp.logical_or(xp.isinf(x), xp.isinf(y))
-    x, y = xp.where(far, xp.ones_like(z), x), xp.where(far, nothing, y)
-    size = xp.hypot(x, y)
-    too_large = xp.isinf(size)
-    x, y = xp.where(too_large, x / 4, x), xp.where(too_large, y / 4, y)
-    size = xp.hypot(x, y)
-    quotient = y / size / size
-    return xp.where(too_large, quotient / 4, quotient)
-
-
 # Arithmetic
 
 add = _binary("add", ONE, ONE)
@@ -308,8 +294,8 @@ acos = _unary("acos", lambda xp, _y, x: -xp.asin_slope(x))
 atan = _unary("atan", lambda xp, _y, x: xp.atan_slope(x))
 atan2 = _binary(
     "atan2",
-    lambda xp, z, x, y: _turn(xp, z, x, y),
-    lambda xp, z, x, y: -_turn(xp, z, y, x),
+    lambda xp, _z, x, y: xp.atan2_slope(x, y),
+    lambda xp, _z, x, y: -xp.atan2_slope(y, x),
     floating=True,
 )
 hypot = _binary(

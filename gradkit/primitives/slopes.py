@@ -18,6 +18,7 @@ __all__ = [
     "acosh_slope",
     "asin_slope",
     "asinh_slope",
+    "atan2_slope",
     "atan_slope",
     "atanh_slope",
     "hypot_slope",
@@ -187,4 +188,42 @@ hypot_slope = _declared(
     ),
     "hypot_slope",
     "x / hypot(x, y)",
+)
+
+
+# The angle
+
+
+def _atan2_slope(xp: Any, x: Any, y: Any) -> Any:
+    x, y, z, scale = _scaled(xp, x, y)
+    # At the origin there is no derivative: 0 / 0.
+    z = xp.where(xp.logical_and(x == 0, y == 0), xp.zeros_like(z), z)
+    return xp.where(xp.isinf(z), xp.zeros_like(z), y / z) / z * scale
+
+
+def _curvature_of_atan2(xp: Any, x: Any, y: Any, of_the_same: bool) -> Any:
+    x, y, z, scale = _scaled(xp, x, y)
+    sine, cosine = _cosine(xp, x, z), _cosine(xp, y, z)
+    if of_the_same:
+        # The smaller one first: what it is divided by may overflow for the other one.
+        small = xp.where(xp.abs(sine) < xp.abs(cosine), sine, cosine)
+        large = xp.where(xp.abs(sine) < xp.abs(cosine), cosine, sine)
+        return -2 * (small / z * scale / z * scale) * large
+    return (sine - cosine) * (sine + cosine) / z * scale / z * scale
+
+
+atan2_slope = _declared(
+    binary(
+        Elementwise(
+            "atan2_slope",
+            _atan2_slope,
+            (
+                lambda xp, _d, x, y: _curvature_of_atan2(xp, x, y, True),
+                lambda xp, _d, x, y: _curvature_of_atan2(xp, x, y, False),
+            ),
+        ),
+        True,
+    ),
+    "atan2_slope",
+    "y / (x**2 + y**2)",
 )
