@@ -218,7 +218,125 @@ def test_a_graph_has_the_derivative_of_the_branch_that_is_chosen(
     check_same(program, np.asarray(x))
 
 
+# In the body of a loop
+
+
+def in_a_loop(m: Any, n: Any) -> Any:
+    return lambda x: m.lax.fori_loop(0, 2, lambda i, c: c + m.lax.cond(c > 9, lambda: n.sqrt(x), lambda: x * x), x)
+
+
+def in_a_map(m: Any, n: Any) -> Any:
+    def f(x: Any) -> Any:
+        each = m.lax.map(lambda e: m.lax.cond(e > 9, lambda: n.log(x) * n.log(x), lambda: x * e), n.asarray([1.0, 2.0]))
+        return n.sum(each)
+
+    return f
+
+
+def choices_in_choices_in_a_scan(m: Any, n: Any) -> Any:
+    def f(x: Any) -> Any:
+        def inner(c: Any) -> Any:
+            return m.lax.cond(c > 10, lambda: n.log(x), lambda: 1 / x)
+
+        def step(c: Any, e: Any) -> Any:
+            return c + m.lax.cond(c > 9, lambda: inner(c), lambda: x * x) * e, None
+
+        return m.lax.scan(step, x, n.asarray([1.0, 2.0]))[0]
+
+    return f
+
+
+def a_scan_in_a_branch_in_a_scan(m: Any, n: Any) -> Any:
+    def f(x: Any) -> Any:
+        def inner() -> Any:
+            return m.lax.scan(lambda c, e: (c + n.log(x) * e, None), 1 / x, n.asarray([1.0, 2.0]))[0]
+
+        def step(c: Any, e: Any) -> Any:
+            return c + m.lax.cond(c > 9, inner, lambda: x * x) * e, None
+
+        return m.lax.scan(step, x, n.asarray([1.0, 2.0]))[0]
+
+    return f
+
+
+def recomputed_in_a_scan(m: Any, n: Any) -> Any:
+    def f(x: Any) -> Any:
+        def step(c: Any, e: Any) -> Any:
+            return c + m.lax.cond(c > 9, lambda: m.checkpoint(lambda: n.log(x) * x)(), lambda: x * x) * e, None
+
+        return m.lax.scan(step, x, n.asarray([1.0, 2.0]))[0]
+
+    return f
+
+
+def batch_of_first_order(m: Any, f: Any) -> Any:
+    return lambda x: m.vmap(m.grad(f))(x * np.asarray([1.0, 0.5]))
+
+
+@pytest.mark.parametrize("how", ["as it is", "in a graph", "of a graph"])
+@pytest.mark.parametrize(
+    "function",
+    [
+        in_a_loop,
+        in_a_map,
+        choices_in_choices_in_a_scan,
+        a_scan_in_a_branch_in_a_scan,
+        recomputed_in_a_scan,
+    ],
+    ids=name,
+)
+def test_what_a_branch_in_a_loop_computes_by_closures_alone_goes_nowhere_if_it_is_not_chosen(
+    function: Any, how: str, xp: Any
+) -> None:
+    def program(m: Any, n: Any) -> Any:
+        def derivatives(x: Any) -> Any:
+            f = function(m, n)
+            if m is not jax and how == "of a graph":
+                f = gradkit.make_jaxpr(f)(x)
+            return [transform(m, f)(x) for transform in (batch_of_first_order, forward_over_reverse)]
+
+        if m is jax or how != "in a graph":
+            return derivatives
+        return lambda x: gradkit.make_jaxpr(derivatives)(x)(x)
+
+    check_same(program, np.asarray(0.0))
+
+
 # Reverse mode from outside the batch
+
+
+@pytest.mark.parametrize("function", [recomputed, a_branch_that_recomputes], ids=name)
+@pytest.mark.parametrize("transform", TRANSFORMS, ids=name)
+def test_a_checkpoint_in_a_branch_closes_over_the_value_at_every_order(transform: Any, function: Any, xp: Any) -> None:
+    def closing_over(m: Any, n: Any) -> Any:
+        def f(x: Any) -> Any:
+            recomputing = m.checkpoint(lambda: n.log(x) * n.sqrt(x))
+            return m.lax.cond(x > 0, lambda: recomputing() * x, lambda: m.checkpoint(lambda: x**3)())
+
+        return lambda x: f(x) + function(m, n)(x)
+
+    check_same(lambda m, n: m.vmap(transform(m, closing_over(m, n))), X)
+    check_same(lambda m, n: lambda x: m.grad(lambda x: n.sum(m.vmap(transform_once(m, closing_over(m, n)))(x)))(x), X)
+
+
+def transform_once(m: Any, f: Any) -> Any:
+    return lambda x: f(x) ** 2 + m.grad(f)(x)
+
+
+def test_two_batches_whose_branches_compute_of_one_of_them_alone_are_each_cut_off(xp: Any) -> None:
+    def program(m: Any, n: Any) -> Any:
+        def element(x: Any, y: Any) -> Any:
+            v = n.stack([y, y * y])
+            return m.lax.cond(x > 0, lambda: n.log(y) * x + n.sum(n.sqrt(v)), lambda: x * v[0])
+
+        def total(x: Any, y: Any, w: Any) -> Any:
+            each = m.vmap(m.vmap(lambda x, y: element(x, y) + element(x, w * y), (0, None)))
+            return n.sum(each(x, y))
+
+        return lambda x, y, w: (m.grad(total, (0, 1, 2))(x, y, w), m.jacrev(m.grad(total, 1), (0, 1))(x, y, w))
+
+    # The element of y that is 0 has a row of x that does not choose the branch with the logarithm.
+    check_same(program, np.asarray([[-1.0, -2.0, -3.0], [0.5, -1.0, 2.0]]), np.asarray([0.0, 1.5]), np.asarray(0.7))
 
 
 def of_weights(m: Any, n: Any) -> Any:

@@ -182,8 +182,9 @@ class Rerun:
     Attributes
     ----------
     cuts : list of callable
-        ``cut(shares, start)`` gives the shares behind gates, where the call was in a branch of a choice that differs
-        between elements of a batch: what runs again is in that branch as well. `start` is where it began.
+        ``cut(arrays, start)`` gives arrays behind gates, where the call was in a branch of a choice that differs
+        between elements of a batch: what runs again is in that branch as well, and so is its derivative. `start` is
+        where it began.
     """
 
     def __init__(
@@ -212,6 +213,8 @@ class Rerun:
         given = [argument(residuals) for argument in self._arguments]
         with enable_grad(), again(self._first, self._last), self._behind_gates():
             outs = self._function(given)
+            for cut in self.cuts:
+                outs = cut(outs, start)
         found = _parts(outs, trace, start)
         if len(found) != self._count:
             raise RuntimeError(

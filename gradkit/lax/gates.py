@@ -263,7 +263,8 @@ class Gates:
     def _part(self, part: Any) -> Any:
         """Return what a node saves as it is behind the gates."""
         if isinstance(part, Rerun):
-            part.cuts.append(functools.partial(_cut, self._chosen(), self._level))
+            entry = self._entry.copy(new_sequence()) if isinstance(self._entry, Entry) else self._entry
+            part.cuts.append(functools.partial(_cut, self._chosen(), self._level, entry))
         if type(part) in (tuple, list):
             return type(part)(map(self._part, part))
         if isinstance(part, Record):
@@ -271,8 +272,8 @@ class Gates:
         return self._behind(part)
 
 
-def _cut(chosen: Array, level: int, shares: list[Any], start: int) -> list[Any]:
-    return behind_gates(shares, lambda: chosen, level, start)
+def _cut(chosen: Array, level: int, entry: Callable[[Any], Any], arrays: list[Any], start: int) -> list[Any]:
+    return behind_gates(arrays, lambda: chosen, level, start, entry)
 
 
 def _is_inside(trace: Trace, level: int) -> bool:
