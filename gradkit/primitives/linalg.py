@@ -242,11 +242,13 @@ def affine(x: Any, w: Any, b: Any, /) -> Array:
         raise ShapeError(
             f"affine(x, w, b): expected x (..., n), w (n, m) and b (m,), got x {x.shape}, w {w.shape}, b {b.shape}"
         )
-    dtype = weight.dtype
-    if (left.dtype is not dtype and left.dtype != dtype) or (bias.dtype is not dtype and bias.dtype != dtype):
+    dtype, kind = weight.dtype, type(weight)
+    # Dtypes of two libraries, or of a library and a stand-in, are not compared.
+    if (left.dtype is not dtype and (type(left) is not kind or left.dtype != dtype)) or (
+        bias.dtype is not dtype and (type(bias) is not kind or bias.dtype != dtype)
+    ):
         return bind(_affine, _matching(x, w, b), NO_PARAMS)
     # What `bind` does, for the plain case: arrays of one backend, and one transform that follows the weights.
-    kind = type(weight)
     kernel = _affine.kernels.get(kind)
     x_node, w_node, b_node = x._node, w._node, b._node
     trace = None if w_node is None else w_node.trace
