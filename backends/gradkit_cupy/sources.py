@@ -40,6 +40,18 @@ __global__ void sigmoid(const T* x, T* y, long long size) {
 }
 """
 
+SLOPES = r"""
+// height * e / (1 + e)^2 for e = exp(-steepness * abs(x)): the derivative of tanh (4, 2) and of sigmoid (1, 1).
+template <typename T>
+__global__ void slope(const T* x, T* y, T height, T steepness, long long size) {
+    long long stride = (long long)gridDim.x * blockDim.x;
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < size; i += stride) {
+        T decay = exp(steepness * (x[i] < T(0) ? x[i] : -x[i]));
+        y[i] = height * decay / ((T(1) + decay) * (T(1) + decay));
+    }
+}
+"""
+
 LEAVES = 32
 """How many leaves one launch of `sgd_update` takes: their pointers travel in its 4 KiB of arguments."""
 
@@ -263,6 +275,7 @@ CUDA_SOURCES: dict[str, CudaSource] = {
         RANDOM_BITS, tuple(f"random_bits<unsigned {kind}>" for kind in ("char", "short", "int", "long long"))
     ),
     "sgd_update": CudaSource(SGD_UPDATE, ("sgd_update<float>", "sgd_update<double>")),
+    "slope": CudaSource(SLOPES, ("slope<float>", "slope<double>")),
     "sigmoid": CudaSource(SIGMOID, ("sigmoid<float>", "sigmoid<double>")),
     "softmax_error": CudaSource(SOFTMAX_ERROR, tuple(f"softmax_error<{types}>" for types in LOSS_TYPES)),
 }
