@@ -253,3 +253,34 @@ TRANSFORMS: dict[str, Callable[[Any, Any], Any]] = {
 def test_a_callable_needs_no_name(name: str, kind: str, xp: Any) -> None:
     slope = TRANSFORMS[name](CALLABLES[kind], xp.asarray(1.5))
     assert float(slope) == 2.0
+
+
+# Names of arguments
+
+
+@pytest.mark.parametrize(
+    "name, values",
+    [
+        *((name, {"x": 2.0, "y": 3.0}) for name in "add sub mul div rem max min pow atan2 eq ne lt le gt ge".split()),
+        ("igamma", {"a": 2.0, "x": 3.0}),
+        ("igammac", {"a": 2.0, "x": 3.0}),
+        ("betainc", {"a": 2.0, "b": 3.0, "x": 0.5}),
+        ("nextafter", {"x1": 2.0, "x2": 3.0}),
+        ("polygamma", {"m": 1.0, "x": 3.0}),
+        ("zeta", {"x": 2.0, "q": 3.0}),
+    ],
+)
+def test_lax_takes_arguments_by_jax_s_names(name: str, values: dict[str, float], xp: Any) -> None:
+    function = getattr(lax, name)
+    expected = function(*values.values())
+    first, *rest = values
+    assert function(**values).item() == expected.item()
+    assert function(values[first], **{key: values[key] for key in rest}).item() == expected.item()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'nothing'"):
+        function(*values.values(), nothing=1.0)
+
+
+@pytest.mark.parametrize("name", ["expit", "digamma", "erfc", "gammaln", "ndtr", "logit"])
+def test_special_functions_take_x_by_name(name: str, xp: Any) -> None:
+    function = getattr(gradkit.scipy.special, name)
+    assert function(x=xp.asarray(0.5)).item() == function(xp.asarray(0.5)).item()

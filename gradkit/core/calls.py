@@ -50,7 +50,7 @@ def unary(primitive: Elementwise, floating: bool) -> Callable[[Any], Array]:
     keeps_result = mask is not None and mask & 1
     keeps_argument = mask is not None and mask & 2
 
-    def call(x: Any, /) -> Array:
+    def call(x: Any) -> Array:
         if type(x) is Array:
             value = x._value
             kernel = kernels.get(type(value))
@@ -82,7 +82,7 @@ def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array
     in_one_alone = not differentiable and primitive.masks != (None, None)
     masks = (0, first, second, first | second)
 
-    def call(x: Any, y: Any, /) -> Array:
+    def call(x: Any, y: Any) -> Array:
         # The operands' values and nodes, where they are plain enough; else the general path.
         if type(x) is Array:
             x_value = x._value

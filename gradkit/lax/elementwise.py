@@ -171,10 +171,30 @@ def _unary(name: str, function: Callable[[Any], Array], accepted: tuple[str, ...
     return _named(call, name)
 
 
+NAMES_OF_ARGUMENTS = {
+    "betainc": "a b x",
+    "clamp": "min x max",
+    "igamma": "a x",
+    "igamma_grad_a": "a x",
+    "igammac": "a x",
+    "nextafter": "x1 x2",
+    "polygamma": "m x",
+    "zeta": "x q",
+}
+"""Those that are not called x and y."""
+
+
 def _several(name: str, function: Function, *accepted: tuple[str, ...], called: str = "") -> Function:
     shown = called or name
+    names = NAMES_OF_ARGUMENTS.get(name, "x y").split()
 
-    def call(*values: Any) -> Array:
+    def call(*values: Any, **named: Any) -> Array:
+        if named:
+            rest = names[len(values) :]
+            unknown = next((given for given in named if given not in rest), None)
+            if unknown is not None:
+                raise TypeError(f"{name}() got an unexpected keyword argument {unknown!r}")
+            values = (*values, *(named[given] for given in rest if given in named))
         if len(values) != len(accepted):
             raise TypeError(f"{name}() takes {len(accepted)} positional arguments but {len(values)} were given")
         arrays = together(shown, *values)
