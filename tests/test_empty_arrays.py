@@ -12,7 +12,7 @@ import gradkit
 import gradkit.numpy as jnp
 from gradkit import lax, nn
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 
 def with_an_axis() -> list[tuple[str, Callable[..., Any]]]:

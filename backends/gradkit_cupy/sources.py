@@ -218,8 +218,12 @@ __global__ void softmax_error(const T* logits, const L* labels, T* errors, long 
         const T* row = logits + i * classes;
         Softmax<T> softmax = softmax_of(row, classes, lane);
         long long label = labels[i];
+        // The label's own share less 1 is minus the sum of the others', which does not cancel.
+        T others = T(0);
+        for (long long j = lane; j < classes; j += 32) others += j == label ? T(0) : exp(row[j] - softmax.top);
+        for (int far = 16; far; far /= 2) others += __shfl_xor_sync(0xffffffffu, others, far);
         for (long long j = lane; j < classes; j += 32) {
-            errors[i * classes + j] = exp(row[j] - softmax.top) / softmax.sum - (j == label ? T(1) : T(0));
+            errors[i * classes + j] = (j == label ? -others : exp(row[j] - softmax.top)) / softmax.sum;
         }
     }
 }
