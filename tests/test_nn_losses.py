@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -242,16 +243,35 @@ def test_empty_data_is_an_error(name: str, shape: Any, xp: Any) -> None:
     assert str(shape) in str(caught.value)
 
 
+UNREAD = pytest.mark.skip_backend("cupy", reason="a GPU is not made to wait for its labels to be read: the loss is NaN")
+
+
+@UNREAD
 @pytest.mark.parametrize(
-    "call, kind, words",
+    "call, words",
     [
         (
             lambda: cross_entropy(A([0, 3, 1, 4, 3, 3])),
-            ValueError,
             ["labels[3] is 4", "4 classes", "0 to 3", "5 outputs"],
         ),
-        (lambda: cross_entropy(A([0, 3, 1, 2, 3, -1])), ValueError, ["labels[5] is -1", "0 to 3"]),
-        (lambda: cross_entropy(A([[0, 1, 2], [3, 9, 0]]), LOGITS.reshape(2, 3, 4)), ValueError, ["labels[1, 1] is 9"]),
+        (lambda: cross_entropy(A([0, 3, 1, 2, 3, -1])), ["labels[5] is -1", "0 to 3"]),
+        (lambda: cross_entropy(A([[0, 1, 2], [3, 9, 0]]), LOGITS.reshape(2, 3, 4)), ["labels[1, 1] is 9"]),
+        (lambda: nn.sigmoid_cross_entropy(A(LOGITS), A(SIGNS)), ["labels", "0 to 1", "got -1.0"]),
+        (lambda: nn.sigmoid_cross_entropy(A([0.5]), A([2])), ["labels", "0 to 1", "got 2"]),
+        (lambda: nn.sigmoid_cross_entropy(A([0.5]), A([float("nan")])), ["labels", "0 to 1", "got nan"]),
+        (lambda: nn.hinge(A(LOGITS), A(BITS)), ["labels", "-1 or 1", "got 0.0", "2 * labels - 1"]),
+    ],
+)
+def test_labels_out_of_range_say_which_and_what_to_do(call: Any, words: list[str], xp: Any) -> None:
+    with pytest.raises(ValueError, match=re.escape(words[0])) as caught:
+        call()
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "call, kind, words",
+    [
         (
             lambda: cross_entropy(A(LABELS.astype(np.float32))),
             TypeError,
@@ -263,10 +283,6 @@ def test_empty_data_is_an_error(name: str, shape: Any, xp: Any) -> None:
         (lambda: cross_entropy(A(LABELS[:, None])), ShapeError, ["labels", "(6,)", "(6, 1)"]),
         (lambda: cross_entropy(A(0), 1.0), ShapeError, ["logits", "(..., classes)", "()"]),
         (lambda: cross_entropy(None), TypeError, ["softmax_cross_entropy (labels)", "NoneType"]),
-        (lambda: nn.sigmoid_cross_entropy(A(LOGITS), A(SIGNS)), ValueError, ["labels", "0 to 1", "got -1.0"]),
-        (lambda: nn.sigmoid_cross_entropy(A([0.5]), A([2])), ValueError, ["labels", "0 to 1", "got 2"]),
-        (lambda: nn.sigmoid_cross_entropy(A([0.5]), A([float("nan")])), ValueError, ["labels", "0 to 1", "got nan"]),
-        (lambda: nn.hinge(A(LOGITS), A(BITS)), ValueError, ["labels", "-1 or 1", "got 0.0", "2 * labels - 1"]),
         (lambda: nn.mse("x", A(1.0)), TypeError, ["mse (prediction)", "'x'", "asarray"]),
         (lambda: nn.mse(A(1.0), None), TypeError, ["mse (target)", "NoneType"]),
         (lambda: nn.accuracy(A(LOGITS), A([0, 1])), ShapeError, ["accuracy", "labels", "(6,)", "(6, 4)", "(2,)"]),
@@ -279,6 +295,7 @@ def test_bad_labels_say_what_came_and_what_to_do(call: Any, kind: type, words: l
         assert word in str(caught.value)
 
 
+@UNREAD
 @pytest.mark.parametrize("label", [-1, 4, 1000])
 def test_a_label_that_is_out_of_range_is_found_under_a_transform(label: int, xp: Any) -> None:
     with pytest.raises(ValueError, match=rf"labels\[0\] is {label}"):
