@@ -197,16 +197,20 @@ def test_memory_returns_to_where_it_was_over_100_steps(xp: Any) -> None:
     tracemalloc.start()
     try:
         step()
-        gc.collect()
-        before = tracemalloc.get_traced_memory()[0]
-        for _ in range(100):
-            step()
-        gc.collect()
-        after = tracemalloc.get_traced_memory()[0]
+        # Python keeps freed tuples for later ones: the first hundreds of steps may fill its lists of them.
+        for _ in range(4):
+            gc.collect()
+            before = tracemalloc.get_traced_memory()[0]
+            for _ in range(100):
+                step()
+            gc.collect()
+            grown = tracemalloc.get_traced_memory()[0] - before
+            if grown < 3_000:
+                break
     finally:
         tracemalloc.stop()
     # One array of a step has 6,000 bytes.
-    assert after - before < 3_000
+    assert grown < 3_000
 
 
 def test_the_graph_goes_when_its_result_does_without_the_garbage_collector(xp: Any) -> None:
