@@ -198,7 +198,7 @@ def test_memory_returns_to_where_it_was_over_100_steps(xp: Any) -> None:
     try:
         step()
         # Python keeps freed tuples for later ones: the first hundreds of steps may fill its lists of them.
-        for _ in range(4):
+        for _ in range(12):
             gc.collect()
             before = tracemalloc.get_traced_memory()[0]
             for _ in range(100):
