@@ -16,6 +16,7 @@ from gradkit.backend import current_backend, current_device
 from gradkit.core import Array, Elementwise, bind
 from gradkit.core.array import place_of_array, wrap
 from gradkit.core.calls import as_operand, cast, dtype_name, unary
+from gradkit.core.namespace import bound
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
 
@@ -23,7 +24,9 @@ __all__ = [
     "bessel_i0e",
     "bessel_i1e",
     "beta",
+    "beta_density",
     "betainc",
+    "betaincc",
     "betaln",
     "cosine_integral",
     "dawsn",
@@ -38,6 +41,7 @@ __all__ = [
     "fresnel_cosine",
     "fresnel_sine",
     "gamma",
+    "gamma_density",
     "gammainc",
     "gammainc_slope",
     "gammaincc",
@@ -235,11 +239,46 @@ beta = _function(
     lambda xp, y, a, b: y * (xp.digamma(a) - xp.digamma(a + b)),
     lambda xp, y, a, b: y * (xp.digamma(b) - xp.digamma(a + b)),
 )
-betainc = _function(
-    "betainc",
-    _refuse("betainc gradient with respect to a and b is not supported."),
-    _refuse("betainc gradient with respect to a and b is not supported."),
-    lambda xp, _y, a, b, x: xp.exp(xp.xlog1py(b - 1, -x) + xp.xlogy(a - 1, x) - xp.betaln(a, b)),
+
+
+LARGEST = 80.0
+"""The exponent up to which exp neither overflows nor underflows in any dtype but float16."""
+
+
+def _beta_density(xp: Any, a: Any, b: Any, x: Any) -> Any:
+    """Compute x**(a - 1) (1 - x)**(b - 1) / B(a, b): at 0 and 1, where its logarithm is infinite, from powers."""
+    constant, rest = -xp.betaln(a, b), 1 - x
+    few = constant < LARGEST
+    left = (x * (a + b + 1) < 0.02) & (((x == 0) & (a > 1)) | few)
+    right = (rest * (a + b + 1) < 0.02) & (((rest == 0) & (b > 1)) | few) & ~left
+    half = xp.ones_like(x) / 2
+    constant_at = xp.where(few, constant, xp.zeros_like(constant))
+    at_left, at_right = xp.where(left, x, half), xp.where(right, rest, half)
+    from_left = at_left ** (a - 1) * xp.exp(xp.xlog1py(b - 1, -at_left) + constant_at)
+    from_right = at_right ** (b - 1) * xp.exp(xp.xlog1py(a - 1, -at_right) + constant_at)
+    middle = xp.where(left | right, half, x)
+    inner = xp.exp(xp.xlog1py(b - 1, -middle) + xp.xlogy(a - 1, middle) + constant)
+    return xp.where(left, from_left, xp.where(right, from_right, inner))
+
+
+def beta_density(a: Array, b: Array, x: Array) -> Array:
+    """Compute the density of the beta distribution."""
+    return _beta_density(bound(), a, b, x)  # type: ignore[no-any-return]
+
+
+def gamma_density(a: Array, x: Array) -> Array:
+    """Compute the density of the gamma distribution."""
+    return _gamma_density(bound(), a, x)  # type: ignore[no-any-return]
+
+
+_no_shapes = _refuse("betainc gradient with respect to a and b is not supported.")
+betainc = _function("betainc", _no_shapes, _no_shapes, lambda xp, _y, a, b, x: _beta_density(xp, a, b, x))
+betaincc = _function(
+    "betaincc",
+    _no_shapes,
+    _no_shapes,
+    lambda xp, _y, a, b, x: -_beta_density(xp, a, b, x),
+    forward=lambda xp, a, b, x: xp.betainc(b, a, 1 - x),
 )
 poch = _function(
     "poch",
@@ -249,7 +288,13 @@ poch = _function(
 
 
 def _gamma_density(xp: Any, a: Any, x: Any) -> Any:
-    return xp.exp(xp.xlogy(a - 1, x) - x - xp.gammaln(a))
+    """Compute x**(a - 1) exp(-x) / gamma(a): near 0, where its logarithm is infinite, from the power."""
+    constant = -xp.gammaln(a)
+    left = (x < 0.1) & ((x == 0) | (constant > -LARGEST))
+    one = xp.ones_like(x)
+    at_left, middle = xp.where(left, x, one), xp.where(left, one, x)
+    near = at_left ** (a - 1) * xp.exp(constant - at_left)
+    return xp.where(left, near, xp.exp(xp.xlogy(a - 1, middle) - middle + constant))
 
 
 def _gammainc_slope(xp: Any, a: Any, x: Any) -> Any:

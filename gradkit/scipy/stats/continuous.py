@@ -11,15 +11,18 @@ from gradkit.numpy import atan2, cosh, exp, expm1, isfinite, isinf, log, log1p, 
 from gradkit.primitives import log_ndtr, logit, ndtr, ndtri, sigmoid, softplus, xlog1py, xlogy
 from gradkit.primitives.scipy_special import (
     bessel_i0e,
+    beta_density,
     betainc,
+    betaincc,
     betaln,
     erfcx,
+    gamma_density,
     gammainc,
     gammaincc,
     gammaln,
     normal_density,
 )
-from gradkit.primitives.special import erf
+from gradkit.primitives.special import erf, polynomial
 from gradkit.scipy.stats.distribution import Distribution, logarithm_of
 
 __all__ = [
@@ -90,8 +93,9 @@ uniform = Distribution("uniform", support=UNIT, logpdf=lambda y: 0 * y, cdf=lamb
 laplace = Distribution(
     "laplace",
     logpdf=lambda y: -absolute(y) - LOG_2,
-    cdf=lambda y: where(y <= 0, exp(-absolute(y)) / 2, 1 - exp(-absolute(y)) / 2),
-    logcdf=lambda y: where(y <= 0, y - LOG_2, log1p(-exp(-absolute(y)) / 2)),
+    # By the smaller of y and 0, and not by -abs(y), whose slope at 0 belongs to one side.
+    cdf=lambda y: where(y <= 0, exp(where(y <= 0, y, 0.0)) / 2, 1 - exp(-where(y <= 0, 0.0, y)) / 2),
+    logcdf=lambda y: where(y <= 0, y - LOG_2, log1p(-exp(-where(y <= 0, 0.0, y)) / 2)),
 )
 
 
@@ -157,6 +161,16 @@ pareto = Distribution(
 )
 
 
+EXPONENTIAL = [(-1) ** k / math.factorial(k) for k in range(16, 1, -1)] + [0.0, 1.0]
+"""The polynomial of exp(-y) + y around 0, whose derivatives cancel there when they are those of its terms."""
+
+
+def _gumbel_logpdf(y: Array) -> Array:
+    near = absolute(y) < 0.5
+    distant = where(near, 1.0, y)
+    return where(near, -polynomial(where(near, y, 0.0), EXPONENTIAL), -(distant + exp(-distant)))
+
+
 def _gumbel_logsf(y: Array) -> Array:
     """Return log(1 - exp(-w)) for w = exp(-y): where w is small -y plus the series of log((1 - exp(-w)) / w)."""
     right = y > 2.5
@@ -169,7 +183,7 @@ gumbel_r = Distribution(
     "gumbel_r",
     reach=(-80.0, math.inf),
     indefinite=("logpdf",),
-    logpdf=lambda y: -(y + exp(-y)),
+    logpdf=lambda y: _gumbel_logpdf(y),
     logcdf=lambda y: -exp(-y),
     sf=lambda y: -expm1(-exp(-y)),
     logsf=_gumbel_logsf,
@@ -179,7 +193,7 @@ gumbel_l = Distribution(
     "gumbel_l",
     reach=(-math.inf, 80.0),
     indefinite=("logpdf",),
-    logpdf=lambda y: y - exp(y),
+    logpdf=lambda y: _gumbel_logpdf(-y),
     cdf=lambda y: -expm1(-exp(y)),
     logcdf=lambda y: _gumbel_logsf(-y),
     logsf=lambda y: -exp(y),
@@ -202,11 +216,11 @@ def _log_of_series(first: Array, ratio: Any) -> Array:
 
 
 _gammainc_logarithm = logarithm_of(lambda y, a: gammainc(a, y), lambda y, a: gammaincc(a, y))
-_betainc_logarithm = logarithm_of(lambda y, a, b: betainc(a, b, y), lambda y, a, b: betainc(b, a, 1 - y))
+_betainc_logarithm = logarithm_of(lambda y, a, b: betainc(a, b, y), lambda y, a, b: betaincc(a, b, y))
 
 
 def _gamma_logcdf(y: Array, a: Array, rate: float = 1.0) -> Array:
-    left = (y < 0.1) & (y > 0)
+    left = y < 0.1
     small = where(left, y, 0.05)
     x = rate * small
     # The logarithm of y and not of its product: the smallest number has no half.
@@ -215,7 +229,7 @@ def _gamma_logcdf(y: Array, a: Array, rate: float = 1.0) -> Array:
 
 
 def _beta_logcdf(y: Array, a: Array, b: Array) -> Array:
-    left = (y * (a + b + 1) < 0.02) & (y > 0)
+    left = y * (a + b + 1) < 0.02
     x = where(left, y, 0.0)
     first = a * log(where(left, y, 0.5)) + b * log1p(-x) - log(a) - betaln(a, b)
     series = _log_of_series(first, lambda k: x * (a + b + (k - 1)) / (a + k))
@@ -229,6 +243,7 @@ gamma = Distribution(
     indefinite=("logpdf", "logsf"),
     logcdf=_gamma_logcdf,
     logpdf=lambda y, a: xlogy(a - 1, y) - y - gammaln(a),
+    pdf=lambda y, a: gamma_density(a, y),
     cdf=lambda y, a: gammainc(a, y),
     sf=lambda y, a: gammaincc(a, y),
 )
@@ -238,6 +253,7 @@ chi2 = Distribution(
     support=POSITIVE,
     indefinite=("logpdf", "logsf"),
     logcdf=lambda y, df: _gamma_logcdf(y, df / 2, rate=0.5),
+    pdf=lambda y, df: gamma_density(df / 2, y / 2) / 2,
     logpdf=lambda y, df: xlogy(df / 2 - 1, y) - y / 2 - gammaln(df / 2) - df / 2 * LOG_2,
     cdf=lambda y, df: gammainc(df / 2, y / 2),
     sf=lambda y, df: gammaincc(df / 2, y / 2),
@@ -247,9 +263,10 @@ beta = Distribution(
     "a b",
     support=UNIT,
     logcdf=_beta_logcdf,
+    pdf=lambda y, a, b: beta_density(a, b, y),
     logpdf=lambda y, a, b: xlogy(a - 1, y) + xlog1py(b - 1, -y) - betaln(a, b),
     cdf=lambda y, a, b: betainc(a, b, y),
-    sf=lambda y, a, b: betainc(b, a, 1 - y),
+    sf=lambda y, a, b: betaincc(a, b, y),
 )
 
 
@@ -257,8 +274,9 @@ def _t_logpdf(y: Array, df: Array) -> Array:
     # With infinitely many degrees of freedom it is the normal distribution.
     normal = isinf(df)
     df = where(normal, 1.0, df)
+    limit = -(square(where(normal, y, 0.0)) + LOG_2PI) / 2
     student = -betaln(df / 2, 0.5) - log(df) / 2 - (df + 1) / 2 * _log1p_square(y / sqrt(df))
-    return where(normal, -(square(y) + LOG_2PI) / 2, student)
+    return where(normal, limit, student)
 
 
 t = Distribution("t", "df", indefinite=("logpdf",), logpdf=_t_logpdf)

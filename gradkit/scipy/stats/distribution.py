@@ -9,6 +9,7 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.numpy import asarray, exp, isnan, log, log1p, where
+from gradkit.primitives import stop_gradient
 from gradkit.primitives.scipy_special import floating_together
 
 __all__ = ["OUTSIDE", "Distribution", "logarithm_of"]
@@ -128,11 +129,7 @@ class Distribution:
         self, kind: str, formula: Formula, valid: Array, named: dict[str, Array], shapes: list[Array]
     ) -> tuple[Array, Array]:
         """Evaluate a function of a point: by the formula inside the support, else by the constants beside it."""
-        y = named[self.variable]
-        if "loc" in named:
-            y = y - named["loc"]
-        if "scale" in named:
-            y = y / named["scale"]
+        y = stop_gradient(self._standard(named, False, 0.0)[0])
         valid = valid & ~isnan(y)
         low, high = self.support(*shapes) if callable(self.support) else self.support
         left, right = OUTSIDE[kind]
@@ -141,14 +138,29 @@ class Distribution:
             below = below | (y <= (self.reach[0] if math.isfinite(left) else -math.inf))
         if math.isfinite(right) or kind in self.indefinite:
             above = above | (y >= (self.reach[1] if math.isfinite(right) else math.inf))
-        safe = where(below | above | ~valid, self.inside(*shapes) if callable(self.inside) else self.inside, y)
+        # Beside the support the point is another one, and so are location and scale, through which an infinite point
+        # would have 0 times infinity as derivative.
+        beside = below | above | ~valid
+        inside = self.inside(*shapes) if callable(self.inside) else self.inside
+        safe, scale = self._standard(named, beside, inside)
         result = formula(safe, *shapes)
         if "scale" in named and kind == "logpdf":
-            result = result - log(named["scale"])
+            result = result - log(scale)
         if "scale" in named and kind == "pdf":
-            result = result / named["scale"]
+            result = result / scale
         result = where(below, left, where(above, right, result))
         return self._at_integers(kind, y, result), valid
+
+    def _standard(self, named: dict[str, Array], beside: Any, inside: Any) -> tuple[Array, Any]:
+        """Return the standard variable, which is `inside` where a point is `beside` the support, and the scale."""
+        y = where(beside, inside, named[self.variable])
+        scale: Any = 1.0
+        if "loc" in named:
+            y = y - where(beside, 0.0, named["loc"])
+        if "scale" in named:
+            scale = where(beside, 1.0, named["scale"])
+            y = y / scale
+        return y, scale
 
     def _at_integers(self, kind: str, y: Array, result: Array) -> Array:
         return result
