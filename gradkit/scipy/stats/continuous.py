@@ -7,7 +7,24 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.numpy import abs as absolute
-from gradkit.numpy import atan2, cosh, exp, expm1, isfinite, isinf, log, log1p, ones_like, sin, sqrt, square, tan, where
+from gradkit.numpy import (
+    atan2,
+    cosh,
+    equal,
+    exp,
+    expm1,
+    isfinite,
+    isinf,
+    log,
+    log1p,
+    not_equal,
+    ones_like,
+    sin,
+    sqrt,
+    square,
+    tan,
+    where,
+)
 from gradkit.primitives import log_ndtr, logit, ndtr, ndtri, sigmoid, softplus, xlog1py, xlogy
 from gradkit.primitives.scipy_special import (
     bessel_i0e,
@@ -65,7 +82,9 @@ def _log1m_exp(y: Array) -> Array:
     """Return log(1 - exp(-y)) for y > 0, by the one of two formulas that does not cancel; minus infinity at 0."""
     large = y > LOG_2
     small = (y <= LOG_2) & (y > 0)
-    near = where(small, log(-expm1(-where(small, y, 1.0))), -math.inf)
+    near = where(
+        small, log(-expm1(-where(small, y, 1.0))), log(where(equal(y, 0), y, 1.0)) + where(equal(y, 0), 0.0, -math.inf)
+    )
     return where(large, log1p(-exp(-where(large, y, 1.0))), near)
 
 
@@ -89,7 +108,7 @@ expon = Distribution(
     logsf=lambda y: -y,
     ppf=lambda q: -log1p(-q),
 )
-uniform = Distribution("uniform", support=UNIT, logpdf=lambda y: 0 * y, cdf=lambda y: +y, ppf=lambda q: q)
+uniform = Distribution("uniform", support=UNIT, logpdf=lambda y: 0 * y, cdf=lambda y: +y, logcdf=log, ppf=lambda q: q)
 laplace = Distribution(
     "laplace",
     logpdf=lambda y: -absolute(y) - LOG_2,
@@ -140,6 +159,7 @@ def _cauchy_ppf(q: Array) -> Array:
 
 cauchy = Distribution(
     "cauchy",
+    indefinite=("logpdf", "logcdf", "logsf"),
     logpdf=lambda y: -LOG_PI - _log1p_square(y),
     cdf=_cauchy_cdf,
     logcdf=_cauchy_logcdf,
@@ -153,6 +173,7 @@ pareto = Distribution(
     "b",
     support=(1.0, math.inf),
     inside=2.0,
+    indefinite=("logpdf", "logsf"),
     logpdf=lambda y, b: log(b) - (b + 1) * log(y),
     cdf=lambda y, b: -expm1(-b * log(y)),
     logcdf=lambda y, b: _log1m_exp(b * log(y)),
@@ -216,6 +237,7 @@ def _log_of_series(first: Array, ratio: Any) -> Array:
 
 
 _gammainc_logarithm = logarithm_of(lambda y, a: gammainc(a, y), lambda y, a: gammaincc(a, y))
+_gammaincc_logarithm = logarithm_of(lambda y, a: gammaincc(a, y), lambda y, a: gammainc(a, y))
 _betainc_logarithm = logarithm_of(lambda y, a, b: betainc(a, b, y), lambda y, a, b: betaincc(a, b, y))
 
 
@@ -228,6 +250,23 @@ def _gamma_logcdf(y: Array, a: Array, rate: float = 1.0) -> Array:
     return where(left, series, _gammainc_logarithm(rate * where(left, 1.0, y), a))
 
 
+FRACTIONS = 30
+
+
+def _gamma_logsf(y: Array, a: Array, rate: float = 1.0) -> Array:
+    """Far right, where gammaincc underflows, take Legendre's continued fraction (DLMF 8.9.2)."""
+    x = rate * y
+    left = x < 0.1
+    right = x > a + 10 * sqrt(a) + 10
+    far = where(right, x, 2 * a + 50)
+    fraction = far + (2 * FRACTIONS + 1) - a
+    for k in range(FRACTIONS, 0, -1):
+        fraction = far + (2 * k - 1) - a + k * (a - k) / fraction
+    tail = a * log(far) - far - gammaln(a) - log(fraction)
+    near_all = log1p(-gammainc(a, where(left, x, 0.05)))
+    return where(right, tail, where(left, near_all, _gammaincc_logarithm(where(left | right, 1.0, x), a)))
+
+
 def _beta_logcdf(y: Array, a: Array, b: Array) -> Array:
     left = y * (a + b + 1) < 0.02
     x = where(left, y, 0.0)
@@ -236,12 +275,18 @@ def _beta_logcdf(y: Array, a: Array, b: Array) -> Array:
     return where(left, series, _betainc_logarithm(where(left, 0.5, y), a, b))
 
 
+def _beta_logsf(y: Array, a: Array, b: Array) -> Array:
+    left = y < 0.1
+    return where(left, log1p(-betainc(a, b, where(left, y, 0.0))), _beta_logcdf(where(left, 0.5, 1 - y), b, a))
+
+
 gamma = Distribution(
     "gamma",
     "a",
     support=POSITIVE,
     indefinite=("logpdf", "logsf"),
     logcdf=_gamma_logcdf,
+    logsf=_gamma_logsf,
     logpdf=lambda y, a: xlogy(a - 1, y) - y - gammaln(a),
     pdf=lambda y, a: gamma_density(a, y),
     cdf=lambda y, a: gammainc(a, y),
@@ -253,6 +298,7 @@ chi2 = Distribution(
     support=POSITIVE,
     indefinite=("logpdf", "logsf"),
     logcdf=lambda y, df: _gamma_logcdf(y, df / 2, rate=0.5),
+    logsf=lambda y, df: _gamma_logsf(y, df / 2, rate=0.5),
     pdf=lambda y, df: gamma_density(df / 2, y / 2) / 2,
     logpdf=lambda y, df: xlogy(df / 2 - 1, y) - y / 2 - gammaln(df / 2) - df / 2 * LOG_2,
     cdf=lambda y, df: gammainc(df / 2, y / 2),
@@ -263,6 +309,7 @@ beta = Distribution(
     "a b",
     support=UNIT,
     logcdf=_beta_logcdf,
+    logsf=_beta_logsf,
     pdf=lambda y, a, b: beta_density(a, b, y),
     logpdf=lambda y, a, b: xlogy(a - 1, y) + xlog1py(b - 1, -y) - betaln(a, b),
     cdf=lambda y, a, b: betainc(a, b, y),
@@ -326,12 +373,27 @@ def _truncnorm_logpdf(y: Array, a: Array, b: Array) -> Array:
 
 def _truncnorm_logcdf(y: Array, a: Array, b: Array) -> Array:
     whole = _mass(a, b)
-    inner = (y > a) & (y < b)
-    middle = where(inner, y, _middle(a, b))
-    below, above = _log_quotient(_mass(a, middle), whole), _log_quotient(_mass(middle, b), whole)
-    most = below > -LOG_2
+    # At the upper bound it is the logarithm of 1 by this formula; at the lower one it is infinite.
+    inner = y < b
+    beyond = where(y > a, y, _middle(a, b))
+    below, above = (
+        _log_quotient(_mass(a, beyond), whole),
+        _log_quotient(_mass(where(inner, beyond, _middle(a, b)), b), whole),
+    )
+    most = inner & (below > -LOG_2)
     result = where(most, log1p(-exp(where(most, above, -1.0))), below)
-    return where(inner, result, where(y >= b, 0.0, -math.inf))
+    at_bound = equal(y, a)
+    return where(y > a, result, where(at_bound, log(where(at_bound, y - a, 1.0)), -math.inf))
+
+
+def _truncnorm_cdf(y: Array, a: Array, b: Array) -> Array:
+    # At the lower bound it is 0, and its derivatives are those of a thin slice's mass.
+    at_bound = equal(y, a)
+    low = where(at_bound, a, 0.0)
+    slice_ = (where(at_bound, y, 0.0) - low) * exp(
+        _truncnorm_logpdf(where(at_bound, y / 2 + low / 2, _middle(a, b)), a, b)
+    )
+    return where(at_bound, slice_, exp(_truncnorm_logcdf(where(at_bound, _middle(a, b), y), a, b)))
 
 
 def _middle(a: Array, b: Array) -> Array:
@@ -347,7 +409,9 @@ truncnorm = Distribution(
     inside=_middle,
     valid=lambda a, b: a < b,
     logpdf=_truncnorm_logpdf,
+    cdf=_truncnorm_cdf,
     logcdf=_truncnorm_logcdf,
+    sf=lambda y, a, b: _truncnorm_cdf(-y, -b, -a),
     logsf=lambda y, a, b: _truncnorm_logcdf(-y, -b, -a),
 )
 
@@ -365,10 +429,33 @@ class Periodic(Standard):
         return super()._at(kind, formula, valid & isfinite(named["x"]), named, shapes)
 
 
-def _gennorm_cdf(x: Array, beta: Array) -> Array:
-    upper = gammaincc(1 / beta, absolute(x) ** beta) / 2
-    result: Array = where(x <= 0, upper, 1 - upper)
+LARGEST_POWER = 2000.0
+"""Where abs(x)**beta is larger, the generalized normal distribution has nothing left in any dtype."""
+
+
+def _gennorm_pdf(x: Array, beta: Array) -> Array:
+    inner = absolute(x) ** beta < LARGEST_POWER
+    return where(inner, exp(_gennorm_logpdf(where(inner, x, 0.5), where(inner, beta, 1.0))), 0.0)
+
+
+def _gennorm_logpdf(x: Array, beta: Array) -> Array:
+    result: Array = log(0.5 * beta) - gammaln(1 / beta) - absolute(x) ** beta
     return result
+
+
+def _gennorm_cdf(x: Array, beta: Array) -> Array:
+    """Compute gammaincc(1 / beta, abs(x)**beta) / 2, or 1 less it; around 0 by the series in powers of abs(x)**beta."""
+    power = absolute(x) ** beta
+    near, far = power < 0.1, ~(power < LARGEST_POWER)
+    at, shape = where(near | far, 1.0, x), where(far, 1.0, beta)
+    upper = gammaincc(1 / shape, absolute(at) ** shape) / 2
+    result = where(far, where(x <= 0, 0.0, 1.0), where(x <= 0, upper, 1 - upper))
+    centre = where(near, x, 0.0)
+    # At 0 itself it is a constant: its slope there is multiplied by 0, and may be infinite.
+    z = where(near & not_equal(x, 0), absolute(where(near & not_equal(x, 0), x, 1.0)) ** shape, 0.0)
+    a = 1 / shape
+    series = _log_of_series(-z - gammaln(a + 1), lambda k: z / (a + k))
+    return where(near, 0.5 + centre * exp(series) / 2, result)
 
 
 def _vonmises_logpdf(x: Array, kappa: Array) -> Array:
@@ -384,7 +471,8 @@ def _wrapcauchy_logpdf(x: Array, c: Array) -> Array:
 gennorm = Standard(
     "gennorm",
     "beta",
-    logpdf=lambda x, beta: log(0.5 * beta) - gammaln(1 / beta) - absolute(x) ** beta,
+    logpdf=_gennorm_logpdf,
+    pdf=_gennorm_pdf,
     cdf=_gennorm_cdf,
 )
 vonmises = Periodic("vonmises", "kappa", valid=lambda kappa: kappa >= 0, logpdf=_vonmises_logpdf)

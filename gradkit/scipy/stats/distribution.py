@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.numpy import asarray, exp, isnan, log, log1p, where
+from gradkit.numpy import asarray, equal, exp, isinf, isnan, log, log1p, where
 from gradkit.primitives import stop_gradient
 from gradkit.primitives.scipy_special import floating_together
 
@@ -129,7 +129,7 @@ class Distribution:
         self, kind: str, formula: Formula, valid: Array, named: dict[str, Array], shapes: list[Array]
     ) -> tuple[Array, Array]:
         """Evaluate a function of a point: by the formula inside the support, else by the constants beside it."""
-        y = stop_gradient(self._standard(named, False, 0.0)[0])
+        y = stop_gradient(self._standard(named, False, 0.0, False)[0])
         valid = valid & ~isnan(y)
         low, high = self.support(*shapes) if callable(self.support) else self.support
         left, right = OUTSIDE[kind]
@@ -142,7 +142,7 @@ class Distribution:
         # would have 0 times infinity as derivative.
         beside = below | above | ~valid
         inside = self.inside(*shapes) if callable(self.inside) else self.inside
-        safe, scale = self._standard(named, beside, inside)
+        safe, scale = self._standard(named, beside, inside, beside | isinf(named[self.variable]))
         result = formula(safe, *shapes)
         if "scale" in named and kind == "logpdf":
             result = result - log(scale)
@@ -151,16 +151,16 @@ class Distribution:
         result = where(below, left, where(above, right, result))
         return self._at_integers(kind, y, result), valid
 
-    def _standard(self, named: dict[str, Array], beside: Any, inside: Any) -> tuple[Array, Any]:
+    def _standard(self, named: dict[str, Array], beside: Any, inside: Any, unscaled: Any) -> tuple[Array, Any]:
         """Return the standard variable, which is `inside` where a point is `beside` the support, and the scale."""
         y = where(beside, inside, named[self.variable])
         scale: Any = 1.0
         if "loc" in named:
             y = y - where(beside, 0.0, named["loc"])
         if "scale" in named:
-            scale = where(beside, 1.0, named["scale"])
+            scale = where(unscaled, 1.0, named["scale"])
             y = y / scale
-        return y, scale
+        return y + 0.0, scale  # -0.0 is 0.0: infinite derivatives have one sign there
 
     def _at_integers(self, kind: str, y: Array, result: Array) -> Array:
         return result
@@ -171,7 +171,14 @@ class Distribution:
         """Evaluate a function of a probability."""
         q = named["q"]
         valid = valid & (q >= 0) & (q <= 1)
-        result = formula(where(valid, q, 0.5), *shapes)
+        low, high = self.support(*shapes) if callable(self.support) else self.support
+        first, last = (low, high) if kind == "ppf" else (high, low)
+        none, all_ = equal(q, 0) & isinf(first), equal(q, 1) & isinf(last)
+        result = formula(where(valid & ~none & ~all_, q, 0.5), *shapes)
+        # At infinity all derivatives are infinite, as those of log(q) at 0.
+        sign = 1 if kind == "ppf" else -1
+        result = where(none, sign * log(where(none, q, 0.5)), result)
+        result = where(all_, -sign * log1p(-where(all_, q, 0.5)), result)
         if "scale" in named:
             result = named["scale"] * result
         return result + named["loc"] if "loc" in named else result, valid
