@@ -133,6 +133,31 @@ def ruling(m: Any, n: Any, w: Any) -> Function:
     return lambda h: sine(w * h) * h
 
 
+def solving(m: Any, n: Any, w: Any) -> Function:
+    def f(h: Any) -> Any:
+        a = 2.5 + n.sin(w * h)
+        return m.lax.custom_linear_solve(
+            lambda u: a * u, w * h, lambda matvec, b: b / matvec(n.ones_like(b)), symmetric=True
+        )
+
+    return f
+
+
+def ruling_backward(m: Any, n: Any, w: Any) -> Function:
+    @m.custom_vjp
+    def product(u: Any, v: Any) -> Any:
+        return n.sin(u) * v
+
+    def forward(u: Any, v: Any) -> Any:
+        return product(u, v), (u, v)
+
+    def backward(kept: Any, share: Any) -> Any:
+        return share * n.cos(kept[0]) * kept[1], share * n.sin(kept[0])
+
+    product.defvjp(forward, backward)
+    return lambda h: product(w, h) * h
+
+
 BODIES = [
     plain,
     itself_alone,
@@ -153,6 +178,7 @@ BODIES = [
     looping,
     ruling,
 ]
+OF_REVERSE_MODE = [ruling_backward, solving]  # the first cannot be pushed forward
 
 
 # Ways to call a function f at x that change nothing: wrapper(m, n, f, x)

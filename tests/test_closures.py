@@ -3,6 +3,7 @@ loop calls its function or the program itself does, under whatever transforms.""
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -65,6 +66,23 @@ def test_what_calls_a_function_that_closes_over_variables_changes_no_derivative(
 @pytest.mark.parametrize("seed", range(10))
 def test_many_more_of_them(seed: int, backend: Any) -> None:
     check_unchanged(400, seed)
+
+
+def test_a_rule_of_reverse_mode_may_be_inside_what_is_computed_again(xp: Any) -> None:
+    forward = ("jvp", "jacfwd", "hessian", "graph")
+    steps = [step for step in closures.STEPS if not step.__name__.startswith(forward)]
+    stacks = [(NAMED["linearize_w"], *rest) for rest in itertools.product(steps, repeat=1)]
+    stacks += [(NAMED["linearize_x"], NAMED["linearize_w"], step) for step in steps]
+    wrong = []
+    with x64():
+        for stack in stacks:
+            for body in closures.OF_REVERSE_MODE:
+                expected = float(value(gradkit, jnp, body, None, stack))
+                for wrapper in (closures.checkpoint, closures.checkpoint_twice, closures.checkpoint_in_cond):
+                    got = outcome(gradkit, jnp, body, wrapper, stack)
+                    if not isinstance(got, float) or not np.isclose(got, expected, rtol=1e-8, atol=1e-8):
+                        wrong.append(f"{name_of(body, wrapper, stack)}: {got!r}, right {expected}")
+    assert not wrong, "\n".join(wrong)
 
 
 # Against JAX

@@ -21,7 +21,7 @@ from gradkit.core.forward import ForwardTrace
 from gradkit.core.graph import Graph, GraphTrace, HigherOrder, abstract_like, capturing, zeros_of
 from gradkit.core.layers import followers
 from gradkit.core.namespace import as_bound, bound
-from gradkit.core.node import Leaf, Node, Trace, again, in_progress, new_level, recording
+from gradkit.core.node import Leaf, Node, Trace, again, in_progress, new_level, places, recording
 from gradkit.core.promotion import is_inexact
 from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
@@ -410,7 +410,7 @@ class RuleBatch(Batch):
     def __init__(self, trace: BatchTrace, kind: str) -> None:
         super().__init__(trace)
         self._kind = kind
-        self._level, self._last = int(trace.level), new_level()
+        self._places, self._last = places(), new_level()
 
     def in_progress(self, flat: Flat) -> AbstractContextManager[None]:
         """Let the batch be in progress, and all that began after it and before the call, with what that closes over."""
@@ -423,7 +423,8 @@ class RuleBatch(Batch):
         """Return the results, if they depend on nothing that was above the batch when the call was made."""
         if not self.trace.level > self._last:
             return _checked(self.trace, outs, self._kind)
-        above = (other for other in followers(outs) if self._level < other.number < self._last)
+        start, end = self._places(self.trace), (self._last, 0)
+        above = (other for other in followers(outs) if start < self._places(other) < end)
         if any(isinstance(other, ForwardTrace | ReverseTrace) for other in above):
             raise closure_error(self._kind)
         return outs

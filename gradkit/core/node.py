@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -33,6 +33,7 @@ __all__ = [
     "new_sequence",
     "no_grad",
     "open_no_grad",
+    "places",
     "recording",
 ]
 
@@ -122,8 +123,7 @@ class Ended(int):
 
     def place(self) -> tuple[int, int] | None:
         """Return its place among the levels, or None where it is in progress no longer."""
-        level = int(self)
-        return next((((part.now, level)) for part in _again.get() if part.first <= level < part.last), None)
+        return _among(_again.get(), int(self))
 
     def __bool__(self) -> bool:
         return _place(self) is not None
@@ -133,6 +133,21 @@ class Ended(int):
 
     def __lt__(self, other: int) -> bool:
         return _place(self) < _place(other)
+
+
+def _among(parts: Iterable[Again], level: int) -> tuple[int, int] | None:
+    return next(((part.now, level) for part in parts if part.first <= level < part.last), None)
+
+
+def places() -> Callable[[Trace], tuple[int, int]]:
+    """Return the function that gives the place that a transform has now among the others, for a comparison later."""
+    parts = _again.get()
+
+    def place(trace: Trace) -> tuple[int, int]:
+        has_returned = isinstance(trace.level, Ended)
+        return (_among(parts, trace.number) if has_returned else None) or (trace.number, 0)
+
+    return place
 
 
 def _place(level: int) -> tuple[int, int]:
