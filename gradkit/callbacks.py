@@ -72,9 +72,16 @@ def _batched(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> 
 
 def _call(xp: Any, *args: Any, function: Callable[..., Any], results: Any, method: Any, kind: str) -> tuple[Any, ...]:
     backend = xp.backend
-    found = function(*map(backend.to_host, args), results=results)
+    found = function(*(_unwritable(backend.to_host(arg)) for arg in args), results=results)
     device = backend.device_of(args[0])
     return tuple(backend.from_host(array, device) for array in found)
+
+
+def _unwritable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an array that cannot be assigned to, as JAX's cannot: its memory is that of the caller's Array."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 _callback = HostCallback("pure_callback", _call, (None,), batch=_batched)
@@ -93,7 +100,8 @@ def pure_callback(
     Parameters
     ----------
     callback : callable
-        The function; it gets NumPy arrays, and gives them or arrays of a backend. It should have no side effects.
+        The function; it gets NumPy arrays that it cannot assign to, and gives such or arrays of a backend. It should
+        have no side effects.
     result_shape_dtypes : pytree
         What it gives: a tree of things with a shape and a dtype (`ShapeDtypeStruct`).
     *args, **kwargs : pytree

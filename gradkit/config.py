@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -72,8 +72,11 @@ class _Setting:
         try:
             yield
         finally:
-            self.here.reset(token)
             self._count(-value)
+            with suppress(
+                ValueError
+            ):  # a generator that is continued, or closed, by another task: nothing is set there
+                self.here.reset(token)
 
     def _count(self, more: int) -> None:
         if more:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import config, debug
+from gradkit.config import _setting_named
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
 
@@ -204,3 +206,17 @@ def test_a_callback_gets_trees_of_arrays(xp: Any) -> None:
     assert seen == [(1.0, "t"), (2.0, "t")]
     with pytest.raises(TypeError, match="must be callable"):
         debug.callback(3)  # type: ignore[arg-type]
+
+
+def test_a_generator_with_a_block_may_be_continued_or_closed_by_another_task() -> None:
+    def generator() -> Iterator[bool]:
+        with gradkit.item_assignment():
+            yield config.gradkit_item_assignment
+
+    for go_on in (lambda steps: next(steps, None), lambda steps: steps.close()):
+        steps = generator()
+        assert contextvars.copy_context().run(next, steps)
+        assert not config.gradkit_item_assignment
+        go_on(steps)
+        assert not config.gradkit_item_assignment
+        assert not _setting_named("gradkit_item_assignment").on  # for good, in all threads

@@ -16,6 +16,7 @@ import gradkit
 import gradkit.numpy as jnp
 from gradkit import lax
 from gradkit.config import OWN, setting
+from gradkit.experimental import io_callback
 
 # Settings
 
@@ -259,3 +260,19 @@ def test_what_was_made_from_an_array_keeps_its_values(name: str, kind: str, xp: 
         with gradkit.item_assignment():
             y[0] = 7
         assert another.tolist()[0] == 1.0
+
+
+@pytest.mark.parametrize("call", [gradkit.pure_callback, io_callback], ids=lambda call: call.__name__)
+def test_a_callback_does_not_change_the_arrays_that_it_is_given(call: Any, xp: Any) -> None:
+    y = jnp.asarray([1.0, 2.0])
+
+    def in_place(values: Any) -> Any:
+        values += 1.0
+        return values
+
+    with pytest.raises(ValueError, match="read-only"):
+        call(in_place, y, y)
+    assert y.tolist() == [1.0, 2.0]
+    assert call(lambda values: values + 1.0, y, y).tolist() == [2.0, 3.0]
+    assert call(lambda values: xpx.at(values)[0].add(1.0), y, y).tolist() == [2.0, 2.0]
+    assert y.tolist() == [1.0, 2.0]
