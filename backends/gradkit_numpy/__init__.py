@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.backend import Backend, scipy_special
+from gradkit_numpy.silence import silenced
 
 __all__ = ["NumpyBackend"]
 
@@ -36,8 +37,8 @@ class NumpyBackend(Backend):
         return KERNELS
 
     def silenced(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `function` inside `numpy.errstate`."""
-        return np.errstate(all="ignore")(function)
+        """Return `function` inside ``numpy.errstate(all="ignore")``."""
+        return silenced(function)
 
     def special(self, name: str) -> Callable[..., Any]:
         """Return SciPy's function."""

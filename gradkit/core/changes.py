@@ -34,8 +34,8 @@ def refuse_changed(node: Node, saved: Sequence[Any]) -> None:
             for value in kept:
                 if backend is not None and backend_of(value) is backend and backend.shares_memory(value, changed):
                     raise _error(node, value, "by x.data += ... or the like")
-    if config.gradkit_debug_changes and (sums := getattr(node, "checksums", None)) is not None:
-        for value, before in zip(kept, sums, strict=True):
+    if config.gradkit_debug_changes and isinstance(saved, Checked):
+        for value, before in zip(kept, saved.checksums, strict=True):
             if checksum(value) != before:
                 raise _error(node, value, "as its checksum tells (gradkit_debug_changes)")
 
@@ -66,11 +66,19 @@ def _error(node: Node, value: Any, how: str) -> RuntimeError:
     )
 
 
+class Checked(list[Any]):
+    """What a node keeps, with the checksum of each raw array in it."""
+
+    def __init__(self, saved: Sequence[Any]) -> None:
+        super().__init__(saved)
+        self.checksums = [checksum(value) for value in _raw_values(saved)]
+
+
 def _with_checksums(init: Callable[..., None]) -> Callable[..., None]:
     def __init__(self: Node, *args: Any) -> None:
         init(self, *args)
         if config.gradkit_debug_changes and self.saved:
-            self.checksums = [checksum(value) for value in _raw_values(self.saved)]
+            self.saved = Checked(self.saved)
 
     return __init__
 

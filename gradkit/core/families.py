@@ -112,17 +112,17 @@ class Elementwise(Primitive):
         if xp is None:
             xp, cotangent, saved = lifted(cotangent, saved)
         shares = []
-        for position, parent in enumerate(node.parents):
+        shape = node.shape
+        for parent, rule in zip(node.parents, self.rules, strict=False):
             if parent is not None:
-                rule = self.rules[position]
                 if type(rule) is Constant:
                     share = cotangent if rule is ONE else -cotangent
                 elif type(rule) is PassesWhere:
                     share = xp.masked(cotangent, rule.condition(xp, *saved))
                 else:
                     share = cotangent * rule(xp, *saved)
-                if parent.shape != node.shape:
-                    share = unbroadcast(xp, share, node.shape, parent.shape)
+                if parent.shape != shape:
+                    share = unbroadcast(xp, share, shape, parent.shape)
                 shares.append((parent, share))
         return shares
 

@@ -277,25 +277,10 @@ class Node:
     numbers : int, float, bool, complex, or tuple of them
         The Python number among the arguments of an operation on two, or all by position, with None between them; not
         set where there are none. Nothing but a drawing reads them, and they stay when what is saved has been used up.
-    checksums : list of int
-        Of what is saved; set where ``gradkit_debug_changes`` is on.
     """
 
-    __slots__ = (
-        "checksums",
-        "dtype",
-        "numbers",
-        "params",
-        "parents",
-        "plain",
-        "primitive",
-        "saved",
-        "sequence",
-        "shape",
-        "trace",
-    )
+    __slots__ = ("dtype", "numbers", "params", "parents", "plain", "primitive", "saved", "sequence", "shape", "trace")
 
-    checksums: Any
     numbers: Any
 
     def __init__(

@@ -18,7 +18,7 @@ from gradkit.core.changes import refuse_changed
 from gradkit.core.namespace import namespace_of
 from gradkit.core.node import Node, Trace, changes
 from gradkit.core.primitive import Primitive
-from gradkit.core.silence import quietly
+from gradkit.core.silence import silently
 
 __all__ = ["TAPE", "ReverseTrace", "Tape"]
 
@@ -62,62 +62,10 @@ class ReverseTrace(Trace):
         """
         if not roots:
             return {}
-        return quietly(roots[0][1], self._walk, roots, retain, floor)  # type: ignore[no-any-return]
-
-    def _walk(self, roots: Sequence[tuple[Node, Any]], retain: bool, floor: int) -> dict[Node, Any]:
         if not SEVERAL:
-            return self._walked_back(roots, retain, floor, None)
+            return _walk_silently(roots[0][1], roots, retain, floor, None)  # type: ignore[no-any-return]
         with Whereabouts() as here:
-            return self._walked_back(roots, retain, floor, here)
-
-    def _walked_back(
-        self, roots: Sequence[tuple[Node, Any]], retain: bool, floor: int, here: Whereabouts | None
-    ) -> dict[Node, Any]:
-        # Leaves stay in `cotangents` to the end: what is left there is the result. A node waits in the heap from its
-        # first contribution on. What was made later is taken earlier, so whatever depends on a node is taken before it.
-        cotangents: dict[Node, Any] = {}
-        owned: set[Node] = set()
-        waiting: list[tuple[int, Node]] = []
-        unchanged = -changes.latest  # what was made later, no change in place can have reached
-        for node, cotangent in roots:
-            if node not in cotangents and node.sequence >= floor:
-                heappush(waiting, (-node.sequence, node))
-            _accumulate(cotangents, owned, node, cotangent)
-        while waiting:
-            order, node = heappop(waiting)
-            cotangent = cotangents.pop(node)
-            saved = node.saved
-            if saved is None:
-                raise RuntimeError(
-                    "backward: this graph was already walked and its saved values are freed. "
-                    "Pass retain_graph=True to the first backward() to walk it twice."
-                )
-            if order > unchanged:
-                refuse_changed(node, saved)
-            if not retain:
-                node.saved = None
-            primitive = node.primitive
-            if here is not None:
-                here.go_to(cotangent)
-            for parent, contribution in primitive.pull(cotangent, node, saved):
-                if here is not None:
-                    here.go_to(contribution)
-                if parent in cotangents:
-                    _accumulate(cotangents, owned, parent, contribution)
-                elif parent.sequence >= floor:
-                    cotangents[parent] = contribution
-                    heappush(waiting, (-parent.sequence, parent))
-                elif primitive.aliases and type(contribution) is not Array:
-                    # A leaf's gradient outlives the pass, so it may not share memory with another one.
-                    cotangents[parent] = contribution + 0
-                else:
-                    cotangents[parent] = contribution
-        for leaf, cotangent in cotangents.items():
-            if cotangent.shape != leaf.shape:
-                if here is not None:
-                    here.go_to(cotangent)
-                cotangents[leaf] = namespace_of(cotangent).broadcast_to(cotangent, leaf.shape) + 0
-        return cotangents
+            return _walk_silently(roots[0][1], roots, retain, floor, here)  # type: ignore[no-any-return]
 
 
 class Whereabouts(ExitStack):
@@ -148,6 +96,59 @@ class Tape(ReverseTrace):
 
 
 TAPE = Tape()
+
+
+def _walk_back(
+    roots: Sequence[tuple[Node, Any]], retain: bool, floor: int, here: Whereabouts | None
+) -> dict[Node, Any]:
+    # Leaves stay in `cotangents` to the end: what is left there is the result. A node waits in the heap from its
+    # first contribution on. What was made later is taken earlier, so whatever depends on a node is taken before it.
+    cotangents: dict[Node, Any] = {}
+    owned: set[Node] = set()
+    waiting: list[tuple[int, Node]] = []
+    unchanged = -changes.latest  # what was made later, no change in place can have reached
+    for node, cotangent in roots:
+        if node not in cotangents and node.sequence >= floor:
+            heappush(waiting, (-node.sequence, node))
+        _accumulate(cotangents, owned, node, cotangent)
+    while waiting:
+        order, node = heappop(waiting)
+        cotangent = cotangents.pop(node)
+        saved = node.saved
+        if saved is None:
+            raise RuntimeError(
+                "backward: this graph was already walked and its saved values are freed. "
+                "Pass retain_graph=True to the first backward() to walk it twice."
+            )
+        if order > unchanged:
+            refuse_changed(node, saved)
+        if not retain:
+            node.saved = None
+        primitive = node.primitive
+        if here is not None:
+            here.go_to(cotangent)
+        for parent, contribution in primitive.pull(cotangent, node, saved):
+            if here is not None:
+                here.go_to(contribution)
+            if parent in cotangents:
+                _accumulate(cotangents, owned, parent, contribution)
+            elif parent.sequence >= floor:
+                cotangents[parent] = contribution
+                heappush(waiting, (-parent.sequence, parent))
+            elif primitive.aliases and type(contribution) is not Array:
+                # A leaf's gradient outlives the pass, so it may not share memory with another one.
+                cotangents[parent] = contribution + 0
+            else:
+                cotangents[parent] = contribution
+    for leaf, cotangent in cotangents.items():
+        if cotangent.shape != leaf.shape:
+            if here is not None:
+                here.go_to(cotangent)
+            cotangents[leaf] = namespace_of(cotangent).broadcast_to(cotangent, leaf.shape) + 0
+    return cotangents
+
+
+_walk_silently = silently(_walk_back)
 
 
 def _accumulate(cotangents: dict[Node, Any], owned: set[Node], node: Node, contribution: Any) -> None:

@@ -9,49 +9,43 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gradkit.backend import backend_of
+from gradkit.backend import Backend, backend_of
 from gradkit.core.array import Array
 from gradkit.core.stand_in import Batched
 
-__all__ = ["quietly"]
-
-_runners: dict[type, Callable[..., Any]] = {}
-"""By the type of a raw array: what runs a function while its library is silent."""
+__all__ = ["silently"]
 
 
-def quietly(value: Any, function: Callable[..., Any], *args: Any) -> Any:
-    """Call a function while the library whose arrays `value` is made of is silent.
+def silently(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``call(value, *args)``, which is ``function(*args)`` while the library of `value` is silent.
 
-    Parameters
-    ----------
-    value : Array, raw array, or dict of them
-        Says which library that is.
-    function : callable
-        What is called.
-    *args
-        Its arguments.
+    `value` is an Array, a raw array, or a tuple or dict of them: it says which library that is.
     """
+    by_type: dict[type, Callable[..., Any]] = {}  # of a raw array
+
+    def call(value: Any, *args: Any) -> Any:
+        run = by_type.get(type(value))
+        if run is None:
+            kind, backend = _library_of(value)
+            run = by_type.get(kind)
+            if run is None:
+                run = function if backend is None else backend.silenced(function)
+                if backend is not None:
+                    by_type[kind] = run
+        return run(*args)
+
+    return call
+
+
+def _library_of(value: Any) -> tuple[type, Backend | None]:
     while True:
-        kind = type(value)
-        runner = _runners.get(kind)
-        if runner is not None:
-            return runner(function, *args)
-        if kind is Array:
+        if type(value) is Array:
             value = value._value
-        elif kind is Batched:
+        elif type(value) is Batched:
             value = value.array
         elif isinstance(value, tuple) and value:
             value = value[0]
         elif isinstance(value, dict) and value:
             value = next(iter(value.values()))
         else:
-            break
-    backend = backend_of(value)
-    runner = _run if backend is None else backend.silenced(_run)
-    if backend is not None:
-        _runners[kind] = runner
-    return runner(function, *args)
-
-
-def _run(function: Callable[..., Any], *args: Any) -> Any:
-    return function(*args)
+            return type(value), backend_of(value)

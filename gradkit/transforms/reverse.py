@@ -13,7 +13,7 @@ from typing import Any
 from gradkit.backend import NOTHING, REAL
 from gradkit.core import Array, ReverseTrace
 from gradkit.core.array import backend_of_array, describe, dtype_as_stored, place_of_array, raw, wrap
-from gradkit.core.assignment import keeping_arguments
+from gradkit.core.assignment import handed_over
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.calls import cast as cast_array
 from gradkit.core.calls import dtype_name
@@ -128,7 +128,6 @@ def value_and_grad(
     (Array(9., dtype=float32), Array(6., dtype=float32))
     """
     check_callable(fun)
-    run = keeping_arguments(fun)
     positions = positions_of(argnums)
     first_alone = type(argnums) is int and argnums == 0
 
@@ -138,12 +137,14 @@ def value_and_grad(
         values, treedef = flatten(chosen[0] if first_alone else chosen)
         trace = ReverseTrace()
         tracers = _tracers(trace, values, holomorphic, allow_int, chosen)
+        tree = unflatten(treedef, tracers)
+        given = (tree, *args[1:]) if first_alone else replaced(args, positions, tree)
+        arguments = handed_over.arguments  # as `keeping_arguments` does
+        arguments.append((given, kwargs))
         try:
-            if first_alone:
-                result = run(unflatten(treedef, tracers), *args[1:], **kwargs)
-            else:
-                result = run(*replaced(args, positions, unflatten(treedef, tracers)), **kwargs)
+            result = fun(*given, **kwargs)
         finally:
+            arguments.pop()
             trace.end()
         auxiliary = None
         if has_aux:
