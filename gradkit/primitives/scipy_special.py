@@ -266,9 +266,9 @@ def beta_density(a: Array, b: Array, x: Array) -> Array:
     return _beta_density(bound(), a, b, x)  # type: ignore[no-any-return]
 
 
-def gamma_density(a: Array, x: Array) -> Array:
+def gamma_density(a: Array, x: Array, rate: float = 1.0) -> Array:
     """Compute the density of the gamma distribution."""
-    return _gamma_density(bound(), a, x)  # type: ignore[no-any-return]
+    return _gamma_density(bound(), a, x, rate)  # type: ignore[no-any-return]
 
 
 _no_shapes = _refuse("betainc gradient with respect to a and b is not supported.")
@@ -287,14 +287,14 @@ poch = _function(
 )
 
 
-def _gamma_density(xp: Any, a: Any, x: Any) -> Any:
-    """Compute x**(a - 1) exp(-x) / gamma(a): near 0, where its logarithm is infinite, from the power."""
-    constant = -xp.gammaln(a)
+def _gamma_density(xp: Any, a: Any, x: Any, rate: float = 1.0) -> Any:
+    """Compute x**(a - 1) rate**a exp(-rate x) / gamma(a): near 0, where its logarithm is infinite, from the power."""
+    constant = -xp.gammaln(a) + a * math.log(rate)
     left = (x < 0.1) & ((x == 0) | (constant > -LARGEST))
     one = xp.ones_like(x)
     at_left, middle = xp.where(left, x, one), xp.where(left, one, x)
-    near = at_left ** (a - 1) * xp.exp(constant - at_left)
-    return xp.where(left, near, xp.exp(xp.xlogy(a - 1, middle) - middle + constant))
+    near = at_left ** (a - 1) * xp.exp(constant - rate * at_left)
+    return xp.where(left, near, xp.exp(xp.xlogy(a - 1, middle) - rate * middle + constant))
 
 
 def _gammainc_slope(xp: Any, a: Any, x: Any) -> Any:

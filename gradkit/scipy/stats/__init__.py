@@ -13,12 +13,8 @@ Array(-0.25, dtype=float32)
 import sys
 
 from gradkit.scipy.stats.continuous import (
-    beta,
     cauchy,
-    chi2,
     expon,
-    gamma,
-    gennorm,
     gumbel_l,
     gumbel_r,
     laplace,
@@ -33,6 +29,7 @@ from gradkit.scipy.stats.continuous import (
 )
 from gradkit.scipy.stats.discrete import bernoulli, betabinom, binom, geom, multinomial, nbinom, poisson
 from gradkit.scipy.stats.distribution import Distribution
+from gradkit.scipy.stats.gammas import beta, chi2, gamma, gennorm
 from gradkit.scipy.stats.multivariate import dirichlet, multivariate_normal
 
 __all__ = [

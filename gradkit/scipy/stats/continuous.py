@@ -17,7 +17,6 @@ from gradkit.numpy import (
     isinf,
     log,
     log1p,
-    not_equal,
     ones_like,
     sin,
     sqrt,
@@ -25,30 +24,19 @@ from gradkit.numpy import (
     tan,
     where,
 )
-from gradkit.primitives import log_ndtr, logit, ndtr, ndtri, sigmoid, softplus, xlog1py, xlogy
+from gradkit.primitives import log_ndtr, logit, ndtr, ndtri, sigmoid, softplus
 from gradkit.primitives.scipy_special import (
     bessel_i0e,
-    beta_density,
-    betainc,
-    betaincc,
     betaln,
     erfcx,
-    gamma_density,
-    gammainc,
-    gammaincc,
-    gammaln,
     normal_density,
 )
 from gradkit.primitives.special import erf, polynomial
-from gradkit.scipy.stats.distribution import Distribution, logarithm_of
+from gradkit.scipy.stats.distribution import Distribution, Standard
 
 __all__ = [
-    "beta",
     "cauchy",
-    "chi2",
     "expon",
-    "gamma",
-    "gennorm",
     "gumbel_l",
     "gumbel_r",
     "laplace",
@@ -222,101 +210,6 @@ gumbel_l = Distribution(
 )
 
 
-# The logarithms of gammainc and betainc on the left, where those underflow: their power series (DLMF 8.7.1 and 8.17.8)
-
-TERMS = 10
-
-
-def _log_of_series(first: Array, ratio: Any) -> Array:
-    """Return first + log(1 + r(1) + r(1) r(2) + ...)."""
-    total = term = ones_like(first)
-    for k in range(1, TERMS):
-        term = term * ratio(k)
-        total = total + term
-    return first + log(total)
-
-
-_gammainc_logarithm = logarithm_of(lambda y, a: gammainc(a, y), lambda y, a: gammaincc(a, y))
-_gammaincc_logarithm = logarithm_of(lambda y, a: gammaincc(a, y), lambda y, a: gammainc(a, y))
-_betainc_logarithm = logarithm_of(lambda y, a, b: betainc(a, b, y), lambda y, a, b: betaincc(a, b, y))
-
-
-def _gamma_logcdf(y: Array, a: Array, rate: float = 1.0) -> Array:
-    left = y < 0.1
-    small = where(left, y, 0.05)
-    x = rate * small
-    # The logarithm of y and not of its product: the smallest number has no half.
-    series = _log_of_series(a * (log(small) + math.log(rate)) - x - gammaln(a + 1), lambda k: x / (a + k))
-    return where(left, series, _gammainc_logarithm(rate * where(left, 1.0, y), a))
-
-
-FRACTIONS = 30
-
-
-def _gamma_logsf(y: Array, a: Array, rate: float = 1.0) -> Array:
-    """Far right, where gammaincc underflows, take Legendre's continued fraction (DLMF 8.9.2)."""
-    x = rate * y
-    left = x < 0.1
-    right = x > a + 10 * sqrt(a) + 10
-    far = where(right, x, 2 * a + 50)
-    fraction = far + (2 * FRACTIONS + 1) - a
-    for k in range(FRACTIONS, 0, -1):
-        fraction = far + (2 * k - 1) - a + k * (a - k) / fraction
-    tail = a * log(far) - far - gammaln(a) - log(fraction)
-    near_all = log1p(-gammainc(a, where(left, x, 0.05)))
-    return where(right, tail, where(left, near_all, _gammaincc_logarithm(where(left | right, 1.0, x), a)))
-
-
-def _beta_logcdf(y: Array, a: Array, b: Array) -> Array:
-    left = y * (a + b + 1) < 0.02
-    x = where(left, y, 0.0)
-    first = a * log(where(left, y, 0.5)) + b * log1p(-x) - log(a) - betaln(a, b)
-    series = _log_of_series(first, lambda k: x * (a + b + (k - 1)) / (a + k))
-    return where(left, series, _betainc_logarithm(where(left, 0.5, y), a, b))
-
-
-def _beta_logsf(y: Array, a: Array, b: Array) -> Array:
-    left = y < 0.1
-    return where(left, log1p(-betainc(a, b, where(left, y, 0.0))), _beta_logcdf(where(left, 0.5, 1 - y), b, a))
-
-
-gamma = Distribution(
-    "gamma",
-    "a",
-    support=POSITIVE,
-    indefinite=("logpdf", "logsf"),
-    logcdf=_gamma_logcdf,
-    logsf=_gamma_logsf,
-    logpdf=lambda y, a: xlogy(a - 1, y) - y - gammaln(a),
-    pdf=lambda y, a: gamma_density(a, y),
-    cdf=lambda y, a: gammainc(a, y),
-    sf=lambda y, a: gammaincc(a, y),
-)
-chi2 = Distribution(
-    "chi2",
-    "df",
-    support=POSITIVE,
-    indefinite=("logpdf", "logsf"),
-    logcdf=lambda y, df: _gamma_logcdf(y, df / 2, rate=0.5),
-    logsf=lambda y, df: _gamma_logsf(y, df / 2, rate=0.5),
-    pdf=lambda y, df: gamma_density(df / 2, y / 2) / 2,
-    logpdf=lambda y, df: xlogy(df / 2 - 1, y) - y / 2 - gammaln(df / 2) - df / 2 * LOG_2,
-    cdf=lambda y, df: gammainc(df / 2, y / 2),
-    sf=lambda y, df: gammaincc(df / 2, y / 2),
-)
-beta = Distribution(
-    "beta",
-    "a b",
-    support=UNIT,
-    logcdf=_beta_logcdf,
-    logsf=_beta_logsf,
-    pdf=lambda y, a, b: beta_density(a, b, y),
-    logpdf=lambda y, a, b: xlogy(a - 1, y) + xlog1py(b - 1, -y) - betaln(a, b),
-    cdf=lambda y, a, b: betainc(a, b, y),
-    sf=lambda y, a, b: betaincc(a, b, y),
-)
-
-
 def _t_logpdf(y: Array, df: Array) -> Array:
     # With infinitely many degrees of freedom it is the normal distribution.
     normal = isinf(df)
@@ -416,46 +309,11 @@ truncnorm = Distribution(
 )
 
 
-class Standard(Distribution):
-    """A distribution that has its standard form alone."""
-
-    defaults = ()
-
-
 class Periodic(Standard):
     """A distribution on a circle: it has no limit at infinity."""
 
     def _at(self, kind: str, formula: Any, valid: Array, named: dict[str, Array], shapes: list[Array]) -> Any:
         return super()._at(kind, formula, valid & isfinite(named["x"]), named, shapes)
-
-
-LARGEST_POWER = 2000.0
-"""Where abs(x)**beta is larger, the generalized normal distribution has nothing left in any dtype."""
-
-
-def _gennorm_pdf(x: Array, beta: Array) -> Array:
-    inner = absolute(x) ** beta < LARGEST_POWER
-    return where(inner, exp(_gennorm_logpdf(where(inner, x, 0.5), where(inner, beta, 1.0))), 0.0)
-
-
-def _gennorm_logpdf(x: Array, beta: Array) -> Array:
-    result: Array = log(0.5 * beta) - gammaln(1 / beta) - absolute(x) ** beta
-    return result
-
-
-def _gennorm_cdf(x: Array, beta: Array) -> Array:
-    """Compute gammaincc(1 / beta, abs(x)**beta) / 2, or 1 less it; around 0 by the series in powers of abs(x)**beta."""
-    power = absolute(x) ** beta
-    near, far = power < 0.1, ~(power < LARGEST_POWER)
-    at, shape = where(near | far, 1.0, x), where(far, 1.0, beta)
-    upper = gammaincc(1 / shape, absolute(at) ** shape) / 2
-    result = where(far, where(x <= 0, 0.0, 1.0), where(x <= 0, upper, 1 - upper))
-    centre = where(near, x, 0.0)
-    # At 0 itself it is a constant: its slope there is multiplied by 0, and may be infinite.
-    z = where(near & not_equal(x, 0), absolute(where(near & not_equal(x, 0), x, 1.0)) ** shape, 0.0)
-    a = 1 / shape
-    series = _log_of_series(-z - gammaln(a + 1), lambda k: z / (a + k))
-    return where(near, 0.5 + centre * exp(series) / 2, result)
 
 
 def _vonmises_logpdf(x: Array, kappa: Array) -> Array:
@@ -468,13 +326,6 @@ def _wrapcauchy_logpdf(x: Array, c: Array) -> Array:
     return result
 
 
-gennorm = Standard(
-    "gennorm",
-    "beta",
-    logpdf=_gennorm_logpdf,
-    pdf=_gennorm_pdf,
-    cdf=_gennorm_cdf,
-)
 vonmises = Periodic("vonmises", "kappa", valid=lambda kappa: kappa >= 0, logpdf=_vonmises_logpdf)
 wrapcauchy = Standard(
     "wrapcauchy",

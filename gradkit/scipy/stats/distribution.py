@@ -12,7 +12,7 @@ from gradkit.numpy import asarray, equal, exp, isinf, isnan, log, log1p, where
 from gradkit.primitives import stop_gradient
 from gradkit.primitives.scipy_special import floating_together
 
-__all__ = ["OUTSIDE", "Distribution", "logarithm_of"]
+__all__ = ["OUTSIDE", "Distribution", "Standard", "logarithm_of"]
 
 Formula = Callable[..., Any]
 
@@ -212,6 +212,12 @@ class Distribution:
 
     def __repr__(self) -> str:
         return f"<distribution {self.__name__}>"
+
+
+class Standard(Distribution):
+    """A distribution that has its standard form alone."""
+
+    defaults = ()
 
 
 def _exponential(formula: Formula) -> Formula:
