@@ -118,14 +118,18 @@ HEAD = "height,weight,kind\n1,2,a\n3,4,b\n"
         ("a,b,a,kind\n1,2,3,x\n", "the header has 2 columns 'a'"),
         ("a,b\n1,2\n", "there is no target 'kind'. Its columns: 'a', 'b'."),
         ("a,Kind\n1,2\n", "there is no target 'kind'. Its columns: 'a', 'Kind'. Did you mean 'Kind'?"),
-        ("a;kind\n1;2\n", "Its columns: 'a;kind'. If fields are not separated by ',', say by what."),
+        (
+            "a;kind\n1;2\n",
+            "Its columns: 'a;kind'. If fields are not separated by ',', say by what (delimiter, such as ';').",
+        ),
         ("kind\na\nb\n", "there is no column to learn from besides the target"),
         (HEAD + "5,6\n", "line 4 has 2 fields, but the header names 3 columns"),
         (HEAD + "\n5,6,a,7\n", "line 5 has 4 fields, but the header names 3 columns"),
-        (
-            'a,b,kind\n1,2,"two\nlines"\n',
-            "line 3 has 1 fields, but the header names 3 columns. A quoted text that goes over",
-        ),
+        ('a,b,kind\n1,2,"two\nlines"\n', "in line 2 a quoted text has no end. A quoted text that goes over"),
+        # As many delimiters in each line as in any other: the next row would be in the class's name.
+        (HEAD + '5,6,"a\n7,8,b"\n', "in line 4 a quoted text has no end."),
+        (HEAD + '5,"6\n7",8,b\n', "in line 4 a quoted text has no end."),
+        (HEAD + '\n5,6,"a\n', "in line 5 a quoted text has no end."),
         (HEAD + "5,tall,a\n", "line 4, column 'weight': expected a number, got 'tall'"),
         (HEAD + "5,1_000,a\n", "line 4, column 'weight': expected a number, got '1_000'"),
         (HEAD + "5,,a\n", "line 4, column 'weight': the value is missing (it is '')"),
@@ -146,6 +150,13 @@ def test_a_fault_is_named_by_row_and_column(text: str | bytes, message: str, tmp
     with pytest.raises(FileFormatError, match=re.escape(message)) as caught:
         table_of(tmp_path, text, "kind")
     assert str(caught.value).startswith(str(tmp_path / "table.csv"))
+
+
+def test_a_quote_within_a_text_is_a_character_of_it(tmp_path: Path) -> None:
+    table = table_of(tmp_path, 'a,kind\n1,5" pipe\n2,rod\n3,"5"" pipe"\n4,rod\n', "kind")
+    assert table.classes == ('5" pipe', "rod")
+    assert table.y is not None
+    assert table.y.tolist() == [0, 1, 0, 1]
 
 
 def test_a_class_of_numbers_is_not_nan(tmp_path: Path) -> None:

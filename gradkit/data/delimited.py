@@ -21,7 +21,7 @@ from gradkit.core.array import Array
 from gradkit.data.files import DAMAGED_GZIP, HostArray, PathLike, damaged_gzip, describe_start, open_binary, place
 from gradkit.errors import FileFormatError, did_you_mean
 
-__all__ = ["NUL", "ONE_LINE", "is_number", "load_csv"]
+__all__ = ["COMMON_DELIMITERS", "NUL", "ONE_LINE", "is_number", "load_csv"]
 
 Header = bool | Literal["auto"]
 

@@ -17,7 +17,7 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
-from gradkit.data.delimited import NUL, ONE_LINE, is_number
+from gradkit.data.delimited import COMMON_DELIMITERS, NUL, ONE_LINE, is_number
 from gradkit.data.files import DAMAGED_GZIP, HostArray, PathLike, damaged_gzip, open_binary
 from gradkit.data.origins import difference, origin_of
 from gradkit.errors import FileFormatError, did_you_mean
@@ -181,7 +181,8 @@ class _File:
         if name not in self.header:
             hint = did_you_mean(name, self.header)
             if len(self.header) == 1:
-                hint = f" If fields are not separated by {self.delimiter!r}, say by what."
+                seen = next((f", such as {mark!r}" for mark in COMMON_DELIMITERS if mark in self.header[0]), "")
+                hint = f" If fields are not separated by {self.delimiter!r}, say by what (delimiter{seen})."
             raise self._error(f"there is no {what} {name!r}. Its columns: {', '.join(map(repr, self.header))}.{hint}")
         return self.header.index(name)
 
@@ -208,6 +209,10 @@ class _File:
             # NumPy's texts end before it: "z\0" would be the class "z".
             number = next(i for i, text in enumerate(lines, line + 1) if "\0" in text)
             raise self._error(f"in line {number} {NUL}")
+        for number, text in enumerate(lines, line + 1):
+            # Such a text would take the next rows into itself, which may have as many delimiters as any other.
+            if text.count('"') % 2 and self._is_open(text):
+                raise self._error(f"in line {number} a quoted text has no end. {ONE_LINE}")
         ends = len(self.header) - 1
         filled = [text for text in lines if text.strip()]
         if any(text.count(self.delimiter) != ends for text in filled):
@@ -347,6 +352,14 @@ class _File:
     def _fields(self, line: str) -> list[str]:
         try:
             return next(csv.reader([line], delimiter=self.delimiter), [])
+        except csv.Error as error:
+            raise self._error(f"a line that begins {line[:40]!r} is no CSV ({error}).") from error
+
+    def _is_open(self, line: str) -> bool:
+        """Tell whether a quoted text goes over the end of a line: whether a row takes the next line in as well."""
+        rows = csv.reader([line, "next"], delimiter=self.delimiter)
+        try:
+            return len(list(rows)) == 1
         except csv.Error as error:
             raise self._error(f"a line that begins {line[:40]!r} is no CSV ({error}).") from error
 
