@@ -133,6 +133,20 @@ def test_the_origin_is_a_value_of_the_column_and_differences_are_rounded_last() 
     assert found[:2].tolist() == [[256, -3], [0, 1]]
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e200])
+def test_measures_are_finite_where_squares_are_not(scale: float, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(ROWS, 1))
+    plain, scaled = [
+        command("train", *written(tmp_path / name, x, y, "npz", "y"), "--out", tmp_path / f"run {name}")
+        for name, y in (("a", x[:, 0]), ("b", x[:, 0] * scale))
+    ]
+    expected, found = [
+        [float(number) for number in re.findall(r"(?:R2|error) ([-\d.e+naif]+)", printed)[-3:]]
+        for printed in (plain, scaled)
+    ]
+    np.testing.assert_allclose(found, np.asarray(expected) * [1, scale, scale], rtol=2e-3)
+
+
 def test_a_target_that_is_the_same_everywhere_is_measured_as_by_scikit_learn(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(ROWS, 1))
     command("train", *written(tmp_path / "a", x, 2 * x[:, 0] + 0.5, "csv", "y"), "--out", tmp_path / "run")

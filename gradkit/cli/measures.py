@@ -24,11 +24,10 @@ def measures(model: Model, x: HostArray, origin: HostArray | float, y: HostArray
         return f"accuracy {right / len(y):.2%} ({right:,} of {len(y):,}), cross-entropy {loss:.4g}"
     difference = predicted - y
     centred = y - y[0]  # exactly 0 where all are the same
+    unit = max(np.abs(difference).max(), np.abs(centred).max()) or 1.0  # squares of its multiples do not overflow
+    difference, centred = difference / unit, centred / unit
     spread = ((centred - centred.mean(axis=0)) ** 2).sum()
     error = (difference**2).sum()
     r2 = 1 - error / spread if spread else float(not error)
-    root = np.sqrt((difference**2).mean())
-    return (
-        f"R2 {r2:.4f}, root mean squared error {root:.4g}, mean absolute error {np.abs(difference).mean():.4g} "
-        f"({len(y):,} rows)"
-    )
+    root, mean = unit * np.sqrt((difference**2).mean()), unit * np.abs(difference).mean()
+    return f"R2 {r2:.4f}, root mean squared error {root:.4g}, mean absolute error {mean:.4g} ({len(y):,} rows)"
