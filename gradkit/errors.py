@@ -125,10 +125,12 @@ class ResumeError(ValueError):
         What differs.
     found, given : object
         What it is in the checkpoint, and in this run.
+    detail : str
+        What differs in words, where the two do not say it.
     """
 
     def __init__(self, path: object, name: str, found: object, given: object, detail: str = "") -> None:
-        self.path, self.name, self.found, self.given = path, name, found, given
+        self.path, self.name, self.found, self.given, self.detail = path, name, found, given, detail
         what = detail or f"{path} is of a run with {name} {found!r}, this one has {given!r}."
         super().__init__(f"{what} Give the same to resume it, another folder, or resume=False to begin anew.")
 

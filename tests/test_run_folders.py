@@ -119,6 +119,28 @@ def test_a_key_that_is_none_is_an_error_of_the_file(key: Any, tmp_path: Path) ->
         fit(tmp_path, epochs=5)
 
 
+@pytest.mark.parametrize("step", [-1, 0, 8, 10, 2**70])
+def test_an_optimizer_that_has_not_made_the_runs_steps_is_an_error_of_the_file(step: int, tmp_path: Path) -> None:
+    fit(tmp_path)
+    gradkit.save(tmp_path / LAST, {**gradkit.load(tmp_path / LAST), "optimizer.step": step})
+    with pytest.raises(FileFormatError, match=f"{LAST}: what it says of the run is damaged: the optimizer's step"):
+        fit(tmp_path, epochs=5)
+
+
+def test_the_command_line_says_which_leaf_a_checkpoint_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "moons", "--out", str(tmp_path), "--hidden", "4", "--epochs", "1"]
+    assert main(words) == 0
+    tree = gradkit.load(tmp_path / LAST)
+    del tree["model.layers[0].bias"]
+    gradkit.save(tmp_path / LAST, tree)
+    assert main([*words, "--resume"]) == 2
+    error = capsys.readouterr().err
+    assert "None" not in error
+    assert "model.layers[0].bias" in error
+
+
 def test_a_best_model_of_another_run_is_an_error_of_the_file(tmp_path: Path) -> None:
     fit(tmp_path)
     gradkit.save(tmp_path / BEST, nn.MLP(2, [5, 2]))
@@ -191,7 +213,9 @@ ABOUT: dict[str, Any] = {
         for value in (None, 1, [], True)
     },
     **{f"task {value!r}": {"task": value} for value in (None, 1, [], "", "regression", "Classification")},
-    **{f"names {value!r}": {"names": value} for value in ("ab", [], ["a"], [1, 2], ["a", None], {"a": 1})},
+    **{
+        f"names {value!r}": {"names": value} for value in ("ab", [], ["a"], [1, 2], ["a", None], {"a": 1}, ["x0", "x0"])
+    },
     **{
         f"classes {value!r}": {"classes": value}
         for value in (None, "01", [], ["0"], [0, 1], ["0", "0"], ["0", "1", "2"])
@@ -231,6 +255,16 @@ def test_a_scaling_that_is_none_is_told(
     gradkit.save(tmp_path / MODEL, {**tree, "inputs['scale']": tree["inputs['scale']"] * 0 + scale})
     assert main(["evaluate", str(tmp_path), "moons"]) == 2
     assert "the scaling of the inputs is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_network_of_other_numbers_than_finite_ones_is_told(
+    number: float, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = gradkit.load(model / MODEL)
+    gradkit.save(tmp_path / MODEL, {**tree, "network.layers[0].weight": tree["network.layers[0].weight"] + number})
+    assert main(["evaluate", str(tmp_path), "moons"]) == 2
+    assert "the network is damaged" in capsys.readouterr().err
 
 
 # One run at a time

@@ -188,6 +188,11 @@ def load_model(folder: Path) -> Model:
         mean, scale = loaded[name]["mean"], loaded[name]["scale"]
         if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
             raise FileFormatError(f"{path}: the scaling of the {name} is damaged: it is not finite, or not positive.")
+    for parameter in loaded["network"].parameters():
+        if not np.isfinite(host(parameter)).all():
+            raise FileFormatError(
+                f"{path}: the network is damaged: some of its numbers are not finite. Train it again."
+            )
     return Model(loaded["network"], Scaling(**loaded["inputs"]), Scaling(**loaded["outputs"]), about)
 
 
@@ -232,8 +237,9 @@ def _about(path: Path, described: str, stored: Mapping[str, Any]) -> About:
         raise ValueError(f"classes are {'missing' if about.classes is None else 'there'}, but the task is {about.task}")
     if about.classes is not None:
         each(text, about.widths[-1], about.widths[-1])(about.classes, "classes")
-        if len({*about.classes}) < len(about.classes):
-            raise ValueError("two classes have one name")
+    for what, names in (("columns", about.names), ("classes", about.classes)):
+        if names is not None and len({*names}) < len(names):
+            raise ValueError(f"two {what} have one name")
     return about
 
 

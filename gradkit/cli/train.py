@@ -188,6 +188,8 @@ def _worded(error: ResumeError) -> str:
     if error.name in SETTINGS:
         option = f"--{error.name.replace('_', '-')}"
         return f"{error.path} is of a run with {option} {error.found}, this one has {option} {error.given}. {remedy}"
+    if error.detail:
+        return f"{error.detail} {remedy}"
     return f"{error.path} is of a run with another {error.name} ({error.found}; this one has {error.given}). {remedy}"
 
 

@@ -147,7 +147,7 @@ def record(fields: Mapping[str, Check], defaults: Mapping[str, Any] | None = Non
             _fail(value, what, "an object")
         for name in (*value, *fields):
             if name not in fields:
-                raise ValueError(f"{what} has an unknown field {_short(name)}")
+                raise ValueError(f"{what or 'it'} has an unknown field {_short(name)}")
             if name in value:
                 fields[name](value[name], f"{what}[{name!r}]" if what else name)
             elif name not in known:

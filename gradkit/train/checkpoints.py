@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 
 from gradkit import io, random
 from gradkit.core import Array
-from gradkit.data.checked_json import parse
+from gradkit.data.checked_json import parse, whole
 from gradkit.data.replacing import clear_partial
 from gradkit.errors import FileFormatError, ResumeError, TreeMismatchError
+from gradkit.optim import SGDState
 from gradkit.train.history import Value
 from gradkit.train.positions import Plan, check_position, read_position
 
@@ -243,6 +244,9 @@ class Folder:
         about = self._about({"run": loaded["run"]})
         try:
             check_position(about, plan)
+            if isinstance(loaded["optimizer"], SGDState):
+                done = about["epoch"] * plan.steps_per_epoch + about["batch"]
+                whole(done, done)(loaded["optimizer"].step, "the optimizer's step")
         except ValueError as error:
             raise self._damaged(error) from error
         return Saved(
