@@ -141,6 +141,13 @@ def test_the_command_line_says_which_leaf_a_checkpoint_lacks(
     assert "model.layers[0].bias" in error
 
 
+def test_only_a_callback_can_have_stopped_a_run(tmp_path: Path) -> None:
+    fit(tmp_path, callbacks=[])
+    edited(tmp_path / LAST, "run", lambda run: {**run, "stopped": "x"})
+    with pytest.raises(FileFormatError, match=f"{LAST}: what it says of the run is damaged: it was stopped"):
+        fit(tmp_path, epochs=5, callbacks=[])
+
+
 def test_a_best_model_of_another_run_is_an_error_of_the_file(tmp_path: Path) -> None:
     fit(tmp_path)
     gradkit.save(tmp_path / BEST, nn.MLP(2, [5, 2]))

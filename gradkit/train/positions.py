@@ -77,6 +77,8 @@ def check_position(found: dict[str, Any], plan: Plan) -> None:
     each(anything, plan.sums, plan.sums)(found["sums"], "sums")
     each(anything, plan.callbacks, plan.callbacks)(found["callbacks"], "callbacks")
     each(anything, epoch, epoch)(rows, "history")
+    if found["stopped"] and not plan.callbacks:
+        raise ValueError(f"it was stopped ({found['stopped'][:40]!r}), but has no callback that could have stopped it")
     examples = found["sums"][-1]
     if examples != batch * plan.batch_size:
         raise ValueError(
