@@ -152,3 +152,11 @@ def test_what_would_leave_the_tape_is_an_error(
         call(tracked())
     for word in words:
         assert word in str(caught.value)
+
+
+def test_memory_to_write_to_is_not_taken_for_the_argument_in_its_place(xp: Any) -> None:
+    # NumPy's `concatenate` has `out` where gradkit's has `dtype`.
+    x = jnp.ones(2)
+    with pytest.raises(TypeError, match=r"numpy.concatenate: gradkit's concatenate has no argument out"):
+        np.concatenate([x, x], out=np.zeros(4))
+    assert str(np.concatenate([x, x], dtype="float64").dtype) == "float64"

@@ -201,6 +201,8 @@ def _takes_any(parameters: Parameters) -> bool:
 
 def _in_the_place_of(name: str, theirs: Parameters, ours: Parameters) -> str | None:
     """Return the name of our parameter that stands where NumPy's `name` does, unless NumPy has that one elsewhere."""
+    if name == "out":  # memory to write to stands for no other argument
+        return None
     place = _by_position(theirs).index(name) if name in _by_position(theirs) else len(ours)
     return next((other for other in _by_position(ours)[place : place + 1] if other not in _by_position(theirs)), None)
 
