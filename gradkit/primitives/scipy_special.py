@@ -21,7 +21,9 @@ from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
 
 __all__ = [
+    "bessel_i0",
     "bessel_i0e",
+    "bessel_i1",
     "bessel_i1e",
     "beta",
     "beta_density",
@@ -37,6 +39,7 @@ __all__ = [
     "erfcx_ratio_2",
     "exp1",
     "expi",
+    "expi_slope",
     "expn",
     "fresnel_cosine",
     "fresnel_sine",
@@ -200,7 +203,27 @@ erfcx_ratio = _function("erfcx_ratio", lambda xp, y, x: _slope_of_ratio(xp, y, x
 erfcx_ratio_2 = _function(
     "erfcx_ratio_2", lambda xp, y, x: _slope_of_ratio_2(xp, y, x), forward=lambda xp, x: _ratio_2(xp, x)
 )
-dawsn = _function("dawsn", lambda xp, y, x: 1 - 2 * x * y)
+
+
+def _polynomial(x: Any, coefficients: Sequence[float]) -> Any:
+    result = x * 0.0 + coefficients[0]
+    for coefficient in coefficients[1:]:
+        result = result * x + coefficient
+    return result
+
+
+DAWSN_SERIES = [*(-math.prod(range(1, 2 * k, 2)) / 2.0**k for k in range(25, 0, -1)), 0.0]
+
+
+def _slope_of_dawsn(xp: Any, x: Any) -> Any:
+    """Return 1 - 2 x dawsn(x), which cancels far out: there by its asymptotic series in x**-2."""
+    distant = xp.abs(x) > 6
+    near, far = xp.where(distant, xp.zeros_like(x), x), xp.where(distant, x, xp.ones_like(x) * 6)
+    inverse = 1 / far
+    return xp.where(distant, _polynomial(inverse * inverse, DAWSN_SERIES), 1 - 2 * near * xp.dawsn(near))
+
+
+dawsn = _function("dawsn", lambda xp, _y, x: _slope_of_dawsn(xp, x))
 normal_density = _function(
     "normal_density", lambda xp, y, x: -_finite_product(xp, y, x), forward=lambda xp, x: xp.exp(-x * x / 2) / ROOT_2PI
 )
@@ -330,21 +353,72 @@ gammaincc = _function(
     lambda xp, _y, a, x: -_gamma_density(xp, a, x),
 )
 
-# Bessel functions, scaled by exp(-abs(x))
+# Modified Bessel functions, and those scaled by exp(-abs(x)), whose derivatives cancel far out: there by the asymptotic
+# series (DLMF 10.40.1) of exp(-x) I_n(x) sqrt(2 pi x), term by term
+
+BESSEL_DISTANT = 50.0
 
 
-def _slope_of_i1e(xp: Any, y: Any, x: Any) -> Any:
-    tiny = xp.abs(x) <= 1e-7
-    safe = xp.where(tiny, xp.ones_like(x), x)
-    return xp.where(tiny, xp.ones_like(x) / 2, xp.bessel_i0e(safe) - y * (xp.sign(safe) + 1 / safe))
+def _slopes_of_series(order: int) -> list[float]:
+    """Return the coefficients of the derivative, of x**(-k - 3/2), the highest k first."""
+    coefficients, term = [], 1.0
+    for k in range(14):
+        coefficients.append(-(k + 0.5) * term / ROOT_2PI)
+        term *= -(4 * order**2 - (2 * k + 1) ** 2) / (8 * (k + 1))
+    return coefficients[::-1]
 
 
-bessel_i0e = _function("bessel_i0e", lambda xp, y, x: xp.bessel_i1e(x) - xp.sign(x) * y, of="i0e")
-bessel_i1e = _function("bessel_i1e", _slope_of_i1e, of="i1e")
+BESSEL_SLOPES = (_slopes_of_series(0), _slopes_of_series(1))
+
+
+def _distant_slope(xp: Any, x: Any, order: int) -> Any:
+    inverse = 1 / xp.abs(x)
+    slope = inverse * xp.sqrt(inverse) * _polynomial(inverse, BESSEL_SLOPES[order])
+    return slope if order else slope * xp.sign(x)
+
+
+def _slope_of_i0e(xp: Any, x: Any) -> Any:
+    distant = xp.abs(x) > BESSEL_DISTANT
+    near, far = xp.where(distant, xp.ones_like(x), x), xp.where(distant, x, xp.ones_like(x) * BESSEL_DISTANT)
+    slope = xp.bessel_i1e(near) - xp.sign(near) * xp.bessel_i0e(near)
+    return xp.where(distant, _distant_slope(xp, far, 0), slope)
+
+
+def _slope_of_i1e(xp: Any, x: Any) -> Any:
+    distant = xp.abs(x) > BESSEL_DISTANT
+    near, far = xp.where(distant, xp.ones_like(x), x), xp.where(distant, x, xp.ones_like(x) * BESSEL_DISTANT)
+    scaled = xp.exp(-xp.abs(near)) * _i1_over(xp, near)
+    slope = xp.bessel_i0e(near) - xp.bessel_i1e(near) * xp.sign(near) - scaled
+    return xp.where(distant, _distant_slope(xp, far, 1), slope)
+
+
+I1_SERIES = [0.5 / (4.0**k * math.factorial(k) * math.factorial(k + 1)) for k in range(10, -1, -1)]
+
+
+def _i1_over(xp: Any, x: Any) -> Any:
+    """Return I_1(x) / x, around 0 by its series in x**2."""
+    near = xp.abs(x) < 1
+    series = _polynomial(xp.square(xp.where(near, x, xp.zeros_like(x))), I1_SERIES)
+    safe = xp.where(near, xp.ones_like(x), x)
+    return xp.where(near, series, xp.bessel_i1(safe) / safe)
+
+
+def _slope_of_i1(xp: Any, y: Any, x: Any) -> Any:
+    # Where it overflows it is its own derivative, but for the sign.
+    finite = xp.isfinite(y)
+    safe = xp.where(finite, x, xp.ones_like(x))
+    return xp.where(finite, xp.bessel_i0(safe) - _i1_over(xp, safe), xp.abs(xp.where(finite, xp.zeros_like(y), y)))
+
+
+bessel_i0 = _function("bessel_i0", lambda xp, _y, x: xp.bessel_i1(x), of="i0")
+bessel_i1 = _function("bessel_i1", _slope_of_i1, of="i1")
+bessel_i0e = _function("bessel_i0e", lambda xp, _y, x: _slope_of_i0e(xp, x), of="i0e")
+bessel_i1e = _function("bessel_i1e", lambda xp, _y, x: _slope_of_i1e(xp, x), of="i1e")
 
 # Integrals
-
-expi = _function("expi", lambda xp, _y, x: xp.exp(x) / x)
+# The derivative of expi by a rule that has no difference of infinities.
+expi_slope = _function("expi_slope", lambda xp, y, x: y * (1 - 1 / x), forward=lambda xp, x: xp.exp(x) / x)
+expi = _function("expi", lambda xp, _y, x: xp.expi_slope(x))
 exp1 = _function("exp1", lambda xp, _y, x: -xp.exp(-x) / x)
 expn = _function(
     "expn",
@@ -363,12 +437,15 @@ def _sinc(xp: Any, x: Any) -> Any:
 
 
 def _slope_of_spence(xp: Any, x: Any) -> Any:
-    # log(x) / (1 - x), whose digits cancel around 1: there by its series.
-    near = xp.abs(x - 1) < 1e-3
+    # log(x) / (1 - x), whose digits cancel around 1: there by its series. Around 0 it is log(x), at infinity 0.
+    near, small, finite = xp.abs(x - 1) < 1e-3, x < 1e-30, xp.isfinite(x)
     t = xp.where(near, x - 1, xp.zeros_like(x))
     series = -1 + t / 2 - t * t / 3 + t * t * t / 4 - t * t * t * t / 5
-    safe = xp.where(near, xp.ones_like(x) * 2, x)
-    return xp.where(near, series, xp.log(safe) / (1 - safe))
+    safe = xp.where(near | small | ~finite, xp.ones_like(x) * 2, x)
+    slope = xp.where(near, series, xp.log(safe) / (1 - safe))
+    at_end = xp.where(x > 0, xp.zeros_like(x), x)
+    slope = xp.where(finite, slope, at_end)
+    return xp.where(small & finite, xp.log(xp.where(small & finite, x, xp.ones_like(x))), slope)
 
 
 spence = _function("spence", lambda xp, _y, x: _slope_of_spence(xp, x))
@@ -406,4 +483,4 @@ xlog1py = _function(
 xlogx = _function(
     "xlogx", lambda xp, _y, x: xp.log(x) + 1, forward=lambda xp, x: x * xp.log(xp.where(x == 0, xp.ones_like(x), x))
 )
-logit = _function("logit", lambda xp, _y, x: 1 / (x * (1 - x)), forward=lambda xp, x: xp.log(x / (1 - x)))
+logit = _function("logit", lambda xp, _y, x: 1 / x + 1 / (1 - x), forward=lambda xp, x: xp.log(x / (1 - x)))

@@ -119,25 +119,13 @@ Axis = int | Sequence[int] | None
 
 expit = sigmoid
 erfinv = erf_inv
+i0 = primitive.bessel_i0
 i0e = primitive.bessel_i0e
+i1 = primitive.bessel_i1
 i1e = primitive.bessel_i1e
 
 
 psi = digamma  # SciPy's other name for it
-
-
-def i0(x: Any) -> Array:
-    """Compute the modified Bessel function of the first kind of order 0."""
-    array = _floating(x, "i0")
-    result: Array = exp(absolute(array)) * i0e(array)
-    return result
-
-
-def i1(x: Any) -> Array:
-    """Compute the modified Bessel function of the first kind of order 1."""
-    array = _floating(x, "i1")
-    result: Array = exp(absolute(array)) * i1e(array)
-    return result
 
 
 def zeta(x: Any, q: Any = None) -> Array:
