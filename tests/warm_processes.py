@@ -1,0 +1,75 @@
+"""Processes that run programs and have imported the large libraries already: forks of one that did so once.
+
+Importing scikit-learn and matplotlib is most of what a short run of an example takes. Everything else is as in a
+process of its own: arguments, environment, folder, exit status, and what the interpreter prints at its end.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+__all__ = ["WarmProcesses"]
+
+LARGE = ("numpy", "matplotlib.pyplot", "sklearn.datasets")
+
+
+class WarmProcesses:
+    """Runs programs in forks of one process, which ends with the ``with`` block."""
+
+    def __enter__(self) -> WarmProcesses:
+        self._server = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.communicate()
+
+    def run(self, words: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run a program, ``words[0]``, to its end."""
+        stdin, stdout = self._server.stdin, self._server.stdout
+        assert stdin
+        assert stdout
+        print(json.dumps([words, str(folder), environment]), file=stdin, flush=True)
+        status, *printed = json.loads(stdout.readline())
+        return subprocess.CompletedProcess(words, status, *printed)
+
+
+def main() -> None:
+    import runpy
+    import tempfile
+    import warnings
+
+    for library in LARGE:
+        importlib.import_module(library)
+
+    for line in sys.stdin:
+        words, folder, environment = json.loads(line)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # NumPy's threads wait, and hold nothing
+                child = os.fork()
+            if not child:
+                for number, file in enumerate([os.open(os.devnull, os.O_RDONLY), out.fileno(), errors.fileno()]):
+                    os.dup2(file, number)
+                os.environ.clear()
+                os.environ.update(environment)
+                os.chdir(folder)
+                sys.argv, sys.path[0] = words, os.path.dirname(words[0])
+                runpy.run_path(words[0], run_name="__main__")
+                return
+            _, status = os.waitpid(child, 0)
+            printed = []
+            for file in (out, errors):
+                file.seek(0)
+                printed.append(file.read().decode())
+        print(json.dumps([os.waitstatus_to_exitcode(status), *printed]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
