@@ -113,6 +113,8 @@ class Config:
     """
 
     gradkit_debug_changes = _Setting("gradkit_debug_changes", _is_true("GRADKIT_DEBUG_CHANGES"))
+    __slots__ = ("_others",)  # a name that is misspelt is an error
+
     gradkit_item_assignment = _Setting("gradkit_item_assignment", _is_true("GRADKIT_ITEM_ASSIGNMENT"))
     jax_debug_nans = _Setting("jax_debug_nans")
     jax_disable_jit = _Setting("jax_disable_jit")

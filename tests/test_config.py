@@ -220,3 +220,8 @@ def test_a_generator_with_a_block_may_be_continued_or_closed_by_another_task() -
         go_on(steps)
         assert not config.gradkit_item_assignment
         assert not _setting_named("gradkit_item_assignment").on  # for good, in all threads
+
+
+def test_a_setting_that_is_misspelt_is_an_error() -> None:
+    with pytest.raises(AttributeError):
+        gradkit.config.jax_enable_x46 = True

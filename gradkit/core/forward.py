@@ -65,4 +65,4 @@ def _push_through(primitive: Primitive, *args: Any) -> Any:
     return primitive.push(*args)
 
 
-_push = silently(_push_through)
+_push = silently(_push_through, {})

@@ -6,7 +6,7 @@ computation is limited by memory alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from heapq import heappop, heappush
 from typing import Any
@@ -63,6 +63,9 @@ class ReverseTrace(Trace):
         if not roots:
             return {}
         if not SEVERAL:
+            walk = _silent_walks.get(type(roots[0][1]))
+            if walk is not None:
+                return walk(roots, retain, floor, None)  # type: ignore[no-any-return]
             return _walk_silently(roots[0][1], roots, retain, floor, None)  # type: ignore[no-any-return]
         with Whereabouts() as here:
             return _walk_silently(roots[0][1], roots, retain, floor, here)  # type: ignore[no-any-return]
@@ -148,7 +151,8 @@ def _walk_back(
     return cotangents
 
 
-_walk_silently = silently(_walk_back)
+_silent_walks: dict[type, Callable[..., Any]] = {}
+_walk_silently = silently(_walk_back, _silent_walks)
 
 
 def _accumulate(cotangents: dict[Node, Any], owned: set[Node], node: Node, contribution: Any) -> None:

@@ -16,12 +16,12 @@ from gradkit.core.stand_in import Batched
 __all__ = ["silently"]
 
 
-def silently(function: Callable[..., Any]) -> Callable[..., Any]:
+def silently(function: Callable[..., Any], by_type: dict[type, Callable[..., Any]]) -> Callable[..., Any]:
     """Return ``call(value, *args)``, which is ``function(*args)`` while the library of `value` is silent.
 
-    `value` is an Array, a raw array, or a tuple or dict of them: it says which library that is.
+    `value` is an Array, a raw array, or a tuple or dict of them: it says which library that is. `by_type` keeps what is
+    called for each type of raw array.
     """
-    by_type: dict[type, Callable[..., Any]] = {}  # of a raw array
 
     def call(value: Any, *args: Any) -> Any:
         run = by_type.get(type(value))
