@@ -152,3 +152,21 @@ def test_two_derivatives_are_those_of_mpmath_at_more_points(name: str, kind: str
 
 def test_the_sweep_has_every_continuous_distribution() -> None:
     assert set(stats.__all__) == set(exact.EXACT) | OTHERS
+
+
+ENDLESS = [(name, kind) for name in exact.EXACT for kind in ("ppf", "isf") if kind in vars(getattr(stats, name))]
+
+
+@pytest.mark.parametrize("dtype", RELATIVE)
+@pytest.mark.parametrize("name, kind", ENDLESS)
+def test_derivatives_of_infinite_quantiles_are_infinite(name: str, kind: str, dtype: str, xp: Any) -> None:
+    function, ends = getattr(getattr(stats, name), kind), np.asarray([0.0, 1.0], dtype)
+    shapes = [xp.asarray(np.full_like(ends, value)) for value in SHAPES.get(name, ())]
+    value = gradkit.device_get(function(xp.asarray(ends), *shapes))
+    first, second = slopes(function, 0, [xp.asarray(ends), *shapes])
+    infinite = np.isinf(value)
+    assert infinite.any() or name == "uniform"
+    sign = math.inf if kind == "ppf" else -math.inf
+    np.testing.assert_array_equal(first[infinite], sign)
+    np.testing.assert_array_equal(second[infinite], np.where(ends == 0, -sign, sign)[infinite])
+    assert np.isfinite(first[~infinite]).all()
