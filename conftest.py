@@ -21,9 +21,10 @@ collect_ignore_glob = [] if find_spec("cupy") else ["backends/gradkit_cupy/[!_]*
 collect_ignore = ["tests/cuda_on_cpu"]  # a `cupy`, to be found by PYTHONPATH alone
 
 # The machines of CI are shared: a deadline would measure the neighbours. There every run tries the same inputs, so
-# that a failure is the change's; at home each run tries new ones.
-hypothesis.settings.register_profile("default", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+# that a failure is the change's; at home each run tries new ones. Hypothesis' own number of inputs is for --long.
+SHORT, LONG = 20, 100
+for name, kind in {"default": {}, "ci": {"derandomize": True, "print_blob": True}}.items():
+    hypothesis.settings.register_profile(name, deadline=None, max_examples=SHORT, **kind)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
@@ -100,8 +101,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.getgroup("gradkit").addoption(
         "--long",
         action="store_true",
-        help="run the tests that are marked long as well (-m long: those alone); without it they run where a test is "
-        "named by its id",
+        help="run the tests that are marked long as well (-m long: those alone; without the option, such a test runs "
+        "where it is named by its id), try five times as many random inputs, and compute what JAX gives anew",
     )
     parser.getgroup("gradkit").addoption(
         "--keep-references",
@@ -111,7 +112,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell tests/references.py what to do with what is kept; every process of xdist has the options."""
+    """Do as the options say in every process of xdist, and tell tests/references.py what to do with what is kept."""
+    if config.getoption("--long"):
+        hypothesis.settings.register_profile("long", hypothesis.settings.default, max_examples=LONG)
+        hypothesis.settings.load_profile("long")
     modes = {"write": config.getoption("--keep-references"), "check": config.getoption("--long"), "read": True}
     os.environ["GRADKIT_REFERENCES"] = next(mode for mode, chosen in modes.items() if chosen)
 

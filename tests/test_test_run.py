@@ -20,7 +20,8 @@ SHORT_AND_LONG = """
 
 
 @pytest.fixture(autouse=True)
-def as_in_this_suite(pytester: pytest.Pytester) -> None:
+def as_in_this_suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADKIT_REFERENCES", "read")
     pytester.makeconftest(CONFTEST.read_text())
     pytester.makeini("[pytest]\nmarkers = long\n")
 
@@ -40,13 +41,34 @@ def test_long_tests_run_where_they_are_asked_for(
     options: tuple[str, ...], passed: int, left_out: int, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(test_it=SHORT_AND_LONG)
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
+    # With --long as a process: the option sets what this process goes by.
+    run = pytester.runpytest_subprocess if "--long" in options else pytester.runpytest_inprocess
+    result = run("-p", "no:cacheprovider", *options)
     result.assert_outcomes(passed=passed)
     said = "*long tests were left out*"
     if left_out:
         result.stdout.fnmatch_lines([f"{left_out} long tests were left out: --long runs them as well"])
     else:
         result.stdout.no_fnmatch_line(said)
+
+
+EXAMPLES = """
+    from hypothesis import given, strategies
+
+    calls = []
+
+    @given(strategies.integers())
+    def test_a(n): calls.append(n)
+
+    def test_b(): print(f"{len(calls)} inputs")
+"""
+
+
+@pytest.mark.parametrize("options, number", [((), 20), (("--long",), 100)])
+def test_random_inputs_are_more_in_a_long_run(options: tuple[str, ...], number: int, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(EXAMPLES)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-s", *options)
+    result.stdout.fnmatch_lines([f"*{number} inputs*"])
 
 
 INTERRUPTS = """
