@@ -135,7 +135,8 @@ def _packed(tree: Any, data: bytearray) -> Any:
     data += bytes(-len(data) % 16)
     begin = len(data)
     data += array.tobytes()
-    return [array.dtype.name, list(array.shape), begin]
+    dtype = array.dtype.str if array.dtype.kind in "US" else array.dtype.name  # a name does not say a text's length
+    return [dtype, list(array.shape), begin]
 
 
 def write() -> None:

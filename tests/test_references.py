@@ -101,7 +101,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     references.stored.cache_clear()
 
 
-RESULT = {"a": [np.arange(3, dtype="float32"), None, (np.ones((2, 0)), np.int8(3))], "b": np.asarray([1j, np.nan])}
+RESULT = {
+    "a": [
+        np.arange(3, dtype="float32"),
+        None,
+        (np.ones((2, 0)), np.int8(3)),
+        np.asarray(["int32", "b"]),
+        np.asarray(True),
+    ],
+    "b": np.asarray([1j, np.nan]),
+}
 
 
 def result(seed: int) -> Any:
