@@ -393,7 +393,12 @@ def test_a_step_replaces_the_raw_array_and_keeps_the_gradient(xp: Any) -> None:
     assert model.parameters()[0] is parameter
     assert parameter.grad is gradient
     np.testing.assert_array_equal(host(Array(before)), kept)
-    np.testing.assert_array_equal(host(parameter), kept - np.float32(0.1) * host(Array(gradient)))
+    # The product is rounded before the sum, or is not, as where a kernel's compiler fuses the two: each by itself.
+    product = np.float32(0.1).astype("float64") * host(Array(gradient))
+    rounded, fused = kept - product.astype("float32"), (kept - product).astype("float32")
+    found = host(parameter)
+    assert found.dtype == np.float32
+    assert ((found == rounded) | (found == fused)).all()
 
 
 def test_the_optimizer_of_the_lecture_fits_the_four_samples(xp: Any) -> None:
