@@ -14,6 +14,7 @@ import pytest
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import Array
+from gradkit.testing import check_grads
 
 X = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
 CALLS: dict[str, Callable[[Any, Any], Any]] = {
@@ -160,3 +161,27 @@ def test_memory_to_write_to_is_not_taken_for_the_argument_in_its_place(xp: Any) 
     with pytest.raises(TypeError, match=r"numpy.concatenate: gradkit's concatenate has no argument out"):
         np.concatenate([x, x], out=np.zeros(4))
     assert str(np.concatenate([x, x], dtype="float64").dtype) == "float64"
+
+
+LISTS: dict[str, Callable[[Any], Any]] = {
+    "a list beside an array, in a list": lambda v: np.concatenate([v, [1.0, 2.0]]),
+    "a tuple there": lambda v: np.hstack((v, (1.0, 2.0))),
+    "stacked": lambda v: np.stack([v, [1, 2, 3]], axis=1),
+    "conditions": lambda v: np.select([[True, False, False], v > 0.5], [v, v * 2], default=0.0),
+    "choices": lambda v: np.choose([0, 1, 0], [v, [1, 1, 1]]),
+    "factors": lambda v: np.linalg.multi_dot([v, [[1.0, 0, 0], [0, 2, 0], [0, 0, 3]], [1.0, 2, 3]]),
+    **{
+        name: lambda v, name=name: getattr(np, name)([0.5, 0.7, 1.5], v)
+        for name in "add arctan2 divide fmax fmin hypot logaddexp maximum minimum multiply power vecdot".split()
+    },
+    "nested": lambda v: np.multiply([[1.0], [2.0]], v),
+    "the second": lambda v: np.hypot(v, [1, 2, 3]),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_of_numbers_are_arrays_to_numpys_functions(name: str, xp: Any) -> None:
+    function, at = LISTS[name], np.asarray([0.3, 0.6, 0.9])
+    x = jnp.asarray(at, dtype="float64")
+    np.testing.assert_allclose(np.asarray(gradkit.device_get(function(x))), function(at), rtol=1e-6)
+    check_grads(function, (x,), order=2)

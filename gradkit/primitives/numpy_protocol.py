@@ -73,7 +73,7 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[s
     for name in given:
         if name not in _parameters(function):
             raise _unknown(called, name, function)
-    return function(*inputs, **given)
+    return _called(function, inputs, given)
 
 
 def _check_places(ufunc: Any, inputs: Sequence[Any], out: Sequence[Any]) -> None:
@@ -110,17 +110,29 @@ def call_function(function: Any, args: tuple[Any, ...], options: dict[str, Any])
     if ours is None:
         raise _missing(called)
     positional, keywords = _translated(called, _parameters(function), ours, args, options)
+    return _called(ours, positional, keywords)
+
+
+def _called(function: Callable[..., Any], positional: Sequence[Any], keywords: dict[str, Any]) -> Any:
+    """Call gradkit's function, which like JAX's takes no list of numbers where an array is asked for; NumPy does."""
+    given = (*positional, *keywords.values())
     try:
-        return ours(*positional, **keywords)
+        return function(*positional, **keywords)
     except TypeError:
-        # NumPy takes lists of numbers for arrays, which gradkit and JAX do not where an array is asked for.
-        if not any(map(_is_list_of_numbers, (*positional, *keywords.values()))):
+        if not any(map(_has_list_of_numbers, given)):
             raise
-    device = next(array.device for array in leaves((args, options)) if type(array) is Array)
-    return ours(
+    device = next(array.device for array in leaves(given) if type(array) is Array)
+    return function(
         *(_listed(value, device) for value in positional),
         **{name: _listed(value, device) for name, value in keywords.items()},
     )
+
+
+def _has_list_of_numbers(value: Any) -> bool:
+    """Tell whether it is a list of numbers, or a list of arrays in which there is one."""
+    if _is_list_of_numbers(value):
+        return True
+    return isinstance(value, list | tuple) and any(map(_has_list_of_numbers, value))
 
 
 def _is_list_of_numbers(value: Any) -> bool:
@@ -132,7 +144,9 @@ def _is_list_of_numbers(value: Any) -> bool:
 def _listed(value: Any, device: Any) -> Any:
     from gradkit.numpy import asarray
 
-    return asarray(value, device=device) if _is_list_of_numbers(value) else value
+    if _is_list_of_numbers(value):
+        return asarray(value, device=device)
+    return [_listed(item, device) for item in value] if _has_list_of_numbers(value) else value
 
 
 def _read(value: Any) -> Any:
