@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from references import by_jax
 from side_by_side import check_same, x64
 
 import gradkit
@@ -240,7 +240,7 @@ def the_same_without_rules(m: Any, n: Any) -> Any:
     return f
 
 
-@cache
+@by_jax
 def expected(program: Any, transform: Any) -> list[Any]:
     # (At the second order JAX's own scan differentiates the text of a function with a rule.)
     if program in (scan_of_custom_rules, scan_of_custom_reverse_rules):

@@ -10,6 +10,7 @@ import jax.numpy as J
 import numpy as np
 import pytest
 from lax_cases import Case, case, compare, leaves
+from references import kept
 
 import gradkit
 import gradkit.numpy as jnp
@@ -128,6 +129,13 @@ ON_INTEGERS: dict[str, Callable[..., Any]] = {
 }
 
 
+def on_integers_by_jax(function: Callable[..., Any], x: np.ndarray) -> list[np.ndarray]:
+    """Return what JAX gives for an array, and for two in a batch."""
+    with jax.enable_x64(True):
+        batched = jax.vmap(lambda x: function(jax.lax, x))(J.asarray(np.stack([x, x[::-1]])))
+        return [np.asarray(function(jax.lax, J.asarray(x))), np.asarray(batched)]
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "uint32", "int64", "uint64"])
 @pytest.mark.parametrize("name", ON_INTEGERS)
 def test_functions_of_integers_agree_with_jax(name: str, dtype: str, xp: Any) -> None:
@@ -135,9 +143,7 @@ def test_functions_of_integers_agree_with_jax(name: str, dtype: str, xp: Any) ->
     if name == "div":
         # What JAX's CPU backend makes of the one quotient that does not fit is undefined.
         x = np.where(x == np.iinfo(dtype).min, 3, x).astype(dtype)
-    with jax.enable_x64(True):
-        expected = ON_INTEGERS[name](jax.lax, J.asarray(x))
-        batched = jax.vmap(lambda x: ON_INTEGERS[name](jax.lax, x))(J.asarray(np.stack([x, x[::-1]])))
+    expected, batched = kept(on_integers_by_jax, ON_INTEGERS[name], x)
     gradkit.config.update("jax_enable_x64", True)
     try:
         got = ON_INTEGERS[name](lax, xp.asarray(x))
