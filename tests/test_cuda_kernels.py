@@ -112,4 +112,6 @@ def test_no_kernel_of_the_sources_is_left_out(cupy: Backend, monkeypatch: pytest
         cupy.kernels["sgd_update"](leaf, leaf, None, learning_rate=0.1, scale=None, **options)
         for name in ("floor_divide", "remainder"):
             cupy.kernels[name](*leaf, 0.5)
+        for name in ("tanh_slope", "sigmoid_slope"):
+            cupy.kernels[name](*leaf, *leaf)
     assert started == {(source, kernel) for source, text in CUDA_SOURCES.items() for kernel in text.kernels}

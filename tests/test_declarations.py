@@ -15,7 +15,7 @@ from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.primitive import Primitive
 from gradkit.primitives.searching import running_sum
 
-NAMES = sorted(PRIMITIVES)
+NAMES = sorted(PRIMITIVES.keys() - {"debug_callback"})  # which has no result
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -25,8 +25,11 @@ subtract = np.subtract
 
 def tanh_slope(x: Raw, y: Raw) -> Raw:
     one = ONES.get(y.dtype)
-    if one is None or not y.ndim:
+    if one is None:
         return _in_full(4, 2, x)
+    if not y.ndim:
+        slope = 1 - y * y
+        return slope if slope >= TANH_CANCELLED else _in_full(4, 2, x)
     slope = y * y
     subtract(one, slope, slope)
     # argmin finds NaN first, which fails the comparison as well. It is the cheapest reduction that there is.
@@ -37,9 +40,11 @@ def tanh_slope(x: Raw, y: Raw) -> Raw:
 
 def sigmoid_slope(x: Raw, y: Raw) -> Raw:
     one = ONES.get(y.dtype)
-    if one is None or not y.ndim:
+    if one is None:
         return _in_full(1, 1, x)
     rest = one - y
+    if not y.ndim:
+        return rest * y if rest >= SIGMOID_CANCELLED else _in_full(1, 1, x)
     if not rest.size or rest.item(rest.argmin()) >= SIGMOID_CANCELLED:
         return rest * y
     return _mended(rest * y, rest < SIGMOID_CANCELLED, 1, 1, x)
@@ -56,7 +61,7 @@ def _mended(slope: Raw, cancelled: Raw, height: int, steepness: int, x: Raw) -> 
 def _in_full(height: int, steepness: int, x: Raw) -> Raw:
     """Return height * e / (1 + e)**2 for e = exp(-steepness * abs(x))."""
     dtype = x.dtype
-    if dtype is HALF:
+    if dtype == HALF:
         return _in_full(height, steepness, x.astype(np.float32)).astype(HALF)
     decay = np.where(x.real >= 0, -x, x) if dtype.kind == "c" else -np.abs(x)
     decay *= steepness
@@ -69,6 +74,8 @@ def _in_full(height: int, steepness: int, x: Raw) -> Raw:
 
 
 def gated(x: Raw, gate: Raw) -> Raw:
+    if type(x) in (int, float):
+        x = gate.dtype.type(x)
     return x * gate if x.dtype.kind == "c" else np.maximum(x, x.dtype.type(-FAR)) * gate
 
 

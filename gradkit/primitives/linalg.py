@@ -244,8 +244,11 @@ def affine(x: Any, w: Any, b: Any, /) -> Array:
         )
     dtype, kind = weight.dtype, type(weight)
     # Dtypes of two libraries, or of a library and a stand-in, are not compared.
-    if (left.dtype is not dtype and (type(left) is not kind or left.dtype != dtype)) or (
-        bias.dtype is not dtype and (type(bias) is not kind or bias.dtype != dtype)
+    if (
+        type(left) is not kind
+        or type(bias) is not kind
+        or (left.dtype is not dtype and left.dtype != dtype)
+        or (bias.dtype is not dtype and bias.dtype != dtype)
     ):
         return bind(_affine, _matching(x, w, b), NO_PARAMS)
     # What `bind` does, for the plain case: arrays of one backend, and one transform that follows the weights.
