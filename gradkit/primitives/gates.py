@@ -51,6 +51,8 @@ def _limited(xp: Any, x: Raw) -> Raw:
 
 
 def _gated(xp: Any, x: Raw, gate: Raw) -> Raw:
+    if type(x) in (int, float):
+        return max(x, -FAR) * gate
     return x * gate if is_complex(x.dtype) else xp.maximum(x, xp.ones_like(x) * -FAR) * gate
 
 
