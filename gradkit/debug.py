@@ -11,6 +11,7 @@ from typing import Any
 from gradkit.backend import backend_of
 from gradkit.core import Array, MultipleResults
 from gradkit.core.array import host, wrap
+from gradkit.core.batching import one_by_one
 from gradkit.core.binding import bind_several
 from gradkit.tree import flatten, unflatten
 
@@ -30,7 +31,7 @@ def _call(xp: Any, *args: Any, function: Callable[..., None]) -> tuple[()]:
     return ()
 
 
-_callback = Callback("debug_callback", _call, (None,))
+_callback = Callback("debug_callback", _call, (None,), batch=one_by_one)
 
 
 def callback(callback: Callable[..., Any], *args: Any, ordered: bool = False, **kwargs: Any) -> None:
