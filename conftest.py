@@ -21,6 +21,10 @@ pytest_plugins = ["pytester"]
 collect_ignore_glob = [] if find_spec("cupy") else ["backends/gradkit_cupy/[!_]*.py"]
 collect_ignore = ["tests/cuda_on_cpu"]  # a `cupy`, to be found by PYTHONPATH alone
 
+# Tests start processes in folders of their own, and these are to find the same modules.
+if "PYTHONPATH" in os.environ:
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, os.environ["PYTHONPATH"].split(os.pathsep)))
+
 # The machines of CI are shared: a deadline would measure the neighbours. There every run tries the same inputs, so
 # that a failure is the change's; at home each run tries new ones. Hypothesis' own number of inputs is for --long.
 SHORT, LONG = 20, 100
