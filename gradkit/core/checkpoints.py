@@ -6,7 +6,7 @@ function's graph that runs again: only what the rules of its operations read, fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
@@ -30,7 +30,7 @@ from gradkit.core.graph import (
 )
 from gradkit.core.layers import changed_inside, followers, layers
 from gradkit.core.namespace import as_bound
-from gradkit.core.node import Leaf, Node, again, enable_grad, new_level, new_sequence
+from gradkit.core.node import Leaf, Node, Trace, again, enable_grad, new_level, new_sequence
 from gradkit.core.promotion import is_inexact
 from gradkit.core.reverse import ReverseTrace
 from gradkit.core.stand_in import Batched
@@ -128,7 +128,9 @@ def _forgotten(trace: ReverseTrace, function: Function, args: Flat, outs: Flat, 
     parents = _boundary([part._node for part in parts], start)  # type: ignore[misc]
     kept: Flat = []
     arguments = [_taken_apart(arg, trace, kept) for arg in args]
-    again = Rerun(trace, function, arguments, parents, len(parts), last, _gates((*args, *outs), start))
+    traces = followers((*args, *outs))
+    again = Rerun(trace, function, arguments, parents, len(parts), last, _gates(traces, start))
+    again.known = frozenset(each.number for each in traces)
     values = [as_bound(part._value) for part in parts]
     new = iter(record_call(trace, values, parents, again, [_lowered(value) for value in kept]))
 
@@ -170,9 +172,9 @@ def _taken_apart(value: Any, trace: ReverseTrace, kept: Flat) -> Callable[[Flat]
     return lambda values: wrap(_lowered(inner(values)), own)
 
 
-def _gates(arrays: Sequence[Any], start: int) -> dict[BatchTrace, Gating]:
+def _gates(traces: Iterable[Trace], start: int) -> dict[BatchTrace, Gating]:
     """Return copies of the gates that the arguments of batches' operations go through, as they were at `start`."""
-    batches = (trace for trace in followers(arrays) if isinstance(trace, BatchTrace))
+    batches = (trace for trace in traces if isinstance(trace, BatchTrace))
     return {batch: batch.gate.copy(start) for batch in batches if batch.gate is not None}
 
 
@@ -185,7 +187,11 @@ class Rerun:
         ``cut(arrays, start)`` gives arrays behind gates, where the call was in a branch of a choice that differs
         between elements of a batch: what runs again is in that branch as well, and so is its derivative. `start` is
         where it began.
+    known : frozenset of int
+        The levels that the call's arguments and results belong to.
     """
+
+    known: frozenset[int] = frozenset()
 
     def __init__(
         self,
@@ -211,7 +217,7 @@ class Rerun:
         trace = self._trace
         start = new_sequence()
         given = [argument(residuals) for argument in self._arguments]
-        with enable_grad(), again(self._first, self._last), self._behind_gates():
+        with enable_grad(), again(self._first, self._last, self.known), self._behind_gates():
             outs = self._function(given)
             for cut in self.cuts:
                 outs = cut(outs, start)

@@ -7,6 +7,7 @@ holds its parents and what its primitive's rule reads. `core.reverse` walks the 
 from __future__ import annotations
 
 import itertools
+import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -91,27 +92,38 @@ class Again:
         Levels of transforms that were in progress when it ran: from the first on, below the last.
     now : int
         Where they are now: above all that are in progress when it runs again, in their old order.
+    known : frozenset of int
+        The levels that its arguments and results are known to belong to.
+    thread : int
+        Where it runs again.
     """
 
     first: int
     last: int
     now: int
+    known: frozenset[int]
+    thread: int
 
 
 _again: ContextVar[tuple[Again, ...]] = ContextVar("gradkit_again", default=())
+_open_again: list[Again] = []
+"""Those of all threads: a thread that the function starts, or a pool that it uses, does not have its context."""
 
 
 @contextmanager
-def again(first: int, last: int) -> Iterator[None]:
-    """Run a part of a function again inside a ``with`` block, in this thread or task alone.
+def again(first: int, last: int, known: frozenset[int] = frozenset()) -> Iterator[None]:
+    """Run a part of a function again inside a ``with`` block, in this thread or task and those that it employs.
 
     Of the transforms that have returned those with levels from `first` on and below `last` are in progress, above all
     others: what is run again may be given arrays of transforms that began in the meantime.
     """
-    token = _again.set((Again(int(first), last, new_level()), *_again.get()))
+    part = Again(int(first), last, new_level(), known, threading.get_ident())
+    token = _again.set((part, *_again.get()))
+    _open_again.append(part)
     try:
         yield
     finally:
+        _open_again.remove(part)
         _again.reset(token)
 
 
@@ -123,7 +135,7 @@ class Ended(int):
 
     def place(self) -> tuple[int, int] | None:
         """Return its place among the levels, or None where it is in progress no longer."""
-        return _among(_again.get(), int(self))
+        return _among(_again.get(), int(self), _open_again)
 
     def __bool__(self) -> bool:
         return _place(self) is not None
@@ -135,17 +147,33 @@ class Ended(int):
         return _place(self) < _place(other)
 
 
-def _among(parts: Iterable[Again], level: int) -> tuple[int, int] | None:
-    return next(((part.now, level) for part in parts if part.first <= level < part.last), None)
+def _among(own: Iterable[Again], level: int, everywhere: Sequence[Again]) -> tuple[int, int] | None:
+    """Return a level's place in what runs again: here, or in the thread that must have employed this one."""
+    for part in own:
+        if part.first <= level < part.last:
+            return part.now, level
+    if not everywhere:
+        return None
+    parts = [part for part in list(everywhere) if part.first <= level < part.last]
+    if len({part.thread for part in parts}) > 1:
+        parts = [part for part in parts if level in part.known]
+        if len({part.thread for part in parts}) != 1:
+            # A guess could put two transforms in the wrong order, and so give a wrong derivative.
+            raise UnexpectedTracerError(
+                "Encountered an unexpected tracer: functions run again in several threads at once (checkpoint, in the "
+                "backward pass), and which of them employs this thread cannot be told. Let the function run its "
+                "workers in its own context: contextvars.copy_context().run(work, ...), one copy for each call."
+            )
+    return (parts[-1].now, level) if parts else None
 
 
 def places() -> Callable[[Trace], tuple[int, int]]:
     """Return the function that gives the place that a transform has now among the others, for a comparison later."""
-    parts = _again.get()
+    own, everywhere = _again.get(), tuple(_open_again)
 
     def place(trace: Trace) -> tuple[int, int]:
         has_returned = isinstance(trace.level, Ended)
-        return (_among(parts, trace.number) if has_returned else None) or (trace.number, 0)
+        return (_among(own, trace.number, everywhere) if has_returned else None) or (trace.number, 0)
 
     return place
 
