@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
 __all__ = ["array_repr"]
 
@@ -15,8 +14,6 @@ def array_repr(elements: np.ndarray[Any, Any]) -> str:
 
     Long arrays are abridged by NumPy's print options; an empty one also states its shape.
     """
-    from array_api_compat import numpy as np
-
     options = np.get_printoptions()
     prefix = "Array("
     body = np.array2string(elements, separator=", ", prefix=prefix, suffix=",")

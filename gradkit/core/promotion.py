@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from gradkit.config import config
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "promote",
     "real_part_of",
     "requested_dtype",
+    "summed_in",
 ]
 
 BOOL, INTEGER, FLOATING, COMPLEX = range(4)
@@ -84,6 +87,13 @@ def real_part_of(dtype: str) -> str:
     return _REAL_PART.get(dtype, dtype)
 
 
+def summed_in(dtype: str, result: str) -> str:
+    """Return the dtype to sum in: the result's, where that holds what the factors hold."""
+    if dtype == "bool":
+        return "int32"
+    return result if kind_of(result) >= kind_of(dtype) and promote([dtype, result]) == result else dtype
+
+
 def complex_of(dtype: str) -> str:
     """Return the complex dtype whose parts are of a floating dtype; a complex one as it is."""
     return _COMPLEX_OF.get(dtype, dtype)
@@ -91,8 +101,6 @@ def complex_of(dtype: str) -> str:
 
 def dtype_named(name: Any) -> Any:
     """Return NumPy's dtype object, which is what an Array's `dtype` is on every backend."""
-    from array_api_compat import numpy as np
-
     return np.dtype(name)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.calls import as_operand, cast, dtype_name, new_array
-from gradkit.core.promotion import canonical
+from gradkit.core.promotion import canonical, dtype_named
 
 __all__ = [
     "ANY",
@@ -108,9 +108,7 @@ def require_shapes_that_fit(caller: str, arrays: Sequence[Array]) -> None:
 
 def named_dtype(dtype: Any) -> str:
     """Return the name of a dtype for new numbers: its 32-bit relative unless x64 is enabled."""
-    from array_api_compat import numpy as np
-
-    return canonical(np.dtype(dtype).name)
+    return canonical(dtype_named(dtype).name)
 
 
 def converted(array: Array, dtype: str) -> Array:

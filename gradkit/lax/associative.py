@@ -7,7 +7,7 @@ from typing import Any
 
 from gradkit.core.array import Array
 from gradkit.core.assignment import keeping_arguments
-from gradkit.primitives import concat, getitem
+from gradkit.primitives import concat, getitem, reshape, stack
 from gradkit.primitives.reductions import normalize_axes
 from gradkit.transforms.arguments import as_array, check_callable
 from gradkit.tree import flatten, unflatten
@@ -84,8 +84,6 @@ def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = 
 
 def _interleaved(evens: list[Array], odds: list[Array], axes: list[int]) -> list[Array]:
     """Return arrays whose elements come from two in turn, of which the first may be longer by one."""
-    from gradkit.primitives import reshape, stack
-
     result = []
     for even, odd, axis in zip(evens, odds, axes, strict=True):
         pairs = odd.shape[axis]

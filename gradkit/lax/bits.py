@@ -25,6 +25,7 @@ from gradkit.lax.arguments import (
 from gradkit.primitives import bit_patterns
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.creation import stop_gradient, zeros_like
+from gradkit.primitives.new_arrays import full
 
 __all__ = [
     "bitcast_convert_type",
@@ -143,8 +144,6 @@ def _count(bits: Array) -> Array:
 
 
 def _constant(value: int, like: Array) -> Array:
-    from gradkit.numpy import full
-
     return full((), value, dtype=like.dtype, device=like.device)
 
 

@@ -10,9 +10,12 @@ from gradkit.core.array import Array
 from gradkit.core.batching import BatchTrace, same_shape
 from gradkit.core.binding import bind
 from gradkit.core.namespace import PRIMITIVES
+from gradkit.primitives import concat, expand_dims, reshape, take, where
 from gradkit.primitives import max as largest
 from gradkit.primitives import min as smallest
 from gradkit.primitives import sum as total
+from gradkit.primitives.axes import moveaxis
+from gradkit.primitives.new_arrays import arange, asarray, zeros_like
 from gradkit.transforms.arguments import as_array
 from gradkit.transforms.vectorize import axis_frame
 from gradkit.tree import flatten, unflatten
@@ -139,8 +142,6 @@ def pmin(x: Any, axis_name: Any, *, axis_index_groups: None = None) -> Any:
 
 def axis_index(axis_name: Any) -> Array:
     """Return the position in the batch."""
-    from gradkit.numpy import arange
-
     frame = axis_frame(axis_name)
     return frame.wrap(arange(frame.size), 0)
 
@@ -159,8 +160,6 @@ def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False) ->
 
 def _gathered(x: Array, frame: BatchTrace, axis: int, tiled: bool) -> Array:
     # A sum of one-hot rows: linear, so derivatives and other batches follow from psum's.
-    from gradkit.numpy import arange, expand_dims, moveaxis, reshape, where, zeros_like
-
     position = frame.wrap(arange(frame.size, device=x.device), 0)
     places = reshape(arange(frame.size, device=x.device), (frame.size, *(1,) * x.ndim))
     row = expand_dims(x, axis=0)
@@ -237,19 +236,15 @@ def psum_scatter(
 
 
 def _exchanged(x: Array, frame: BatchTrace, split_axis: int, concat_axis: int, tiled: bool) -> Array:
-    from gradkit.numpy import concatenate, moveaxis
-
     split, joined = split_axis % x.ndim, concat_axis % x.ndim
     parts = _own_part(_gathered(x, frame, 0, tiled=False), frame, split + 1, "all_to_all", tiled)
     if tiled:
-        return concatenate([parts[i] for i in range(frame.size)], axis=joined)
+        return concat([parts[i] for i in range(frame.size)], axis=joined)
     return moveaxis(parts, 0, joined)
 
 
 def _own_part(x: Array, frame: BatchTrace, axis: int, name: str, tiled: bool) -> Array:
     """Return the part of an axis that has the position of the element in its batch."""
-    from gradkit.numpy import arange, take
-
     axis %= x.ndim
     size = x.shape[axis]
     if size % frame.size if tiled else size != frame.size:
@@ -265,8 +260,6 @@ def _own_part(x: Array, frame: BatchTrace, axis: int, name: str, tiled: bool) ->
 
 def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:
     """Send values between elements of a batch, by pairs (from, to); what is sent nothing gets zeros."""
-    from gradkit.numpy import asarray, take, where, zeros_like
-
     frame = axis_frame(axis_name)
     sources = {target: source for source, target in perm}
     index = frame.wrap(asarray([sources.get(i, 0) for i in range(frame.size)]), 0)

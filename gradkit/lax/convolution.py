@@ -12,6 +12,7 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.calls import dtype_name
+from gradkit.core.promotion import summed_in
 from gradkit.lax.arguments import converted, named_dtype, require_same_dtype, together
 from gradkit.lax.convolution_numbers import (
     ConvDimensionNumbers,
@@ -24,7 +25,6 @@ from gradkit.lax.convolution_numbers import (
 from gradkit.lax.padding import padded
 from gradkit.lax.products import PrecisionLike, dot_general
 from gradkit.lax.shaping import rev
-from gradkit.numpy.preferred import summed_in
 from gradkit.primitives.linalg import matmul
 from gradkit.primitives.manipulation import permute_dims, reshape
 from gradkit.primitives.windows import sliding_windows

@@ -10,8 +10,8 @@ from gradkit.core import Array
 from gradkit.core.calls import cast, dtype_name
 from gradkit.core.promotion import dtype_named, is_complex
 from gradkit.lax.arguments import array_of, converted, named_dtype, sizes_of
-from gradkit.numpy import creation
 from gradkit.primitives import elementwise as e
+from gradkit.primitives import new_arrays
 from gradkit.primitives.creation import stop_gradient as cut_off
 from gradkit.primitives.manipulation import broadcast_to, reshape
 from gradkit.tree import map as tree_map
@@ -73,7 +73,7 @@ def zeros_like_array(x: Any) -> Array:
 
 def empty(shape: Sequence[int], dtype: Any, *, out_sharding: None = None) -> Array:
     """Return an array whose values nobody should read: zeros."""
-    return creation.zeros(sizes_of(shape, "empty"), dtype=named_dtype(dtype))
+    return new_arrays.zeros(sizes_of(shape, "empty"), dtype=named_dtype(dtype))
 
 
 def iota(dtype: Any, size: int) -> Array:
@@ -100,7 +100,7 @@ def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int, *, out_sh
         )
     if not 0 <= axis < len(sizes):
         raise ValueError(f"iota dimension must be between 0 and len(shape), got dimension={axis} for shape={sizes}")
-    count = creation.arange(sizes[axis], dtype="int32" if is_complex(dtype_named(name)) else name)
+    count = new_arrays.arange(sizes[axis], dtype="int32" if is_complex(dtype_named(name)) else name)
     aligned = reshape(converted(count, name), (1,) * axis + (sizes[axis],) + (1,) * (len(sizes) - axis - 1))
     return broadcast_to(aligned, sizes)
 
@@ -130,7 +130,7 @@ def dtype(x: Any) -> Any:
 
 def shape_as_value(shape: Sequence[int]) -> Array:
     """Return a shape as an array of integers."""
-    return creation.asarray(list(map(operator.index, shape)), dtype="int32")
+    return new_arrays.asarray(list(map(operator.index, shape)), dtype="int32")
 
 
 def stop_gradient(x: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from gradkit.core import Array
 from gradkit.core.promotion import is_complex
 from gradkit.lax.arguments import array_of
-from gradkit.numpy import fft as transforms
+from gradkit.primitives.fourier import in_dtype_of, transformed
 
 __all__ = ["FftType", "fft"]
 
@@ -54,10 +54,7 @@ def fft(x: Any, fft_type: FftType | str, fft_lengths: Sequence[int]) -> Array:
     if array.shape[-len(sizes) :] != expected:
         wanted = "the lengths of the half spectrum of fft_lengths" if kind is FftType.IRFFT else "fft_lengths"
         raise ValueError(f"{kind.name} input shape {array.shape} minor dimensions must be equal to {wanted} {sizes}")
-    function = {
-        FftType.FFT: transforms.fftn,
-        FftType.IFFT: transforms.ifftn,
-        FftType.RFFT: transforms.rfftn,
-        FftType.IRFFT: transforms.irfftn,
-    }[kind]
-    return function(array, s=sizes, axes=tuple(range(-len(sizes), 0)))
+    if any(size <= 0 for size in sizes):
+        raise ValueError(f"fft: Shape should be positive, got fft_lengths={sizes}")
+    word = kind.name.lower()
+    return transformed(in_dtype_of(word, array), word, range(array.ndim - len(sizes), array.ndim), sizes[-1])

@@ -33,7 +33,9 @@ from gradkit.lax.captured import (
     spread,
     zeros_unless,
 )
+from gradkit.primitives import any as any_along
 from gradkit.primitives import permute_dims, reshape, stack, where
+from gradkit.primitives.new_arrays import zeros
 
 __all__ = ["SCAN", "WHILE", "run_scan", "run_while", "scan_flat", "while_flat"]
 
@@ -108,8 +110,6 @@ def run_scan(args: Sequence[Any], **params: Any) -> Flat:
 
 
 def _no_rows(form: Any) -> Array:
-    from gradkit.numpy import zeros
-
     return zeros((0, *form.shape), dtype=form.dtype)
 
 
@@ -306,9 +306,7 @@ def any_of_batch(condition: Array) -> Array:
 
 
 def _any(x: Array, axis: int) -> Array:
-    from gradkit.numpy import any
-
-    return any(x, axis=axis)
+    return any_along(x, axis=axis)
 
 
 def run_while(

@@ -19,9 +19,11 @@ from gradkit.core.graph import capturing
 from gradkit.core.promotion import promote
 from gradkit.core.stand_in import STAND_INS
 from gradkit.lax.loop_rules import scan_flat, while_flat
-from gradkit.primitives import less
+from gradkit.primitives import concat, less
+from gradkit.primitives.new_arrays import zeros
 from gradkit.transforms.abstract import ShapeDtypeStruct, eval_shape
 from gradkit.transforms.arguments import as_array, check_callable
+from gradkit.transforms.vectorize import vmap
 from gradkit.tree import flatten, structure, unflatten
 
 __all__ = ["fori_loop", "map", "scan", "while_loop"]
@@ -131,8 +133,6 @@ def _shapes_of_ys(step: Callable[..., Any], carry: Sequence[Any], x_leaves: Sequ
 
 
 def _no_rows(shape: Any) -> Array:
-    from gradkit.numpy import zeros
-
     return zeros((0, *shape.shape), dtype=shape.dtype)
 
 
@@ -320,9 +320,6 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
     """
     if batch_size is None:
         return scan(lambda _, x: (None, f(x)), None, xs)[1]
-    from gradkit.numpy import concatenate
-    from gradkit.transforms.vectorize import vmap
-
     leaves, treedef = flatten(xs)
     size = _length([as_array(leaf) for leaf in leaves], None)
     if not size:
@@ -332,4 +329,4 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
         for start in range(0, size, batch_size)
     ]
     columns = zip(*(flatten(piece)[0] for piece in pieces), strict=True)
-    return unflatten(structure(pieces[0]), [concatenate(column, axis=0) for column in columns])
+    return unflatten(structure(pieces[0]), [concat(column, axis=0) for column in columns])

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 from gradkit.core import Array
 from gradkit.core.calls import dtype_name
-from gradkit.core.promotion import promote
+from gradkit.core.promotion import promote, summed_in
 from gradkit.lax.arguments import converted, named_dtype, together
-from gradkit.numpy.preferred import summed_in
 from gradkit.primitives.linalg import matmul
 from gradkit.primitives.manipulation import permute_dims, reshape
 

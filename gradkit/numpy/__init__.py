@@ -9,7 +9,6 @@ from gradkit.numpy import (
     choosing,
     comparing,
     contractions,
-    creation,
     cumulative,
     data_types,
     dtypes,
@@ -39,7 +38,6 @@ from gradkit.numpy import (
 from gradkit.numpy.choosing import *  # noqa: F403
 from gradkit.numpy.comparing import *  # noqa: F403
 from gradkit.numpy.contractions import *  # noqa: F403
-from gradkit.numpy.creation import *  # noqa: F403
 from gradkit.numpy.cumulative import *  # noqa: F403
 from gradkit.numpy.data_types import *  # noqa: F403
 from gradkit.numpy.dtypes import *  # noqa: F403
@@ -128,6 +126,7 @@ from gradkit.primitives import (
     minimum,
     multiply,
     negative,
+    new_arrays,
     nextafter,
     not_equal,
     permute_dims,
@@ -153,7 +152,9 @@ from gradkit.primitives import (
     trunc,
 )
 from gradkit.primitives import abs as absolute
+from gradkit.primitives.axes import moveaxis
 from gradkit.primitives.moments import std, var
+from gradkit.primitives.new_arrays import *  # noqa: F403
 
 euler_gamma = 0.5772156649015329
 newaxis = None
@@ -239,6 +240,7 @@ __all__ = [
     "mean",
     "min",
     "minimum",
+    "moveaxis",
     "multiply",
     "nan",
     "ndarray",
@@ -277,7 +279,7 @@ __all__ = [
 __all__ += choosing.__all__
 __all__ += comparing.__all__
 __all__ += contractions.__all__
-__all__ += creation.__all__
+__all__ += new_arrays.__all__
 __all__ += cumulative.__all__
 __all__ += data_types.__all__
 __all__ += dtypes.__all__

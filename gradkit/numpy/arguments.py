@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.calls import as_operand, cast, dtype_name, new_array
 from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
-from gradkit.core.sizes import whole_numbers
-from gradkit.primitives.reductions import normalize_axes
+from gradkit.primitives.new_arrays import asarray
 
-__all__ = ["axes_of", "axis_of", "beside", "promoted", "refuse_out"]
+__all__ = ["beside", "promoted", "refuse_out"]
 
 
 def promoted(caller: str, *values: Any, inexact: bool = False) -> list[Array]:
@@ -40,24 +38,7 @@ def promoted(caller: str, *values: Any, inexact: bool = False) -> list[Array]:
 
 def beside(value: Any, like: Array) -> Array:
     """Return numbers, nested lists or an array as an Array on the device of `like`."""
-    from gradkit.numpy.creation import asarray
-
     return value if type(value) is Array else asarray(value, device=like.device)
-
-
-def axis_of(axis: Any, ndim: int, caller: str) -> int:
-    """Return one axis as a number that is not negative."""
-    (number,) = normalize_axes(operator.index(axis), ndim, caller)
-    return number
-
-
-def axes_of(axis: Any, ndim: int, caller: str) -> tuple[int, ...]:
-    """Return axes in the order in which they are given, none negative; None stands for all of them."""
-    if axis is None:
-        return tuple(range(ndim))
-    numbers = whole_numbers(axis)
-    normalize_axes(numbers, ndim, caller)
-    return tuple(number % ndim for number in numbers)
 
 
 def refuse_out(out: Any, caller: str) -> None:

@@ -14,8 +14,9 @@ from gradkit.core.array import host
 from gradkit.core.calls import as_array, require_bool
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.core.sizes import whole_numbers
-from gradkit.numpy.arguments import axis_of, beside, promoted, refuse_out
+from gradkit.numpy.arguments import beside, promoted, refuse_out
 from gradkit.primitives import elementwise
+from gradkit.primitives.axes import axis_of
 
 __all__ = [
     "apply_along_axis",

@@ -12,7 +12,8 @@ from gradkit.core import Array
 from gradkit.core.array import renewed
 from gradkit.core.calls import as_array
 from gradkit.core.promotion import is_complex
-from gradkit.numpy.arguments import axes_of, promoted, refuse_out
+from gradkit.numpy.arguments import promoted, refuse_out
+from gradkit.primitives.axes import axes_of
 
 __all__ = [
     "allclose",

@@ -13,11 +13,11 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.calls import as_array, dtype_name
-from gradkit.core.promotion import dtype_named
+from gradkit.core.promotion import dtype_named, summed_in
 from gradkit.errors import ShapeError
-from gradkit.numpy.arguments import axis_of, promoted, refuse_out
-from gradkit.numpy.preferred import in_preferred, refuse_sharding, summed_in
-from gradkit.numpy.rearranging import moveaxis
+from gradkit.numpy.arguments import promoted, refuse_out
+from gradkit.numpy.preferred import in_preferred, refuse_sharding
+from gradkit.primitives.axes import axis_of, moveaxis
 from gradkit.primitives.elementwise import conj, multiply, subtract
 from gradkit.primitives.linalg import dot, matmul
 from gradkit.primitives.manipulation import astype, broadcast_to, expand_dims, permute_dims, reshape, squeeze, stack

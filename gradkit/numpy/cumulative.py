@@ -8,10 +8,10 @@ from typing import Any
 from gradkit.core import Array
 from gradkit.core.calls import as_array, cast, dtype_name
 from gradkit.core.promotion import INTEGER, default_dtype
-from gradkit.numpy.arguments import axis_of
-from gradkit.numpy.creation import full
 from gradkit.primitives import cumulative
+from gradkit.primitives.axes import axis_of
 from gradkit.primitives.manipulation import astype, concat, reshape
+from gradkit.primitives.new_arrays import full
 from gradkit.primitives.reductions import accumulator, refuse_out
 
 __all__ = ["cumprod", "cumsum", "cumulative_prod", "cumulative_sum"]

@@ -12,14 +12,14 @@ from typing import Any
 
 from gradkit.backend import Device
 from gradkit.core import Array
-from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
-from gradkit.core.promotion import FLOATING, complex_of, default_dtype, is_complex
-from gradkit.numpy.arguments import axes_of
-from gradkit.numpy.creation import arange, zeros
+from gradkit.core.calls import as_array
+from gradkit.core.promotion import FLOATING, default_dtype, is_complex
 from gradkit.numpy.rearranging import roll
-from gradkit.primitives import fourier
+from gradkit.primitives.axes import axes_of
 from gradkit.primitives.elementwise import conj
+from gradkit.primitives.fourier import in_dtype_of, transformed
 from gradkit.primitives.manipulation import astype, concat
+from gradkit.primitives.new_arrays import arange, zeros
 
 __all__ = [
     "fft",
@@ -46,22 +46,12 @@ Axes = Sequence[int] | None
 Shape = Sequence[int] | None
 
 
-def _complex(array: Array) -> Array:
-    array = require_inexact(array)
-    return cast(array, complex_of(dtype_name(array)))
-
-
-def _real(array: Array, caller: str) -> Array:
-    if is_complex(array.dtype):
-        raise ValueError(f"{caller}: only real valued inputs supported for rfft, got {array.dtype}")
-    array = require_inexact(array)
-    return cast(array, "float32") if dtype_name(array) == "float16" else array
-
-
 def _transform(caller: str, kind: str, a: Any, s: Shape, axes: Axes, norm: str | None) -> Array:
     """Transform along axes: `kind` is "fft", "ifft", "rfft" or "irfft"; the real ones halve the last of the axes."""
     array = as_array(a, f"jax.numpy.fft.{caller}")
-    array = _real(array, caller) if kind == "rfft" else _complex(array)
+    if kind == "rfft" and is_complex(array.dtype):
+        raise ValueError(f"{caller}: only real valued inputs supported for rfft, got {array.dtype}")
+    array = in_dtype_of(kind, array)
     if s is not None:
         s = tuple(map(operator.index, s))
         if any(size <= 0 for size in s):
@@ -73,7 +63,7 @@ def _transform(caller: str, kind: str, a: Any, s: Shape, axes: Axes, norm: str |
     numbers = axes_of(tuple(axes), array.ndim, caller)
     if not numbers:
         return array
-    *others, last = numbers
+    last = numbers[-1]
     if s is None:
         s = tuple(array.shape[n] for n in numbers)
         if kind == "irfft":
@@ -82,16 +72,7 @@ def _transform(caller: str, kind: str, a: Any, s: Shape, axes: Axes, norm: str |
         array = _resized(array, number, size // 2 + 1 if kind == "irfft" and number == last else size)
     if any(size == 0 for size in s):
         raise ValueError(f"{caller}: Invalid number of FFT data points in shape {array.shape} along axes {numbers}")
-    if kind == "fft":
-        result = fourier.fftn(array, axis=tuple(sorted(numbers)))
-    elif kind == "ifft":
-        result = fourier.ifftn(array, axis=tuple(sorted(numbers)))
-    elif kind == "rfft":
-        result = fourier.rfft(array, axis=last)
-        result = fourier.fftn(result, axis=tuple(sorted(others))) if others else result
-    else:
-        array = fourier.ifftn(array, axis=tuple(sorted(others))) if others else array
-        result = fourier.irfft(array, axis=last, size=s[-1])
+    result = transformed(array, kind, numbers, s[-1])
     factor = _factor(caller, math.prod(s), norm)
     return result if factor == 1 else result * factor
 

@@ -9,8 +9,9 @@ import gradkit.numpy as jnp
 from gradkit.core import Array
 from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex, is_inexact
-from gradkit.numpy.arguments import axis_of, promoted, refuse_out
+from gradkit.numpy.arguments import promoted, refuse_out
 from gradkit.primitives import numbers
+from gradkit.primitives.axes import axis_of
 from gradkit.primitives.elementwise import round as round_to_integer
 from gradkit.primitives.scipy_special import bessel_i0e
 

@@ -14,9 +14,9 @@ from gradkit.core.calls import as_array, cast, dtype_name, require_bool
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.core.sizes import whole_numbers
 from gradkit.numpy.arguments import beside
-from gradkit.numpy.creation import arange, asarray, ones, zeros
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.manipulation import broadcast_to, concat, reshape, stack
+from gradkit.primitives.new_arrays import arange, asarray, ones, zeros
 from gradkit.primitives.positions import require_integers
 from gradkit.primitives.reductions import count_nonzero
 

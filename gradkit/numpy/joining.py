@@ -12,8 +12,9 @@ import gradkit.numpy as jnp
 from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.core.calls import as_array
-from gradkit.numpy.arguments import axis_of, refuse_out
+from gradkit.numpy.arguments import refuse_out
 from gradkit.primitives import manipulation
+from gradkit.primitives.axes import axis_of
 
 __all__ = [
     "append",

@@ -16,7 +16,6 @@ from gradkit.core.promotion import real_part_of
 from gradkit.errors import ShapeError
 from gradkit.numpy import contractions, products
 from gradkit.numpy.arguments import promoted
-from gradkit.numpy.creation import asarray, broadcast_arrays, eye
 from gradkit.numpy.factorizations import (
     adjoint,
     cholesky,
@@ -33,10 +32,11 @@ from gradkit.numpy.factorizations import (
 )
 from gradkit.numpy.norms import cond, matrix_norm, matrix_rank, norm, vector_norm
 from gradkit.numpy.products import matmul
-from gradkit.numpy.rearranging import moveaxis
 from gradkit.primitives import decompositions, solvers
 from gradkit.primitives import elementwise as e
+from gradkit.primitives.axes import moveaxis
 from gradkit.primitives.manipulation import astype, broadcast_to, expand_dims, matrix_transpose, reshape
+from gradkit.primitives.new_arrays import asarray, broadcast_arrays, eye
 from gradkit.primitives.reductions import sum as sum_over
 
 __all__ = [

@@ -12,10 +12,9 @@ from gradkit.core import Array
 from gradkit.core.calls import as_array, require_inexact
 from gradkit.core.promotion import is_complex, real_part_of
 from gradkit.errors import ShapeError
-from gradkit.numpy.arguments import axes_of
-from gradkit.numpy.rearranging import moveaxis
 from gradkit.primitives import decompositions, solvers
 from gradkit.primitives import elementwise as e
+from gradkit.primitives.axes import axes_of, moveaxis
 from gradkit.primitives.manipulation import astype, expand_dims, squeeze
 from gradkit.primitives.reductions import any as any_of
 from gradkit.primitives.reductions import count_nonzero

@@ -7,11 +7,11 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.calls import dtype_name
-from gradkit.core.promotion import dtype_named, kind_of, promote
+from gradkit.core.promotion import dtype_named, summed_in
 from gradkit.numpy.arguments import promoted
 from gradkit.primitives.manipulation import astype
 
-__all__ = ["in_preferred", "refuse_sharding", "summed_in"]
+__all__ = ["in_preferred", "refuse_sharding"]
 
 
 def in_preferred(
@@ -25,13 +25,6 @@ def in_preferred(
     result = dtype_named(preferred).name
     dtype = summed_in(dtype_name(arrays[0]), result)
     return astype(product(*(astype(array, dtype) for array in arrays)), result)
-
-
-def summed_in(dtype: str, result: str) -> str:
-    """Return the dtype to sum in: the result's, where that holds what the factors hold."""
-    if dtype == "bool":
-        return "int32"
-    return result if kind_of(result) >= kind_of(dtype) and promote([dtype, result]) == result else dtype
 
 
 def refuse_sharding(out_sharding: Any, caller: str) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.errors import ShapeError
-from gradkit.numpy.arguments import axes_of, axis_of, promoted
+from gradkit.numpy.arguments import promoted
 from gradkit.numpy.preferred import in_preferred
-from gradkit.numpy.rearranging import moveaxis
 from gradkit.primitives import linalg
+from gradkit.primitives.axes import axes_of, axis_of, moveaxis
 from gradkit.primitives.elementwise import conj
 from gradkit.primitives.manipulation import permute_dims, reshape
 

@@ -14,15 +14,16 @@ from gradkit.core.array import place_of_array, renewed, wrap
 from gradkit.core.calls import as_array, wide_integers
 from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError
-from gradkit.numpy.arguments import axes_of, axis_of, beside
+from gradkit.numpy.arguments import beside
+from gradkit.primitives.axes import axes_of, axis_of
 from gradkit.primitives.cumulative import cumsum
 from gradkit.primitives.elementwise import minimum
 from gradkit.primitives.indexing import take
-from gradkit.primitives.manipulation import broadcast_to, concat, permute_dims, reshape
+from gradkit.primitives.manipulation import broadcast_to, concat, reshape
 from gradkit.primitives.reductions import sum
 from gradkit.primitives.searching import searchsorted
 
-__all__ = ["broadcast_shapes", "flip", "moveaxis", "repeat", "roll", "tile", "unstack"]
+__all__ = ["broadcast_shapes", "flip", "repeat", "roll", "tile", "unstack"]
 
 
 def broadcast_shapes(*shapes: int | Sequence[int]) -> tuple[int, ...]:
@@ -49,26 +50,6 @@ def flip(x: Any, /, axis: int | Sequence[int] | None = None) -> Array:
     array = as_array(x, "flip")
     axes = axes_of(axis, array.ndim, "flip")
     return array[tuple(slice(None, None, -1 if a in axes else None) for a in range(array.ndim))]
-
-
-def moveaxis(x: Any, /, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
-    """Move axes to other positions; the rest keep their order.
-
-    Parameters
-    ----------
-    x : array
-        Of any shape.
-    source, destination : int or tuple of int
-        Which axes, and where each goes.
-    """
-    array = as_array(x, "moveaxis")
-    sources, destinations = axes_of(source, array.ndim, "moveaxis"), axes_of(destination, array.ndim, "moveaxis")
-    if len(sources) != len(destinations):
-        raise ValueError(f"moveaxis: got {len(sources)} source axes {source} and {len(destinations)} destinations")
-    order = [a for a in range(array.ndim) if a not in sources]
-    for to, a in sorted(zip(destinations, sources, strict=True)):
-        order.insert(to, a)
-    return permute_dims(array, tuple(order))
 
 
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.numpy.creation import asarray
+from gradkit.primitives.new_arrays import asarray
 
 __all__ = [
     "bool_",

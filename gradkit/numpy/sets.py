@@ -17,7 +17,8 @@ from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.core.calls import as_array, cast
 from gradkit.core.promotion import INTEGER, default_dtype
-from gradkit.numpy.arguments import axis_of, promoted
+from gradkit.numpy.arguments import promoted
+from gradkit.primitives.axes import axis_of
 
 __all__ = [
     "intersect1d",

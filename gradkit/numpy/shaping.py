@@ -15,8 +15,8 @@ from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.core.calls import as_array
 from gradkit.core.sizes import whole_numbers
-from gradkit.numpy.arguments import axes_of, axis_of
 from gradkit.primitives import pad_index
+from gradkit.primitives.axes import axes_of, axis_of
 
 __all__ = [
     "atleast_1d",

@@ -12,7 +12,8 @@ import gradkit.numpy as jnp
 from gradkit.core import Array
 from gradkit.core.calls import as_array, require_inexact
 from gradkit.core.promotion import is_complex
-from gradkit.numpy.arguments import axes_of, axis_of, beside, promoted
+from gradkit.numpy.arguments import beside, promoted
+from gradkit.primitives.axes import axes_of, axis_of
 from gradkit.primitives.sliding import sliding_product
 
 __all__ = [

@@ -13,9 +13,10 @@ from gradkit.core.batching import broadcast_sizes
 from gradkit.core.calls import as_array, cast, dtype_name, wide_integers
 from gradkit.core.promotion import is_complex
 from gradkit.core.stand_in import STAND_INS
-from gradkit.numpy.arguments import axis_of, promoted
+from gradkit.numpy.arguments import promoted
 from gradkit.primitives import along_axis
 from gradkit.primitives import elementwise as e
+from gradkit.primitives.axes import axis_of
 from gradkit.primitives.indexing import filled
 from gradkit.primitives.manipulation import broadcast_to, permute_dims, reshape
 from gradkit.primitives.positions import bounded, counted, gather_mode, require_integers

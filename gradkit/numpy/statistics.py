@@ -11,7 +11,8 @@ import gradkit.numpy as jnp
 from gradkit.core import Array
 from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex, is_inexact
-from gradkit.numpy.arguments import axes_of, beside, promoted, refuse_out
+from gradkit.numpy.arguments import beside, promoted, refuse_out
+from gradkit.primitives.axes import axes_of
 
 __all__ = [
     "amax",

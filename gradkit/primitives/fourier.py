@@ -7,7 +7,7 @@ from typing import Any
 
 from gradkit.core import Array, Linear, bind
 from gradkit.core.batching import along_axes, same_shape
-from gradkit.core.calls import as_array
+from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import complex_of, real_part_of
 
 __all__ = ["fftn", "ifftn", "irfft", "rfft"]
@@ -88,3 +88,36 @@ def rfft(x: Any, /, *, axis: int) -> Array:
 def irfft(x: Any, /, *, axis: int, size: int) -> Array:
     """Return the real arrays, of `size` elements along an axis, of whose transforms the first halves are given."""
     return bind(_irfft, (as_array(x, "irfft"),), {"axis": axis, "size": size})
+
+
+def in_dtype_of(kind: str, x: Array) -> Array:
+    """Return numbers in the dtype that a transform is of: complex, or real and of 32 bits at least for "rfft"."""
+    array = require_inexact(x)
+    if kind != "rfft":
+        return cast(array, complex_of(dtype_name(array)))
+    return cast(array, "float32") if dtype_name(array) == "float16" else array
+
+
+def transformed(x: Array, kind: str, axes: Sequence[int], size: int) -> Array:
+    """Transform along axes: `kind` is "fft", "ifft", "rfft" or "irfft"; the real ones halve the last of the axes.
+
+    Parameters
+    ----------
+    x : Array
+        In the dtype that the kind is of (`in_dtype_of`).
+    kind : str
+        Which transform.
+    axes : sequence of int
+        The axes, none negative.
+    size : int
+        How many elements the result of "irfft" has along the last of them.
+    """
+    *others, last = axes
+    if kind == "fft":
+        return fftn(x, axis=tuple(sorted(axes)))
+    if kind == "ifft":
+        return ifftn(x, axis=tuple(sorted(axes)))
+    if kind == "rfft":
+        result = rfft(x, axis=last)
+        return fftn(result, axis=tuple(sorted(others))) if others else result
+    return irfft(ifftn(x, axis=tuple(sorted(others))) if others else x, axis=last, size=size)

@@ -20,6 +20,7 @@ from gradkit.core.stand_in import STAND_INS
 from gradkit.errors import NonConcreteBooleanIndexError, ShapeError
 from gradkit.primitives.elementwise import logical_and, where
 from gradkit.primitives.manipulation import broadcast_to, permute_dims, reshape
+from gradkit.primitives.new_arrays import asarray
 from gradkit.primitives.positions import bounded, require_integers
 from gradkit.primitives.reductions import normalize_axes
 from gradkit.primitives.scattering import batch_by_position
@@ -323,8 +324,6 @@ def beside(index: Any, x: Array) -> Any:
 
 def listed(values: Any, like: Array | None = None, dtype: str | None = None) -> Array:
     """Return a list of numbers as an Array, beside `like` if that is given."""
-    from gradkit.numpy import asarray
-
     result: Array = asarray(values, dtype=dtype, device=None if like is None else like.device)
     return result
 
@@ -356,8 +355,6 @@ def _positions_of(mask: Array) -> Sequence[Array]:
             f"Array boolean indices must be concrete; got bool{list(mask.shape)}. Use jnp.where(mask, x, y), or "
             f"x.at[mask].set(number)."
         )
-    from gradkit.numpy import asarray
-
     return [asarray(positions, device=mask.device) for positions in host(mask).nonzero()]
 
 

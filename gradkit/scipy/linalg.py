@@ -10,13 +10,13 @@ from gradkit.core.promotion import real_part_of
 from gradkit.errors import ShapeError
 from gradkit.numpy import linalg
 from gradkit.numpy.arguments import promoted
-from gradkit.numpy.creation import arange, eye, zeros
 from gradkit.numpy.sorting import argsort
 from gradkit.primitives import decompositions, elementwise, pivoting, solvers
 from gradkit.primitives.along_axis import take_along_axis
 from gradkit.primitives.indexing import take
 from gradkit.primitives.manipulation import astype, broadcast_to, concat, expand_dims, matrix_transpose, reshape
 from gradkit.primitives.matrices import tril, triu
+from gradkit.primitives.new_arrays import arange, eye, zeros
 
 __all__ = [
     "block_diag",
