@@ -8,15 +8,19 @@ from typing import Any, overload
 
 import numpy as np
 
-import gradkit.numpy as jnp
+from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.core.calls import as_array, require_bool
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.core.sizes import whole_numbers
 from gradkit.numpy.arguments import beside, promoted, refuse_out
+from gradkit.numpy.indexing import nonzero
+from gradkit.numpy.sorting import argsort
 from gradkit.primitives import elementwise
-from gradkit.primitives.axes import axis_of
+from gradkit.primitives.axes import axis_of, moveaxis
+from gradkit.primitives.new_arrays import asarray
+from gradkit.transforms.vectorize import vmap
 
 __all__ = [
     "apply_along_axis",
@@ -58,11 +62,12 @@ def where(condition: Any, x: Any = None, y: Any = None, /, *, size: int | None =
 
     Examples
     --------
+    >>> import gradkit.numpy as jnp
     >>> jnp.where(jnp.asarray([True, False]), 1.0, jnp.asarray([5.0, 6.0]))
     Array([1., 6.], dtype=float32)
     """
     if x is None and y is None:
-        return jnp.nonzero(condition, size=size, fill_value=fill_value)
+        return nonzero(condition, size=size, fill_value=fill_value)
     if x is None or y is None:
         raise ValueError("Either both or neither of the x and y arguments should be provided to jax.numpy.where")
     if size is not None or fill_value is not None:
@@ -84,6 +89,7 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
 
     Examples
     --------
+    >>> import gradkit.numpy as jnp
     >>> x = jnp.asarray([-2.0, 0.5, 3.0])
     >>> jnp.select([x < 0, x > 1], [0.0, 1.0], default=x)
     Array([0. , 0.5, 1. ], dtype=float32)
@@ -98,7 +104,7 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
             raise TypeError(f"select: conditions must be of dtype bool, got {condition.dtype}")
     *choices, result = promoted("select", *choicelist, default)
     for condition, choice in zip(conditions[::-1], choices[::-1], strict=True):
-        result = jnp.where(condition, choice, result)
+        result = xp.where(condition, choice, result)
     return result
 
 
@@ -120,7 +126,7 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
     array = as_array(x, "piecewise")
     conditions = list(condlist) if isinstance(condlist, list | tuple) else list(as_array(condlist, "piecewise"))
     if len(conditions) == 1 and isinstance(conditions[0], list):
-        conditions = [jnp.asarray(conditions[0])]
+        conditions = [asarray(conditions[0])]
     functions = list(funclist)
     if len(functions) == len(conditions):
         functions.append(0)
@@ -133,15 +139,15 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
     result = _piece(array, otherwise, args, kw)
     for condition, function in zip(conditions, functions, strict=True):
         chosen = require_bool(beside(condition, array), "piecewise")
-        result = jnp.where(chosen, _piece(array, function, args, kw), result)
+        result = xp.where(chosen, _piece(array, function, args, kw), result)
     return result
 
 
 def _piece(x: Array, function: Any, args: Any, kw: Any) -> Array:
     if callable(function):
         value: Array = vectorize(lambda number: function(number, *args, **kw))(x)
-        return jnp.astype(value, x.dtype)
-    return jnp.broadcast_to(jnp.astype(beside(function, x), x.dtype), x.shape)
+        return xp.astype(value, x.dtype)
+    return xp.broadcast_to(xp.astype(beside(function, x), x.dtype), x.shape)
 
 
 def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Array:
@@ -170,13 +176,13 @@ def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Array
     elif mode == "wrap":
         numbers = numbers % len(arrays)
     elif mode == "clip":
-        numbers = jnp.clip(numbers, 0, len(arrays) - 1)
+        numbers = xp.clip(numbers, 0, len(arrays) - 1)
     else:
         raise ValueError(f"mode={mode!r} not understood. Must be 'raise', 'wrap', or 'clip'")
     result = arrays[0]
     for i, array in enumerate(arrays[1:], 1):
-        result = jnp.where(numbers == i, array, result)
-    return jnp.broadcast_to(result, np.broadcast_shapes(numbers.shape, result.shape))
+        result = xp.where(numbers == i, array, result)
+    return xp.broadcast_to(result, np.broadcast_shapes(numbers.shape, result.shape))
 
 
 def compress(
@@ -202,7 +208,7 @@ def compress(
     """
     refuse_out(out, "compress")
     array = as_array(a, "compress")
-    array, axis = (jnp.reshape(array, -1), 0) if axis is None else (array, axis_of(axis, array.ndim, "compress"))
+    array, axis = (xp.reshape(array, -1), 0) if axis is None else (array, axis_of(axis, array.ndim, "compress"))
     chosen = require_bool(beside(condition, array), "compress")
     if chosen.ndim != 1:
         raise ValueError(f"condition must be a 1D array, got shape {chosen.shape}")
@@ -211,18 +217,18 @@ def compress(
         positions = np.nonzero(host(chosen))[0]
         if positions.size and positions[-1] >= length:
             raise ValueError("condition contains entries that are out of bounds")
-        return jnp.take(array, jnp.asarray(positions, device=array.device), axis=axis)
+        return xp.take(array, asarray(positions, device=array.device), axis=axis)
     chosen = chosen[:length]
-    rows = jnp.moveaxis(array, axis, 0)[: chosen.shape[0]]
-    mask = jnp.reshape(chosen, (-1,) + (1,) * (rows.ndim - 1))
-    rows = jnp.where(mask, rows, fill_value)
-    first = jnp.argsort(jnp.astype(jnp.logical_not(chosen), default_dtype(INTEGER)))
-    return jnp.moveaxis(jnp.take(rows, first, axis=0)[:size], 0, axis)
+    rows = moveaxis(array, axis, 0)[: chosen.shape[0]]
+    mask = xp.reshape(chosen, (-1,) + (1,) * (rows.ndim - 1))
+    rows = xp.where(mask, rows, fill_value)
+    first = argsort(xp.astype(xp.logical_not(chosen), default_dtype(INTEGER)))
+    return moveaxis(xp.take(rows, first, axis=0)[:size], 0, axis)
 
 
 def extract(condition: Any, arr: Any, *, size: int | None = None, fill_value: Any = 0) -> Array:
     """Take the elements where a condition holds; see `compress`."""
-    return compress(jnp.reshape(jnp.asarray(condition), -1), jnp.reshape(arr, -1), size=size, fill_value=fill_value)
+    return compress(xp.reshape(asarray(condition), -1), xp.reshape(arr, -1), size=size, fill_value=fill_value)
 
 
 # Functions on arrays
@@ -247,8 +253,6 @@ def apply_along_axis(func1d: Callable[..., Any], axis: int, arr: Any, *args: Any
     Array
         With the axes of the function's result in the place of `axis`.
     """
-    from gradkit.transforms import vmap
-
     array = as_array(arr, "apply_along_axis")
     axis = axis_of(axis, array.ndim, "apply_along_axis")
     function: Callable[..., Any] = lambda vector: func1d(vector, *args, **kwargs)  # noqa: E731
@@ -265,7 +269,7 @@ def apply_over_axes(func: Callable[[Array, int], Any], a: Any, axes: Any) -> Arr
     for axis in whole_numbers(axes):
         result = func(array, axis)
         if result.ndim == array.ndim - 1:
-            result = jnp.expand_dims(result, axis=axis)
+            result = xp.expand_dims(result, axis=axis)
         elif result.ndim != array.ndim:
             raise ValueError(f"function is not returning an array of the correct shape: {result.shape}")
         array = result
@@ -309,6 +313,7 @@ def vectorize(
 
     Examples
     --------
+    >>> import gradkit.numpy as jnp
     >>> f = jnp.vectorize(lambda x, w: jnp.sum(x * w), signature="(n),(n)->()")
     >>> f(jnp.ones((2, 3)), jnp.asarray([1.0, 2.0, 3.0]))
     Array([6., 6.], dtype=float32)
@@ -341,8 +346,6 @@ def vectorize(
 
 
 def _broadcast_call(function: Any, arrays: list[Array], dimensions: Any, signature: str | None) -> Any:
-    from gradkit.transforms import vmap
-
     inputs, outputs = ([()] * len(arrays), None) if dimensions is None else dimensions
     if len(inputs) != len(arrays):
         raise TypeError(f"wrong number of positional arguments: expected {len(inputs)}, got {len(arrays)}")
@@ -360,7 +363,7 @@ def _broadcast_call(function: Any, arrays: list[Array], dimensions: Any, signatu
     checked = _checked(function, outputs, sizes, signature)
     # From the last axis to the first: an array without the axis, or with size 1 there, is the same for all.
     arrays = [
-        jnp.reshape(
+        xp.reshape(
             array,
             tuple(n for i, n in enumerate(own) if n != 1 or lead[len(lead) - len(own) + i] == 1)
             + array.shape[len(own) :],

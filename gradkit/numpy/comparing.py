@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-import gradkit.numpy as jnp
+from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.array import renewed
 from gradkit.core.calls import as_array
 from gradkit.core.promotion import is_complex
 from gradkit.numpy.arguments import promoted, refuse_out
+from gradkit.numpy.data_types import finfo
 from gradkit.primitives.axes import axes_of
+from gradkit.primitives.new_arrays import asarray, zeros_like
 
 __all__ = [
     "allclose",
@@ -49,40 +51,41 @@ def isclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan:
 
     Examples
     --------
+    >>> import gradkit.numpy as jnp
     >>> jnp.isclose(jnp.asarray([1.0, 2.0]), jnp.asarray([1.0 + 1e-6, 2.1]))
     Array([ True, False], dtype=bool)
     """
     x, y = promoted("isclose", a, b, inexact=True)
-    finite = jnp.isfinite(x) & jnp.isfinite(y)
-    gap = jnp.abs(jnp.where(finite, x, 0) - jnp.where(finite, y, 0))
-    result = (x == y) | (finite & (gap <= atol + rtol * jnp.abs(jnp.where(finite, y, 0))))
-    return result | (jnp.isnan(x) & jnp.isnan(y)) if equal_nan else result
+    finite = xp.isfinite(x) & xp.isfinite(y)
+    gap = xp.abs(xp.where(finite, x, 0) - xp.where(finite, y, 0))
+    result = (x == y) | (finite & (gap <= atol + rtol * xp.abs(xp.where(finite, y, 0))))
+    return result | (xp.isnan(x) & xp.isnan(y)) if equal_nan else result
 
 
 def allclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Array:
     """Return whether all elements of two arrays are close; see `isclose`."""
-    return jnp.all(isclose(a, b, rtol, atol, equal_nan))
+    return xp.all(isclose(a, b, rtol, atol, equal_nan))
 
 
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Array:
     """Return whether two arrays have the same shape and elements."""
-    x, y = jnp.asarray(a1), jnp.asarray(a2)
+    x, y = asarray(a1), asarray(a2)
     if x.shape != y.shape:
-        return jnp.asarray(False)
+        return asarray(False)
     same = x == y
     if equal_nan and _has_nan(x) and _has_nan(y):
-        same = same | (jnp.isnan(x) & jnp.isnan(y))
-    return jnp.all(same)
+        same = same | (xp.isnan(x) & xp.isnan(y))
+    return xp.all(same)
 
 
 def array_equiv(a1: Any, a2: Any) -> Array:
     """Return whether two arrays have the same elements once they are broadcast."""
-    x, y = jnp.asarray(a1), jnp.asarray(a2)
+    x, y = asarray(a1), asarray(a2)
     try:
         np.broadcast_shapes(x.shape, y.shape)
     except ValueError:
-        return jnp.asarray(False)
-    return jnp.all(x == y)
+        return asarray(False)
+    return xp.all(x == y)
 
 
 def _has_nan(x: Array) -> bool:
@@ -108,11 +111,11 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
         return nan_to_num(array.real, copy, nan, posinf, neginf) + 1j * nan_to_num(
             array.imag, copy, nan, posinf, neginf
         )
-    limits = jnp.finfo(array.dtype)
+    limits = finfo(array.dtype)
     largest = float(limits.max) if posinf is None else posinf
     smallest = float(limits.min) if neginf is None else neginf
-    finite = jnp.where(jnp.isnan(array), nan, array)
-    return jnp.where(array == -math.inf, smallest, jnp.where(array == math.inf, largest, finite))
+    finite = xp.where(xp.isnan(array), nan, array)
+    return xp.where(array == -math.inf, smallest, xp.where(array == math.inf, largest, finite))
 
 
 def _infinite(x: Any, out: Any, number: float, name: str) -> Array:
@@ -121,7 +124,7 @@ def _infinite(x: Any, out: Any, number: float, name: str) -> Array:
     if is_complex(array.dtype):
         raise ValueError(f"{name} is not well defined for complex dtypes, got {array.dtype}")
     if array.dtype.kind != "f":
-        return jnp.zeros_like(array, dtype="bool")
+        return zeros_like(array, dtype="bool")
     return array == number
 
 
@@ -138,12 +141,12 @@ def isneginf(x: Any, /, out: None = None) -> Array:
 def iscomplex(x: Any) -> Array:
     """Return where elements have an imaginary part that is not 0."""
     array = as_array(x, "iscomplex")
-    return jnp.imag(array) != 0 if is_complex(array.dtype) else jnp.zeros_like(array, dtype="bool")
+    return xp.imag(array) != 0 if is_complex(array.dtype) else zeros_like(array, dtype="bool")
 
 
 def isreal(x: Any) -> Array:
     """Return where elements have an imaginary part of 0."""
-    return jnp.logical_not(iscomplex(x))
+    return xp.logical_not(iscomplex(x))
 
 
 def iscomplexobj(x: Any) -> bool:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import gradkit.numpy as jnp
+from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex, is_inexact
 from gradkit.numpy.arguments import promoted, refuse_out
+from gradkit.numpy.data_types import finfo
 from gradkit.primitives import numbers
-from gradkit.primitives.axes import axis_of
+from gradkit.primitives.axes import axis_of, moveaxis
 from gradkit.primitives.elementwise import round as round_to_integer
+from gradkit.primitives.new_arrays import arange, full, ones_like, zeros_like
 from gradkit.primitives.scipy_special import bessel_i0e
 
 __all__ = [
@@ -69,7 +71,7 @@ def _real(x: Any, caller: str) -> Array:
 
 def exp2(x: Any, /) -> Array:
     """Return 2 to the power `x`, element by element."""
-    return jnp.pow(2.0, _inexact(x, "exp2"))
+    return xp.pow(2.0, _inexact(x, "exp2"))
 
 
 def cbrt(x: Any, /) -> Array:
@@ -79,13 +81,13 @@ def cbrt(x: Any, /) -> Array:
 
 def float_power(x: Any, y: Any, /) -> Array:
     """Return `x` to the power `y` in a floating dtype."""
-    return jnp.pow(*promoted("float_power", x, y, inexact=True))
+    return xp.pow(*promoted("float_power", x, y, inexact=True))
 
 
 def logaddexp2(x1: Any, x2: Any, /) -> Array:
     """Return ``log2(2**x1 + 2**x2)`` without overflow."""
     x, y = promoted("logaddexp2", x1, x2, inexact=True)
-    return jnp.logaddexp(x * LOG_2, y * LOG_2) / LOG_2
+    return xp.logaddexp(x * LOG_2, y * LOG_2) / LOG_2
 
 
 # Steps and waves
@@ -94,8 +96,8 @@ def logaddexp2(x1: Any, x2: Any, /) -> Array:
 def heaviside(x1: Any, x2: Any, /) -> Array:
     """Return the unit step of `x1`, with the value `x2` at 0: 0 below it and 1 above it."""
     x, value = promoted("heaviside", x1, x2, inexact=True)
-    at_zero = jnp.where(jnp.isnan(x), x, value)
-    return jnp.where(x < 0, 0, jnp.where(x > 0, 1, at_zero))
+    at_zero = xp.where(xp.isnan(x), x, value)
+    return xp.where(x < 0, 0, xp.where(x > 0, 1, at_zero))
 
 
 def sinc(x: Any, /) -> Array:
@@ -103,26 +105,27 @@ def sinc(x: Any, /) -> Array:
 
     Examples
     --------
+    >>> import gradkit.numpy as jnp
     >>> jnp.sinc(jnp.asarray([0.0, 0.5]))
     Array([1.       , 0.63661975], dtype=float32)
     """
     y = math.pi * _inexact(x, "sinc")
     # Near 0 Maclaurin's series: the quotient's derivatives lose their digits there.
-    near = jnp.abs(y) < 0.3
-    square = jnp.square(jnp.where(near, y, 0))
-    series = jnp.ones_like(square)
+    near = xp.abs(y) < 0.3
+    square = xp.square(xp.where(near, y, 0))
+    series = ones_like(square)
     for n in (12, 10, 8, 6, 4, 2):
         series = 1 - series * square / (n * (n + 1))
-    far = jnp.where(near, 1, y)
-    return jnp.where(near, series, jnp.sin(far) / far)
+    far = xp.where(near, 1, y)
+    return xp.where(near, series, xp.sin(far) / far)
 
 
 def i0(x: Any) -> Array:
     """Return the modified Bessel function of the first kind, of order 0."""
     array = _real(x, "i0")
     # The slope of abs is 1 at 0, where that of i0 is 0.
-    size = array * jnp.sign(array)
-    result: Array = jnp.exp(size) * bessel_i0e(array)
+    size = array * xp.sign(array)
+    result: Array = xp.exp(size) * bessel_i0e(array)
     return result
 
 
@@ -145,7 +148,7 @@ radians, degrees = deg2rad, rad2deg
 def angle(z: Any, deg: bool = False) -> Array:
     """Return the angle of complex numbers in radians, in degrees with `deg`; 0 or pi for real ones."""
     array = _inexact(z, "angle")
-    result = jnp.atan2(jnp.imag(array), jnp.real(array))
+    result = xp.atan2(xp.imag(array), xp.real(array))
     return rad2deg(result) if deg else result
 
 
@@ -155,22 +158,22 @@ def angle(z: Any, deg: bool = False) -> Array:
 def fmax(x1: Any, x2: Any) -> Array:
     """Return the larger of two elements; of a number and NaN, the number."""
     x, y = promoted("fmax", x1, x2)
-    return jnp.where((x > y) | _is_nan(y), x, y)
+    return xp.where((x > y) | _is_nan(y), x, y)
 
 
 def fmin(x1: Any, x2: Any) -> Array:
     """Return the smaller of two elements; of a number and NaN, the number."""
     x, y = promoted("fmin", x1, x2)
-    return jnp.where((x < y) | _is_nan(y), x, y)
+    return xp.where((x < y) | _is_nan(y), x, y)
 
 
 def _is_nan(x: Array) -> Array:
-    return jnp.isnan(x) if is_inexact(dtype_name(x)) else jnp.zeros_like(x, dtype="bool")
+    return xp.isnan(x) if is_inexact(dtype_name(x)) else zeros_like(x, dtype="bool")
 
 
 def fabs(x: Any, /) -> Array:
     """Return absolute values in a floating dtype."""
-    return jnp.abs(_real(x, "fabs"))
+    return xp.abs(_real(x, "fabs"))
 
 
 # Division
@@ -178,7 +181,7 @@ def fabs(x: Any, /) -> Array:
 
 def mod(x1: Any, x2: Any, /) -> Array:
     """Return the remainder of division, with the sign of the divisor: Python's ``%``."""
-    return jnp.remainder(x1, x2)
+    return xp.remainder(x1, x2)
 
 
 def fmod(x1: Any, x2: Any, /) -> Array:
@@ -187,14 +190,14 @@ def fmod(x1: Any, x2: Any, /) -> Array:
     if is_complex(x.dtype):
         raise TypeError(f"fmod does not support complex-valued inputs, got {x.dtype}")
     if not is_inexact(dtype_name(x)):
-        y = jnp.where(y == 0, 1, y)
-    rest = jnp.remainder(jnp.abs(x), jnp.abs(y))
-    return jnp.where(x < 0, -rest, rest)
+        y = xp.where(y == 0, 1, y)
+    rest = xp.remainder(xp.abs(x), xp.abs(y))
+    return xp.where(x < 0, -rest, rest)
 
 
 def divmod(x1: Any, x2: Any, /) -> tuple[Array, Array]:
     """Return quotient, rounded down, and remainder of division."""
-    return jnp.floor_divide(x1, x2), jnp.remainder(x1, x2)
+    return xp.floor_divide(x1, x2), xp.remainder(x1, x2)
 
 
 def gcd(x1: Any, x2: Any) -> Array:
@@ -204,9 +207,9 @@ def gcd(x1: Any, x2: Any) -> Array:
 
 def lcm(x1: Any, x2: Any) -> Array:
     """Return the least common multiple of integers, element by element."""
-    x, y = (jnp.abs(value) for value in _integers("lcm", x1, x2))
+    x, y = (xp.abs(value) for value in _integers("lcm", x1, x2))
     divisor = numbers.gcd(x, y)
-    return x * jnp.floor_divide(y, jnp.where(divisor == 0, 1, divisor))
+    return x * xp.floor_divide(y, xp.where(divisor == 0, 1, divisor))
 
 
 def _integers(caller: str, *values: Any) -> list[Array]:
@@ -257,35 +260,35 @@ def rint(x: Any, /) -> Array:
 def spacing(x: Any, /) -> Array:
     """Return the distance from each number to the next one away from 0, with its sign; NaN for what is not finite."""
     array = _real(x, "spacing")
-    following = jnp.nextafter(array, jnp.where(jnp.signbit(array), -math.inf, math.inf))
-    finite = jnp.isfinite(array)
-    return jnp.where(finite, following - jnp.where(finite, array, 0), math.nan)
+    following = xp.nextafter(array, xp.where(xp.signbit(array), -math.inf, math.inf))
+    finite = xp.isfinite(array)
+    return xp.where(finite, following - xp.where(finite, array, 0), math.nan)
 
 
 def modf(x: Any, /, out: None = None) -> tuple[Array, Array]:
     """Return the fractional and the whole part, both with the sign of `x`."""
     refuse_out(out, "modf")
     array = _real(x, "modf")
-    whole = jnp.trunc(array)
+    whole = xp.trunc(array)
     return array - whole, whole
 
 
 def frexp(x: Any, /) -> tuple[Array, Array]:
     """Return mantissas in [0.5, 1) and int32 exponents: ``x == mantissa * 2**exponent``."""
     array = _real(x, "frexp")
-    size = jnp.abs(array)
-    usual = jnp.isfinite(array) & (array != 0)
+    size = xp.abs(array)
+    usual = xp.isfinite(array) & (array != 0)
     # Subnormal numbers have too few digits for the quotient.
-    small = size < float(jnp.finfo(array.dtype).tiny)
-    lift = jnp.finfo(array.dtype).nmant + 1
-    scaled = array * jnp.where(small, 2.0**lift, 1.0)
-    safe = jnp.where(usual, jnp.abs(scaled), 1)
-    exponent = jnp.floor(jnp.log2(safe)) + 1
+    small = size < float(finfo(array.dtype).tiny)
+    lift = finfo(array.dtype).nmant + 1
+    scaled = array * xp.where(small, 2.0**lift, 1.0)
+    safe = xp.where(usual, xp.abs(scaled), 1)
+    exponent = xp.floor(xp.log2(safe)) + 1
     # The logarithm is rounded, so next to a power of 2 it can be one off.
     mantissa = _scaled(safe, -exponent)
-    exponent = exponent + jnp.where(mantissa >= 1, 1, 0) - jnp.where(mantissa < 0.5, 1, 0)
-    result = jnp.where(usual, _scaled(scaled, -exponent), array)
-    exponent = jnp.where(usual, exponent - jnp.where(small, lift, 0), 0)
+    exponent = exponent + xp.where(mantissa >= 1, 1, 0) - xp.where(mantissa < 0.5, 1, 0)
+    result = xp.where(usual, _scaled(scaled, -exponent), array)
+    exponent = xp.where(usual, exponent - xp.where(small, lift, 0), 0)
     return result, cast(exponent, "int32")
 
 
@@ -300,8 +303,8 @@ def ldexp(x1: Any, x2: Any, /) -> Array:
 
 def _scaled(x: Array, exponent: Array) -> Array:
     """Return x * 2**exponent, in two steps: the power alone may overflow."""
-    half = jnp.floor(exponent / 2)
-    return x * jnp.pow(2.0, half) * jnp.pow(2.0, exponent - half)
+    half = xp.floor(exponent / 2)
+    return x * xp.pow(2.0, half) * xp.pow(2.0, exponent - half)
 
 
 # Bits
@@ -309,26 +312,26 @@ def _scaled(x: Array, exponent: Array) -> Array:
 
 def left_shift(x: Any, y: Any, /) -> Array:
     """Shift the bits of integers to the left."""
-    return jnp.bitwise_left_shift(x, y)
+    return xp.bitwise_left_shift(x, y)
 
 
 def right_shift(x1: Any, x2: Any, /) -> Array:
     """Shift the bits of integers to the right."""
-    return jnp.bitwise_right_shift(x1, x2)
+    return xp.bitwise_right_shift(x1, x2)
 
 
 def bitwise_count(x: Any, /) -> Array:
     """Return how many bits of the absolute values are 1, as uint8."""
-    array = jnp.abs(_integers("bitwise_count", x)[0])
-    places = jnp.arange(8 * array.dtype.itemsize, dtype=array.dtype, device=array.device)
-    bits = jnp.bitwise_and(jnp.bitwise_right_shift(jnp.expand_dims(array, axis=-1), places), 1)
-    return cast(jnp.sum(bits, axis=-1), "uint8")
+    array = xp.abs(_integers("bitwise_count", x)[0])
+    places = arange(8 * array.dtype.itemsize, dtype=array.dtype, device=array.device)
+    bits = xp.bitwise_and(xp.bitwise_right_shift(xp.expand_dims(array, axis=-1), places), 1)
+    return cast(xp.sum(bits, axis=-1), "uint8")
 
 
 def _places(bitorder: str, like: Array) -> Array:
     if bitorder not in ("little", "big"):
         raise ValueError(f"bitorder: expected 'little' or 'big', got {bitorder!r}")
-    places = jnp.arange(8, dtype="uint8", device=like.device)
+    places = arange(8, dtype="uint8", device=like.device)
     return places if bitorder == "little" else places[::-1]
 
 
@@ -339,14 +342,14 @@ def packbits(a: Any, axis: int | None = None, bitorder: str = "big") -> Array:
         raise TypeError(f"packbits: expected an input array of integer or boolean data type, got {array.dtype}")
     places = _places(bitorder, array)
     bits = cast(array != 0, "uint8")
-    bits, axis = (jnp.reshape(bits, -1), 0) if axis is None else (bits, axis_of(axis, bits.ndim, "packbits"))
-    bits = jnp.moveaxis(bits, axis, -1)
+    bits, axis = (xp.reshape(bits, -1), 0) if axis is None else (bits, axis_of(axis, bits.ndim, "packbits"))
+    bits = moveaxis(bits, axis, -1)
     missing = -bits.shape[-1] % 8
     if missing:
-        bits = jnp.pad(bits, [(0, 0)] * (bits.ndim - 1) + [(0, missing)])
-    bytes_ = jnp.reshape(bits, (*bits.shape[:-1], bits.shape[-1] // 8, 8))
-    packed = jnp.sum(jnp.bitwise_left_shift(bytes_, places), axis=-1)
-    return jnp.moveaxis(cast(packed, "uint8"), -1, axis)
+        bits = _followed_by_zeros(bits, missing)
+    bytes_ = xp.reshape(bits, (*bits.shape[:-1], bits.shape[-1] // 8, 8))
+    packed = xp.sum(xp.bitwise_left_shift(bytes_, places), axis=-1)
+    return moveaxis(cast(packed, "uint8"), -1, axis)
 
 
 def unpackbits(a: Any, axis: int | None = None, count: int | None = None, bitorder: str = "big") -> Array:
@@ -355,10 +358,15 @@ def unpackbits(a: Any, axis: int | None = None, count: int | None = None, bitord
     if dtype_name(array) != "uint8":
         raise TypeError(f"unpackbits: expected an input array of unsigned byte data type, got {array.dtype}")
     places = _places(bitorder, array)
-    array, axis = (jnp.reshape(array, -1), 0) if axis is None else (array, axis_of(axis, array.ndim, "unpackbits"))
-    array = jnp.moveaxis(array, axis, -1)
-    bits = jnp.bitwise_and(jnp.bitwise_right_shift(jnp.expand_dims(array, axis=-1), places), 1)
-    bits = jnp.reshape(bits, (*bits.shape[:-2], 8 * array.shape[-1]))
+    array, axis = (xp.reshape(array, -1), 0) if axis is None else (array, axis_of(axis, array.ndim, "unpackbits"))
+    array = moveaxis(array, axis, -1)
+    bits = xp.bitwise_and(xp.bitwise_right_shift(xp.expand_dims(array, axis=-1), places), 1)
+    bits = xp.reshape(bits, (*bits.shape[:-2], 8 * array.shape[-1]))
     if count is not None and count > bits.shape[-1]:
-        bits = jnp.pad(bits, [(0, 0)] * (bits.ndim - 1) + [(0, count - bits.shape[-1])])
-    return jnp.moveaxis(bits if count is None else bits[..., :count], -1, axis)
+        bits = _followed_by_zeros(bits, count - bits.shape[-1])
+    return moveaxis(bits if count is None else bits[..., :count], -1, axis)
+
+
+def _followed_by_zeros(bits: Array, count: int) -> Array:
+    zeros = full((*bits.shape[:-1], count), 0, dtype=bits.dtype, device=bits.device)
+    return xp.concat([bits, zeros], axis=-1)

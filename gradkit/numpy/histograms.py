@@ -8,13 +8,19 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-import gradkit.numpy as jnp
+from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.core.calls import as_array, cast, require_inexact
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.numpy.arguments import beside, promoted
+from gradkit.numpy.data_types import result_type
+from gradkit.numpy.joining import stack
+from gradkit.numpy.ranges import linspace
+from gradkit.numpy.signals import diff
+from gradkit.numpy.sorting import searchsorted
 from gradkit.primitives import scatter_add
+from gradkit.primitives.new_arrays import ones_like, zeros_like
 
 __all__ = ["bincount", "digitize", "histogram", "histogram2d", "histogram_bin_edges", "histogramdd"]
 
@@ -36,6 +42,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
 
     Examples
     --------
+    >>> import gradkit.numpy as jnp
     >>> jnp.bincount(jnp.asarray([1, 1, 3]))
     Array([0, 2, 0, 1], dtype=int32)
     """
@@ -46,8 +53,8 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
         raise ValueError(f"only 1-dimensional input supported, got shape {numbers.shape}")
     if length is None:
         length = max(operator.index(minlength), int(host(numbers).max()) + 1 if numbers.size else 0)
-    numbers = jnp.clip(cast(numbers, default_dtype(INTEGER)), 0, length)
-    counts = jnp.ones_like(numbers) if weights is None else as_array(weights, "bincount")
+    numbers = xp.clip(cast(numbers, default_dtype(INTEGER)), 0, length)
+    counts = ones_like(numbers) if weights is None else as_array(weights, "bincount")
     if counts.shape != numbers.shape:
         raise ValueError(f"bincount: weights must have the shape {numbers.shape} of x, got {counts.shape}")
     return scatter_add(counts, numbers, axis=0, size=length + 1)[:length]
@@ -71,11 +78,11 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = Non
     if edges.ndim != 1:
         raise ValueError(f"digitize: bins must be a 1-dimensional array; got bins={bins!r}")
     if edges.shape[0] == 0:
-        return jnp.zeros_like(numbers, dtype="int32")
+        return zeros_like(numbers, dtype="int32")
     side = "left" if right else "right"
-    up = jnp.searchsorted(edges, numbers, side=side)
-    down = edges.shape[0] - jnp.searchsorted(edges[::-1], numbers, side=side)
-    return cast(jnp.where(edges[-1] >= edges[0], up, down), "int32")
+    up = searchsorted(edges, numbers, side=side)
+    down = edges.shape[0] - searchsorted(edges[::-1], numbers, side=side)
+    return cast(xp.where(edges[-1] >= edges[0], up, down), "int32")
 
 
 def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Array:
@@ -86,12 +93,12 @@ def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any 
     if _is_sequence(bins):
         given = beside(bins, array)
         if given.ndim == 1:
-            return jnp.astype(given, array.dtype)
+            return xp.astype(given, array.dtype)
     count = operator.index(bins)
     low, high = _bounds(array, range)
     flat = low == high
-    edges: Array = jnp.linspace(
-        jnp.where(flat, low - 0.5, low), jnp.where(flat, high + 0.5, high), count + 1, dtype=array.dtype
+    edges: Array = linspace(
+        xp.where(flat, low - 0.5, low), xp.where(flat, high + 0.5, high), count + 1, dtype=array.dtype
     )
     return edges
 
@@ -102,11 +109,11 @@ def _is_sequence(bins: Any) -> bool:
 
 def _bounds(array: Array, range: Any) -> tuple[Array, Array]:
     if range is None:
-        return jnp.min(array), jnp.max(array)
+        return xp.min(array), xp.max(array)
     bounds = beside(range, array)
     if bounds.shape != (2,):
         raise ValueError(f"`range` must be either None or a sequence of two numbers, got {range}")
-    bounds = jnp.astype(bounds, array.dtype)
+    bounds = xp.astype(bounds, array.dtype)
     return bounds[0], bounds[1]
 
 
@@ -135,24 +142,24 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, weights: Any = None, de
     if w.shape != array.shape:
         raise ValueError(f"weights should have the same shape as a, got {w.shape} and {array.shape}")
     edges = histogram_bin_edges(array, bins, range)
-    counts = _counted([_bin(jnp.reshape(array, -1), edges)], jnp.reshape(w, -1), [edges])
+    counts = _counted([_bin(xp.reshape(array, -1), edges)], xp.reshape(w, -1), [edges])
     if density:
-        counts = counts / jnp.diff(edges) / jnp.sum(counts)
+        counts = counts / diff(edges) / xp.sum(counts)
     return counts, edges
 
 
 def _weighted(caller: str, a: Any, weights: Any) -> tuple[Array, Array]:
     if weights is None:
         array = require_inexact(as_array(a, caller))
-        return array, jnp.ones_like(array)
+        return array, ones_like(array)
     array, w = promoted(caller, a, weights, inexact=True)
     return array, w
 
 
 def _bin(numbers: Array, edges: Array) -> Array:
     """Return the bins of a vector of numbers, counted from 1; 0 and the last one are outside."""
-    found = jnp.searchsorted(edges, numbers, side="right")
-    return jnp.where(numbers == edges[-1], edges.shape[0] - 1, found)
+    found = searchsorted(edges, numbers, side="right")
+    return xp.where(numbers == edges[-1], edges.shape[0] - 1, found)
 
 
 def _counted(bins: Sequence[Array], weights: Array, edges: Sequence[Array]) -> Array:
@@ -161,7 +168,7 @@ def _counted(bins: Sequence[Array], weights: Array, edges: Sequence[Array]) -> A
     position = bins[0]
     for number, size in zip(bins[1:], sizes[1:], strict=True):
         position = position * size + number
-    counts = jnp.reshape(scatter_add(weights, position, axis=0, size=math.prod(sizes)), tuple(sizes))
+    counts = xp.reshape(scatter_add(weights, position, axis=0, size=math.prod(sizes)), tuple(sizes))
     return counts[(slice(1, -1),) * len(sizes)]
 
 
@@ -185,7 +192,7 @@ def histogram2d(
     """
     if _is_sequence(bins) and len(bins) != 2:
         bins = [bins, bins]
-    sample = jnp.stack(promoted("histogram2d", x, y), axis=1)
+    sample = stack(promoted("histogram2d", x, y), axis=1)
     counts, edges = histogramdd(sample, bins, range, weights, density)
     return counts, edges[0], edges[1]
 
@@ -217,11 +224,7 @@ def histogramdd(
     if points.ndim != 2:
         raise ValueError(f"histogramdd: sample must have 2 dimensions, got shape {points.shape}")
     count, dimensions = points.shape
-    w = (
-        jnp.ones_like(points[:, 0], dtype=default_dtype(INTEGER))
-        if weights is None
-        else as_array(weights, "histogramdd")
-    )
+    w = ones_like(points[:, 0], dtype=default_dtype(INTEGER)) if weights is None else as_array(weights, "histogramdd")
     if w.shape != (count,):
         raise ValueError(f"histogramdd: should have one weight for each sample, got shape {w.shape} for {count}")
     each = list(bins) if _is_sequence(bins) else [bins] * dimensions
@@ -233,11 +236,11 @@ def histogramdd(
     columns = [points[:, i] for i in builtins.range(dimensions)]
     edges = [histogram_bin_edges(column, b, r) for column, b, r in zip(columns, each, ranges, strict=True)]
     if weights is not None:
-        w = jnp.astype(w, jnp.result_type(w, points))
+        w = xp.astype(w, result_type(w, points))
     counts = _counted([_bin(column, edge) for column, edge in zip(columns, edges, strict=True)], w, edges)
     if density:
-        counts = jnp.astype(counts, points.dtype) / jnp.sum(counts)
+        counts = xp.astype(counts, points.dtype) / xp.sum(counts)
         for axis, edge in enumerate(edges):
-            width = jnp.diff(edge)
-            counts = counts / jnp.reshape(width, (-1,) + (1,) * (dimensions - axis - 1))
+            width = diff(edge)
+            counts = counts / xp.reshape(width, (-1,) + (1,) * (dimensions - axis - 1))
     return counts, edges

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy import get_printoptions, printoptions, set_printoptions
 
-import gradkit.numpy as jnp
 from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.core.calls import as_array
 from gradkit.core.printing import array_repr as text_of
 from gradkit.core.promotion import canonical
 from gradkit.core.sizes import whole_numbers
+from gradkit.primitives.new_arrays import arange, asarray
+from gradkit.transforms.vectorize import vmap
 
 __all__ = [
     "array_repr",
@@ -33,11 +34,11 @@ __all__ = [
 
 def copy(a: Any, order: str | None = None) -> Array:
     """Return an Array with memory of its own."""
-    return jnp.asarray(a, copy=True)
+    return asarray(a, copy=True)
 
 
 def _new(values: np.ndarray[Any, Any]) -> Array:
-    return jnp.asarray(values.astype(canonical(values.dtype.name)))
+    return asarray(values.astype(canonical(values.dtype.name)))
 
 
 def frombuffer(buffer: Any, dtype: Any = float, count: int = -1, offset: int = 0) -> Array:
@@ -74,7 +75,6 @@ def fromfunction(function: Callable[..., Any], shape: Sequence[int], *, dtype: A
     **kwargs
         Further arguments of the function.
     """
-    from gradkit.transforms import vmap
 
     def call(*positions: Array) -> Any:
         return function(*positions, **kwargs)
@@ -85,7 +85,7 @@ def fromfunction(function: Callable[..., Any], shape: Sequence[int], *, dtype: A
     for axis in reversed(range(rank)):
         mapped = vmap(mapped, in_axes=tuple(0 if i == axis else None for i in range(rank)))
     name = canonical(np.dtype(dtype).name)
-    return mapped(*(jnp.arange(size, dtype=name) for size in shape))
+    return mapped(*(arange(size, dtype=name) for size in shape))
 
 
 def array_repr(

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
-import gradkit.numpy as jnp
+from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.core.calls import as_array
 from gradkit.numpy.arguments import refuse_out
+from gradkit.numpy.comparing import ndim
+from gradkit.numpy.shaping import atleast_1d, atleast_2d, atleast_3d
 from gradkit.primitives import manipulation
-from gradkit.primitives.axes import axis_of
+from gradkit.primitives.axes import axis_of, moveaxis
+from gradkit.primitives.new_arrays import asarray
 
 __all__ = [
     "append",
@@ -59,7 +62,7 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Array:
 
 
 def _converted(array: Array, dtype: Any) -> Array:
-    return array if dtype is None else jnp.astype(array, dtype)
+    return array if dtype is None else xp.astype(array, dtype)
 
 
 def stack(arrays: Any, axis: int = 0, out: None = None, dtype: Any = None) -> Array:
@@ -70,24 +73,24 @@ def stack(arrays: Any, axis: int = 0, out: None = None, dtype: Any = None) -> Ar
 
 def hstack(tup: Any, dtype: Any = None) -> Array:
     """Join arrays along the second axis; vectors along their only one."""
-    parts = [jnp.atleast_1d(part) for part in _parts(tup, "hstack")]
+    parts = [atleast_1d(part) for part in _parts(tup, "hstack")]
     return concatenate(parts, 0 if parts[0].ndim == 1 else 1, dtype)
 
 
 def vstack(tup: Any, dtype: Any = None) -> Array:
     """Join arrays along the first axis, vectors as rows."""
-    return concatenate([jnp.atleast_2d(part) for part in _parts(tup, "vstack")], 0, dtype)
+    return concatenate([atleast_2d(part) for part in _parts(tup, "vstack")], 0, dtype)
 
 
 def dstack(tup: Any, dtype: Any = None) -> Array:
     """Join arrays along the third axis, which they get if they have none."""
-    return concatenate([jnp.atleast_3d(part) for part in _parts(tup, "dstack")], 2, dtype)
+    return concatenate([atleast_3d(part) for part in _parts(tup, "dstack")], 2, dtype)
 
 
 def column_stack(tup: Any) -> Array:
     """Join arrays along the second axis, vectors as columns."""
     parts = _parts(tup, "column_stack")
-    return concatenate([jnp.reshape(part, (-1, 1)) if part.ndim < 2 else part for part in parts], 1)
+    return concatenate([xp.reshape(part, (-1, 1)) if part.ndim < 2 else part for part in parts], 1)
 
 
 def append(arr: Any, values: Any, axis: int | None = None) -> Array:
@@ -100,6 +103,7 @@ def block(arrays: Any) -> Array:
 
     Examples
     --------
+    >>> import gradkit.numpy as jnp
     >>> jnp.block([[jnp.ones((1, 2)), jnp.zeros((1, 1))], [jnp.zeros((1, 3))]])
     Array([[1., 1., 0.],
            [0., 0., 0.]], dtype=float32)
@@ -119,7 +123,7 @@ def _block(arrays: Any) -> tuple[Array, int]:
     if any(found != depth for _, found in parts):
         raise ValueError("Mismatched list depths in jax.numpy.block")
     rank = max(depth, *(part.ndim for part, _ in parts))
-    widened = [jnp.reshape(part, (1,) * (rank - part.ndim) + part.shape) for part, _ in parts]
+    widened = [xp.reshape(part, (1,) * (rank - part.ndim) + part.shape) for part, _ in parts]
     return manipulation.concat(widened, axis=-depth), depth + 1
 
 
@@ -166,7 +170,7 @@ def _cut(ary: Any, indices_or_sections: Any, axis: int, caller: str, equal: bool
     array = as_array(ary, caller)
     axis = axis_of(axis, array.ndim, caller)
     size = array.shape[axis]
-    if jnp.ndim(indices_or_sections) == 0:
+    if ndim(indices_or_sections) == 0:
         count = operator.index(indices_or_sections)
         if count < 1 or (equal and size % count):
             raise ValueError(f"array split does not result in an equal division: {count} parts of {size} elements")
@@ -203,7 +207,7 @@ def delete(arr: Any, obj: Any, axis: int | None = None, *, assume_unique_indices
     if isinstance(index, np.ndarray) and index.dtype.kind not in "biu" and index.size:
         raise ValueError(f"delete: obj must be integer or bool, got dtype {index.dtype}")
     kept[index if not isinstance(index, np.ndarray) or index.size else []] = False
-    return jnp.take(array, jnp.asarray(np.nonzero(kept)[0], device=array.device), axis=axis)
+    return xp.take(array, asarray(np.nonzero(kept)[0], device=array.device), axis=axis)
 
 
 def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
@@ -231,23 +235,23 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
         raise ValueError(f"jnp.insert(): obj must be a slice, a one-dimensional array, or a scalar; got {obj}")
     if indices.dtype.kind not in "iu" and indices.size:
         raise ValueError(f"jnp.insert(): index array must be integer typed; got {obj}")
-    added = jnp.astype(as_array(values, "insert"), array.dtype)
+    added = xp.astype(as_array(values, "insert"), array.dtype)
     if added.ndim < array.ndim:
-        added = jnp.reshape(added, (1,) * (array.ndim - added.ndim) + added.shape)
+        added = xp.reshape(added, (1,) * (array.ndim - added.ndim) + added.shape)
     if indices.ndim == 0:
-        added = jnp.moveaxis(added, 0, axis) if array.ndim > 1 else added
+        added = moveaxis(added, 0, axis) if array.ndim > 1 else added
     if indices.size == 1:
         indices = np.full(added.shape[axis], indices.reshape(-1)[0])
     positions = np.clip(np.where(indices < 0, indices + size, indices), 0, size).astype(int)
     shape = (*array.shape[:axis], len(positions), *array.shape[axis + 1 :])
-    joined = manipulation.concat([array, jnp.broadcast_to(added, shape)], axis=axis)
+    joined = manipulation.concat([array, xp.broadcast_to(added, shape)], axis=axis)
     # Where several go to one place they keep their order, before what was there.
     order = np.argsort(np.concatenate([np.arange(size) + 0.5, positions]), kind="stable")
-    return jnp.take(joined, jnp.asarray(order, device=array.device), axis=axis)
+    return xp.take(joined, asarray(order, device=array.device), axis=axis)
 
 
 def _flat(arr: Any, axis: int | None, caller: str) -> tuple[Array, int]:
     array = as_array(arr, caller)
     if axis is None:
-        return jnp.reshape(array, -1), 0
+        return xp.reshape(array, -1), 0
     return array, axis_of(axis, array.ndim, caller)

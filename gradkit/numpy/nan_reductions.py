@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-import gradkit.numpy as jnp
+from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.calls import as_array, cast, dtype_name, require_bool
 from gradkit.core.promotion import is_complex, is_inexact
 from gradkit.numpy.arguments import refuse_out
+from gradkit.numpy.cumulative import cumprod, cumsum
+from gradkit.numpy.data_types import result_type
 
 __all__ = [
     "nanargmax",
@@ -31,15 +33,15 @@ __all__ = [
 
 def _counted(array: Array, where: Any) -> Array | None:
     """Return which elements count: those that are not NaN, and that `where` chooses; None: all."""
-    chosen = None if where is None else jnp.broadcast_to(require_bool(as_array(where, "where"), "where"), array.shape)
+    chosen = None if where is None else xp.broadcast_to(require_bool(as_array(where, "where"), "where"), array.shape)
     if not is_inexact(dtype_name(array)):
         return chosen
-    present = jnp.logical_not(jnp.isnan(array))
+    present = xp.logical_not(xp.isnan(array))
     return present if chosen is None else present & chosen
 
 
 def _filled(array: Array, counted: Array | None, value: Any) -> Array:
-    return array if counted is None else jnp.where(counted, array, value)
+    return array if counted is None else xp.where(counted, array, value)
 
 
 def nansum(
@@ -54,7 +56,7 @@ def nansum(
     """Return the sum of what is not NaN, over axes (None: all); the arguments are those of `sum`."""
     refuse_out(out, "nansum")
     array = as_array(a, "nansum")
-    result = jnp.sum(_filled(array, _counted(array, where), 0), axis=axis, dtype=dtype, keepdims=keepdims)
+    result = xp.sum(_filled(array, _counted(array, where), 0), axis=axis, dtype=dtype, keepdims=keepdims)
     return result if initial is None else result + initial
 
 
@@ -70,7 +72,7 @@ def nanprod(
     """Return the product of what is not NaN, over axes (None: all); the arguments are those of `prod`."""
     refuse_out(out, "nanprod")
     array = as_array(a, "nanprod")
-    result = jnp.prod(_filled(array, _counted(array, where), 1), axis=axis, dtype=dtype, keepdims=keepdims)
+    result = xp.prod(_filled(array, _counted(array, where), 1), axis=axis, dtype=dtype, keepdims=keepdims)
     return result if initial is None else result * initial
 
 
@@ -94,14 +96,14 @@ def nanmax(
     where : array of bool, optional
         Which elements to look at.
     """
-    return _extremum("nanmax", jnp.max, jnp.maximum, -math.inf, a, axis, out, keepdims, initial, where)
+    return _extremum("nanmax", xp.max, xp.maximum, -math.inf, a, axis, out, keepdims, initial, where)
 
 
 def nanmin(
     a: Any, axis: Any = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = None
 ) -> Array:
     """Return the smallest element that is not NaN, over axes (None: all); see `nanmax`."""
-    return _extremum("nanmin", jnp.min, jnp.minimum, math.inf, a, axis, out, keepdims, initial, where)
+    return _extremum("nanmin", xp.min, xp.minimum, math.inf, a, axis, out, keepdims, initial, where)
 
 
 def _extremum(
@@ -130,7 +132,7 @@ def _extremum(
         return pair(result, initial)
     if counted is None:
         return result
-    return jnp.where(jnp.any(counted, axis=axis, keepdims=keepdims), result, math.nan)
+    return xp.where(xp.any(counted, axis=axis, keepdims=keepdims), result, math.nan)
 
 
 def _worst_integer(array: Array, worst: float) -> Any:
@@ -148,20 +150,20 @@ def nanmean(
     array = _floating(a, dtype, "nanmean")
     count = _count(array, axis, keepdims, where)
     total = nansum(array, axis, keepdims=keepdims, where=where)
-    return jnp.where(count > 0, total / jnp.where(count > 0, count, 1), math.nan)
+    return xp.where(count > 0, total / xp.where(count > 0, count, 1), math.nan)
 
 
 def _floating(a: Any, dtype: Any, caller: str) -> Array:
     array = as_array(a, caller)
     if dtype is not None:
-        array = jnp.astype(array, dtype)
-    return array if is_inexact(dtype_name(array)) else cast(array, jnp.result_type(array, 1.0).name)
+        array = xp.astype(array, dtype)
+    return array if is_inexact(dtype_name(array)) else cast(array, result_type(array, 1.0).name)
 
 
 def _count(array: Array, axis: Any, keepdims: bool, where: Any) -> Array:
     counted = _counted(array, where)
     assert counted is not None
-    return jnp.sum(jnp.astype(counted, jnp.real(array).dtype), axis=axis, keepdims=keepdims)
+    return xp.sum(xp.astype(counted, xp.real(array).dtype), axis=axis, keepdims=keepdims)
 
 
 def nanvar(
@@ -205,11 +207,11 @@ def nanvar(
     center = nanmean(array, axis, keepdims=True, where=where) if mean is None else mean
     counted = _counted(array, where)
     assert counted is not None
-    rest = jnp.where(counted, array - center, 0)
-    square = jnp.real(rest * jnp.conj(rest)) if is_complex(array.dtype) else jnp.square(rest)
+    rest = xp.where(counted, array - center, 0)
+    square = xp.real(rest * xp.conj(rest)) if is_complex(array.dtype) else xp.square(rest)
     freedom = _count(array, axis, keepdims, where) - ddof
-    total = jnp.sum(square, axis=axis, keepdims=keepdims)
-    return jnp.where(freedom > 0, total / jnp.where(freedom > 0, freedom, 1), math.nan)
+    total = xp.sum(square, axis=axis, keepdims=keepdims)
+    return xp.where(freedom > 0, total / xp.where(freedom > 0, freedom, 1), math.nan)
 
 
 def nanstd(
@@ -223,17 +225,17 @@ def nanstd(
     mean: Any = None,
 ) -> Array:
     """Return the standard deviation of what is not NaN, over axes; the arguments are those of `nanvar`."""
-    return jnp.sqrt(nanvar(a, axis, dtype, out, ddof, keepdims, where, mean))
+    return xp.sqrt(nanvar(a, axis, dtype, out, ddof, keepdims, where, mean))
 
 
 def nanargmax(a: Any, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
     """Return the position of the largest element that is not NaN; -1 where there is none."""
-    return _position("nanargmax", jnp.argmax, -math.inf, a, axis, out, keepdims)
+    return _position("nanargmax", xp.argmax, -math.inf, a, axis, out, keepdims)
 
 
 def nanargmin(a: Any, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:
     """Return the position of the smallest element that is not NaN; -1 where there is none."""
-    return _position("nanargmin", jnp.argmin, math.inf, a, axis, out, keepdims)
+    return _position("nanargmin", xp.argmin, math.inf, a, axis, out, keepdims)
 
 
 def _position(name: str, find: Any, worst: float, a: Any, axis: Any, out: None, keepdims: bool | None) -> Array:
@@ -243,18 +245,18 @@ def _position(name: str, find: Any, worst: float, a: Any, axis: Any, out: None, 
     found: Array = find(_filled(array, counted, worst), axis=axis, keepdims=bool(keepdims))
     if counted is None:
         return found
-    return jnp.where(jnp.any(counted, axis=axis, keepdims=bool(keepdims)), found, -1)
+    return xp.where(xp.any(counted, axis=axis, keepdims=bool(keepdims)), found, -1)
 
 
 def nancumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
     """Return running sums with NaN counted as 0; None: of the flattened array."""
     refuse_out(out, "nancumsum")
     array = as_array(a, "nancumsum")
-    return jnp.cumsum(_filled(array, _counted(array, None), 0), axis=axis, dtype=dtype)
+    return cumsum(_filled(array, _counted(array, None), 0), axis=axis, dtype=dtype)
 
 
 def nancumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
     """Return running products with NaN counted as 1; None: of the flattened array."""
     refuse_out(out, "nancumprod")
     array = as_array(a, "nancumprod")
-    return jnp.cumprod(_filled(array, _counted(array, None), 1), axis=axis, dtype=dtype)
+    return cumprod(_filled(array, _counted(array, None), 1), axis=axis, dtype=dtype)

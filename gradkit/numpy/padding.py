@@ -8,12 +8,19 @@ from typing import Any
 
 import numpy as np
 
-import gradkit.numpy as jnp
+from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.array import renewed
 from gradkit.core.calls import as_array, cast, dtype_name
 from gradkit.core.promotion import is_inexact
+from gradkit.numpy import comparing, formulas
+from gradkit.numpy.choosing import apply_along_axis
+from gradkit.numpy.products import matmul
+from gradkit.numpy.rearranging import flip
+from gradkit.numpy.statistics import median
 from gradkit.primitives import pad_index
+from gradkit.primitives.axes import moveaxis
+from gradkit.primitives.new_arrays import arange, asarray
 
 __all__ = ["pad"]
 
@@ -41,6 +48,7 @@ def pad(array: Any, pad_width: Any, mode: str | Callable[..., Any] = "constant",
 
     Examples
     --------
+    >>> import gradkit.numpy as jnp
     >>> jnp.pad(jnp.asarray([1.0, 2.0, 3.0]), (1, 2), mode="reflect")
     Array([2., 1., 2., 3., 2., 1.], dtype=float32)
     """
@@ -75,13 +83,13 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 
 def _pairs(value: Any, ndim: int, name: str) -> list[tuple[Any, Any]]:
     """Return what is given once, as a pair, or as a pair for each axis, as the latter."""
-    if jnp.ndim(value) == 0:
+    if comparing.ndim(value) == 0:
         return [(value, value)] * ndim
     rows = list(value)
-    if all(jnp.ndim(row) == 0 for row in rows):
+    if all(comparing.ndim(row) == 0 for row in rows):
         if len(rows) in (1, 2):
             return [(rows[0], rows[-1])] * ndim
-    elif len(rows) in (1, ndim) and all(jnp.ndim(row) == 1 and len(row) in (1, 2) for row in rows):
+    elif len(rows) in (1, ndim) and all(comparing.ndim(row) == 1 and len(row) in (1, 2) for row in rows):
         pairs = [(row[0], row[-1]) for row in rows]
         return pairs * ndim if len(pairs) == 1 else pairs
     raise ValueError(f"jnp.pad: {name} with {ndim=} has unsupported shape: {value}")
@@ -116,13 +124,13 @@ def _pad_with_zeros(x: Array, widths: Sequence[Width]) -> Array:
 
 
 def _joined(x: Array, axis: int, before: Array, behind: Array) -> Array:
-    return jnp.concat([part for part in (before, x, behind) if part.shape[axis]] or [x], axis=axis)
+    return xp.concat([part for part in (before, x, behind) if part.shape[axis]] or [x], axis=axis)
 
 
 def _repeated(value: Any, x: Array, axis: int, count: int) -> Array:
     """Return `count` copies of a value, a number or of the shape of `x` but for the axis, along the axis."""
-    array = jnp.astype(value if type(value) is Array else jnp.asarray(value, device=x.device), x.dtype)
-    return jnp.broadcast_to(array, (*x.shape[:axis], count, *x.shape[axis + 1 :]))
+    array = xp.astype(value if type(value) is Array else asarray(value, device=x.device), x.dtype)
+    return xp.broadcast_to(array, (*x.shape[:axis], count, *x.shape[axis + 1 :]))
 
 
 def _pad_with_constants(x: Array, widths: Sequence[Width], values: Any) -> Array:
@@ -145,15 +153,15 @@ def _pad_by_position(x: Array, widths: Sequence[Width], mode: str, reflect_type:
             x = _reflected(x, axis, np.pad(np.eye(size), (width, (0, 0)), mode=mode, reflect_type="odd"))  # type: ignore[call-overload]
         else:
             positions = np.pad(np.arange(size), width, mode=mode)  # type: ignore[call-overload]
-            x = jnp.take(x, jnp.asarray(positions, device=x.device), axis=axis)
+            x = xp.take(x, asarray(positions, device=x.device), axis=axis)
     return x
 
 
 def _reflected(x: Array, axis: int, matrix: Any) -> Array:
     """Pad by the matrix whose product with a vector is the padded vector: the reflection in a point is linear."""
-    rows = jnp.moveaxis(x, axis, -1)
-    product = jnp.matmul(rows, jnp.matrix_transpose(jnp.asarray(matrix.astype(x.dtype), device=x.device)))
-    return jnp.moveaxis(product, -1, axis)
+    rows = moveaxis(x, axis, -1)
+    product = matmul(rows, xp.matrix_transpose(asarray(matrix.astype(x.dtype), device=x.device)))
+    return moveaxis(product, -1, axis)
 
 
 def _edge(x: Array, axis: int, start: int | None, stop: int | None) -> Array:
@@ -165,7 +173,7 @@ def _pad_with_ramps(x: Array, widths: Sequence[Width], values: Any) -> Array:
         zip(widths, _pairs(values, x.ndim, "end_values"), strict=True)
     ):
         left = _ramp(x, axis, first, _edge(x, axis, 0, 1), before)
-        right = jnp.flip(_ramp(x, axis, last, _edge(x, axis, -1, None), behind), axis=axis)
+        right = flip(_ramp(x, axis, last, _edge(x, axis, -1, None), behind), axis=axis)
         x = _joined(x, axis, left, right)
     return x
 
@@ -174,14 +182,14 @@ def _ramp(x: Array, axis: int, start: Any, edge: Array, count: int) -> Array:
     """Return `count` numbers on the line from `start` to the edge, which is left out."""
     exact = not is_inexact(dtype_name(x))
     target = cast(edge, "float64" if exact else dtype_name(x))
-    share = jnp.arange(count, dtype=target.dtype, device=x.device) / max(count, 1)
-    share = jnp.reshape(share, (-1,) + (1,) * (x.ndim - axis - 1))
+    share = arange(count, dtype=target.dtype, device=x.device) / max(count, 1)
+    share = xp.reshape(share, (-1,) + (1,) * (x.ndim - axis - 1))
     line = start + share * (target - start)
-    return jnp.astype(jnp.trunc(line) if exact else line, x.dtype)
+    return xp.astype(xp.trunc(line) if exact else line, x.dtype)
 
 
 def _pad_with_statistics(x: Array, widths: Sequence[Width], mode: str, lengths: Any) -> Array:
-    statistic: Any = {"maximum": jnp.max, "mean": jnp.mean, "median": jnp.median, "minimum": jnp.min}[mode]
+    statistic: Any = {"maximum": xp.max, "mean": xp.mean, "median": median, "minimum": xp.min}[mode]
     pairs = [(None, None)] * x.ndim if lengths is None else _pairs(lengths, x.ndim, "stat_length")
     for axis, (width, pair) in enumerate(zip(widths, pairs, strict=True)):
         size = x.shape[axis]
@@ -194,7 +202,7 @@ def _pad_with_statistics(x: Array, widths: Sequence[Width], mode: str, lengths: 
         ):
             value = statistic(part, axis=axis, keepdims=True)
             if not is_inexact(dtype_name(x)):
-                value = jnp.round(value)
+                value = formulas.round(value)
             parts.append(_repeated(value, x, axis, count))
         x = _joined(x, axis, *parts)
     return x
@@ -203,5 +211,5 @@ def _pad_with_statistics(x: Array, widths: Sequence[Width], mode: str, lengths: 
 def _pad_by_function(x: Array, widths: Sequence[Width], function: Callable[..., Any], options: Any) -> Array:
     result = _pad_with_zeros(x, widths)
     for axis, width in enumerate(widths):
-        result = jnp.apply_along_axis(function, axis, result, width, axis, options)
+        result = apply_along_axis(function, axis, result, width, axis, options)
     return result

@@ -7,12 +7,22 @@ from typing import Any
 
 import numpy as np
 
-import gradkit.numpy as jnp
+from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.core.calls import as_array, require_inexact
 from gradkit.core.promotion import is_complex
+from gradkit.numpy import linalg
 from gradkit.numpy.arguments import beside, promoted
+from gradkit.numpy.contractions import diagonal
+from gradkit.numpy.data_types import finfo
+from gradkit.numpy.joining import stack
+from gradkit.numpy.padding import pad
+from gradkit.numpy.products import matmul
+from gradkit.numpy.shaping import atleast_1d, trim_zeros
+from gradkit.numpy.signals import convolve
+from gradkit.primitives import new_arrays
+from gradkit.primitives.new_arrays import arange, asarray, eye, ones, ones_like, zeros_like
 
 __all__ = [
     "poly",
@@ -43,12 +53,13 @@ def polyval(p: Any, x: Any, *, unroll: int = 16) -> Array:
 
     Examples
     --------
+    >>> import gradkit.numpy as jnp
     >>> jnp.polyval(jnp.asarray([1.0, 0.0, -2.0]), jnp.asarray([2.0, 3.0]))
     Array([2., 7.], dtype=float32)
     """
     coefficients, x = promoted("polyval", p, x)
     shape = np.broadcast_shapes(coefficients.shape[1:], x.shape)
-    result = jnp.broadcast_to(jnp.zeros_like(x), shape)
+    result = xp.broadcast_to(zeros_like(x), shape)
     for i in range(coefficients.shape[0]):
         result = result * x + coefficients[i]
     return result
@@ -59,7 +70,7 @@ def polyadd(a1: Any, a2: Any) -> Array:
     x, y = promoted("polyadd", a1, a2)
     if x.shape[0] < y.shape[0]:
         x, y = y, x
-    return x + jnp.pad(y, [(x.shape[0] - y.shape[0], 0)] + [(0, 0)] * (y.ndim - 1))
+    return x + pad(y, [(x.shape[0] - y.shape[0], 0)] + [(0, 0)] * (y.ndim - 1))
 
 
 def polysub(a1: Any, a2: Any) -> Array:
@@ -72,10 +83,10 @@ def polymul(a1: Any, a2: Any, *, trim_leading_zeros: bool = False) -> Array:
     """Multiply two polynomials, without their leading zeros with `trim_leading_zeros`."""
     x, y = promoted("polymul", a1, a2, inexact=True)
     if trim_leading_zeros:
-        x, y = jnp.trim_zeros(x, trim="f"), jnp.trim_zeros(y, trim="f")
+        x, y = trim_zeros(x, trim="f"), trim_zeros(y, trim="f")
     if x.shape[0] == 0 or y.shape[0] == 0:
-        return jnp.zeros(max(x.shape[0], y.shape[0], 1), dtype=x.dtype, device=x.device)
-    return jnp.convolve(x, y)
+        return new_arrays.zeros(max(x.shape[0], y.shape[0], 1), dtype=x.dtype, device=x.device)
+    return convolve(x, y)
 
 
 def polydiv(u: Any, v: Any, *, trim_leading_zeros: bool = False) -> tuple[Array, Array]:
@@ -99,10 +110,10 @@ def polydiv(u: Any, v: Any, *, trim_leading_zeros: bool = False) -> tuple[Array,
     for k in range(m - n + 1):
         digit = rest[k] / divisor[0]
         quotient.append(digit)
-        rest = rest - jnp.pad(digit * divisor, (k, m - n - k))
-    result = jnp.stack(quotient) if quotient else jnp.zeros(1, dtype=rest.dtype, device=rest.device)
+        rest = rest - pad(digit * divisor, (k, m - n - k))
+    result = stack(quotient) if quotient else new_arrays.zeros(1, dtype=rest.dtype, device=rest.device)
     if trim_leading_zeros:
-        small = np.abs(host(rest.detach())) <= np.sqrt(float(jnp.finfo(rest.dtype).eps))
+        small = np.abs(host(rest.detach())) <= np.sqrt(float(finfo(rest.dtype).eps))
         rest = rest[int(np.argmin(small)) if not small.all() else m :]
     return result, rest
 
@@ -113,7 +124,7 @@ def polyder(p: Any, m: int = 1) -> Array:
     if operator.index(m) < 0:
         raise ValueError(f"Order of derivative must be positive, got {m}")
     for _ in range(m):
-        powers = jnp.arange(coefficients.shape[0] - 1, 0, -1, dtype=coefficients.dtype, device=coefficients.device)
+        powers = arange(coefficients.shape[0] - 1, 0, -1, dtype=coefficients.dtype, device=coefficients.device)
         coefficients = coefficients[:-1] * powers
     return coefficients
 
@@ -123,45 +134,45 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Array:
     if operator.index(m) < 0:
         raise ValueError(f"Order of integral must be positive (see polyder), got {m}")
     if isinstance(k, list | tuple):
-        k = jnp.asarray(k)
+        k = asarray(k)
     coefficients, constants = promoted("polyint", p, 0 if k is None else k, inexact=True)
-    constants = jnp.reshape(constants, -1)
+    constants = xp.reshape(constants, -1)
     if constants.shape[0] not in (1, m):
         raise ValueError(f"k must be a scalar or a rank-1 array of length 1 or m, got shape {constants.shape}")
-    constants = jnp.broadcast_to(constants, (m,))
+    constants = xp.broadcast_to(constants, (m,))
     for i in range(m):
-        powers = jnp.arange(coefficients.shape[0], 0, -1, dtype=coefficients.dtype, device=coefficients.device)
-        coefficients = jnp.concat([coefficients / powers, constants[i : i + 1]])
+        powers = arange(coefficients.shape[0], 0, -1, dtype=coefficients.dtype, device=coefficients.device)
+        coefficients = xp.concat([coefficients / powers, constants[i : i + 1]])
     return coefficients
 
 
 def poly(seq_of_zeros: Any) -> Array:
     """Return the polynomial with the given zeros, the leading coefficient 1."""
-    zeros = jnp.atleast_1d(require_inexact(as_array(seq_of_zeros, "poly")))
+    zeros = atleast_1d(require_inexact(as_array(seq_of_zeros, "poly")))
     if zeros.ndim == 2 and zeros.shape[0] == zeros.shape[1] and zeros.size:
         return _characteristic(zeros)
     if zeros.ndim != 1:
         raise ValueError(f"input must be 1d or non-empty square 2d array, got shape {zeros.shape}")
     if zeros.shape[0] == 0:
-        return jnp.ones((), dtype=zeros.dtype, device=zeros.device)
-    result = jnp.ones(1, dtype=zeros.dtype, device=zeros.device)
+        return ones((), dtype=zeros.dtype, device=zeros.device)
+    result = ones(1, dtype=zeros.dtype, device=zeros.device)
     for i in range(zeros.shape[0]):
-        result = jnp.pad(result, (0, 1)) - jnp.pad(zeros[i] * result, (1, 0))
+        result = pad(result, (0, 1)) - pad(zeros[i] * result, (1, 0))
     return result
 
 
 def _characteristic(matrix: Array) -> Array:
     """Return the characteristic polynomial of a matrix (Faddeev and LeVerrier), complex as in JAX."""
     size = matrix.shape[0]
-    unit = jnp.eye(size, dtype=matrix.dtype, device=matrix.device)
-    coefficients = [jnp.ones((), dtype=matrix.dtype, device=matrix.device)]
+    unit = eye(size, dtype=matrix.dtype, device=matrix.device)
+    coefficients = [ones((), dtype=matrix.dtype, device=matrix.device)]
     power = unit
     for k in range(1, size + 1):
-        product = jnp.matmul(matrix, power)
-        coefficients.append(-jnp.sum(jnp.diagonal(product)) / k)
+        product = matmul(matrix, power)
+        coefficients.append(-xp.sum(diagonal(product)) / k)
         power = product + coefficients[-1] * unit
-    result = jnp.stack(coefficients)
-    return result if is_complex(result.dtype) else jnp.add(result, 0j)
+    result = stack(coefficients)
+    return result if is_complex(result.dtype) else xp.add(result, 0j)
 
 
 def roots(p: Any, *, strip_zeros: bool = True) -> Array:
@@ -179,16 +190,16 @@ def roots(p: Any, *, strip_zeros: bool = True) -> Array:
     Array, shape (n,)
         The roots: eigenvalues of the companion matrix. Where a root is single it has a derivative.
     """
-    coefficients = jnp.atleast_1d(require_inexact(as_array(p, "roots")))
+    coefficients = atleast_1d(require_inexact(as_array(p, "roots")))
     if coefficients.ndim != 1:
         raise ValueError(f"Input must be a rank-1 array, got shape {coefficients.shape}")
     if strip_zeros:
-        coefficients = jnp.trim_zeros(coefficients, trim="f")
+        coefficients = trim_zeros(coefficients, trim="f")
     if coefficients.shape[0] < 2:
-        return jnp.add(coefficients[:0], 0j)
+        return xp.add(coefficients[:0], 0j)
     first = -coefficients[1:] / coefficients[0]
-    below = jnp.eye(first.shape[0], k=-1, dtype=first.dtype, device=first.device)
-    return jnp.linalg.eigvals(jnp.concat([jnp.expand_dims(first, axis=0), below[1:]], axis=0))
+    below = eye(first.shape[0], k=-1, dtype=first.dtype, device=first.device)
+    return linalg.eigvals(xp.concat([xp.expand_dims(first, axis=0), below[1:]], axis=0))
 
 
 def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
@@ -199,8 +210,8 @@ def vander(x: Any, N: int | None = None, increasing: bool = False) -> Array:
     count = array.shape[0] if N is None else operator.index(N)
     if count < 0:
         raise ValueError(f"N must be nonnegative, got {N}")
-    powers = jnp.arange(count, dtype=array.dtype, device=array.device)
-    return jnp.pow(jnp.expand_dims(array, axis=1), powers if increasing else powers[::-1])
+    powers = arange(count, dtype=array.dtype, device=array.device)
+    return xp.pow(xp.expand_dims(array, axis=1), powers if increasing else powers[::-1])
 
 
 def polyfit(
@@ -239,32 +250,32 @@ def polyfit(
     if values.ndim not in (1, 2) or values.shape[0] != places.shape[0]:
         raise TypeError(f"expected 1D or 2D array of length {places.shape[0]} for y, got shape {values.shape}")
     if rcond is None:
-        rcond = places.shape[0] * float(jnp.finfo(places.dtype).eps)
-    lhs, rhs = vander(places, order), jnp.reshape(values, (values.shape[0], -1))
+        rcond = places.shape[0] * float(finfo(places.dtype).eps)
+    lhs, rhs = vander(places, order), xp.reshape(values, (values.shape[0], -1))
     if w is not None:
-        weights = jnp.astype(beside(w, places), places.dtype)
+        weights = xp.astype(beside(w, places), places.dtype)
         if weights.shape != places.shape:
             raise TypeError(f"expected w of shape {places.shape}, got {weights.shape}")
-        lhs, rhs = lhs * jnp.expand_dims(weights, axis=1), rhs * jnp.expand_dims(weights, axis=1)
-    scale = jnp.expand_dims(jnp.sqrt(jnp.sum(lhs * lhs, axis=0)), axis=1)
-    lhs = lhs / jnp.matrix_transpose(scale)
-    scaled = jnp.matmul(jnp.linalg.pinv(lhs, rtol=rcond), rhs)
-    coefficients = jnp.reshape(scaled / scale, (order, *values.shape[1:]))
+        lhs, rhs = lhs * xp.expand_dims(weights, axis=1), rhs * xp.expand_dims(weights, axis=1)
+    scale = xp.expand_dims(xp.sqrt(xp.sum(lhs * lhs, axis=0)), axis=1)
+    lhs = lhs / xp.matrix_transpose(scale)
+    scaled = matmul(linalg.pinv(lhs, rtol=rcond), rhs)
+    coefficients = xp.reshape(scaled / scale, (order, *values.shape[1:]))
     if not full and not cov:
         return coefficients
-    singular = jnp.linalg.svdvals(lhs)
-    rank = jnp.sum(singular > rcond * singular[0])
-    residuals = jnp.sum(jnp.square(jnp.matmul(lhs, scaled) - rhs), axis=0)
+    singular = linalg.svdvals(lhs)
+    rank = xp.sum(singular > rcond * singular[0])
+    residuals = xp.sum(xp.square(matmul(lhs, scaled) - rhs), axis=0)
     if full:
         # As LAPACK has it: none where the matrix has not full rank, or no more rows than columns.
         complete = places.shape[0] > order and int(rank) == order
-        return coefficients, residuals if complete else residuals[:0], rank, singular, jnp.asarray(rcond)
-    inverse = jnp.linalg.inv(jnp.matmul(jnp.matrix_transpose(lhs), lhs)) / (scale * jnp.matrix_transpose(scale))
+        return coefficients, residuals if complete else residuals[:0], rank, singular, asarray(rcond)
+    inverse = linalg.inv(matmul(xp.matrix_transpose(lhs), lhs)) / (scale * xp.matrix_transpose(scale))
     if cov == "unscaled":
-        factor = jnp.ones_like(residuals)
+        factor = ones_like(residuals)
     elif places.shape[0] <= order:
         raise ValueError("the number of data points must exceed order to scale the covariance matrix")
     else:
         factor = residuals / (places.shape[0] - order)
-    covariance = jnp.expand_dims(inverse, axis=2) * factor
+    covariance = xp.expand_dims(inverse, axis=2) * factor
     return coefficients, covariance[:, :, 0] if values.ndim == 1 else covariance

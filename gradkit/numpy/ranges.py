@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy import index_exp, s_
 
-import gradkit.numpy as jnp
+from gradkit import primitives as xp
 from gradkit.backend import Device
 from gradkit.core import Array
 from gradkit.core.calls import as_array, dtype_name
 from gradkit.core.promotion import is_inexact
 from gradkit.numpy.arguments import promoted
+from gradkit.numpy.joining import stack
+from gradkit.primitives.new_arrays import arange, asarray, broadcast_arrays, full_like, zeros
 
 __all__ = ["c_", "geomspace", "index_exp", "linspace", "logspace", "meshgrid", "mgrid", "ogrid", "r_", "s_"]
 
@@ -51,6 +53,7 @@ def linspace(
 
     Examples
     --------
+    >>> import gradkit.numpy as jnp
     >>> jnp.linspace(0.0, 1.0, 5)
     Array([0.  , 0.25, 0.5 , 0.75, 1.  ], dtype=float32)
     """
@@ -60,36 +63,36 @@ def linspace(
     first, last = _bounds("linspace", start, stop, dtype, device)
     axis = axis + first.ndim + 1 if axis < 0 else axis
     parts = max(count - 1 if endpoint else count, 0)
-    share = jnp.arange(parts, dtype=jnp.real(first).dtype, device=first.device) / max(parts, 1)
-    share = jnp.reshape(share, (-1,) + (1,) * (first.ndim - axis))
+    share = arange(parts, dtype=xp.real(first).dtype, device=first.device) / max(parts, 1)
+    share = xp.reshape(share, (-1,) + (1,) * (first.ndim - axis))
     if count == 1:
-        result = jnp.expand_dims(first, axis=axis)
+        result = xp.expand_dims(first, axis=axis)
     else:
-        low, high = jnp.expand_dims(first, axis=axis), jnp.expand_dims(last, axis=axis)
+        low, high = xp.expand_dims(first, axis=axis), xp.expand_dims(last, axis=axis)
         result = low * (1 - share) + high * share
         if endpoint and count:
-            result = jnp.concat([result, high], axis=axis)
-    step = (last - first) / parts if parts else jnp.full_like(first, math.nan)
+            result = xp.concat([result, high], axis=axis)
+    step = (last - first) / parts if parts else full_like(first, math.nan)
     if dtype is not None:
         if np.dtype(dtype).kind in "iu" and is_inexact(dtype_name(result)):
-            result = jnp.floor(result)
-        result = jnp.astype(result, dtype)
+            result = xp.floor(result)
+        result = xp.astype(result, dtype)
     return (result, step) if retstep else result
 
 
 def _bounds(caller: str, start: Any, stop: Any, dtype: Any, device: Device | None) -> list[Array]:
     """Return both ends in the dtype to compute in, broadcast."""
     ends = [_end(value, device) for value in (start, stop)]
-    ends = promoted(
-        caller, *ends, *(() if dtype is None else (jnp.zeros((), dtype=dtype, device=device),)), inexact=True
-    )[:2]
-    return list(jnp.broadcast_arrays(*ends))
+    ends = promoted(caller, *ends, *(() if dtype is None else (zeros((), dtype=dtype, device=device),)), inexact=True)[
+        :2
+    ]
+    return list(broadcast_arrays(*ends))
 
 
 def _end(value: Any, device: Device | None) -> Any:
     if isinstance(value, int | float | complex) and device is None:
         return value
-    return jnp.asarray(value, device=device)
+    return asarray(value, device=device)
 
 
 def logspace(
@@ -97,8 +100,8 @@ def logspace(
 ) -> Array:
     """Return `base` to the power of evenly spaced numbers; the other arguments are those of `linspace`."""
     powers = linspace(start, stop, num, endpoint, False, None, axis)
-    result = jnp.pow(base, powers)
-    return result if dtype is None else jnp.astype(result, dtype)
+    result = xp.pow(base, powers)
+    return result if dtype is None else xp.astype(result, dtype)
 
 
 def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Array:
@@ -107,20 +110,20 @@ def geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype
     Of two negative numbers the numbers between are negative; complex ones lie on a spiral.
     """
     first, last = _bounds("geomspace", start, stop, dtype, None)
-    sign = jnp.sign(first) if first.dtype.kind == "c" else jnp.where(first < 0, -1, 1)
-    sign = jnp.astype(sign, first.dtype)
+    sign = xp.sign(first) if first.dtype.kind == "c" else xp.where(first < 0, -1, 1)
+    sign = xp.astype(sign, first.dtype)
     low, high = first / sign, last / sign
-    powers = linspace(jnp.log10(low), jnp.log10(high), num, endpoint, False, None, axis)
+    powers = linspace(xp.log10(low), xp.log10(high), num, endpoint, False, None, axis)
     axis = axis + first.ndim + 1 if axis < 0 else axis
-    result = jnp.expand_dims(sign, axis=axis) * jnp.pow(10.0, powers)
+    result = xp.expand_dims(sign, axis=axis) * xp.pow(10.0, powers)
     # The ends exactly, which the logarithms have rounded.
     lead = (slice(None),) * axis
-    ends = [jnp.expand_dims(first, axis=axis)] if num else []
+    ends = [xp.expand_dims(first, axis=axis)] if num else []
     if endpoint and num > 1:
-        result = jnp.concat([*ends, result[(*lead, slice(1, -1))], jnp.expand_dims(last, axis=axis)], axis=axis)
+        result = xp.concat([*ends, result[(*lead, slice(1, -1))], xp.expand_dims(last, axis=axis)], axis=axis)
     else:
-        result = jnp.concat([*ends, result[(*lead, slice(1, None))]], axis=axis)
-    return result if dtype is None else jnp.astype(result, dtype)
+        result = xp.concat([*ends, result[(*lead, slice(1, None))]], axis=axis)
+    return result if dtype is None else xp.astype(result, dtype)
 
 
 def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Array, ...]:
@@ -151,10 +154,10 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
     if indexing == "xy" and len(arrays) > 1:
         places[:2] = 1, 0
     results = [
-        jnp.reshape(array, (1,) * place + (-1,) + (1,) * (len(arrays) - place - 1))
+        xp.reshape(array, (1,) * place + (-1,) + (1,) * (len(arrays) - place - 1))
         for array, place in zip(arrays, places, strict=True)
     ]
-    return tuple(results) if sparse or not results else jnp.broadcast_arrays(*results)
+    return tuple(results) if sparse or not results else broadcast_arrays(*results)
 
 
 # Grids and joins by index
@@ -166,7 +169,7 @@ def _range(part: slice) -> Array:
     if isinstance(part.step, complex):
         result: Array = linspace(start, part.stop, int(abs(part.step)))
         return result
-    return jnp.arange(start, part.stop, 1 if part.step is None else part.step)
+    return arange(start, part.stop, 1 if part.step is None else part.step)
 
 
 class Grid:
@@ -182,7 +185,7 @@ class Grid:
         grid = meshgrid(*ranges, indexing="ij", sparse=self.sparse)
         if self.sparse:
             return grid
-        return jnp.stack(grid) if grid else jnp.zeros((0,))
+        return stack(grid) if grid else zeros((0,))
 
 
 class Joiner:
@@ -207,17 +210,17 @@ class Joiner:
         if not parts:
             raise ValueError("need at least one array to concatenate")
         arrays = [_widened(part, ndim, place) for part in parts]
-        return jnp.concat(arrays, axis=axis)
+        return xp.concat(arrays, axis=axis)
 
 
 def _widened(part: Any, ndim: int, place: int) -> Array:
-    array = _range(part) if isinstance(part, slice) else jnp.asarray(part)
+    array = _range(part) if isinstance(part, slice) else asarray(part)
     missing = ndim - array.ndim
     if missing <= 0:
         return array
     # Where the first of the array's own axes goes among all of them.
     before = min(place % (missing + 1) if place >= 0 else max(place + missing + 1, 0), missing)
-    return jnp.reshape(array, (*(1,) * before, *array.shape, *(1,) * (missing - before)))
+    return xp.reshape(array, (*(1,) * before, *array.shape, *(1,) * (missing - before)))
 
 
 mgrid = Grid(sparse=False)

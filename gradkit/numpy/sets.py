@@ -12,13 +12,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import gradkit.numpy as jnp
+from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.core.calls import as_array, cast
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.numpy.arguments import promoted
-from gradkit.primitives.axes import axis_of
+from gradkit.numpy.cumulative import cumsum
+from gradkit.numpy.padding import pad
+from gradkit.numpy.sorting import argsort, searchsorted, sort
+from gradkit.primitives.axes import axis_of, moveaxis
+from gradkit.primitives.new_arrays import arange, asarray, full, ones, zeros, zeros_like
 
 __all__ = [
     "intersect1d",
@@ -98,20 +102,21 @@ def unique(
 
     Examples
     --------
+    >>> import gradkit.numpy as jnp
     >>> jnp.unique(jnp.asarray([3, 1, 3, 2]))
     Array([1, 2, 3], dtype=int32)
     """
     array = as_array(ar, "unique")
     shape = array.shape
-    array, axis = (jnp.reshape(array, -1), 0) if axis is None else (array, axis_of(axis, array.ndim, "unique"))
+    array, axis = (xp.reshape(array, -1), 0) if axis is None else (array, axis_of(axis, array.ndim, "unique"))
     whole = shape if array.ndim == 1 else None
-    rows = jnp.moveaxis(array, axis, 0)
+    rows = moveaxis(array, axis, 0)
     count = rows.shape[0]
     order = _order(rows)
-    ordered = jnp.take(rows, order, axis=0)
+    ordered = xp.take(rows, order, axis=0)
     new = _differs_from_the_last(ordered, equal_nan)
     if size is None:
-        first = jnp.asarray(np.nonzero(host(new))[0], device=array.device)
+        first = asarray(np.nonzero(host(new))[0], device=array.device)
         size, found = first.shape[0], None
     else:
         size = operator.index(size)
@@ -119,34 +124,34 @@ def unique(
             raise ValueError(
                 "jnp.unique: for zero-sized input with nonzero size argument, fill_value must be specified"
             )
-        found = jnp.sum(cast(new, default_dtype(INTEGER)))
+        found = xp.sum(cast(new, default_dtype(INTEGER)))
         starts = _positions(new, size + 1)
         first = starts[:size]
-    values = _filled(jnp.take(ordered, first, axis=0), found, size, fill_value) if count or size == 0 else None
+    values = _filled(xp.take(ordered, first, axis=0), found, size, fill_value) if count or size == 0 else None
     if values is None:
-        values = jnp.full((size, *rows.shape[1:]), fill_value, dtype=rows.dtype, device=rows.device)
-    results = [jnp.moveaxis(values, 0, axis)]
+        values = full((size, *rows.shape[1:]), fill_value, dtype=rows.dtype, device=rows.device)
+    results = [moveaxis(values, 0, axis)]
     if return_index:
-        results.append(jnp.take(order, first))
+        results.append(xp.take(order, first))
     if return_inverse:
-        number = jnp.cumsum(cast(new, default_dtype(INTEGER))) - 1
-        inverse = jnp.take(number, jnp.argsort(order))
-        results.append(inverse if whole is None else jnp.reshape(inverse, whole))
+        number = cumsum(cast(new, default_dtype(INTEGER))) - 1
+        inverse = xp.take(number, argsort(order))
+        results.append(inverse if whole is None else xp.reshape(inverse, whole))
     if return_counts:
-        last = jnp.full((min(size, 1),), count, dtype=first.dtype, device=first.device)
+        last = full((min(size, 1),), count, dtype=first.dtype, device=first.device)
         if found is None:
-            results.append(jnp.concat([first[1:], last]) - first)
+            results.append(xp.concat([first[1:], last]) - first)
         else:
-            place = jnp.arange(size, device=array.device)
-            ends = jnp.where(place + 1 < found, starts[1:], count)
-            results.append(jnp.where(place < found, ends - first, 0))
+            place = arange(size, device=array.device)
+            ends = xp.where(place + 1 < found, starts[1:], count)
+            results.append(xp.where(place < found, ends - first, 0))
     return results[0] if len(results) == 1 else tuple(results)
 
 
 def _sortable(keys: Array) -> list[Array]:
     """Return real keys to sort by, the least important first."""
     if keys.dtype.kind == "c":
-        return [jnp.imag(keys), jnp.real(keys)]
+        return [xp.imag(keys), xp.real(keys)]
     return [cast(keys, "uint8") if keys.dtype.kind == "b" else keys]
 
 
@@ -154,12 +159,12 @@ def _order(rows: Array) -> Array:
     """Return the order of the first axis in which rows ascend, compared by their first elements, then the next."""
     count, width = rows.shape[0], math.prod(rows.shape[1:])
     order: Array | None = None
-    columns = jnp.reshape(rows, (count, width))
+    columns = xp.reshape(rows, (count, width))
     for column in reversed(range(width)):
         for key in _sortable(columns[:, column]):
-            step = jnp.argsort(key if order is None else jnp.take(key, order))
-            order = step if order is None else jnp.take(order, step)
-    return jnp.arange(count, device=rows.device) if order is None else order
+            step = argsort(key if order is None else xp.take(key, order))
+            order = step if order is None else xp.take(order, step)
+    return arange(count, device=rows.device) if order is None else order
 
 
 def _differs_from_the_last(ordered: Array, equal_nan: bool) -> Array:
@@ -167,27 +172,27 @@ def _differs_from_the_last(ordered: Array, equal_nan: bool) -> Array:
     later, earlier = ordered[1:], ordered[:-1]
     differs = later != earlier
     if equal_nan and ordered.dtype.kind in "fc":
-        differs = differs & ~(jnp.isnan(later) & jnp.isnan(earlier))
-    differs = jnp.any(differs, axis=tuple(range(1, ordered.ndim)))
-    return jnp.concat([jnp.ones(min(ordered.shape[0], 1), dtype="bool", device=ordered.device), differs])
+        differs = differs & ~(xp.isnan(later) & xp.isnan(earlier))
+    differs = xp.any(differs, axis=tuple(range(1, ordered.ndim)))
+    return xp.concat([ones(min(ordered.shape[0], 1), dtype="bool", device=ordered.device), differs])
 
 
 def _positions(mask: Array, size: int) -> Array:
     """Return where a vector of bool is true, the first `size` of them, filled up with 0."""
     count = mask.shape[0]
-    order = jnp.argsort(cast(jnp.logical_not(mask), "uint8"))[:size]
+    order = argsort(cast(xp.logical_not(mask), "uint8"))[:size]
     if size > count:
-        order = jnp.pad(order, (0, size - count))
-    place = jnp.arange(size, device=mask.device)
-    return jnp.where(place < jnp.sum(cast(mask, default_dtype(INTEGER))), order, 0)
+        order = pad(order, (0, size - count))
+    place = arange(size, device=mask.device)
+    return xp.where(place < xp.sum(cast(mask, default_dtype(INTEGER))), order, 0)
 
 
 def _filled(values: Array, found: Array | None, size: int, fill_value: Any) -> Array:
     """Put `fill_value` behind the first `found` rows, if one is given."""
     if found is None or fill_value is None:
         return values
-    place = jnp.reshape(jnp.arange(size, device=values.device), (-1,) + (1,) * (values.ndim - 1))
-    return jnp.where(place < found, values, fill_value)
+    place = xp.reshape(arange(size, device=values.device), (-1,) + (1,) * (values.ndim - 1))
+    return xp.where(place < found, values, fill_value)
 
 
 def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> UniqueAllResult:
@@ -235,41 +240,41 @@ def isin(
     if method not in METHODS:
         raise ValueError(f"{method=} is not implemented; options are {', '.join(METHODS)}")
     x, tests = promoted("isin", element, test_elements)
-    tests = jnp.reshape(tests, -1)
+    tests = xp.reshape(tests, -1)
     count = tests.shape[0]
     if count == 0:
-        found = jnp.zeros_like(x, dtype="bool")
+        found = zeros_like(x, dtype="bool")
     elif method == "compare_all" or count <= FEW or x.dtype.kind in "cb":
-        found = jnp.any(jnp.expand_dims(x, axis=-1) == tests, axis=-1)
+        found = xp.any(xp.expand_dims(x, axis=-1) == tests, axis=-1)
     else:
-        ordered = jnp.sort(tests)
-        place = jnp.minimum(jnp.searchsorted(ordered, x), count - 1)
-        found = jnp.take(ordered, place) == x
-    return jnp.logical_not(found) if invert else found
+        ordered = sort(tests)
+        place = xp.minimum(searchsorted(ordered, x), count - 1)
+        found = xp.take(ordered, place) == x
+    return xp.logical_not(found) if invert else found
 
 
 def _chosen(values: Array, mask: Array, size: int | None, fill_value: Any) -> tuple[Array, Array]:
     """Return the values where a mask holds, and where that is."""
     if size is None:
-        positions = jnp.asarray(np.nonzero(host(mask))[0], device=values.device)
-        return jnp.take(values, positions), positions
+        positions = asarray(np.nonzero(host(mask))[0], device=values.device)
+        return xp.take(values, positions), positions
     size = operator.index(size)
     if values.shape[0] == 0:
         fill = 0 if fill_value is None else fill_value
-        return jnp.full((size,), fill, dtype=values.dtype, device=values.device), jnp.zeros(size, dtype="int32")
+        return full((size,), fill, dtype=values.dtype, device=values.device), zeros(size, dtype="int32")
     positions = _positions(mask, size)
-    found = jnp.sum(cast(mask, default_dtype(INTEGER)))
-    return _filled(jnp.take(values, positions), found, size, fill_value), positions
+    found = xp.sum(cast(mask, default_dtype(INTEGER)))
+    return _filled(xp.take(values, positions), found, size, fill_value), positions
 
 
 def _elements(array: Array, assume_unique: bool, size: int | None) -> tuple[Array, Array, Array]:
     """Return the elements once each, where they occur, and which of them are no filling."""
     count = array.shape[0]
     if assume_unique or count == 0:
-        return array, jnp.arange(count, device=array.device), jnp.ones(count, dtype="bool", device=array.device)
+        return array, arange(count, device=array.device), ones(count, dtype="bool", device=array.device)
     if size is None:
         values, index = unique(array, return_index=True)
-        return values, index, jnp.ones(values.shape[0], dtype="bool", device=array.device)
+        return values, index, ones(values.shape[0], dtype="bool", device=array.device)
     values, index, counts = unique(array, return_index=True, return_counts=True, size=count)
     return values, index, counts > 0
 
@@ -277,7 +282,7 @@ def _elements(array: Array, assume_unique: bool, size: int | None) -> tuple[Arra
 def union1d(ar1: Any, ar2: Any, *, size: int | None = None, fill_value: Any = None) -> Array:
     """Return what occurs in either of two arrays, each once, in ascending order."""
     x, y = promoted("union1d", ar1, ar2)
-    result: Array = unique(jnp.concat([x, y], axis=None), size=size, fill_value=fill_value)
+    result: Array = unique(xp.concat([x, y], axis=None), size=size, fill_value=fill_value)
     return result
 
 
@@ -285,7 +290,7 @@ def setdiff1d(
     ar1: Any, ar2: Any, assume_unique: bool = False, *, size: int | None = None, fill_value: Any = None
 ) -> Array:
     """Return what occurs in the first array and not in the second, each once, in ascending order."""
-    array = jnp.reshape(as_array(ar1, "setdiff1d"), -1)
+    array = xp.reshape(as_array(ar1, "setdiff1d"), -1)
     values, _, valid = _elements(array, assume_unique, size)
     fill_value = 0 if fill_value is None else fill_value
     return _chosen(values, valid & isin(values, ar2, invert=True), size, fill_value)[0]
@@ -304,27 +309,27 @@ def intersect1d(
 
     With `return_indices` the positions of the first occurrences in each follow.
     """
-    x, y = (jnp.reshape(array, -1) for array in promoted("intersect1d", ar1, ar2))
+    x, y = (xp.reshape(array, -1) for array in promoted("intersect1d", ar1, ar2))
     if assume_unique:
         order = _order(x)
-        x_values, x_index = jnp.take(x, order), order
-        valid = jnp.ones(x.shape[0], dtype="bool", device=x.device)
+        x_values, x_index = xp.take(x, order), order
+        valid = ones(x.shape[0], dtype="bool", device=x.device)
     else:
         x_values, x_index, valid = _elements(x, False, size)
     mask = valid & isin(x_values, y)
     if size is not None and fill_value is None and x.shape[0]:
         # The smallest of them, which comes first.
-        fill_value = jnp.take(x_values, _positions(mask, 1))
+        fill_value = xp.take(x_values, _positions(mask, 1))
     values, positions = _chosen(x_values, mask, size, fill_value)
     if not return_indices:
         return values
     y_order = _order(y)
-    x_places = jnp.take(x_index, positions)
-    y_places = jnp.take(y_order, jnp.searchsorted(jnp.take(y, y_order), jnp.take(x_values, positions)))
+    x_places = xp.take(x_index, positions)
+    y_places = xp.take(y_order, searchsorted(xp.take(y, y_order), xp.take(x_values, positions)))
     if size is not None:
-        outside = jnp.arange(size, device=x.device) >= jnp.sum(cast(mask, default_dtype(INTEGER)))
-        x_places = jnp.where(outside, x.shape[0], x_places)
-        y_places = jnp.where(outside, y.shape[0], y_places)
+        outside = arange(size, device=x.device) >= xp.sum(cast(mask, default_dtype(INTEGER)))
+        x_places = xp.where(outside, x.shape[0], x_places)
+        y_places = xp.where(outside, y.shape[0], y_places)
     return values, x_places, y_places
 
 
@@ -332,12 +337,12 @@ def setxor1d(
     ar1: Any, ar2: Any, assume_unique: bool = False, *, size: int | None = None, fill_value: Any = None
 ) -> Array:
     """Return what occurs in one of two arrays and not in the other, each once, in ascending order."""
-    x, y = (jnp.reshape(array, -1) for array in promoted("setxor1d", ar1, ar2))
+    x, y = (xp.reshape(array, -1) for array in promoted("setxor1d", ar1, ar2))
     parts = [_elements(array, assume_unique, size) for array in (x, y)]
-    values = jnp.concat([values for values, _, _ in parts])
+    values = xp.concat([values for values, _, _ in parts])
     masks = [valid & isin(values, other, invert=True) for (values, _, valid), other in zip(parts, (y, x), strict=True)]
     order = _order(values)
-    values, mask = jnp.take(values, order), jnp.take(jnp.concat(masks), order)
+    values, mask = xp.take(values, order), xp.take(xp.concat(masks), order)
     if size is not None and fill_value is None and values.shape[0]:
-        fill_value = jnp.take(values, _positions(mask, 1))
+        fill_value = xp.take(values, _positions(mask, 1))
     return _chosen(values, mask, size, fill_value)[0]

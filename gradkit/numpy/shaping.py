@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 
-import gradkit.numpy as jnp
+from gradkit import primitives as xp
 from gradkit.backend import Device
 from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.core.calls import as_array
 from gradkit.core.sizes import whole_numbers
+from gradkit.numpy.contractions import diagonal
+from gradkit.numpy.rearranging import flip
 from gradkit.primitives import pad_index
-from gradkit.primitives.axes import axes_of, axis_of
+from gradkit.primitives.axes import axes_of, axis_of, moveaxis
+from gradkit.primitives.new_arrays import arange, eye, zeros
 
 __all__ = [
     "atleast_1d",
@@ -44,12 +47,12 @@ def ravel(a: Any, order: str = "C") -> Array:
     array = as_array(a, "ravel")
     if order not in ("C", "F"):
         raise ValueError(f"ravel: order must be 'C' or 'F', got {order!r}")
-    return jnp.reshape(array if order == "C" else jnp.permute_dims(array), -1)
+    return xp.reshape(array if order == "C" else xp.permute_dims(array), -1)
 
 
 def _at_least(arys: Sequence[Any], caller: str, shaped: Any) -> Any:
     arrays = [as_array(array, caller) for array in arys]
-    results = [jnp.reshape(array, shaped(array.shape)) for array in arrays]
+    results = [xp.reshape(array, shaped(array.shape)) for array in arrays]
     return results[0] if len(results) == 1 else results
 
 
@@ -78,7 +81,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Array:
     order = list(range(array.ndim))
     first, second = axis_of(axis1, array.ndim, "swapaxes"), axis_of(axis2, array.ndim, "swapaxes")
     order[first], order[second] = second, first
-    return jnp.permute_dims(array, tuple(order))
+    return xp.permute_dims(array, tuple(order))
 
 
 def rollaxis(a: Any, axis: int, start: int = 0) -> Array:
@@ -88,7 +91,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Array:
     if not -array.ndim <= start <= array.ndim:
         raise ValueError(f"{start=} must satisfy {-array.ndim}<=start<={array.ndim}")
     start = start + array.ndim if start < 0 else start
-    return jnp.moveaxis(array, axis, start - 1 if start > axis else start)
+    return moveaxis(array, axis, start - 1 if start > axis else start)
 
 
 def flipud(m: Any) -> Array:
@@ -96,7 +99,7 @@ def flipud(m: Any) -> Array:
     array = as_array(m, "flipud")
     if array.ndim < 1:
         raise ValueError(f"flipud requires an array of at least 1 dimension, got shape {array.shape}")
-    return jnp.flip(array, axis=0)
+    return flip(array, axis=0)
 
 
 def fliplr(m: Any) -> Array:
@@ -104,7 +107,7 @@ def fliplr(m: Any) -> Array:
     array = as_array(m, "fliplr")
     if array.ndim < 2:
         raise ValueError(f"fliplr requires an array of at least 2 dimensions, got shape {array.shape}")
-    return jnp.flip(array, axis=1)
+    return flip(array, axis=1)
 
 
 def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
@@ -115,23 +118,23 @@ def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
     first, second = axes_of(axes, array.ndim, "rot90")
     k = operator.index(k) % 4
     if k == 2:
-        return jnp.flip(jnp.flip(array, axis=first), axis=second)
+        return flip(flip(array, axis=first), axis=second)
     if k == 1:
-        return swapaxes(jnp.flip(array, axis=second), first, second)
-    return array if k == 0 else jnp.flip(swapaxes(array, first, second), axis=second)
+        return swapaxes(flip(array, axis=second), first, second)
+    return array if k == 0 else flip(swapaxes(array, first, second), axis=second)
 
 
 def resize(a: Any, new_shape: int | Sequence[int]) -> Array:
     """Return an array of another shape: the elements in their order, over again where there are too few."""
-    flat = jnp.reshape(as_array(a, "resize"), -1)
+    flat = xp.reshape(as_array(a, "resize"), -1)
     shape = whole_numbers(new_shape)
     if any(size < 0 for size in shape):
         raise ValueError(f"all elements of `new_shape` must be non-negative, got {shape}")
     size = math.prod(shape)
     if flat.size == 0 or size == 0:
-        return jnp.zeros(shape, dtype=flat.dtype, device=flat.device)
-    rows = jnp.broadcast_to(flat, (-(-size // flat.size), flat.size))
-    return jnp.reshape(jnp.reshape(rows, -1)[:size], shape)
+        return zeros(shape, dtype=flat.dtype, device=flat.device)
+    rows = xp.broadcast_to(flat, (-(-size // flat.size), flat.size))
+    return xp.reshape(xp.reshape(rows, -1)[:size], shape)
 
 
 def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Array:
@@ -160,7 +163,7 @@ def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Array:
 
 def identity(n: int, dtype: Any = None) -> Array:
     """Return the identity matrix of shape (n, n)."""
-    return jnp.eye(n, dtype=dtype)
+    return eye(n, dtype=dtype)
 
 
 def diag(v: Any, k: int = 0) -> Array:
@@ -169,45 +172,45 @@ def diag(v: Any, k: int = 0) -> Array:
     if array.ndim == 1:
         return diagflat(array, k)
     if array.ndim == 2:
-        return jnp.diagonal(array, offset=k)
+        return diagonal(array, offset=k)
     raise ValueError(f"diag input must be 1d or 2d, got shape {array.shape}")
 
 
 def diagflat(v: Any, k: int = 0) -> Array:
     """Return the matrix with the elements of `v` on its k-th diagonal."""
-    flat = jnp.reshape(as_array(v, "diagflat"), -1)
+    flat = xp.reshape(as_array(v, "diagflat"), -1)
     k = operator.index(k)
     size = flat.shape[0] + abs(k)
     # In the flattened matrix a diagonal is every (size + 1)-th element.
     start = k if k >= 0 else -k * size
     index = slice(start, start + (flat.shape[0] - 1) * (size + 1) + 1, size + 1) if flat.shape[0] else slice(0, 0)
-    return jnp.reshape(pad_index(flat, index=(index,), shape=(size * size,)), (size, size))
+    return xp.reshape(pad_index(flat, index=(index,), shape=(size * size,)), (size, size))
 
 
 def _below(n: int, m: int, k: int, device: Device | None = None) -> Array:
     """Return where a matrix of shape (n, m) is on or below its k-th diagonal."""
-    rows, columns = jnp.arange(n, device=device), jnp.arange(m, device=device)
-    return jnp.expand_dims(rows + k, axis=1) >= columns
+    rows, columns = arange(n, device=device), arange(m, device=device)
+    return xp.expand_dims(rows + k, axis=1) >= columns
 
 
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Array:
     """Return a matrix of shape (N, M) with ones on and below its k-th diagonal, float32 unless a dtype is given."""
     below = _below(operator.index(N), operator.index(N if M is None else M), operator.index(k))
-    return jnp.astype(below, "float32" if dtype is None else dtype)
+    return xp.astype(below, "float32" if dtype is None else dtype)
 
 
 def tril(m: Any, k: int = 0) -> Array:
     """Return matrices with zeros above the k-th diagonal."""
     array = _matrix(m, "tril")
     rows, columns = array.shape[-2:]
-    return jnp.where(_below(rows, columns, k, array.device), array, 0)
+    return xp.where(_below(rows, columns, k, array.device), array, 0)
 
 
 def triu(m: Any, k: int = 0) -> Array:
     """Return matrices with zeros below the k-th diagonal."""
     array = _matrix(m, "triu")
     rows, columns = array.shape[-2:]
-    return jnp.where(_below(rows, columns, k - 1, array.device), 0, array)
+    return xp.where(_below(rows, columns, k - 1, array.device), 0, array)
 
 
 def _matrix(m: Any, caller: str) -> Array:

@@ -8,12 +8,18 @@ from typing import Any
 
 import numpy as np
 
-import gradkit.numpy as jnp
+from gradkit import primitives
 from gradkit.core import Array
 from gradkit.core.calls import as_array, require_inexact
 from gradkit.core.promotion import is_complex
 from gradkit.numpy.arguments import beside, promoted
-from gradkit.primitives.axes import axes_of, axis_of
+from gradkit.numpy.comparing import ndim
+from gradkit.numpy.cumulative import cumsum
+from gradkit.numpy.data_types import finfo
+from gradkit.numpy.padding import pad
+from gradkit.numpy.sorting import argsort, searchsorted
+from gradkit.primitives.axes import axes_of, axis_of, moveaxis
+from gradkit.primitives.new_arrays import asarray
 from gradkit.primitives.sliding import sliding_product
 
 __all__ = [
@@ -49,6 +55,7 @@ def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, prefe
 
     Examples
     --------
+    >>> import gradkit.numpy as jnp
     >>> jnp.convolve(jnp.asarray([1.0, 2.0, 3.0]), jnp.asarray([1.0, 10.0]))
     Array([ 1., 12., 23., 30.], dtype=float32)
     """
@@ -63,7 +70,7 @@ def correlate(
 ) -> Array:
     """Correlate two vectors: slide the conjugate of `v` along `a`; the arguments are those of `convolve`."""
     x, y = _vectors("correlate", a, v, preferred_element_type)
-    y = jnp.conj(y)
+    y = primitives.conj(y)
     if x.shape[0] < y.shape[0]:
         return _slid(y, x, mode)[::-1]
     return _slid(x, y, mode)
@@ -72,7 +79,7 @@ def correlate(
 def _vectors(caller: str, a: Any, v: Any, dtype: Any) -> list[Array]:
     vectors = promoted(caller, a, v, inexact=dtype is None)
     if dtype is not None:
-        vectors = [jnp.astype(vector, dtype) for vector in vectors]
+        vectors = [primitives.astype(vector, dtype) for vector in vectors]
     if any(vector.ndim != 1 for vector in vectors):
         raise ValueError(f"{caller}() only support 1-dimensional inputs, got {[x.shape for x in vectors]}")
     if any(vector.shape[0] == 0 for vector in vectors):
@@ -83,9 +90,9 @@ def _vectors(caller: str, a: Any, v: Any, dtype: Any) -> list[Array]:
 def _slid(x: Array, y: Array, mode: str) -> Array:
     width = y.shape[0]
     if mode == "full":
-        x = jnp.pad(x, width - 1)
+        x = pad(x, width - 1)
     elif mode == "same":
-        x = jnp.pad(x, (width // 2, width - width // 2 - 1))
+        x = pad(x, (width // 2, width - width // 2 - 1))
     elif mode != "valid":
         raise ValueError(f"mode must be one of ['full', 'same', 'valid'], got {mode!r}")
     return sliding_product(x, y)
@@ -98,7 +105,7 @@ def _listed(values: Any, like: Array | None) -> Any:
     """Return a list of numbers, or NumPy's array, as an Array beside another one; what else there is as it is."""
     if not isinstance(values, list | tuple | np.ndarray):
         return values
-    return jnp.asarray(values, device=None if like is None else like.device)
+    return asarray(values, device=None if like is None else like.device)
 
 
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Array:
@@ -119,6 +126,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
 
     Examples
     --------
+    >>> import gradkit.numpy as jnp
     >>> jnp.interp(jnp.asarray([0.5, 3.0]), jnp.asarray([0.0, 1.0]), jnp.asarray([10.0, 20.0]))
     Array([15., 20.], dtype=float32)
     """
@@ -136,24 +144,24 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
         if isinstance(side, str) and side != "extrapolate":
             raise ValueError(f"the only valid string value of `{name}` is 'extrapolate', but got: {side!r}")
     if period is not None:
-        period = jnp.abs(beside(period, x_array))
+        period = primitives.abs(beside(period, x_array))
         x_array, places = x_array % period, places % period
-        order = jnp.argsort(places)
-        places, values = jnp.take(places, order), jnp.take(values, order)
-        places = jnp.concat([places[-1:] - period, places, places[:1] + period])
-        values = jnp.concat([values[-1:], values, values[:1]])
-    upper = jnp.clip(jnp.searchsorted(places, x_array, side="right"), 1, places.shape[0] - 1)
-    start, end = jnp.take(places, upper - 1), jnp.take(places, upper)
-    low, high = jnp.take(values, upper - 1), jnp.take(values, upper)
+        order = argsort(places)
+        places, values = primitives.take(places, order), primitives.take(values, order)
+        places = primitives.concat([places[-1:] - period, places, places[:1] + period])
+        values = primitives.concat([values[-1:], values, values[:1]])
+    upper = primitives.clip(searchsorted(places, x_array, side="right"), 1, places.shape[0] - 1)
+    start, end = primitives.take(places, upper - 1), primitives.take(places, upper)
+    low, high = primitives.take(values, upper - 1), primitives.take(values, upper)
     width = end - start
-    empty = jnp.abs(width) <= float(jnp.finfo(places.dtype).tiny)
-    slope = (high - low) / jnp.where(empty, 1, width)
-    result = jnp.where(empty, low, low + (x_array - start) * slope)
+    empty = primitives.abs(width) <= float(finfo(places.dtype).tiny)
+    slope = (high - low) / primitives.where(empty, 1, width)
+    result = primitives.where(empty, low, low + (x_array - start) * slope)
     if period is None:
         if not isinstance(left, str):
-            result = jnp.where(x_array < places[0], values[0] if left is None else left, result)
+            result = primitives.where(x_array < places[0], values[0] if left is None else left, result)
         if not isinstance(right, str):
-            result = jnp.where(x_array > places[-1], values[-1] if right is None else right, result)
+            result = primitives.where(x_array > places[-1], values[-1] if right is None else right, result)
     return result
 
 
@@ -187,9 +195,9 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
         if part is not None:
             edge = part if part is array else beside(part, array)
             if edge.ndim == 0:
-                edge = jnp.broadcast_to(edge, (*array.shape[:axis], 1, *array.shape[axis + 1 :]))
+                edge = primitives.broadcast_to(edge, (*array.shape[:axis], 1, *array.shape[axis + 1 :]))
             parts.append(edge)
-    array = parts[0] if len(parts) == 1 else jnp.concat(parts, axis=axis)
+    array = parts[0] if len(parts) == 1 else primitives.concat(parts, axis=axis)
     for _ in range(operator.index(n)):
         later, earlier = _part(array, axis, 1, None), _part(array, axis, None, -1)
         array = later != earlier if array.dtype.kind == "b" else later - earlier
@@ -202,13 +210,13 @@ def _part(x: Array, axis: int, start: int | None, stop: int | None) -> Array:
 
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Array:
     """Return differences of neighbours in the flattened array, with numbers before and behind them."""
-    array = jnp.reshape(as_array(ary, "ediff1d"), -1)
+    array = primitives.reshape(as_array(ary, "ediff1d"), -1)
     ends = [
-        [] if end is None else [jnp.reshape(jnp.astype(beside(end, array), array.dtype), -1)]
+        [] if end is None else [primitives.reshape(primitives.astype(beside(end, array), array.dtype), -1)]
         for end in (to_begin, to_end)
     ]
     result = array[1:] - array[:-1]
-    return jnp.concat([*ends[0], result, *ends[1]]) if ends != [[], []] else result
+    return primitives.concat([*ends[0], result, *ends[1]]) if ends != [[], []] else result
 
 
 def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int | None = None) -> Any:
@@ -252,21 +260,21 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int | None = N
 def _slope(f: Array, h: Any, axis: int) -> Array:
     first, last = _part(f, axis, 1, 2) - _part(f, axis, 0, 1), _part(f, axis, -1, None) - _part(f, axis, -2, -1)
     below, here, above = _part(f, axis, 0, -2), _part(f, axis, 1, -1), _part(f, axis, 2, None)
-    if jnp.ndim(h) == 0:
-        return jnp.concat([first / h, (above - below) * 0.5 / h, last / h], axis=axis)
+    if ndim(h) == 0:
+        return primitives.concat([first / h, (above - below) * 0.5 / h, last / h], axis=axis)
     if h.shape != (f.shape[axis],):
         raise ValueError(
             f"Spacing arrays must have the same length as the dimension along which the gradient is calculated: "
             f"expected {(f.shape[axis],)}, got {h.shape}"
         )
-    width = jnp.reshape(diff(h), (-1,) + (1,) * (f.ndim - axis - 1))
+    width = primitives.reshape(diff(h), (-1,) + (1,) * (f.ndim - axis - 1))
     before, behind = width[:-1], width[1:]
     inner = (
         -behind / (before * (before + behind)) * below
         + (behind - before) / (before * behind) * here
         + before / (behind * (before + behind)) * above
     )
-    return jnp.concat([first / width[:1], inner, last / width[-1:]], axis=axis)
+    return primitives.concat([first / width[:1], inner, last / width[-1:]], axis=axis)
 
 
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
@@ -287,13 +295,13 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
         values = require_inexact(as_array(y, "trapezoid"))
         width = beside(dx, values)
         if width.ndim:
-            width = jnp.reshape(width, (1,) * (values.ndim - width.ndim) + width.shape)
-            width = jnp.moveaxis(width, axis, -1)
+            width = primitives.reshape(width, (1,) * (values.ndim - width.ndim) + width.shape)
+            width = moveaxis(width, axis, -1)
     else:
         values, places = promoted("trapezoid", y, x, inexact=True)
-        width = diff(places) if places.ndim == 1 else jnp.moveaxis(diff(places, axis=axis), axis, -1)
-    values = jnp.moveaxis(values, axis, -1)
-    return 0.5 * jnp.sum(width * (values[..., 1:] + values[..., :-1]), axis=-1)
+        width = diff(places) if places.ndim == 1 else moveaxis(diff(places, axis=axis), axis, -1)
+    values = moveaxis(values, axis, -1)
+    return 0.5 * primitives.sum(width * (values[..., 1:] + values[..., :-1]), axis=-1)
 
 
 def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * math.pi) -> Array:
@@ -316,7 +324,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * math.p
     axis = axis_of(axis, array.ndim, "unwrap")
     step = diff(array, axis=axis)
     wrapped = (step + half) % period - half
-    wrapped = jnp.where((wrapped == -half) & (step > 0), half, wrapped)
-    change = jnp.where(jnp.abs(step) < least, 0, wrapped - step)
-    rest = _part(array, axis, 1, None) + jnp.cumsum(change, axis=axis)
-    return jnp.concat([_part(array, axis, None, 1), rest], axis=axis)
+    wrapped = primitives.where((wrapped == -half) & (step > 0), half, wrapped)
+    change = primitives.where(primitives.abs(step) < least, 0, wrapped - step)
+    rest = _part(array, axis, 1, None) + cumsum(change, axis=axis)
+    return primitives.concat([_part(array, axis, None, 1), rest], axis=axis)

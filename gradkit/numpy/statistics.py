@@ -7,12 +7,17 @@ from typing import Any
 
 import numpy as np
 
-import gradkit.numpy as jnp
+from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex, is_inexact
 from gradkit.numpy.arguments import beside, promoted, refuse_out
-from gradkit.primitives.axes import axes_of
+from gradkit.numpy.contractions import diagonal
+from gradkit.numpy.cumulative import cumsum
+from gradkit.numpy.products import matmul
+from gradkit.numpy.sorting import argsort, sort, take_along_axis
+from gradkit.primitives.axes import axes_of, moveaxis
+from gradkit.primitives.new_arrays import asarray, full_like, ones_like
 
 __all__ = [
     "amax",
@@ -36,7 +41,7 @@ def ptp(a: Any, axis: Any = None, out: None = None, keepdims: bool = False) -> A
     """Return the range from the smallest to the largest element over axes (None: all)."""
     refuse_out(out, "ptp")
     array = as_array(a, "ptp")
-    return jnp.max(array, axis=axis, keepdims=keepdims) - jnp.min(array, axis=axis, keepdims=keepdims)
+    return xp.max(array, axis=axis, keepdims=keepdims) - xp.min(array, axis=axis, keepdims=keepdims)
 
 
 def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, keepdims: bool = False) -> Any:
@@ -57,19 +62,20 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
 
     Examples
     --------
+    >>> import gradkit.numpy as jnp
     >>> jnp.average(jnp.asarray([1.0, 2.0, 4.0]), weights=jnp.asarray([2.0, 1.0, 1.0]))
     Array(2., dtype=float32)
     """
     if weights is None:
         array = require_inexact(as_array(a, "average"))
-        result = jnp.mean(array, axis=axis, keepdims=keepdims)
-        total = jnp.full_like(result, array.size // max(result.size, 1))
+        result = xp.mean(array, axis=axis, keepdims=keepdims)
+        total = full_like(result, array.size // max(result.size, 1))
     else:
         array, w = promoted("average", a, weights, inexact=True)
         w = _along(array, w, axis, "average")
-        total = jnp.sum(w, axis=axis, keepdims=keepdims)
-        result = jnp.sum(array * w, axis=axis, keepdims=keepdims) / total
-        total = jnp.broadcast_to(total, result.shape)
+        total = xp.sum(w, axis=axis, keepdims=keepdims)
+        result = xp.sum(array * w, axis=axis, keepdims=keepdims) / total
+        total = xp.broadcast_to(total, result.shape)
     return (result, total) if returned else result
 
 
@@ -86,7 +92,7 @@ def _along(array: Array, weights: Array, axis: Any, caller: str) -> Array:
         )
     order = sorted(range(len(axes)), key=axes.__getitem__)
     sizes = tuple(size if number in axes else 1 for number, size in enumerate(array.shape))
-    return jnp.broadcast_to(jnp.reshape(jnp.permute_dims(weights, tuple(order)), sizes), array.shape)
+    return xp.broadcast_to(xp.reshape(xp.permute_dims(weights, tuple(order)), sizes), array.shape)
 
 
 # Covariance
@@ -132,35 +138,35 @@ def cov(
     if any(array.ndim > 2 for array in given):
         raise ValueError(f"cov: m and y must have at most 2 dimensions, got {[array.shape for array in given]}")
     rows = [_variables(array, rowvar) for array in given]
-    x = rows[0] if len(rows) == 1 else jnp.concat(rows, axis=0)
+    x = rows[0] if len(rows) == 1 else xp.concat(rows, axis=0)
     if dtype is not None:
-        x = jnp.astype(x, dtype)
+        x = xp.astype(x, dtype)
     variables, observations = x.shape
     if variables == 0:
-        return jnp.reshape(x, (0, 0))
+        return xp.reshape(x, (0, 0))
     if ddof is None:
         ddof = 0 if bias else 1
     count: Any
     w = _observation_weights(x, fweights, aweights)
     if observations == 0:
-        return jnp.squeeze(jnp.full_like(x, math.nan, shape=(variables, variables)))
+        return xp.squeeze(full_like(x, math.nan, shape=(variables, variables)))
     if w is None:
-        mean, count = jnp.mean(x, axis=1, keepdims=True), observations - ddof
+        mean, count = xp.mean(x, axis=1, keepdims=True), observations - ddof
     else:
-        total = jnp.sum(w)
-        mean = jnp.sum(x * w, axis=1, keepdims=True) / total
+        total = xp.sum(w)
+        mean = xp.sum(x * w, axis=1, keepdims=True) / total
         count = (
-            total - ddof if aweights is None else total - ddof * jnp.sum(w * jnp.abs(as_array(aweights, "cov"))) / total
+            total - ddof if aweights is None else total - ddof * xp.sum(w * xp.abs(as_array(aweights, "cov"))) / total
         )
     x = x - mean
-    product = jnp.matmul(x, jnp.conj(jnp.matrix_transpose(x if w is None else x * w)))
-    return jnp.squeeze(product / count)
+    product = matmul(x, xp.conj(xp.matrix_transpose(x if w is None else x * w)))
+    return xp.squeeze(product / count)
 
 
 def _variables(array: Array, rowvar: bool) -> Array:
     if array.ndim < 2:
-        return jnp.reshape(array, (1, -1))
-    return array if rowvar else jnp.matrix_transpose(array)
+        return xp.reshape(array, (1, -1))
+    return array if rowvar else xp.matrix_transpose(array)
 
 
 def _observation_weights(x: Array, fweights: Any, aweights: Any) -> Array | None:
@@ -175,9 +181,9 @@ def _observation_weights(x: Array, fweights: Any, aweights: Any) -> Array | None
             raise RuntimeError(f"incompatible numbers of samples and {name}: {x.shape[1]} and {array.shape[0]}")
         if name == "fweights" and array.dtype.kind not in "iu":
             raise TypeError(f"fweights must be integer, got {array.dtype}")
-        array = jnp.abs(array)
+        array = xp.abs(array)
         result = array if result is None else result * array
-    return None if result is None else jnp.astype(result, x.dtype)
+    return None if result is None else xp.astype(result, x.dtype)
 
 
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: Any = None) -> Array:
@@ -185,11 +191,11 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: Any = None) -> A
     c = cov(x, y, rowvar, dtype=dtype)
     if c.ndim == 0:
         return c / c
-    deviation = jnp.astype(jnp.sqrt(jnp.real(jnp.diagonal(c))), c.dtype)
-    c = c / jnp.expand_dims(deviation, axis=1) / deviation
+    deviation = xp.astype(xp.sqrt(xp.real(diagonal(c))), c.dtype)
+    c = c / xp.expand_dims(deviation, axis=1) / deviation
     if is_complex(c.dtype):
-        return jnp.clip(jnp.real(c), -1, 1) + 1j * jnp.clip(jnp.imag(c), -1, 1)
-    return jnp.clip(c, -1, 1)
+        return xp.clip(xp.real(c), -1, 1) + 1j * xp.clip(xp.imag(c), -1, 1)
+    return xp.clip(c, -1, 1)
 
 
 # Quantiles
@@ -234,6 +240,7 @@ def quantile(
 
     Examples
     --------
+    >>> import gradkit.numpy as jnp
     >>> jnp.quantile(jnp.asarray([1.0, 2.0, 4.0, 8.0]), jnp.asarray([0.25, 0.5]))
     Array([1.75, 3.  ], dtype=float32)
     """
@@ -322,7 +329,7 @@ def _quantile(
     array = require_inexact(as_array(a, caller))
     if is_complex(array.dtype):
         raise ValueError(f"{caller}: quantiles of complex numbers are not defined, got {array.dtype}")
-    probability = q if type(q) is Array else jnp.asarray(q, dtype=array.dtype, device=array.device)
+    probability = q if type(q) is Array else asarray(q, dtype=array.dtype, device=array.device)
     if probability.ndim > 1:
         raise ValueError(f"{caller}: q must have at most 1 dimension, got shape {probability.shape}")
     if not is_inexact(dtype_name(probability)):
@@ -330,14 +337,14 @@ def _quantile(
     axes = axes_of(axis, array.ndim, caller)
     rows = _rows(array, axes)
     # NaN goes to the end, behind everything that counts.
-    missing = jnp.isnan(rows)
-    filled = jnp.where(missing, math.inf, rows)
+    missing = xp.isnan(rows)
+    filled = xp.where(missing, math.inf, rows)
     size = rows.shape[-1]
     if size == 0:
         raise ValueError(f"{caller}: a of shape {array.shape} has no elements along axis {axes}")
-    valid = jnp.sum(jnp.astype(~missing, "int32"), axis=-1, keepdims=True)
+    valid = xp.sum(xp.astype(~missing, "int32"), axis=-1, keepdims=True)
     count = valid if ignore_nan else size
-    wanted = jnp.reshape(probability, -1)
+    wanted = xp.reshape(probability, -1)
     if method == "inverted_cdf":
         w = (
             None
@@ -346,78 +353,78 @@ def _quantile(
         )
         result, bad = _by_distribution(filled, missing, w, wanted, count)
     else:
-        result, bad = _between_neighbours(jnp.sort(filled, axis=-1), wanted, count, method), None
+        result, bad = _between_neighbours(sort(filled, axis=-1), wanted, count, method), None
     undefined = valid == 0 if ignore_nan else valid < size
-    result = jnp.where(undefined if bad is None else undefined | bad, math.nan, result)
+    result = xp.where(undefined if bad is None else undefined | bad, math.nan, result)
     kept = tuple(1 if number in axes else n for number, n in enumerate(array.shape)) if keepdims else rows.shape[:-1]
-    result = jnp.reshape(jnp.moveaxis(result, -1, 0), (*probability.shape, *kept))
-    return jnp.astype(result, array.dtype)
+    result = xp.reshape(moveaxis(result, -1, 0), (*probability.shape, *kept))
+    return xp.astype(result, array.dtype)
 
 
 def _rows(array: Array, axes: tuple[int, ...]) -> Array:
     """Return an array with the axes `axes` joined to one, the last."""
     kept = [number for number in range(array.ndim) if number not in axes]
-    moved = jnp.permute_dims(array, (*kept, *axes))
-    return jnp.reshape(moved, (*moved.shape[: len(kept)], math.prod(moved.shape[len(kept) :])))
+    moved = xp.permute_dims(array, (*kept, *axes))
+    return xp.reshape(moved, (*moved.shape[: len(kept)], math.prod(moved.shape[len(kept) :])))
 
 
 def _between_neighbours(ordered: Array, probability: Array, count: Any, method: str) -> Array:
     """Return quantiles along the last axis of sorted rows, of which the first `count` elements count."""
     position = probability * (count - 1)
-    low, high = jnp.floor(position), jnp.ceil(position)
+    low, high = xp.floor(position), xp.ceil(position)
     share = position - low
     last = count - 1
     low_value, high_value = (
-        _picked(ordered, jnp.clip(cast(edge, "int32"), 0, jnp.maximum(last, 0))) for edge in (low, high)
+        _picked(ordered, xp.clip(cast(edge, "int32"), 0, xp.maximum(last, 0))) for edge in (low, high)
     )
     if method == "lower":
         return low_value
     if method == "higher":
         return high_value
     if method == "nearest":
-        return jnp.where(share <= 0.5, low_value, high_value)
+        return xp.where(share <= 0.5, low_value, high_value)
     if method == "midpoint":
         return (low_value + high_value) * 0.5
     # Where there is nothing to interpolate, what is infinite on the other side does not matter.
-    between = low_value * (1 - share) + jnp.where(share == 0, 0, high_value) * share
-    return jnp.where(share == 0, low_value, between)
+    between = low_value * (1 - share) + xp.where(share == 0, 0, high_value) * share
+    return xp.where(share == 0, low_value, between)
 
 
 def _picked(rows: Array, positions: Array) -> Array:
     """Take from the last axis: the same positions of all rows, or each row's own."""
     if positions.ndim == 1:
-        return jnp.take(rows, positions, axis=-1)
-    return jnp.take_along_axis(rows, positions, axis=-1)
+        return xp.take(rows, positions, axis=-1)
+    return take_along_axis(rows, positions, axis=-1)
 
 
 def _by_distribution(
     rows: Array, missing: Array, weights: Array | None, probability: Array, count: Any
 ) -> tuple[Array, Array]:
     """Return quantiles by the inverse of the weighted distribution function, and where a weight makes no sense."""
-    w = jnp.ones_like(rows) if weights is None else weights
-    bad = (w < 0) | jnp.isnan(w)
-    w = jnp.where(bad | missing, 0, w)
-    order = jnp.argsort(rows, axis=-1)
+    w = ones_like(rows) if weights is None else weights
+    bad = (w < 0) | xp.isnan(w)
+    w = xp.where(bad | missing, 0, w)
+    order = argsort(rows, axis=-1)
     ordered, cumulated = (
-        jnp.take_along_axis(rows, order, axis=-1),
-        jnp.cumsum(jnp.take_along_axis(w, order, axis=-1), axis=-1),
+        take_along_axis(rows, order, axis=-1),
+        cumsum(take_along_axis(w, order, axis=-1), axis=-1),
     )
     target = cumulated[..., -1:] * probability
-    below = jnp.expand_dims(cumulated, axis=-2) < jnp.expand_dims(target, axis=-1)
-    positions = jnp.sum(cast(below, "int32"), axis=-1)
-    last = jnp.maximum(count - 1, 0)
-    return jnp.take_along_axis(ordered, jnp.clip(positions, 0, last), axis=-1), jnp.any(bad, axis=-1, keepdims=True)
+    below = xp.expand_dims(cumulated, axis=-2) < xp.expand_dims(target, axis=-1)
+    positions = xp.sum(cast(below, "int32"), axis=-1)
+    last = xp.maximum(count - 1, 0)
+    return take_along_axis(ordered, xp.clip(positions, 0, last), axis=-1), xp.any(bad, axis=-1, keepdims=True)
 
 
 def amax(
     a: Any, axis: Any = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = None
 ) -> Array:
     """Return the largest element over axes: another name of `max`."""
-    return jnp.max(a, axis=axis, out=out, keepdims=keepdims, initial=initial, where=where)
+    return xp.max(a, axis=axis, out=out, keepdims=keepdims, initial=initial, where=where)
 
 
 def amin(
     a: Any, axis: Any = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = None
 ) -> Array:
     """Return the smallest element over axes: another name of `min`."""
-    return jnp.min(a, axis=axis, out=out, keepdims=keepdims, initial=initial, where=where)
+    return xp.min(a, axis=axis, out=out, keepdims=keepdims, initial=initial, where=where)

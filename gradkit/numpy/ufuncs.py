@@ -7,8 +7,11 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.numpy.choosing import vectorize
+from gradkit.primitives.axes import moveaxis
+from gradkit.primitives.new_arrays import arange
 from gradkit.transforms.arguments import as_array, check_callable
 
 __all__ = ["frompyfunc", "ufunc"]
@@ -110,12 +113,8 @@ class ufunc:
         ValueError
             If the function has no two arguments and one result, or there is nothing to start at.
         """
-        from gradkit.lax import scan
-        from gradkit.numpy import broadcast_to, expand_dims
-        from gradkit.numpy import where as select
-
         array = self._binary("reduce", a, dtype, out)
-        mask = None if where is None else broadcast_to(as_array(where), array.shape)
+        mask = None if where is None else xp.broadcast_to(as_array(where), array.shape)
         if axis is None:
             kept = (1,) * array.ndim
             array, mask = array.reshape(-1), None if mask is None else mask.reshape(-1)
@@ -130,23 +129,20 @@ class ufunc:
         if start is None:
             carry, rows = rows[0], rows[1:]
         else:
-            carry = broadcast_to(as_array(start).astype(rows.dtype), rows.shape[1:])
+            carry = xp.broadcast_to(as_array(start).astype(rows.dtype), rows.shape[1:])
 
         def step(carry: Array, element: Any) -> tuple[Array, None]:
             row, chosen = element
             new = self(carry, row).astype(carry.dtype)
-            return (new if chosen is None else select(chosen, new, carry)), None
+            return (new if chosen is None else xp.where(chosen, new, carry)), None
 
-        result = scan(step, carry, (rows, masks))[0] if rows.shape[0] else carry
+        result = _scan(step, carry, (rows, masks))[0] if rows.shape[0] else carry
         if not keepdims:
             return result
-        return result.reshape(kept) if kept is not None else expand_dims(result, place)
+        return result.reshape(kept) if kept is not None else xp.expand_dims(result, place)
 
     def accumulate(self, a: Any, axis: int = 0, dtype: Any = None, out: None = None) -> Array:
         """Apply the function along an axis, and give every intermediate result."""
-        from gradkit.lax import scan
-        from gradkit.numpy import concatenate, moveaxis
-
         array = self._binary("accumulate", a, dtype, out)
         if axis is None:
             raise ValueError("accumulate does not allow multiple axes")
@@ -158,19 +154,17 @@ class ufunc:
             new = self(carry, row).astype(carry.dtype)
             return new, new
 
-        results = scan(step, rows[0], rows[1:])[1]
-        return moveaxis(concatenate([rows[:1], results], axis=0), 0, place)
+        results = _scan(step, rows[0], rows[1:])[1]
+        return moveaxis(xp.concat([rows[:1], results], axis=0), 0, place)
 
     def reduceat(self, a: Any, indices: Any, axis: int = 0, dtype: Any = None, out: None = None) -> Array:
         """Reduce the slices that begin at `indices`, each up to the next; one that does not rise takes one element."""
-        from gradkit.numpy import stack
-
         array = self._binary("reduceat", a, dtype, out)
         starts = [int(i) for i in as_array(indices)]
         rows, place = _rows(array, axis)
         ends = [*starts[1:], rows.shape[0]]
         pieces = [self.reduce(rows[i : max(j, i + 1)], 0) for i, j in zip(starts, ends, strict=True)]
-        return stack(pieces, axis=place)
+        return xp.stack(pieces, axis=place)
 
     def at(self, a: Any, indices: Any, b: Any = None, /, *, inplace: bool = True) -> Array:
         """Apply the function at some places, one after another, and give the new array.
@@ -186,9 +180,6 @@ class ufunc:
         inplace : bool
             Has to be False: arrays are not changed.
         """
-        from gradkit.lax import scan
-        from gradkit.numpy import arange, broadcast_to, reshape
-
         if inplace:
             raise NotImplementedError(
                 "JAX arrays are immutable: ufunc.at has no way to change its argument. Use inplace=False for a copy."
@@ -197,15 +188,15 @@ class ufunc:
             raise ValueError(f"{self!r}.at: one argument needs no b, two need one; a result is needed")
         array = as_array(a)
         places = arange(math.prod(array.shape)).reshape(array.shape)[indices]
-        values = None if b is None else broadcast_to(as_array(b), places.shape).reshape(-1)
+        values = None if b is None else xp.broadcast_to(as_array(b), places.shape).reshape(-1)
 
         def step(flat: Array, element: Any) -> tuple[Array, None]:
             place, value = element
             new = self(flat[place]) if value is None else self(flat[place], value)
             return flat.at[place].set(new.astype(flat.dtype)), None
 
-        changed = scan(step, array.reshape(-1), (places.reshape(-1), values))[0]
-        return reshape(changed, array.shape)
+        changed = _scan(step, array.reshape(-1), (places.reshape(-1), values))[0]
+        return xp.reshape(changed, array.shape)
 
     def outer(self, a: Any, b: Any, /) -> Any:
         """Apply the function to all pairs of elements."""
@@ -225,8 +216,14 @@ class ufunc:
 
 def _rows(array: Array, axis: int) -> tuple[Array, int]:
     """Return an array with an axis moved to the front, and where that was."""
-    from gradkit.numpy import moveaxis
-
     if not -array.ndim <= axis < array.ndim:
         raise ValueError(f"axis {axis} is out of bounds for array of dimension {array.ndim}")
     return moveaxis(array, axis, 0), axis % array.ndim
+
+
+def _scan(step: Callable[..., Any], carry: Any, elements: Any) -> tuple[Any, Any]:
+    # late: loops bring all of lax, for the few who reduce with a function of their own
+    from gradkit.lax.loops import scan
+
+    carry, results = scan(step, carry, elements)
+    return carry, results
