@@ -565,6 +565,93 @@ def test_many_whole_numbers_are_learned_as_classes_with_a_hint(capsys: Captured,
             assert not capsys.readouterr().err
 
 
+FEW = {
+    # Few different numbers, and whether they look like classes.
+    "0.0 and 1.0": ([0.0, 1.0], True),
+    "-1.0 and 1.0": ([-1.0, 1.0], True),
+    "1.0 to 4.0": ([1.0, 2.0, 3.0, 4.0], True),
+    "two with a fraction": ([0.5, 1.5], True),
+    "three with a fraction": ([0.5, 1.5, 2.0], False),
+    "eleven": ([float(n) for n in range(11)], False),
+    "a number for each row": (None, False),
+}
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+@pytest.mark.parametrize("values, like_classes", FEW.values(), ids=FEW)
+def test_few_different_numbers_are_learned_as_numbers_with_a_hint(
+    values: list[float] | None,
+    like_classes: bool,
+    kind: str,
+    capsys: Captured,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gradkit.cli.train._draw", lambda *_: "")
+    draw = np.random.default_rng(0)
+    y = draw.normal(size=400) if values is None else draw.choice(values, 400)
+    x = y[:, None] + draw.normal(size=(400, 1))
+    path = tmp_path / f"data.{kind}"
+    if kind == "csv":
+        path.write_text("a,y\n" + "".join(f"{a},{b}\n" for a, b in zip(x[:, 0].tolist(), y.tolist(), strict=True)))
+    else:
+        np.savez(path, x=x, y=y)
+    argv = ["train", str(path), "--out", str(tmp_path / "run"), *(("--target", "y") if kind == "csv" else ()), *SHORT]
+    assert cli.main(argv) == 0
+    told = capsys.readouterr().err
+    assert (f"target 'y' of data.{kind} has only" in told and "learned as numbers. If they are" in told) == like_classes
+    assert cli.main([*argv, "--task", "regression", "--overwrite"]) == 0
+    assert not capsys.readouterr().err
+    if like_classes and not np.mod(values, 1).any():
+        assert "--task classification" in told
+        assert cli.main([*argv, "--task", "classification", "--overwrite"]) == 0
+        printed = capsys.readouterr()
+        assert "accuracy" in printed.out
+        assert not printed.err
+
+
+def test_truth_values_are_two_classes(capsys: Captured, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(300, 1))
+    np.savez(tmp_path / "a.npz", x=x, y=x[:, 0] > 0)
+    (tmp_path / "b.csv").write_text("x,y\n" + "".join(f"{a},{a > 0}\n" for a in x[:, 0].tolist()))
+    for words in (("a.npz",), ("b.csv", "--target", "y")):
+        argv = ["train", str(tmp_path / words[0]), *words[1:], "--out", str(tmp_path / words[0][:1]), *SHORT]
+        assert cli.main(argv) == 0
+        assert "test accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "name, shape", [("x", (300, 0)), ("x", (300, 2, 0)), ("y", (300, 0)), ("x", (0, 3)), ("x", ())]
+)
+def test_an_array_without_rows_or_columns_is_said_to_be_one(
+    name: str, shape: tuple[int, ...], capsys: Captured, tmp_path: Path
+) -> None:
+    arrays = {"x": np.ones((300, 2)), "y": np.arange(300) % 2, name: np.zeros(shape)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert cli.main(["train", str(tmp_path / "a.npz"), "--out", str(tmp_path / "run")]) == 2
+    lack = "columns" if shape[:1] == (300,) else "rows"
+    assert f"the array '{name}' of shape {shape} has no {lack}." in capsys.readouterr().err
+
+
+def test_an_npy_file_is_predicted_from_and_not_trained_on(capsys: Captured, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(300, 2))
+    np.savez(tmp_path / "a.npz", x=x, y=x[:, 0] > 0)
+    np.save(tmp_path / "x.npy", x)
+    run = str(tmp_path / "run")
+    assert cli.main(["train", str(tmp_path / "a.npz"), "--out", run, *SHORT]) == 0
+    capsys.readouterr()
+    assert cli.main(["predict", run, str(tmp_path / "a.npz")]) == 0
+    expected = capsys.readouterr().out
+    assert cli.main(["predict", run, str(tmp_path / "x.npy")]) == 0
+    assert capsys.readouterr().out == expected
+    for argv in (
+        ["train", str(tmp_path / "x.npy"), "--out", run, "--overwrite"],
+        ["evaluate", run, str(tmp_path / "x.npy")],
+    ):
+        assert cli.main(argv) == 2
+        assert "x.npy holds one array, and there must be two" in capsys.readouterr().err
+
+
 def test_a_graph_is_drawn_whatever_backend_the_environment_asks_for(
     command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -438,7 +438,7 @@ def test_progress_is_one_line_on_a_terminal(backend: Any, monkeypatch: pytest.Mo
 
 
 def test_no_progress_is_silence(backend: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    fit(new_model(), moons(), epochs=1, progress=False)
+    fit(new_model(), moons(), epochs=1)
     captured = capsys.readouterr()
     assert captured.out + captured.err == ""
 
@@ -569,3 +569,16 @@ def test_a_callback_is_told_of_the_end_of_a_run_that_fails(backend: Any) -> None
     with pytest.raises(NonFiniteLossError):
         fit(new_model(), (moons()[0] * float("nan"), moons()[1]), callbacks=[counts])
     assert counts.ends == 1
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int32", "float32"])
+@pytest.mark.parametrize("loss", [None, "softmax_cross_entropy"])
+@pytest.mark.parametrize("columns", [(), (1,)])
+def test_a_softmax_of_one_output_is_refused(dtype: str, loss: str | None, columns: tuple[int, ...], xp: Any) -> None:
+    """It is 1, so that its loss is 0 and its accuracy 1, whatever the labels are."""
+    x = np.linspace(-1, 1, 8, dtype=np.float32)[:, None]
+    y = (x[:, 0] > 0).astype(dtype).reshape(8, *columns)
+    if loss is None and dtype == "float32":
+        return  # numbers to predict
+    with pytest.raises(ShapeError, match=r"has one output, of shape \(8, 1\), and the softmax .* is always 1"):
+        gradkit.fit(gradkit.nn.MLP(1, [1]), (x, y), loss=loss, epochs=1)

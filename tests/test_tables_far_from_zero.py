@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import gradkit
 from gradkit import cli
 from gradkit.backend import Backend
 from gradkit.cli import train
@@ -45,6 +46,13 @@ def command(*words: object) -> str:
         status = cli.main([str(word) for word in words])
     assert status == 0, errors.getvalue()
     return printed.getvalue()
+
+
+def failure(*words: object) -> str:
+    errors = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
+        assert cli.main([str(word) for word in words]) == 2
+    return errors.getvalue()
 
 
 def written(path: Path, x: Any, y: Any, kind: str, target: str) -> tuple[Any, ...]:
@@ -112,6 +120,107 @@ def test_numbers_are_predicted_wherever_they_lie(
     predicted = np.asarray(command("predict", out, *new).split()[1:], float)
     np.testing.assert_allclose(predicted, y, atol=0.2 * width, rtol=0)
     np.testing.assert_allclose(np.sqrt(np.mean((predicted - y) ** 2)), root, rtol=1e-3)
+
+
+FAR = {
+    # Whole numbers that float64 rounds, and within how many of them the table lies.
+    "nanoseconds since 1970, within a microsecond": (1_700_000_000_000_000_001, 1000),
+    "nanoseconds since 1970, within ten": (1_700_000_000_000_000_000, 12_000),
+    "just beyond 2**53": (2**53 + 1, 8),
+    "around 2**53": (2**53 - 10, 20),
+    "negative": (-(2**62) - 3, 900),
+    "around 2**62": (2**62 - 500, 1000),
+    "the largest of 64 bits": (2**63 - 3000, 2999),
+    "unsigned": (2**64 - 9001, 9000),
+    "numbers of accounts": (98_765_432_109_876_543, 100),
+}
+OPTIONS = ("--hidden", "16", "--epochs", "40", "--batch-size", "32", "--learning-rate", "0.3", "--backend", "numpy")
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+@pytest.mark.parametrize("shift, width", FAR.values(), ids=FAR)
+def test_whole_numbers_that_float64_rounds_are_told_apart(shift: int, width: int, kind: str, tmp_path: Path) -> None:
+    draw = np.random.default_rng(2)
+    inside = draw.integers(0, width + 1, size=(ROWS, 2))
+    x = np.asarray((shift + inside.astype(object)).tolist(), np.uint64 if shift >= 2**63 else np.int64)
+    y = (inside[:, 0] > width / 2).astype(int)
+    new, out = written(tmp_path / "new", x, y, kind, "y")[:1], tmp_path / "run"
+    printed = command("train", *written(tmp_path / "data", x, y, kind, "y"), "--out", out, *OPTIONS)
+    assert accuracy(printed) > 90
+    assert accuracy(command("evaluate", out, *new, "--backend", "numpy")) > 93
+    predicted = np.asarray(command("predict", out, *new, "--backend", "numpy").split()[1:], int)
+    assert (predicted == y).mean() > 0.93
+    # As numbers to predict they must fit float64, or be refused.
+    words = written(tmp_path / "target", inside / width, x[:, 0], kind, "y")
+    told = failure("train", *words, "--out", tmp_path / "other", *OPTIONS, "--task", "regression")
+    assert "float64, in which it is learned, does not hold how these numbers differ. Subtract" in told
+    assert f"from {min(x[:, 0].tolist())} to {max(x[:, 0].tolist())}" in told
+    assert not (tmp_path / "other").exists()
+
+
+def test_where_no_mean_of_float64_is_near_a_column_that_is_an_error(tmp_path: Path) -> None:
+    x = 2**62 + np.random.default_rng(0).integers(100, 104, size=(ROWS, 1))
+    words = written(tmp_path / "data", x, x[:, 0] % 2, "npz", "y")
+    assert "column 1 of what is learned from lies at 4.61168601842738" in failure(
+        "train", *words, "--out", tmp_path / "run"
+    )
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+def test_differences_of_whole_numbers_are_exact(kind: str, tmp_path: Path) -> None:
+    ends = [(-(2**63), -(2**63) + 50), (2**63 - 50, 2**63), (2**63 - 20, 2**63 + 20), (2**64 - 70, 2**64)]
+    ends += [(2**e - 9, 2**e + 9) for e in range(50, 63)] + [(-(2**e) - 9, 9 - 2**e) for e in range(50, 63)]
+    for low, high in ends:
+        whole = range(low, high)
+        if kind == "csv":
+            path = tmp_path / "data.csv"
+            path.write_text("a,b\n" + "".join(f"{n},{-n}\n" for n in whole))
+            table = read_table(path, origin=None)
+            x, origin, signs = table.x, table.origin, (1, -1)
+        else:
+            column = np.asarray([*whole], np.uint64 if high > 2**63 else np.int64)[:, None]
+            origin, signs = origin_of(column), (1,)
+            x = difference(column, origin)
+        for i, sign in enumerate(signs):
+            assert x[:, i].tolist() == [sign * n - int(origin[i]) for n in whole]
+
+
+def test_numbers_are_not_rounded_before_they_are_subtracted_however_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text(
+        'a\n1700000000000000001\n"1.700000000000000002e18"\n 1700000000000000003.25\n+1700000000000000004\n'
+    )
+    table = read_table(path, origin=np.asarray([1.7e18]))
+    assert table.x[:, 0].tolist() == [1, 2, 3.25, 4]
+
+
+def test_whole_numbers_of_two_kinds_of_targets_stay_whole(tmp_path: Path) -> None:
+    """int64 beside uint64 is float64 in NumPy, where two classes would be one."""
+    x = np.random.default_rng(0).normal(size=(ROWS, 1))
+    base = 2**53
+    y = base + (x[:, 0] > 0)
+    path = tmp_path / "data.npz"
+    np.savez(path, x=x, y=y, x_test=x, y_test=y.astype(np.uint64))
+    assert accuracy(command("train", path, "--out", tmp_path / "run", *OPTIONS)) > 95
+    assert {*command("predict", tmp_path / "run", path).split()[1:]} == {str(base), str(base + 1)}
+
+
+def test_classes_that_are_large_numbers_are_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("x,y\n" + "".join(f"{n % 7},{2**53 + n % 3}\n" for n in range(20, -1, -1)))
+    assert read_table(path, "y").classes == tuple(str(2**53 + n) for n in range(3))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_load_csv_reads_integers_to_their_last_digit(dtype: str, tmp_path: Path, xp: Any) -> None:
+    path = tmp_path / "data.csv"
+    numbers = [2**53 + 1, 2**63 - 1, 1, *([2**64 - 1] if dtype == "uint64" else [-(2**63)])]
+    path.write_text("a,b\n" + "".join(f"{n},1\n" for n in numbers))
+    assert gradkit.data.load_csv(path, dtype=dtype)[:, 0].tolist() == numbers
+    for wrong in (str(2**64), "9007199254740993.5"):
+        path.write_text(f"a,b\n{wrong},1\n")
+        with pytest.raises(gradkit.errors.FileFormatError, match=rf"line 2, column 1 \('a'\): {dtype} cannot hold"):
+            gradkit.data.load_csv(path, dtype=dtype)
 
 
 def test_a_time_that_is_not_known_does_not_hide_how_the_others_differ(tmp_path: Path) -> None:

@@ -87,8 +87,21 @@ class Scaling:
         squares = sum((((block - middle) / unit) ** 2).sum(axis=0) for block in blocks(values))
         scale = unit * np.sqrt(squares / len(values))
         mean = origin + middle
-        # What is left of a constant by rounding is no spread.
-        return cls(mean, np.where(scale > 4 * np.finfo(np.float64).eps * np.abs(mean), scale, 1.0))
+        # What is left of a constant by rounding is no spread. Exact differences of large numbers are: these are not all
+        # multiples of what rounding leaves.
+        small = scale <= 4 * np.finfo(np.float64).eps * np.abs(mean)
+        if (small & (scale > 0)).any():
+            left = np.spacing(np.abs(mean)) / 4
+            small &= ~np.any([np.mod(block - first, left).any(axis=0) for block in blocks(values)], axis=0)
+        scale[small] = 1.0
+        shift = np.abs(mean - origin - middle)
+        if (shift > scale).any():
+            column = int((shift > scale).argmax())
+            raise CommandError(
+                f"column {column + 1} of what is learned from lies at {mean[column]:.17g}, and float64 does not hold "
+                f"how its numbers differ (by {scale[column]:.3g}). Subtract one of them from the column."
+            )
+        return cls(mean, scale)
 
     @classmethod
     def none(cls, columns: int) -> Scaling:

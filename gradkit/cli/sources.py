@@ -12,7 +12,7 @@ from gradkit import data, random
 from gradkit.cli.options import CommandError
 from gradkit.core.array import Array, host
 from gradkit.data.files import HostArray
-from gradkit.data.origins import difference, origin_of
+from gradkit.data.origins import ROUNDED, Rounding, difference, origin_of
 from gradkit.data.tables import Table, read_table
 
 __all__ = [
@@ -32,6 +32,8 @@ MOONS = 1000
 """How many points 'moons' has."""
 MANY_CLASSES = 30
 """From so many whole numbers on, a target looks like a number to predict. (There are 26 letters.)"""
+FEW_VALUES, ROWS_OF_EACH = 10, 5
+"""Up to so many different numbers, if there are so many rows of each, a target looks like classes."""
 
 
 class Asked(NamedTuple):
@@ -118,6 +120,8 @@ def read_inputs(words: str, asked: Asked) -> tuple[HostArray, HostArray | float]
         return table.x, table.origin
     if kind is _npz:
         return _inputs(_arrays(path), "x", path, asked.origin)
+    if kind is _npy:
+        return _inputs({"x": data.load_npy(path)}, "x", path, asked.origin)
     source = kind(path, asked)
     return (source.x if source.test is None else source.test[0]), source.origin
 
@@ -136,7 +140,7 @@ def _kind(words: str, path: Path) -> Reader:
             f"there is no {words}. DATA is {', '.join(map(repr, NAMED))}, a CSV file, an .npz file, or a folder of IDX "
             f"files."
         )
-    return _npz if path.suffix.lower() == ".npz" else _csv
+    return SUFFIXES.get(path.suffix.lower(), _csv)
 
 
 # Data by name
@@ -208,7 +212,7 @@ def _npz(path: Path, asked: Asked) -> Source:
                     f"be as many."
                 )
         _refuse_unknown(targets.reshape(len(targets), -1), f"y{suffix}", path, "float64")
-    every = np.concatenate([np.reshape(targets, (len(targets), -1)) for _, targets in parts])
+    every = _joined([np.reshape(targets, (len(targets), -1)) for _, targets in parts])
     whole = every.shape[1] == 1 and bool((np.mod(every, 1) == 0).all())
     if asked.task == CLASSIFICATION and not whole:
         raise CommandError(f"{path}: y must be whole numbers, one for each example, to be classes.")
@@ -217,10 +221,40 @@ def _npz(path: Path, asked: Asked) -> Source:
         coded = [(a, np.searchsorted(values, b.reshape(-1)).astype(np.int32)) for a, b in parts]
         classes: tuple[str, ...] | None = tuple(str(int(value)) for value in values)
     else:
+        if every.dtype.kind in "iuO":
+            for i in range(every.shape[1]):
+                _refuse_rounded(every[:, i], "y" if every.shape[1] == 1 else f"y[:, {i}]", path)
         coded = [(a, b.reshape(len(b), -1).astype(np.float64)) for a, b in parts]
         classes = None
     test = coded[1] if len(coded) > 1 else None
     return Source(path.name, *coded[0], test, None, "y", classes, measured=True, origin=origin)
+
+
+def _npy(path: Path, asked: Asked) -> Source:
+    raise CommandError(
+        f"{path} holds one array, and there must be two: x, a row for each example, and y, what is to be learned of "
+        f"it. Write both into one file: numpy.savez('data.npz', x=x, y=y)."
+    )
+
+
+SUFFIXES: dict[str, Reader] = {".npy": _npy, ".npz": _npz}
+
+
+def _joined(parts: Sequence[HostArray]) -> HostArray:
+    """Put targets one after the other; whole numbers stay whole numbers, where NumPy would make them float64."""
+    common = np.result_type(*parts)
+    if common.kind == "f" and all(part.dtype.kind in "biu" for part in parts):
+        return np.concatenate([part.astype(object) for part in parts])
+    return np.concatenate(parts)
+
+
+def _refuse_rounded(column: HostArray, name: str, path: Path) -> None:
+    """Raise where whole numbers to predict differ by less than float64 holds of them."""
+    rounding = Rounding()
+    if np.abs(column.astype(np.float64)).max() >= ROUNDED:
+        rounding.note(np.unique(column).tolist())
+    if rounding.shows:
+        raise CommandError(f"{path}: {rounding.refusal(name)}")
 
 
 def _arrays(path: Path) -> dict[str, Array]:
@@ -232,7 +266,8 @@ def _array(arrays: dict[str, Array], name: str, path: Path) -> HostArray:
         raise CommandError(f"{path}: there is no array {name!r}. Its arrays: {', '.join(map(repr, arrays))}.")
     values = host(arrays[name])
     if not values.ndim or not values.size:
-        raise CommandError(f"{path}: the array {name!r} of shape {values.shape} has no rows.")
+        lack = "columns" if values.ndim and len(values) else "rows"
+        raise CommandError(f"{path}: the array {name!r} of shape {values.shape} has no {lack}.")
     if values.dtype.kind not in "biuf":
         raise CommandError(f"{path}: the array {name!r} must be of real numbers, got {values.dtype}.")
     return values
@@ -291,8 +326,10 @@ def check_learnable(source: Source) -> None:
 
 
 def hint(source: Source) -> str | None:
-    """Return what to say where the targets were taken for classes, and look like numbers to predict."""
-    if source.classes is None or len(source.classes) < MANY_CLASSES:
+    """Return what to say where the targets were taken for classes and look like numbers to predict, or the reverse."""
+    if source.classes is None:
+        return _hint_of_classes(source)
+    if len(source.classes) < MANY_CLASSES:
         return None
     if not all(name.lstrip("+-").isdigit() for name in source.classes):
         return None
@@ -300,6 +337,24 @@ def hint(source: Source) -> str | None:
         f"the target {source.target!r} of {source.title} has {len(source.classes):,} different whole numbers, and they "
         f"are learned as classes. If it is a number to predict: --task regression. (--task classification says that "
         f"they are classes.)"
+    )
+
+
+def _hint_of_classes(source: Source) -> str | None:
+    values = np.unique(source.y)
+    if source.y.shape[1] > 1 or len(values) > FEW_VALUES or len(values) * ROWS_OF_EACH > len(source.y):
+        return None
+    if np.mod(values, 1).any():
+        # Classes are whole numbers or texts: these can only be marked as such where two do.
+        if len(values) > 2:
+            return None
+        way_out = "write them as names or whole numbers"
+    else:
+        way_out = "--task classification"
+    shown = ", ".join(f"{value:.6g}" for value in values.tolist())
+    return (
+        f"the target {source.target!r} of {source.title} has only {len(values)} different values ({shown}), and they "
+        f"are learned as numbers. If they are classes: {way_out}. (--task regression says that they are numbers.)"
     )
 
 

@@ -12,21 +12,19 @@ import itertools
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, TextIO, overload
+from typing import Any, Literal, TextIO, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from gradkit.core.array import Array
 from gradkit.data.files import DAMAGED_GZIP, HostArray, PathLike, damaged_gzip, describe_start, open_binary, place
+from gradkit.data.origins import ROUNDED
 from gradkit.errors import FileFormatError, did_you_mean
 
 __all__ = ["COMMON_DELIMITERS", "NUL", "ONE_LINE", "is_number", "load_csv"]
 
 Header = bool | Literal["auto"]
-
-LARGEST_EXACT_INTEGER = 2**53
-"""Up to here float64, as which the fields are read, holds every integer."""
 
 COMMON_DELIMITERS = (";", "\t", ",", "|", " ")
 
@@ -226,15 +224,22 @@ class _File:
             if dtype.kind == "f":
                 held = np.isfinite(converted) == np.isfinite(table)
             else:
-                held = (converted == table) & (np.abs(table) <= LARGEST_EXACT_INTEGER)
+                held = (converted == table) & (np.abs(table) < ROUNDED)
         if held.all():
             return converted
-        row, column = np.argwhere(~held)[0]
-        line, _ = next(itertools.islice(self._rows(), int(row), None))
-        raise self._error(
-            f"{self._place(line, columns[column])}: {dtype.name} cannot hold {float(table[row, column])!r}"
-            f"{' exactly' if dtype.kind in 'iu' else ''}. Choose a wider or a floating dtype, or correct the file."
-        )
+        integers = dtype.kind in "iu"
+        for row, (line, fields) in enumerate(self._rows()):
+            for i in np.flatnonzero(~held[row]).tolist():
+                field = fields[columns[i]].strip()
+                # float64 rounds whole numbers from 2**53 on: the text has all of their digits.
+                exact = int(field) if integers and field.lstrip("+-").isdigit() else None
+                if exact is None or not _fits(exact, dtype):
+                    raise self._error(
+                        f"{self._place(line, columns[i])}: {dtype.name} cannot hold {float(table[row, i])!r}"
+                        f"{' exactly' if integers else ''}. Choose a wider or a floating dtype, or correct the file."
+                    )
+                converted[row, i] = exact
+        return converted
 
     # The text
 
@@ -322,6 +327,11 @@ class _File:
 
     def _error(self, message: str) -> FileFormatError:
         return FileFormatError(f"{self.name}: {message}")
+
+
+def _fits(number: int, dtype: np.dtype[Any]) -> bool:
+    limits = np.iinfo(dtype)
+    return int(limits.min) <= number <= int(limits.max)
 
 
 def is_number(field: str) -> bool:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import NamedTuple, TextIO
 
 import numpy as np
 
 from gradkit.data.delimited import COMMON_DELIMITERS, NUL, ONE_LINE, is_number
 from gradkit.data.files import DAMAGED_GZIP, HostArray, PathLike, damaged_gzip, open_binary
-from gradkit.data.origins import difference, origin_of
+from gradkit.data.origins import ROUNDED, Rounding, difference, difference_of_texts, origin_of
 from gradkit.errors import FileFormatError, did_you_mean
 
 __all__ = ["Table", "read_table"]
@@ -128,6 +130,7 @@ class _File:
         self.encoding = encoding
         self.origin = origin
         self.header: list[str] = []
+        self.rounding = Rounding()
 
     def read(self, target: str | None, classify: bool | None, names: Sequence[str] | None) -> Table:
         """Read all of it."""
@@ -152,6 +155,8 @@ class _File:
             raise damaged_gzip(self.name, error) from error
         if not len(x):
             raise self._error("there are no rows in it, only a header.")
+        if self.rounding.shows:
+            raise self._error(self.rounding.refusal(str(target)))
         classes = None
         if found is not None and y is not None:
             classes, y = _sorted(found, y)
@@ -230,6 +235,8 @@ class _File:
         numbers, y = rows["x"], rows["y"] if "y" in (dtype.names or ()) else None
         x = difference(numbers, self._origin(numbers))
         known = bool(np.isfinite(x).all())
+        if known:
+            self._mend_rounded(filled, columns, numbers, x)
         classes: list[str] | None = None
         if y is not None and y.dtype.kind == "U":
             values, y = np.unique(y, return_inverse=True)
@@ -242,10 +249,22 @@ class _File:
                 self._refuse_missing(lines, line, columns[-1])
         elif y is not None:
             known = known and bool(np.isfinite(y).all())
+            if known:
+                large = bool((np.abs(y) >= ROUNDED).any())
+                self.rounding.note(self._column(filled, columns[-1]) if large else [float(y.min()), float(y.max())])
         if not known:
             self._check(lines, line, dtype, columns)
             raise self._error(f"lines {line + 1} to {line + len(lines)}: a number is beyond the range of float32.")
         return _Block(x, y, classes)
+
+    def _mend_rounded(self, lines: list[str], columns: list[int], numbers: HostArray, x: HostArray) -> None:
+        """Compute the differences of columns with numbers beyond 2**53 again, from their texts."""
+        origin = np.zeros(x.shape[1]) + self._origin(numbers)
+        for i in np.flatnonzero((np.abs(numbers) >= ROUNDED).any(axis=0)):
+            x[:, i] = difference_of_texts(self._column(lines, columns[i]), origin[i])
+
+    def _column(self, lines: list[str], column: int) -> list[str]:
+        return [self._fields(line)[column].strip() for line in lines]
 
     def _origin(self, numbers: HostArray) -> HostArray | float:
         """Return what is subtracted from each column, which the first rows decide where it is not given."""
@@ -369,7 +388,8 @@ class _File:
 
 def _sorted(classes: dict[str, int], y: HostArray) -> tuple[tuple[str, ...], HostArray]:
     """Return the classes in order, and the targets as positions in it."""
-    names = sorted(classes, key=float if all(map(is_number, classes)) else None)
+    numbers = all(is_number(name) and math.isfinite(float(name)) for name in classes)
+    names = sorted(classes, key=Decimal if numbers else None)
     position = np.empty(len(names), np.int32)
     for i, name in enumerate(names):
         position[classes[name]] = i

@@ -114,8 +114,8 @@ LOSSES: dict[str, Metric] = {
 REASONS = {
     "mse": "No loss was named, and the targets are real numbers, so it is the mean squared error. Classes are given as "
     "integers, y.astype('int32').",
-    "softmax_cross_entropy": "No loss was named, and the targets are integers, so they are classes. Numbers to predict "
-    "are given as real numbers, y.astype('float32').",
+    "softmax_cross_entropy": "No loss was named, and the targets are integers or truth values, so they are "
+    "classes. Numbers to predict are given as real numbers, y.astype('float32').",
 }
 """Why a loss is the one that targets suggest."""
 
@@ -166,11 +166,24 @@ class Objective(NamedTuple):
     def of(self, prediction: Any, target: Any) -> Any:
         """Return the loss of predictions."""
         try:
+            if self.loss is nn.softmax_cross_entropy:
+                _refuse_one_output(prediction)
             return self.loss(prediction, target)
         except (TypeError, ValueError) as error:
             if not self.reason:
                 raise
             raise type(error)(f"{error} ({self.reason})") from error
+
+
+def _refuse_one_output(prediction: Any) -> None:
+    shape = getattr(prediction, "shape", ())
+    if shape[-1:] == (1,):
+        raise ShapeError(
+            f"softmax_cross_entropy: the model has one output, of shape {shape}, and the softmax of one number is "
+            f"always 1: there is nothing to learn. Give the model an output for each class, and integers of shape "
+            f"{shape[:-1]}; or train the one output of two classes by loss='sigmoid_cross_entropy', with labels of "
+            f"shape {shape}."
+        )
 
 
 def objective_for(loss: str | Callable[..., Any] | None, target: Any) -> Objective:
