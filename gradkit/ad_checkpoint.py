@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from gradkit.core.array import Array
-from gradkit.core.checkpoints import Offloadable
 from gradkit.core.graph import Equation, Graph, Variable
 from gradkit.core.sources import noting_sources
 from gradkit.primitives.naming import NAME
@@ -16,6 +15,7 @@ from gradkit.transforms.abstract import capture
 from gradkit.transforms.checkpoint import checkpoint, checkpoint_name, remat
 from gradkit.transforms.policies import checkpoint_policies
 from gradkit.transforms.printing import primitive_name, type_text
+from gradkit.transforms.rematerialization import Offloadable
 from gradkit.transforms.reverse import vjp
 from gradkit.tree import flatten, keystr, leaves, leaves_with_path, unflatten
 

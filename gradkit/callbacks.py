@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,10 @@ class HostCallback(MultipleResults):
         """Return what was promised."""
         backend, device = self.place(args, params)
         return tuple(Abstract(shape, dtype_named(dtype), backend, device) for shape, dtype in params["results"])
+
+    def has_effect(self, params: Mapping[str, Any]) -> bool:
+        """Return whether the function was said to have side effects."""
+        return bool(params["kind"] == "IO")
 
     def record(self, trace: Any, out: Any, values: Any, nodes: Any, tracked: int, params: Any, plain: bool) -> Any:
         """Refuse to be differentiated."""
@@ -145,15 +150,25 @@ def _called(
     # Without arguments there is still a place to be at.
     arrays = [as_array_leaf(leaf, (args, kwargs)) for leaf in leaves] or [as_array(0)]
 
-    def function(*values: np.ndarray[Any, Any], results: Any) -> list[np.ndarray[Any, Any]]:
-        given, named = unflatten(in_tree, values[: len(leaves)])
-        found, tree = flatten(callback(*given, **named))
-        if tree != out_tree:
-            raise ValueError(f"callback: expected a result of structure {out_tree}, got {tree}")
-        return [_checked(_host(value), *result) for value, result in zip(found, results, strict=True)]
-
+    function = _OnTheHost(callback, in_tree, out_tree)
     params = {"function": function, "results": results, "method": method, "kind": kind}
     return unflatten(out_tree, bind_several(_callback, arrays, params))
+
+
+@dataclass(frozen=True)
+class _OnTheHost:
+    """A function of the host as one of flat lists: equal for two calls of one program."""
+
+    callback: Callable[..., Any]
+    in_tree: Any
+    out_tree: Any
+
+    def __call__(self, *values: np.ndarray[Any, Any], results: Any) -> list[np.ndarray[Any, Any]]:
+        given, named = unflatten(self.in_tree, values[: self.in_tree.num_leaves])
+        found, tree = flatten(self.callback(*given, **named))
+        if tree != self.out_tree:
+            raise ValueError(f"callback: expected a result of structure {self.out_tree}, got {tree}")
+        return [_checked(_host(value), *result) for value, result in zip(found, results, strict=True)]
 
 
 def _host(value: Any) -> np.ndarray[Any, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import string
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gradkit.backend import backend_of
@@ -13,6 +13,7 @@ from gradkit.core import Array, MultipleResults
 from gradkit.core.array import host, wrap
 from gradkit.core.batching import one_by_one
 from gradkit.core.binding import bind_several
+from gradkit.core.namespace import as_bound
 from gradkit.tree import flatten, unflatten
 
 __all__ = ["callback", "print"]
@@ -24,6 +25,10 @@ class Callback(MultipleResults):
     def abstract(self, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """Return no results, without a call."""
         return ()
+
+    def has_effect(self, params: Mapping[str, Any]) -> bool:
+        """Say that it is called for its effect."""
+        return True
 
 
 def _call(xp: Any, *args: Any, function: Callable[..., None]) -> tuple[()]:
@@ -50,20 +55,28 @@ def callback(callback: Callable[..., Any], *args: Any, ordered: bool = False, **
     if not callable(callback):
         raise TypeError(f"first argument to callback must be callable, got {callback!r}")
     leaves, treedef = flatten((args, kwargs))
-    places = [i for i, leaf in enumerate(leaves) if type(leaf) is Array or backend_of(leaf) is not None]
-
-    def run(*values: Array) -> None:
-        given = list(leaves)
-        for place, value in zip(places, values, strict=True):
-            given[place] = value
-        arguments, named = unflatten(treedef, given)
-        callback(*arguments, **named)
-
-    if not places:
+    followed = [type(leaf) is Array or backend_of(leaf) is not None for leaf in leaves]
+    rest = tuple(None if flag else (type(leaf), leaf) for leaf, flag in zip(leaves, followed, strict=True))
+    run = _Run(callback, treedef, rest)
+    arrays = [as_bound(leaf) for leaf, flag in zip(leaves, followed, strict=True) if flag]
+    if arrays:
+        bind_several(_callback, arrays, {"function": run})
+    else:
         run()
-        return
-    arrays = [leaves[place] if type(leaves[place]) is Array else wrap(leaves[place]) for place in places]
-    bind_several(_callback, arrays, {"function": run})
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The call of a function with arrays in the places where `rest` has None: equal for two calls of one program."""
+
+    callback: Callable[..., Any]
+    treedef: Any
+    rest: tuple[tuple[type, Any] | None, ...]
+
+    def __call__(self, *values: Array) -> None:
+        given = iter(values)
+        args, kwargs = unflatten(self.treedef, [next(given) if part is None else part[1] for part in self.rest])
+        self.callback(*args, **kwargs)
 
 
 class _Formatter(string.Formatter):
@@ -111,7 +124,7 @@ def print(fmt: str, *args: Any, ordered: bool = False, **kwargs: Any) -> None:
         raise TypeError(f"the first argument of debug.print is the text to print, got {fmt!r}. Write print('{{}}', x).")
     # Without values: what is wrong is found where the mistake is.
     _Formatter().vformat(fmt, [_Any()] * len(args), dict.fromkeys(kwargs, _Any()))
-    callback(functools.partial(_print, fmt), *args, ordered=ordered, **kwargs)
+    callback(_Print(fmt), *args, ordered=ordered, **kwargs)
 
 
 class _Any:
@@ -127,7 +140,11 @@ class _Any:
         return self
 
 
-def _print(fmt: str, *args: Any, **kwargs: Any) -> None:
-    values, treedef = flatten((args, kwargs))
-    args, kwargs = unflatten(treedef, [host(value) if type(value) is Array else value for value in values])
-    sys.stdout.write(_Formatter().vformat(fmt, args, kwargs) + "\n")
+@dataclass(frozen=True)
+class _Print:
+    fmt: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        values, treedef = flatten((args, kwargs))
+        args, kwargs = unflatten(treedef, [host(value) if type(value) is Array else value for value in values])
+        sys.stdout.write(_Formatter().vformat(self.fmt, args, kwargs) + "\n")

@@ -329,9 +329,16 @@ def _results(*, call_jaxpr: Graph, **_: Any) -> Flat:
     return call_jaxpr.outputs
 
 
-CUSTOM_JVP = HigherOrder("custom_jvp_call", _calling(call_with_jvp, "jvp"), _results)
-CUSTOM_VJP = HigherOrder("custom_vjp_call", _calling(call_with_vjp, "fwd", "bwd"), _results)
-LINEAR_SOLVE = HigherOrder("custom_linear_solve", _calling(call_with_rules, "jvp", "fwd", "bwd"), _results)
+def _reached(inputs: Sequence[bool], walk: Any, *, call_jaxpr: Graph, **_: Any) -> list[bool]:
+    walk(call_jaxpr, inputs)
+    return [True] * len(call_jaxpr.outputs)  # a rule's derivative may depend on more than the function does
+
+
+CUSTOM_JVP = HigherOrder("custom_jvp_call", _calling(call_with_jvp, "jvp"), _results, _reached, ("jvp",))
+CUSTOM_VJP = HigherOrder("custom_vjp_call", _calling(call_with_vjp, "fwd", "bwd"), _results, _reached, ("fwd", "bwd"))
+LINEAR_SOLVE = HigherOrder(
+    "custom_linear_solve", _calling(call_with_rules, "jvp", "fwd", "bwd"), _results, derivative=("jvp", "fwd", "bwd")
+)
 
 
 def _unbatched(share: Any, axis: int | None) -> Any:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from gradkit.core.array import Array, backend_of_array, device_of_array, innermost, wrap
 from gradkit.core.binding import bind, bind_several
 from gradkit.core.families import MultipleResults
 from gradkit.core.namespace import as_bound, bound
-from gradkit.core.node import NO_PARAMS, Node, Trace, branch
+from gradkit.core.node import Node, Trace, branch
 from gradkit.core.primitive import Primitive
-from gradkit.core.promotion import dtype_named, is_inexact
+from gradkit.core.promotion import dtype_named
 from gradkit.core.sources import noting_sources, source_here
 from gradkit.core.stand_in import Abstract
 
@@ -26,12 +26,13 @@ __all__ = [
     "Graph",
     "GraphTrace",
     "HigherOrder",
+    "Params",
     "Variable",
     "abstract_like",
     "branch_of",
     "capturing",
-    "dependent",
     "graph_of",
+    "graphs_in",
     "zeros_of",
 ]
 
@@ -40,13 +41,50 @@ capturing = _capturing.get
 """Whether a graph is being captured."""
 
 
-class Variable(Node):
-    """One array of a graph: an input, a constant, or the result of an equation."""
+class Variable:
+    """One array of a graph: an input, a constant, or the result of an equation.
+
+    An Array that stands in the graph has it as its node; of what a node is it needs the trace alone.
+
+    Attributes
+    ----------
+    trace : Trace
+        The capture.
+    form : Abstract
+        Its shape, dtype and place.
+    """
+
+    __slots__ = ("form", "trace")
+    primitive = None
+
+    def __init__(self, trace: Trace, form: Abstract) -> None:
+        self.trace = trace
+        self.form = form
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The array's shape."""
+        return self.form.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The array's dtype."""
+        return self.form.dtype
+
+
+class Params(dict[str, Any]):
+    """The static parameters of an equation, which do not change: so they hash, where Python's slices do not."""
 
     __slots__ = ()
 
-    def __init__(self, trace: Trace, value: Abstract) -> None:
-        super().__init__(trace, value.shape, value.dtype, None, (), None, NO_PARAMS, False)
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset((name, _hashed(value)) for name, value in self.items()))
+
+
+def _hashed(value: Any) -> Any:
+    if type(value) is slice:
+        return slice, value.start, value.stop, value.step
+    return tuple(map(_hashed, value)) if type(value) is tuple else value
 
 
 class HigherOrder(MultipleResults):
@@ -63,9 +101,11 @@ class HigherOrder(MultipleResults):
         ``run(args, **params)`` gives the results, Arrays, for the arguments, under whatever transform follows those.
     results : callable
         ``results(**params)`` gives what has the results' shapes and dtypes.
-    depends : callable, optional
-        ``depends(inputs, differentiably, **params)`` gives a flag for each result: whether it depends on the arguments
-        whose flag is set (`differentiably`: and may have a derivative). By default all do.
+    reached : callable, optional
+        ``reached(inputs, walk, **params)`` gives a flag for each result: whether it follows from the arguments whose
+        flag is set, where ``walk(graph, inputs)`` gives that for a graph. By default all do.
+    derivative : sequence of str
+        Parameters that say what its derivative is, and nothing of what it computes.
     """
 
     has_kernels = False
@@ -75,12 +115,19 @@ class HigherOrder(MultipleResults):
         name: str,
         run: Callable[..., Sequence[Any]],
         results: Callable[..., Sequence[Any]],
-        depends: Callable[..., Sequence[bool]] | None = None,
+        reached: Callable[..., Sequence[bool]] | None = None,
+        derivative: Sequence[str] = (),
     ) -> None:
         super().__init__(name, None, (None,))
         self.run = run
         self.results = results
-        self.depends = depends
+        self.reached = reached or (lambda inputs, walk, **params: [True] * len(results(**params)))
+        self.derivative = derivative
+
+    def has_effect(self, params: Mapping[str, Any]) -> bool:
+        """Return whether a function that it runs does something beside computing results."""
+        graphs = [graph for value in params.values() for graph in graphs_in(value)]
+        return any(inner.primitive.has_effect(inner.params) for graph in graphs for inner in graph.equations)
 
     def abstract(self, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """Return stand-ins for the results, at the place of the arguments."""
@@ -90,9 +137,9 @@ class HigherOrder(MultipleResults):
         return tuple(Abstract(tuple(r.shape), dtype_named(r.dtype), backend, device) for r in self.results(**params))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Equation:
-    """One operation of a graph.
+    """One operation of a graph. It equals itself alone.
 
     Attributes
     ----------
@@ -100,7 +147,7 @@ class Equation:
         The operation.
     inputs : tuple of Variable, Array or number
         Its arguments; Arrays and numbers are literals.
-    params : mapping
+    params : Params
         Its static parameters.
     outputs : tuple of Variable
         Its results.
@@ -110,9 +157,14 @@ class Equation:
 
     primitive: Primitive
     inputs: tuple[Any, ...]
-    params: Mapping[str, Any]
+    params: Params
     outputs: tuple[Variable, ...]
     source: str | None = None
+
+    @property
+    def graphs(self) -> list[Graph]:
+        """The graphs of the functions that it runs."""
+        return [graph for value in self.params.values() for graph in graphs_in(value)]
 
     def run(self, operands: Sequence[Any]) -> Sequence[Any]:
         """Run the operation on arrays that have values, or on those of a transform."""
@@ -130,9 +182,9 @@ class Equation:
         return (bind(primitive, operands, self.params),)
 
 
-@dataclass
+@dataclass(eq=False)
 class Graph:
-    """A captured function.
+    """A captured function. It equals itself alone; `compiler.keys` says whether two compute the same.
 
     Attributes
     ----------
@@ -182,8 +234,7 @@ class GraphTrace(Trace):
     def new_input(self, value: Abstract) -> Array:
         """Return an argument of the function."""
         array = self._variable(value)
-        assert isinstance(array._node, Variable)
-        self.graph.inputs.append(array._node)
+        self.graph.inputs.append(cast(Variable, array._node))
         return array
 
     def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
@@ -193,7 +244,7 @@ class GraphTrace(Trace):
         results = tuple(map(self._variable, found if primitive.multiple_results else (found,)))
         outputs: tuple[Any, ...] = tuple(result._node for result in results)
         self.graph.equations.append(
-            Equation(primitive, tuple(map(self.operand, args)), dict(params), outputs, source_here())
+            Equation(primitive, tuple(map(self.operand, args)), Params(params), outputs, source_here())
         )
         return results if primitive.multiple_results else results[0]
 
@@ -225,10 +276,10 @@ class GraphTrace(Trace):
         return self.graph
 
     def _follows(self, array: Array) -> bool:
-        return isinstance(array._node, Variable) and array._node.trace is self
+        return array._node is not None and array._node.trace is self
 
     def _variable(self, value: Abstract) -> Array:
-        return wrap(value, Variable(self, value))
+        return wrap(value, cast(Node, Variable(self, value)))
 
 
 def abstract_like(array: Array) -> Abstract:
@@ -259,23 +310,7 @@ def graph_of(function: Callable[..., Sequence[Array]], inputs: Sequence[Abstract
     return graph.closed(), [constant for _, constant in graph.constants]
 
 
-def dependent(graph: Graph, inputs: Sequence[bool], differentiably: bool) -> list[bool]:
-    """Return which results depend on the inputs whose flag is set; `differentiably`: which may have a derivative."""
-    found = {v for v, flag in zip(graph.inputs, inputs, strict=True) if flag}
-    for equation in graph.equations:
-        flags = [type(x) is Variable and x in found for x in equation.inputs]
-        if any(flags):
-            reached = _reached(equation, flags, differentiably)
-            found.update(out for out in reached if not differentiably or is_inexact(out.dtype.name))
-    return [type(out) is Variable and out in found for out in graph.outputs]
-
-
-def _reached(equation: Equation, inputs: Sequence[bool], differentiably: bool) -> Sequence[Variable]:
-    primitive, outs = equation.primitive, equation.outputs
-    if isinstance(primitive, HigherOrder):
-        if primitive.depends is None:
-            return outs
-        flags = primitive.depends(inputs, differentiably, **equation.params)
-        return [out for out, flag in zip(outs, flags, strict=True) if flag]
-    bits = sum(1 << i for i, flag in enumerate(inputs) if flag)
-    return outs if not differentiably or primitive.plan(bits)[1] else ()
+def graphs_in(value: Any) -> list[Graph]:
+    """Return the graphs of functions in an operation's parameter."""
+    found = [getattr(part, "jaxpr", part) for part in (value if isinstance(value, tuple) else (value,))]
+    return [graph for graph in found if isinstance(graph, Graph)]

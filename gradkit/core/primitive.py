@@ -176,6 +176,10 @@ class Primitive(ABC):
     def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
         """Give each parent's share of the cotangent of `node`."""
 
+    def has_effect(self, params: Mapping[str, Any]) -> bool:
+        """Return whether running it does something beside computing results."""
+        return False
+
     @abstractmethod
     def push(self, out: Any, args: Sequence[Any], tangents: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """Give the tangent of the result (None: zero) for the tangents of the arguments, all Arrays."""

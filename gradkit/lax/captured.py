@@ -8,7 +8,7 @@ from typing import Any
 from gradkit.core.array import Array, dtype_as_stored, innermost, wrap
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.functions import closure_error, is_at
-from gradkit.core.graph import Graph, abstract_like, dependent, zeros_of
+from gradkit.core.graph import Graph, abstract_like, zeros_of
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf, Trace
 from gradkit.core.residuals import Record
@@ -24,7 +24,6 @@ __all__ = [
     "push_through",
     "recorded",
     "refuse_closures",
-    "settled",
     "spread",
     "zeros_unless",
 ]
@@ -77,22 +76,6 @@ def divided(values: Sequence[Any], *counts: int) -> Iterator[Flat]:
 def zeros_unless(share: Any, form: Abstract) -> Array:
     """Return a derivative as an Array; zeros for None."""
     return zeros_of(form) if share is None else as_bound(share)
-
-
-# What depends on what
-
-
-def settled(graph: Graph, before: Flags, carried: Flags, after: Flags, differentiably: bool) -> list[bool]:
-    """Return which parts of a carry depend on something, after any number of steps.
-
-    `before` and `after` are the flags of the body's inputs before and after the carry, `carried` those of its start.
-    """
-    while True:
-        outs = dependent(graph, [*before, *carried, *after], differentiably)
-        more = [a or b for a, b in zip(carried, outs, strict=False)]
-        if more == list(carried):
-            return more
-        carried = more
 
 
 # A graph's function under the transforms

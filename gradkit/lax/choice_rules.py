@@ -6,12 +6,13 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gradkit.compiler.passes import Walk, dependent, differentiable
 from gradkit.core.array import Array, raw
 from gradkit.core.batching import BatchTrace
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.functions import Batch, highest_trace, split
-from gradkit.core.graph import Graph, GraphTrace, HigherOrder, Variable, abstract_like, branch_of, dependent, graph_of
+from gradkit.core.graph import Graph, GraphTrace, HigherOrder, Variable, abstract_like, branch_of, graph_of
 from gradkit.core.layers import layers
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Trace, new_sequence
@@ -122,28 +123,26 @@ def run_cond(args: Sequence[Any], *, branches: tuple[Graph, ...]) -> Flat:
     return list(trace.process(COND, [index, *operands], {"branches": branches}))
 
 
-def _depends(inputs: Flags, differentiably: bool, *, branches: tuple[Graph, ...]) -> list[bool]:
-    if inputs[0] and not differentiably:
-        return [True] * len(branches[0].outputs)
-    return _either(branches, inputs[1:], differentiably)
+def _reached(inputs: Flags, walk: Walk, *, branches: tuple[Graph, ...]) -> list[bool]:
+    return [True] * len(branches[0].outputs) if inputs[0] else _either(branches, inputs[1:], walk)
 
 
-COND = HigherOrder("cond", run_cond, lambda *, branches: branches[0].outputs, _depends)
+COND = HigherOrder("cond", run_cond, lambda *, branches: branches[0].outputs, _reached)
 
 
 def _runner(branch: Graph) -> Branch:
     return lambda operands: list(map(as_bound, branch.run(operands)))
 
 
-def _either(branches: Sequence[Graph], inputs: Flags, differentiably: bool) -> list[bool]:
-    """Return which results depend on the inputs in one of the branches."""
-    return [any(flags) for flags in zip(*(dependent(b, inputs, differentiably) for b in branches), strict=True)]
+def _either(branches: Sequence[Graph], inputs: Flags, walk: Walk) -> list[bool]:
+    """Return which results follow from the inputs in one of the branches."""
+    return [any(flags) for flags in zip(*(walk(branch, inputs) for branch in branches), strict=True)]
 
 
 def _push_cond(trace: ForwardTrace, index: Array, operands: Flat, branches: Sequence[Graph]) -> Flat:
     (index, *primals), (_, *tangents) = trace.unwrap([index, *operands])
     flags = [t is not None for t in tangents]
-    wanted = _either(branches, flags, differentiably=True)
+    wanted = _either(branches, flags, differentiable)
 
     def pushed(branch: Graph) -> Branch:
         def run(flat: Flat) -> Flat:
@@ -162,7 +161,7 @@ def _push_cond(trace: ForwardTrace, index: Array, operands: Flat, branches: Sequ
 def _record_cond(trace: ReverseTrace, index: Array, operands: Flat, branches: Sequence[Graph]) -> Flat:
     (index, *values), (_, *parents) = split(trace, [index, *operands])
     tracked = [parent is not None for parent in parents]
-    wanted = _either(branches, tracked, differentiably=True)
+    wanted = _either(branches, tracked, differentiable)
     count = len(branches[0].outputs)
     forms = [abstract_like(value) for value in values]
     # What each branch's pullback reads: the results of all branches have places for that of every one.
@@ -228,7 +227,7 @@ def _back(outline: Any, own: slice, wanted: Flags, forms: Sequence[Abstract]) ->
 
 def _batch_cond(trace: BatchTrace, index: Array, operands: Flat, branches: Sequence[Graph]) -> Flat:
     (index, *values), (_, *axes) = trace.unwrap([index, *operands])
-    batched = _either(branches, [axis is not None for axis in axes], differentiably=False)
+    batched = _either(branches, [axis is not None for axis in axes], dependent)
     batch = Batch(trace)
     functions = [lambda flat, b=b: batch.run_where(_runner(b), flat, axes, batched) for b in branches]
     outs = choose_flat(index, functions, values)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gradkit.compiler.passes import Walk, dependent, differentiable, settled
 from gradkit.core.array import Array, raw
 from gradkit.core.batching import BatchTrace, at_front
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.functions import Batch, highest_trace, split
-from gradkit.core.graph import Graph, GraphTrace, HigherOrder, Variable, abstract_like, capturing, dependent, graph_of
+from gradkit.core.graph import Graph, GraphTrace, HigherOrder, Variable, abstract_like, capturing, graph_of
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Trace
 from gradkit.core.reverse import ReverseTrace
@@ -29,7 +30,6 @@ from gradkit.lax.captured import (
     push_through,
     recorded,
     refuse_closures,
-    settled,
     spread,
     zeros_unless,
 )
@@ -124,14 +124,12 @@ class _Stacked:
         self.dtype = dtype
 
 
-def _scan_depends(inputs: Flags, differentiably: bool, **params: Any) -> list[bool]:
-    graph, carried = params["jaxpr"], params["num_carry"]
-    of_consts, of_carry, of_xs = divided(inputs, params["num_consts"], carried)
-    moving = settled(graph, of_consts, of_carry, of_xs, differentiably)
-    return [*moving, *dependent(graph, [*of_consts, *moving, *of_xs], differentiably)[carried:]]
+def _scan_reached(inputs: Flags, walk: Walk, *, jaxpr: Graph, num_consts: int, num_carry: int, **_: Any) -> list[bool]:
+    of_consts, of_carry, of_xs = divided(inputs, num_consts, num_carry)
+    return settled(jaxpr, of_consts, of_carry, of_xs, walk)
 
 
-SCAN = HigherOrder("scan", run_scan, _scan_results, _scan_depends)
+SCAN = HigherOrder("scan", run_scan, _scan_results, _scan_reached)
 
 
 def _push_scan(
@@ -142,8 +140,8 @@ def _push_scan(
     constants_t, carry_t, xs_t = divided(tangents, consts, carried)
     has_t = [t is not None for t in tangents]
     of_consts, of_carry, of_xs = divided(has_t, consts, carried)
-    moving = settled(graph, of_consts, of_carry, of_xs, differentiably=True)
-    wanted = [*moving, *dependent(graph, [*of_consts, *moving, *of_xs], differentiably=True)[carried:]]
+    wanted = settled(graph, of_consts, of_carry, of_xs, differentiable)
+    moving = wanted[:carried]
 
     def step(values: Flat, elements: Flat) -> tuple[Flat, Flat]:
         c, c_t = _halves(values, carried)
@@ -167,9 +165,9 @@ def _record_scan(
     values, parents = split(trace, args)
     constants, carry, xs = divided(values, consts, carried)
     of_consts, of_carry, of_xs = divided([parent is not None for parent in parents], consts, carried)
-    moving = settled(graph, of_consts, of_carry, of_xs, differentiably=True)
+    wanted = settled(graph, of_consts, of_carry, of_xs, differentiable)
+    moving = wanted[:carried]
     tracked = [*of_consts, *moving, *of_xs]
-    wanted = [*moving, *dependent(graph, tracked, differentiably=True)[carried:]]
     found: list[Any] = []
 
     def step(state: Flat, elements: Flat) -> tuple[Flat, Flat]:
@@ -239,8 +237,8 @@ def _batch_scan(
     constants, carry, xs = divided(values, consts, carried)
     const_axes, carry_axes, x_axes = divided(axes, consts, carried)
     of_consts, of_carry, of_xs = divided([axis is not None for axis in axes], consts, carried)
-    moving = settled(graph, of_consts, of_carry, of_xs, differentiably=False)
-    batched = [*moving, *dependent(graph, [*of_consts, *moving, *of_xs], differentiably=False)[carried:]]
+    batched = settled(graph, of_consts, of_carry, of_xs, dependent)
+    moving = batched[:carried]
     batch = Batch(trace)
 
     def step(state: Flat, elements: Flat) -> tuple[Flat, Flat]:
@@ -341,14 +339,22 @@ def run_while(
     return list(trace.process(WHILE, args, params))
 
 
-WHILE = HigherOrder("while", run_while, lambda *, body_jaxpr, **_: body_jaxpr.outputs)
+def _while_reached(
+    inputs: Flags, walk: Walk, *, cond_jaxpr: Graph, cond_nconsts: int, body_jaxpr: Graph, body_nconsts: int
+) -> list[bool]:
+    of_test, of_consts, of_carry = divided(inputs, cond_nconsts, body_nconsts)
+    moving = settled(body_jaxpr, of_consts, of_carry, [], walk)
+    return [True] * len(moving) if walk(cond_jaxpr, [*of_test, *moving])[0] else moving
+
+
+WHILE = HigherOrder("while", run_while, lambda *, body_jaxpr, **_: body_jaxpr.outputs, _while_reached)
 
 
 def _push_while(trace: ForwardTrace, args: Flat, test: Graph, test_count: int, body: Graph, body_count: int) -> Flat:
     primals, tangents = trace.unwrap(args)
     test_consts, constants, carry = divided(primals, test_count, body_count)
     _, constants_t, carry_t = divided(tangents, test_count, body_count)
-    moving = settled(body, [t is not None for t in constants_t], [t is not None for t in carry_t], [], True)
+    moving = settled(body, [t is not None for t in constants_t], [t is not None for t in carry_t], [], differentiable)
     count = len(carry)
 
     def step(state: Flat) -> Flat:
@@ -368,7 +374,7 @@ def _record_while(trace: ReverseTrace, args: Flat, test: Graph, test_count: int,
     values, parents = split(trace, args)
     outs = run_while(values, cond_jaxpr=test, cond_nconsts=test_count, body_jaxpr=body, body_nconsts=body_count)
     _, of_consts, of_carry = divided([parent is not None for parent in parents], test_count, body_count)
-    moving = settled(body, of_consts, of_carry, [], differentiably=True)
+    moving = settled(body, of_consts, of_carry, [], differentiable)
     nodes = [parent for parent in parents[test_count:] if parent is not None]
     followed = iter(record_call(trace, chosen(outs, moving), nodes, _refuse))
     return [next(followed) if m else out for out, m in zip(outs, moving, strict=True)]
@@ -386,8 +392,8 @@ def _batch_while(trace: BatchTrace, args: Flat, test: Graph, test_count: int, bo
     test_consts, constants, carry = divided(values, test_count, body_count)
     test_axes, const_axes, carry_axes = divided(axes, test_count, body_count)
     of_test, of_consts, of_carry = divided([axis is not None for axis in axes], test_count, body_count)
-    moving = settled(body, of_consts, of_carry, [], differentiably=False)
-    each = dependent(test, [*of_test, *moving], differentiably=False)[0]
+    moving = settled(body, of_consts, of_carry, [], dependent)
+    each = dependent(test, [*of_test, *moving])[0]
     if each:  # elements stop by themselves, so every value is one of a batch
         moving = [True] * len(carry)
     batch = Batch(trace)

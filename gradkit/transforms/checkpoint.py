@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core.assignment import keeping_arguments
-from gradkit.core.checkpoints import call_checkpointed
 from gradkit.primitives.naming import named
 from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, named_like, without_tape
 from gradkit.transforms.policies import everything_saveable
+from gradkit.transforms.rematerialization import call_checkpointed
 from gradkit.tree import flatten, unflatten
 from gradkit.tree import map as map_leaves
 
@@ -94,10 +94,17 @@ def checkpoint_name(x: Any, name: str) -> Any:
     name : str
         The name.
 
+    Raises
+    ------
+    TypeError
+        If the name is none.
+
     Examples
     --------
     >>> import gradkit
     >>> checkpoint_name(1.0, "loss")
     Array(1., dtype=float32)
     """
+    if not isinstance(name, str):
+        raise TypeError(f"checkpoint_name: the name must be a str, got {name!r} of type {type(name).__name__}")
     return map_leaves(lambda leaf: named(as_array(leaf), name), x)

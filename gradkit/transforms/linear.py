@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gradkit.compiler.passes import bits_of, reached
 from gradkit.core.array import Array
-from gradkit.core.graph import Equation, Graph, HigherOrder, Variable, zeros_of
+from gradkit.core.graph import Equation, Graph, HigherOrder, zeros_of
 from gradkit.core.promotion import is_inexact
 from gradkit.transforms.abstract import abstract_leaf, capture
 from gradkit.transforms.arguments import as_array, check_callable
@@ -59,53 +60,29 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = 
     return lambda cotangent: pullback(cotangent)
 
 
-def _require_linear(graph: Graph, given: Sequence[bool]) -> list[bool]:
-    """Raise for an operation whose derivative depends on what is to be transposed.
+def _require_linear(graph: Graph, inputs: Sequence[bool]) -> list[bool]:
+    """Raise for an operation whose derivative depends on what is to be transposed, the inputs whose flag is set.
 
-    `given` says which of the inputs are; the result, which of the outputs depend on them.
+    Give which results depend on them.
     """
-    moving = {variable for variable, moves in zip(graph.inputs, given, strict=True) if moves}
-    for equation in graph.equations:
-        flags = [type(x) is Variable and x in moving for x in equation.inputs]
-        if not any(flags):
-            continue
-        primitive = equation.primitive
-        if isinstance(primitive, HigherOrder):
-            found = _require_linear_inside(equation, flags)
-            moving.update(out for out, moves in zip(equation.outputs, found, strict=True) if moves)
-            continue
-        moving.update(equation.outputs)
-        bits = sum(1 << i for i, moves in enumerate(flags) if moves)
-        reads, parents = primitive.plan(bits)
-        # A rule that reads the result, or an argument that moves, is not that of a linear operation.
-        if parents != bits or reads & 1 or reads >> 1 & bits:
-            raise NotImplementedError(
-                f"Transpose rule (for reverse-mode differentiation) for '{primitive.name}' not implemented: the "
-                f"function given to linear_transpose is not linear"
-            )
-    return [type(out) is Variable and out in moving for out in graph.outputs]
+    return reached(graph, inputs, _linear)
 
 
-def _require_linear_inside(equation: Equation, flags: list[bool]) -> list[bool]:
-    """Raise for an operation in a loop, a choice or a call; give which results depend on what moves."""
-    params = equation.params
-    if "num_carry" in params:  # a scan: what moves spreads over the carry
-        start, count = params["num_consts"], params["num_carry"]
-        while True:
-            found = _require_linear(params["jaxpr"], flags)
-            carry = [a or b for a, b in zip(flags[start : start + count], found[:count], strict=True)]
-            if carry == flags[start : start + count]:
-                return [*carry, *found[count:]]
-            flags = [*flags[:start], *carry, *flags[start + count :]]
-    graphs = [params[name] for name in ("jaxpr", "call_jaxpr") if name in params]
-    if "branches" in params:
-        graphs.extend(params["branches"])
-        if flags[0]:
+def _linear(equation: Equation, inputs: Sequence[bool]) -> Sequence[bool]:
+    primitive = equation.primitive
+    if isinstance(primitive, HigherOrder):
+        if primitive.name == "cond" and inputs[0]:
             raise NotImplementedError("linear_transpose: a choice by the argument itself is not linear")
-    if not graphs or equation.primitive.name == "custom_linear_solve":  # which is linear, whatever the solver does
-        return [True] * len(equation.outputs)
-    found_by_each = [_require_linear(graph, flags[len(flags) - len(graph.inputs) :]) for graph in graphs]
-    return [any(moves) for moves in zip(*found_by_each, strict=True)]
+        return primitive.reached(inputs, _require_linear, **equation.params)
+    bits = bits_of(inputs)
+    reads, parents = primitive.plan(bits)
+    # A rule that reads the result, or an argument that moves, is not that of a linear operation.
+    if parents != bits or reads & 1 or reads >> 1 & bits:
+        raise NotImplementedError(
+            f"Transpose rule (for reverse-mode differentiation) for '{primitive.name}' not implemented: the "
+            f"function given to linear_transpose is not linear"
+        )
+    return [True] * len(equation.outputs)
 
 
 def closure_convert(fun: Callable[..., Any], *example_args: Any) -> tuple[Callable[..., Any], list[Array]]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradkit.core.checkpoints import Offloadable
 from gradkit.core.primitive import Primitive
 from gradkit.primitives.naming import NAME
+from gradkit.transforms.rematerialization import Offloadable
 
 __all__ = ["CheckpointPolicies", "everything_saveable", "nothing_saveable"]
 

@@ -7,8 +7,9 @@ from itertools import count, product
 from string import ascii_lowercase
 from typing import Any
 
+from gradkit.compiler.passes import reads
 from gradkit.core.array import Array
-from gradkit.core.graph import Equation, Graph, Variable
+from gradkit.core.graph import Equation, Graph, Variable, graphs_in
 
 __all__ = ["jaxpr_text", "primitive_name", "type_text"]
 
@@ -78,7 +79,7 @@ def _names() -> Iterator[str]:
 
 def _lines(graph: Graph, names: Iterator[str]) -> list[str]:
     known: dict[Variable, str] = {}
-    read = {id(operand) for equation in graph.equations for operand in equation.inputs} | set(map(id, graph.outputs))
+    read = reads(graph)
 
     def define(variables: Any) -> str:
         for variable in variables:
@@ -87,7 +88,7 @@ def _lines(graph: Graph, names: Iterator[str]) -> list[str]:
 
     def define_results(variables: Any) -> str:
         # JAX gives no name to what nothing reads.
-        return " ".join(define([v]) if id(v) in read else f"_:{type_text(v)}" for v in variables)
+        return " ".join(define([v]) if read[v] else f"_:{type_text(v)}" for v in variables)
 
     head = f"{{ lambda {define([v for v, _ in graph.constants])}; {define(graph.inputs)}. let"
     equations = [_equation(equation, known, define_results, names) for equation in graph.equations]
@@ -127,7 +128,7 @@ def _params(primitive: str, params: Mapping[str, Any], names: Iterator[str]) -> 
         shown = PARAMETERS.get((primitive, key), key)
         if key == "results" or (key == "keepdims" and not value):  # which the graph says already
             continue
-        if graphs := _graphs(value):
+        if graphs := graphs_in(value):
             blocks = [_lines(graph, names) for graph in graphs]
             lines = (
                 blocks[0] if not isinstance(value, tuple) else ["(", *(f"  {line}" for b in blocks for line in b), ")"]
@@ -142,12 +143,6 @@ def _contraction(a: Any, b: Any) -> str:
     """Return which axes a product of matrices sums over, and which are its batch, as `dot_general` says it."""
     batch = list(range(len(a.shape) - 2))
     return f"(([{len(a.shape) - 1}], [{len(b.shape) - 2}]), ({batch}, {batch}))"
-
-
-def _graphs(value: Any) -> list[Graph]:
-    """Return the graphs in a parameter."""
-    found = [getattr(part, "jaxpr", part) for part in (value if isinstance(value, tuple) else (value,))]
-    return [graph for graph in found if isinstance(graph, Graph)]
 
 
 def _value(value: Any) -> str:

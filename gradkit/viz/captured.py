@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradkit import tree
+from gradkit.compiler.passes import needed
 from gradkit.core import Array
 from gradkit.core.array import raw
 from gradkit.core.graph import Equation, Graph, Variable
@@ -39,7 +40,7 @@ def computation_of(
     for variable, array in graph.constants:
         value = None if array._node is not None and array._node.trace.level else raw(array)
         quantities[variable] = Quantity(labels.of(array), "constant", variable.shape, variable.dtype.name, value)
-    operations = [_operation(equation, quantities) for equation in _needed(graph)]
+    operations = [_operation(equation, quantities) for equation in needed(graph)]
     outputs = [_operand(output, quantities) for output in graph.outputs]
     paths = tree.leaves_with_path(tree.unflatten(jaxpr.out_tree, range(len(outputs))), is_leaf=is_value)
     for output, (path, _) in zip(outputs, paths, strict=True):
@@ -50,23 +51,12 @@ def computation_of(
     return Computation(list(dict.fromkeys([*inputs, *used, *results, *outputs])), operations, outputs)
 
 
-def _needed(graph: Graph) -> list[Equation]:
-    """Return the operations on which the results depend, and those that are done for their effect."""
-    wanted = {output for output in graph.outputs if isinstance(output, Variable)}
-    found = []
-    for equation in reversed(graph.equations):
-        if not equation.outputs or wanted.intersection(equation.outputs):
-            found.append(equation)
-            wanted.update(operand for operand in equation.inputs if isinstance(operand, Variable))
-    return found[::-1]
-
-
 def _operation(equation: Equation, quantities: dict[Variable, Quantity]) -> Operation:
     inputs = [_operand(operand, quantities) for operand in equation.inputs]
     for variable in equation.outputs:
         quantities[variable] = Quantity("", "result", variable.shape, variable.dtype.name)
     outputs = [quantities[variable] for variable in equation.outputs]
-    graphs = [graph for value in equation.params.values() for graph in _graphs(value)]
+    graphs = equation.graphs
     detail = _inside(graphs, equation.params.get("length")) if graphs else None
     return operation_of(equation.primitive.name, equation.params, inputs, outputs, detail)
 
@@ -83,12 +73,6 @@ def _operand(operand: Any, quantities: Mapping[Variable, Quantity]) -> Quantity:
     if type(operand) is Array:
         return Quantity("", "constant", operand.shape, operand.dtype.name, raw(operand))
     return Quantity("", "constant", data=operand)
-
-
-def _graphs(value: Any) -> list[Graph]:
-    """Return the graphs of functions in an operation's parameter."""
-    found = [getattr(part, "jaxpr", part) for part in (value if isinstance(value, tuple) else (value,))]
-    return [graph for graph in found if isinstance(graph, Graph)]
 
 
 def _argument_labels(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
