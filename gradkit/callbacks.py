@@ -89,7 +89,7 @@ def _unwritable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return view
 
 
-_callback = HostCallback("pure_callback", _call, (None,), batch=_batched)
+_callback = HostCallback("pure_callback", _call, (None,), batch=_batched, leaf=True)
 
 
 def pure_callback(

@@ -36,7 +36,7 @@ def _call(xp: Any, *args: Any, function: Callable[..., None]) -> tuple[()]:
     return ()
 
 
-_callback = Callback("debug_callback", _call, (None,), batch=one_by_one)
+_callback = Callback("debug_callback", _call, (None,), batch=one_by_one, leaf=True)
 
 
 def callback(callback: Callable[..., Any], *args: Any, ordered: bool = False, **kwargs: Any) -> None:

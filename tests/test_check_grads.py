@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import gradkit
 from gradkit.core import Elementwise, Linear
+from gradkit.core.batching import same_shape
 from gradkit.core.binding import bind
 from gradkit.core.calls import unary
 from gradkit.core.namespace import PRIMITIVES
@@ -158,7 +159,8 @@ def test_a_derivative_that_is_nan_is_wrong(xp: Any) -> None:
 
 
 def test_a_derivative_of_another_dtype_is_wrong(xp: Any) -> None:
-    primitive = Linear("test_double", lambda xp, x: x + x, (lambda xp, g, _x: xp.astype(g + g, xp.float32),))
+    double = lambda xp, g, _x: xp.astype(g + g, xp.float32)  # noqa: E731
+    primitive = Linear("test_double", lambda xp, x: x + x, (double,), shape=same_shape)
     with pytest.raises(AssertionError, match=r"args\[0\] is float32\(2, 2\), expected float64\(2, 2\)"):
         check_grads(lambda x: bind(primitive, (x,), {}), (xp.asarray(POINT),))
 

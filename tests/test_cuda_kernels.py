@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -35,9 +34,7 @@ def cupy() -> Backend:
 
 def general(name: str) -> Callable[..., Any]:
     """Return a primitive's general text, on NumPy."""
-    library = kernel_namespace(load_backend("numpy"))
-    forward = PRIMITIVES[name].forward
-    return getattr(library.library, name) if forward is None else functools.partial(forward, library)
+    return PRIMITIVES[name].general_text(load_backend("numpy"))
 
 
 def assert_close(got: np.ndarray, expected: np.ndarray, tolerance: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,12 @@ from kernel_cases import CALLS, STEPS, Call, leaves
 
 import gradkit.random  # noqa: F401 - declares its primitives
 from gradkit.backend import Backend
-from gradkit.core.namespace import PRIMITIVES, kernel_namespace
+from gradkit.core.namespace import PRIMITIVES
 from gradkit.optim.update import sgd_update
 
 
 def general_text(name: str, backend: Backend) -> Any:
-    library = kernel_namespace(backend)
-    forward = PRIMITIVES[name].forward
-    return getattr(library.library, name) if forward is None else functools.partial(forward, library)
+    return PRIMITIVES[name].general_text(backend)
 
 
 def identify(value: Any) -> str | None:

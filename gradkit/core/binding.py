@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from gradkit.backend import backend_of
 from gradkit.core.array import Array, describe, innermost, wrap
+from gradkit.core.namespace import ARRAYS
 from gradkit.core.node import Trace, branch, recording
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import PYTHON_NUMBERS
@@ -90,6 +91,11 @@ def in_branch(trace: Trace, args: Sequence[Any]) -> Trace:
     if capture is None or not capture.level > trace.level:
         return trace
     return capture if any(type(innermost(arg)) is Abstract for arg in args) else trace
+
+
+ARRAYS.bind = lambda primitive, *given: (bind_at_highest_level if primitive.multiple_results else bind)(
+    primitive, *given
+)
 
 
 def evaluate(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:

@@ -221,6 +221,8 @@ class General(Primitive):
     of an argument that has none.
     """
 
+    before = 3  # xp, the cotangent and the result
+
     def __init__(
         self, name: str, forward: Rule | None, rules: Sequence[Any], forward_rule: Rule | None = None, **options: Any
     ) -> None:

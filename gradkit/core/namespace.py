@@ -1,26 +1,35 @@
-"""What rules run on: a backend's kernels on raw arrays, the primitives themselves on Arrays."""
+"""What rules and texts run on: a backend's kernels on raw arrays, the primitives themselves on Arrays.
+
+The two namespaces have the same names: `KernelNamespace` each primitive's kernel and the library's functions,
+`ArrayNamespace` what binds each primitive and what makes arrays beside one. So one text runs on both.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gradkit.backend import Backend, backend_of
 from gradkit.core.array import Array, wrap
+from gradkit.core.promotion import dtype_named
 
 if TYPE_CHECKING:
     from gradkit.core.primitive import Primitive
 
 __all__ = [
+    "ARRAYS",
     "PLAIN",
     "PRIMITIVES",
+    "ArrayNamespace",
     "KernelNamespace",
+    "LeafNamespace",
     "bound",
     "kernel_namespace",
+    "leaf_namespace",
     "lifted",
     "namespace_of",
-    "set_bound_namespace",
+    "publish",
     "unbroadcast",
 ]
 
@@ -29,18 +38,25 @@ PRIMITIVES: dict[str, Primitive] = {}
 
 
 class KernelNamespace:
-    """A backend's functions for rules on raw arrays: its kernel of each primitive, then its array-API namespace."""
+    """A backend's functions for texts on raw arrays: its kernel of each primitive, then its array-API namespace."""
 
     def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-        self.library = backend.xp
-        """The namespace alone, for a forward rule that calls the function of its own name."""
+        self._backend = backend
 
     def __getattr__(self, name: str) -> Any:
         primitive = PRIMITIVES.get(name)
-        found = getattr(self.library, name) if primitive is None else primitive.kernel_of(self.backend)
+        found = getattr(self._backend.xp, name) if primitive is None else primitive.kernel_of(self._backend)
         setattr(self, name, found)
         return found
+
+
+class LeafNamespace(KernelNamespace):
+    """What the text of a leaf runs on: it alone may ask for the backend, and for the library's function of its name."""
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__(backend)
+        self.backend = backend
+        self.library = backend.xp
 
 
 @functools.cache
@@ -49,27 +65,66 @@ def kernel_namespace(backend: Backend) -> KernelNamespace:
     return KernelNamespace(backend)
 
 
+@functools.cache
+def leaf_namespace(backend: Backend) -> LeafNamespace:
+    """Return the one namespace of a backend for leaves."""
+    return LeafNamespace(backend)
+
+
+class ArrayNamespace:
+    """The functions of texts on Arrays.
+
+    A module of primitives publishes its own (`publish`). A primitive without one is bound as it is declared, its arrays
+    by place and its parameters by name. Names of dtypes are NumPy's, as those of Arrays are.
+    """
+
+    bind: Callable[..., Any]
+    """``bind(primitive, args, params)``, which `core.binding` puts here."""
+
+    def __getattr__(self, name: str) -> Any:
+        primitive = PRIMITIVES.get(name)
+        if primitive is None and name not in DTYPES:
+            raise AttributeError(
+                f"texts on Arrays have no {name!r}: it is no primitive, no function that a module of primitives "
+                f"publishes, and no dtype. What asks for the library or the backend is a leaf (leaf=True)."
+            )
+        found = dtype_named(name) if primitive is None else _caller(self.bind, primitive)
+        setattr(self, name, found)
+        return found
+
+
+DTYPES = frozenset(
+    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64 complex128".split()
+)
+
+ARRAYS = ArrayNamespace()
+"""The one there is."""
+
+
+def publish(functions: Mapping[str, Any], names: Iterable[str] | None = None) -> None:
+    """Let texts on Arrays call functions by their names: those of a module are ``globals()`` and ``__all__``."""
+    for name in functions if names is None else names:
+        setattr(ARRAYS, name, functions[name])
+
+
+def _caller(bind: Callable[..., Any], primitive: Primitive) -> Callable[..., Any]:
+    return lambda *args, **params: bind(primitive, args, params)
+
+
 PLAIN: dict[type, KernelNamespace] = {}
 """By the type of a raw array, once one has been seen: the namespace that rules on it use."""
 
-_bound: list[Any] = []
-
 
 def bound() -> Any:
-    """Return the namespace that rules use on Arrays: `gradkit.primitives`."""
-    return _bound[0]
-
-
-def set_bound_namespace(namespace: Any) -> None:
-    """Say which module holds the bound primitives: what rules run on when their values are Arrays."""
-    _bound.append(namespace)
+    """Return the namespace that rules use on Arrays."""
+    return ARRAYS
 
 
 def namespace_of(value: Any) -> Any:
     """Return the namespace that rules use on values like `value`."""
     kind = type(value)
     if kind is Array:
-        return _bound[0]
+        return ARRAYS
     xp = PLAIN.get(kind)
     if xp is None:
         backend = backend_of(value)
@@ -83,7 +138,7 @@ def lifted(cotangent: Any, saved: Sequence[Any]) -> tuple[Any, Any, Sequence[Any
     """Return the namespace that a rule runs on, and its operands: all raw, or all Arrays where one of them is."""
     if type(cotangent) is not Array and not any(type(value) is Array for value in saved):
         return namespace_of(cotangent), cotangent, saved
-    return _bound[0], as_bound(cotangent), [as_bound(value) for value in saved]
+    return ARRAYS, as_bound(cotangent), [as_bound(value) for value in saved]
 
 
 def as_bound(value: Any) -> Any:

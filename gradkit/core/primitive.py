@@ -12,7 +12,8 @@ from typing import Any
 
 from gradkit.backend import Backend, Device, backend_of
 from gradkit.core.array import Array, as_array, backend_of_array, dtype_as_stored, wrap
-from gradkit.core.namespace import PRIMITIVES, kernel_namespace
+from gradkit.core.declaration import check
+from gradkit.core.namespace import ARRAYS, PRIMITIVES, kernel_namespace, leaf_namespace
 from gradkit.core.node import Node, Trace
 from gradkit.core.promotion import PYTHON_NUMBERS, dtype_named
 from gradkit.core.stand_in import Abstract
@@ -20,6 +21,14 @@ from gradkit.core.stand_in import Abstract
 __all__ = ["Primitive", "Rule"]
 
 Rule = Callable[..., Any]
+
+
+def text_on_batches(primitive: Primitive, *batch: Any) -> tuple[Any, Any]:
+    """Run the text of a primitive under `vmap`: the batching rule of one that states no other."""
+    from gradkit.core.batching import composed  # which is made of primitives
+
+    assert primitive.forward is not None
+    return composed(functools.partial(primitive.forward, ARRAYS))(primitive, *batch)
 
 
 class Primitive(ABC):
@@ -30,23 +39,34 @@ class Primitive(ABC):
     name : str
         The array API standard's name, if it has one.
     forward : callable, optional
-        ``forward(xp, *args, **params)`` on raw arrays; by default the namespace's function of that name.
+        Its text, ``forward(xp, *args, **params)``; by default it is a leaf, the library's function of its name.
     rules : sequence of (callable or Constant or None)
         The derivative by argument position. None: no derivative.
     batch : callable, optional
         How `vmap` runs it, ``batch(primitive, values, axes, size, params) -> (result, axis)``; `core.batching` has the
-        usual ones. By default on one element of the batch after another.
-    shape : callable, optional
-        ``shape(*args, **params)``, the result's shape, of arguments that have shape and dtype alone. By default it is
-        found by a trial on zeros.
+        usual ones. By default its text runs on batches; a leaf has to state it.
+    shape : callable
+        ``shape(*args, **params)``, the result's shape, of arguments that have shape and dtype alone.
     dtype : str or callable, optional
         The result's dtype, or ``dtype(*args, **params)``. By default that of the first array among the arguments.
+    leaf : bool
+        Whether the text is for raw arrays alone: it asks for the library or the backend, writes in place, or decides by
+        values. A compiler knows a leaf by its name; any other text runs on Arrays as well, so it traces.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    TypeError
+        If a fact is missing, or two contradict each other.
     """
 
     multiple_results = False
     """Whether the forward rule gives a tuple of arrays."""
     has_kernels = True
     """Whether it runs on raw arrays. What is in nodes of the tape or in graphs alone does not, and is in no table."""
+    before = 2
+    """How many parameters a rule has in front of the arguments: xp, and the result or the cotangent."""
     broadcasts = False
     """Whether the arguments are broadcast against each other."""
 
@@ -64,19 +84,20 @@ class Primitive(ABC):
         batch: Rule | None = None,
         shape: Rule | None = None,
         dtype: str | Rule | None = None,
+        leaf: bool = False,
     ) -> None:
         self.name = name
+        self.leaf = leaf or forward is None
         self.forward = forward
         self.rules = tuple(rules)
-        self.batch_rule = batch
+        self.batch_rule = text_on_batches if batch is None and not self.leaf else batch
         self.shape_rule = shape
         self.dtype_rule = dtype
         self.kernels: dict[type, Callable[..., Any]] = {}
         self.plans: dict[int, tuple[int, int]] = {}
         self.masks = tuple(self.mask_of_reads(rule) for rule in self.rules)
         if self.has_kernels:
-            if name in PRIMITIVES:
-                raise ValueError(f"{type(self).__name__}({name!r}): a primitive of that name is declared already.")
+            check(self, Primitive)
             PRIMITIVES[name] = self
 
     def __repr__(self) -> str:
@@ -99,12 +120,18 @@ class Primitive(ABC):
     def kernel_of(self, backend: Backend) -> Callable[..., Any]:
         """Return a backend's kernel for this primitive, one object whatever type of the backend's arrays asks."""
         kernel: Callable[..., Any] | None = backend.kernels.get(self.name)
-        if kernel is None and self.forward is not None:
-            # Text of several operations: what it makes on the way may be infinite where the result is not.
-            kernel = backend.silenced(functools.partial(self.forward, kernel_namespace(backend)))
         if kernel is None:
-            kernel = getattr(backend.xp, self.name)
+            kernel = self.general_text(backend)
+            if self.forward is not None:
+                # Several operations: what is made on the way may be infinite where the result is not.
+                kernel = backend.silenced(kernel)
         return backend.placed(kernel)
+
+    def general_text(self, backend: Backend) -> Callable[..., Any]:
+        """Return what computes this primitive on a backend that has no kernel for it."""
+        if self.forward is None:
+            return getattr(backend.xp, self.name)  # type: ignore[no-any-return]
+        return functools.partial(self.forward, (leaf_namespace if self.leaf else kernel_namespace)(backend))
 
     # Derivative
 
@@ -211,16 +238,12 @@ class Primitive(ABC):
         tuple
             The result and its axis.
         """
-        if self.batch_rule is None:
-            from gradkit.core.batching import one_by_one
-
-            return one_by_one(self, values, axes, size, params)
-        return self.batch_rule(self, values, axes, size, params)  # type: ignore[no-any-return]
+        assert self.batch_rule is not None
+        return self.batch_rule(self, values, axes, size, params)
 
     def abstract(self, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """Return the `Abstract` result for arguments of which shape and dtype are known (a tuple for several)."""
-        if self.shape_rule is None:
-            return self.trial(args, params)
+        assert self.shape_rule is not None
         backend, device = self.place(args, params)
         return Abstract(self.shape_rule(*args, **params), self._result_dtype(args, params), backend, device)
 
@@ -234,19 +257,3 @@ class Primitive(ABC):
         if dtype is None:
             return next(arg for arg in args if type(arg) is Array).dtype
         return dtype_named(dtype) if isinstance(dtype, str) else dtype_named(dtype(*args, **params))
-
-    def trial(self, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
-        """Find the result's shape and dtype by running the forward rule on zeros."""
-        backend, device = self.place(args, params)
-        zeros = [
-            backend.xp.zeros(arg.shape, dtype=backend.raw_dtype_named(arg.dtype.name), device=device.raw)
-            if type(arg) is Array
-            else arg
-            for arg in args
-        ]
-        results = self.kernel_of(backend)(*zeros, **params)
-        found = tuple(
-            Abstract(tuple(r.shape), backend.dtype_of(r), backend, device)
-            for r in (results if self.multiple_results else (results,))
-        )
-        return found if self.multiple_results else found[0]

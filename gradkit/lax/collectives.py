@@ -74,9 +74,14 @@ _psum = LinearCollective(
     (lambda xp, g, _x, *, frame: _sum_over(g, frame),),
     batch=_across(total),
     shape=same_shape,
+    leaf=True,
 )
-_pmax = GeneralCollective("pmax", lambda xp, x, *, frame: x, (None,), batch=_across(largest), shape=same_shape)
-_pmin = GeneralCollective("pmin", lambda xp, x, *, frame: x, (None,), batch=_across(smallest), shape=same_shape)
+_pmax = GeneralCollective(
+    "pmax", lambda xp, x, *, frame: x, (None,), batch=_across(largest), shape=same_shape, leaf=True
+)
+_pmin = GeneralCollective(
+    "pmin", lambda xp, x, *, frame: x, (None,), batch=_across(smallest), shape=same_shape, leaf=True
+)
 
 
 def _frames(axis_name: Any) -> list[BatchTrace]:

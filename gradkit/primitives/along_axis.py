@@ -8,6 +8,7 @@ from typing import Any
 from gradkit.core import Array, Linear, bind
 from gradkit.core.batching import along_axes
 from gradkit.core.calls import as_array, wide_integers
+from gradkit.core.namespace import publish
 
 __all__ = ["add_along_axis", "take_along_axis"]
 
@@ -35,6 +36,7 @@ _take_along_axis = Linear(
     aliases=False,
     batch=along_axes,
     shape=lambda x, indices, *, axis: tuple(indices.shape),
+    leaf=True,
 )
 _add_along_axis_primitive = Linear(
     "add_along_axis",
@@ -66,3 +68,6 @@ def add_along_axis(updates: Any, indices: Any, /, *, axis: int, size: int) -> Ar
     updates = as_array(updates, "add_along_axis")
     places = wide_integers(as_array(indices, "add_along_axis"))
     return bind(_add_along_axis_primitive, (updates, places), {"axis": axis, "size": size})
+
+
+publish(globals(), __all__)

@@ -8,6 +8,7 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.calls import as_array
+from gradkit.core.namespace import publish
 from gradkit.core.sizes import whole_numbers
 from gradkit.primitives.manipulation import permute_dims
 from gradkit.primitives.reductions import normalize_axes
@@ -48,3 +49,6 @@ def moveaxis(x: Any, /, source: int | Sequence[int], destination: int | Sequence
     for to, a in sorted(zip(destinations, sources, strict=True)):
         order.insert(to, a)
     return permute_dims(array, tuple(order))
+
+
+publish(globals(), ("moveaxis",))

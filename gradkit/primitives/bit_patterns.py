@@ -65,7 +65,13 @@ def _rounded(x: Any, exponent_bits: int, mantissa_bits: int) -> Any:
 
 
 _bitcast_primitive = General(
-    "bitcast", _bitcast, (None,), batch=_batch_bitcast, shape=_shape_of_bitcast, dtype=lambda x, *, dtype: dtype
+    "bitcast",
+    _bitcast,
+    (None,),
+    batch=_batch_bitcast,
+    shape=_shape_of_bitcast,
+    dtype=lambda x, *, dtype: dtype,
+    leaf=True,
 )
 _reduce_precision_primitive = Linear(
     "reduce_precision",
@@ -78,6 +84,7 @@ _reduce_precision_primitive = Linear(
     aliases=False,
     batch=elementwise,
     shape=same_shape,
+    leaf=True,
 )
 
 

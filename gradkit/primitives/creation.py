@@ -8,6 +8,7 @@ from gradkit.core import Array, General, bind
 from gradkit.core.array import place_of_array, wrap
 from gradkit.core.batching import elementwise, same_shape
 from gradkit.core.calls import as_array, dtype_name
+from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import is_inexact, requested_dtype
 
@@ -36,3 +37,6 @@ def _like(x: Any, dtype: Any, creator: str) -> Array:
     backend, device = place_of_array(array)
     raw_dtype = backend.raw_dtype_named(dtype_name(array) if dtype is None else requested_dtype(dtype))
     return wrap(getattr(backend.xp, creator)(array.shape, dtype=raw_dtype, device=device))
+
+
+publish(globals(), __all__)

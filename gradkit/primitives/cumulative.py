@@ -9,6 +9,7 @@ from typing import Any
 from gradkit.core import Array, General, Linear, bind
 from gradkit.core.batching import along_axes, same_shape
 from gradkit.core.calls import as_array, require_inexact
+from gradkit.core.namespace import publish
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.manipulation import concat, reshape, stack
 from gradkit.primitives.reductions import normalize_axes
@@ -67,9 +68,10 @@ _cumsum = Linear(
     (lambda xp, g, _x, *, axis, reverse: xp.cumsum(g, axis=axis, reverse=not reverse),),
     batch=along_axes,
     shape=same_shape,
+    leaf=True,
 )
 _cumprod = General(
-    "cumprod", _from_the_library("cumulative_prod"), (_pull_cumprod,), batch=along_axes, shape=same_shape
+    "cumprod", _from_the_library("cumulative_prod"), (_pull_cumprod,), batch=along_axes, shape=same_shape, leaf=True
 )
 
 
@@ -121,3 +123,6 @@ def _scan(combine: Callable[[Any, Any], Array], x: Array, axis: int) -> Array:
 cummax = _scanned("cummax", e.maximum)
 cummin = _scanned("cummin", e.minimum)
 cumlogsumexp = _scanned("cumlogsumexp", e.logaddexp, floating=True)
+
+
+publish(globals(), __all__)

@@ -17,6 +17,7 @@ from gradkit.core import Array, General, bind
 from gradkit.core.batching import leading, same_shape
 from gradkit.core.binding import bind_several
 from gradkit.core.calls import as_array
+from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import complex_of, is_complex, real_part_of
 from gradkit.primitives.matrices import (
@@ -252,6 +253,7 @@ _cholesky = General(
     (adjoint(_pull_cholesky),),
     batch=leading,
     shape=same_shape,
+    leaf=True,
 )
 _eigh = Decomposition(
     "eigh",
@@ -259,6 +261,7 @@ _eigh = Decomposition(
     (adjoint(_pull_eigh),),
     batch=leading,
     shape=lambda x: [(x.shape[:-1], real_part_of(x.dtype.name)), (x.shape, x.dtype)],
+    leaf=True,
 )
 _eigvalsh = General(
     "eigvalsh",
@@ -267,6 +270,7 @@ _eigvalsh = General(
     batch=leading,
     shape=lambda x: x.shape[:-1],
     dtype=_real_dtype,
+    leaf=True,
 )
 _eig = Decomposition(
     "eig",
@@ -274,6 +278,7 @@ _eig = Decomposition(
     (adjoint(_pull_eig),),
     batch=leading,
     shape=lambda x: [(x.shape[:-1], complex_of(x.dtype.name)), (x.shape, complex_of(x.dtype.name))],
+    leaf=True,
 )
 _eigvals = General(
     "eigvals",
@@ -282,6 +287,7 @@ _eigvals = General(
     batch=leading,
     shape=lambda x: x.shape[:-1],
     dtype=_complex_dtype,
+    leaf=True,
 )
 _svd = Decomposition(
     "svd",
@@ -289,6 +295,7 @@ _svd = Decomposition(
     (adjoint(_pull_svd),),
     batch=leading,
     shape=_svd_shapes,
+    leaf=True,
 )
 _svdvals = General(
     "svdvals",
@@ -297,6 +304,7 @@ _svdvals = General(
     batch=leading,
     shape=lambda x: (*x.shape[:-2], min(x.shape[-2:])),
     dtype=_real_dtype,
+    leaf=True,
 )
 _qr = Decomposition(
     "qr",
@@ -304,6 +312,7 @@ _qr = Decomposition(
     (adjoint(_pull_qr),),
     batch=leading,
     shape=_qr_shapes,
+    leaf=True,
 )
 
 
@@ -349,3 +358,6 @@ def qr(x: Any, /, *, mode: str) -> tuple[Array, Array]:
     """Return ``q, r`` of matrices, in the mode "reduced" or "complete"."""
     q, r = bind_several(_qr, (as_array(x, "qr"),), {"mode": mode})
     return q, r
+
+
+publish(globals(), __all__)

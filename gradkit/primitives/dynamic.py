@@ -12,13 +12,13 @@ from typing import Any
 from typing import cast as cast_type
 
 from gradkit.core import Array, General, bind
-from gradkit.core.batching import at_front, composed
+from gradkit.core.batching import at_front
 from gradkit.core.calls import as_array, cast, dtype_name
+from gradkit.core.primitive import text_on_batches
 from gradkit.errors import ShapeError
-from gradkit.primitives import elementwise as e
-from gradkit.primitives.indexing import getitem, set_index, take_flat
+from gradkit.primitives.indexing import getitem, set_index
 from gradkit.primitives.manipulation import reshape, squeeze, stack
-from gradkit.primitives.positions import counted, require_integers
+from gradkit.primitives.positions import require_integers
 from gradkit.primitives.reductions import normalize_axes
 
 __all__ = [
@@ -34,7 +34,7 @@ Starts = Sequence[Any] | Array
 
 
 # The arguments `starts` have an element for each axis of the parameter `axes`; along the others slices are whole.
-# On raw arrays: rows by position along one axis after another, which needs no values on the host
+# Rows by position along one axis after another, which needs no values on the host
 
 
 def _begin(xp: Any, starts: Any, i: int, size: int, room: int) -> Any:
@@ -71,51 +71,17 @@ def _update(xp: Any, x: Any, update: Any, starts: Any, *, axes: tuple[int, ...])
     return update if inside is None else xp.where(inside, update, x)
 
 
-# On batches: each start of its own makes it a matter of positions
-
-
-def _begin_each(starts: Array, i: int, size: int, room: int) -> Array:
-    start = starts[i : i + 1]
-    return e.clip(e.where(start < 0, start + size, start), 0, room)
-
-
-def _slice_each(x: Array, starts: Array, *, slice_sizes: tuple[int, ...], axes: tuple[int, ...]) -> Array:
-    for i, axis in enumerate(axes):
-        size, room = slice_sizes[axis], x.shape[axis] - slice_sizes[axis]
-        if room:
-            x = take_flat(x, _begin_each(starts, i, x.shape[axis], room) + counted(size, starts), axis)
-    return x
-
-
-def _update_each(x: Array, update: Array, starts: Array, *, axes: tuple[int, ...]) -> Array:
-    if not update.shape or 0 in update.shape:
-        return x if update.shape else update
-    inside: Array | None = None
-    for i, axis in enumerate(axes):
-        size, room = update.shape[axis], x.shape[axis] - update.shape[axis]
-        if room:
-            places = counted(x.shape[axis], starts) - _begin_each(starts, i, x.shape[axis], room)
-            here = reshape(e.logical_and(places >= 0, places < size), (-1,) + (1,) * (x.ndim - axis - 1))
-            inside = here if inside is None else e.logical_and(inside, here)
-            update = take_flat(update, e.clip(places, 0, size - 1), axis)
-    return update if inside is None else e.where(inside, update, x)
-
-
-_slices_of_batch = composed(_slice_each)
-_updates_of_batch = composed(_update_each)
-
-
 def _batch_slice(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> Any:
     (x, starts), (batch, batch_of_starts) = values, axes
     if batch_of_starts is not None:
-        return _slices_of_batch(primitive, values, axes, size, params)
+        return text_on_batches(primitive, values, axes, size, params)
     moved = {"slice_sizes": (size, *params["slice_sizes"]), "axes": _behind(params["axes"])}
     return bind(primitive, (at_front(x, batch, size), starts), moved), 0
 
 
 def _batch_update(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> Any:
     if axes[2] is not None:
-        return _updates_of_batch(primitive, values, axes, size, params)
+        return text_on_batches(primitive, values, axes, size, params)
     x, update = (at_front(value, axis, size) for value, axis in zip(values[:2], axes[:2], strict=True))
     return bind(primitive, (x, update, values[2]), {"axes": _behind(params["axes"])}), 0
 
@@ -162,19 +128,6 @@ _dynamic_update_slice = General(
     batch=_batch_update,
     shape=lambda x, update, starts, *, axes: tuple(x.shape),
 )
-
-
-# What rules call on Arrays: the primitives themselves
-
-
-def slice_along(x: Array, starts: Array, /, *, slice_sizes: tuple[int, ...], axes: tuple[int, ...]) -> Array:
-    """Return a slice that begins at `starts` along `axes`."""
-    return bind(_dynamic_slice, (x, starts), {"slice_sizes": slice_sizes, "axes": axes})
-
-
-def update_along(x: Array, update: Array, starts: Array, /, *, axes: tuple[int, ...]) -> Array:
-    """Return an array with the slice replaced that begins at `starts` along `axes`."""
-    return bind(_dynamic_update_slice, (x, update, starts), {"axes": axes})
 
 
 # Where a slice begins
@@ -267,7 +220,7 @@ def dynamic_slice(operand: Any, start_indices: Starts, slice_sizes: Sequence[int
     index, axes, starts = _divided(x, _starts_of(x, start_indices, "dynamic_slice"), sizes)
     if not axes or not _is_whole(index, x):
         x = getitem(x, index)
-    return slice_along(x, starts, slice_sizes=sizes, axes=axes) if axes else x
+    return bind(_dynamic_slice, (x, starts), {"slice_sizes": sizes, "axes": axes}) if axes else x
 
 
 def dynamic_update_slice(operand: Any, update: Any, start_indices: Starts) -> Array:
@@ -295,9 +248,9 @@ def dynamic_update_slice(operand: Any, update: Any, start_indices: Starts) -> Ar
         )
     index, axes, starts = _divided(x, _starts_of(x, start_indices, "dynamic_update_slice"), y.shape)
     if axes and _is_whole(index, x):
-        return update_along(x, y, starts, axes=axes)
+        return bind(_dynamic_update_slice, (x, y, starts), {"axes": axes})
     if axes:
-        y = update_along(getitem(x, index), y, starts, axes=axes)
+        y = bind(_dynamic_update_slice, (getitem(x, index), y, starts), {"axes": axes})
     return set_index(x, y, index=index)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from gradkit.core import MINUS_ONE, ONE, Array, Elementwise, Linear, bind, passes_where
 from gradkit.core.batching import elementwise, same_shape
 from gradkit.core.calls import apply, as_array, as_operand, binary, require_bool, unary
+from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import is_complex, real_part_of
 from gradkit.primitives.creation import zeros_like
@@ -96,14 +97,14 @@ Unary = Callable[[Any], Array]
 Binary = Callable[[Any, Any], Array]
 
 
-def _unary(name: str, rule: Any, floating: bool = True, forward: Any = None, dtype: Any = None) -> Unary:
-    function = unary(Elementwise(name, forward, (rule,), dtype=dtype), floating)
+def _unary(name: str, rule: Any, floating: bool = True, forward: Any = None, **options: Any) -> Unary:
+    function = unary(Elementwise(name, forward, (rule,), **options), floating)
     _name(function, name)
     return function
 
 
-def _binary(name: str, *rules: Any, floating: bool = False, forward: Any = None, dtype: Any = None) -> Binary:
-    function = binary(Elementwise(name, forward, rules, dtype=dtype), floating)
+def _binary(name: str, *rules: Any, floating: bool = False, forward: Any = None, **options: Any) -> Binary:
+    function = binary(Elementwise(name, forward, rules, **options), floating)
     _name(function, name)
     return function
 
@@ -216,7 +217,7 @@ floor_divide = _binary("floor_divide", None, None)
 negative = _unary("negative", MINUS_ONE, floating=False)
 positive = _unary("positive", ONE, floating=False)
 abs = _unary("abs", lambda xp, _y, x: _slope_of_abs(xp, x), floating=False, dtype=real_part)
-sign = _unary("sign", None, floating=False, forward=lambda xp, x: _sign(xp, x))
+sign = _unary("sign", None, floating=False, forward=lambda xp, x: _sign(xp, x), leaf=True)
 copysign = _binary(
     "copysign", lambda xp, _z, x, y: _slope_of_abs(xp, x) * xp.copysign(xp.ones_like(x), y), None, floating=True
 )
@@ -282,6 +283,7 @@ logaddexp = _binary(
     lambda xp, z, x, y: _logaddexp_share(xp, z, y, x),
     floating=True,
     forward=_logaddexp,
+    leaf=True,
 )
 
 # Trigonometry
@@ -439,3 +441,6 @@ _logical_not = Elementwise("logical_not", None, (None,), dtype="bool")
 def logical_not(x: Any, /) -> Array:
     """Compute `logical_not` element by element, as the array API standard defines it."""
     return apply(_logical_not, (_truth(x, "logical_not"),), floating=False)
+
+
+publish(globals(), __all__)

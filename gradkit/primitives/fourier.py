@@ -8,6 +8,7 @@ from typing import Any
 from gradkit.core import Array, Linear, bind
 from gradkit.core.batching import along_axes, same_shape
 from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
+from gradkit.core.namespace import publish
 from gradkit.core.promotion import complex_of, real_part_of
 
 __all__ = ["fftn", "ifftn", "irfft", "rfft"]
@@ -43,6 +44,7 @@ def _whole(name: str) -> Linear:
         aliases=False,
         batch=along_axes,
         shape=same_shape,
+        leaf=True,
     )
 
 
@@ -55,6 +57,7 @@ _rfft = Linear(
     batch=along_axes,
     shape=lambda x, *, axis: _resized(x.shape, axis, x.shape[axis] // 2 + 1),
     dtype=lambda x, *, axis: complex_of(x.dtype.name),
+    leaf=True,
 )
 _irfft = Linear(
     "irfft",
@@ -64,6 +67,7 @@ _irfft = Linear(
     batch=along_axes,
     shape=lambda x, *, axis, size: _resized(x.shape, axis, size),
     dtype=lambda x, *, axis, size: real_part_of(x.dtype.name),
+    leaf=True,
 )
 
 
@@ -121,3 +125,6 @@ def transformed(x: Array, kind: str, axes: Sequence[int], size: int) -> Array:
         result = rfft(x, axis=last)
         return fftn(result, axis=tuple(sorted(others))) if others else result
     return irfft(ifftn(x, axis=tuple(sorted(others))) if others else x, axis=last, size=size)
+
+
+publish(globals(), __all__)

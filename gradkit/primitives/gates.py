@@ -12,6 +12,7 @@ from typing import Any
 
 from gradkit.core import Array, Elementwise, passes_where
 from gradkit.core.calls import binary, unary
+from gradkit.core.namespace import publish
 from gradkit.core.promotion import is_complex
 from gradkit.primitives.special import ERFC_LARGE, polynomial
 
@@ -121,3 +122,6 @@ soft_sign = _declared(
     "soft_sign",
     "Compute x / (1 + abs(x)).",
 )
+
+
+publish(globals(), __all__)

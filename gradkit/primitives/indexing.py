@@ -16,6 +16,7 @@ from gradkit.core import Array, Linear, bind
 from gradkit.core.array import host, place_of_array, raw, wrap
 from gradkit.core.batching import at_front, broadcast_sizes, moved_to_front
 from gradkit.core.calls import as_array, cast, dtype_name, wide_integers
+from gradkit.core.namespace import publish
 from gradkit.core.stand_in import STAND_INS
 from gradkit.errors import NonConcreteBooleanIndexError, ShapeError
 from gradkit.primitives.elementwise import logical_and, where
@@ -88,6 +89,7 @@ _getitem = Linear(
     (lambda xp, g, x, *, index: xp.pad_index(g, index=index, shape=x.shape),),
     batch=_batch_getitem,
     shape=lambda x, *, index: sliced_shape(x.shape, index),
+    leaf=True,
 )
 _pad_index_primitive = Linear(
     "pad_index",
@@ -95,6 +97,7 @@ _pad_index_primitive = Linear(
     (lambda xp, g, _x, *, index, shape: g[index],),
     batch=_batch_pad_index,
     shape=lambda x, *, index, shape: shape,
+    leaf=True,
 )
 _set_index_primitive = Linear(
     "set_index",
@@ -105,6 +108,7 @@ _set_index_primitive = Linear(
     ),
     batch=_batch_set_index,
     shape=lambda x, y, *, index: tuple(x.shape),
+    leaf=True,
 )
 _set_index_primitive.jointly = True
 _take = Linear(
@@ -114,6 +118,7 @@ _take = Linear(
     aliases=False,
     batch=batch_by_position,
     shape=lambda x, indices, *, axis: (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]),
+    leaf=True,
 )
 
 
@@ -447,3 +452,6 @@ def gathered(x: Array, parts: list[Any], mode: str, fill_value: Any = None) -> A
     valid = None if places.valid is None else reshape(places.valid, -1)
     taken = filled(take_flat(joined, flat, places.lead), valid, places.lead, fill_value)
     return reshape(taken, (*joined.shape[: places.lead], *places.positions.shape, *joined.shape[places.lead + 1 :]))
+
+
+publish(globals(), __all__)

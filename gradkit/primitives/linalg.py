@@ -8,11 +8,12 @@ from typing import Any
 
 from gradkit.core import Array, Linear, bind
 from gradkit.core.array import wrap
-from gradkit.core.batching import broadcast_sizes, broadcasting_leading, composed, moved_to_front
+from gradkit.core.batching import broadcast_sizes, broadcasting_leading, moved_to_front
 from gradkit.core.binding import KERNEL_ERRORS, explain
 from gradkit.core.calls import as_array, cast, dtype_name
-from gradkit.core.namespace import PLAIN, bound, lifted, unbroadcast
+from gradkit.core.namespace import PLAIN, bound, lifted, publish, unbroadcast
 from gradkit.core.node import NO_PARAMS, Node, recording
+from gradkit.core.primitive import text_on_batches
 from gradkit.core.promotion import promote
 from gradkit.errors import ShapeError
 from gradkit.primitives.elementwise import multiply
@@ -87,7 +88,7 @@ class Affine(Linear):
         x_axis, w_axis, b_axis = axes
         if w_axis is None and b_axis is None:
             return bind(self, (moved_to_front(x, x_axis), w, b), params), 0
-        return composed(lambda x, w, b: matmul(x, w) + b)(self, values, axes, size, params)
+        return text_on_batches(self, values, axes, size, params)
 
     def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
         """Run each transpose."""
@@ -281,3 +282,6 @@ def _matching(*arrays: Array) -> tuple[Array, ...]:
         return arrays
     target = promote(names)
     return tuple(a if name == target else cast(a, target) for a, name in zip(arrays, names, strict=True))
+
+
+publish(globals(), __all__)

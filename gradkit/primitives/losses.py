@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from gradkit.core import Array, Elementwise, General, bind
-from gradkit.core.batching import along_axes, composed, leading, same_shape
+from gradkit.core.batching import along_axes, leading, same_shape
 from gradkit.core.calls import binary, dtype_name, unary, wide_integers
+from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import is_complex
-from gradkit.primitives.elementwise import square
-from gradkit.primitives.reductions import mean, sum
 
 __all__ = [
     "label_cross_entropy",
@@ -24,18 +23,13 @@ __all__ = [
 ]
 
 
-def _mean_square(xp: Any, x: Any, y: Any) -> Any:
-    return xp.library.mean((x - y) ** 2)
-
-
 _mean_square_primitive = General(
     "mean_square",
-    _mean_square,
+    lambda xp, x, y: xp.mean((x - y) ** 2, axis=tuple(range(x.ndim)), keepdims=False),
     (
         lambda xp, g, _z, x, y: (g * (2 / x.size)) * (x - y),
         lambda xp, g, _z, x, y: (g * (2 / x.size)) * (y - x),
     ),
-    batch=composed(lambda x, y: mean(square(x - y))),
     shape=lambda x, y: (),
 )
 
@@ -48,12 +42,11 @@ mean_square.__doc__ = "Return mean((x - y)**2) of two Arrays of one shape."
 
 _plus_squares_primitive = General(
     "plus_squares",
-    lambda xp, total, x, *, factor: total + factor * xp.library.sum(x * x),
+    lambda xp, total, x, *, factor: total + factor * xp.sum(x * x, axis=tuple(range(x.ndim)), keepdims=False),
     (
         lambda xp, g, _z, _total, _x, *, factor: g,
         lambda xp, g, _z, _total, x, *, factor: (g * (2 * factor)) * x,
     ),
-    batch=composed(lambda total, x, *, factor: total + factor * sum(square(x))),
     shape=lambda total, x, *, factor: (),
 )
 _plus_squares_primitive.aliases = True  # the cotangent of the total is that of the result
@@ -80,7 +73,7 @@ def plus_squares(total: Array, x: Array, /, factor: float) -> Array:
 
 def _one_hot(xp: Any, labels: Any, *, classes: int, dtype: str) -> Any:
     positions = xp.arange(classes, dtype=labels.dtype, device=labels.device)
-    return xp.library.astype(labels[..., None] == positions, xp.backend.raw_dtype_named(dtype))
+    return xp.astype(labels[..., None] == positions, dtype)
 
 
 _one_hot_primitive = General(
@@ -105,7 +98,7 @@ def _is_half(x: Any) -> bool:
 def _log_softmax(xp: Any, x: Any, *, axis: tuple[int, ...]) -> Any:
     if _is_half(x):
         # A sum of more than 65504 exponentials overflows, its logarithm does not.
-        return xp.library.astype(_log_softmax(xp, xp.library.astype(x, xp.library.float32), axis=axis), x.dtype)
+        return xp.astype(_log_softmax(xp, xp.astype(x, xp.float32), axis=axis), x.dtype)
     # The largest element is subtracted from all before anything else is: logsumexp would add it to a small number and
     # lose that number's digits, at logits of 1e4 all but three.
     top = xp.max(x, axis=axis, keepdims=True)
@@ -119,17 +112,11 @@ def _shares(xp: Any, y: Any, axis: tuple[int, ...]) -> Any:
     return share / xp.sum(share, axis=axis, keepdims=True)
 
 
-def cast_in(xp: Any, x: Any, dtype: Any) -> Any:
-    """Convert a raw array or an Array, each in the terms of its namespace."""
-    return x.astype(dtype) if type(x) is Array else xp.library.astype(x, dtype)
-
-
 def _pull_log_softmax(xp: Any, g: Any, y: Any, *, axis: tuple[int, ...], share: Any = None) -> Any:
     if _is_half(y):
         # Its sums overflow at 65504, which probabilities times such a sum do not.
-        float32 = "float32" if type(y) is Array else xp.library.float32
-        wide = [cast_in(xp, value, float32) for value in (g, y)]
-        return cast_in(xp, _pull_log_softmax(xp, *wide, axis=axis, share=_shares(xp, wide[1], axis)), y.dtype)
+        wide = [xp.astype(value, xp.float32) for value in (g, y)]
+        return xp.astype(_pull_log_softmax(xp, *wide, axis=axis, share=_shares(xp, wide[1], axis)), y.dtype)
     share = xp.exp(y) if share is None else share
     # What is near 1 is 1 minus the others' sum: its own g - share * sum(g) would cancel.
     most = share > 0.5
@@ -158,7 +145,7 @@ def _label_cross_entropy(xp: Any, logits: Any, labels: Any) -> Any:
     classes = logits.shape[-1]
     chosen = labels[..., None] == xp.arange(classes, dtype=labels.dtype, device=labels.device)
     logarithms = xp.log_softmax(logits, axis=(logits.ndim - 1,))
-    loss = xp.library.sum(xp.where(chosen, -logarithms, xp.zeros_like(logits)), axis=-1)
+    loss = xp.sum(xp.where(chosen, -logarithms, xp.zeros_like(logits)), axis=(logits.ndim - 1,), keepdims=False)
     # A label that is out of range has no loss: NaN, and not the loss of another class.
     valid = (labels >= 0) & (labels < classes)
     return xp.where(valid, loss, xp.full_like(loss, float("nan")))
@@ -229,9 +216,10 @@ def label_cross_entropy(logits: Array, labels: Array, /) -> Array:
 
 _mean_label_cross_entropy_primitive = General(
     "mean_label_cross_entropy",
-    lambda xp, logits, labels: xp.library.mean(xp.label_cross_entropy(logits, labels)),
+    lambda xp, logits, labels: xp.mean(
+        xp.label_cross_entropy(logits, labels), axis=tuple(range(labels.ndim)), keepdims=False
+    ),
     (lambda xp, g, _z, x, labels: (g * (1 / labels.size)) * xp.softmax_error(x, labels), None),
-    batch=composed(lambda logits, labels: mean(label_cross_entropy(logits, labels))),
     shape=lambda logits, labels: (),
 )
 
@@ -251,3 +239,6 @@ softplus = unary(Elementwise("softplus", _softplus, (lambda xp, _y, x: xp.sigmoi
 softplus.__name__ = softplus.__qualname__ = "softplus"
 softplus.__module__ = __name__
 softplus.__doc__ = "Compute log(1 + exp(x)) element by element, without overflow."
+
+
+publish(globals(), __all__)

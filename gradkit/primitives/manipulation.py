@@ -12,7 +12,7 @@ from gradkit.core import Array, Linear, bind
 from gradkit.core.array import renewed
 from gradkit.core.batching import aligned, along_axes, elementwise, same_shape, with_shape
 from gradkit.core.calls import as_array, as_operand, cast, dtype_name
-from gradkit.core.namespace import lifted, unbroadcast
+from gradkit.core.namespace import lifted, publish, unbroadcast
 from gradkit.core.node import Node
 from gradkit.core.promotion import is_complex, promote, requested_dtype
 from gradkit.core.sizes import whole_numbers
@@ -52,6 +52,7 @@ _reshape = Linear(
     (lambda xp, g, x, *, shape: xp.reshape(g, x.shape),),
     batch=with_shape,
     shape=lambda x, shape: shape,
+    leaf=True,
 )
 _permute_dims = Linear(
     "permute_dims",
@@ -59,6 +60,7 @@ _permute_dims = Linear(
     (lambda xp, g, _x, *, axes: xp.permute_dims(g, _inverse(axes)),),
     batch=_batch_permute_dims,
     shape=lambda x, axes: tuple(x.shape[a] for a in axes),
+    leaf=True,
 )
 _broadcast_to = Linear(
     "broadcast_to",
@@ -67,6 +69,7 @@ _broadcast_to = Linear(
     small_cotangent=True,
     batch=_batch_broadcast_to,
     shape=lambda x, shape: shape,
+    leaf=True,
 )
 _astype = Linear(
     "astype",
@@ -76,6 +79,7 @@ _astype = Linear(
     batch=elementwise,
     shape=same_shape,
     dtype=lambda x, dtype: dtype,
+    leaf=True,
 )
 _astype_exact = Linear(
     "astype_exact",
@@ -84,6 +88,7 @@ _astype_exact = Linear(
     batch=elementwise,
     shape=same_shape,
     dtype=lambda x, dtype: dtype,
+    leaf=True,
 )
 
 
@@ -107,6 +112,7 @@ _transfer = Transfer(
     (lambda xp, g, _x, *, source, target: xp.transfer(g, source=target, target=source),),
     batch=elementwise,
     shape=same_shape,
+    leaf=True,
 )
 
 
@@ -135,6 +141,7 @@ _concatenate = Concatenate(
     (lambda xp, g, _x: g,),
     batch=along_axes,
     shape=lambda *xs, axis, sizes: (*xs[0].shape[:axis], builtins.sum(sizes), *xs[0].shape[axis + 1 :]),
+    leaf=True,
 )
 
 
@@ -309,3 +316,6 @@ def to_device(x: Any, device: Device, /, *, stream: Any = None) -> Array:
 def transfer(x: Array, /, *, source: Device, target: Device) -> Array:
     """Copy an Array from the device where it is to another one."""
     return bind(_transfer, (x,), {"source": source, "target": target})
+
+
+publish(globals(), __all__)

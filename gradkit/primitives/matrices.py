@@ -15,7 +15,7 @@ from typing import Any
 from gradkit.core import Array, Linear, MultipleResults, bind
 from gradkit.core.batching import leading, same_shape
 from gradkit.core.calls import as_array
-from gradkit.core.namespace import lifted
+from gradkit.core.namespace import lifted, publish
 from gradkit.core.node import Node
 from gradkit.core.promotion import dtype_named, is_complex
 from gradkit.core.stand_in import Abstract
@@ -115,6 +115,7 @@ _tril = Linear(
     aliases=False,
     batch=leading,
     shape=same_shape,
+    leaf=True,
 )
 _triu = Linear(
     "triu",
@@ -123,6 +124,7 @@ _triu = Linear(
     aliases=False,
     batch=leading,
     shape=same_shape,
+    leaf=True,
 )
 
 
@@ -134,3 +136,6 @@ def tril(x: Any, /, *, k: int = 0) -> Array:
 def triu(x: Any, /, *, k: int = 0) -> Array:
     """Return matrices with zeros below the k-th diagonal."""
     return bind(_triu, (as_array(x, "triu"),), {"k": operator.index(k)})
+
+
+publish(globals(), __all__)

@@ -12,6 +12,7 @@ from gradkit.backend import Backend, Device, backend_of, current_backend, curren
 from gradkit.core import Array
 from gradkit.core.array import backend_of_array, raw, wrap
 from gradkit.core.calls import as_array
+from gradkit.core.namespace import publish
 from gradkit.core.node import Leaf
 from gradkit.core.promotion import FLOATING, INTEGER, canonical, default_dtype, kind_of, promote, requested_dtype
 from gradkit.core.sizes import whole_numbers
@@ -357,3 +358,6 @@ def broadcast_arrays(*arrays: Any) -> tuple[Array, ...]:
     except ValueError as error:
         raise ShapeError(f"broadcast_arrays: shapes do not broadcast: {[a.shape for a in given]}") from error
     return tuple(broadcast_to(array, shape) for array in given)
+
+
+publish(globals(), ("arange", "eye", "full", "full_like", "ones", "zeros"))

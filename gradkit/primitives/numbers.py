@@ -30,5 +30,5 @@ def _gcd(xp: Any, x: Any, y: Any) -> Any:
 
 _cbrt_primitive = Elementwise("cbrt", _cbrt, (lambda xp, y, _x: 1 / (3 * y * y),))
 cbrt = unary(_cbrt_primitive, True)
-_gcd_primitive = Elementwise("gcd", _gcd, (None, None))
+_gcd_primitive = Elementwise("gcd", _gcd, (None, None), leaf=True)
 gcd = binary(_gcd_primitive, False)

@@ -9,6 +9,7 @@ from gradkit.core import Array
 from gradkit.core.batching import leading
 from gradkit.core.binding import bind_several
 from gradkit.core.calls import as_array
+from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import is_complex
 from gradkit.primitives.matrices import Decomposition, adjoint, eye_like, hermitian
@@ -93,6 +94,7 @@ _lu = Decomposition(
         ((*x.shape[:-2], min(x.shape[-2:])), "int32"),
         (x.shape[:-1], "int32"),
     ],
+    leaf=True,
 )
 
 
@@ -115,3 +117,6 @@ def lu(x: Any, /) -> tuple[Array, Array, Array]:
     """
     factors, pivots, permutation = bind_several(_lu, (as_array(x, "lu"),), NO_PARAMS)
     return factors, pivots, permutation
+
+
+publish(globals(), __all__)

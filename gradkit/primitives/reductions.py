@@ -11,6 +11,7 @@ from gradkit.backend import INEXACT, NOTHING
 from gradkit.core import Array, General, Linear, bind
 from gradkit.core.batching import reduction
 from gradkit.core.calls import as_array, cast, dtype_name, require_bool, require_inexact
+from gradkit.core.namespace import publish
 from gradkit.core.promotion import BOOL, INTEGER, default_dtype, is_complex, kind_of
 from gradkit.core.sizes import whole_numbers
 from gradkit.errors import AxisError
@@ -84,8 +85,7 @@ def _pull_logsumexp(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], k
 def _logsumexp(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     if getattr(x.dtype, "name", "") == "float16":
         # A sum of more than 65504 exponentials overflows, its logarithm does not.
-        wide = _logsumexp(xp, xp.library.astype(x, xp.library.float32), axis=axis, keepdims=keepdims)
-        return xp.library.astype(wide, x.dtype)
+        return xp.astype(_logsumexp(xp, xp.astype(x, xp.float32), axis=axis, keepdims=keepdims), x.dtype)
     top = xp.max(x, axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
     result = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
@@ -435,3 +435,6 @@ argmin = _position(_argmin)
 def count_nonzero(x: Any, /, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return how many elements are not 0, over axes (None: all)."""
     return sum(require_bool(as_array(x, "count_nonzero"), "count_nonzero"), axis=axis, keepdims=keepdims)
+
+
+publish(globals(), __all__)

@@ -13,6 +13,7 @@ from typing import Any
 from gradkit.core import Array, General, Linear, bind
 from gradkit.core.batching import at_front, leading, same_shape
 from gradkit.core.calls import wide_integers
+from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
 from gradkit.primitives.elementwise import where
 from gradkit.primitives.manipulation import permute_dims, reshape
@@ -283,3 +284,6 @@ _last_of_equal_primitive = General(
 def last_of_equal(x: Array, /) -> Array:
     """Return where the last of each group of equal numbers is, along the last axis."""
     return bind(_last_of_equal_primitive, (x,), NO_PARAMS)
+
+
+publish(globals(), __all__)

@@ -16,7 +16,7 @@ from gradkit.backend import current_backend, current_device
 from gradkit.core import Array, Elementwise, bind
 from gradkit.core.array import place_of_array, wrap
 from gradkit.core.calls import as_operand, cast, dtype_name, unary
-from gradkit.core.namespace import bound
+from gradkit.core.namespace import bound, publish
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
 
@@ -99,7 +99,7 @@ def _refuse(message: str) -> Callable[..., Any]:
 
 def _function(name: str, *rules: Any, forward: Any = None, part: int | None = None, of: str = "") -> Any:
     """Declare a function of as many arguments as there are rules: by its text, or by the backend's own `of`."""
-    primitive = Elementwise(name, forward or _special(of or name, part), rules)
+    primitive = Elementwise(name, forward or _special(of or name, part), rules, leaf=forward is None)
     if len(rules) == 1:
         function: Any = unary(primitive, True)
     else:
@@ -327,13 +327,12 @@ def _gammainc_slope(xp: Any, a: Any, x: Any) -> Any:
     that of rounding, 1e-13 or so of the result's own scale.
     """
     dtype = a.dtype
-    a, x = xp.library.astype(a, xp.float64), xp.library.astype(x, xp.float64)
-    kernel = xp.backend.special("gammainc")
+    a, x = xp.astype(a, xp.float64), xp.astype(x, xp.float64)
     step = xp.minimum(a, xp.sqrt(a)) / 25
     total = xp.zeros_like(a + x)
     for k, weight in enumerate((5 / 6, -5 / 21, 5 / 84, -5 / 504, 1 / 1260), start=1):
-        total = total + weight * (kernel(a + k * step, x) - kernel(a - k * step, x))
-    return xp.library.astype(total / step, dtype)
+        total = total + weight * (xp.gammainc(a + k * step, x) - xp.gammainc(a - k * step, x))
+    return xp.astype(total / step, dtype)
 
 
 gammainc_slope = _function(
@@ -484,3 +483,6 @@ xlogx = _function(
     "xlogx", lambda xp, _y, x: xp.log(x) + 1, forward=lambda xp, x: x * xp.log(xp.where(x == 0, xp.ones_like(x), x))
 )
 logit = _function("logit", lambda xp, _y, x: 1 / x + 1 / (1 - x), forward=lambda xp, x: xp.log(x / (1 - x)))
+
+
+publish(globals(), __all__)

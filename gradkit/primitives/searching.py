@@ -8,6 +8,7 @@ from typing import Any
 from gradkit.core import Array, General, bind
 from gradkit.core.batching import along_axes, at_front, leading, same_shape
 from gradkit.core.calls import as_array, cast, dtype_name
+from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import INTEGER, default_dtype, promote
 from gradkit.primitives import elementwise as e
@@ -61,6 +62,7 @@ _sort = General(
     ),
     batch=along_axes,
     shape=same_shape,
+    leaf=True,
 )
 _argsort = General(
     "argsort",
@@ -69,6 +71,7 @@ _argsort = General(
     batch=along_axes,
     shape=same_shape,
     dtype="int64",
+    leaf=True,
 )
 _searchsorted = General(
     "searchsorted",
@@ -77,6 +80,7 @@ _searchsorted = General(
     batch=_batch_searchsorted,
     shape=lambda x, values, *, side: tuple(values.shape),
     dtype="int64",
+    leaf=True,
 )
 
 
@@ -84,9 +88,10 @@ def _running_sum(xp: Any, x: Any) -> Any:
     """Sum in blocks, and the blocks' sums in blocks: in the order in which XLA adds, to the last bit."""
     *batch, size = x.shape
     if size <= BLOCK:
-        return xp.library.cumulative_sum(x, axis=-1)
+        return xp.cumsum(x, axis=x.ndim - 1, reverse=False)
     filling = xp.zeros((*batch, -size % BLOCK), dtype=x.dtype, device=x.device)
-    rows = xp.library.cumulative_sum(xp.reshape(xp.concat([x, filling], axis=-1), (*batch, -1, BLOCK)), axis=-1)
+    rows = xp.reshape(xp.concat([x, filling], axis=-1), (*batch, -1, BLOCK))
+    rows = xp.cumsum(rows, axis=x.ndim, reverse=False)
     before = _running_sum(xp, rows[..., BLOCK - 1])[..., :-1]
     offsets = xp.concat([xp.zeros((*batch, 1), dtype=x.dtype, device=x.device), before], axis=-1)
     return xp.reshape(rows + offsets[..., None], (*batch, -1))[..., :size]
@@ -214,3 +219,6 @@ def searchsorted(x: Any, values: Any, /, *, side: str = "left", sorter: Any = No
 
 def _positions(found: Array) -> Array:
     return found if dtype_name(found) == default_dtype(INTEGER) else cast(found, default_dtype(INTEGER))
+
+
+publish(globals(), __all__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradkit.core import Array, Linear, bind
-from gradkit.core.batching import composed
+from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
 
 __all__ = ["sliding_product"]
@@ -13,9 +13,9 @@ __all__ = ["sliding_product"]
 
 def _sliding_product(xp: Any, x: Any, y: Any) -> Any:
     size = x.shape[0] - y.shape[0] + 1
-    first = xp.arange(size, device=x.device)
-    windows = first[:, None] + xp.arange(y.shape[0], device=x.device)[None, :]
-    rows = xp.reshape(xp.library.take(x, xp.reshape(windows, (-1,)), axis=0), (size, y.shape[0]))
+    first, place = (xp.arange(n, dtype=xp.int64, device=x.device) for n in (size, y.shape[0]))
+    windows = first[:, None] + place[None, :]
+    rows = xp.reshape(xp.take(x, xp.reshape(windows, (-1,)), axis=0), (size, y.shape[0]))
     return xp.matmul(rows, y[:, None])[:, 0]
 
 
@@ -25,21 +25,11 @@ def _pull_long(xp: Any, g: Any, _x: Any, y: Any) -> Any:
     return xp.sliding_product(padded, y[::-1])
 
 
-def _in_batches(x: Array, y: Array) -> Array:
-    from gradkit.core.namespace import bound
-
-    xp = bound()
-    size, width = x.shape[0] - y.shape[0] + 1, y.shape[0]
-    parts = [x[i : i + size] for i in range(width)]
-    return xp.sum(xp.stack(parts, axis=1) * y, axis=1)  # type: ignore[no-any-return]
-
-
 _primitive = Linear(
     "sliding_product",
     _sliding_product,
     (_pull_long, lambda xp, g, x, _y: xp.sliding_product(x, g)),
     aliases=False,
-    batch=composed(_in_batches),
     shape=lambda x, y: (x.shape[0] - y.shape[0] + 1,),
 )
 
@@ -59,3 +49,6 @@ def sliding_product(x: Array, y: Array, /) -> Array:
     Array, shape (n - m + 1,)
     """
     return bind(_primitive, (x, y), NO_PARAMS)
+
+
+publish(globals(), __all__)

@@ -12,6 +12,7 @@ from typing import Any
 
 from gradkit.core import Array, Elementwise
 from gradkit.core.calls import binary, unary
+from gradkit.core.namespace import publish
 from gradkit.core.promotion import is_complex
 
 __all__ = [
@@ -227,3 +228,6 @@ atan2_slope = _declared(
     "atan2_slope",
     "y / (x**2 + y**2)",
 )
+
+
+publish(globals(), __all__)

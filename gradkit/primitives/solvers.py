@@ -14,7 +14,7 @@ from gradkit.core import Array, General, bind
 from gradkit.core.batching import broadcast_sizes, broadcasting_leading, leading, same_shape
 from gradkit.core.binding import bind_several
 from gradkit.core.calls import as_array
-from gradkit.core.namespace import lifted, unbroadcast
+from gradkit.core.namespace import lifted, publish, unbroadcast
 from gradkit.core.node import NO_PARAMS, Node
 from gradkit.core.promotion import is_complex, real_part_of
 from gradkit.primitives.matrices import (
@@ -95,6 +95,7 @@ _solve = Solver(
     _push_solution,
     batch=broadcasting_leading,
     shape=_solution_shape,
+    leaf=True,
 )
 _solve_triangle = Solver(
     "triangular_solve",
@@ -113,9 +114,8 @@ def _pull_inverse(xp: Any, g: Any, y: Any, _x: Any) -> Any:
 
 def _pinv_by_singular_values(xp: Any, x: Any, rtol: Any) -> Any:
     u, s, vh = xp.svd(x, full_matrices=False)
-    infinity = xp.library.full(s.shape, math.inf, dtype=s.dtype, device=x.device)
     largest = s[..., : min(1, s.shape[-1])]  # matrices of no rows have none
-    sizes = xp.library.where(s > rtol[..., None] * largest, s, infinity)
+    sizes = xp.where(s > rtol[..., None] * largest, s, xp.full_like(s, math.inf))
     return xp.matmul(hermitian(xp, vh) / xp.astype(sizes, x.dtype)[..., None, :], hermitian(xp, u))
 
 
@@ -160,12 +160,11 @@ def _checkered(xp: Any, x: Any) -> Any:
 
 def _cofactor(xp: Any, x: Any) -> Any:
     """Compute cofactors of singular matrices, too: by the singular values, of which each is left out once."""
-    u, s, vh = xp.library.linalg.svd(x, full_matrices=False)
-    n = s.shape[-1]
-    eye = xp.library.eye(n, dtype=xp.library.bool, device=x.device)
-    others = xp.library.where(eye, xp.library.ones_like(s[..., None]), s[..., None, :])
-    products = xp.library.astype(xp.library.prod(others, axis=-1), x.dtype)
-    factor = xp.library.linalg.det(u) * xp.library.linalg.det(vh)
+    u, s, vh = xp.svd(x, full_matrices=False)
+    eye = xp.eye(s.shape[-1], dtype=xp.bool, device=x.device)
+    others = xp.where(eye, xp.ones_like(s[..., None]), s[..., None, :])
+    products = xp.astype(xp.prod(others, axis=(s.ndim,), keepdims=False), x.dtype)
+    factor = xp.det(u) * xp.det(vh)
     return factor[..., None, None] * xp.matmul(conjugate(xp, u) * products[..., None, :], conjugate(xp, vh))
 
 
@@ -189,7 +188,9 @@ def _pull_slogdet(xp: Any, g: Any, results: Any, x: Any) -> Any:
     return total[..., None, None] * hermitian(xp, xp.inv(x))
 
 
-_inv = General("inv", lambda xp, x: xp.library.linalg.inv(x), (_pull_inverse,), batch=leading, shape=same_shape)
+_inv = General(
+    "inv", lambda xp, x: xp.library.linalg.inv(x), (_pull_inverse,), batch=leading, shape=same_shape, leaf=True
+)
 _pinv = General(
     "pinv",
     _pinv_by_singular_values,
@@ -203,6 +204,7 @@ _det = General(
     (lambda xp, g, _y, x: g[..., None, None] * _cofactors(xp, x),),
     batch=leading,
     shape=lambda x: x.shape[:-2],
+    leaf=True,
 )
 _cofactor_primitive = General("cofactor", _cofactor, (_pull_cofactor,), batch=leading, shape=same_shape)
 _slogdet = Decomposition(
@@ -211,6 +213,7 @@ _slogdet = Decomposition(
     (adjoint(_pull_slogdet),),
     batch=leading,
     shape=lambda x: [(x.shape[:-2], x.dtype), (x.shape[:-2], real_part_of(x.dtype.name))],
+    leaf=True,
 )
 
 
@@ -264,7 +267,7 @@ def _pull_expm(xp: Any, g: Any, _y: Any, x: Any) -> Any:
     return xp.expm(xp.concat([above, below], axis=-2))[..., :n, n:]
 
 
-_expm_primitive = General("expm", _expm, (_pull_expm,), batch=leading, shape=same_shape)
+_expm_primitive = General("expm", _expm, (_pull_expm,), batch=leading, shape=same_shape, leaf=True)
 
 
 def solve(a: Any, b: Any, /) -> Array:
@@ -319,3 +322,6 @@ def slogdet(x: Any, /) -> tuple[Array, Array]:
 def expm(x: Any, /) -> Array:
     """Return the exponentials of square matrices."""
     return bind(_expm_primitive, (as_array(x, "expm"),), NO_PARAMS)
+
+
+publish(globals(), __all__)

@@ -9,6 +9,7 @@ from typing import Any
 
 from gradkit.core import Array, Linear, bind
 from gradkit.core.batching import moved_to_front
+from gradkit.core.namespace import bound, publish
 
 __all__ = ["overlap_add", "sliding_windows", "windows_shape"]
 
@@ -102,7 +103,6 @@ def _batch_windows(primitive: Any, values: Any, axes: Any, size: int, params: An
 
 def _batch_overlap(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, int]:
     front = moved_to_front(values[0], axes[0])
-    from gradkit.core.namespace import bound
 
     second = bound().permute_dims(front, (1, 0, *range(2, front.ndim)))
     return bind(primitive, (second,), {**_with_batch(params), "shape": (size, *params["shape"])}), 0
@@ -134,6 +134,7 @@ _overlap = Linear(
     aliases=False,
     batch=_batch_overlap,
     shape=lambda x, *, shape, window, strides, dilation: shape,
+    leaf=True,
 )
 
 
@@ -158,3 +159,6 @@ def sliding_windows(x: Array, /, *, window: Sizes, strides: Sizes, dilation: Siz
 def overlap_add(x: Array, /, *, shape: Sizes, window: Sizes, strides: Sizes, dilation: Sizes) -> Array:
     """Add the elements of all windows where they are in an array of `shape`: `sliding_windows` transposed."""
     return bind(_overlap, (x,), {"shape": shape, "window": window, "strides": strides, "dilation": dilation})
+
+
+publish(globals(), __all__)
