@@ -135,6 +135,20 @@ class ResumeError(ValueError):
         super().__init__(f"{what} Give the same to resume it, another folder, or resume=False to begin anew.")
 
 
+class DamagedRunError(FileFormatError):
+    """What a checkpoint says of its run is damaged, or not there.
+
+    Attributes
+    ----------
+    fault : str
+        What is wrong.
+    """
+
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
+        super().__init__(f"{fault} Put an older file back, or begin anew with resume=False.")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known name, or an empty string."""
     nearest = difflib.get_close_matches(name, list(known), n=1)

@@ -25,7 +25,7 @@ from gradkit.core.array import host, raw, wrap
 from gradkit.core.node import Leaf
 from gradkit.core.reverse import TAPE
 from gradkit.data.checked_json import Check, each, keyed, parse, record, text, whole
-from gradkit.data.files import HostArray, PathLike
+from gradkit.data.files import HostArray, PathLike, open_file, refuse_other_bytes
 from gradkit.data.replacing import replace
 from gradkit.data.safetensors import METADATA as RESERVED
 from gradkit.data.safetensors import Header, read_header
@@ -328,7 +328,7 @@ def _kind(value: Any) -> str:
 def _contents(name: str) -> _Contents:
     """Read a file, and check all of it."""
     library = _library()
-    with open(name, "rb") as file:
+    with open_file(name) as file:
         contents = file.read()
     header = read_header(contents, name)
     own = _own(name, header)
@@ -339,6 +339,8 @@ def _contents(name: str) -> _Contents:
             f"{name}: the header (bytes 8 to {header.end:,}) is damaged: expected a checkpoint in the safetensors "
             f"format ({error})."
         ) from error
+    for key, read in loaded.items():
+        refuse_other_bytes(read, f"{name}: {key}")
     if own is None:
         return _Contents(loaded, {}, NAMES)
     for key, checksum in own.checksums.items():

@@ -6,6 +6,7 @@ its format has checksums, or an error came that is none of gradkit's own for fil
 
 from __future__ import annotations
 
+import argparse
 import random
 import sys
 import tempfile
@@ -72,5 +73,9 @@ def main(count: int, seed: int, folder: Path) -> int:
 
 if __name__ == "__main__":
     warnings.simplefilter("error")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("count", type=int, help="how many files")
+    parser.add_argument("seed", type=int, nargs="?", default=0, help="of the damage (default: 0)")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
-        sys.exit(main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0, Path(made)))
+        sys.exit(main(options.count, options.seed, Path(made)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from gradkit.errors import FileFormatError, TreeMismatchError
 from gradkit.numpy import asarray
 from gradkit.train import predict
 from gradkit.train.checkpoints import LAST
+from gradkit.train.locks import holder
 
 __all__ = ["MODEL", "About", "Model", "Scaling", "load_model", "save_model"]
 
@@ -172,6 +174,12 @@ def load_model(folder: Path) -> Model:
         If the model is damaged, or from a newer version.
     """
     path = folder / MODEL
+    running = holder(folder)
+    if running is not None:
+        state = f"a run is in progress in {folder} (process {running})"
+        if not path.exists():
+            raise CommandError(f"{state}, which writes {MODEL} when it has ended. Wait until then.")
+        print(f"gradkit: note: {state}; this is the model of the run before it", file=sys.stderr)
     if not path.exists():
         if not folder.is_dir():
             raise CommandError(f"there is no folder {folder}. 'gradkit train DATA --out {folder}' makes it.")

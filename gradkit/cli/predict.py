@@ -14,7 +14,7 @@ from gradkit.cli.measures import measures
 from gradkit.cli.models import Model, load_model
 from gradkit.cli.options import CommandError, use_backend
 from gradkit.cli.sources import Asked, among, read_inputs, read_source
-from gradkit.data.files import HostArray
+from gradkit.data.files import HostArray, refuse_folder
 
 __all__ = ["evaluate", "predict"]
 
@@ -30,6 +30,7 @@ def predict(options: argparse.Namespace) -> int:
     if options.out is None:
         _write(sys.stdout, model, outputs, options.probabilities)
         return 0
+    refuse_folder(options.out)
     with options.out.open("w", newline="", encoding="utf-8") as file:
         _write(file, model, outputs, options.probabilities)
     return 0

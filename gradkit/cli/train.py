@@ -17,11 +17,11 @@ from gradkit.cli.sources import CLASSIFICATION, REGRESSION, Asked, Source, check
 from gradkit.core.array import host
 from gradkit.data.files import HostArray
 from gradkit.data.replacing import clear_partial
-from gradkit.errors import MissingDependencyError, NonFiniteLossError, ResumeError
+from gradkit.errors import DamagedRunError, MissingDependencyError, NonFiniteLossError, ResumeError
 from gradkit.optim.schedules import Schedule
 from gradkit.train import Checkpoint, History, fit
-from gradkit.train.checkpoints import LAST
-from gradkit.train.locks import locked
+from gradkit.train.checkpoints import BEST, LAST, LOG
+from gradkit.train.locks import LOCK, locked
 from gradkit.train.training import INTERRUPTED
 
 __all__ = ["train"]
@@ -106,6 +106,10 @@ def _train(options: argparse.Namespace, folder_held: ExitStack) -> int:
         )
     except ResumeError as error:
         raise CommandError(_worded(error)) from error
+    except DamagedRunError as error:
+        raise CommandError(
+            f"{error.fault} Put an older file back, or begin anew: --overwrite in the place of --resume."
+        ) from error
     except NonFiniteLossError as error:
         stopped = error.history.stopped if isinstance(error.history, History) else error
         raise CommandError(
@@ -141,6 +145,12 @@ def _activation(name: str) -> str:
 def _check_folder(options: argparse.Namespace) -> None:
     """Raise where the folder holds a run that nobody wants to lose, or cannot be made or written."""
     folder = options.out
+    for name in (MODEL, CURVES, LAST, BEST, LOG, LOCK):
+        if (folder / name).is_dir():
+            raise CommandError(
+                f"argument --out: {folder / name} is a folder, where a run writes a file of that name. Take it away, "
+                f"or give another --out."
+            )
     present = [name for name in (MODEL, LAST) if (folder / name).exists()]
     if present and not (options.resume or options.overwrite):
         state = "a finished run" if MODEL in present else "a run that was stopped"
@@ -185,8 +195,10 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 def _worded(error: ResumeError) -> str:
     """Say in the words of the command line how a run differs from the one that is to be resumed."""
     remedy = "Give the same options to resume it, another --out, or --overwrite in the place of --resume to begin anew."
+    option = f"--{error.name.replace('_', '-')}"
+    if error.name in SETTINGS and error.detail:
+        return f"{error.path} does not say which {option} its run has, this one has {option} {error.given}. {remedy}"
     if error.name in SETTINGS:
-        option = f"--{error.name.replace('_', '-')}"
         return f"{error.path} is of a run with {option} {error.found}, this one has {option} {error.given}. {remedy}"
     if error.detail:
         return f"{error.detail} {remedy}"

@@ -24,7 +24,10 @@ __all__ = [
     "describe_start",
     "fill",
     "open_binary",
+    "open_file",
     "place",
+    "refuse_folder",
+    "refuse_other_bytes",
 ]
 
 HostArray = np.ndarray[Any, np.dtype[Any]]
@@ -66,10 +69,35 @@ def describe_start(start: bytes) -> str:
     return f"{start[:8]!r} ({kinds[0]})" if kinds else repr(start[:8])
 
 
+def refuse_folder(path: PathLike) -> None:
+    """Raise IsADirectoryError where a file is to be and a folder is."""
+    if os.path.isdir(path):
+        raise IsADirectoryError(
+            f"{os.fspath(path)} is a folder, where a file is expected. Give the name of a file; or, if one is to be "
+            f"made there, take the folder away."
+        )
+
+
+def open_file(path: PathLike) -> BinaryIO:
+    """Open a file to read it."""
+    refuse_folder(path)
+    return open(path, "rb")
+
+
+def refuse_other_bytes(values: HostArray, where: str) -> None:
+    """Raise FileFormatError where a truth value is a byte other than 0 and 1: nothing is right about it afterwards."""
+    if values.dtype == np.bool_ and (wrong := values.view(np.uint8).reshape(-1) > 1).any():
+        i = int(wrong.argmax())
+        raise FileFormatError(
+            f"{where} is damaged: its element {i:,} is the byte {values.view(np.uint8).reshape(-1)[i]}, and truth "
+            f"values are 0 and 1. Fetch or write the file again."
+        )
+
+
 @contextmanager
 def open_binary(path: PathLike) -> Iterator[tuple[BinaryIO, int]]:
     """Open a file, plain or gzip (told by its content), and say how many bytes it can hold at most."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         compressed = file.read(len(GZIP)) == GZIP
         file.seek(0)

@@ -29,7 +29,9 @@ from gradkit.data.files import (
     describe_start,
     fill,
     open_binary,
+    open_file,
     place,
+    refuse_other_bytes,
 )
 from gradkit.errors import FileFormatError
 
@@ -120,11 +122,13 @@ def load_npy(path: PathLike, mmap: bool = False) -> Array | np.memmap[Any, np.dt
     """
     name = os.fspath(path)
     if mmap:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             size = os.fstat(file.fileno()).st_size
             begin, (shape, fortran_order, dtype) = _read_header(file, size, name)
         _check_end(begin + math.prod(shape) * dtype.itemsize, size, shape, dtype, name)
-        return np.memmap(path, dtype, "r", begin, shape, "F" if fortran_order else "C")
+        mapped = np.memmap(path, dtype, "r", begin, shape, "F" if fortran_order else "C")
+        refuse_other_bytes(mapped, name)
+        return mapped
     try:
         with open_binary(path) as (stream, limit):
             return place(_read(stream, limit, name))
@@ -161,7 +165,7 @@ def load_npz(path: PathLike) -> dict[str, Array]:
     """
     name = os.fspath(path)
     arrays: dict[str, Array] = {}
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         start = file.read(8)
         try:
             with zipfile.ZipFile(file) as archive:
@@ -318,4 +322,5 @@ def _read(stream: BinaryIO, limit: int, name: str) -> HostArray:
             f"{name}: truncated at byte {begin + filled:,}; its header promises {begin + values.nbytes:,} bytes."
         )
     _check_end(begin + filled, begin + filled + len(stream.read(1)), shape, dtype, name)
+    refuse_other_bytes(values.T if fortran_order else values, name)
     return values.astype(dtype.newbyteorder("="), copy=False)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from gradkit.data.files import PathLike
+from gradkit.data.files import PathLike, refuse_folder
 
 __all__ = ["clear_partial", "replace"]
 
@@ -19,6 +19,7 @@ PARTIAL = re.compile(r"\.(.+)\.[0-9a-f]{8}\.partial")
 
 def replace(path: PathLike, contents: bytes) -> None:
     """Put a file with these contents in the place of another (if there is one), or leave that one as it is."""
+    refuse_folder(path)
     path = os.path.realpath(path)
     folder, name = os.path.split(path)
     partial = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.partial")

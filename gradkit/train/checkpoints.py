@@ -21,10 +21,12 @@ from typing import Any, NamedTuple
 from gradkit import io, random
 from gradkit.core import Array
 from gradkit.data.checked_json import parse, whole
+from gradkit.data.files import refuse_folder
 from gradkit.data.replacing import clear_partial
-from gradkit.errors import FileFormatError, ResumeError, TreeMismatchError
+from gradkit.errors import DamagedRunError, FileFormatError, ResumeError, TreeMismatchError
 from gradkit.optim import SGDState
 from gradkit.train.history import Value
+from gradkit.train.locks import LOCK
 from gradkit.train.positions import Plan, check_position, read_position
 
 __all__ = ["BEST", "LAST", "LOG", "Checkpoint", "Folder", "Run", "Saved", "described"]
@@ -124,6 +126,8 @@ class Folder:
     def __init__(self, checkpoint: Checkpoint, settings: Mapping[str, Any]) -> None:
         self.path = Path(checkpoint.folder)
         self.path.mkdir(parents=True, exist_ok=True)
+        for name in (LAST, BEST, LOG, LOCK):  # before anything is taken away or computed
+            refuse_folder(self.path / name)
         self.last = self.path / LAST
         self.every_steps = checkpoint.every_steps
         self._own = dict(checkpoint.settings)
@@ -191,16 +195,19 @@ class Folder:
         key = stored.get("key")
         usual = random.key(0)
         if type(key) is not Array or (key.shape, key.dtype) != (usual.shape, usual.dtype):
-            raise FileFormatError(f"{self.last}: the random key of the run is missing, or is none: it is {key!r:.60}.")
+            raise DamagedRunError(f"{self.last}: the random key of the run is missing, or is none: it is {key!r:.60}.")
         if given is not None and key.tolist() != given.tolist():
             raise ResumeError(self.last, "key", key.tolist(), given.tolist())
         return key
 
     def _about(self, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a checkpoint says of its run; nothing where another program wrote it."""
+        """Return what a checkpoint says of its run."""
         text = stored.get("run")
         if not isinstance(text, str):
-            return {}
+            detail = (
+                f"{self.last} says nothing of a run ('run' is missing): another program wrote it, or it is damaged."
+            )
+            raise ResumeError(self.last, "run", None, None, detail)
         try:
             about = read_position(text, VERSION)
         except ValueError as error:
@@ -213,14 +220,13 @@ class Folder:
         return about
 
     def _damaged(self, error: Exception) -> FileFormatError:
-        return FileFormatError(
-            f"{self.last}: what it says of the run is damaged: {error}. Put an older file back, or begin anew with "
-            f"resume=False."
-        )
+        return DamagedRunError(f"{self.last}: what it says of the run is damaged: {error}.")
 
     def _check(self, about: Mapping[str, Any]) -> None:
         for ours, theirs in ((self._own, about.get("settings", {})), (self._settings, about.get("fit", {}))):
             for name in sorted(ours):
+                if name not in theirs:
+                    raise ResumeError(self.last, name, None, ours[name], f"{self.last} says no {name} of its run.")
                 if theirs.get(name) != json.loads(json.dumps(ours[name])):
                     raise ResumeError(self.last, name, theirs.get(name), ours[name])
 
@@ -240,7 +246,10 @@ class Folder:
         try:
             loaded = io.load(self.last, like=like)
         except TreeMismatchError as error:
-            raise ResumeError(self.last, "model", None, None, str(error)) from error
+            # What it says of `like` is of use to who called `load`.
+            leaf = str(error).removeprefix(f"{self.last}: ").partition(". ")[0].replace("`like`", "this run")
+            detail = f"{self.last} is of a run with another model or optimizer: {leaf.removesuffix('.')}."
+            raise ResumeError(self.last, "model", None, None, detail) from error
         about = self._about({"run": loaded["run"]})
         try:
             check_position(about, plan)
@@ -271,14 +280,9 @@ class Folder:
         try:
             self._best = io.load(self.path / BEST, like=like)
         except FileNotFoundError as error:
-            raise FileFormatError(
-                f"{self.path}: it has {LAST} and no {BEST}, so it is incomplete. Put the file back, or begin anew with "
-                f"resume=False."
-            ) from error
+            raise DamagedRunError(f"{self.path}: it has {LAST} and no {BEST}, so it is incomplete.") from error
         except TreeMismatchError as error:
-            raise FileFormatError(
-                f"{error} It is no model of the run in {LAST}: put the file back, or begin anew with resume=False."
-            ) from error
+            raise DamagedRunError(f"{error} It is no model of the run in {LAST}.") from error
         return self._best
 
     # The log

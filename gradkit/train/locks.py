@@ -12,7 +12,7 @@ from pathlib import Path
 from gradkit.data.files import PathLike
 from gradkit.errors import FolderInUseError
 
-__all__ = ["LOCK", "locked"]
+__all__ = ["LOCK", "holder", "locked"]
 
 LOCK = ".lock"
 """The file in the folder that is locked; the number of the process that holds it is in it."""
@@ -80,6 +80,23 @@ def locked(folder: PathLike) -> Iterator[None]:
     finally:
         if _held.pop(name, None) is not None:
             _release(Path(name), descriptor)
+
+
+def holder(folder: PathLike) -> str | None:
+    """Return the number of the process whose run is in progress in a folder, as a text; None where there is none."""
+    path = Path(folder) / LOCK
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        _try_to_lock(descriptor)
+    except (BlockingIOError, PermissionError):
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return os.read(descriptor, 20).decode("ascii", "replace") or "which has just begun"
+    finally:
+        os.close(descriptor)
+    return None
 
 
 def _acquire(folder: Path) -> int:
