@@ -196,13 +196,14 @@ class Backend(ABC):
 
     def dtype_name(self, value: Raw) -> str:
         """Return the name of an array's dtype."""
-        name = self._dtype_names.get(value.dtype)
+        name = self.dtype_names.get(value.dtype)
         if name is None:
-            name = self._dtype_names[value.dtype] = self.dtype_of(value).name
+            name = self.dtype_names[value.dtype] = self.dtype_of(value).name
         return name
 
     @cached_property
-    def _dtype_names(self) -> dict[Any, str]:
+    def dtype_names(self) -> dict[Any, str]:
+        """The names of the library's own dtypes that have been seen."""
         return {}
 
     @cached_property
@@ -306,6 +307,8 @@ _by_type: dict[RawType, Backend] = {}
 NOTHING: frozenset[Any] = frozenset()
 INEXACT: dict[RawType, frozenset[Any]] = {}
 """By the type of a raw array, once one has been seen: the dtypes that have a derivative."""
+DTYPE_NAMES: dict[RawType, dict[Any, str]] = {}
+"""By the type of a raw array, once one has been seen: the names of the dtypes that have been."""
 SEVERAL: dict[RawType, Backend] = {}
 """By the type of a raw array, once one has been seen: its backend, if a library's operators run on one of several
 devices, whichever is current."""
@@ -415,6 +418,7 @@ def backend_of(value: Raw) -> Backend | None:
             if backend.has_several_devices:
                 SEVERAL[kind] = backend
             INEXACT[kind] = backend.inexact
+            DTYPE_NAMES[kind] = backend.dtype_names
             REAL[kind] = backend.real
     return backend
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from gradkit_numpy import linear_algebra, losses, saturating, scattering
 from gradkit_numpy.losses import ones
+from gradkit_numpy.silence import silenced
 from gradkit_numpy.threefry import random_bits
 
 __all__ = ["KERNELS"]
@@ -24,6 +25,9 @@ Raw = Any
 sum_over: Any = np.add.reduce
 max_over: Any = np.maximum.reduce
 min_over: Any = np.minimum.reduce
+product_over: Any = np.multiply.reduce
+some_over: Any = np.logical_or.reduce
+every_over: Any = np.logical_and.reduce
 add_at: Any = np.add.at
 
 
@@ -55,6 +59,18 @@ def smallest(x: Raw, axis: Any = None, keepdims: bool = False) -> Raw:
     return min_over(x, axis=axis, keepdims=keepdims)
 
 
+def product(x: Raw, axis: Any = None, keepdims: bool = False) -> Raw:
+    return product_over(x, axis=axis, keepdims=keepdims)
+
+
+def some(x: Raw, axis: Any = None, keepdims: bool = False) -> Raw:
+    return some_over(x, axis=axis, keepdims=keepdims)
+
+
+def every(x: Raw, axis: Any = None, keepdims: bool = False) -> Raw:
+    return every_over(x, axis=axis, keepdims=keepdims)
+
+
 def matmul(x: Raw, y: Raw) -> Raw:
     return x.dot(y) if x.ndim == 2 == y.ndim else np.matmul(x, y)
 
@@ -71,6 +87,31 @@ def reshape(x: Raw, shape: tuple[int, ...]) -> Raw:
 
 def permute_dims(x: Raw, axes: tuple[int, ...]) -> Raw:
     return x.transpose(axes)
+
+
+def broadcast_to(x: Raw, shape: tuple[int, ...]) -> Raw:
+    # As np.broadcast_to does, without its checks in Python.
+    views = np.nditer((x,), ["multi_index", "refs_ok", "zerosize_ok"], ["readonly"], itershape=shape, order="C")
+    return views.itviews[0]
+
+
+def getitem(x: Raw, index: tuple[Any, ...]) -> Raw:
+    return x[index]
+
+
+def converted(x: Raw, dtype: Any) -> Raw:
+    return x.astype(dtype)
+
+
+converted_in_silence = silenced(converted)
+WHOLE = "biu"
+
+
+def astype(x: Raw, dtype: Any) -> Raw:
+    # Whole numbers are in the range of every dtype that they are converted to, but for half the digits.
+    if x.dtype.kind in WHOLE and dtype != HALF:
+        return x.astype(dtype)
+    return converted_in_silence(x, dtype)
 
 
 BITS = {size: np.dtype(f"int{8 * size}") for size in (1, 2, 4, 8)}
@@ -168,10 +209,17 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "mean": mean,
     "max": largest,
     "min": smallest,
+    "prod": product,
+    "any": some,
+    "all": every,
     "matmul": matmul,
     "affine": affine,
     "reshape": reshape,
     "permute_dims": permute_dims,
+    "broadcast_to": broadcast_to,
+    "getitem": getitem,
+    "astype": astype,
+    "astype_exact": astype,
     "masked": masked,
     "relu": relu,
     "scatter_add": scatter_add,

@@ -17,6 +17,8 @@ Raw = Any
 
 BLOCK = 1 << 15
 """Numbers in a block, in three buffers of 128 KiB: smaller blocks pay for calls, larger ones leave the cache."""
+SHORT = 16
+"""Numbers of a key that are few, beside the calls that a row of its own takes."""
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24), (13, 15, 26, 6), (17, 29, 16, 24), (13, 15, 26, 6))
 SHIFTS = [[(np.uint32(rotation), np.uint32(32 - rotation)) for rotation in group] for group in ROTATIONS]
 PARITY = np.uint32(0x1BD11BDA)
@@ -39,12 +41,21 @@ def random_bits(key: Raw, *, shape: tuple[int, ...], bit_width: int) -> Raw:
     array of unsigned integers of that width, shape (..., *shape)
         Element n of what a key gives is the block of counter n.
     """
-    # One row a key: its words are columns that broadcast along the counters.
     keys = key.reshape(-1, 2)
-    words = (keys[:, :1], keys[:, 1:], keys[:, :1] ^ keys[:, 1:] ^ PARITY)
-    injections = [(words[(i + 1) % 3], words[(i + 2) % 3] + np.uint32(i + 1)) for i in range(len(SHIFTS))]
-
     size = math.prod(shape)
+    if size <= SHORT < len(keys):
+        # Few numbers of each of many keys: the keys stand side by side, along which NumPy's loops run.
+        bits = np.empty((size, len(keys)), f"uint{bit_width}")
+        counters = np.arange(size, dtype=np.uint32)[:, None]
+        width = BLOCK // max(1, size)
+        buffers = np.empty((3, size, width), np.uint32)
+        for start in range(0, len(keys), width):
+            part = bits[:, start : start + width]
+            words = np.ascontiguousarray(keys[start : start + width].T)
+            _fill(part, buffers[:, :, : part.shape[1]], words[0], words[1], np.uint32(0), counters)
+        return np.ascontiguousarray(bits.T).reshape(key.shape[:-1] + shape)
+    # One row a key: its words are columns that broadcast along the counters.
+    high_word, low_word = keys[:, :1], keys[:, 1:]
     bits = np.empty((len(keys), size), f"uint{bit_width}")
     # A power of two, so that no block passes from one high word of the counter to the next.
     width = min(size, 1 << (BLOCK // max(1, len(keys))).bit_length() >> 1) or 1
@@ -52,23 +63,31 @@ def random_bits(key: Raw, *, shape: tuple[int, ...], bit_width: int) -> Raw:
     buffers = np.empty((3, len(keys), width), np.uint32)
     for start in range(0, size, width):
         part = bits[:, start : start + width]
-        high, low, turned = buffers[:, :, : part.shape[1]]
-        high[...] = words[0] + np.uint32(start >> 32)
-        np.add(counters[: part.shape[1]], words[1] + np.uint32(start & 0xFFFFFFFF), low)
-        for shifts, (into_high, into_low) in zip(SHIFTS, injections, strict=True):
-            for left, right in shifts:
-                np.add(high, low, high)
-                np.left_shift(low, left, turned)
-                np.right_shift(low, right, low)
-                np.bitwise_or(low, turned, low)
-                np.bitwise_xor(low, high, low)
-            np.add(high, into_high, high)
-            np.add(low, into_low, low)
-        if bit_width == 64:
-            part[...] = high
-            np.left_shift(part, np.uint64(32), part)
-            np.bitwise_or(part, low, part)
-        else:
-            # Assigning to a narrower type keeps the low bits.
-            part[...] = np.bitwise_xor(high, low, high)
+        count = part.shape[1]
+        low = counters[:count] + np.uint32(start & 0xFFFFFFFF)
+        _fill(part, buffers[:, :, :count], high_word, low_word, np.uint32(start >> 32), low)
     return bits.reshape(key.shape[:-1] + shape)
+
+
+def _fill(bits: Raw, buffers: Raw, high_word: Raw, low_word: Raw, high_counter: Raw, low_counter: Raw) -> None:
+    """Write the bits of counters under keys, which broadcast against each other."""
+    words = (high_word, low_word, high_word ^ low_word ^ PARITY)
+    high, low, turned = buffers
+    high[...] = high_word + high_counter
+    np.add(low_counter, low_word, low)
+    for i, shifts in enumerate(SHIFTS):
+        for left, right in shifts:
+            np.add(high, low, high)
+            np.left_shift(low, left, turned)
+            np.right_shift(low, right, low)
+            np.bitwise_or(low, turned, low)
+            np.bitwise_xor(low, high, low)
+        np.add(high, words[(i + 1) % 3], high)
+        np.add(low, words[(i + 2) % 3] + np.uint32(i + 1), low)
+    if bits.dtype.itemsize == 8:
+        bits[...] = high
+        np.left_shift(bits, np.uint64(32), bits)
+        np.bitwise_or(bits, low, bits)
+    else:
+        # Assigning to a narrower type keeps the low bits.
+        bits[...] = np.bitwise_xor(high, low, high)

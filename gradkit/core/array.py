@@ -281,7 +281,7 @@ class Array(Operators):
     @property
     def shape(self) -> tuple[int, ...]:
         """The sizes of the axes."""
-        return cast("tuple[int, ...]", self._value.shape)
+        return self._value.shape  # type: ignore[no-any-return]
 
     @property
     def ndim(self) -> int:

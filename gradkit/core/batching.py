@@ -15,6 +15,7 @@ from gradkit.core.binding import bind
 from gradkit.core.namespace import as_bound, bound
 from gradkit.core.node import NO_PARAMS, Node, Trace
 from gradkit.core.primitive import Primitive
+from gradkit.core.promotion import PYTHON_NUMBERS
 from gradkit.core.stand_in import Batched
 
 __all__ = [
@@ -102,7 +103,7 @@ class BatchTrace(Trace):
                 axes.append(arg._value.axis)
             else:
                 # Reverse mode hands down what it saves: raw arrays, whose axes count as those of Arrays do.
-                values.append(as_bound(arg))
+                values.append(arg if type(arg) in PYTHON_NUMBERS else as_bound(arg))
                 axes.append(None)
         return values, axes
 

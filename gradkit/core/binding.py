@@ -16,6 +16,8 @@ from gradkit.errors import DeviceMismatchError, ShapeError
 
 __all__ = ["KERNEL_ERRORS", "PYTHON_NUMBERS", "bind", "bind_several", "evaluate", "explain", "in_branch"]
 
+_new = object.__new__
+
 KERNEL_ERRORS = (TypeError, ValueError, IndexError, RuntimeError)
 """What an array library raises when operands do not fit."""
 
@@ -35,31 +37,42 @@ def bind(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -
         The static parameters.
     """
     # The plain case: raw values of one backend, and at most one transform, whose nodes they carry.
-    values = [arg._value if type(arg) is Array else arg for arg in args]
-    nodes = [arg._node if type(arg) is Array else None for arg in args]
+    values: list[Any] = []
+    nodes: list[Any] = []
     kernels = primitive.kernels
-    kernel = kernels.get(type(values[0]))
-    if kernel is None:
-        return bind_at_highest_level(primitive, args, params)  # type: ignore[no-any-return]
+    kernel: Any = None
     trace: Trace | None = None
     tracked = 0
     bit = 1
-    for value, node in zip(values, nodes, strict=True):
-        if node is not None:
-            if trace is None:
-                trace = node.trace
-            elif node.trace is not trace:
-                return bind_at_highest_level(primitive, args, params)  # type: ignore[no-any-return]
-            tracked |= bit
-        bit += bit
-        if kernels.get(type(value)) is not kernel and type(value) not in PYTHON_NUMBERS:
+    for arg in args:
+        if type(arg) is Array:
+            value = arg._value
+            node = arg._node
+            if node is not None:
+                if trace is None:
+                    trace = node.trace
+                elif node.trace is not trace:
+                    return bind_at_highest_level(primitive, args, params)  # type: ignore[no-any-return]
+                tracked |= bit
+        else:
+            value, node = arg, None
+        values.append(value)
+        nodes.append(node)
+        found = kernels.get(type(value))
+        if bit == 1:
+            kernel = found
+        if (found is None or found is not kernel) and (kernel is None or type(value) not in PYTHON_NUMBERS):
             return bind_at_highest_level(primitive, args, params)  # type: ignore[no-any-return]
+        bit += bit
     try:
         out = kernel(*values, **params)
     except KERNEL_ERRORS as error:
         raise explain(primitive, values, error) from error
     if trace is None or not (trace.level or recording()):
-        return wrap(out)
+        array: Array = _new(Array)
+        array._value = out
+        array._node = None
+        return array
     return primitive.record(trace, out, values, nodes, tracked, params, True)  # type: ignore[no-any-return]
 
 

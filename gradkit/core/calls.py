@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradkit.backend import INEXACT, backend_of, current_backend, current_device
+from gradkit.backend import DTYPE_NAMES, INEXACT, backend_of, current_backend, current_device
 from gradkit.core.array import Array, place_of_array, wrap
 from gradkit.core.binding import KERNEL_ERRORS, PYTHON_NUMBERS, bind, explain
 from gradkit.core.families import Elementwise
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import NO_PARAMS, Node, recording
 from gradkit.core.promotion import FLOATING, canonical, default_dtype, is_inexact, is_of_numbers, promote
-from gradkit.core.stand_in import STAND_INS
+from gradkit.core.stand_in import Abstract, Batched
 
 __all__ = [
     "apply",
@@ -32,7 +32,9 @@ __all__ = [
     "unary",
 ]
 
+General = Callable[[Elementwise, Sequence[Any], bool], Any]
 _new = object.__new__
+NOTHING: dict[Any, str] = {}
 
 
 def unary(primitive: Elementwise, floating: bool) -> Callable[[Any], Array]:
@@ -74,8 +76,9 @@ def unary(primitive: Elementwise, floating: bool) -> Callable[[Any], Array]:
     return call
 
 
-def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array]:
-    """Make the function that calls a primitive of two arguments; see `unary`."""
+def binary(primitive: Elementwise, floating: bool, general: General | None = None) -> Callable[[Any, Any], Array]:
+    """Make the function that calls a primitive of two arguments; see `unary`. `general` stands for `apply`."""
+    general = apply if general is None else general
     kernels = primitive.kernels
     first, second = primitive.masks[0] or 0, primitive.masks[-1] or 0
     differentiable = primitive.masks[0] is not None and primitive.masks[-1] is not None
@@ -89,7 +92,7 @@ def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array
             x_node = x._node
             kernel = kernels.get(type(x_value))
             if kernel is None:
-                return apply(primitive, (x, y), floating)
+                return general(primitive, (x, y), floating)
             dtype = x_value.dtype
             if type(y) is Array:
                 y_value = y._value
@@ -97,16 +100,16 @@ def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array
                 # Dtypes that were unpickled are objects of their own: what is not the same may be equal.
                 # The kernel first: a stand-in's dtype is NumPy's, which not every library compares its own with.
                 if kernels.get(type(y_value)) is not kernel or (y_value.dtype is not dtype and y_value.dtype != dtype):
-                    return apply(primitive, (x, y), floating)
+                    return general(primitive, (x, y), floating)
                 if floating and dtype not in INEXACT[type(x_value)]:
-                    return apply(primitive, (x, y), floating)
+                    return general(primitive, (x, y), floating)
                 number = None
             elif (type(y) is float or type(y) is int) and dtype in INEXACT[type(x_value)]:
                 y_value = y
                 y_node = None
                 number = y
             else:
-                return apply(primitive, (x, y), floating)
+                return general(primitive, (x, y), floating)
         elif type(y) is Array and (type(x) is float or type(x) is int):
             x_value = x
             x_node = None
@@ -114,10 +117,10 @@ def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array
             y_node = y._node
             kernel = kernels.get(type(y_value))
             if kernel is None or y_value.dtype not in INEXACT[type(y_value)]:
-                return apply(primitive, (x, y), floating)
+                return general(primitive, (x, y), floating)
             number = x
         else:
-            return apply(primitive, (x, y), floating)
+            return general(primitive, (x, y), floating)
 
         # The one transform that follows them, if any.
         if x_node is None:
@@ -125,9 +128,9 @@ def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array
         else:
             trace = x_node.trace
             if y_node is not None and y_node.trace is not trace:
-                return apply(primitive, (x, y), floating)
+                return general(primitive, (x, y), floating)
         if in_one_alone and trace is not None:
-            return apply(primitive, (x, y), floating)
+            return general(primitive, (x, y), floating)
 
         try:
             out = kernel(x_value, y_value)
@@ -145,6 +148,7 @@ def binary(primitive: Elementwise, floating: bool) -> Callable[[Any, Any], Array
             node.numbers = number
         return array
 
+    call.primitive, call.floating = primitive, floating  # type: ignore[attr-defined]
     return call
 
 
@@ -162,27 +166,39 @@ def apply(primitive: Elementwise, args: Sequence[Any], floating: bool, first: in
     first : int
         Operands before this position keep their dtype (the condition of `where`).
     """
-    operands = [as_operand(arg, primitive.name) for arg in args]
-    if not any(type(operand) is Array for operand in operands[first:]):
+    operands: list[Any] = []
+    names: list[str | None] = []  # those of the dtypes; of numbers None
+    weak: list[type] = []
+    for position, arg in enumerate(args):
+        operand = arg if type(arg) is Array or type(arg) in PYTHON_NUMBERS else as_operand(arg, primitive.name)
+        operands.append(operand)
+        if position >= first and type(operand) is not Array:
+            weak.append(type(operand))
+        names.append(dtype_name(operand) if position >= first and type(operand) is Array else None)
+    if len(weak) == len(operands) - first:
         operands[first] = new_array(operands[first], like=operands[0] if first else None)
-    dtypes = [dtype_name(operand) for operand in operands[first:] if type(operand) is Array]
-    weak = [type(operand) for operand in operands[first:] if type(operand) is not Array]
-    target = promote(dtypes, weak)
+        names[first] = dtype_name(operands[first])
+        del weak[0]
+    found = [*filter(None, names)]
+    target = found[0] if not weak and found.count(found[0]) == len(found) else promote(found, weak)
     if floating and not is_inexact(target):
         target = default_dtype(FLOATING)
     for position in range(first, len(operands)):
-        operand = operands[position]
-        if type(operand) is Array:
-            if dtype_name(operand) != target:
-                operands[position] = cast(operand, target)
-        elif type(operand) is bool and target != "bool":
-            operands[position] = int(operand)
+        name = names[position]
+        if name is not None:
+            if name != target:
+                operands[position] = cast(operands[position], target, name)
+        elif type(operands[position]) is bool and target != "bool":
+            operands[position] = int(operands[position])
     return bind(primitive, operands, NO_PARAMS)
 
 
-def cast(array: Array, dtype: str) -> Array:
-    """Convert an Array to the dtype of that name, by the `astype` primitive; real numbers have no imaginary part."""
-    if not dtype.startswith("complex") and dtype_name(array).startswith("complex"):
+def cast(array: Array, dtype: str, present: str | None = None) -> Array:
+    """Convert an Array to the dtype of that name, by the `astype` primitive; real numbers have no imaginary part.
+
+    `present` is the name of the dtype that it has, where that is known.
+    """
+    if not dtype.startswith("complex") and (present or dtype_name(array)).startswith("complex"):
         if dtype == "bool":
             return bind(PRIMITIVES["not_equal"], (array, 0), NO_PARAMS)
         array = bind(PRIMITIVES["real"], (array,), NO_PARAMS)
@@ -193,10 +209,14 @@ def cast(array: Array, dtype: str) -> Array:
 def dtype_name(array: Array) -> str:
     """Return the name of an Array's dtype."""
     value: Any = array
-    while type(value) is Array:
-        value = value._value
-    if type(value) in STAND_INS:
-        return str(value.dtype.name)
+    while type(value) is Array or type(value) is Batched:
+        value = value._value if type(value) is Array else value.array
+    name = DTYPE_NAMES.get(type(value), NOTHING).get(value.dtype)
+    if name is not None:
+        return name
+    if type(value) is Abstract:
+        name = DTYPE_NAMES.setdefault(type(value), {})[value.dtype] = str(value.dtype.name)
+        return name
     backend = backend_of(value)
     assert backend is not None
     return backend.dtype_name(value)
@@ -224,7 +244,7 @@ def as_operand(value: Any, caller: str) -> Any:
 
 def as_array(value: Any, caller: str) -> Array:
     """Return the argument of a function that needs an array; numbers become arrays on the current backend."""
-    operand = as_operand(value, caller)
+    operand = value if type(value) is Array else as_operand(value, caller)
     return operand if type(operand) is Array else new_array(operand)
 
 

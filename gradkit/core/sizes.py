@@ -30,6 +30,8 @@ def whole_numbers(value: Any) -> tuple[int, ...]:
     """
     if type(value) is int:
         return (value,)
+    if type(value) is tuple or type(value) is list:
+        return tuple(map(operator.index, value))
     if isinstance(value, Sequence) or getattr(value, "ndim", 0) == 1:
         return tuple(map(operator.index, value))
     return (operator.index(value),)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core import Array
@@ -20,6 +21,7 @@ __all__ = [
     "ORDERED",
     "array_of",
     "named_dtype",
+    "remembering",
     "require",
     "require_same_dtype",
     "require_shapes_that_fit",
@@ -45,6 +47,50 @@ TIPS = {
     "shift_right_arithmetic": "right_shift", "sub": "subtract",
 }  # fmt: skip
 """The functions of `gradkit.numpy` that promote where those of `lax` do not."""
+
+
+def remembering(direct: Callable[..., Array]) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
+    """Make the decorator of a function that looks at its arguments once for each dtype.
+
+    One array, or two of one shape and dtype, or one and a float are passed on to `direct`, which computes the same
+    without looking at them, when the function has taken such arguments before.
+    """
+    takes_numbers = hasattr(direct, "primitive")  # by the rules of promotion, which agree for one dtype alone
+
+    def decorate(function: Callable[..., Array]) -> Callable[..., Array]:
+        taken: set[Any] = set()
+
+        @functools.wraps(function)
+        def call(*args: Any, **named: Any) -> Array:
+            if named or not args or len(args) > 2:
+                return function(*args, **named)
+            x, y = args[0], args[-1]
+            beside: Array | None = None
+            if type(x) is Array:
+                a = x._value
+                key: Any = (type(a), a.dtype, len(args))
+                if type(y) is Array:
+                    b = y._value
+                    if x is not y and (type(a) is not type(b) or a.dtype != b.dtype or a.shape != b.shape):
+                        return function(*args)
+                elif takes_numbers and type(y) is float:
+                    beside, key = x, (type(a), a.dtype, "and a number")
+                else:
+                    return function(*args)
+            elif takes_numbers and type(x) is float and type(y) is Array:
+                beside, key = y, ("a number and", type(y._value), y._value.dtype)
+            else:
+                return function(*args)
+            if key in taken:
+                return direct(*args)
+            result = function(*args)
+            if beside is None or dtype_name(beside) == "float32":  # others have fewer digits, or more
+                taken.add(key)
+            return result
+
+        return call
+
+    return decorate
 
 
 def array_of(value: Any, caller: str, like: Array | None = None) -> Array:

@@ -17,6 +17,7 @@ from gradkit.lax.arguments import (
     array_of,
     converted,
     named_dtype,
+    remembering,
     require,
     require_same_dtype,
     require_shapes_that_fit,
@@ -63,21 +64,25 @@ def _unsigned(array: Array) -> Array:
 # Logic
 
 
+@remembering(e.bitwise_and)
 def bitwise_and(x: Any, y: Any) -> Array:
     """Return the bits that both have, of integers or bools of one dtype."""
     return e.bitwise_and(*_checked("and", BITS, x, y))
 
 
+@remembering(e.bitwise_or)
 def bitwise_or(x: Any, y: Any) -> Array:
     """Return the bits that either has, of integers or bools of one dtype."""
     return e.bitwise_or(*_checked("or", BITS, x, y))
 
 
+@remembering(e.bitwise_xor)
 def bitwise_xor(x: Any, y: Any) -> Array:
     """Return the bits in which they differ, of integers or bools of one dtype."""
     return e.bitwise_xor(*_checked("xor", BITS, x, y))
 
 
+@remembering(e.bitwise_invert)
 def bitwise_not(x: Any) -> Array:
     """Return all bits the other way round, of integers or bools."""
     return e.bitwise_invert(*_checked("not", BITS, x))

@@ -22,6 +22,7 @@ from gradkit.lax.arguments import (
     array_of,
     converted,
     named_dtype,
+    remembering,
     require,
     require_same_dtype,
     require_shapes_that_fit,
@@ -162,6 +163,7 @@ Function = Callable[..., Array]
 
 
 def _unary(name: str, function: Callable[[Any], Array], accepted: tuple[str, ...]) -> Function:
+    @remembering(function)
     def call(x: Any, *, accuracy: Any = None) -> Array:
         array = array_of(x, name)
         require(name, (array,), (accepted,))
@@ -188,6 +190,7 @@ def _several(name: str, function: Function, *accepted: tuple[str, ...], called: 
     shown = called or name
     names = NAMES_OF_ARGUMENTS.get(name, "x y").split()
 
+    @remembering(function)
     def call(*values: Any, **named: Any) -> Array:
         if named:
             rest = names[len(values) :]
@@ -300,6 +303,7 @@ def mul(x: Any, y: Any, *, out_dtype: Any = None) -> Array:
     return product if out_dtype is None else converted(product, named_dtype(out_dtype))
 
 
+@remembering(e.pow)
 def pow(x: Any, y: Any) -> Array:
     """Return `x`, which is not of integers, to the power `y`, which may be: of any dtype then."""
     arrays = together("pow", x, y)

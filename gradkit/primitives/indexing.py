@@ -10,6 +10,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import Any
 
 from gradkit.core import Array, Linear, bind
@@ -165,30 +166,51 @@ def take(
     """
     if out is not None:
         raise NotImplementedError("The 'out' argument to jnp.take is not supported.")
-    array, positions = as_array(x, "take"), as_array(indices, "take")
+    array = x if type(x) is Array else as_array(x, "take")
+    count = len(array._value.shape)
     if axis is None:
-        array, axis = reshape(array, -1), 0
-    (axis,) = normalize_axes(axis, array.ndim, "take")
-    require_integers(positions, "take")
-    flat = reshape(positions, -1)
-    size = array.shape[axis]
-    if mode == "raise":
-        raise NotImplementedError("The 'raise' mode to jnp.take is not supported.")
-    if mode == "wrap":
-        flat, valid = wide_integers(flat, size) % max(size, 1), None
-    elif mode in ("fill", "clip"):
-        flat, valid = bounded(flat, size, mode)
-    elif mode is None:
-        flat, valid = bounded(flat, size, "fill" if is_abstract(flat) else "raise")
-    else:
+        if count != 1:
+            array, count = reshape(array, -1), 1
+        axis = 0
+    if type(axis) is not int or not 0 <= axis < count:
+        (axis,) = normalize_axes(axis, count, "take")
+    if type(indices) is int and mode in TAKE_MODES and -(size := array._value.shape[axis]) <= indices < size:
+        entries = [WHOLE] * count
+        entries[axis] = indices % size
+        return bind(_getitem, (array,), {"index": tuple(entries)})
+    positions = require_integers(indices if type(indices) is Array else as_array(indices, "take"), "take")
+    if mode not in TAKE_MODES:
+        if mode == "raise":
+            raise NotImplementedError("The 'raise' mode to jnp.take is not supported.")
         raise ValueError(f"Invalid mode '{mode}' for np.take")
-    taken = filled(take_flat(array, flat, axis), valid, axis, fill_value)
-    return reshape(taken, (*array.shape[:axis], *positions.shape, *array.shape[axis + 1 :]))
+    if mode is None:
+        mode = "fill" if type(raw(positions)) in STAND_INS else "raise"
+    return replaced_by_slices(array, positions, axis, mode, fill_value)
+
+
+TAKE_MODES = (None, "fill", "clip", "wrap")
+
+
+def replaced_by_slices(x: Array, positions: Array, axis: int, mode: str, fill_value: Any = None) -> Array:
+    """Return `x` with slices at integer positions, of any shape, in the place of an axis."""
+    shape, taken_at = x._value.shape, positions._value.shape
+    size = shape[axis]
+    is_vector = len(taken_at) == 1
+    valid = None
+    flat = positions if is_vector else reshape(positions, -1)
+    if mode == "wrap":
+        flat = wide_integers(flat, size) % max(size, 1)
+    else:
+        flat, valid = bounded(flat, size, mode)
+    taken = take_flat(x, flat, axis)
+    if valid is not None:
+        taken = filled(taken, valid, axis, fill_value)
+    return taken if is_vector else reshape(taken, (*shape[:axis], *taken_at, *shape[axis + 1 :]))
 
 
 def take_flat(x: Array, positions: Array, axis: int) -> Array:
     """Return slices along an axis at a vector of positions that are in range."""
-    if positions.shape[0] and not x.shape[axis]:
+    if not x._value.shape[axis] and positions.shape[0]:
         raise IndexError("Cannot do a non-empty jnp.take() from an empty axis.")
     return bind(_take, (x, positions), {"axis": axis})
 
@@ -240,12 +262,94 @@ def getitem(x: Array, index: Any, /) -> Array:
         For an index of another type.
     """
     index = index if isinstance(index, tuple) else (index,)
+    shape = x._value.shape
+    entries = plain_entries(index, shape)
+    if entries is not None:
+        return bind(_getitem, (x,), {"index": entries})
+    only = the_only_array(index, len(shape))
+    if only is not None:
+        positions, axis = only
+        mode = "clip" if type(raw(positions)) in STAND_INS else "raise"
+        return replaced_by_slices(x, positions, axis, mode)
     if has_truth_value(index):
         return getitem(*with_axes_for_truth_values(x, [beside(part, x) for part in index]))
     parts = expanded(x, index)
     if not any(type(part) is Array for part in parts):
         return bind(_getitem, (x,), {"index": tuple(parts)})
     return gathered(x, parts, "clip" if any(type(p) is Array and is_abstract(p) for p in parts) else "raise")
+
+
+def plain_entries(index: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...] | None:
+    """Return an index of ints, slices, None and ``...`` with an entry for each axis; or None."""
+    entries: list[Any] = []
+    rest, ellipsis = len(shape), -1
+    for part in index:
+        kind = type(part)
+        if kind is int or kind is slice:
+            rest -= 1
+        elif kind is EllipsisType and ellipsis < 0:
+            ellipsis = len(entries)
+        elif part is not None:
+            if kind is bool or kind is Array or getattr(part, "shape", ()) != () or not _is_whole(part):
+                return None
+            part = operator.index(part)
+            rest -= 1
+        entries.append(part)
+    if rest < 0:
+        return None
+    if ellipsis < 0:
+        entries += [WHOLE] * rest
+    else:
+        entries[ellipsis : ellipsis + 1] = [WHOLE] * rest
+    axis = 0
+    for i, part in enumerate(entries):
+        if part is None:
+            continue
+        size = shape[axis]
+        axis += 1
+        if type(part) is slice:
+            if part.start is part.stop is part.step is None:
+                entries[i] = WHOLE
+            else:
+                if type(part.start) not in BOUNDS or type(part.stop) not in BOUNDS or type(part.step) not in BOUNDS:
+                    return None
+                start, stop, step = part.indices(size)
+                if not len(range(start, stop, step)):
+                    entries[i] = slice(0, 0)
+                else:
+                    entries[i] = slice(start, None if stop < 0 else stop, step)
+        elif -size <= part < size:
+            entries[i] = part % size
+        else:
+            return None
+    return tuple(entries)
+
+
+def _is_whole(number: Any) -> bool:
+    """Return whether it is Python's or NumPy's integer, or an array of one and no axes."""
+    return isinstance(number, int) or getattr(getattr(number, "dtype", None), "kind", "") in ("i", "u")
+
+
+BOUNDS = (int, type(None))
+
+
+def the_only_array(index: tuple[Any, ...], ndim: int) -> tuple[Array, int] | None:
+    """Return the one Array of integers among ``:`` and ``...``, and which axis it takes from; None for any other."""
+    found: int | None = None
+    behind: int | None = None  # how many entries there are behind the ellipsis
+    for number, part in enumerate(index):
+        if type(part) is Array:
+            if found is not None or not dtype_name(part).startswith(("int", "uint")):
+                return None
+            found = number
+        elif type(part) is EllipsisType and behind is None:
+            behind = len(index) - number - 1
+        elif type(part) is not slice or not (part.start is part.stop is part.step is None):
+            return None
+    if found is None or len(index) - (behind is not None) > ndim:
+        return None
+    axis = found if behind is None or len(index) - found > behind else ndim - (len(index) - found)
+    return index[found], axis
 
 
 def expanded(x: Array, index: tuple[Any, ...], out_of_range: bool = False) -> list[Any]:

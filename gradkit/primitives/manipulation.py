@@ -172,27 +172,29 @@ def reshape(x: Any, /, shape: int | Shape, order: str = "C", *, copy: bool | Non
     ShapeError
         If the number of elements differs.
     """
-    array = as_array(x, "reshape")
+    array = x if type(x) is Array else as_array(x, "reshape")
     sizes = whole_numbers(shape)
-    known = math.prod(size for size in sizes if size != -1)
-    if sizes.count(-1) == 1 and known:
-        sizes = tuple(array.size // known if size == -1 else size for size in sizes)
-    if math.prod(sizes) != array.size or any(size < 0 for size in sizes):
-        raise ShapeError(f"cannot reshape array of shape {array.shape} (size {array.size}) into shape {shape}")
+    count, present = array._value.size, array._value.shape
+    if sizes.count(-1) == 1 and (known := -math.prod(sizes)) > 0:
+        place = sizes.index(-1)
+        sizes = (*sizes[:place], count // known, *sizes[place + 1 :])
+    if math.prod(sizes) != count or min(sizes, default=0) < 0:
+        raise ShapeError(f"cannot reshape array of shape {present} (size {count}) into shape {shape}")
     if order == "F":
         return permute_dims(bind(_reshape, (permute_dims(array),), {"shape": sizes[::-1]}))
     if order not in ("C", "A"):
         raise ValueError(f"reshape: order must be 'C' or 'F', got {order!r}")
-    return renewed(array) if sizes == array.shape else bind(_reshape, (array,), {"shape": sizes})
+    return renewed(array) if sizes == present else bind(_reshape, (array,), {"shape": sizes})
 
 
 def permute_dims(x: Any, /, axes: Sequence[int] | None = None) -> Array:
     """Reorder the axes: axis i of the result is axis ``axes[i]`` of `x`; None reverses them."""
     array = as_array(x, "permute_dims")
-    order = (
-        tuple(range(array.ndim))[::-1] if axes is None else tuple(a % max(array.ndim, 1) for a in whole_numbers(axes))
-    )
-    if sorted(order) != list(range(array.ndim)):
+    count = array.ndim
+    order = tuple(range(count))[::-1] if axes is None else whole_numbers(axes)
+    if min(order, default=0) < 0 or max(order, default=0) >= count:
+        order = tuple([a % max(count, 1) for a in order])
+    if axes is not None and sorted(order) != list(range(count)):
         raise ValueError(f"permute_dims: axes {axes} is no permutation of the {array.ndim} axes of x {array.shape}")
     return bind(_permute_dims, (array,), {"axes": order})
 
@@ -209,10 +211,16 @@ def broadcast_to(x: Any, /, shape: int | Shape) -> Array:
     """Repeat an array along new axes and along axes of size 1, without copying where the backend can."""
     array = as_array(x, "broadcast_to")
     sizes = whole_numbers(shape)
-    lead = len(sizes) - array.ndim
-    if lead < 0 or any(n not in (1, size) for n, size in zip(array.shape, sizes[lead:], strict=True)):
-        raise ShapeError(f"broadcast_to: x of shape {array.shape} does not broadcast to {sizes}")
-    return renewed(array) if sizes == array.shape else bind(_broadcast_to, (array,), {"shape": sizes})
+    shape = array.shape
+    if sizes == shape:
+        return renewed(array)
+    lead = len(sizes) - len(shape)
+    fits = lead >= 0
+    for n, size in zip(shape, sizes[max(lead, 0) :], strict=False):
+        fits = fits and n in (1, size)
+    if not fits:
+        raise ShapeError(f"broadcast_to: x of shape {shape} does not broadcast to {sizes}")
+    return bind(_broadcast_to, (array,), {"shape": sizes})
 
 
 def expand_dims(x: Any, /, axis: int | Sequence[int]) -> Array:
@@ -232,14 +240,15 @@ def squeeze(x: Any, /, axis: int | Sequence[int] | None = None) -> Array:
     """Remove axes of size 1; None removes all of them."""
     array = as_array(x, "squeeze")
     axes = (
-        tuple(a for a, size in enumerate(array.shape) if size == 1)
+        tuple([a for a, size in enumerate(array.shape) if size == 1])
         if axis is None
         else normalize_axes(axis, array.ndim, "squeeze")
     )
-    for a in axes:
-        if array.shape[a] != 1:
+    sizes = list(array.shape)
+    for a in reversed(axes):
+        if sizes.pop(a) != 1:
             raise ValueError(f"squeeze: axis {a} of x {array.shape} has size {array.shape[a]}, expected 1")
-    return bind(_reshape, (array,), {"shape": tuple(n for a, n in enumerate(array.shape) if a not in axes)})
+    return bind(_reshape, (array,), {"shape": tuple(sizes)})
 
 
 def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Array:
@@ -259,12 +268,13 @@ def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Array:
         parts = [reshape(part, -1) for part in parts]
         axis = 0
     (axis,) = normalize_axes(axis, parts[0].ndim, "concat")
-    rests = {(part.shape[:axis], part.shape[axis + 1 :]) for part in parts if part.ndim == parts[0].ndim}
-    if len(rests) != 1 or any(part.ndim != parts[0].ndim for part in parts):
-        shapes = ", ".join(str(part.shape) for part in parts)
-        raise ShapeError(f"concat: arrays must have equal shapes but for axis {axis}, got {shapes}")
-    parts = _one_dtype(parts)
-    return bind(_concatenate, parts, {"axis": axis, "sizes": tuple(part.shape[axis] for part in parts)})
+    shapes = [part.shape for part in parts]
+    # Of another number of axes, one is of another rest.
+    if len({(len(shape), shape[:axis], shape[axis + 1 :]) for shape in shapes}) != 1:
+        raise ShapeError(
+            f"concat: arrays must have equal shapes but for axis {axis}, got {', '.join(map(str, shapes))}"
+        )
+    return bind(_concatenate, _one_dtype(parts), {"axis": axis, "sizes": tuple([shape[axis] for shape in shapes])})
 
 
 def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Array:
@@ -276,7 +286,9 @@ def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Array:
 
 
 def _one_dtype(parts: list[Array]) -> list[Array]:
-    names = [dtype_name(part) for part in parts]
+    names = list(map(dtype_name, parts))
+    if names.count(names[0]) == len(names):
+        return parts
     target = promote(names)
     return [part if name == target else cast(part, target) for part, name in zip(parts, names, strict=True)]
 

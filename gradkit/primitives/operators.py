@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.backend import backend_of
-from gradkit.core import Array
+from gradkit.core import Array, Elementwise
 from gradkit.core.binding import PYTHON_NUMBERS
+from gradkit.core.calls import apply, binary
 from gradkit.core.promotion import dtype_named
 from gradkit.primitives import elementwise as e
 from gradkit.primitives import indexing, linalg, manipulation, moments, reductions
@@ -72,6 +73,17 @@ def _refused(name: str, x: Any, y: Any, other: Any) -> Any:
 
 
 def _method(function: Callable[[Any, Any], Array], name: str = "") -> Callable[[Any, Any], Any]:
+    """Make the method of an operator: its function, which refuses what may know itself what to do with an Array."""
+    if hasattr(function, "primitive"):
+
+        def general(primitive: Elementwise, args: Sequence[Any], floating: bool) -> Any:
+            other = args[1]
+            if type(other) is Array or type(other) in PYTHON_NUMBERS or not _is_foreign(other):
+                return apply(primitive, args, floating)
+            return _refused(name, args[0], other, other)
+
+        return binary(function.primitive, function.floating, general)  # type: ignore[attr-defined]
+
     def method(self: Array, other: Any) -> Any:
         if type(other) is Array or type(other) in PYTHON_NUMBERS:
             return function(self, other)

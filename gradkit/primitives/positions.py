@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradkit.backend import Backend, backend_of
 from gradkit.core import Array
-from gradkit.core.array import host, place_of_array, raw, wrap
+from gradkit.core.array import place_of_array, raw, wrap
 from gradkit.core.calls import dtype_name, wide_integers
 from gradkit.core.stand_in import STAND_INS
 from gradkit.primitives.elementwise import clip, logical_and, where
@@ -37,7 +38,13 @@ def from_the_front(positions: Array, size: int) -> Array:
 
 def is_visible(array: Array) -> bool:
     """Return whether an array's values can be looked at: there are some, and no device has to be waited for."""
-    return type(raw(array)) not in STAND_INS and array.device.platform == "cpu"
+    return on_host(raw(array)) is not None
+
+
+def on_host(value: Any) -> Backend | None:
+    """Return the backend of a raw array whose elements can be seen, if no device has to be waited for."""
+    backend = None if type(value) in STAND_INS else backend_of(value)
+    return None if backend is None or backend.platform != "cpu" else backend
 
 
 def gather_mode(mode: Any) -> str | None:
@@ -70,8 +77,11 @@ def bounded(positions: Array, size: int, mode: str) -> tuple[Array, Array | None
         The positions, and which of them were in range: None for all.
     """
     positions = wide_integers(positions, size)
-    if mode != "promise_in_bounds" and positions.size and is_visible(positions):
-        values = host(positions)
+    value = positions._value
+    while type(value) is Array:
+        value = value._value
+    if mode != "promise_in_bounds" and value.size and (backend := on_host(value)) is not None:
+        values = backend.to_host(value)
         lowest, highest = int(values.min()), int(values.max())
         if lowest >= 0 and highest < size:
             return positions, None

@@ -194,10 +194,10 @@ def sum(
     >>> jnp.sum(jnp.ones((2, 3)), axis=0)
     Array([2., 2., 2.], dtype=float32)
     """
-    if axis is dtype is initial is where is out and not keepdims and type(x) is Array:
+    if dtype is initial is where is out and type(x) is Array:
         value = x._value
         if value.dtype in INEXACT.get(type(value), NOTHING):
-            return bind(_sum, (x,), _whole(value.ndim))
+            return bind(_sum, (x,), _over(axis, keepdims, len(value.shape), "sum"))
     array = _selected(_in_accumulator(x, dtype, promote_integers, "sum"), where, 0, "sum")
     result = _accumulated(_sum, array, axis, keepdims, out)
     return result if initial is None else _keep_dtype(e.add(result, initial), result)
@@ -224,6 +224,10 @@ def prod(
     >>> gradkit.grad(jnp.prod)(jnp.asarray([2.0, 0.0, 3.0]))
     Array([0., 6., 0.], dtype=float32)
     """
+    if dtype is initial is where is out and type(x) is Array:
+        value = x._value
+        if value.dtype in INEXACT.get(type(value), NOTHING):
+            return bind(_prod, (x,), _over(axis, keepdims, len(value.shape), "prod"))
     array = _selected(_in_accumulator(x, dtype, promote_integers, "prod"), where, 1, "prod")
     result = _accumulated(_prod, array, axis, keepdims, out)
     return result if initial is None else _keep_dtype(e.multiply(result, initial), result)
@@ -243,9 +247,8 @@ def _in_accumulator(x: Any, dtype: Any, promote_integers: bool, caller: str) -> 
 
 def _accumulated(primitive: Any, array: Array, axis: Axis, keepdims: bool, out: None) -> Array:
     refuse_out(out, primitive.name)
-    axes = normalize_axes(axis, array.ndim, primitive.name)
     # Libraries sum integers in 64 bits of their own accord.
-    return _keep_dtype(bind(primitive, (array,), {"axis": axes, "keepdims": keepdims}), array)
+    return _keep_dtype(bind(primitive, (array,), _over(axis, keepdims, array.ndim, primitive.name)), array)
 
 
 def _keep_dtype(result: Array, like: Array) -> Array:
@@ -276,10 +279,16 @@ def accumulator(dtype: str) -> str:
     return default if kind_of(dtype) == BOOL or dtype != "int64" else dtype
 
 
+def _over(axis: Axis, keepdims: Any, ndim: int, caller: str) -> dict[str, Any]:
+    """Return the parameters of a reduction."""
+    if axis is None or type(axis) is int:
+        return _over_one_or_all(axis, keepdims is True or bool(keepdims), ndim, caller)
+    return {"axis": normalize_axes(axis, ndim, caller), "keepdims": keepdims}
+
+
 @functools.cache
-def _whole(ndim: int) -> dict[str, Any]:
-    """Return the parameters of a reduction over all axes."""
-    return {"axis": tuple(range(ndim)), "keepdims": False}
+def _over_one_or_all(axis: int | None, keepdims: bool, ndim: int, caller: str) -> dict[str, Any]:
+    return {"axis": normalize_axes(axis, ndim, caller), "keepdims": keepdims}
 
 
 def mean(
@@ -296,10 +305,10 @@ def mean(
 
     `dtype` is that of the result, and `where` says which elements take part.
     """
-    if axis is dtype is where is out and not keepdims and type(x) is Array:
+    if dtype is where is out and type(x) is Array:
         value = x._value
         if value.dtype in INEXACT.get(type(value), NOTHING):
-            return bind(_mean, (x,), _whole(value.ndim))
+            return bind(_mean, (x,), _over(axis, keepdims, len(value.shape), "mean"))
     refuse_out(out, "mean")
     array = as_array(x, "mean")
     if dtype is not None:
@@ -309,7 +318,7 @@ def mean(
         taking_part = e.logical_and(where, ones_like(array, dtype="bool"))
         count = cast(sum(taking_part, axis=axis, keepdims=keepdims), dtype_name(array))
         return e.divide(sum(array, axis=axis, keepdims=keepdims, where=where), count)
-    return bind(_mean, (array,), {"axis": normalize_axes(axis, array.ndim, "mean"), "keepdims": keepdims})
+    return bind(_mean, (array,), _over(axis, keepdims, array.ndim, "mean"))
 
 
 def logsumexp(
@@ -353,6 +362,8 @@ def _extremum(primitive: Any, larger: Callable[[Any, Any], Array]) -> Callable[.
     def reduce(
         x: Any, /, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = None
     ) -> Array:
+        if initial is where is out and type(x) is Array and 0 not in x._value.shape:
+            return bind(primitive, (x,), _over(axis, keepdims, len(x._value.shape), primitive.name))
         refuse_out(out, primitive.name)
         array = as_array(x, primitive.name)
         axes = normalize_axes(axis, array.ndim, primitive.name)
@@ -385,11 +396,12 @@ def _extremum(primitive: Any, larger: Callable[[Any, Any], Array]) -> Callable[.
 
 def _truth(primitive: Any, identity: bool) -> Callable[..., Array]:
     def reduce(x: Any, /, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = None) -> Array:
-        refuse_out(out, primitive.name)
-        array = require_bool(as_array(x, primitive.name), primitive.name)
-        array = _selected(array, where, identity, primitive.name)
-        axes = normalize_axes(axis, array.ndim, primitive.name)
-        return bind(primitive, (array,), {"axis": axes, "keepdims": keepdims})
+        if out is not None:
+            refuse_out(out, primitive.name)
+        array = require_bool(x if type(x) is Array else as_array(x, primitive.name), primitive.name)
+        if where is not None:
+            array = _selected(array, where, identity, primitive.name)
+        return bind(primitive, (array,), _over(axis, keepdims, array.ndim, primitive.name))
 
     reduce.__name__ = reduce.__qualname__ = primitive.name
     reduce.__doc__ = (
@@ -401,8 +413,9 @@ def _truth(primitive: Any, identity: bool) -> Callable[..., Array]:
 
 def _position(primitive: Any) -> Callable[..., Array]:
     def find(x: Any, /, axis: int | None = None, out: None = None, keepdims: bool = False) -> Array:
-        refuse_out(out, primitive.name)
-        array = as_array(x, primitive.name)
+        if out is not None:
+            refuse_out(out, primitive.name)
+        array = x if type(x) is Array else as_array(x, primitive.name)
         ndim = array.ndim
         if axis is None:
             from gradkit.primitives.manipulation import reshape
@@ -410,14 +423,15 @@ def _position(primitive: Any) -> Callable[..., Array]:
             array, axis = reshape(array, -1), 0
             flattened = True
         else:
-            (axis,) = normalize_axes(axis, ndim, primitive.name)
+            (axis,) = _over(axis, False, ndim, primitive.name)["axis"]
             flattened = False
         if array.shape[axis] == 0:
             raise ValueError(f"{primitive.name}: x of shape {array.shape} has no elements along axis {axis}")
         found = bind(primitive, (array,), {"axis": axis, "keepdims": keepdims and not flattened})
         if flattened and keepdims:
             found = reshape(found, (1,) * ndim)
-        return cast(found, default_dtype(INTEGER)) if dtype_name(found) != default_dtype(INTEGER) else found
+        integer = default_dtype(INTEGER)
+        return cast(found, integer) if dtype_name(found) != integer else found
 
     find.__name__ = find.__qualname__ = primitive.name
     find.__doc__ = f"Return the position of the {primitive.name[3:]} along an axis (None: in the flattened array)."
