@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -201,7 +202,9 @@ def _worded(error: ResumeError) -> str:
     if error.name in SETTINGS:
         return f"{error.path} is of a run with {option} {error.found}, this one has {option} {error.given}. {remedy}"
     if error.detail:
-        return f"{error.detail} {remedy}"
+        # What the error of `load` says of its argument is of no use here.
+        detail = re.sub(r" `like` must have .*", "", error.detail).replace("`like`", "this run")
+        return f"{detail} {remedy}"
     return f"{error.path} is of a run with another {error.name} ({error.found}; this one has {error.given}). {remedy}"
 
 

@@ -246,9 +246,7 @@ class Folder:
         try:
             loaded = io.load(self.last, like=like)
         except TreeMismatchError as error:
-            # What it says of `like` is of use to who called `load`.
-            leaf = str(error).removeprefix(f"{self.last}: ").partition(". ")[0].replace("`like`", "this run")
-            detail = f"{self.last} is of a run with another model or optimizer: {leaf.removesuffix('.')}."
+            detail = f"{self.last} is of a run with another model or optimizer: {error}"
             raise ResumeError(self.last, "model", None, None, detail) from error
         about = self._about({"run": loaded["run"]})
         try:
