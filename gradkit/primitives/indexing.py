@@ -558,4 +558,5 @@ def gathered(x: Array, parts: list[Any], mode: str, fill_value: Any = None) -> A
     return reshape(taken, (*joined.shape[: places.lead], *places.positions.shape, *joined.shape[places.lead + 1 :]))
 
 
-publish(globals(), __all__)
+# `take` in a text is the primitive as it stands: a vector of positions, all in range.
+publish(globals(), ("getitem", "pad_index", "set_index"))
