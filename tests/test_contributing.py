@@ -54,12 +54,17 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_example_of_a_primitive_passes_its_check(backend: Backend) -> None:
-    declaration, check = blocks("Add a primitive", "python")
+    declaration, check, _ = blocks("Add a primitive", "python")
     run_python("-c", declaration + check, GRADKIT_BACKEND=backend.name)
 
 
+def test_example_of_a_primitive_has_the_graph_that_is_shown(backend: Backend) -> None:
+    graph, _ = blocks("Add a primitive", "text")
+    assert run_python("-c", "".join(blocks("Add a primitive", "python")), GRADKIT_BACKEND=backend.name) == graph
+
+
 def test_example_of_a_primitive_with_a_wrong_derivative_fails_its_check() -> None:
-    declaration, check = blocks("Add a primitive", "python")
+    declaration, check, _ = blocks("Add a primitive", "python")
     wrong = declaration.replace("xp.cosh(x)", "xp.sinh(x + 2)")
     assert wrong != declaration
     with pytest.raises(AssertionError, match="wrong derivative of order 1"):

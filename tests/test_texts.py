@@ -165,6 +165,20 @@ def test_a_batch_gives_what_each_element_gives(name: str, xp: Any, backend: Back
                 assert_same(name, found, expected, f"{name}, arguments {chosen}, {params}")
 
 
+LEAVES = sorted(
+    name
+    for name, primitive in PRIMITIVES.items()
+    if primitive.leaf and primitive.forward is not None and isinstance(primitive, Elementwise)
+)
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_an_elementwise_text_is_marked_a_leaf_only_where_it_does_not_trace(name: str) -> None:
+    values = [np.asarray([3, 1])] * 2 if name == "gcd" else [reals(3)] * len(PRIMITIVES[name].rules)
+    with pytest.raises((AttributeError, gradkit.errors.TracerBoolConversionError)):
+        graph_of(PRIMITIVES[name], of_dtype(values, "float32"), {})
+
+
 # Bad declarations
 
 
