@@ -8,6 +8,7 @@ Array([2., 4.], dtype=float32)
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from gradkit import primitives as _operators  # noqa: F401 - what an Array's operators are is declared there
@@ -20,6 +21,7 @@ from gradkit.backend import (
 )
 from gradkit.config import config, debug_changes, debug_nans, enable_x64, item_assignment
 from gradkit.core import Array, enable_grad, no_grad
+from gradkit.core.above import above as _above
 from gradkit.devices import (
     block_until_ready,
     default_backend,
@@ -194,4 +196,6 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
+# late: the namespace is large, and importing gradkit does not take it
+_above.numpy = cache(lambda: importlib.import_module("gradkit.numpy"))
 _register_with_einops()

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
+from gradkit.backend import current_backend, first_on_gpu, set_backend
 from gradkit.errors import unknown_name
 
 __all__ = ["Config", "config", "debug_changes", "debug_nans", "enable_x64", "item_assignment", "setting"]
@@ -181,8 +182,6 @@ class Config:
 def _use_platform(name: str, value: Any) -> None:
     if not value:
         return
-    from gradkit.backend import current_backend, first_on_gpu, set_backend
-
     wanted = str(value).split(",")[0]
     platform = "gpu" if wanted in ("gpu", "cuda") else wanted
     if platform not in ("cpu", "gpu"):

@@ -9,6 +9,7 @@ import numpy as np
 from gradkit.backend import Backend, Device, backend_of, current_backend, current_device, first_on_gpu, get_backend
 from gradkit.core import Array
 from gradkit.core.array import host, is_followed
+from gradkit.primitives.new_arrays import asarray
 
 __all__ = [
     "block_until_ready",
@@ -94,8 +95,7 @@ def device_put(x: Any, device: Device | None = None) -> Any:
     backend = current_backend()
     raw_device = current_device()
     target = device or next((d for d in backend.devices if d.raw == raw_device), backend.devices[0])
-    # The namespace is large, as are pytrees, and importing gradkit needs neither.
-    from gradkit.numpy import asarray
+    # late: importing gradkit needs no pytrees
     from gradkit.tree import map
 
     return map(lambda leaf: asarray(leaf, device=target), x)
@@ -107,6 +107,7 @@ def device_get(x: Any) -> Any:
     Inside of a function that a transform runs, the arrays that it follows stay as they are too, as in JAX: they keep
     their derivative, and raise where NumPy asks them for values.
     """
+    # late: importing gradkit needs no pytrees
     from gradkit.tree import map
 
     def get(leaf: Any) -> Any:
@@ -120,6 +121,7 @@ def device_get(x: Any) -> Any:
 
 def block_until_ready(x: Any) -> Any:
     """Wait until every array of a pytree has been computed, and return the pytree."""
+    # late: importing gradkit needs no pytrees
     from gradkit.tree import leaves
 
     for leaf in leaves(x):

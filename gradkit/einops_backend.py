@@ -14,6 +14,9 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from gradkit.core import Array
+from gradkit.devices import device_get
+
 __all__ = ["register_with_einops"]
 
 MODULE = "einops._backends"
@@ -63,9 +66,8 @@ class _Loader(Loader):
 
 
 def _define(module: Any) -> None:
+    # late: einops has been imported, and importing gradkit does not take the namespace
     import gradkit.numpy as jnp
-    from gradkit.core import Array
-    from gradkit.devices import device_get
 
     class GradkitBackend(module.AbstractBackend):  # type: ignore[misc]
         """What einops asks of Arrays. What is not here, methods of Arrays answer."""

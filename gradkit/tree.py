@@ -12,10 +12,11 @@ from typing import Any
 
 import optree
 
+from gradkit.pytrees.containers import NAMESPACE
 from gradkit.pytrees.keys import KeyPath, key_of, keystr
 from gradkit.pytrees.mismatch import first_mismatch, one_level
 from gradkit.pytrees.registry import SHORTCUTS, register, static
-from gradkit.pytrees.structure import NAMESPACE, PyTreeDef, of_leaves
+from gradkit.pytrees.structure import PyTreeDef, of_leaves
 
 __all__ = [
     "PyTreeDef",

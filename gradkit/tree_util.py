@@ -7,6 +7,7 @@ from typing import Any
 
 import optree
 
+from gradkit.pytrees.containers import NAMESPACE
 from gradkit.pytrees.keys import (
     DictKey,
     FlattenedIndexKey,
@@ -25,7 +26,7 @@ from gradkit.pytrees.registry import (
     register_pytree_with_keys_class,
     register_static,
 )
-from gradkit.pytrees.structure import NAMESPACE, PyTreeDef
+from gradkit.pytrees.structure import PyTreeDef
 from gradkit.tree import all as tree_all
 from gradkit.tree import broadcast as tree_broadcast
 from gradkit.tree import flatten as tree_flatten

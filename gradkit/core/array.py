@@ -10,9 +10,13 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from gradkit.backend import Backend, Device, backend_of
+import numpy as np
+
+from gradkit.backend import Backend, Device, backend_of, get_backend
 from gradkit.config import config
+from gradkit.core.above import above
 from gradkit.core.node import Leaf, Node, changes
+from gradkit.core.printing import array_repr
 from gradkit.core.promotion import is_inexact, is_of_numbers
 from gradkit.core.stand_in import STAND_INS, Abstract, Batched
 from gradkit.errors import (
@@ -24,8 +28,6 @@ from gradkit.errors import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from gradkit.core.operator_types import Operators
     from gradkit.core.reverse import ReverseTrace
 else:
@@ -185,9 +187,7 @@ class Array(Operators):
                 f"requires_grad: only arrays of floating or complex dtype have gradients, this one is "
                 f"{describe(self._value)}. Convert it first: x.astype('float32')."
             )
-        from gradkit.core.reverse import TAPE
-
-        self._node = Leaf(TAPE, self._value.shape, self._value.dtype)
+        self._node = Leaf(above.tape, self._value.shape, self._value.dtype)
 
     @property
     def grad(self) -> Any:
@@ -272,9 +272,7 @@ class Array(Operators):
         """
         if type(raw(self)) not in STAND_INS:
             return wrap(values_of(self, "detach", False))
-        from gradkit.core.namespace import bound
-
-        return cast("Array", bound().stop_gradient(self))
+        return above.stop_gradient(self)
 
     # What it is
 
@@ -329,16 +327,12 @@ class Array(Operators):
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         """Return `gradkit.numpy`."""
-        import gradkit.numpy
-
-        return gradkit.numpy
+        return above.numpy()
 
     # Python's conversions
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         """Return the elements as a NumPy array (``numpy.asarray(x)``); on a GPU this copies them to the host."""
-        import numpy as np
-
         if is_followed(self):
             raise TracerArrayConversionError(
                 f"The numpy.ndarray conversion method __array__() was called on traced array with shape "
@@ -350,15 +344,11 @@ class Array(Operators):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Run a NumPy ufunc: on Arrays it is gradkit's function of that name, so it stays on the tape."""
-        from gradkit.primitives.numpy_protocol import call_ufunc
-
-        return call_ufunc(ufunc, method, inputs, options)
+        return above.numpy().numpy_protocol.call_ufunc(ufunc, method, inputs, options)
 
     def __array_function__(self, function: Any, types: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Run another function of NumPy's: on Arrays it is gradkit's function of that name."""
-        from gradkit.primitives.numpy_protocol import call_function
-
-        return call_function(function, args, options)
+        return above.numpy().numpy_protocol.call_function(function, args, options)
 
     def __dlpack__(
         self,
@@ -464,9 +454,7 @@ class Array(Operators):
                 "x[idx] = y: x is what a derivative is taken with respect to, so it cannot be assigned to. Assign to a "
                 "copy: gradkit.numpy.asarray(x, copy=True)."
             )
-        from gradkit.core.assignment import is_argument
-
-        if is_argument(self):
+        if above.is_argument(self):
             raise TypeError(
                 "x[idx] = y: x is an argument of the function that a transform (grad, vmap, jit, ...) or a loop runs, "
                 "so it cannot be assigned to: whoever else holds it would see it changed. Assign to a copy: "
@@ -476,8 +464,6 @@ class Array(Operators):
         self._value, self._node = new._value, new._node
 
     def __repr__(self) -> str:
-        from gradkit.core.printing import array_repr
-
         if type(raw(self)) in STAND_INS:
             return f"Traced<{describe(self)}>"
         text = array_repr(host(self, "the `repr` function", False))
@@ -699,8 +685,6 @@ def _seed(value: Any, gradient: Any) -> Any:
 
 
 def _rebuild(array: np.ndarray[Any, Any], backend: str, requires_grad: bool, is_parameter: bool) -> Array:
-    from gradkit.backend import get_backend
-
     new = wrap(get_backend(backend).from_host(array))
     new.requires_grad = requires_grad
     if type(new._node) is Leaf:

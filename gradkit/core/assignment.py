@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from gradkit.core.above import above
 from gradkit.core.array import Array
 from gradkit.tree import leaves
 
@@ -47,3 +48,6 @@ def keeping_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
 def is_argument(array: Array) -> bool:
     """Return whether an Array is an argument, or a leaf of one, of a function that gradkit is running."""
     return any(leaf is array for arguments in handed_over.arguments for leaf in leaves(arguments))
+
+
+above.is_argument = is_argument

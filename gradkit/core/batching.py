@@ -7,9 +7,11 @@ number of elements. It binds the primitive again, one level lower.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from gradkit.core.above import above
 from gradkit.core.array import Array, wrap
 from gradkit.core.binding import bind
 from gradkit.core.namespace import as_bound, bound
@@ -33,6 +35,7 @@ __all__ = [
     "one_by_one",
     "reduction",
     "same_shape",
+    "text_on_batches",
     "with_shape",
 ]
 
@@ -210,6 +213,15 @@ def composed(function: Callable[..., Array]) -> Callable[..., tuple[Any, Any]]:
         return value, axis
 
     return rule
+
+
+def text_on_batches(primitive: Primitive, *batch: Any) -> tuple[Any, Any]:
+    """Run the text of a primitive under `vmap`: the batching rule of one that states no other."""
+    assert primitive.forward is not None
+    return composed(functools.partial(primitive.forward, bound()))(primitive, *batch)
+
+
+above.text_on_batches = text_on_batches
 
 
 def one_by_one(primitive: Primitive, values: Sequence[Any], axes: Axes, size: int, params: Params) -> tuple[Any, Any]:

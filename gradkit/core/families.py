@@ -23,6 +23,7 @@ from gradkit.core.namespace import PLAIN, as_bound, bound, lifted, namespace_of,
 from gradkit.core.node import NO_PARAMS, Leaf, Node, Trace
 from gradkit.core.primitive import Primitive, Rule
 from gradkit.core.promotion import is_complex, is_inexact
+from gradkit.core.reverse import ReverseTrace
 
 __all__ = [
     "MINUS_ONE",
@@ -257,8 +258,6 @@ class General(Primitive):
         return self._transposed(out, args, linear, params)
 
     def _transposed(self, out: Any, args: Sequence[Any], tangents: Sequence[Any], params: Mapping[str, Any]) -> Any:
-        from gradkit.core.reverse import ReverseTrace
-
         xp = bound()
         trace = ReverseTrace()
         outs = out if self.multiple_results else (out,)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from gradkit.core.array import Array, dtype_as_stored
+from gradkit.core.array import Array, dtype_as_stored, wrap
 from gradkit.core.batching import BatchTrace, at_front
 from gradkit.core.binding import in_branch
 from gradkit.core.families import Parts, record_call
@@ -466,8 +466,6 @@ def is_at(value: Any, trace: Trace) -> bool:
 
 
 def _leaf(trace: ReverseTrace, value: Array) -> Array:
-    from gradkit.core.array import wrap
-
     return wrap(value._value, Leaf(trace, value.shape, dtype_as_stored(value)))
 
 

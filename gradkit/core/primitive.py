@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gradkit.backend import Backend, Device, backend_of
+from gradkit.core.above import above
 from gradkit.core.array import Array, as_array, backend_of_array, dtype_as_stored, wrap
 from gradkit.core.declaration import check
-from gradkit.core.namespace import ARRAYS, PRIMITIVES, kernel_namespace, leaf_namespace
+from gradkit.core.namespace import PRIMITIVES, kernel_namespace, leaf_namespace
 from gradkit.core.node import Node, Trace
 from gradkit.core.promotion import PYTHON_NUMBERS, dtype_named
 from gradkit.core.stand_in import Abstract
@@ -21,14 +22,6 @@ from gradkit.core.stand_in import Abstract
 __all__ = ["Primitive", "Rule"]
 
 Rule = Callable[..., Any]
-
-
-def text_on_batches(primitive: Primitive, *batch: Any) -> tuple[Any, Any]:
-    """Run the text of a primitive under `vmap`: the batching rule of one that states no other."""
-    from gradkit.core.batching import composed  # which is made of primitives
-
-    assert primitive.forward is not None
-    return composed(functools.partial(primitive.forward, ARRAYS))(primitive, *batch)
 
 
 class Primitive(ABC):
@@ -90,7 +83,7 @@ class Primitive(ABC):
         self.leaf = leaf or forward is None
         self.forward = forward
         self.rules = tuple(rules)
-        self.batch_rule = text_on_batches if batch is None and not self.leaf else batch
+        self.batch_rule = above.text_on_batches if batch is None and not self.leaf else batch
         self.shape_rule = shape
         self.dtype_rule = dtype
         self.kernels: dict[type, Callable[..., Any]] = {}

@@ -12,6 +12,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from gradkit.backend import SEVERAL
+from gradkit.core.above import above
 from gradkit.core.array import Array, innermost, total
 from gradkit.core.binding import bind
 from gradkit.core.changes import refuse_changed
@@ -98,7 +99,7 @@ class Tape(ReverseTrace):
         self.level = self.number = 0
 
 
-TAPE = Tape()
+TAPE = above.tape = Tape()
 
 
 def _walk_back(

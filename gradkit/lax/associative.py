@@ -8,7 +8,7 @@ from typing import Any
 from gradkit.core.array import Array
 from gradkit.core.assignment import keeping_arguments
 from gradkit.primitives import concat, getitem, reshape, stack
-from gradkit.primitives.reductions import normalize_axes
+from gradkit.primitives.axes import normalize_axes
 from gradkit.transforms.arguments import as_array, check_callable
 from gradkit.tree import flatten, unflatten
 

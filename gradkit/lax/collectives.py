@@ -14,7 +14,7 @@ from gradkit.primitives import concat, expand_dims, reshape, take, where
 from gradkit.primitives import max as largest
 from gradkit.primitives import min as smallest
 from gradkit.primitives import sum as total
-from gradkit.primitives.axes import moveaxis
+from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import arange, asarray, zeros_like
 from gradkit.transforms.arguments import as_array
 from gradkit.transforms.vectorize import axis_frame

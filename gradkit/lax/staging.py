@@ -7,6 +7,8 @@ from typing import Any
 
 from gradkit.core.array import Array
 from gradkit.devices import default_backend
+from gradkit.random import randint, uniform
+from gradkit.random.state import next_key
 from gradkit.transforms.arguments import as_array, check_callable, named_like
 
 __all__ = ["composite", "platform_dependent", "rng_uniform"]
@@ -76,9 +78,6 @@ def rng_uniform(a: Any, b: Any, shape: Sequence[int]) -> Array:
 
     Every call gives other numbers. With keys there is `gradkit.random.uniform`.
     """
-    from gradkit.random import randint, uniform
-    from gradkit.random.state import next_key
-
     low, high = as_array(a), as_array(b)
     if low.dtype != high.dtype:
         raise ValueError(f"Arguments to rng_uniform must have identical dtypes, got {low.dtype} and {high.dtype}.")

@@ -15,12 +15,12 @@ from gradkit.numpy import abs as absolute
 from gradkit.numpy import asarray, clip, exp, expm1, hypot, log, log1p, ones_like, permute_dims, square, tanh, where
 from gradkit.numpy import where as select
 from gradkit.primitives import logsumexp, relu, sigmoid
+from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.gates import gated, normal_cdf
 from gradkit.primitives.gates import soft_sign as softsign_primitive
 from gradkit.primitives.losses import log_softmax as bind_log_softmax
 from gradkit.primitives.losses import one_hot as bind_one_hot
 from gradkit.primitives.losses import softplus
-from gradkit.primitives.reductions import normalize_axes
 
 __all__ = [
     "ACTIVATIONS",

@@ -21,6 +21,7 @@ from gradkit.numpy import (
     joining,
     linalg,
     nan_reductions,
+    numpy_protocol,  # noqa: F401 - an Array asks for it here
     padding,
     polynomials,
     products,
@@ -152,7 +153,7 @@ from gradkit.primitives import (
     trunc,
 )
 from gradkit.primitives import abs as absolute
-from gradkit.primitives.axes import moveaxis
+from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.moments import std, var
 from gradkit.primitives.new_arrays import *  # noqa: F403
 

@@ -18,7 +18,8 @@ from gradkit.numpy.arguments import beside, promoted, refuse_out
 from gradkit.numpy.indexing import nonzero
 from gradkit.numpy.sorting import argsort
 from gradkit.primitives import elementwise
-from gradkit.primitives.axes import axis_of, moveaxis
+from gradkit.primitives.axes import axis_of
+from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import asarray
 from gradkit.transforms.vectorize import vmap
 

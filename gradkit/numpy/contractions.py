@@ -17,10 +17,19 @@ from gradkit.core.promotion import dtype_named, summed_in
 from gradkit.errors import ShapeError
 from gradkit.numpy.arguments import promoted, refuse_out
 from gradkit.numpy.preferred import in_preferred, refuse_sharding
-from gradkit.primitives.axes import axis_of, moveaxis
+from gradkit.primitives.axes import axis_of
 from gradkit.primitives.elementwise import conj, multiply, subtract
 from gradkit.primitives.linalg import dot, matmul
-from gradkit.primitives.manipulation import astype, broadcast_to, expand_dims, permute_dims, reshape, squeeze, stack
+from gradkit.primitives.manipulation import (
+    astype,
+    broadcast_to,
+    expand_dims,
+    moveaxis,
+    permute_dims,
+    reshape,
+    squeeze,
+    stack,
+)
 from gradkit.primitives.reductions import sum as sum_over
 
 __all__ = ["cross", "diagonal", "einsum", "einsum_path", "inner", "kron", "matvec", "outer", "trace", "vdot", "vecmat"]

@@ -12,8 +12,9 @@ from gradkit.core.promotion import FLOATING, default_dtype, is_complex, is_inexa
 from gradkit.numpy.arguments import promoted, refuse_out
 from gradkit.numpy.data_types import finfo
 from gradkit.primitives import numbers
-from gradkit.primitives.axes import axis_of, moveaxis
+from gradkit.primitives.axes import axis_of
 from gradkit.primitives.elementwise import round as round_to_integer
+from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import arange, full, ones_like, zeros_like
 from gradkit.primitives.scipy_special import bessel_i0e
 

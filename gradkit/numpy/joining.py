@@ -16,7 +16,8 @@ from gradkit.numpy.arguments import refuse_out
 from gradkit.numpy.comparing import ndim
 from gradkit.numpy.shaping import atleast_1d, atleast_2d, atleast_3d
 from gradkit.primitives import manipulation
-from gradkit.primitives.axes import axis_of, moveaxis
+from gradkit.primitives.axes import axis_of
+from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import asarray
 
 __all__ = [

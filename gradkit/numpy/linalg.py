@@ -34,8 +34,7 @@ from gradkit.numpy.norms import cond, matrix_norm, matrix_rank, norm, vector_nor
 from gradkit.numpy.products import matmul
 from gradkit.primitives import decompositions, solvers
 from gradkit.primitives import elementwise as e
-from gradkit.primitives.axes import moveaxis
-from gradkit.primitives.manipulation import astype, broadcast_to, expand_dims, matrix_transpose, reshape
+from gradkit.primitives.manipulation import astype, broadcast_to, expand_dims, matrix_transpose, moveaxis, reshape
 from gradkit.primitives.new_arrays import asarray, broadcast_arrays, eye
 from gradkit.primitives.reductions import sum as sum_over
 

@@ -14,8 +14,8 @@ from gradkit.core.promotion import is_complex, real_part_of
 from gradkit.errors import ShapeError
 from gradkit.primitives import decompositions, solvers
 from gradkit.primitives import elementwise as e
-from gradkit.primitives.axes import axes_of, moveaxis
-from gradkit.primitives.manipulation import astype, expand_dims, squeeze
+from gradkit.primitives.axes import axes_of
+from gradkit.primitives.manipulation import astype, expand_dims, moveaxis, squeeze
 from gradkit.primitives.reductions import any as any_of
 from gradkit.primitives.reductions import count_nonzero
 from gradkit.primitives.reductions import max as max_of

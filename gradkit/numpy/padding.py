@@ -19,7 +19,7 @@ from gradkit.numpy.products import matmul
 from gradkit.numpy.rearranging import flip
 from gradkit.numpy.statistics import median
 from gradkit.primitives import pad_index
-from gradkit.primitives.axes import moveaxis
+from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import arange, asarray
 
 __all__ = ["pad"]

@@ -12,9 +12,9 @@ from gradkit.errors import ShapeError
 from gradkit.numpy.arguments import promoted
 from gradkit.numpy.preferred import in_preferred
 from gradkit.primitives import linalg
-from gradkit.primitives.axes import axes_of, axis_of, moveaxis
+from gradkit.primitives.axes import axes_of, axis_of
 from gradkit.primitives.elementwise import conj
-from gradkit.primitives.manipulation import permute_dims, reshape
+from gradkit.primitives.manipulation import moveaxis, permute_dims, reshape
 
 __all__ = ["dot", "matmul", "tensordot", "vecdot"]
 

@@ -21,7 +21,8 @@ from gradkit.numpy.arguments import promoted
 from gradkit.numpy.cumulative import cumsum
 from gradkit.numpy.padding import pad
 from gradkit.numpy.sorting import argsort, searchsorted, sort
-from gradkit.primitives.axes import axis_of, moveaxis
+from gradkit.primitives.axes import axis_of
+from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import arange, asarray, full, ones, zeros, zeros_like
 
 __all__ = [

@@ -18,7 +18,8 @@ from gradkit.core.sizes import whole_numbers
 from gradkit.numpy.contractions import diagonal
 from gradkit.numpy.rearranging import flip
 from gradkit.primitives import pad_index
-from gradkit.primitives.axes import axes_of, axis_of, moveaxis
+from gradkit.primitives.axes import axes_of, axis_of
+from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import arange, eye, zeros
 
 __all__ = [

@@ -18,7 +18,8 @@ from gradkit.numpy.cumulative import cumsum
 from gradkit.numpy.data_types import finfo
 from gradkit.numpy.padding import pad
 from gradkit.numpy.sorting import argsort, searchsorted
-from gradkit.primitives.axes import axes_of, axis_of, moveaxis
+from gradkit.primitives.axes import axes_of, axis_of
+from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import asarray
 from gradkit.primitives.sliding import sliding_product
 

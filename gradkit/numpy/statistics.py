@@ -16,7 +16,8 @@ from gradkit.numpy.contractions import diagonal
 from gradkit.numpy.cumulative import cumsum
 from gradkit.numpy.products import matmul
 from gradkit.numpy.sorting import argsort, sort, take_along_axis
-from gradkit.primitives.axes import axes_of, moveaxis
+from gradkit.primitives.axes import axes_of
+from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import asarray, full_like, ones_like
 
 __all__ = [

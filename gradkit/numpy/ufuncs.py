@@ -10,7 +10,7 @@ from typing import Any
 from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.numpy.choosing import vectorize
-from gradkit.primitives.axes import moveaxis
+from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import arange
 from gradkit.transforms.arguments import as_array, check_callable
 

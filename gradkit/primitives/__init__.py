@@ -11,6 +11,7 @@ from gradkit.primitives.fourier import *  # noqa: F403
 from gradkit.primitives.gates import *  # noqa: F403
 from gradkit.primitives.indexing import *  # noqa: F403
 from gradkit.primitives.linalg import *  # noqa: F403
+from gradkit.primitives.log_sums import *  # noqa: F403
 from gradkit.primitives.losses import *  # noqa: F403
 from gradkit.primitives.manipulation import *  # noqa: F403
 from gradkit.primitives.matrices import *  # noqa: F403

@@ -1,4 +1,4 @@
-"""Axes as they are given: numbered from the front, or moved to other positions."""
+"""Axes as they are given: one, several, or None for all of them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,26 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from gradkit.core import Array
-from gradkit.core.calls import as_array
-from gradkit.core.namespace import publish
 from gradkit.core.sizes import whole_numbers
-from gradkit.primitives.manipulation import permute_dims
-from gradkit.primitives.reductions import normalize_axes
+from gradkit.errors import AxisError
 
-__all__ = ["axes_of", "axis_of", "moveaxis"]
+__all__ = ["Axis", "axes_of", "axis_of", "normalize_axes"]
+
+Axis = int | Sequence[int] | None
+
+
+def normalize_axes(axis: Axis, ndim: int, caller: str) -> tuple[int, ...]:
+    """Return the axes as sorted non-negative numbers; None stands for all of them."""
+    if axis is None:
+        return tuple(range(ndim))
+    numbers = whole_numbers(axis)
+    for number in numbers:
+        if not -ndim <= number < ndim:
+            raise AxisError(f"{caller}: axis {number} is out of bounds for an array of {ndim} dimensions")
+    result = sorted({number % ndim for number in numbers})
+    if len(result) != len(numbers):
+        raise ValueError(f"{caller}: axis {axis} names an axis twice")
+    return tuple(result)
 
 
 def axis_of(axis: Any, ndim: int, caller: str) -> int:
@@ -29,26 +41,3 @@ def axes_of(axis: Any, ndim: int, caller: str) -> tuple[int, ...]:
     numbers = whole_numbers(axis)
     normalize_axes(numbers, ndim, caller)
     return tuple(number % ndim for number in numbers)
-
-
-def moveaxis(x: Any, /, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
-    """Move axes to other positions; the rest keep their order.
-
-    Parameters
-    ----------
-    x : array
-        Of any shape.
-    source, destination : int or tuple of int
-        Which axes, and where each goes.
-    """
-    array = as_array(x, "moveaxis")
-    sources, destinations = axes_of(source, array.ndim, "moveaxis"), axes_of(destination, array.ndim, "moveaxis")
-    if len(sources) != len(destinations):
-        raise ValueError(f"moveaxis: got {len(sources)} source axes {source} and {len(destinations)} destinations")
-    order = [a for a in range(array.ndim) if a not in sources]
-    for to, a in sorted(zip(destinations, sources, strict=True)):
-        order.insert(to, a)
-    return permute_dims(array, tuple(order))
-
-
-publish(globals(), ("moveaxis",))

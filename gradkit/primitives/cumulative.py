@@ -11,8 +11,8 @@ from gradkit.core.batching import along_axes, same_shape
 from gradkit.core.calls import as_array, require_inexact
 from gradkit.core.namespace import publish
 from gradkit.primitives import elementwise as e
+from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.manipulation import concat, reshape, stack
-from gradkit.primitives.reductions import normalize_axes
 
 __all__ = ["cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum"]
 

@@ -12,14 +12,13 @@ from typing import Any
 from typing import cast as cast_type
 
 from gradkit.core import Array, General, bind
-from gradkit.core.batching import at_front
+from gradkit.core.batching import at_front, text_on_batches
 from gradkit.core.calls import as_array, cast, dtype_name
-from gradkit.core.primitive import text_on_batches
 from gradkit.errors import ShapeError
+from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.indexing import getitem, set_index
 from gradkit.primitives.manipulation import reshape, squeeze, stack
 from gradkit.primitives.positions import require_integers
-from gradkit.primitives.reductions import normalize_axes
 
 __all__ = [
     "dynamic_index_in_dim",

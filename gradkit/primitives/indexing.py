@@ -20,11 +20,11 @@ from gradkit.core.calls import as_array, cast, dtype_name, wide_integers
 from gradkit.core.namespace import publish
 from gradkit.core.stand_in import STAND_INS
 from gradkit.errors import NonConcreteBooleanIndexError, ShapeError
+from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.elementwise import logical_and, where
 from gradkit.primitives.manipulation import broadcast_to, permute_dims, reshape
 from gradkit.primitives.new_arrays import asarray
 from gradkit.primitives.positions import bounded, require_integers
-from gradkit.primitives.reductions import normalize_axes
 from gradkit.primitives.scattering import batch_by_position
 from gradkit.primitives.truth_indices import has_truth_value, is_truth_value, with_axes_for_truth_values
 

@@ -8,12 +8,11 @@ from typing import Any
 
 from gradkit.core import Array, Linear, bind
 from gradkit.core.array import wrap
-from gradkit.core.batching import broadcast_sizes, broadcasting_leading, moved_to_front
+from gradkit.core.batching import broadcast_sizes, broadcasting_leading, moved_to_front, text_on_batches
 from gradkit.core.binding import KERNEL_ERRORS, explain
 from gradkit.core.calls import as_array, cast, dtype_name
 from gradkit.core.namespace import PLAIN, bound, lifted, publish, unbroadcast
 from gradkit.core.node import NO_PARAMS, Node, recording
-from gradkit.core.primitive import text_on_batches
 from gradkit.core.promotion import promote
 from gradkit.errors import ShapeError
 from gradkit.primitives.elementwise import multiply

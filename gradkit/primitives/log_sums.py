@@ -5,20 +5,57 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradkit.core import Array
+from gradkit.core import Array, bind
 from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
+from gradkit.core.namespace import publish
 from gradkit.core.promotion import is_complex, promote
 from gradkit.primitives import elementwise as e
+from gradkit.primitives.axes import Axis, normalize_axes
 from gradkit.primitives.manipulation import broadcast_to, reshape
-from gradkit.primitives.reductions import max, reduced_shape, sum
+from gradkit.primitives.reductions import logsumexp_primitive, max, reduced_shape, selected, sum
 
-__all__ = ["weighted_logsumexp"]
+__all__ = ["logsumexp"]
 
 
-def weighted_logsumexp(
+def logsumexp(
+    x: Any,
+    /,
+    axis: Axis = None,
+    b: Any = None,
+    keepdims: bool = False,
+    return_sign: bool = False,
+    where: Any = None,
+) -> Any:
+    """Return log(sum(b * exp(x))) over axes, without overflow.
+
+    Parameters
+    ----------
+    x : array
+        Of any shape; integers are converted to the default float dtype.
+    axis : int, tuple of int or None
+        The axes; None: all.
+    b : array, optional
+        Factors, which broadcast with `x`.
+    keepdims : bool
+        Keep the reduced axes with size 1.
+    return_sign : bool
+        Return the pair of the logarithm of the sum's size and of its sign. Without it a negative sum gives NaN.
+    where : array of bool, optional
+        Which elements take part.
+    """
+    array = require_inexact(as_array(x, "logsumexp"))
+    axes = normalize_axes(axis, array.ndim, "logsumexp")
+    if b is None and not return_sign and not is_complex(array.dtype):
+        # What is left out has exp(x) = 0.
+        array = selected(array, where, -math.inf, "logsumexp")
+        return bind(logsumexp_primitive, (array,), {"axis": axes, "keepdims": keepdims})
+    return _weighted(array, axes, b, keepdims, return_sign, where)
+
+
+def _weighted(
     x: Array, axis: tuple[int, ...], b: Any, keepdims: bool, return_sign: bool, where: Any
 ) -> Array | tuple[Array, Array]:
-    """Return log(sum(b * exp(x))) over axes; see `gradkit.primitives.reductions.logsumexp`."""
+    """Return log(sum(b * exp(x))) over axes; see `logsumexp`."""
     factor = None
     if b is not None:
         factor = require_inexact(as_array(b, "logsumexp"))
@@ -49,3 +86,6 @@ def weighted_logsumexp(
     if return_sign:
         return logarithm, sign
     return logarithm if is_complex(sign.dtype) else e.where(e.less(sign, 0), math.nan, logarithm)
+
+
+publish(globals(), __all__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradkit.core import Array, Elementwise, General, bind
+from gradkit.core.array import wrap
 from gradkit.core.batching import along_axes, leading, same_shape
 from gradkit.core.calls import binary, dtype_name, unary, wide_integers
 from gradkit.core.namespace import publish
@@ -183,8 +184,6 @@ def softmax_error(logits: Array, labels: Array, /) -> Array:
 
 def dtype_name_of(x: Any) -> str:
     """Return the name of the dtype of a raw array or an Array."""
-    from gradkit.core.array import wrap
-
     return dtype_name(x if type(x) is Array else wrap(x))
 
 

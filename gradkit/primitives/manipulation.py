@@ -17,7 +17,7 @@ from gradkit.core.node import Node
 from gradkit.core.promotion import is_complex, promote, requested_dtype
 from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError
-from gradkit.primitives.reductions import normalize_axes
+from gradkit.primitives.axes import axes_of, normalize_axes
 
 __all__ = [
     "astype",
@@ -25,6 +25,7 @@ __all__ = [
     "concat",
     "expand_dims",
     "matrix_transpose",
+    "moveaxis",
     "permute_dims",
     "reshape",
     "squeeze",
@@ -197,6 +198,26 @@ def permute_dims(x: Any, /, axes: Sequence[int] | None = None) -> Array:
     if axes is not None and sorted(order) != list(range(count)):
         raise ValueError(f"permute_dims: axes {axes} is no permutation of the {array.ndim} axes of x {array.shape}")
     return bind(_permute_dims, (array,), {"axes": order})
+
+
+def moveaxis(x: Any, /, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
+    """Move axes to other positions; the rest keep their order.
+
+    Parameters
+    ----------
+    x : array
+        Of any shape.
+    source, destination : int or tuple of int
+        Which axes, and where each goes.
+    """
+    array = as_array(x, "moveaxis")
+    sources, destinations = axes_of(source, array.ndim, "moveaxis"), axes_of(destination, array.ndim, "moveaxis")
+    if len(sources) != len(destinations):
+        raise ValueError(f"moveaxis: got {len(sources)} source axes {source} and {len(destinations)} destinations")
+    order = [a for a in range(array.ndim) if a not in sources]
+    for to, a in sorted(zip(destinations, sources, strict=True)):
+        order.insert(to, a)
+    return permute_dims(array, tuple(order))
 
 
 def matrix_transpose(x: Any, /) -> Array:

@@ -9,9 +9,11 @@ from gradkit.core import Array
 from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import is_complex
 from gradkit.primitives import elementwise as e
+from gradkit.primitives.axes import Axis, normalize_axes
 from gradkit.primitives.creation import ones_like
-from gradkit.primitives.reductions import Axis, normalize_axes, refuse_out, sum
+from gradkit.primitives.manipulation import astype
 from gradkit.primitives.reductions import mean as mean_of
+from gradkit.primitives.reductions import refuse_out, sum
 
 __all__ = ["std", "var"]
 
@@ -64,8 +66,6 @@ def var(
     array = require_inexact(as_array(x, "var"))
     name = dtype_name(array)
     if dtype is not None:
-        from gradkit.primitives.manipulation import astype
-
         array = astype(array, dtype)
     if dtype_name(array) in ("float16", "bfloat16"):
         # A square of 256 is more than half precision holds.
@@ -87,8 +87,6 @@ def var(
     if dtype is None and name in ("float16", "bfloat16"):
         return cast(result, name)
     if dtype is not None and not is_complex(array.dtype):
-        from gradkit.primitives.manipulation import astype
-
         return astype(result, dtype)
     return result
 

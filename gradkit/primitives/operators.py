@@ -7,12 +7,14 @@ from typing import Any
 
 from gradkit.backend import backend_of
 from gradkit.core import Array, Elementwise
+from gradkit.core.above import above
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.calls import apply, binary
 from gradkit.core.promotion import dtype_named
 from gradkit.primitives import elementwise as e
 from gradkit.primitives import indexing, linalg, manipulation, moments, reductions
 from gradkit.primitives.bit_patterns import bitcast
+from gradkit.primitives.creation import stop_gradient
 from gradkit.primitives.updates import IndexUpdateHelper
 
 __all__ = ["install"]
@@ -109,9 +111,7 @@ def _from_numpy(name: str) -> Callable[..., Any]:
     """Make the method that calls `gradkit.numpy`'s function of that name, which stands above this layer."""
 
     def method(self: Array, *args: Any, **kwargs: Any) -> Any:
-        import gradkit.numpy as jnp
-
-        return getattr(jnp, name)(self, *args, **kwargs)
+        return getattr(above.numpy(), name)(self, *args, **kwargs)
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"Call `gradkit.numpy.{name}` on this array."
@@ -192,6 +192,7 @@ def install() -> None:
         setattr(Array, f"__{name}__", unary_function)
     for name, method in METHODS.items():
         setattr(Array, name, method)
+    above.stop_gradient = stop_gradient
     Array.real = property(e.real)  # type: ignore[assignment]
     Array.imag = property(e.imag)  # type: ignore[assignment]
     Array.T = property(manipulation.permute_dims)  # type: ignore[assignment]

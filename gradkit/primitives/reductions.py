@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from gradkit.backend import INEXACT, NOTHING
@@ -12,29 +12,13 @@ from gradkit.core import Array, General, Linear, bind
 from gradkit.core.batching import reduction
 from gradkit.core.calls import as_array, cast, dtype_name, require_bool, require_inexact
 from gradkit.core.namespace import publish
-from gradkit.core.promotion import BOOL, INTEGER, default_dtype, is_complex, kind_of
-from gradkit.core.sizes import whole_numbers
-from gradkit.errors import AxisError
+from gradkit.core.promotion import BOOL, INTEGER, default_dtype, kind_of
 from gradkit.primitives import elementwise as e
+from gradkit.primitives.axes import Axis, normalize_axes
 from gradkit.primitives.creation import ones_like
+from gradkit.primitives.manipulation import astype, reshape
 
-__all__ = ["all", "any", "argmax", "argmin", "count_nonzero", "logsumexp", "max", "mean", "min", "prod", "sum"]
-
-Axis = int | Sequence[int] | None
-
-
-def normalize_axes(axis: Axis, ndim: int, caller: str) -> tuple[int, ...]:
-    """Return the axes as sorted non-negative numbers; None stands for all of them."""
-    if axis is None:
-        return tuple(range(ndim))
-    numbers = whole_numbers(axis)
-    for number in numbers:
-        if not -ndim <= number < ndim:
-            raise AxisError(f"{caller}: axis {number} is out of bounds for an array of {ndim} dimensions")
-    result = sorted({number % ndim for number in numbers})
-    if len(result) != len(numbers):
-        raise ValueError(f"{caller}: axis {axis} names an axis twice")
-    return tuple(result)
+__all__ = ["all", "any", "argmax", "argmin", "count_nonzero", "max", "mean", "min", "prod", "sum"]
 
 
 def expand(xp: Any, reduced: Any, ndim: int, axis: tuple[int, ...], keepdims: bool) -> Any:
@@ -149,7 +133,7 @@ _mean = Linear(
 )
 _max = General("max", None, (_pull_extremum,), batch=reduction, shape=reduced_shape)
 _min = General("min", None, (_pull_extremum,), batch=reduction, shape=reduced_shape)
-_logsumexp_primitive = General("logsumexp", _logsumexp, (_pull_logsumexp,), batch=reduction, shape=reduced_shape)
+logsumexp_primitive = General("logsumexp", _logsumexp, (_pull_logsumexp,), batch=reduction, shape=reduced_shape)
 _any = General("any", None, (None,), batch=reduction, shape=reduced_shape, dtype="bool")
 _all = General("all", None, (None,), batch=reduction, shape=reduced_shape, dtype="bool")
 _argmax = General("argmax", None, (None,), batch=_batch_position, shape=_shape_of_position, dtype="int64")
@@ -198,7 +182,7 @@ def sum(
         value = x._value
         if value.dtype in INEXACT.get(type(value), NOTHING):
             return bind(_sum, (x,), _over(axis, keepdims, len(value.shape), "sum"))
-    array = _selected(_in_accumulator(x, dtype, promote_integers, "sum"), where, 0, "sum")
+    array = selected(_in_accumulator(x, dtype, promote_integers, "sum"), where, 0, "sum")
     result = _accumulated(_sum, array, axis, keepdims, out)
     return result if initial is None else _keep_dtype(e.add(result, initial), result)
 
@@ -228,7 +212,7 @@ def prod(
         value = x._value
         if value.dtype in INEXACT.get(type(value), NOTHING):
             return bind(_prod, (x,), _over(axis, keepdims, len(value.shape), "prod"))
-    array = _selected(_in_accumulator(x, dtype, promote_integers, "prod"), where, 1, "prod")
+    array = selected(_in_accumulator(x, dtype, promote_integers, "prod"), where, 1, "prod")
     result = _accumulated(_prod, array, axis, keepdims, out)
     return result if initial is None else _keep_dtype(e.multiply(result, initial), result)
 
@@ -237,8 +221,6 @@ def _in_accumulator(x: Any, dtype: Any, promote_integers: bool, caller: str) -> 
     """Return an array in the dtype in which it is summed or multiplied."""
     array = as_array(x, caller)
     if dtype is not None:
-        from gradkit.primitives.manipulation import astype
-
         return astype(array, dtype)
     name = dtype_name(array)
     wide = accumulator(name) if promote_integers or name == "bool" else name
@@ -262,7 +244,7 @@ def refuse_out(out: Any, caller: str) -> None:
         raise NotImplementedError(f"The 'out' argument to jnp.{caller} is not supported.")
 
 
-def _selected(array: Array, where: Any, identity: Any, caller: str) -> Array:
+def selected(array: Array, where: Any, identity: Any, caller: str) -> Array:
     """Return an array with the elements that do not take part replaced by what makes no difference."""
     if where is None:
         return array
@@ -321,43 +303,6 @@ def mean(
     return bind(_mean, (array,), _over(axis, keepdims, array.ndim, "mean"))
 
 
-def logsumexp(
-    x: Any,
-    /,
-    axis: Axis = None,
-    b: Any = None,
-    keepdims: bool = False,
-    return_sign: bool = False,
-    where: Any = None,
-) -> Any:
-    """Return log(sum(b * exp(x))) over axes, without overflow.
-
-    Parameters
-    ----------
-    x : array
-        Of any shape; integers are converted to the default float dtype.
-    axis : int, tuple of int or None
-        The axes; None: all.
-    b : array, optional
-        Factors, which broadcast with `x`.
-    keepdims : bool
-        Keep the reduced axes with size 1.
-    return_sign : bool
-        Return the pair of the logarithm of the sum's size and of its sign. Without it a negative sum gives NaN.
-    where : array of bool, optional
-        Which elements take part.
-    """
-    array = require_inexact(as_array(x, "logsumexp"))
-    axes = normalize_axes(axis, array.ndim, "logsumexp")
-    if b is None and not return_sign and not is_complex(array.dtype):
-        # What is left out has exp(x) = 0.
-        array = _selected(array, where, -math.inf, "logsumexp")
-        return bind(_logsumexp_primitive, (array,), {"axis": axes, "keepdims": keepdims})
-    from gradkit.primitives.log_sums import weighted_logsumexp
-
-    return weighted_logsumexp(array, axes, b, keepdims, return_sign, where)
-
-
 def _extremum(primitive: Any, larger: Callable[[Any, Any], Array]) -> Callable[..., Array]:
     def reduce(
         x: Any, /, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = None
@@ -373,7 +318,7 @@ def _extremum(primitive: Any, larger: Callable[[Any, Any], Array]) -> Callable[.
                     f"reduction operation {primitive.name} does not have an identity, so to use a where mask one has "
                     f"to specify 'initial'"
                 )
-            array = _selected(array, where, initial, primitive.name)
+            array = selected(array, where, initial, primitive.name)
         if _count(array.shape, axes) == 0:
             if initial is None:
                 raise ValueError(
@@ -400,7 +345,7 @@ def _truth(primitive: Any, identity: bool) -> Callable[..., Array]:
             refuse_out(out, primitive.name)
         array = require_bool(x if type(x) is Array else as_array(x, primitive.name), primitive.name)
         if where is not None:
-            array = _selected(array, where, identity, primitive.name)
+            array = selected(array, where, identity, primitive.name)
         return bind(primitive, (array,), _over(axis, keepdims, array.ndim, primitive.name))
 
     reduce.__name__ = reduce.__qualname__ = primitive.name
@@ -418,8 +363,6 @@ def _position(primitive: Any) -> Callable[..., Array]:
         array = x if type(x) is Array else as_array(x, primitive.name)
         ndim = array.ndim
         if axis is None:
-            from gradkit.primitives.manipulation import reshape
-
             array, axis = reshape(array, -1), 0
             flattened = True
         else:

@@ -13,9 +13,9 @@ from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import INTEGER, default_dtype, promote
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.along_axis import take_along_axis
+from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.cumulative import cut
 from gradkit.primitives.manipulation import reshape
-from gradkit.primitives.reductions import normalize_axes
 
 __all__ = ["argsort", "running_sum", "searchsorted", "sort", "top_k"]
 

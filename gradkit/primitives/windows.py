@@ -103,7 +103,6 @@ def _batch_windows(primitive: Any, values: Any, axes: Any, size: int, params: An
 
 def _batch_overlap(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, int]:
     front = moved_to_front(values[0], axes[0])
-
     second = bound().permute_dims(front, (1, 0, *range(2, front.ndim)))
     return bind(primitive, (second,), {**_with_batch(params), "shape": (size, *params["shape"])}), 0
 

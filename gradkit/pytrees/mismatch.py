@@ -10,8 +10,8 @@ from typing import Any
 import optree
 
 from gradkit.errors import TreeMismatchError
+from gradkit.pytrees.containers import NAMESPACE, node_data
 from gradkit.pytrees.keys import KeyPath, key_of, keystr, simple_text
-from gradkit.pytrees.structure import NAMESPACE, PyTreeDef
 
 __all__ = ["first_mismatch", "mismatches", "one_level"]
 
@@ -81,7 +81,7 @@ def mismatches(
 def _top(tree: Any) -> Any:
     """Return a container's metadata in a tuple; None for a leaf."""
     spec = optree.tree_structure(tree, lambda x: x is not tree, namespace=NAMESPACE)
-    data = PyTreeDef(spec).node_data()
+    data = node_data(spec)
     if data is None:
         return None
     metadata = data[1]

@@ -9,8 +9,9 @@ from typing import Any, TypeVar, overload
 
 import optree
 
+from gradkit.pytrees.containers import NAMESPACE
 from gradkit.pytrees.keys import KeyEntry, OwnKey
-from gradkit.pytrees.structure import NAMESPACE, PyTreeDef
+from gradkit.pytrees.structure import PyTreeDef
 
 __all__ = [
     "SHORTCUTS",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import optree
 
-__all__ = ["NAMESPACE", "PyTreeDef", "of_leaves"]
+from gradkit.pytrees.containers import metadata, node_data
+from gradkit.pytrees.mismatch import first_mismatch
 
-NAMESPACE = "gradkit"
-"""The registry's namespace in optree."""
+__all__ = ["PyTreeDef", "of_leaves"]
 
 
 class PyTreeDef:
@@ -59,8 +58,6 @@ class PyTreeDef:
         try:
             return self.spec.flatten_up_to(tree)
         except ValueError:
-            from gradkit.pytrees.mismatch import first_mismatch
-
             mismatch = first_mismatch(self.unflatten([object()] * self.num_leaves), tree, "treedef")
             if mismatch is None:
                 raise
@@ -76,14 +73,7 @@ class PyTreeDef:
 
     def node_data(self) -> tuple[type, Any] | None:
         """Return the type and the metadata of the outermost container; None for a leaf."""
-        if self.spec.is_leaf():
-            return None
-        level = self.spec.one_level()
-        assert level is not None
-        found: tuple[type, Any] = level.walk(
-            [None] * level.num_leaves, lambda kind, data, _: (kind, _metadata(kind, data))
-        )
-        return found
+        return node_data(self.spec)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PyTreeDef) and self.spec == other.spec
@@ -107,20 +97,11 @@ def of_leaves(error: ValueError) -> ValueError:
     return ValueError(text.removesuffix(".") if "got" in text else text)
 
 
-def _metadata(kind: type, data: Any) -> Any:
-    """Return the metadata of a container as JAX has it."""
-    if kind is OrderedDict:
-        return tuple(data)
-    if kind is defaultdict:
-        return data[0], tuple(data[1])
-    return None if data is kind else data  # a named tuple's is its type
-
-
 def _text(kind: type, data: Any, children: tuple[str, ...]) -> str:
     write = TEXTS.get(kind)
     if write is not None:
         return write(data, children)
-    inside = f"namedtuple[{kind.__name__}]" if data is kind else f"{kind.__name__}[{_metadata(kind, data)}]"
+    inside = f"namedtuple[{kind.__name__}]" if data is kind else f"{kind.__name__}[{metadata(kind, data)}]"
     return f"CustomNode({inside}, [{', '.join(children)}])"
 
 

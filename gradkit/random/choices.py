@@ -13,12 +13,13 @@ from gradkit.core import Array
 from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import INTEGER, default_dtype, is_inexact
 from gradkit.errors import ShapeError
-from gradkit.numpy import arange, asarray, reshape, zeros
+from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.elementwise import log
 from gradkit.primitives.indexing import take
-from gradkit.primitives.manipulation import permute_dims
+from gradkit.primitives.manipulation import permute_dims, reshape
+from gradkit.primitives.new_arrays import arange, asarray, zeros
 from gradkit.primitives.random_bits import random_order
-from gradkit.primitives.reductions import argmax, normalize_axes
+from gradkit.primitives.reductions import argmax
 from gradkit.primitives.searching import argsort, running_sum, searchsorted
 from gradkit.random.arguments import Shape, checked_shape, one_key, operand_for
 from gradkit.random.floats import gumbel, uniform

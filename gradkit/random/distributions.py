@@ -13,9 +13,11 @@ import numpy as np
 from gradkit.core import Array
 from gradkit.core.calls import as_array, cast
 from gradkit.errors import ShapeError
-from gradkit.numpy import asarray, broadcast_to, conj, diagonal, linalg, matrix_transpose
-from gradkit.numpy.norms import vector_norm
-from gradkit.primitives.elementwise import exp, floor, log, log1p, sqrt, square, where
+from gradkit.primitives import decompositions
+from gradkit.primitives.elementwise import conj, exp, floor, log, log1p, sqrt, square, where
+from gradkit.primitives.manipulation import broadcast_to, matrix_transpose, reshape
+from gradkit.primitives.new_arrays import asarray
+from gradkit.primitives.reductions import sum
 from gradkit.random.arguments import Shape, checked_shape, floating_dtype, integer_dtype, one_key, operand_for
 from gradkit.random.choices import bernoulli
 from gradkit.random.floats import exponential, normal, uniform
@@ -83,7 +85,7 @@ def lognormal(key: Array, sigma: Any = 1.0, shape: Shape | None = None, dtype: A
 def maxwell(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
     """Draw from the Maxwell distribution of scale 1: the length of a vector of three normal numbers."""
     key, sizes, name, _ = _parameters("maxwell", key, shape, dtype)
-    return vector_norm(normal(key, (*sizes, 3), name), axis=-1)
+    return sqrt(sum(square(normal(key, (*sizes, 3), name)), axis=-1))
 
 
 def double_sided_maxwell(key: Array, loc: Any, scale: Any, shape: Shape = (), dtype: Any = None) -> Array:
@@ -218,16 +220,20 @@ def multivariate_normal(
     if shape is not None and np.broadcast_shapes(sizes, batch) != sizes:
         raise ShapeError(f"multivariate_normal: the parameters' batch {batch} must broadcast to the shape {sizes}.")
     if method == "cholesky":
-        factor = linalg.cholesky(cov)
+        factor = decompositions.cholesky(_symmetrized(cov))
     elif method == "eigh":
-        values, vectors = linalg.eigh(cov)
+        values, vectors = decompositions.eigh(_symmetrized(cov))
         factor = vectors * sqrt(values)[..., None, :]
     else:
-        vectors, values, _ = linalg.svd(cov)
+        vectors, values, _ = decompositions.svd(cov, full_matrices=True)
         factor = vectors * sqrt(values)[..., None, :]
     z = normal(key, (*sizes, mean.shape[-1]), name)
     drawn: Array = mean + (factor @ z[..., None])[..., 0]
     return drawn
+
+
+def _symmetrized(x: Array) -> Array:
+    return (x + matrix_transpose(conj(x))) / 2
 
 
 def orthogonal(key: Array, n: int, shape: Shape = (), dtype: Any = None, m: int | None = None) -> Array:
@@ -255,8 +261,8 @@ def orthogonal(key: Array, n: int, shape: Shape = (), dtype: Any = None, m: int 
     columns = n if m is None else m
     low, high = sorted((n, columns))
     z = normal(key, (*sizes, high, low), dtype)
-    q, r = linalg.qr(z)
-    d = diagonal(r, axis1=-2, axis2=-1)
+    q, r = decompositions.qr(z, mode="reduced")
+    d = reshape(r, (*sizes, low * low))[..., :: low + 1]
     q = q * broadcast_to(where(d == 0, 1.0, d / where(d == 0, 1.0, abs(d)))[..., None, :], q.shape)
     drawn: Array = q if n >= columns else matrix_transpose(conj(q))
     return drawn

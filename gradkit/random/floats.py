@@ -10,8 +10,8 @@ import numpy as np
 from gradkit.core import Array
 from gradkit.core.calls import cast
 from gradkit.errors import ShapeError
-from gradkit.numpy import asarray
 from gradkit.primitives.elementwise import abs, clip, log, log1p, maximum, nextafter, sign, tan, where
+from gradkit.primitives.new_arrays import asarray
 from gradkit.primitives.random_bits import random_bits
 from gradkit.primitives.special import erf, erf_inv, fused_multiply_add
 from gradkit.random.arguments import (

@@ -8,8 +8,9 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.calls import cast, dtype_name
-from gradkit.numpy import full_like, reshape
 from gradkit.primitives.elementwise import clip, where
+from gradkit.primitives.manipulation import reshape
+from gradkit.primitives.new_arrays import full_like
 from gradkit.primitives.random_bits import random_bits
 from gradkit.random.arguments import Shape, checked_shape, integer_dtype, one_key, operand_for, unsigned_dtype
 from gradkit.random.keys import split

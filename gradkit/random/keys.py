@@ -15,8 +15,9 @@ import numpy as np
 from gradkit.config import config
 from gradkit.core import Array
 from gradkit.core.calls import as_array, cast, dtype_name
-from gradkit.numpy import arange, asarray, reshape
 from gradkit.primitives.elementwise import positive
+from gradkit.primitives.manipulation import reshape
+from gradkit.primitives.new_arrays import arange, asarray
 from gradkit.primitives.random_bits import fold_in as bind_fold_in
 from gradkit.random.arguments import Shape, checked_shape, one_key, some_keys
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Callable
+from numbers import Real
 from textwrap import indent
 from typing import Any
 
@@ -194,8 +195,6 @@ def __{name}__(self, other):
         return self._seen {symbol} other._seen
     return self._seen {symbol} other if isinstance(other, Real) else NotImplemented
 """
-    from numbers import Real
-
     found: Callable[[Any, Any], Any] = _compiled(name, text, {"Value": value, "Real": Real})[f"__{name}__"]
     return found
 

@@ -30,8 +30,9 @@ from gradkit.numpy import abs as absolute
 from gradkit.numpy import asarray, astype, equal, exp, expm1, full_like, isfinite, isinf, log, log1p, where
 from gradkit.primitives import scipy_special as primitive
 from gradkit.primitives import sigmoid
+from gradkit.primitives.axes import normalize_axes
+from gradkit.primitives.log_sums import logsumexp
 from gradkit.primitives.losses import log_softmax as bind_log_softmax
-from gradkit.primitives.reductions import logsumexp, normalize_axes
 from gradkit.primitives.scipy_special import (
     betainc,
     betaln,

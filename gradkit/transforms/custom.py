@@ -17,6 +17,7 @@ from gradkit.primitives import zeros_like
 from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, named_like, without_tape
 from gradkit.transforms.float0 import is_float0
 from gradkit.tree import broadcast_prefix, flatten, structure, unflatten
+from gradkit.tree import map as tree_map
 
 __all__ = ["custom_gradient", "custom_jvp", "custom_vjp"]
 
@@ -324,9 +325,7 @@ def _zeros(result: Any) -> Any:
 
 
 def _tree_add(a: Any, b: Any) -> Any:
-    from gradkit.tree import map
-
-    return map(operator.add, a, b)
+    return tree_map(operator.add, a, b)
 
 
 def custom_gradient(fun: Callable[..., Any]) -> Any:

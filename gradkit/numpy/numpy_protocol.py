@@ -13,9 +13,11 @@ from typing import Any
 
 from gradkit.backend import backend_of
 from gradkit.core import Array
+from gradkit.core.above import above
 from gradkit.core.array import describe, host, values_of
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.node import changes
+from gradkit.primitives.new_arrays import asarray
 from gradkit.tree import leaves
 
 __all__ = ["call_function", "call_ufunc"]
@@ -142,8 +144,6 @@ def _is_list_of_numbers(value: Any) -> bool:
 
 
 def _listed(value: Any, device: Any) -> Any:
-    from gradkit.numpy import asarray
-
     if _is_list_of_numbers(value):
         return asarray(value, device=device)
     return [_listed(item, device) for item in value] if _has_list_of_numbers(value) else value
@@ -155,9 +155,7 @@ def _read(value: Any) -> Any:
 
 def _found(name: str, modules: Sequence[str] = ()) -> Callable[..., Any] | None:
     """Return gradkit's function of that name of NumPy's, if there is one."""
-    import gradkit.numpy
-
-    place: Any = gradkit.numpy
+    place = above.numpy()
     for module in modules:
         place = getattr(place, module, None)
     function: Callable[..., Any] | None = getattr(place, name, None)
