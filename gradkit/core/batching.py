@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gradkit.core.above import above
 from gradkit.core.array import Array, wrap
@@ -19,6 +19,9 @@ from gradkit.core.node import NO_PARAMS, Node, Trace
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import PYTHON_NUMBERS
 from gradkit.core.stand_in import Batched
+
+if TYPE_CHECKING:
+    from gradkit.core.graph import HigherOrder
 
 __all__ = [
     "BatchTrace",
@@ -93,6 +96,10 @@ class BatchTrace(Trace):
             places = axis if isinstance(axis, tuple) else (axis,) * len(out)
             return tuple(self.wrap(o, a) for o, a in zip(out, places, strict=True))
         return self.wrap(out, axis)
+
+    def call(self, operation: HigherOrder, args: list[Any], params: Mapping[str, Any]) -> list[Any]:
+        """Ask the operation."""
+        return operation.in_batch(self, args, **params)
 
     def unwrap(self, args: Sequence[Any]) -> tuple[list[Any], list[int | None]]:
         """Return whole arrays, and where the batch's axis is in each."""

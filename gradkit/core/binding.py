@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from gradkit.backend import backend_of
@@ -14,7 +14,16 @@ from gradkit.core.promotion import PYTHON_NUMBERS
 from gradkit.core.stand_in import Abstract
 from gradkit.errors import DeviceMismatchError, ShapeError
 
-__all__ = ["KERNEL_ERRORS", "PYTHON_NUMBERS", "bind", "bind_several", "evaluate", "explain", "in_branch"]
+__all__ = [
+    "KERNEL_ERRORS",
+    "PYTHON_NUMBERS",
+    "bind",
+    "bind_several",
+    "evaluate",
+    "explain",
+    "has_no_values",
+    "highest_trace",
+]
 
 _new = object.__new__
 
@@ -83,19 +92,24 @@ def bind_several(primitive: Primitive, args: Sequence[Any], params: Mapping[str,
 
 def bind_at_highest_level(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
     """Run a primitive under the highest transform among its arguments: what `bind` does in general."""
-    trace: Trace | None = None
-    for arg in args:
-        if type(arg) is Array:
-            node = arg._node
-            if node is not None and (trace is None or node.trace.level > trace.level):
-                trace = node.trace
-    if trace is None or not (trace.level or recording()):
+    trace = highest_trace(args)
+    if trace is None:
         out = evaluate(primitive, args, params)
         return tuple(map(wrap, out)) if primitive.multiple_results else wrap(out)
-    return in_branch(trace, args).process(primitive, args, params)
+    return trace.process(primitive, args, params)
 
 
-def in_branch(trace: Trace, args: Sequence[Any]) -> Trace:
+def highest_trace(args: Sequence[Any]) -> Trace | None:
+    """Return the highest transform in progress among the arguments; the tape counts where it records."""
+    trace: Trace | None = None
+    for arg in args:
+        node = arg._node if type(arg) is Array else None
+        if node is not None and (trace is None or node.trace.level > trace.level):
+            trace = node.trace
+    return None if trace is None or not (trace.level or recording()) else _in_branch(trace, args)
+
+
+def _in_branch(trace: Trace, args: Sequence[Any]) -> Trace:
     """Return the capture of a branch, if one is in progress above the trace and the arguments have no values.
 
     What a branch computes of what it closes over is part of it, not of what is captured around the choice.
@@ -103,7 +117,12 @@ def in_branch(trace: Trace, args: Sequence[Any]) -> Trace:
     capture = branch.get()
     if capture is None or not capture.level > trace.level:
         return trace
-    return capture if any(type(innermost(arg)) is Abstract for arg in args) else trace
+    return capture if has_no_values(args) else trace
+
+
+def has_no_values(args: Iterable[Any]) -> bool:
+    """Return whether one of the arguments stands in a graph, at whatever level."""
+    return any(type(innermost(arg)) is Abstract for arg in args)
 
 
 ARRAYS.bind = lambda primitive, *given: (bind_at_highest_level if primitive.multiple_results else bind)(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradkit.core.array import Array, wrap
 from gradkit.core.binding import bind
@@ -12,6 +12,9 @@ from gradkit.core.node import NO_PARAMS, Node, Trace
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import is_inexact
 from gradkit.core.silence import silently
+
+if TYPE_CHECKING:
+    from gradkit.core.graph import HigherOrder
 
 __all__ = ["Dual", "ForwardTrace"]
 
@@ -44,6 +47,10 @@ class ForwardTrace(Trace):
             parts = (None,) * len(out) if tangent is None else tangent
             return tuple(self.wrap(o, t if is_inexact(o.dtype.name) else None) for o, t in zip(out, parts, strict=True))
         return self.wrap(out, tangent if is_inexact(out.dtype.name) else None)
+
+    def call(self, operation: HigherOrder, args: list[Any], params: Mapping[str, Any]) -> list[Any]:
+        """Ask the operation."""
+        return operation.in_forward(self, args, **params)
 
     def unwrap(self, args: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Return the primals and the tangents (None: zero)."""

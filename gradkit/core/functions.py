@@ -9,33 +9,31 @@ error, since the rule says nothing of it.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 from gradkit.core.array import Array, dtype_as_stored, wrap
 from gradkit.core.batching import BatchTrace, at_front
-from gradkit.core.binding import in_branch
+from gradkit.core.binding import highest_trace
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.graph import Graph, GraphTrace, HigherOrder, abstract_like, capturing, zeros_of
 from gradkit.core.layers import followers
 from gradkit.core.namespace import as_bound, bound
-from gradkit.core.node import Leaf, Node, Trace, again, in_progress, new_level, places, recording
+from gradkit.core.node import Leaf, Trace, again, in_progress, new_level, places
 from gradkit.core.promotion import is_inexact
 from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
 from gradkit.errors import UnexpectedTracerError
 
 __all__ = [
+    "CUSTOM_JVP",
+    "CUSTOM_VJP",
+    "LINEAR_SOLVE",
     "Batch",
-    "call_with_jvp",
-    "call_with_rules",
-    "call_with_vjp",
     "closure_error",
-    "highest_trace",
-    "is_at",
-    "split",
 ]
 
 Flat = list[Any]
@@ -43,16 +41,7 @@ Function = Callable[[Flat], Flat]
 PushRule = Callable[[Flat, Flat], tuple[Flat, Flat]]
 Forward = Callable[[Flat], tuple[Flat, Flat]]
 Backward = Callable[[Flat, Flat], Flat]
-
-
-def highest_trace(args: Sequence[Any]) -> Trace | None:
-    """Return the highest transform in progress among the arguments; the tape counts where it records."""
-    trace: Trace | None = None
-    for arg in args:
-        node = arg._node if type(arg) is Array else None
-        if node is not None and (trace is None or node.trace.level > trace.level):
-            trace = node.trace
-    return None if trace is None or not (trace.level or recording()) else in_branch(trace, args)
+Rule = PushRule | Forward | Backward
 
 
 # What functions close over
@@ -66,16 +55,6 @@ class ClosesOver(Exception):
     def __init__(self, trace: Trace) -> None:
         super().__init__()
         self.trace = trace
-
-
-def _called(call: Callable[[ClosedOver], Flat]) -> Flat:
-    """Make a call, again where the function turns out to close over what belongs to a batch or a graph above."""
-    closed_over: list[Trace] = []
-    while True:
-        try:
-            return call(closed_over)
-        except ClosesOver as found:
-            closed_over.append(found.trace)
 
 
 def _highest(args: Flat, closed_over: ClosedOver) -> tuple[Trace | None, ClosedOver]:
@@ -111,29 +90,6 @@ def _is_from(other: Trace, trace: Trace | None) -> bool:
 
 
 # Functions with a forward rule
-
-
-def call_with_jvp(function: Function, push: PushRule, args: Flat) -> Flat:
-    """Call a function whose derivative is ``push(primals, tangents) -> (results, tangents)``."""
-    return _called(lambda closed_over: _call_with_jvp(function, push, args, closed_over))
-
-
-def _call_with_jvp(function: Function, push: PushRule, args: Flat, closed_over: ClosedOver) -> Flat:
-    trace, rest = _highest(args, closed_over)
-    if isinstance(trace, ForwardTrace):
-        return _pushed(trace, push, args, "custom_jvp")
-    if isinstance(trace, LinearTrace) and trace.depth > 1:
-        return function(args)
-    if isinstance(trace, ReverseTrace):
-        return _record_jvp(trace, push, args)
-    if isinstance(trace, BatchTrace):
-        values, axes = trace.unwrap(args)
-        batch = RuleBatch(trace, "custom_jvp")
-        outs = _call_with_jvp(_batched_function(batch, function, axes), _batched_push(batch, push, axes), values, rest)
-        return batch.wrapped(outs)
-    if isinstance(trace, GraphTrace):
-        return _written_down(trace, CUSTOM_JVP, function, args, {"jvp": push})
-    return _checked(None, function(args), "custom_jvp")
 
 
 def _pushed(trace: ForwardTrace, push: PushRule, args: Flat, kind: str) -> Flat:
@@ -176,14 +132,14 @@ class LinearTrace(ReverseTrace):
 
 def _record_jvp(trace: ReverseTrace, push: PushRule, args: Flat) -> Flat:
     """Record the function on the tape: its derivative is linear in the tangents, so it is recorded and transposed."""
-    values, parents = split(trace, args)
+    values, parents = trace.unwrap(args)
     linear = LinearTrace(trace)
     zeros = [bound().zeros_like(value) for value in values]
     tangents = [z if parent is None else _leaf(linear, z) for z, parent in zip(zeros, parents, strict=True)]
     outs, out_tangents = push(values, tangents)
     _checked(trace, [*outs, *out_tangents], "custom_jvp", linear)
     linear.end()
-    roots = [t._node if is_at(t, linear) else None for t in out_tangents]
+    roots = [t._node if linear.follows(t) else None for t in out_tangents]
     seeds = [t._node for t, parent in zip(tangents, parents, strict=True) if parent is not None]
 
     def pullback(parts: Parts, residuals: Flat) -> Sequence[Any]:
@@ -197,34 +153,8 @@ def _record_jvp(trace: ReverseTrace, push: PushRule, args: Flat) -> Flat:
 # Functions with a reverse rule
 
 
-def call_with_vjp(function: Function, forward: Forward, backward: Backward, args: Flat) -> Flat:
-    """Call a function whose derivative is ``backward(residuals, cotangents)``, after ``forward(args)``."""
-    return _called(lambda closed_over: _call_with_vjp(function, forward, backward, args, closed_over))
-
-
-def _call_with_vjp(
-    function: Function, forward: Forward, backward: Backward, args: Flat, closed_over: ClosedOver
-) -> Flat:
-    trace, rest = _highest(args, closed_over)
-    if isinstance(trace, ForwardTrace):
-        raise TypeError(
-            "can't apply forward-mode autodiff (jvp) to a custom_vjp function. Use gradkit.custom_jvp, whose rule "
-            "serves both modes."
-        )
-    if isinstance(trace, ReverseTrace):
-        return _record_vjp(trace, forward, backward, args, "custom_vjp")
-    if isinstance(trace, BatchTrace):
-        values, axes = trace.unwrap(args)
-        batch = RuleBatch(trace, "custom_vjp")
-        rules = _batched_forward(batch, forward, axes), _batched_backward(batch, backward, axes)
-        return batch.wrapped(_call_with_vjp(_batched_function(batch, function, axes), *rules, values, rest))
-    if isinstance(trace, GraphTrace):
-        return _written_down(trace, CUSTOM_VJP, function, args, {"fwd": forward, "bwd": backward})
-    return _checked(None, function(args), "custom_vjp")
-
-
 def _record_vjp(trace: ReverseTrace, forward: Forward, backward: Backward, args: Flat, kind: str) -> Flat:
-    values, parents = split(trace, args)
+    values, parents = trace.unwrap(args)
     outs, residuals = forward(values)
     _checked(trace, [*outs, *residuals], kind)
     tracked = [i for i, parent in enumerate(parents) if parent is not None]
@@ -270,77 +200,6 @@ def _batched_backward(batch: Batch, backward: Backward, axes: Sequence[int | Non
     return backward_batch
 
 
-# Functions with both
-
-
-def call_with_rules(function: Function, push: PushRule, forward: Forward, backward: Backward, args: Flat) -> Flat:
-    """Call a function that has a rule for each mode."""
-    return _called(lambda closed_over: _call_with_rules(function, push, forward, backward, args, closed_over))
-
-
-def _call_with_rules(
-    function: Function, push: PushRule, forward: Forward, backward: Backward, args: Flat, closed_over: ClosedOver
-) -> Flat:
-    trace, rest = _highest(args, closed_over)
-    if isinstance(trace, ForwardTrace):
-        return _pushed(trace, push, args, "custom_linear_solve")
-    if isinstance(trace, ReverseTrace):
-        return _record_vjp(trace, forward, backward, args, "custom_linear_solve")
-    if isinstance(trace, BatchTrace):
-        values, axes = trace.unwrap(args)
-        batch = RuleBatch(trace, "custom_linear_solve")
-        rules = (
-            _batched_push(batch, push, axes),
-            _batched_forward(batch, forward, axes),
-            _batched_backward(batch, backward, axes),
-        )
-        return batch.wrapped(_call_with_rules(_batched_function(batch, function, axes), *rules, values, rest))
-    if isinstance(trace, GraphTrace):
-        return _written_down(trace, LINEAR_SOLVE, function, args, {"jvp": push, "fwd": forward, "bwd": backward})
-    return _checked(None, function(args), "custom_linear_solve")
-
-
-# Such functions in graphs
-
-
-def _written_down(trace: GraphTrace, operation: HigherOrder, function: Function, args: Flat, rules: Any) -> Flat:
-    capture = GraphTrace(trace)
-    run = capture.run(
-        lambda *flat: _checked(capture, function(list(flat)), operation.name.removesuffix("_call")),
-        [abstract_like(arg) for arg in args],
-    )
-    graph, constants = run.closed(), [constant for _, constant in run.constants]
-    params = {"call_jaxpr": graph, "num_consts": len(constants), **rules}
-    return list(trace.process(operation, [*constants, *args], params))
-
-
-def _calling(call: Callable[..., Flat], *names: str) -> Callable[..., Flat]:
-    """Make what runs a call of a graph: `call` with the graph's function and the rules of these names."""
-
-    def run(args: Sequence[Any], *, call_jaxpr: Graph, num_consts: int, **rules: Any) -> Flat:
-        constants = args[:num_consts]
-        arguments = list(map(as_bound, args[num_consts:]))
-        return call(lambda flat: call_jaxpr.run([*constants, *flat]), *(rules[name] for name in names), arguments)
-
-    return run
-
-
-def _results(*, call_jaxpr: Graph, **_: Any) -> Flat:
-    return call_jaxpr.outputs
-
-
-def _reached(inputs: Sequence[bool], walk: Any, *, call_jaxpr: Graph, **_: Any) -> list[bool]:
-    walk(call_jaxpr, inputs)
-    return [True] * len(call_jaxpr.outputs)  # a rule's derivative may depend on more than the function does
-
-
-CUSTOM_JVP = HigherOrder("custom_jvp_call", _calling(call_with_jvp, "jvp"), _results, _reached, ("jvp",))
-CUSTOM_VJP = HigherOrder("custom_vjp_call", _calling(call_with_vjp, "fwd", "bwd"), _results, _reached, ("fwd", "bwd"))
-LINEAR_SOLVE = HigherOrder(
-    "custom_linear_solve", _calling(call_with_rules, "jvp", "fwd", "bwd"), _results, derivative=("jvp", "fwd", "bwd")
-)
-
-
 def _unbatched(share: Any, axis: int | None) -> Any:
     """Return a batch of cotangents, its first axis, as the cotangent of what had the batch at `axis` or not at all."""
     if share is None:
@@ -349,6 +208,149 @@ def _unbatched(share: Any, axis: int | None) -> Any:
         return bound().sum(share, axis=0)
     rest = tuple(range(1, share.ndim))
     return bound().permute_dims(share, (*rest[:axis], 0, *rest[axis:]))
+
+
+# The calls of such functions
+
+
+class CustomCall(HigherOrder):
+    """A call of a function with rules of its own, which are functions of flat lists as well.
+
+    While transforms run it has three parameters: the function, the rules, and what they close over beside what the
+    trace is of. In a graph it has the function's graph and the rules by name; there its first arguments are what the
+    function closes over.
+    """
+
+    @property
+    def kind(self) -> str:
+        """Its name in errors."""
+        return self.name.removesuffix("_call")
+
+    def call(self, args: Flat, function: Function, *rules: Rule) -> Flat:
+        """Call the function, again where it turns out to close over what belongs to a batch or a graph above."""
+        closed_over: list[Trace] = []
+        while True:
+            try:
+                return self._call(args, function, rules, closed_over)
+            except ClosesOver as found:
+                closed_over.append(found.trace)
+
+    def _call(self, args: Flat, function: Function, rules: Sequence[Rule], closed_over: ClosedOver) -> Flat:
+        trace, rest = _highest(args, closed_over)
+        if trace is None:
+            return self.evaluate(args, function=function)
+        return trace.call(self, args, {"function": function, "rules": rules, "rest": rest})
+
+    def run(self, args: Sequence[Any], **params: Any) -> Flat:
+        """Call the function of a graph, with the rules that stand there."""
+        constants, arguments = args[: params["num_consts"]], list(map(as_bound, args[params["num_consts"] :]))
+        graph, rules = params["call_jaxpr"], [params[name] for name in self.derivative]
+        return self.call(arguments, lambda flat: graph.run([*constants, *flat]), *rules)
+
+    def evaluate(self, args: Flat, *, function: Function) -> Flat:
+        """Run the function."""
+        return _checked(None, function(args), self.kind)
+
+    def in_batch(
+        self, trace: BatchTrace, args: Flat, *, function: Function, rules: Sequence[Rule], rest: ClosedOver
+    ) -> Flat:
+        """Call the function of whole batches, with rules of whole batches, at the levels below."""
+        values, axes = trace.unwrap(args)
+        batch = RuleBatch(trace, self.kind)
+        whole = _batched_function(batch, function, axes)
+        return batch.wrapped(self._call(values, whole, self.batched(batch, axes, *rules), rest))
+
+    @abstractmethod
+    def batched(self, batch: Batch, axes: Sequence[int | None], *rules: Any) -> Sequence[Rule]:
+        """Return the rules of whole batches."""
+
+    def in_graph(
+        self, trace: GraphTrace, args: Flat, *, function: Function, rules: Sequence[Rule], rest: ClosedOver
+    ) -> Flat:
+        """Write the call down, with the function's graph."""
+        capture = GraphTrace(trace)
+        run = capture.run(
+            lambda *flat: _checked(capture, function(list(flat)), self.kind), [abstract_like(arg) for arg in args]
+        )
+        constants = [constant for _, constant in run.constants]
+        params = {"call_jaxpr": run.closed(), "num_consts": len(constants)}
+        named = dict(zip(self.derivative, rules, strict=True))
+        return list(trace.process(self, [*constants, *args], {**params, **named}))
+
+    def results(self, *, call_jaxpr: Graph, **_: Any) -> Flat:
+        """Return the function's."""
+        return call_jaxpr.outputs
+
+    def reached(self, inputs: Sequence[bool], walk: Any, *, call_jaxpr: Graph, **_: Any) -> list[bool]:
+        """Say that all results are: a rule's derivative may depend on more than the function does."""
+        walk(call_jaxpr, inputs)
+        return [True] * len(call_jaxpr.outputs)
+
+
+class CustomJVP(CustomCall):
+    """A call of a function whose derivative is ``push(primals, tangents) -> (results, tangents)``."""
+
+    derivative = ("jvp",)
+
+    def in_forward(self, trace: ForwardTrace, args: Flat, *, rules: Sequence[Any], **_: Any) -> Flat:
+        """Run the rule."""
+        return _pushed(trace, rules[0], args, self.kind)
+
+    def in_reverse(
+        self, trace: ReverseTrace, args: Flat, *, function: Function, rules: Sequence[Any], rest: ClosedOver
+    ) -> Flat:
+        """Record the rule, which is linear in the tangents, or, inside of the rule of a rule, the function."""
+        if isinstance(trace, LinearTrace) and trace.depth > 1:
+            return function(args)
+        return _record_jvp(trace, rules[0], args)
+
+    def batched(self, batch: Batch, axes: Sequence[int | None], *rules: Any) -> Sequence[Rule]:
+        """Return the rule of whole batches."""
+        return (_batched_push(batch, rules[0], axes),)
+
+
+class CustomVJP(CustomCall):
+    """A call of a function whose derivative is ``backward(residuals, cotangents)``, after ``forward(args)``."""
+
+    derivative: Sequence[str] = ("fwd", "bwd")
+
+    def in_forward(self, trace: ForwardTrace, args: Flat, *, rules: Sequence[Any], **_: Any) -> Flat:
+        """Refuse: there is no rule for it."""
+        raise TypeError(
+            "can't apply forward-mode autodiff (jvp) to a custom_vjp function. Use gradkit.custom_jvp, whose rule "
+            "serves both modes."
+        )
+
+    def in_reverse(self, trace: ReverseTrace, args: Flat, *, rules: Sequence[Any], **_: Any) -> Flat:
+        """Run the forward rule, and keep what it gives for the backward rule."""
+        return _record_vjp(trace, rules[-2], rules[-1], args, self.kind)
+
+    def batched(self, batch: Batch, axes: Sequence[int | None], *rules: Any) -> Sequence[Rule]:
+        """Return both rules of whole batches."""
+        return _batched_forward(batch, rules[-2], axes), _batched_backward(batch, rules[-1], axes)
+
+
+class LinearSolve(CustomVJP):
+    """A call of a function that has a rule for each mode."""
+
+    derivative = ("jvp", "fwd", "bwd")
+
+    def in_forward(self, trace: ForwardTrace, args: Flat, *, rules: Sequence[Any], **_: Any) -> Flat:
+        """Run the forward mode's."""
+        return _pushed(trace, rules[0], args, self.kind)
+
+    def batched(self, batch: Batch, axes: Sequence[int | None], *rules: Any) -> Sequence[Rule]:
+        """Return all rules of whole batches."""
+        return _batched_push(batch, rules[0], axes), *super().batched(batch, axes, *rules)
+
+    def reached(self, inputs: Sequence[bool], walk: Any, *, call_jaxpr: Graph, **_: Any) -> list[bool]:
+        """Say that all results are; what the solver does is nobody's concern."""
+        return [True] * len(call_jaxpr.outputs)
+
+
+CUSTOM_JVP = CustomJVP("custom_jvp_call")
+CUSTOM_VJP = CustomVJP("custom_vjp_call")
+LINEAR_SOLVE = LinearSolve("custom_linear_solve")
 
 
 # Shared
@@ -445,12 +447,6 @@ def _with_zeros(primals: Flat, tangents: Flat) -> Flat:
     return [bound().zeros_like(p) if t is None else t for p, t in zip(primals, tangents, strict=True)]
 
 
-def split(trace: ReverseTrace, args: Flat) -> tuple[Flat, list[Node | None]]:
-    """Return the arguments as the levels below see them, and their nodes."""
-    parents = [arg._node if is_at(arg, trace) else None for arg in args]
-    return [arg if p is None else as_bound(arg._value) for arg, p in zip(args, parents, strict=True)], parents
-
-
 def closure_error(kind: str) -> UnexpectedTracerError:
     """Return the error for a function with rules of its own that is differentiated by what it closes over."""
     return UnexpectedTracerError(
@@ -458,11 +454,6 @@ def closure_error(kind: str) -> UnexpectedTracerError:
         f"closed-over value. That's not supported because the rule only specifies how to differentiate the {kind} "
         f"function with respect to explicit input parameters. Pass the value as an argument."
     )
-
-
-def is_at(value: Any, trace: Trace) -> bool:
-    """Return whether a trace follows a value."""
-    return type(value) is Array and value._node is not None and value._node.trace is trace
 
 
 def _leaf(trace: ReverseTrace, value: Array) -> Array:

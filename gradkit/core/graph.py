@@ -6,13 +6,14 @@ choices and functions with rules of their own are operations with graphs as para
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from gradkit.core.array import Array, backend_of_array, device_of_array, innermost, wrap
-from gradkit.core.binding import bind, bind_several
+from gradkit.core.binding import bind, bind_several, has_no_values, highest_trace
 from gradkit.core.families import MultipleResults
 from gradkit.core.namespace import as_bound, bound
 from gradkit.core.node import Node, Trace, branch
@@ -91,38 +92,57 @@ class HigherOrder(MultipleResults):
     """An operation with functions as parameters: a loop, a choice, a call of a function with rules of its own.
 
     It is written down in graphs alone: on values it is Python's, and under a transform it is another one of its kind,
-    of transformed functions.
+    of transformed functions. For each of the traces it has the method that says so, which the trace calls.
 
-    Parameters
+    Attributes
     ----------
-    name : str
-        Its name.
-    run : callable
-        ``run(args, **params)`` gives the results, Arrays, for the arguments, under whatever transform follows those.
-    results : callable
-        ``results(**params)`` gives what has the results' shapes and dtypes.
-    reached : callable, optional
-        ``reached(inputs, walk, **params)`` gives a flag for each result: whether it follows from the arguments whose
-        flag is set, where ``walk(graph, inputs)`` gives that for a graph. By default all do.
     derivative : sequence of str
         Parameters that say what its derivative is, and nothing of what it computes.
     """
 
     has_kernels = False
+    derivative: Sequence[str] = ()
 
-    def __init__(
-        self,
-        name: str,
-        run: Callable[..., Sequence[Any]],
-        results: Callable[..., Sequence[Any]],
-        reached: Callable[..., Sequence[bool]] | None = None,
-        derivative: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__(name, None, (None,))
-        self.run = run
-        self.results = results
-        self.reached = reached or (lambda inputs, walk, **params: [True] * len(results(**params)))
-        self.derivative = derivative
+
+    def run(self, args: Sequence[Any], **params: Any) -> Sequence[Any]:
+        """Run it under the highest transform among its arguments, or on values, whatever follows those."""
+        args = list(map(as_bound, args))
+        trace = highest_trace(args) if has_no_values(args) else None
+        return self.evaluate(args, **params) if trace is None else trace.call(self, args, params)
+
+    @abstractmethod
+    def evaluate(self, *args: Any, **params: Any) -> list[Any]:
+        """Run it on values: ``evaluate(args, **params)``."""
+
+    @abstractmethod
+    def in_forward(self, *args: Any, **params: Any) -> list[Any]:
+        """Run it in forward mode: ``in_forward(trace, args, **params)``."""
+
+    @abstractmethod
+    def in_reverse(self, *args: Any, **params: Any) -> list[Any]:
+        """Run it in reverse mode: ``in_reverse(trace, args, **params)``."""
+
+    @abstractmethod
+    def in_batch(self, *args: Any, **params: Any) -> list[Any]:
+        """Run it on batches: ``in_batch(trace, args, **params)``."""
+
+    def in_graph(self, *args: Any, **params: Any) -> list[Any]:
+        """Write it down: ``in_graph(trace, args, **params)``."""
+        trace, operands = args
+        return list(trace.process(self, operands, params))
+
+    @abstractmethod
+    def results(self, *args: Any, **params: Any) -> Sequence[Any]:
+        """Return what has the results' shapes and dtypes: ``results(**params)``."""
+
+    def reached(self, *args: Any, **params: Any) -> list[bool]:
+        """Return which results follow from the arguments whose flag is set: ``reached(inputs, walk, **params)``.
+
+        ``walk(graph, inputs)`` says that of a graph.
+        """
+        return [True] * len(self.results(**params))
 
     def has_effect(self, params: Mapping[str, Any]) -> bool:
         """Return whether a function that it runs does something beside computing results."""
@@ -248,11 +268,15 @@ class GraphTrace(Trace):
         )
         return results if primitive.multiple_results else results[0]
 
+    def call(self, operation: HigherOrder, args: list[Any], params: Mapping[str, Any]) -> list[Any]:
+        """Ask the operation."""
+        return operation.in_graph(self, args, **params)
+
     def operand(self, arg: Any) -> Any:
         """Return what stands for an argument in the graph: a variable, or a literal."""
         if type(arg) is not Array:
             return arg
-        if self._follows(arg):
+        if self.follows(arg):
             return arg._node
         if arg.shape == () and arg._node is None:
             return arg
@@ -274,9 +298,6 @@ class GraphTrace(Trace):
             self.end()
             _capturing.reset(token)
         return self.graph
-
-    def _follows(self, array: Array) -> bool:
-        return array._node is not None and array._node.trace is self
 
     def _variable(self, value: Abstract) -> Array:
         return wrap(value, cast(Node, Variable(self, value)))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from gradkit.errors import UnexpectedTracerError
 
 if TYPE_CHECKING:
+    from gradkit.core.graph import HigherOrder
     from gradkit.core.primitive import Primitive
 
 __all__ = [
@@ -257,6 +258,11 @@ class Trace(ABC):
         """Say that the function has returned: from now on an operation on this transform's arrays is an error."""
         self.level = Ended(self.number)
 
+    def follows(self, value: Any) -> bool:
+        """Return whether this transform follows a value: an Array that is one of its own."""
+        node = getattr(value, "_node", None)
+        return node is not None and node.trace is self
+
     @contextmanager
     def lifted(self) -> Iterator[None]:
         """Be above all transforms inside a ``with`` block, in which a function runs that closes over nothing."""
@@ -270,6 +276,10 @@ class Trace(ABC):
     @abstractmethod
     def process(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """Run one operation under this transform: give an Array, or a tuple of them."""
+
+    @abstractmethod
+    def call(self, operation: HigherOrder, args: list[Any], params: Mapping[str, Any]) -> list[Any]:
+        """Run an operation with functions as parameters under this transform, as it says itself."""
 
 
 def in_progress(trace: Trace) -> bool:

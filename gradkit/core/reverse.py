@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from heapq import heappop, heappush
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradkit.backend import SEVERAL
 from gradkit.core.above import above
 from gradkit.core.array import Array, innermost, total
 from gradkit.core.binding import bind
 from gradkit.core.changes import refuse_changed
-from gradkit.core.namespace import namespace_of
+from gradkit.core.namespace import as_bound, namespace_of
 from gradkit.core.node import Node, Trace, changes
 from gradkit.core.primitive import Primitive
 from gradkit.core.silence import silently
+
+if TYPE_CHECKING:
+    from gradkit.core.graph import HigherOrder
 
 __all__ = ["TAPE", "ReverseTrace", "Tape"]
 
@@ -48,6 +51,15 @@ class ReverseTrace(Trace):
         result = tuple(outs) if primitive.multiple_results else outs[0]
         plain = not any(type(value) is Array for value in (*outs, *values))
         return primitive.record(self, result, values, nodes, tracked, params, plain)
+
+    def call(self, operation: HigherOrder, args: list[Any], params: Mapping[str, Any]) -> list[Any]:
+        """Ask the operation."""
+        return operation.in_reverse(self, args, **params)
+
+    def unwrap(self, args: Sequence[Any]) -> tuple[list[Any], list[Node | None]]:
+        """Return the arguments as the levels below see them, and their nodes."""
+        nodes = [arg._node if self.follows(arg) else None for arg in args]
+        return [arg if node is None else as_bound(arg._value) for arg, node in zip(args, nodes, strict=True)], nodes
 
     def backward(self, roots: Sequence[tuple[Node, Any]], retain: bool = False, floor: int = 0) -> dict[Node, Any]:
         """Return the gradient of each reachable `Leaf`, given the cotangents of the roots.

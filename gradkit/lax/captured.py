@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from gradkit.core.array import Array, dtype_as_stored, innermost, wrap
+from gradkit.core.array import Array, dtype_as_stored, wrap
 from gradkit.core.forward import ForwardTrace
-from gradkit.core.functions import closure_error, is_at
+from gradkit.core.functions import closure_error
 from gradkit.core.graph import Graph, abstract_like, zeros_of
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf, Trace
@@ -20,10 +20,10 @@ __all__ = [
     "chosen",
     "divided",
     "elements_of",
-    "has_no_values",
     "push_through",
     "recorded",
     "refuse_closures",
+    "runner",
     "spread",
     "zeros_unless",
 ]
@@ -32,18 +32,13 @@ Flags = Sequence[bool]
 Flat = list[Any]
 
 
-def has_no_values(arrays: Iterable[Any]) -> bool:
-    """Return whether one of the arrays stands in a graph, at whatever level."""
-    return any(type(innermost(array)) is Abstract for array in arrays)
-
-
 def refuse_closures(constants: Iterable[Any], trace: Trace | None) -> None:
     """Raise where the derivative of a loop or choice closes over what its transform follows.
 
     All that the functions of a captured loop close over is among its operands: so it is a rule of `custom_jvp` or
     `custom_vjp` that does, which says nothing of the derivative by it.
     """
-    if trace is not None and any(is_at(constant, trace) for constant in constants):
+    if trace is not None and any(map(trace.follows, constants)):
         raise closure_error("custom_jvp or custom_vjp")
 
 
@@ -81,10 +76,15 @@ def zeros_unless(share: Any, form: Abstract) -> Array:
 # A graph's function under the transforms
 
 
+def runner(graph: Graph) -> Callable[[Flat], Flat]:
+    """Return a graph as a function of a list, whose results are Arrays."""
+    return lambda flat: list(map(as_bound, graph.run(flat)))
+
+
 def push_through(graph: Graph, primals: Flat, tangents: Flat, wanted: Flags) -> tuple[Flat, Flat]:
     """Run a graph in forward mode: give the results, and the tangents of those that are wanted."""
     trace = ForwardTrace()
-    outs = list(map(as_bound, graph.run([trace.wrap(p, t) for p, t in zip(primals, tangents, strict=True)])))
+    outs = runner(graph)([trace.wrap(p, t) for p, t in zip(primals, tangents, strict=True)])
     values, found = trace.unwrap(outs)
     trace.end()
     return values, [_filled(t, value) for value, t, want in zip(values, found, wanted, strict=True) if want]
@@ -103,8 +103,8 @@ def recorded(graph: Graph, inputs: Flat, tracked: Flags) -> tuple[Flat, Record]:
     for x, flag in zip(inputs, tracked, strict=True):
         value = x._value if x._node is None else x
         given.append(wrap(value, Leaf(trace, tuple(value.shape), dtype_as_stored(value))) if flag else x)
-    outs = list(map(as_bound, graph.run(given)))
+    outs = runner(graph)(given)
     trace.end()
-    roots = [out._node if is_at(out, trace) else None for out in outs]
+    roots = [out._node if trace.follows(out) else None for out in outs]
     values = [out if root is None else as_bound(out._value) for out, root in zip(outs, roots, strict=True)]
     return values, Record(trace, roots, [x._node for x in chosen(given, tracked)])

@@ -9,10 +9,11 @@ from typing import Any
 from gradkit.compiler.passes import Walk, dependent, differentiable
 from gradkit.core.array import Array, raw
 from gradkit.core.batching import BatchTrace
+from gradkit.core.binding import highest_trace
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
-from gradkit.core.functions import Batch, highest_trace, split
-from gradkit.core.graph import Graph, GraphTrace, HigherOrder, Variable, abstract_like, branch_of, graph_of
+from gradkit.core.functions import Batch
+from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like, branch_of, graph_of
 from gradkit.core.layers import layers
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Trace, new_sequence
@@ -26,13 +27,14 @@ from gradkit.lax.captured import (
     push_through,
     recorded,
     refuse_closures,
+    runner,
     spread,
     zeros_unless,
 )
 from gradkit.lax.gates import behind_gates, run_behind_gates
 from gradkit.primitives import equal, where
 
-__all__ = ["COND", "choose_flat", "run_cond"]
+__all__ = ["COND", "choose_flat"]
 
 Branch = Callable[[Flat], Flat]
 
@@ -74,7 +76,7 @@ def choose_flat(
         inputs = [*pads[:start], *graph.inputs[: len(own)], *pads[end:], *graph.inputs[len(own) :]]
         padded.append(Graph(inputs, [], graph.equations, graph.outputs))
         start = end
-    return run_cond([index, *joint, *operands], branches=tuple(padded))
+    return COND.run([index, *joint, *operands], branches=tuple(padded))
 
 
 def _variables(graphs: Sequence[Graph], constants: Sequence[Flat]) -> list[Variable]:
@@ -104,116 +106,125 @@ def _trace_of(array: Array) -> Trace | None:
     return None if array._node is None else array._node.trace
 
 
-def run_cond(args: Sequence[Any], *, branches: tuple[Graph, ...]) -> Flat:
-    """Run a choice on its index, constants and operands, under the highest transform among them."""
-    index, *operands = map(as_bound, args)
-    trace = highest_trace([index, *operands])
-    if type(raw(index)) is not Abstract:
-        functions = [_runner(branch) for branch in branches]
-        if type(raw(index)) is not Batched:
-            return functions[int(index)](operands)
-        return _select(index, functions, operands, lambda _: None)
-    if isinstance(trace, ForwardTrace):
-        return _push_cond(trace, index, operands, branches)
-    if isinstance(trace, ReverseTrace):
-        return _record_cond(trace, index, operands, branches)
-    if isinstance(trace, BatchTrace):
-        return _batch_cond(trace, index, operands, branches)
-    assert isinstance(trace, GraphTrace)
-    return list(trace.process(COND, [index, *operands], {"branches": branches}))
+class Cond(HigherOrder):
+    """A choice. Its arguments are the index, then what every branch takes; `branches` are their graphs."""
+
+    def run(self, args: Sequence[Any], **params: Any) -> Flat:
+        """Run it under the highest transform among its arguments; where the index is known, whatever they are."""
+        index, *operands = map(as_bound, args)
+        trace = highest_trace([index, *operands])
+        if trace is None or type(raw(index)) is not Abstract:
+            return self.evaluate([index, *operands], **params)
+        return trace.call(self, [index, *operands], params)
+
+    def evaluate(self, args: Flat, *, branches: Sequence[Graph]) -> Flat:
+        """Run the branch that is named, or select, where each element of a batch names one."""
+        index, *operands = args
+        if type(raw(index)) is Batched:
+            return _select(index, list(map(runner, branches)), operands, lambda _: None)
+        return runner(branches[int(index)])(operands)
+
+    def results(self, *, branches: Sequence[Graph]) -> Flat:
+        """Return those of the first branch: all have the same shapes and dtypes."""
+        return branches[0].outputs
+
+    def reached(self, inputs: Flags, walk: Walk, *, branches: Sequence[Graph]) -> list[bool]:
+        """Return which results follow from the inputs in one of the branches; from the index all do."""
+        return [True] * len(branches[0].outputs) if inputs[0] else _either(branches, inputs[1:], walk)
+
+    def in_forward(self, trace: ForwardTrace, args: Flat, *, branches: Sequence[Graph]) -> Flat:
+        """Choose between the branches in forward mode."""
+        (index, *primals), (_, *tangents) = trace.unwrap(args)
+        flags = [t is not None for t in tangents]
+        wanted = _either(branches, flags, differentiable)
+
+        def pushed(branch: Graph) -> Branch:
+            def run(flat: Flat) -> Flat:
+                values, directions = divided(flat, len(primals))
+                outs, outs_t = push_through(branch, values, spread(directions, flags), wanted)
+                return [*outs, *outs_t]
+
+            return run
+
+        both = [*primals, *chosen(tangents, flags)]
+        outs = choose_flat(index, [pushed(branch) for branch in branches], both, of=trace)
+        values, directions = divided(outs, len(wanted))
+        return [trace.wrap(v, t) for v, t in zip(values, spread(directions, wanted), strict=True)]
+
+    def in_reverse(self, trace: ReverseTrace, args: Flat, *, branches: Sequence[Graph]) -> Flat:
+        """Let each branch give what its own pullback reads; the pullback chooses between those."""
+        (index, *values), (_, *parents) = trace.unwrap(args)
+        tracked = [parent is not None for parent in parents]
+        wanted = _either(branches, tracked, differentiable)
+        count = len(branches[0].outputs)
+        forms = [abstract_like(value) for value in values]
+        # What each branch's pullback reads: the results of all branches have places for that of every one.
+        kept: list[list[Any]] = []
+        outlines: list[Any] = []
+
+        def measured(branch: Graph) -> None:
+            def run(*flat: Any) -> Flat:
+                residuals, outline = recorded(branch, list(flat), tracked)[1].taken_apart()
+                outlines.append(outline)
+                return residuals
+
+            graph, _ = graph_of(run, forms)
+            kept.append([abstract_of(out) for out in graph.outputs])
+
+        def abstract_of(out: Any) -> Abstract:
+            like = forms[0]
+            return Abstract(tuple(out.shape), out.dtype, like.backend, like.device)
+
+        for branch in branches:
+            measured(branch)
+
+        def keeping(position: int, branch: Graph) -> Branch:
+            def run(flat: Flat) -> Flat:
+                outs, record = recorded(branch, flat, tracked)
+                residuals, outlines[position] = record.taken_apart()
+                places = [
+                    residuals if i == position else [zeros_unless(None, form) for form in each]
+                    for i, each in enumerate(kept)
+                ]
+                return [*outs, *(value for place in places for value in place)]
+
+            return run
+
+        outs = choose_flat(index, [keeping(i, branch) for i, branch in enumerate(branches)], values, of=trace)
+        results, stored = divided(outs, count)
+        out_forms = [abstract_like(out) for out in results]
+        shares_of = chosen(forms, tracked)
+
+        def pullback(parts: Parts, residuals: Flat) -> Sequence[Any]:
+            which, *saved = map(as_bound, residuals)
+            cotangents = [zeros_unless(parts.get(i), form) for i, form in enumerate(out_forms)]
+            start = 0
+            backs: list[Branch] = []
+            for outline, each in zip(outlines, kept, strict=True):
+                end = start + len(each)
+                backs.append(_back(outline, slice(start, end), wanted, shares_of))
+                start = end
+            return choose_flat(which, backs, [*saved, *chosen(cotangents, wanted)])
+
+        followed = record_call(trace, results, [p for p in parents if p is not None], pullback, [index, *stored])
+        return [f if w else r for f, r, w in zip(followed, results, wanted, strict=True)]
+
+    def in_batch(self, trace: BatchTrace, args: Flat, *, branches: Sequence[Graph]) -> Flat:
+        """Choose between the branches on batches."""
+        (index, *values), (_, *axes) = trace.unwrap(args)
+        batched = _either(branches, [axis is not None for axis in axes], dependent)
+        batch = Batch(trace)
+        functions = [lambda flat, b=b: batch.run_where(b.run, flat, axes, batched) for b in branches]
+        outs = choose_flat(index, functions, values)
+        return [trace.wrap(out, 0 if b else None) for out, b in zip(outs, batched, strict=True)]
 
 
-def _reached(inputs: Flags, walk: Walk, *, branches: tuple[Graph, ...]) -> list[bool]:
-    return [True] * len(branches[0].outputs) if inputs[0] else _either(branches, inputs[1:], walk)
-
-
-COND = HigherOrder("cond", run_cond, lambda *, branches: branches[0].outputs, _reached)
-
-
-def _runner(branch: Graph) -> Branch:
-    return lambda operands: list(map(as_bound, branch.run(operands)))
+COND = Cond("cond")
 
 
 def _either(branches: Sequence[Graph], inputs: Flags, walk: Walk) -> list[bool]:
     """Return which results follow from the inputs in one of the branches."""
     return [any(flags) for flags in zip(*(walk(branch, inputs) for branch in branches), strict=True)]
-
-
-def _push_cond(trace: ForwardTrace, index: Array, operands: Flat, branches: Sequence[Graph]) -> Flat:
-    (index, *primals), (_, *tangents) = trace.unwrap([index, *operands])
-    flags = [t is not None for t in tangents]
-    wanted = _either(branches, flags, differentiable)
-
-    def pushed(branch: Graph) -> Branch:
-        def run(flat: Flat) -> Flat:
-            values, directions = divided(flat, len(primals))
-            outs, outs_t = push_through(branch, values, spread(directions, flags), wanted)
-            return [*outs, *outs_t]
-
-        return run
-
-    both = [*primals, *chosen(tangents, flags)]
-    outs = choose_flat(index, [pushed(branch) for branch in branches], both, of=trace)
-    values, directions = divided(outs, len(wanted))
-    return [trace.wrap(v, t) for v, t in zip(values, spread(directions, wanted), strict=True)]
-
-
-def _record_cond(trace: ReverseTrace, index: Array, operands: Flat, branches: Sequence[Graph]) -> Flat:
-    (index, *values), (_, *parents) = split(trace, [index, *operands])
-    tracked = [parent is not None for parent in parents]
-    wanted = _either(branches, tracked, differentiable)
-    count = len(branches[0].outputs)
-    forms = [abstract_like(value) for value in values]
-    # What each branch's pullback reads: the results of all branches have places for that of every one.
-    kept: list[list[Any]] = []
-    outlines: list[Any] = []
-
-    def measured(branch: Graph) -> None:
-        def run(*flat: Any) -> Flat:
-            residuals, outline = recorded(branch, list(flat), tracked)[1].taken_apart()
-            outlines.append(outline)
-            return residuals
-
-        graph, _ = graph_of(run, forms)
-        kept.append([abstract_of(out) for out in graph.outputs])
-
-    def abstract_of(out: Any) -> Abstract:
-        like = forms[0]
-        return Abstract(tuple(out.shape), out.dtype, like.backend, like.device)
-
-    for branch in branches:
-        measured(branch)
-
-    def keeping(position: int, branch: Graph) -> Branch:
-        def run(flat: Flat) -> Flat:
-            outs, record = recorded(branch, flat, tracked)
-            residuals, outlines[position] = record.taken_apart()
-            places = [
-                residuals if i == position else [zeros_unless(None, form) for form in each]
-                for i, each in enumerate(kept)
-            ]
-            return [*outs, *(value for place in places for value in place)]
-
-        return run
-
-    outs = choose_flat(index, [keeping(i, branch) for i, branch in enumerate(branches)], values, of=trace)
-    results, stored = divided(outs, count)
-    out_forms = [abstract_like(out) for out in results]
-    shares_of = chosen(forms, tracked)
-
-    def pullback(parts: Parts, residuals: Flat) -> Sequence[Any]:
-        which, *saved = map(as_bound, residuals)
-        cotangents = [zeros_unless(parts.get(i), form) for i, form in enumerate(out_forms)]
-        start = 0
-        backs: list[Branch] = []
-        for outline, each in zip(outlines, kept, strict=True):
-            end = start + len(each)
-            backs.append(_back(outline, slice(start, end), wanted, shares_of))
-            start = end
-        return choose_flat(which, backs, [*saved, *chosen(cotangents, wanted)])
-
-    followed = record_call(trace, results, [p for p in parents if p is not None], pullback, [index, *stored])
-    return [f if w else r for f, r, w in zip(followed, results, wanted, strict=True)]
 
 
 def _back(outline: Any, own: slice, wanted: Flags, forms: Sequence[Abstract]) -> Branch:
@@ -223,12 +234,3 @@ def _back(outline: Any, own: slice, wanted: Flags, forms: Sequence[Abstract]) ->
         return [zeros_unless(share, form) for share, form in zip(shares, forms, strict=True)]
 
     return run
-
-
-def _batch_cond(trace: BatchTrace, index: Array, operands: Flat, branches: Sequence[Graph]) -> Flat:
-    (index, *values), (_, *axes) = trace.unwrap([index, *operands])
-    batched = _either(branches, [axis is not None for axis in axes], dependent)
-    batch = Batch(trace)
-    functions = [lambda flat, b=b: batch.run_where(_runner(b), flat, axes, batched) for b in branches]
-    outs = choose_flat(index, functions, values)
-    return [trace.wrap(out, 0 if b else None) for out, b in zip(outs, batched, strict=True)]

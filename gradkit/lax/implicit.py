@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradkit.core.assignment import keeping_arguments
-from gradkit.core.functions import call_with_jvp, call_with_rules
+from gradkit.core.functions import CUSTOM_JVP, LINEAR_SOLVE
 from gradkit.core.graph import abstract_like, graph_of
 from gradkit.core.promotion import is_inexact
 from gradkit.primitives import zeros_like
@@ -108,7 +108,7 @@ class System:
 
     def __call__(self, args: Flat) -> Flat:
         """Solve it, with the rules for the derivatives."""
-        return call_with_rules(self.function, self.push, self.forward, self.backward, args)
+        return LINEAR_SOLVE.call(args, self.function, self.push, self.forward, self.backward)
 
     def function(self, args: Flat) -> Flat:
         """Solve it."""
@@ -299,7 +299,7 @@ def custom_root(
         return solver(*own, *constants, *args[ends[2] :])
 
     def push(primals: Flat, tangents: Flat) -> tuple[Flat, Flat]:
-        outs = call_with_jvp(run, push, primals)
+        outs = CUSTOM_JVP.call(primals, run, push)
         root = outs[:count]
         constants, own = primals[: ends[0]], primals[ends[1] : ends[2]]
         moved = _moved(lambda c: function(*c, *root), constants, tangents[: ends[0]], root)
@@ -307,4 +307,4 @@ def custom_root(
         return outs, [*(-d for d in directions), *(zeros_like(aux) for aux in outs[count:])]
 
     args = [*function.constants, *solver.constants, *tangent.constants, *start]
-    return unflatten(solver.out_tree, call_with_jvp(run, push, args))
+    return unflatten(solver.out_tree, CUSTOM_JVP.call(args, run, push))

@@ -1,8 +1,8 @@
 """Loops with JAX's meanings.
 
 Where values are at hand they are Python's own, differentiated operation by operation. Under `vmap` each element of the
-batch stops by itself. While a graph is captured they become operations of it (`loop_rules`), whose parameters are the
-graphs of the functions.
+batch stops by itself. While a graph is captured they become operations of it (`scan_rules`, `while_rules`), whose
+parameters are the graphs of the functions.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from gradkit.core.calls import cast, dtype_name, new_array
 from gradkit.core.graph import capturing
 from gradkit.core.promotion import promote
 from gradkit.core.stand_in import STAND_INS
-from gradkit.lax.loop_rules import scan_flat, while_flat
+from gradkit.lax.scan_rules import scan_flat
+from gradkit.lax.while_rules import while_flat
 from gradkit.primitives import concat, less
 from gradkit.primitives.new_arrays import zeros
 from gradkit.transforms.abstract import ShapeDtypeStruct, eval_shape

@@ -11,7 +11,7 @@ from typing import Any, cast
 from gradkit.core.array import Array, describe
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.calls import dtype_name
-from gradkit.core.functions import call_with_jvp, call_with_vjp
+from gradkit.core.functions import CUSTOM_JVP, CUSTOM_VJP
 from gradkit.core.promotion import is_inexact
 from gradkit.primitives import zeros_like
 from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, named_like, without_tape
@@ -147,7 +147,7 @@ class custom_jvp(_Custom):
             out_tree[:] = [tree]
             return outs, tangents_out
 
-        outs = call_with_jvp(function, push, arrays)
+        outs = CUSTOM_JVP.call(arrays, function, push)
         return unflatten(out_tree[0], outs)
 
     def _checked(self, pair: Any) -> tuple[list[Any], list[Any], Any]:
@@ -264,7 +264,7 @@ class custom_vjp(_Custom):
             shares = keeping_arguments(self.bwd)(*fixed, unflatten(spec, kept), unflatten(out_tree[0], cotangents))
             return self._flat_shares(shares, others, in_tree, arrays)
 
-        outs = call_with_vjp(function, forward, backward, arrays)
+        outs = CUSTOM_VJP.call(arrays, function, forward, backward)
         return unflatten(out_tree[0], outs)
 
     def _checked_pair(self, pair: Any) -> tuple[Any, Any]:

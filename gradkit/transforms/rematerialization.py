@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gradkit.backend import backend_of
-from gradkit.compiler.passes import bits_of, differ, last_use, marked, variables_in
+from gradkit.compiler.passes import Walk, bits_of, differ, last_use, marked, variables_in
 from gradkit.core.array import Array, raw, wrap
-from gradkit.core.batching import BatchTrace, at_front
+from gradkit.core.batching import BatchTrace
+from gradkit.core.binding import highest_trace
 from gradkit.core.checkpoints import run_checkpointed
 from gradkit.core.families import MultipleResults, Parts, record_call
 from gradkit.core.forward import ForwardTrace
-from gradkit.core.functions import Flat, Function, highest_trace, is_at, split
-from gradkit.core.graph import Equation, Graph, GraphTrace, HigherOrder, Variable, abstract_like, capturing, graph_of
+from gradkit.core.functions import Batch, Flat, Function
+from gradkit.core.graph import Equation, Graph, HigherOrder, Variable, abstract_like, capturing, graph_of
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf, Node
 from gradkit.core.reverse import ReverseTrace
@@ -39,33 +40,35 @@ def call_checkpointed(function: Function, args: Flat, policy: Policy | None = No
     """Call a function of which the tape keeps the arguments and what `policy` says, and which it runs again."""
     if policy is not None or capturing():
         graph, constants = graph_of(lambda *flat: function(list(flat)), [abstract_like(arg) for arg in args])
-        return _call_graph([*constants, *args], jaxpr=graph, policy=policy)
+        return CHECKPOINT.run([*constants, *args], jaxpr=graph, policy=policy)
     return run_checkpointed(function, args)
 
 
-def _call_graph(args: Sequence[Any], *, jaxpr: Graph, policy: Policy | None) -> Flat:
-    args = list(map(as_bound, args))
-    trace = highest_trace(args)
-    if isinstance(trace, ReverseTrace):
-        return _record_graph(trace, jaxpr, args, policy)
-    if isinstance(trace, GraphTrace):
-        return list(trace.process(CHECKPOINT, args, {"jaxpr": jaxpr, "policy": policy}))
-    return _transformed(jaxpr.run, args, policy)
+class Checkpoint(HigherOrder):
+    """A call of a graph that runs again in the backward pass. In forward mode and on batches it is one of another."""
 
+    derivative = ("policy",)
 
-CHECKPOINT = HigherOrder(
-    "checkpoint",
-    _call_graph,
-    lambda *, jaxpr, policy: jaxpr.outputs,
-    lambda inputs, walk, *, jaxpr, policy: walk(jaxpr, inputs),
-    derivative=("policy",),
-)
+    def run(self, args: Sequence[Any], **params: Any) -> Flat:
+        """Run it under the highest transform among its arguments."""
+        args = list(map(as_bound, args))
+        trace = highest_trace(args)
+        return self.evaluate(args, **params) if trace is None else trace.call(self, args, params)
 
+    def evaluate(self, args: Flat, *, jaxpr: Graph, policy: Policy | None) -> Flat:
+        """Run the graph."""
+        return jaxpr.run(args)
 
-def _transformed(function: Function, args: Flat, policy: Policy | None) -> Flat:
-    """Call a function that closes over nothing; under forward mode or `vmap` a changed one at the levels below."""
-    trace = highest_trace(args)
-    if isinstance(trace, ForwardTrace):
+    def results(self, *, jaxpr: Graph, policy: Policy | None) -> Flat:
+        """Return the graph's."""
+        return jaxpr.outputs
+
+    def reached(self, inputs: Sequence[bool], walk: Walk, *, jaxpr: Graph, policy: Policy | None) -> list[bool]:
+        """Walk through the graph."""
+        return walk(jaxpr, inputs)
+
+    def in_forward(self, trace: ForwardTrace, args: Flat, *, jaxpr: Graph, policy: Policy | None) -> Flat:
+        """Call the graph in forward mode, at the levels below."""
         primals, tangents = trace.unwrap(args)
         kept = [t is not None for t in tangents]
         present: list[bool] = []
@@ -73,7 +76,7 @@ def _transformed(function: Function, args: Flat, policy: Policy | None) -> Flat:
         def pushing(flat: Flat) -> Flat:
             directions = iter(flat[len(primals) :])
             with trace.lifted():
-                outs = function(
+                outs = jaxpr.run(
                     [trace.wrap(p, next(directions) if k else None) for p, k in zip(flat, kept, strict=False)]
                 )
             outs, out_tangents = trace.unwrap(outs)
@@ -83,19 +86,24 @@ def _transformed(function: Function, args: Flat, policy: Policy | None) -> Flat:
         flat = call_checkpointed(pushing, [*primals, *(t for t in tangents if t is not None)], policy)
         directions = iter(flat[len(present) :])
         return [trace.wrap(o, next(directions) if p else None) for o, p in zip(flat, present, strict=False)]
-    if isinstance(trace, BatchTrace):
+
+    def in_batch(self, trace: BatchTrace, args: Flat, *, jaxpr: Graph, policy: Policy | None) -> Flat:
+        """Call the graph on whole batches, at the levels below."""
         values, axes = trace.unwrap(args)
-        batched: list[bool] = []
+        batch = Batch(trace)
 
         def whole(flat: Flat) -> Flat:
-            with trace.lifted():
-                outs, places = trace.unwrap(function([trace.wrap(v, a) for v, a in zip(flat, axes, strict=True)]))
-            batched[:] = [place is not None for place in places]
-            return [at_front(o, p, trace.size) if p is not None else o for o, p in zip(outs, places, strict=True)]
+            outs, batch.batched = batch.run_as_found(jaxpr.run, flat, axes)
+            return outs
 
-        outs = call_checkpointed(whole, values, policy)
-        return [trace.wrap(o, 0 if b else None) for o, b in zip(outs, batched, strict=True)]
-    return function(args)
+        return batch.wrapped(call_checkpointed(whole, values, policy))
+
+    def in_reverse(self, trace: ReverseTrace, args: Flat, *, jaxpr: Graph, policy: Policy | None) -> Flat:
+        """Keep what the policy says."""
+        return _record_graph(trace, jaxpr, args, policy)
+
+
+CHECKPOINT = Checkpoint("checkpoint")
 
 
 # Its graph runs again
@@ -164,7 +172,7 @@ class Form(NamedTuple):
 
 
 def _record_graph(trace: ReverseTrace, graph: Graph, args: Flat, policy: Policy | None) -> Flat:
-    values, parents = split(trace, args)
+    values, parents = trace.unwrap(args)
     flags = [parent is not None for parent in parents]
     tracked = {v for v, flag in zip(graph.inputs, flags, strict=True) if flag}
     plan = _plan(graph, flags, policy)
@@ -211,9 +219,9 @@ def _pull_again(
                 ]
             )
             for name, out in zip(equation.outputs, outs, strict=True):
-                if is_at(out, trace):
+                if trace.follows(out):
                     nodes[name] = out._node
-                known.setdefault(name, as_bound(out._value) if is_at(out, trace) else out)
+                known.setdefault(name, as_bound(out._value) if trace.follows(out) else out)
             _forget(known, equation, position, plan)
             continue
         if absent:

@@ -1,0 +1,185 @@
+"""`while` as an operation of a graph, under each transform: a loop again, or, in reverse mode, an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gradkit.compiler.passes import Walk, dependent, differentiable, settled
+from gradkit.core.array import Array, raw
+from gradkit.core.batching import BatchTrace, at_front
+from gradkit.core.binding import has_no_values
+from gradkit.core.families import Parts, record_call
+from gradkit.core.forward import ForwardTrace
+from gradkit.core.functions import Batch
+from gradkit.core.graph import Graph, HigherOrder, abstract_like, capturing, graph_of
+from gradkit.core.node import Trace
+from gradkit.core.reverse import ReverseTrace
+from gradkit.core.stand_in import Batched
+from gradkit.lax.captured import (
+    Flags,
+    Flat,
+    chosen,
+    divided,
+    push_through,
+    refuse_closures,
+    runner,
+    spread,
+    zeros_unless,
+)
+from gradkit.primitives import any as any_along
+from gradkit.primitives import reshape, where
+
+__all__ = ["WHILE", "while_flat"]
+
+
+def while_flat(
+    test: Callable[[Flat], Array], body: Callable[[Flat], Flat], values: Flat, of: Trace | None = None
+) -> Flat:
+    """Run ``values = body(values)`` as long as ``test(values)`` holds; `of` is the transform whose rule this is."""
+    if capturing():
+        forms = [abstract_like(value) for value in values]
+        test_graph, test_consts = graph_of(lambda *flat: [test(list(flat))], forms)
+        body_graph, body_consts = graph_of(lambda *flat: body(list(flat)), forms)
+        refuse_closures(body_consts, of)
+        operands = [*test_consts, *body_consts, *values]
+        if has_no_values(operands):
+            counts = {"cond_nconsts": len(test_consts), "body_nconsts": len(body_consts)}
+            return list(WHILE.run(operands, cond_jaxpr=test_graph, body_jaxpr=body_graph, **counts))
+    while True:
+        going = test(values)
+        if type(raw(going)) is not Batched:
+            if not bool(going):
+                return values
+            values = body(values)
+            continue
+        # Each element of the batch stops by itself.
+        if not bool(any_of_batch(going)):
+            return values
+        values = [where(going, n, v) for n, v in zip(body(values), values, strict=True)]
+
+
+def any_of_batch(condition: Array) -> Array:
+    """Return whether a condition holds for any element of the batches around it."""
+    while type(raw(condition)) is Batched:
+        batched = condition._value
+        condition = any_along(batched.array, axis=batched.axis)
+    return condition
+
+
+class While(HigherOrder):
+    """A loop as long as a condition holds. Its arguments are the condition's constants, the body's, and the carry.
+
+    Its parameters are JAX's: the two graphs, and the numbers of their constants.
+    """
+
+    def evaluate(
+        self, args: Flat, *, cond_jaxpr: Graph, cond_nconsts: int, body_jaxpr: Graph, body_nconsts: int
+    ) -> Flat:
+        """Go on until the condition does not hold."""
+        test_consts, constants, values = divided(args, cond_nconsts, body_nconsts)
+        test, body = runner(cond_jaxpr), runner(body_jaxpr)
+        return while_flat(lambda v: test([*test_consts, *v])[0], lambda v: body([*constants, *v]), values)
+
+    def results(self, *, body_jaxpr: Graph, **_: Any) -> Flat:
+        """Return the body's."""
+        return body_jaxpr.outputs
+
+    def reached(
+        self, inputs: Flags, walk: Walk, *, cond_jaxpr: Graph, cond_nconsts: int, body_jaxpr: Graph, body_nconsts: int
+    ) -> list[bool]:
+        """Go round until the carry spreads no more; where the condition depends on it all results do."""
+        of_test, of_consts, of_carry = divided(inputs, cond_nconsts, body_nconsts)
+        moving = settled(body_jaxpr, of_consts, of_carry, [], walk)
+        return [True] * len(moving) if walk(cond_jaxpr, [*of_test, *moving])[0] else moving
+
+    def in_forward(
+        self,
+        trace: ForwardTrace,
+        args: Flat,
+        *,
+        cond_jaxpr: Graph,
+        cond_nconsts: int,
+        body_jaxpr: Graph,
+        body_nconsts: int,
+    ) -> Flat:
+        """Carry the tangents along."""
+        primals, tangents = trace.unwrap(args)
+        test_consts, constants, carry = divided(primals, cond_nconsts, body_nconsts)
+        _, constants_t, carry_t = divided(tangents, cond_nconsts, body_nconsts)
+        _, of_consts, of_carry = divided([t is not None for t in tangents], cond_nconsts, body_nconsts)
+        moving = settled(body_jaxpr, of_consts, of_carry, [], differentiable)
+        test, count = runner(cond_jaxpr), len(carry)
+
+        def step(state: Flat) -> Flat:
+            directions = [*constants_t, *spread(state[count:], moving)]
+            outs, outs_t = push_through(body_jaxpr, [*constants, *state[:count]], directions, moving)
+            return [*outs, *outs_t]
+
+        starts = chosen([zeros_unless(t, abstract_like(c)) for t, c in zip(carry_t, carry, strict=True)], moving)
+        outs = while_flat(lambda state: test([*test_consts, *state[:count]])[0], step, [*carry, *starts], trace)
+        return [trace.wrap(v, t) for v, t in zip(outs[:count], spread(outs[count:], moving), strict=True)]
+
+    def in_reverse(self, trace: ReverseTrace, args: Flat, **params: Any) -> Flat:
+        """Run it; the derivative of its results is an error."""
+        values, parents = trace.unwrap(args)
+        outs = self.run(values, **params)
+        count, body = params["cond_nconsts"], params["body_jaxpr"]
+        _, of_consts, of_carry = divided([parent is not None for parent in parents], count, params["body_nconsts"])
+        moving = settled(body, of_consts, of_carry, [], differentiable)
+        nodes = [parent for parent in parents[count:] if parent is not None]
+        followed = iter(record_call(trace, chosen(outs, moving), nodes, _refuse))
+        return [next(followed) if m else out for out, m in zip(outs, moving, strict=True)]
+
+    def in_batch(
+        self,
+        trace: BatchTrace,
+        args: Flat,
+        *,
+        cond_jaxpr: Graph,
+        cond_nconsts: int,
+        body_jaxpr: Graph,
+        body_nconsts: int,
+    ) -> Flat:
+        """Carry batches; go on until all elements have stopped, and keep the values of those that have."""
+        values, axes = trace.unwrap(args)
+        test_consts, constants, carry = divided(values, cond_nconsts, body_nconsts)
+        test_axes, const_axes, carry_axes = divided(axes, cond_nconsts, body_nconsts)
+        of_test, of_consts, of_carry = divided([axis is not None for axis in axes], cond_nconsts, body_nconsts)
+        moving = settled(body_jaxpr, of_consts, of_carry, [], dependent)
+        each = dependent(cond_jaxpr, [*of_test, *moving])[0]
+        if each:  # elements stop by themselves, so every value is one of a batch
+            moving = [True] * len(carry)
+        batch = Batch(trace)
+        inside = [0 if m else None for m in moving]
+
+        def going(state: Flat) -> Array:
+            (result,) = batch.run_where(cond_jaxpr.run, [*test_consts, *state], [*test_axes, *inside], [each])
+            return result  # type: ignore[no-any-return]
+
+        def step(state: Flat) -> Flat:
+            new = batch.run_where(body_jaxpr.run, [*constants, *state], [*const_axes, *inside], moving)
+            if not each:
+                return new
+            condition = going(state)
+            return [where(_aligned(condition, v.ndim), n, v) for n, v in zip(new, state, strict=True)]
+
+        starts = [
+            at_front(c, axis, trace.size) if m else c for c, axis, m in zip(carry, carry_axes, moving, strict=True)
+        ]
+        outs = while_flat(lambda state: any_along(going(state), axis=0) if each else going(state), step, starts)
+        return [trace.wrap(out, axis) for out, axis in zip(outs, inside, strict=True)]
+
+
+WHILE = While("while")
+
+
+def _refuse(parts: Parts, residuals: Flat) -> Sequence[Any]:
+    raise ValueError(
+        "Reverse-mode differentiation does not work for lax.while_loop or lax.fori_loop with dynamic start/stop values "
+        "in a captured graph. Try using lax.scan, or using fori_loop with static start/stop."
+    )
+
+
+def _aligned(condition: Array, ndim: int) -> Array:
+    return reshape(condition, (*condition.shape, *(1,) * (ndim - 1)))
