@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md: its two worked examples run as they stand there."""
+"""CONTRIBUTING.md: its worked examples run as they stand there."""
 
 from __future__ import annotations
 
@@ -69,6 +69,27 @@ def test_example_of_a_primitive_with_a_wrong_derivative_fails_its_check() -> Non
     assert wrong != declaration
     with pytest.raises(AssertionError, match="wrong derivative of order 1"):
         run_python("-c", wrong + check)
+
+
+def test_example_of_a_pass_gives_the_graph_that_is_shown(backend: Backend) -> None:
+    (shown,) = blocks("Add a pass", "text")
+    assert run_python("-c", "".join(blocks("Add a pass", "python")), GRADKIT_BACKEND=backend.name) == shown
+
+
+def test_example_of_a_pass_keeps_other_numbers_and_effects_apart(backend: Backend) -> None:
+    definition, _ = blocks("Add a pass", "python")
+    check = """
+import gradkit, gradkit.numpy as jnp
+
+def f(x):
+    gradkit.debug.print("{}", x)
+    gradkit.debug.print("{}", x)
+    return x[:1] + x[:1], x[1:] * x[1:2], x * 0.0, x * -0.0
+
+graph = gradkit.make_jaxpr(f)(jnp.ones(2)).jaxpr
+assert len(graph.equations) - len(without_repeats(graph).equations) == 2, without_repeats(graph).equations
+"""
+    run_python("-c", definition + check, GRADKIT_BACKEND=backend.name)
 
 
 def test_example_of_a_backend_is_found_and_used(published: str) -> None:
