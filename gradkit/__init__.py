@@ -196,6 +196,7 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *__all__])
 
 
-# late: the namespace is large, and importing gradkit does not take it
+# late: the namespaces are large, and importing gradkit takes none
 _above.numpy = cache(lambda: importlib.import_module("gradkit.numpy"))
+_above.special = cache(lambda: importlib.import_module("gradkit.scipy.special"))
 _register_with_einops()

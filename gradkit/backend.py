@@ -18,12 +18,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from gradkit.errors import BackendNotInstalledError, BackendUnusableError, MissingDependencyError, unknown_name
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = [
     "Backend",
@@ -114,8 +113,6 @@ class Backend(ABC):
 
     def special(self, name: str) -> Callable[..., Any]:
         """Return a function of `scipy.special` for the library's arrays: by default SciPy's, on the host."""
-        import numpy as np
-
         function = scipy_special(name)
 
         def on_host(*args: Any) -> Any:
@@ -163,8 +160,6 @@ class Backend(ABC):
 
     def to_host(self, value: Raw) -> np.ndarray[Any, Any]:
         """Copy an array of this backend to a NumPy array."""
-        import numpy as np
-
         return np.asarray(value)
 
     def start_copy_to_host(self, value: Raw) -> Callable[[], np.ndarray[Any, Any]]:
@@ -189,8 +184,6 @@ class Backend(ABC):
 
     def dtype_of(self, value: Raw) -> np.dtype[Any]:
         """Return the NumPy dtype of an array."""
-        import numpy as np
-
         name = str(value.dtype).rpartition(".")[2]
         return np.dtype(name)
 
@@ -263,7 +256,7 @@ class Backend(ABC):
 
     def to_device(self, value: Raw, device: Any) -> Raw:
         """Copy an array to another device of this backend."""
-        import array_api_compat
+        import array_api_compat  # late: importing gradkit does not take it
 
         return array_api_compat.to_device(value, device)
 
@@ -318,7 +311,7 @@ REAL: dict[RawType, frozenset[Any]] = {}
 
 @cache
 def _entry_points() -> dict[str, Any]:
-    from importlib.metadata import entry_points
+    from importlib.metadata import entry_points  # late: it reads the metadata of packages, with all of email
 
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
 

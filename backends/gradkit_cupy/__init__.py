@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from gradkit.backend import Backend
 from gradkit_cupy.several import NamespaceOfSeveral, on_its_device
 from gradkit_cupy.sources import CUDA_SOURCES
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["CUDA_SOURCES", "CupyBackend"]
 
@@ -42,14 +41,14 @@ class CupyBackend(Backend):
     @cached_property
     def array_types(self) -> tuple[type[Any], ...]:
         """CuPy's arrays; its reductions give 0-d arrays, so there are no scalars."""
-        import cupy
+        import cupy  # optional
 
         return (cupy.ndarray,)
 
     @cached_property
     def kernels(self) -> Mapping[str, Callable[..., Any]]:
         """CuPy's cheapest calls, and the kernels of this package."""
-        from gradkit_cupy.kernels import KERNELS
+        from gradkit_cupy.kernels import KERNELS  # late: they need CuPy, which is optional
 
         return KERNELS
 
@@ -59,8 +58,8 @@ class CupyBackend(Backend):
 
     def special(self, name: str) -> Callable[..., Any]:
         """Return CuPy's function; one that it does not have is SciPy's, on the host."""
-        import cupy
-        import cupyx.scipy.special
+        import cupy  # optional
+        import cupyx.scipy.special  # optional
 
         function: Callable[..., Any] | None = getattr(cupyx.scipy.special, name, None)
         if function is None:
@@ -75,7 +74,7 @@ class CupyBackend(Backend):
 
     def why_unusable(self) -> str | None:
         """Return None where CUDA finds a GPU and CuPy its compiler, else CUDA's or CuPy's own words."""
-        from cupy.cuda import nvrtc, runtime
+        from cupy.cuda import nvrtc, runtime  # optional
 
         try:
             count = runtime.getDeviceCount()
@@ -91,7 +90,7 @@ class CupyBackend(Backend):
 
     def versions(self) -> dict[str, str]:
         """Return the versions of CuPy, and of CUDA as the library and the driver say it."""
-        from cupy.cuda import runtime
+        from cupy.cuda import runtime  # optional
 
         found = super().versions()
         found["CUDA runtime"] = _version(runtime.runtimeGetVersion())
@@ -102,28 +101,27 @@ class CupyBackend(Backend):
 
     def from_host(self, array: np.ndarray[Any, Any], device: Any = None) -> Any:
         """Copy a NumPy array to a GPU (CUDA's current one if None)."""
-        import cupy
+        import cupy  # optional
 
         with self.placing(device):
             return cupy.asarray(array)
 
     def shares_memory(self, a: Any, b: Any) -> bool:
         """Return whether two arrays may overlap: by their bounds, since more would be computed on the GPU."""
-        import cupy
+        import cupy  # optional
 
         return bool(cupy.may_share_memory(a, b))
 
     def to_host(self, value: Any) -> np.ndarray[Any, Any]:
         """Copy an array to a NumPy array, when it has been computed."""
-        import cupy
+        import cupy  # optional
 
         array: np.ndarray[Any, Any] = cupy.asnumpy(value)
         return array
 
     def start_copy_to_host(self, value: Any) -> Callable[[], np.ndarray[Any, Any]]:
         """Begin to copy an array into pinned memory: behind what its GPU has been asked for so far, and no more."""
-        import cupy
-        import numpy as np
+        import cupy  # optional
 
         with value.device:
             memory = cupy.cuda.alloc_pinned_memory(max(value.nbytes, 1))
@@ -146,8 +144,6 @@ class CupyBackend(Backend):
 
     def raw_dtype_named(self, name: str) -> Any:
         """Return NumPy's dtype of that name."""
-        import numpy as np
-
         return np.dtype(name)
 
     def dtype_of(self, value: Any) -> np.dtype[Any]:
@@ -158,21 +154,19 @@ class CupyBackend(Backend):
     @cached_property
     def inexact(self) -> frozenset[Any]:
         """The dtypes with a fractional part."""
-        import numpy as np
-
         return frozenset(map(np.dtype, ("float16", "float32", "float64", "complex64", "complex128")))
 
     # Devices
 
     def raw_devices(self) -> Sequence[Any]:
         """List the GPUs that CUDA shows this process."""
-        from cupy.cuda import Device, runtime
+        from cupy.cuda import Device, runtime  # optional
 
         return [Device(i) for i in range(runtime.getDeviceCount())]
 
     def device_kind(self, raw: Any) -> str:
         """Return the GPU's name."""
-        from cupy.cuda import runtime
+        from cupy.cuda import runtime  # optional
 
         name: bytes = runtime.getDeviceProperties(raw.id)["name"]
         return name.decode()
@@ -197,7 +191,7 @@ class CupyBackend(Backend):
 
 def _of_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return `function`, given arrays without axes for Python's numbers."""
-    import cupy
+    import cupy  # optional
 
     def call(*args: Any) -> Any:
         dtype = next(arg.dtype for arg in args if isinstance(arg, cupy.ndarray))

@@ -90,7 +90,7 @@ def _eigvals(x: Raw) -> Raw:
 @functools.cache
 def _has_eig() -> bool:
     """Return whether the installed cuSOLVER has the general eigenvalue problem, as older ones have not."""
-    from cupyx.cusolver import check_availability
+    from cupyx.cusolver import check_availability  # late: CuPy loads cuSOLVER with it
 
     available: bool = check_availability("geev")
     return available

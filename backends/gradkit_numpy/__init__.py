@@ -32,7 +32,7 @@ class NumpyBackend(Backend):
     @cached_property
     def kernels(self) -> Mapping[str, Callable[..., Any]]:
         """NumPy's cheapest calls."""
-        from gradkit_numpy.kernels import KERNELS
+        from gradkit_numpy.kernels import KERNELS  # late: gradkit may be imported for another backend
 
         return KERNELS
 
@@ -88,6 +88,6 @@ class NumpyBackend(Backend):
 
     def device_kind(self, raw: Any) -> str:
         """Say what the processor calls itself."""
-        import platform
+        import platform  # late: a bug report alone asks for it
 
         return platform.processor() or platform.machine()

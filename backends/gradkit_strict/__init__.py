@@ -18,12 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+
+import numpy as np
 
 from gradkit.backend import Backend
-
-if TYPE_CHECKING:
-    import numpy as np
 
 __all__ = ["StrictBackend"]
 
@@ -41,7 +40,7 @@ class StrictBackend(Backend):
     @cached_property
     def xp(self) -> Any:
         """The library's namespace; it needs no wrapper."""
-        import array_api_strict
+        import array_api_strict  # optional
 
         return array_api_strict
 
@@ -52,20 +51,14 @@ class StrictBackend(Backend):
 
     def silenced(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return `function` inside `numpy.errstate`, as the arrays are NumPy's."""
-        import numpy as np
-
         return np.errstate(all="ignore")(function)
 
     def to_host(self, value: Any) -> np.ndarray[Any, Any]:
         """Copy an array of any device to a NumPy array."""
-        import numpy as np
-
         return np.array(self.to_device(value, self.raw_devices()[0]))
 
     def shares_memory(self, a: Any, b: Any) -> bool:
         """Return whether the NumPy arrays inside overlap in memory."""
-        import numpy as np
-
         return np.may_share_memory(a._array, b._array)
 
     def raw_devices(self) -> Sequence[Any]:

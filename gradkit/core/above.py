@@ -28,6 +28,8 @@ class Above:
     """How a primitive that states no rule for batches runs on one (`gradkit.core.batching`)."""
     stop_gradient: Callable[[Array], Array]
     """The primitive of that name (`gradkit.primitives.operators`)."""
+    special: Callable[[], Any]
+    """Give the module `gradkit.scipy.special`, likewise."""
     numpy: Callable[[], Any]
     """Give the module `gradkit.numpy`, which is loaded when it is asked for (`gradkit`)."""
 

@@ -1,10 +1,10 @@
 """`jax.numpy`'s and the array API standard's functions, on any backend: ``import gradkit.numpy as jnp``."""
 
-import importlib
 from math import e, inf, nan, pi
 from typing import Any
 
 from gradkit.core import Array
+from gradkit.core.above import above
 from gradkit.numpy import (
     choosing,
     comparing,
@@ -310,5 +310,5 @@ __all__ += ["fft", "linalg"]
 def __getattr__(name: str) -> Any:
     # SciPy asks an array's namespace for `special`, an extension that the array API standard considers.
     if name == "special":
-        return importlib.import_module("gradkit.scipy.special")
+        return above.special()
     raise AttributeError(f"module 'gradkit.numpy' has no attribute {name!r}")

@@ -14,7 +14,7 @@ import numpy as np
 from gradkit.viz.figures import PathLike, check_path, new_figure, readable
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image  # optional
 
 __all__ = ["Animation", "animate"]
 
@@ -135,8 +135,8 @@ def _rendered(
     """Return the frames as images, all with the layout of the first, so that only what changes moves."""
     figure = new_figure("animate", size)
     figure.set_dpi(dpi)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # optional
+    from PIL import Image  # optional
 
     canvas: Any = FigureCanvasAgg(figure)
     boxes: list[Any] = []
@@ -167,7 +167,7 @@ def _rendered(
 
 def _encoded(images: Sequence[Image.Image], durations: Sequence[float]) -> bytes:
     """Return a GIF. One palette for all frames, without dithering: what stays the same is stored once."""
-    from PIL import Image
+    from PIL import Image  # optional
 
     some = [images[i * (len(images) - 1) // 3] for i in range(4)]
     width, height = some[0].size

@@ -27,8 +27,8 @@ from gradkit.viz.scores import scorer
 from gradkit.viz.titles import model_name
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes  # optional
+    from matplotlib.figure import Figure  # optional
 
 __all__ = ["decision_boundary"]
 
@@ -249,8 +249,8 @@ def _scatter(axes: Axes, x: HostArray, seen: HostArray) -> None:
 
 def _handles(count: int, points: bool) -> list[Any]:
     """Return the legend's entries: a class's region, and one of its points on it."""
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
+    from matplotlib.lines import Line2D  # optional
+    from matplotlib.patches import Patch  # optional
 
     handles: list[Any] = []
     for k in range(count):

@@ -12,8 +12,8 @@ from gradkit.viz.figures import PathLike, axes_of, check_path, few_ticks, legend
 from gradkit.viz.landscapes import Along, Landscape, Limits, landscape, path_of
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes  # optional
+    from matplotlib.figure import Figure  # optional
 
 __all__ = ["descent"]
 
@@ -117,8 +117,8 @@ def descent(
 
 def _contour(axes: Axes, ground: Landscape, unit: str, places: HostArray) -> tuple[list[Any], list[str]]:
     """Draw labelled contours, darker where the loss is higher; return what the legend says of them."""
-    from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
-    from matplotlib.lines import Line2D
+    from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize  # optional
+    from matplotlib.lines import Line2D  # optional
 
     losses = np.ma.masked_invalid(ground.losses)
     levels, logarithmic = _levels(losses)
@@ -166,7 +166,7 @@ def _free_places(lines: Any, ground: Landscape, places: HostArray) -> list[tuple
 
 def _levels(losses: Any) -> tuple[HostArray, bool]:
     """Return round values between the lowest and the highest loss, and whether they are steps of a logarithm."""
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator  # optional
 
     # The lowest contour encloses a hundredth of the plane: smaller ones have no room for their labels.
     low, high = np.quantile(losses.compressed(), [0.01, 1]).tolist()

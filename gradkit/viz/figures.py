@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gradkit.errors import MissingDependencyError, unknown_name
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes  # optional
+    from matplotlib.figure import Figure  # optional
 
 __all__ = [
     "CLASSES",
@@ -111,9 +111,9 @@ def require_matplotlib(caller: str) -> None:
 def new_figure(caller: str, size: tuple[float, float]) -> Figure:
     """Return an empty Figure of a size in inches."""
     require_matplotlib(caller)
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.layout_engine import ConstrainedLayoutEngine  # optional
 
-    from gradkit.viz.picture import Picture
+    from gradkit.viz.picture import Picture  # late: a class of the optional matplotlib
 
     return Picture(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.06))
 
@@ -124,8 +124,8 @@ def axes_of(ax: Axes | None, caller: str, size: tuple[float, float]) -> tuple[Fi
         figure = new_figure(caller, size)
         return figure, figure.add_subplot()
     require_matplotlib(caller)
-    from matplotlib.axes import Axes
-    from matplotlib.figure import SubFigure
+    from matplotlib.axes import Axes  # optional
+    from matplotlib.figure import SubFigure  # optional
 
     if not isinstance(ax, Axes):
         raise TypeError(
@@ -143,7 +143,7 @@ def readable(text: str) -> str:
 
     Other dollar signs, and an underscore at the beginning of a name, would be an error or hide the text.
     """
-    from matplotlib.mathtext import MathTextParser
+    from matplotlib.mathtext import MathTextParser  # optional
 
     if text.startswith("_"):
         text = f" {text}"
@@ -165,7 +165,7 @@ def titled(ax: Axes, title: str) -> None:
 
 def few_ticks(ax: Axes) -> None:
     """Keep the numbers on both axes apart, however small the Axes are."""
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator  # optional
 
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 2.5, 5, 10]))
@@ -180,7 +180,7 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
 
 def legend_below(ax: Axes, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """Put a legend under Axes, where it hides nothing."""
-    from matplotlib.transforms import ScaledTranslation
+    from matplotlib.transforms import ScaledTranslation  # optional
 
     ax.legend(
         handles,
@@ -219,7 +219,7 @@ def check_path(path: PathLike | None, caller: str, formats: Iterable[str] | None
     file = Path(path)
     if formats is None:
         require_matplotlib(caller)
-        from matplotlib.backend_bases import FigureCanvasBase
+        from matplotlib.backend_bases import FigureCanvasBase  # optional
 
         formats = FigureCanvasBase.get_supported_filetypes()
     known = sorted(f".{name}" for name in formats)

@@ -30,8 +30,8 @@ from gradkit.viz.figures import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes  # optional
+    from matplotlib.figure import Figure  # optional
 
 __all__ = ["curves"]
 
@@ -239,7 +239,7 @@ def _axes(ax: Any) -> list[Axes] | None:
 
 def _draw(axes: Axes, panel: _Panel, runs: Sequence[_Run], units: Mapping[str, str]) -> None:
     """Draw one quantity of all runs."""
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator  # optional
 
     scale = 100 if _in_percent(panel.quantity, units) else 1
     drawn = []
@@ -270,7 +270,7 @@ def _draw(axes: Axes, panel: _Panel, runs: Sequence[_Run], units: Mapping[str, s
 
 def _decades(axes: Axes, ratio: float) -> None:
     """Make the vertical axis logarithmic, with numbers as they are spoken: 0.2 and not 2 x 10^-1."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # optional
 
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < 1000 else (1,)))
@@ -299,7 +299,7 @@ def _look(run: int, runs: int, validation: bool, points: int) -> dict[str, Any]:
 
 def _kinds() -> dict[str, Any]:
     """Return the legend's entries for curves of training and of validation, of whatever run."""
-    from matplotlib.lines import Line2D
+    from matplotlib.lines import Line2D  # optional
 
     return {
         kind: Line2D([], [], color="black", linestyle=LINES[validation].linestyle, marker="o", markerfacecolor=face)

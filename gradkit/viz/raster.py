@@ -27,7 +27,7 @@ def picture(layout: Layout, kind: str) -> bytes:
         If matplotlib is not installed.
     """
     require_matplotlib("A drawing as PNG or PDF, without Graphviz,")
-    from matplotlib import figure as figures
+    from matplotlib import figure as figures  # optional
 
     figure = figures.Figure(figsize=(layout.width / 72, layout.height / 72))
     axes = figure.add_axes((0, 0, 1, 1))
@@ -52,7 +52,7 @@ def _text(axes: Any, x: float, y: float, line: str, size: float = FONT_SIZE) -> 
 
 
 def _figure(axes: Any, figure: Figure) -> None:
-    from matplotlib import patches
+    from matplotlib import patches  # optional
 
     mark = figure.mark
     style: dict[str, Any] = {"facecolor": "white", "edgecolor": "black", "linewidth": LINE_WIDTH}
@@ -72,8 +72,8 @@ def _figure(axes: Any, figure: Figure) -> None:
 
 
 def _arrow(axes: Any, arrow: Arrow) -> None:
-    from matplotlib import patches
-    from matplotlib.path import Path
+    from matplotlib import patches  # optional
+    from matplotlib.path import Path  # optional
 
     points = shortened(arrow.points)
     corners = [points[0], *(point for curve in curves(points) for point in curve)]

@@ -16,8 +16,8 @@ from gradkit.viz.figures import PathLike, axes_of, check_path, save, titled
 from gradkit.viz.titles import model_name
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes  # optional
+    from matplotlib.figure import Figure  # optional
 
 __all__ = ["weight_images"]
 
