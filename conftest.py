@@ -175,9 +175,42 @@ def optimized_jax() -> Iterator[None]:
             yield
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over the tests and libraries from here on: they stay, and are a million objects."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give a file's tests to one worker: what JAX says is computed once and compared with every backend."""
     from xdist.scheduler import LoadFileScheduling
 
-    return LoadFileScheduling(config, log) if config.getvalue("dist") == "load" else None
+    class Scheduling(LoadFileScheduling):
+        """The same, without looking through all tests for each: the workers would wait for it."""
+
+        def add_node_collection(self, node: Any, collection: Any) -> None:
+            super().add_node_collection(node, collection)
+            self.registered_collections[node] = Places(collection)
+
+        def _pending_of(self, workload: dict[str, dict[str, bool]]) -> int:
+            pending = 0
+            for file in reversed(list(workload.values())):  # which are run one after another
+                left = sum(not done for done in file.values()) if not next(reversed(file.values())) else 0
+                pending += left
+                if left < len(file):
+                    break
+            return pending
+
+    class Places(list):  # type: ignore[type-arg]
+        """A list that knows where each of its items is."""
+
+        def __init__(self, items: Any) -> None:
+            super().__init__(items)
+            self.place = {item: place for place, item in reversed(list(enumerate(items)))}
+
+        def index(self, item: Any, *_: Any) -> int:
+            return self.place[item]
+
+    return Scheduling(config, log) if config.getvalue("dist") == "load" else None

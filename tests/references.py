@@ -21,7 +21,7 @@ import hypothesis
 import numpy as np
 from fingerprints import NoFingerprint, fingerprint
 
-__all__ = ["by_jax", "kept", "write"]
+__all__ = ["by_jax", "jaxs", "kept", "write"]
 
 FOLDER = Path(__file__).parent / "references"
 MODE = os.environ.get("GRADKIT_REFERENCES", "read")
@@ -70,6 +70,23 @@ def by_jax(function: Callable[..., Any]) -> Callable[..., Any]:
         return kept(function, *args)
 
     return result
+
+
+def jaxs(program: Callable[..., Any], *args: Any) -> Any:
+    """Return ``program(*args)``, which computes with JAX and whose arrays come as NumPy's; from the file, or now.
+
+    In JAX's 64-bit mode, or in the other, it is as where this is called.
+    """
+    import jax
+
+    return kept(_run_by_jax, program, bool(jax.config.jax_enable_x64), *args)
+
+
+def _run_by_jax(program: Callable[..., Any], wide: bool, *args: Any) -> Any:
+    import jax
+
+    with jax.enable_x64(wide):
+        return jax.tree.map(np.asarray, program(*args))
 
 
 def check(found: Any, old: Any, where: str) -> None:
