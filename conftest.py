@@ -177,7 +177,7 @@ def optimized_jax() -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
-    """Let the garbage collector pass over the tests and libraries from here on: they stay, and are a million objects."""
+    """Let the garbage collector pass over the tests and libraries: they stay, and are a million objects."""
     gc.collect()
     gc.freeze()
 

@@ -14,6 +14,7 @@ from typing import Any
 import distributions_in_mpmath as exact
 import numpy as np
 import pytest
+from references import kept
 
 import gradkit
 from gradkit.scipy import stats
@@ -85,9 +86,26 @@ def compare(label: str, x: np.ndarray, got: Slopes, right: Any, terms: Any) -> N
     assert not wrong, f"{len(wrong)} of {2 * len(x)} wrong\n" + "\n".join(wrong)
 
 
+def in_digits(name: str, kind: str, dtype: str, long: bool) -> np.ndarray:
+    """Return mpmath's numbers as text, mantissa and exponent of 2: many are beyond all floating-point numbers."""
+    rows = [exact.values(name, kind, float(x), SHAPES.get(name, ())) for x in points(name, dtype, long)]
+    with exact.mp.workdps(30):
+        return np.asarray([[digits(+exact.mp.mpf(value)) for value in row] for row in rows])
+
+
+def digits(value: Any) -> str:
+    if not exact.mp.isfinite(value):
+        return str(float(value))
+    return f"{'-' * (value < 0)}{int(value.man):x} {int(value.exp):x}"
+
+
+def number(text: str) -> Any:
+    return exact.mp.mpf(tuple(int(part, 16) for part in text.split()) if " " in text else text)
+
+
 @functools.cache
 def right_values(name: str, kind: str, dtype: str, long: bool) -> list[tuple[Any, ...]]:
-    return [exact.values(name, kind, float(x), SHAPES.get(name, ())) for x in points(name, dtype, long)]
+    return [tuple(map(number, row)) for row in kept(in_digits, name, kind, dtype, long).tolist()]
 
 
 def check(name: str, kind: str, dtype: str, xp: Any, long: bool) -> None:

@@ -16,8 +16,8 @@ from side_by_side import check_same, x64
 import gradkit
 import gradkit.ad_checkpoint
 import gradkit.numpy as jnp
-from gradkit import checkpoint_policies
 
+OURS = gradkit.checkpoint_policies
 GENERATOR = np.random.default_rng(3)
 W1, W2, W3 = (GENERATOR.standard_normal(shape) for shape in ((5, 4), (6, 5), (7, 6)))
 X = GENERATOR.standard_normal(4)
@@ -94,7 +94,7 @@ def test_what_is_kept_under_a_policy_is_what_jax_keeps(
         function = jax.checkpoint(program(jax, jax.numpy), policy=policy)
         jax.ad_checkpoint.print_saved_residuals(function, *map(jax.numpy.asarray, args))
     expected = capsys.readouterr().out
-    function = gradkit.checkpoint(program(gradkit, jnp), policy=POLICIES[name](checkpoint_policies))
+    function = gradkit.checkpoint(program(gradkit, jnp), policy=POLICIES[name](OURS))
     gradkit.ad_checkpoint.print_saved_residuals(function, *map(jnp.asarray, args))
     assert capsys.readouterr().out == expected
     assert "from the argument" in expected
@@ -127,7 +127,7 @@ def counts(function: Callable[..., Any], *args: Any) -> Counter[str]:
 def test_what_is_not_kept_is_computed_again_and_only_what_is_read(name: str, products: int, sines: int) -> None:
     args = list(map(jnp.asarray, (W1, W2, W3, X)))
     plain = counts(network(gradkit, jnp), *args)
-    again = counts(gradkit.checkpoint(network(gradkit, jnp), policy=POLICIES[name](checkpoint_policies)), *args)
+    again = counts(gradkit.checkpoint(network(gradkit, jnp), policy=POLICIES[name](OURS)), *args)
     assert again["matmul"] - plain["matmul"] == products
     assert again["sin"] - plain["sin"] == sines
 
@@ -154,15 +154,15 @@ def test_a_policy_bounds_the_memory_of_the_backward_pass(policy: str) -> None:
         tracemalloc.stop()
         return size
 
-    assert peak(gradkit.checkpoint(block, policy=POLICIES[policy](checkpoint_policies))) < 0.35 * peak(block)
+    assert peak(gradkit.checkpoint(block, policy=POLICIES[policy](OURS))) < 0.35 * peak(block)
 
 
 def test_a_policy_keeps_values_in_the_memory_of_the_host(xp: Any) -> None:
     args = [jnp.asarray(a) for a in (W1, W2, W3, X)]
     plain = gradkit.grad(lambda *a: jnp.sum(network(gradkit, jnp)(*a)), 3)(*args)
     for policy in (
-        checkpoint_policies.offload_dot_with_no_batch_dims("device", "pinned_host"),
-        checkpoint_policies.save_and_offload_only_these_names(
+        OURS.offload_dot_with_no_batch_dims("device", "pinned_host"),
+        OURS.save_and_offload_only_these_names(
             names_which_can_be_saved=["a"],
             names_which_can_be_offloaded=["b"],
             offload_src="device",
@@ -176,12 +176,12 @@ def test_a_policy_keeps_values_in_the_memory_of_the_host(xp: Any) -> None:
         assert (6, 1) not in kept
         np.testing.assert_allclose(gradkit.device_get(pullback(1.0)[0]), gradkit.device_get(plain))
     with pytest.raises(ValueError, match="exclusive"):
-        checkpoint_policies.save_and_offload_only_these_names(
+        OURS.save_and_offload_only_these_names(
             names_which_can_be_saved=["a"], names_which_can_be_offloaded=["a"], offload_src="", offload_dst=""
         )
     both = gradkit.checkpoint(
         lambda x: jnp.sin(gradkit.ad_checkpoint.checkpoint_name(x, "b")),
-        policy=checkpoint_policies.save_from_both_policies(policy, policy),
+        policy=OURS.save_from_both_policies(policy, policy),
     )
     with pytest.raises(ValueError, match="offload"):
         gradkit.grad(both)(1.0)
@@ -233,7 +233,7 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "custom rules": with_custom_rules,
     "checkpoint": lambda x: gradkit.checkpoint(lambda x: jnp.sin(jnp.exp(x)))(x) * x,
     "checkpoint with a policy": lambda x: gradkit.checkpoint(
-        lambda x: jnp.sin(jnp.outer(x, x) @ x), policy=checkpoint_policies.dots_saveable
+        lambda x: jnp.sin(jnp.outer(x, x) @ x), policy=OURS.dots_saveable
     )(x),
     "indices": lambda x: x[jnp.asarray([1, 1])] * x[:2].sum(),
     "scan": lambda x: gradkit.lax.scan(lambda c, e: (jnp.sin(c) * e, c), x[0], x),

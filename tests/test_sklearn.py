@@ -29,13 +29,26 @@ from gradkit.sklearn import MLPClassifier, MLPRegressor
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-@parametrize_with_checks([MLPClassifier(), MLPRegressor()])
+# Of all of their checks with few steps each: what they look at shows at once, or not at all.
+
+
+@parametrize_with_checks(
+    [MLPClassifier(max_iter=40, learning_rate_init=0.1), MLPRegressor(max_iter=40, learning_rate_init=0.03)]
+)
 def test_scikit_learns_own_checks_pass(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
-@parametrize_with_checks([MLPClassifier(backend="strict"), MLPRegressor(backend="strict")], legacy=False)
+@parametrize_with_checks(
+    [MLPClassifier(backend="strict", max_iter=5), MLPRegressor(backend="strict", max_iter=5)], legacy=False
+)
 def test_scikit_learns_checks_of_the_interface_pass_on_another_backend(estimator: Any, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.mark.long
+@parametrize_with_checks([MLPClassifier(), MLPRegressor(), MLPClassifier(backend="strict")])
+def test_scikit_learns_own_checks_pass_with_as_many_steps_as_usual(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
