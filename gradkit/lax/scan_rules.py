@@ -6,7 +6,7 @@ pullback reads, and runs a scan backwards over that; `vmap` carries batches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from gradkit.compiler.passes import Walk, dependent, differentiable, settled
@@ -52,8 +52,7 @@ def scan_flat(step: Step, carry: Flat, xs: Flat, length: int, reverse: bool, of:
         refuse_closures(constants, of)
         operands = [*constants, *carry, *xs]
         if has_no_values(operands):
-            counts = {"num_consts": len(constants), "num_carry": len(carry), "length": length}
-            return list(SCAN.run(operands, jaxpr=graph, **counts, reverse=reverse, unroll=1))
+            return list(SCAN.run(operands, **Loop(graph, length, len(carry), len(constants), reverse)._asdict()))
     rows = []
     for i in range(length)[:: -1 if reverse else 1]:
         carry, ys = step(carry, [x[i] for x in xs])
@@ -71,6 +70,35 @@ def _joined(pair: tuple[Flat, Flat]) -> Flat:
     return [*pair[0], *pair[1]]
 
 
+class Loop(NamedTuple):
+    """A scan's parameters, which are JAX's.
+
+    Attributes
+    ----------
+    jaxpr : Graph
+        A step: of constants, the carry, and elements of xs.
+    length : int
+        The number of steps.
+    num_carry, num_consts : int
+        How many of its arguments are the carry, and constants.
+    reverse : bool
+        Whether it begins at the end.
+    unroll : int
+        About JAX's compiler.
+    """
+
+    jaxpr: Graph
+    length: int
+    num_carry: int
+    num_consts: int
+    reverse: bool
+    unroll: int = 1
+
+    def divided(self, values: Sequence[Any]) -> Iterator[Flat]:
+        """Divide something that arguments have, or they themselves, into that of the constants, the carry, and xs."""
+        return divided(values, self.num_consts, self.num_carry)
+
+
 class Stacked(NamedTuple):
     """The shape and dtype of the results of all steps."""
 
@@ -79,100 +107,81 @@ class Stacked(NamedTuple):
 
 
 class Scan(HigherOrder):
-    """A loop over the first axis of arrays. Its arguments are constants, the carry, and xs.
+    """A loop over the first axis of arrays.
 
-    Its parameters are JAX's: `jaxpr` is the graph of a step, of the same three, `num_consts` and `num_carry` say how
-    many of them there are. In the rules the flags of the carry are *moving*: those of the start that spread to the rest
-    of the carry after some steps.
+    In the rules *moving* are those parts of the carry that the marks on the arguments reach after some steps.
     """
 
-    def evaluate(
-        self, args: Flat, *, jaxpr: Graph, num_consts: int, num_carry: int, length: int, reverse: bool, **_: Any
-    ) -> Flat:
+    def evaluate(self, args: Flat, **params: Any) -> Flat:
         """Run one step after another."""
-        constants, carry, xs = divided(args, num_consts, num_carry)
-        run = runner(jaxpr)
-        if not length:
-            return [*carry, *(zeros((0, *y.shape), dtype=y.dtype) for y in jaxpr.outputs[num_carry:])]
-        return scan_flat(lambda c, x: _halves(run([*constants, *c, *x]), num_carry), carry, xs, length, reverse)
+        loop = Loop(**params)
+        constants, carry, xs = loop.divided(args)
+        run = runner(loop.jaxpr)
+        if not loop.length:
+            return [*carry, *(zeros((0, *y.shape), dtype=y.dtype) for y in loop.jaxpr.outputs[loop.num_carry :])]
+        return scan_flat(
+            lambda c, x: _halves(run([*constants, *c, *x]), loop.num_carry), carry, xs, loop.length, loop.reverse
+        )
 
-    def results(self, *, jaxpr: Graph, num_carry: int, length: int, **_: Any) -> Flat:
+    def results(self, **params: Any) -> Flat:
         """Return the carry, and the results of one step stacked."""
-        carry, ys = _halves(jaxpr.outputs, num_carry)
-        return [*carry, *(Stacked((length, *y.shape), y.dtype) for y in ys)]
+        loop = Loop(**params)
+        carry, ys = _halves(loop.jaxpr.outputs, loop.num_carry)
+        return [*carry, *(Stacked((loop.length, *y.shape), y.dtype) for y in ys)]
 
-    def reached(
-        self, inputs: Flags, walk: Walk, *, jaxpr: Graph, num_consts: int, num_carry: int, **_: Any
-    ) -> list[bool]:
+    def reached(self, inputs: Flags, walk: Walk, **params: Any) -> list[bool]:
         """Go round until the carry spreads no more."""
-        of_consts, of_carry, of_xs = divided(inputs, num_consts, num_carry)
-        return settled(jaxpr, of_consts, of_carry, of_xs, walk)
+        loop = Loop(**params)
+        of_consts, of_carry, of_xs = loop.divided(inputs)
+        return settled(loop.jaxpr, of_consts, of_carry, of_xs, walk)
 
-    def in_forward(
-        self,
-        trace: ForwardTrace,
-        args: Flat,
-        *,
-        jaxpr: Graph,
-        num_consts: int,
-        num_carry: int,
-        length: int,
-        reverse: bool,
-        **_: Any,
-    ) -> Flat:
+    def in_forward(self, trace: ForwardTrace, args: Flat, **params: Any) -> Flat:
         """Carry the tangents along."""
+        loop = Loop(**params)
         primals, tangents = trace.unwrap(args)
-        constants, carry, xs = divided(primals, num_consts, num_carry)
-        constants_t, carry_t, xs_t = divided(tangents, num_consts, num_carry)
-        of_consts, of_carry, of_xs = divided([t is not None for t in tangents], num_consts, num_carry)
-        wanted = settled(jaxpr, of_consts, of_carry, of_xs, differentiable)
-        moving = wanted[:num_carry]
+        constants, carry, xs = loop.divided(primals)
+        constants_t, carry_t, xs_t = loop.divided(tangents)
+        of_consts, of_carry, of_xs = loop.divided([t is not None for t in tangents])
+        wanted = settled(loop.jaxpr, of_consts, of_carry, of_xs, differentiable)
+        moving = wanted[: loop.num_carry]
 
         def step(values: Flat, elements: Flat) -> tuple[Flat, Flat]:
-            c, c_t = _halves(values, num_carry)
+            c, c_t = _halves(values, loop.num_carry)
             x, x_t = _halves(elements, len(xs))
             directions = [*constants_t, *spread(c_t, moving), *spread(x_t, of_xs)]
-            outs, outs_t = push_through(jaxpr, [*constants, *c, *x], directions, wanted)
-            new, ys = _halves(outs, num_carry)
+            outs, outs_t = push_through(loop.jaxpr, [*constants, *c, *x], directions, wanted)
+            new, ys = _halves(outs, loop.num_carry)
             new_t, ys_t = _halves(outs_t, sum(moving))
             return [*new, *new_t], [*ys, *ys_t]
 
         starts = [zeros_unless(t, abstract_like(c)) for t, c in zip(carry_t, carry, strict=True)]
-        outs = scan_flat(step, [*carry, *chosen(starts, moving)], [*xs, *chosen(xs_t, of_xs)], length, reverse, trace)
-        new, new_t, ys, ys_t = divided(outs, num_carry, sum(moving), len(jaxpr.outputs) - num_carry)
+        outs = scan_flat(
+            step, [*carry, *chosen(starts, moving)], [*xs, *chosen(xs_t, of_xs)], loop.length, loop.reverse, trace
+        )
+        new, new_t, ys, ys_t = divided(outs, loop.num_carry, sum(moving), len(loop.jaxpr.outputs) - loop.num_carry)
         return [trace.wrap(o, t) for o, t in zip([*new, *ys], spread([*new_t, *ys_t], wanted), strict=True)]
 
-    def in_reverse(
-        self,
-        trace: ReverseTrace,
-        args: Flat,
-        *,
-        jaxpr: Graph,
-        num_consts: int,
-        num_carry: int,
-        length: int,
-        reverse: bool,
-        **_: Any,
-    ) -> Flat:
+    def in_reverse(self, trace: ReverseTrace, args: Flat, **params: Any) -> Flat:
         """Keep what the pullback of each step reads; the pullback is a scan over that, the other way."""
+        loop = Loop(**params)
         values, parents = trace.unwrap(args)
-        constants, carry, xs = divided(values, num_consts, num_carry)
-        of_consts, of_carry, of_xs = divided([parent is not None for parent in parents], num_consts, num_carry)
-        wanted = settled(jaxpr, of_consts, of_carry, of_xs, differentiable)
-        moving = wanted[:num_carry]
+        constants, carry, xs = loop.divided(values)
+        of_consts, of_carry, of_xs = loop.divided([parent is not None for parent in parents])
+        wanted = settled(loop.jaxpr, of_consts, of_carry, of_xs, differentiable)
+        moving = wanted[: loop.num_carry]
         tracked = [*of_consts, *moving, *of_xs]
         found: list[Any] = []
 
         def step(state: Flat, elements: Flat) -> tuple[Flat, Flat]:
-            outs, record = recorded(jaxpr, [*constants, *state, *elements], tracked)
+            outs, record = recorded(loop.jaxpr, [*constants, *state, *elements], tracked)
             residuals, outline = record.taken_apart()
             sources = _sources(residuals, state, elements)
             found[:] = [outline, sources, [r for r, source in zip(residuals, sources, strict=True) if source == "once"]]
-            new, ys = _halves(outs, num_carry)
+            new, ys = _halves(outs, loop.num_carry)
             return new, [*ys, *(r for r, source in zip(residuals, sources, strict=True) if source == "each")]
 
-        outs = scan_flat(step, carry, xs, length, reverse, trace)
-        results, stacks = _halves(outs, len(jaxpr.outputs))
+        outs = scan_flat(step, carry, xs, loop.length, loop.reverse, trace)
+        results, stacks = _halves(outs, len(loop.jaxpr.outputs))
         outline, sources, same = found
         given = [xs[source] for source in sources if isinstance(source, int)]
         of_results = chosen(map(abstract_like, results), wanted)
@@ -201,45 +210,37 @@ class Scan(HigherOrder):
                 return [*new_sums, *new_carry], [zeros_unless(s, f) for s, f in zip(of_elements, x_forms, strict=True)]
 
             starts = [zeros_unless(None, form) for form in forms]
-            shares = scan_flat(back, [*starts, *of_state], [*of_ys, *kept], length, not reverse)
+            shares = scan_flat(back, [*starts, *of_state], [*of_ys, *kept], loop.length, not loop.reverse)
             sums, g_carry, g_xs = divided(shares, len(forms), len(carry_forms))
             return [*sums, *chosen(g_carry, chosen(of_carry, moving)), *g_xs]
 
         nodes = [parent for parent in parents if parent is not None]
         return list(record_call(trace, results, nodes, pullback, [*same, *given, *stacks]))
 
-    def in_batch(
-        self,
-        trace: BatchTrace,
-        args: Flat,
-        *,
-        jaxpr: Graph,
-        num_consts: int,
-        num_carry: int,
-        length: int,
-        reverse: bool,
-        **_: Any,
-    ) -> Flat:
+    def in_batch(self, trace: BatchTrace, args: Flat, **params: Any) -> Flat:
         """Carry batches."""
+        loop = Loop(**params)
         values, axes = trace.unwrap(args)
-        constants, carry, xs = divided(values, num_consts, num_carry)
-        const_axes, carry_axes, x_axes = divided(axes, num_consts, num_carry)
-        of_consts, of_carry, of_xs = divided([axis is not None for axis in axes], num_consts, num_carry)
-        batched = settled(jaxpr, of_consts, of_carry, of_xs, dependent)
-        moving = batched[:num_carry]
+        constants, carry, xs = loop.divided(values)
+        const_axes, carry_axes, x_axes = loop.divided(axes)
+        of_consts, of_carry, of_xs = loop.divided([axis is not None for axis in axes])
+        batched = settled(loop.jaxpr, of_consts, of_carry, of_xs, dependent)
+        moving = batched[: loop.num_carry]
         batch = Batch(trace)
         inside = [*const_axes, *(0 if flag else None for flag in (*moving, *of_xs))]
 
         def step(state: Flat, elements: Flat) -> tuple[Flat, Flat]:
-            return _halves(batch.run_where(jaxpr.run, [*constants, *state, *elements], inside, batched), num_carry)
+            return _halves(
+                batch.run_where(loop.jaxpr.run, [*constants, *state, *elements], inside, batched), loop.num_carry
+            )
 
         starts = [
             at_front(c, axis, trace.size) if m else c for c, axis, m in zip(carry, carry_axes, moving, strict=True)
         ]
         rows = [x if axis is None else _second(x, axis) for x, axis in zip(xs, x_axes, strict=True)]
-        outs = scan_flat(step, starts, rows, length, reverse)
+        outs = scan_flat(step, starts, rows, loop.length, loop.reverse)
         return [
-            trace.wrap(out, int(i >= num_carry) if flag else None)
+            trace.wrap(out, int(i >= loop.num_carry) if flag else None)
             for i, (out, flag) in enumerate(zip(outs, batched, strict=True))
         ]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from gradkit.compiler.passes import Walk, dependent, differentiable, settled
 from gradkit.core.array import Array, raw
@@ -44,8 +44,9 @@ def while_flat(
         refuse_closures(body_consts, of)
         operands = [*test_consts, *body_consts, *values]
         if has_no_values(operands):
-            counts = {"cond_nconsts": len(test_consts), "body_nconsts": len(body_consts)}
-            return list(WHILE.run(operands, cond_jaxpr=test_graph, body_jaxpr=body_graph, **counts))
+            return list(
+                WHILE.run(operands, **Loop(test_graph, len(test_consts), body_graph, len(body_consts))._asdict())
+            )
     while True:
         going = test(values)
         if type(raw(going)) is not Batched:
@@ -67,53 +68,53 @@ def any_of_batch(condition: Array) -> Array:
     return condition
 
 
+class Loop(NamedTuple):
+    """The parameters of a `while`, which are JAX's: two graphs, and how many of its arguments are their constants."""
+
+    cond_jaxpr: Graph
+    cond_nconsts: int
+    body_jaxpr: Graph
+    body_nconsts: int
+
+    def divided(self, values: Sequence[Any]) -> Iterator[Flat]:
+        """Divide something that arguments have into that of the condition's constants, the body's, and the carry."""
+        return divided(values, self.cond_nconsts, self.body_nconsts)
+
+
 class While(HigherOrder):
-    """A loop as long as a condition holds. Its arguments are the condition's constants, the body's, and the carry.
+    """A loop as long as a condition holds."""
 
-    Its parameters are JAX's: the two graphs, and the numbers of their constants.
-    """
-
-    def evaluate(
-        self, args: Flat, *, cond_jaxpr: Graph, cond_nconsts: int, body_jaxpr: Graph, body_nconsts: int
-    ) -> Flat:
+    def evaluate(self, args: Flat, **params: Any) -> Flat:
         """Go on until the condition does not hold."""
-        test_consts, constants, values = divided(args, cond_nconsts, body_nconsts)
-        test, body = runner(cond_jaxpr), runner(body_jaxpr)
+        loop = Loop(**params)
+        test_consts, constants, values = loop.divided(args)
+        test, body = runner(loop.cond_jaxpr), runner(loop.body_jaxpr)
         return while_flat(lambda v: test([*test_consts, *v])[0], lambda v: body([*constants, *v]), values)
 
-    def results(self, *, body_jaxpr: Graph, **_: Any) -> Flat:
+    def results(self, **params: Any) -> Flat:
         """Return the body's."""
-        return body_jaxpr.outputs
+        return Loop(**params).body_jaxpr.outputs
 
-    def reached(
-        self, inputs: Flags, walk: Walk, *, cond_jaxpr: Graph, cond_nconsts: int, body_jaxpr: Graph, body_nconsts: int
-    ) -> list[bool]:
+    def reached(self, inputs: Flags, walk: Walk, **params: Any) -> list[bool]:
         """Go round until the carry spreads no more; where the condition depends on it all results do."""
-        of_test, of_consts, of_carry = divided(inputs, cond_nconsts, body_nconsts)
-        moving = settled(body_jaxpr, of_consts, of_carry, [], walk)
-        return [True] * len(moving) if walk(cond_jaxpr, [*of_test, *moving])[0] else moving
+        loop = Loop(**params)
+        of_test, of_consts, of_carry = loop.divided(inputs)
+        moving = settled(loop.body_jaxpr, of_consts, of_carry, [], walk)
+        return [True] * len(moving) if walk(loop.cond_jaxpr, [*of_test, *moving])[0] else moving
 
-    def in_forward(
-        self,
-        trace: ForwardTrace,
-        args: Flat,
-        *,
-        cond_jaxpr: Graph,
-        cond_nconsts: int,
-        body_jaxpr: Graph,
-        body_nconsts: int,
-    ) -> Flat:
+    def in_forward(self, trace: ForwardTrace, args: Flat, **params: Any) -> Flat:
         """Carry the tangents along."""
+        loop = Loop(**params)
         primals, tangents = trace.unwrap(args)
-        test_consts, constants, carry = divided(primals, cond_nconsts, body_nconsts)
-        _, constants_t, carry_t = divided(tangents, cond_nconsts, body_nconsts)
-        _, of_consts, of_carry = divided([t is not None for t in tangents], cond_nconsts, body_nconsts)
-        moving = settled(body_jaxpr, of_consts, of_carry, [], differentiable)
-        test, count = runner(cond_jaxpr), len(carry)
+        test_consts, constants, carry = loop.divided(primals)
+        _, constants_t, carry_t = loop.divided(tangents)
+        _, of_consts, of_carry = loop.divided([t is not None for t in tangents])
+        moving = settled(loop.body_jaxpr, of_consts, of_carry, [], differentiable)
+        test, count = runner(loop.cond_jaxpr), len(carry)
 
         def step(state: Flat) -> Flat:
             directions = [*constants_t, *spread(state[count:], moving)]
-            outs, outs_t = push_through(body_jaxpr, [*constants, *state[:count]], directions, moving)
+            outs, outs_t = push_through(loop.body_jaxpr, [*constants, *state[:count]], directions, moving)
             return [*outs, *outs_t]
 
         starts = chosen([zeros_unless(t, abstract_like(c)) for t, c in zip(carry_t, carry, strict=True)], moving)
@@ -122,43 +123,35 @@ class While(HigherOrder):
 
     def in_reverse(self, trace: ReverseTrace, args: Flat, **params: Any) -> Flat:
         """Run it; the derivative of its results is an error."""
+        loop = Loop(**params)
         values, parents = trace.unwrap(args)
         outs = self.run(values, **params)
-        count, body = params["cond_nconsts"], params["body_jaxpr"]
-        _, of_consts, of_carry = divided([parent is not None for parent in parents], count, params["body_nconsts"])
-        moving = settled(body, of_consts, of_carry, [], differentiable)
-        nodes = [parent for parent in parents[count:] if parent is not None]
+        _, of_consts, of_carry = loop.divided([parent is not None for parent in parents])
+        moving = settled(loop.body_jaxpr, of_consts, of_carry, [], differentiable)
+        nodes = [parent for parent in parents[loop.cond_nconsts :] if parent is not None]
         followed = iter(record_call(trace, chosen(outs, moving), nodes, _refuse))
         return [next(followed) if m else out for out, m in zip(outs, moving, strict=True)]
 
-    def in_batch(
-        self,
-        trace: BatchTrace,
-        args: Flat,
-        *,
-        cond_jaxpr: Graph,
-        cond_nconsts: int,
-        body_jaxpr: Graph,
-        body_nconsts: int,
-    ) -> Flat:
+    def in_batch(self, trace: BatchTrace, args: Flat, **params: Any) -> Flat:
         """Carry batches; go on until all elements have stopped, and keep the values of those that have."""
+        loop = Loop(**params)
         values, axes = trace.unwrap(args)
-        test_consts, constants, carry = divided(values, cond_nconsts, body_nconsts)
-        test_axes, const_axes, carry_axes = divided(axes, cond_nconsts, body_nconsts)
-        of_test, of_consts, of_carry = divided([axis is not None for axis in axes], cond_nconsts, body_nconsts)
-        moving = settled(body_jaxpr, of_consts, of_carry, [], dependent)
-        each = dependent(cond_jaxpr, [*of_test, *moving])[0]
+        test_consts, constants, carry = loop.divided(values)
+        test_axes, const_axes, carry_axes = loop.divided(axes)
+        of_test, of_consts, of_carry = loop.divided([axis is not None for axis in axes])
+        moving = settled(loop.body_jaxpr, of_consts, of_carry, [], dependent)
+        each = dependent(loop.cond_jaxpr, [*of_test, *moving])[0]
         if each:  # elements stop by themselves, so every value is one of a batch
             moving = [True] * len(carry)
         batch = Batch(trace)
         inside = [0 if m else None for m in moving]
 
         def going(state: Flat) -> Array:
-            (result,) = batch.run_where(cond_jaxpr.run, [*test_consts, *state], [*test_axes, *inside], [each])
+            (result,) = batch.run_where(loop.cond_jaxpr.run, [*test_consts, *state], [*test_axes, *inside], [each])
             return result  # type: ignore[no-any-return]
 
         def step(state: Flat) -> Flat:
-            new = batch.run_where(body_jaxpr.run, [*constants, *state], [*const_axes, *inside], moving)
+            new = batch.run_where(loop.body_jaxpr.run, [*constants, *state], [*const_axes, *inside], moving)
             if not each:
                 return new
             condition = going(state)
