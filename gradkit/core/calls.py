@@ -37,7 +37,7 @@ _new = object.__new__
 NOTHING: dict[Any, str] = {}
 
 
-def unary(primitive: Elementwise, floating: bool) -> Callable[[Any], Array]:
+def unary(primitive: Elementwise, floating: bool, doc: str | None = None) -> Callable[[Any], Array]:
     """Make the function that calls a primitive of one argument.
 
     Parameters
@@ -46,6 +46,8 @@ def unary(primitive: Elementwise, floating: bool) -> Callable[[Any], Array]:
         The primitive.
     floating : bool
         Whether it computes in a floating dtype, to which integers are converted first.
+    doc : str, optional
+        What the function says of itself.
     """
     kernels = primitive.kernels
     mask = primitive.masks[0]
@@ -73,10 +75,13 @@ def unary(primitive: Elementwise, floating: bool) -> Callable[[Any], Array]:
                 return array
         return apply(primitive, (x,), floating)
 
+    call.__doc__ = doc
     return call
 
 
-def binary(primitive: Elementwise, floating: bool, general: General | None = None) -> Callable[[Any, Any], Array]:
+def binary(
+    primitive: Elementwise, floating: bool, doc: str | None = None, general: General | None = None
+) -> Callable[[Any, Any], Array]:
     """Make the function that calls a primitive of two arguments; see `unary`. `general` stands for `apply`."""
     general = apply if general is None else general
     kernels = primitive.kernels
@@ -149,6 +154,7 @@ def binary(primitive: Elementwise, floating: bool, general: General | None = Non
         return array
 
     call.primitive, call.floating = primitive, floating  # type: ignore[attr-defined]
+    call.__doc__ = doc
     return call
 
 

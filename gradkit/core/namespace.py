@@ -101,10 +101,17 @@ ARRAYS = ArrayNamespace()
 """The one there is."""
 
 
-def publish(functions: Mapping[str, Any], names: Iterable[str] | None = None) -> None:
-    """Let texts on Arrays call functions by their names: those of a module are ``globals()`` and ``__all__``."""
-    for name in functions if names is None else names:
-        setattr(ARRAYS, name, functions[name])
+def publish(functions: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Let texts on Arrays call functions by their names: those of a module are ``globals()`` and ``__all__``.
+
+    What another function has made (`core.calls.unary`) is named as what it is published as, so that pickle finds it.
+    """
+    for name in names:
+        function = functions[name]
+        if "<locals>" in function.__qualname__:
+            function.__name__ = function.__qualname__ = name
+            function.__module__ = functions["__name__"]
+        setattr(ARRAYS, name, function)
 
 
 def _caller(bind: Callable[..., Any], primitive: Primitive) -> Callable[..., Any]:

@@ -100,7 +100,6 @@ def _scanned(name: str, combine: Callable[[Any, Any], Array], floating: bool = F
             array = require_inexact(array)
         return flip(_scan(combine, flip(array, axis), axis), axis) if reverse else _scan(combine, array, axis)
 
-    scan.__name__ = scan.__qualname__ = name
     scan.__doc__ = f"Return the running {name[3:]} along an axis; with `reverse` from the end on."
     return scan
 

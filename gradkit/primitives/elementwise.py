@@ -95,24 +95,15 @@ __all__ = [
 
 Unary = Callable[[Any], Array]
 Binary = Callable[[Any, Any], Array]
+DOC = "Compute `{}` element by element, as the array API standard defines it."
 
 
 def _unary(name: str, rule: Any, floating: bool = True, forward: Any = None, **options: Any) -> Unary:
-    function = unary(Elementwise(name, forward, (rule,), **options), floating)
-    _name(function, name)
-    return function
+    return unary(Elementwise(name, forward, (rule,), **options), floating, DOC.format(name))
 
 
 def _binary(name: str, *rules: Any, floating: bool = False, forward: Any = None, **options: Any) -> Binary:
-    function = binary(Elementwise(name, forward, rules, **options), floating)
-    _name(function, name)
-    return function
-
-
-def _name(function: Callable[..., Array], name: str) -> None:
-    function.__name__ = function.__qualname__ = name
-    function.__module__ = __name__  # where pickle finds it
-    function.__doc__ = f"Compute `{name}` element by element, as the array API standard defines it."
+    return binary(Elementwise(name, forward, rules, **options), floating, DOC.format(name))
 
 
 def real_part(x: Any, *_: Any) -> str:
@@ -423,7 +414,7 @@ def _logical(name: str) -> Binary:
     def call(x: Any, y: Any, /) -> Array:
         return apply(primitive, (_truth(x, name), _truth(y, name)), floating=False)
 
-    _name(call, name)
+    call.__doc__ = DOC.format(name)
     return call
 
 

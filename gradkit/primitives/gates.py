@@ -7,10 +7,10 @@ reached 0 or 1 (exactly, in every dtype) before x reaches `FAR`, so the product'
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from gradkit.core import Array, Elementwise, passes_where
+from gradkit.core import Elementwise, passes_where
 from gradkit.core.calls import binary, unary
 from gradkit.core.namespace import publish
 from gradkit.core.promotion import is_complex
@@ -88,38 +88,28 @@ def _slope_of_soft_sign(xp: Any, x: Raw) -> Raw:
     return share * share
 
 
-def _declared(call: Any, name: str, summary: str) -> Callable[..., Array]:
-    call.__name__ = call.__qualname__ = name
-    call.__module__ = __name__
-    call.__doc__ = summary
-    return call  # type: ignore[no-any-return]
-
-
-limited = _declared(
-    unary(Elementwise("limited", _limited, (passes_where(lambda xp, y, x: y == x),)), True),
-    "limited",
+limited = unary(
+    Elementwise("limited", _limited, (passes_where(lambda xp, y, x: y == x),)),
+    True,
     "Return x, but at most 800 and at least -800.",
 )
-gated = _declared(
-    binary(Elementwise("gated", _gated, (lambda xp, _z, _x, gate: gate, lambda xp, _z, x, _gate: xp.limited(x))), True),
-    "gated",
+gated = binary(
+    Elementwise("gated", _gated, (lambda xp, _z, _x, gate: gate, lambda xp, _z, x, _gate: xp.limited(x))),
+    True,
     "Return x * gate for a gate that is exactly 0 for x below -800 and 1 above 800.",
 )
-normal_cdf = _declared(
-    unary(
-        Elementwise(
-            "normal_cdf",
-            _normal_cdf,
-            (lambda xp, _y, x: (1 / math.sqrt(2 * math.pi)) * xp.exp(-0.5 * xp.square(xp.limited(x))),),
-        ),
-        True,
+normal_cdf = unary(
+    Elementwise(
+        "normal_cdf",
+        _normal_cdf,
+        (lambda xp, _y, x: (1 / math.sqrt(2 * math.pi)) * xp.exp(-0.5 * xp.square(xp.limited(x))),),
     ),
-    "normal_cdf",
+    True,
     "Compute the distribution function of the standard normal distribution, to the digits of its lower tail.",
 )
-soft_sign = _declared(
-    unary(Elementwise("soft_sign", _soft_sign, (lambda xp, _y, x: _slope_of_soft_sign(xp, x),)), True),
-    "soft_sign",
+soft_sign = unary(
+    Elementwise("soft_sign", _soft_sign, (lambda xp, _y, x: _slope_of_soft_sign(xp, x),)),
+    True,
     "Compute x / (1 + abs(x)).",
 )
 

@@ -35,10 +35,11 @@ _mean_square_primitive = General(
 )
 
 
-mean_square = binary(_mean_square_primitive, True)  # type: ignore[arg-type]  # element by element, up to the mean
-mean_square.__name__ = mean_square.__qualname__ = "mean_square"
-mean_square.__module__ = __name__
-mean_square.__doc__ = "Return mean((x - y)**2) of two Arrays of one shape."
+mean_square = binary(  # it is element by element, up to the mean
+    _mean_square_primitive,  # type: ignore[arg-type]
+    True,
+    "Return mean((x - y)**2) of two Arrays of one shape.",
+)
 
 
 _plus_squares_primitive = General(
@@ -234,10 +235,11 @@ def _softplus(xp: Any, x: Any) -> Any:
     return xp.maximum(x, xp.zeros_like(x)) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
-softplus = unary(Elementwise("softplus", _softplus, (lambda xp, _y, x: xp.sigmoid(x),)), True)
-softplus.__name__ = softplus.__qualname__ = "softplus"
-softplus.__module__ = __name__
-softplus.__doc__ = "Compute log(1 + exp(x)) element by element, without overflow."
+softplus = unary(
+    Elementwise("softplus", _softplus, (lambda xp, _y, x: xp.sigmoid(x),)),
+    True,
+    "Compute log(1 + exp(x)) element by element, without overflow.",
+)
 
 
 publish(globals(), __all__)

@@ -84,7 +84,7 @@ def _method(function: Callable[[Any, Any], Array], name: str = "") -> Callable[[
                 return apply(primitive, args, floating)
             return _refused(name, args[0], other, other)
 
-        return binary(function.primitive, function.floating, general)  # type: ignore[attr-defined]
+        return binary(function.primitive, function.floating, general=general)  # type: ignore[attr-defined]
 
     def method(self: Array, other: Any) -> Any:
         if type(other) is Array or type(other) in PYTHON_NUMBERS:

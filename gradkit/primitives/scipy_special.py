@@ -109,8 +109,6 @@ def _function(name: str, *rules: Any, forward: Any = None, part: int | None = No
                 raise TypeError(f"{name} takes {len(rules)} arguments, got {len(args)}")
             return bind(primitive, floating_together(args, name), NO_PARAMS)
 
-    function.__name__ = function.__qualname__ = name
-    function.__module__ = __name__
     function.__doc__ = f"Compute `{name}` element by element; see `gradkit.scipy.special`."
     return function
 

@@ -7,10 +7,9 @@ formula means, and its own derivative stated the same way, so that the second de
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from gradkit.core import Array, Elementwise
+from gradkit.core import Elementwise
 from gradkit.core.calls import binary, unary
 from gradkit.core.namespace import publish
 from gradkit.core.promotion import is_complex
@@ -27,15 +26,9 @@ __all__ = [
     "tanh_slope",
 ]
 
+DOC = "Compute {} element by element, in full precision wherever it is a number."
 STEEP = 0.9
 """Up to which y**2 the difference 1 - y**2 keeps its digits, and up to which y the difference 1 - y."""
-
-
-def _declared(call: Any, name: str, formula: str) -> Callable[..., Array]:
-    call.__name__ = call.__qualname__ = name
-    call.__module__ = __name__
-    call.__doc__ = f"Compute {formula} element by element, in full precision wherever it is a number."
-    return call  # type: ignore[no-any-return]
 
 
 def vanishing(xp: Any, factor: Any, slope: Any) -> Any:
@@ -65,15 +58,15 @@ def _sigmoid_slope(xp: Any, x: Any, y: Any) -> Any:
     return far if is_complex(x.dtype) else xp.where(y < STEEP, y * (1 - y), far)
 
 
-tanh_slope = _declared(
-    binary(Elementwise("tanh_slope", _tanh_slope, (lambda xp, d, _x, y: -2 * (y * d), None)), True),
-    "tanh_slope",
-    "1 - y**2 for y = tanh(x)",
+tanh_slope = binary(
+    Elementwise("tanh_slope", _tanh_slope, (lambda xp, d, _x, y: -2 * (y * d), None)),
+    True,
+    DOC.format("1 - y**2 for y = tanh(x)"),
 )
-sigmoid_slope = _declared(
-    binary(Elementwise("sigmoid_slope", _sigmoid_slope, (lambda xp, d, x, _y: -d * xp.tanh(x / 2), None)), True),
-    "sigmoid_slope",
-    "y (1 - y) for y = sigmoid(x)",
+sigmoid_slope = binary(
+    Elementwise("sigmoid_slope", _sigmoid_slope, (lambda xp, d, x, _y: -d * xp.tanh(x / 2), None)),
+    True,
+    DOC.format("y (1 - y) for y = sigmoid(x)"),
 )
 
 
@@ -100,44 +93,38 @@ def _atan_slope(xp: Any, x: Any) -> Any:
     return d * d
 
 
-asin_slope = _declared(
-    unary(Elementwise("asin_slope", _asin_slope, (lambda xp, d, x: vanishing(xp, x, d) * d * d,)), True),
-    "asin_slope",
-    "1 / sqrt(1 - x**2)",
+asin_slope = unary(
+    Elementwise("asin_slope", _asin_slope, (lambda xp, d, x: vanishing(xp, x, d) * d * d,)),
+    True,
+    DOC.format("1 / sqrt(1 - x**2)"),
 )
-asinh_slope = _declared(
-    unary(Elementwise("asinh_slope", _asinh_slope, (lambda xp, d, x: -vanishing(xp, x, d) * d * d,)), True),
-    "asinh_slope",
-    "1 / sqrt(x**2 + 1)",
+asinh_slope = unary(
+    Elementwise("asinh_slope", _asinh_slope, (lambda xp, d, x: -vanishing(xp, x, d) * d * d,)),
+    True,
+    DOC.format("1 / sqrt(x**2 + 1)"),
 )
-acosh_slope = _declared(
-    unary(
-        Elementwise(
-            "acosh_slope",
-            lambda xp, x: (1 / xp.sqrt(x - 1)) / xp.sqrt(x + 1),
-            (lambda xp, d, x: -vanishing(xp, x, d) * d * d,),
-        ),
-        True,
+acosh_slope = unary(
+    Elementwise(
+        "acosh_slope",
+        lambda xp, x: (1 / xp.sqrt(x - 1)) / xp.sqrt(x + 1),
+        (lambda xp, d, x: -vanishing(xp, x, d) * d * d,),
     ),
-    "acosh_slope",
-    "1 / sqrt(x**2 - 1)",
+    True,
+    DOC.format("1 / sqrt(x**2 - 1)"),
 )
-atan_slope = _declared(
-    unary(Elementwise("atan_slope", _atan_slope, (lambda xp, d, x: -2 * vanishing(xp, x, d) * d,)), True),
-    "atan_slope",
-    "1 / (1 + x**2)",
+atan_slope = unary(
+    Elementwise("atan_slope", _atan_slope, (lambda xp, d, x: -2 * vanishing(xp, x, d) * d,)),
+    True,
+    DOC.format("1 / (1 + x**2)"),
 )
-atanh_slope = _declared(
-    unary(
-        Elementwise(
-            "atanh_slope",
-            lambda xp, x: (1 / (1 - x)) / (1 + x),
-            (lambda xp, d, x: 2 * vanishing(xp, x, d) * d,),
-        ),
-        True,
+atanh_slope = unary(
+    Elementwise(
+        "atanh_slope",
+        lambda xp, x: (1 / (1 - x)) / (1 + x),
+        (lambda xp, d, x: 2 * vanishing(xp, x, d) * d,),
     ),
-    "atanh_slope",
-    "1 / (1 - x**2)",
+    True,
+    DOC.format("1 / (1 - x**2)"),
 )
 
 
@@ -175,20 +162,17 @@ def _curvature_of_hypot(xp: Any, x: Any, y: Any, of_the_same: bool) -> Any:
     return sine / z * other * scale
 
 
-hypot_slope = _declared(
-    binary(
-        Elementwise(
-            "hypot_slope",
-            _hypot_slope,
-            (
-                lambda xp, _d, x, y: _curvature_of_hypot(xp, x, y, True),
-                lambda xp, _d, x, y: _curvature_of_hypot(xp, x, y, False),
-            ),
+hypot_slope = binary(
+    Elementwise(
+        "hypot_slope",
+        _hypot_slope,
+        (
+            lambda xp, _d, x, y: _curvature_of_hypot(xp, x, y, True),
+            lambda xp, _d, x, y: _curvature_of_hypot(xp, x, y, False),
         ),
-        True,
     ),
-    "hypot_slope",
-    "x / hypot(x, y)",
+    True,
+    DOC.format("x / hypot(x, y)"),
 )
 
 
@@ -213,20 +197,17 @@ def _curvature_of_atan2(xp: Any, x: Any, y: Any, of_the_same: bool) -> Any:
     return (sine - cosine) * (sine + cosine) / z * scale / z * scale
 
 
-atan2_slope = _declared(
-    binary(
-        Elementwise(
-            "atan2_slope",
-            _atan2_slope,
-            (
-                lambda xp, _d, x, y: _curvature_of_atan2(xp, x, y, True),
-                lambda xp, _d, x, y: _curvature_of_atan2(xp, x, y, False),
-            ),
+atan2_slope = binary(
+    Elementwise(
+        "atan2_slope",
+        _atan2_slope,
+        (
+            lambda xp, _d, x, y: _curvature_of_atan2(xp, x, y, True),
+            lambda xp, _d, x, y: _curvature_of_atan2(xp, x, y, False),
         ),
-        True,
     ),
-    "atan2_slope",
-    "y / (x**2 + y**2)",
+    True,
+    DOC.format("y / (x**2 + y**2)"),
 )
 
 
