@@ -13,6 +13,7 @@ from typing import Any
 from gradkit import numpy as jnp
 from gradkit import random
 from gradkit.core import Array
+from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import whole_numbers
 from gradkit.errors import unknown_name
 from gradkit.numpy import full
@@ -49,13 +50,17 @@ TRUNCATED_DEVIATION = 0.87962566103423978
 """The standard deviation of the standard normal distribution cut at -2 and 2."""
 
 
-def zeros(key: Any, shape: Shape, dtype: Any = None) -> Array:
+def zeros(key: Any, shape: Shape, dtype: Any = None, out_sharding: None = None) -> Array:
     """Return zeros; an initializer itself."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "zeros")
     return full(shape, 0.0, dtype)
 
 
-def ones(key: Any, shape: Shape, dtype: Any = None) -> Array:
+def ones(key: Any, shape: Shape, dtype: Any = None, out_sharding: None = None) -> Array:
     """Return ones; an initializer itself."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "ones")
     return full(shape, 1.0, dtype)
 
 

@@ -18,7 +18,7 @@ __all__ = ["cumprod", "cumsum", "cumulative_prod", "cumulative_sum"]
 
 
 def _numpys(name: str, run: Callable[..., Array], word: str) -> Callable[..., Array]:
-    def function(a: Any, /, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
+    def function(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
         refuse_out(out, name)
         array = as_array(a, name)
         if dtype is not None:

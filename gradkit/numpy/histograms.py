@@ -13,6 +13,7 @@ from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.core.calls import as_array, cast, require_inexact
 from gradkit.core.promotion import INTEGER, default_dtype
+from gradkit.core.sharding import refuse_sharding
 from gradkit.numpy.arguments import beside, promoted
 from gradkit.numpy.data_types import result_type
 from gradkit.numpy.joining import stack
@@ -25,7 +26,9 @@ from gradkit.primitives.new_arrays import ones_like, zeros_like
 __all__ = ["bincount", "digitize", "histogram", "histogram2d", "histogram_bin_edges", "histogramdd"]
 
 
-def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | None = None) -> Array:
+def bincount(
+    x: Any, weights: Any = None, minlength: int = 0, *, length: int | None = None, out_sharding: None = None
+) -> Array:
     """Count how often each number occurs.
 
     Parameters
@@ -46,6 +49,8 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0, *, length: int | N
     >>> jnp.bincount(jnp.asarray([1, 1, 3]))
     Array([0, 2, 0, 1], dtype=int32)
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "bincount")
     numbers = as_array(x, "bincount")
     if numbers.dtype.kind not in "biu":
         raise TypeError(f"x argument to bincount must have an integer type; got {numbers.dtype}")

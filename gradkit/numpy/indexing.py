@@ -44,7 +44,7 @@ __all__ = [
 # Where elements are not zero
 
 
-def nonzero(a: Any, /, *, size: int | None = None, fill_value: Any = None) -> tuple[Array, ...]:
+def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple[Array, ...]:
     """Return the positions of the elements that are not 0, one array for each axis.
 
     Parameters
@@ -92,12 +92,12 @@ def _keep_integer(array: Array, dtype: str) -> Array:
     return array if dtype_name(array) == dtype else cast(array, dtype)
 
 
-def flatnonzero(a: Any, /, *, size: int | None = None, fill_value: Any = None) -> Array:
+def flatnonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> Array:
     """Return the positions of the elements that are not 0 in the flattened array; see `nonzero`."""
     return nonzero(reshape(as_array(a, "flatnonzero"), -1), size=size, fill_value=fill_value)[0]
 
 
-def argwhere(a: Any, /, *, size: int | None = None, fill_value: Any = None) -> Array:
+def argwhere(a: Any, *, size: int | None = None, fill_value: Any = None) -> Array:
     """Return the positions of the elements that are not 0, one row for each; see `nonzero`."""
     array = as_array(a, "argwhere")
     if not array.ndim:

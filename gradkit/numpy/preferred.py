@@ -8,6 +8,7 @@ from typing import Any
 from gradkit.core import Array
 from gradkit.core.calls import dtype_name
 from gradkit.core.promotion import dtype_named, summed_in
+from gradkit.core.sharding import refuse_sharding
 from gradkit.numpy.arguments import promoted
 from gradkit.primitives.manipulation import astype
 
@@ -25,9 +26,3 @@ def in_preferred(
     result = dtype_named(preferred).name
     dtype = summed_in(dtype_name(arrays[0]), result)
     return astype(product(*(astype(array, dtype) for array in arrays)), result)
-
-
-def refuse_sharding(out_sharding: Any, caller: str) -> None:
-    """Raise where a result is to be spread over devices."""
-    if out_sharding is not None:
-        raise NotImplementedError(f"{caller}: out_sharding is not supported: an array is on one device.")

@@ -12,6 +12,7 @@ import numpy as np
 from gradkit.core import Array
 from gradkit.core.array import place_of_array, renewed, wrap
 from gradkit.core.calls import as_array, wide_integers
+from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError
 from gradkit.numpy.arguments import beside
@@ -45,9 +46,9 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> tuple[int, ...]:
         raise ShapeError(f"Incompatible shapes for broadcasting: shapes={list(shapes)}") from error
 
 
-def flip(x: Any, /, axis: int | Sequence[int] | None = None) -> Array:
+def flip(m: Any, axis: int | Sequence[int] | None = None) -> Array:
     """Reverse the order of the elements along axes; None: along all of them."""
-    array = as_array(x, "flip")
+    array = as_array(m, "flip")
     axes = axes_of(axis, array.ndim, "flip")
     return array[tuple(slice(None, None, -1 if a in axes else None) for a in range(array.ndim))]
 
@@ -61,17 +62,17 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
     return tuple(array[(*(slice(None),) * axis, i)] for i in range(array.shape[axis]))
 
 
-def tile(x: Any, /, reps: int | Sequence[int]) -> Array:
+def tile(A: Any, reps: int | Sequence[int]) -> Array:
     """Join copies of an array: ``reps[i]`` of them along axis i.
 
     Parameters
     ----------
-    x : array
+    A : array
         Of any shape.
     reps : int or tuple of int
         How many copies. The shorter of it and the shape is filled up with ones in front.
     """
-    array = as_array(x, "tile")
+    array = as_array(A, "tile")
     counts = whole_numbers(reps)
     rank = max(array.ndim, len(counts))
     shape = (1,) * (rank - array.ndim) + array.shape
@@ -83,19 +84,19 @@ def tile(x: Any, /, reps: int | Sequence[int]) -> Array:
     return reshape(whole, tuple(count * size for count, size in pairs))
 
 
-def roll(x: Any, /, shift: Any, axis: int | Sequence[int] | None = None) -> Array:
+def roll(a: Any, shift: Any, axis: int | Sequence[int] | None = None) -> Array:
     """Shift the elements along axes; those that leave at the end come back at the front.
 
     Parameters
     ----------
-    x : array
+    a : array
         Of any shape.
     shift : int, tuple of int, or array of int
         By how many places. Under `vmap` it may be an array whose values differ.
     axis : int, tuple of int or None
         The axes, one for each shift; None: the flattened array.
     """
-    array = as_array(x, "roll")
+    array = as_array(a, "roll")
     if axis is None:
         return reshape(roll(reshape(array, -1), shift, 0), array.shape)
     axes = whole_numbers(axis)
@@ -136,12 +137,14 @@ def _counting(like: Array, size: int) -> Array:
     return wrap(backend.xp.arange(size, dtype=backend.xp.int64, device=device))
 
 
-def repeat(x: Any, /, repeats: Any, axis: int | None = None, *, total_repeat_length: int | None = None) -> Array:
+def repeat(
+    a: Any, repeats: Any, axis: int | None = None, *, total_repeat_length: int | None = None, out_sharding: None = None
+) -> Array:
     """Repeat each element.
 
     Parameters
     ----------
-    x : array
+    a : array
         Of any shape.
     repeats : int or array of int
         How often: one number, or one for each position along the axis.
@@ -157,7 +160,9 @@ def repeat(x: Any, /, repeats: Any, axis: int | None = None, *, total_repeat_len
     >>> jnp.repeat(jnp.asarray([1, 2]), jnp.asarray([1, 3]))
     Array([1, 2, 2, 2], dtype=int32)
     """
-    array = as_array(x, "repeat")
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "repeat")
+    array = as_array(a, "repeat")
     if axis is None:
         array, axis = reshape(array, -1), 0
     axis = axis_of(axis, array.ndim, "repeat")

@@ -14,6 +14,7 @@ from gradkit.backend import Device
 from gradkit.core import Array
 from gradkit.core.array import host
 from gradkit.core.calls import as_array
+from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import whole_numbers
 from gradkit.numpy.contractions import diagonal
 from gradkit.numpy.rearranging import flip
@@ -43,8 +44,10 @@ __all__ = [
 ]
 
 
-def ravel(a: Any, order: str = "C") -> Array:
+def ravel(a: Any, order: str = "C", *, out_sharding: None = None) -> Array:
     """Return the elements in one axis: row by row, or column by column with ``order="F"``."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "ravel")
     array = as_array(a, "ravel")
     if order not in ("C", "F"):
         raise ValueError(f"ravel: order must be 'C' or 'F', got {order!r}")

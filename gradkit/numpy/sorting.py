@@ -50,7 +50,6 @@ def _flat_for_none(a: Any, axis: int | None, caller: str) -> tuple[Array, int]:
 
 def sort(
     a: Any,
-    /,
     axis: int | None = -1,
     *,
     kind: None = None,
@@ -88,7 +87,6 @@ def sort(
 
 def argsort(
     a: Any,
-    /,
     axis: int | None = -1,
     *,
     kind: None = None,
@@ -160,7 +158,7 @@ def sort_complex(a: Any) -> Array:
     return along_axis.take_along_axis(array, lexsort((e.imag(array), e.real(array)), axis), axis=axis)
 
 
-def searchsorted(a: Any, v: Any, /, side: str = "left", sorter: Any = None, *, method: str = "scan") -> Array:
+def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, method: str = "scan") -> Array:
     """Return where `v` would be put into the sorted array `a`.
 
     Parameters
@@ -204,7 +202,6 @@ def _aligned(arr: Any, indices: Any, axis: int | None, caller: str) -> tuple[Arr
 def take_along_axis(
     arr: Any,
     indices: Any,
-    /,
     axis: int | None = -1,
     mode: Any = None,
     fill_value: Any = None,
@@ -253,7 +250,7 @@ def take_along_axis(
 
 
 def put_along_axis(
-    arr: Any, indices: Any, values: Any, /, axis: int | None, inplace: bool = True, *, mode: Any = None
+    arr: Any, indices: Any, values: Any, axis: int | None, inplace: bool = True, *, mode: Any = None
 ) -> Array:
     """Return an array with one element replaced for each index, in the index's own row along an axis.
 

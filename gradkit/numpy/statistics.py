@@ -11,6 +11,7 @@ from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex, is_inexact
+from gradkit.core.sharding import refuse_sharding
 from gradkit.numpy.arguments import beside, promoted, refuse_out
 from gradkit.numpy.contractions import diagonal
 from gradkit.numpy.cumulative import cumsum
@@ -275,8 +276,11 @@ def percentile(
     keepdims: bool = False,
     *,
     weights: Any = None,
+    out_sharding: None = None,
 ) -> Array:
     """Return percentiles: `quantile` with `q` from 0 to 100."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "percentile")
     _refuse_overwrite(out, overwrite_input, "percentile")
     return _quantile(a, _hundredth(q), axis, method, keepdims, weights, False, "percentile")
 

@@ -134,9 +134,8 @@ def set_index(x: Array, y: Array, /, *, index: tuple[Any, ...]) -> Array:
 
 
 def take(
-    x: Any,
+    a: Any,
     indices: Any,
-    /,
     axis: int | None = None,
     out: None = None,
     mode: str | None = None,
@@ -148,7 +147,7 @@ def take(
 
     Parameters
     ----------
-    x : array
+    a : array
         What to take from.
     indices : array of int
         Of any shape; it replaces the axis. Negative ones count from the end.
@@ -166,7 +165,7 @@ def take(
     """
     if out is not None:
         raise NotImplementedError("The 'out' argument to jnp.take is not supported.")
-    array = x if type(x) is Array else as_array(x, "take")
+    array = a if type(a) is Array else as_array(a, "take")
     count = len(array._value.shape)
     if axis is None:
         if count != 1:

@@ -18,8 +18,7 @@ __all__ = ["logsumexp"]
 
 
 def logsumexp(
-    x: Any,
-    /,
+    a: Any,
     axis: Axis = None,
     b: Any = None,
     keepdims: bool = False,
@@ -30,12 +29,12 @@ def logsumexp(
 
     Parameters
     ----------
-    x : array
+    a : array
         Of any shape; integers are converted to the default float dtype.
     axis : int, tuple of int or None
         The axes; None: all.
     b : array, optional
-        Factors, which broadcast with `x`.
+        Factors, which broadcast with `a`.
     keepdims : bool
         Keep the reduced axes with size 1.
     return_sign : bool
@@ -43,7 +42,7 @@ def logsumexp(
     where : array of bool, optional
         Which elements take part.
     """
-    array = require_inexact(as_array(x, "logsumexp"))
+    array = require_inexact(as_array(a, "logsumexp"))
     axes = normalize_axes(axis, array.ndim, "logsumexp")
     if b is None and not return_sign and not is_complex(array.dtype):
         # What is left out has exp(x) = 0.

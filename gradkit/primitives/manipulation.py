@@ -15,6 +15,7 @@ from gradkit.core.calls import as_array, as_operand, cast, dtype_name
 from gradkit.core.namespace import lifted, publish, unbroadcast
 from gradkit.core.node import Node
 from gradkit.core.promotion import is_complex, promote, requested_dtype
+from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError
 from gradkit.primitives.axes import axes_of, normalize_axes
@@ -154,12 +155,14 @@ def _inverse(axes: Shape) -> Shape:
     return tuple(axes.index(i) for i in range(len(axes)))
 
 
-def reshape(x: Any, /, shape: int | Shape, order: str = "C", *, copy: bool | None = None) -> Array:
+def reshape(
+    a: Any, shape: int | Shape, order: str = "C", *, copy: bool | None = None, out_sharding: None = None
+) -> Array:
     """Give the elements another shape, in the same order.
 
     Parameters
     ----------
-    x : array
+    a : array
         Of any shape.
     shape : int or tuple of int
         The new shape; one size may be -1, for what is left.
@@ -173,7 +176,9 @@ def reshape(x: Any, /, shape: int | Shape, order: str = "C", *, copy: bool | Non
     ShapeError
         If the number of elements differs.
     """
-    array = x if type(x) is Array else as_array(x, "reshape")
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "reshape")
+    array = a if type(a) is Array else as_array(a, "reshape")
     sizes = whole_numbers(shape)
     count, present = array._value.size, array._value.shape
     if sizes.count(-1) == 1 and (known := -math.prod(sizes)) > 0:
@@ -188,9 +193,9 @@ def reshape(x: Any, /, shape: int | Shape, order: str = "C", *, copy: bool | Non
     return renewed(array) if sizes == present else bind(_reshape, (array,), {"shape": sizes})
 
 
-def permute_dims(x: Any, /, axes: Sequence[int] | None = None) -> Array:
-    """Reorder the axes: axis i of the result is axis ``axes[i]`` of `x`; None reverses them."""
-    array = as_array(x, "permute_dims")
+def permute_dims(a: Any, axes: Sequence[int] | None = None) -> Array:
+    """Reorder the axes: axis i of the result is axis ``axes[i]`` of `a`; None reverses them."""
+    array = as_array(a, "permute_dims")
     count = array.ndim
     order = tuple(range(count))[::-1] if axes is None else whole_numbers(axes)
     if min(order, default=0) < 0 or max(order, default=0) >= count:
@@ -200,17 +205,17 @@ def permute_dims(x: Any, /, axes: Sequence[int] | None = None) -> Array:
     return bind(_permute_dims, (array,), {"axes": order})
 
 
-def moveaxis(x: Any, /, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
+def moveaxis(a: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
     """Move axes to other positions; the rest keep their order.
 
     Parameters
     ----------
-    x : array
+    a : array
         Of any shape.
     source, destination : int or tuple of int
         Which axes, and where each goes.
     """
-    array = as_array(x, "moveaxis")
+    array = as_array(a, "moveaxis")
     sources, destinations = axes_of(source, array.ndim, "moveaxis"), axes_of(destination, array.ndim, "moveaxis")
     if len(sources) != len(destinations):
         raise ValueError(f"moveaxis: got {len(sources)} source axes {source} and {len(destinations)} destinations")
@@ -228,25 +233,27 @@ def matrix_transpose(x: Any, /) -> Array:
     return permute_dims(array, (*range(array.ndim - 2), array.ndim - 1, array.ndim - 2))
 
 
-def broadcast_to(x: Any, /, shape: int | Shape) -> Array:
+def broadcast_to(array: Any, shape: int | Shape, *, out_sharding: None = None) -> Array:
     """Repeat an array along new axes and along axes of size 1, without copying where the backend can."""
-    array = as_array(x, "broadcast_to")
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "broadcast_to")
+    array = as_array(array, "broadcast_to")
     sizes = whole_numbers(shape)
-    shape = array.shape
-    if sizes == shape:
+    present: Shape = array.shape
+    if sizes == present:
         return renewed(array)
-    lead = len(sizes) - len(shape)
+    lead = len(sizes) - len(present)
     fits = lead >= 0
-    for n, size in zip(shape, sizes[max(lead, 0) :], strict=False):
+    for n, size in zip(present, sizes[max(lead, 0) :], strict=False):
         fits = fits and n in (1, size)
     if not fits:
-        raise ShapeError(f"broadcast_to: x of shape {shape} does not broadcast to {sizes}")
+        raise ShapeError(f"broadcast_to: x of shape {present} does not broadcast to {sizes}")
     return bind(_broadcast_to, (array,), {"shape": sizes})
 
 
-def expand_dims(x: Any, /, axis: int | Sequence[int]) -> Array:
+def expand_dims(a: Any, axis: int | Sequence[int]) -> Array:
     """Insert axes of size 1 at the positions `axis` of the result."""
-    array = as_array(x, "expand_dims")
+    array = as_array(a, "expand_dims")
     if axis is None:
         raise TypeError("expand_dims: axis must be an int or a sequence of ints, got None")
     axis = whole_numbers(axis)
@@ -257,9 +264,9 @@ def expand_dims(x: Any, /, axis: int | Sequence[int]) -> Array:
     return bind(_reshape, (array,), {"shape": tuple(sizes)})
 
 
-def squeeze(x: Any, /, axis: int | Sequence[int] | None = None) -> Array:
+def squeeze(a: Any, axis: int | Sequence[int] | None = None) -> Array:
     """Remove axes of size 1; None removes all of them."""
-    array = as_array(x, "squeeze")
+    array = as_array(a, "squeeze")
     axes = (
         tuple([a for a, size in enumerate(array.shape) if size == 1])
         if axis is None

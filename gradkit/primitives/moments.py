@@ -19,8 +19,7 @@ __all__ = ["std", "var"]
 
 
 def var(
-    x: Any,
-    /,
+    a: Any,
     axis: Axis = None,
     dtype: Any = None,
     out: None = None,
@@ -35,7 +34,7 @@ def var(
 
     Parameters
     ----------
-    x : array
+    a : array
         Of any shape. The variance of complex numbers is real.
     axis : int, tuple of int or None
         The axes; None: all.
@@ -63,7 +62,7 @@ def var(
     if ddof is not None and correction is not None:
         raise ValueError("ddof and correction can't be provided simultaneously.")
     less = next((number for number in (ddof, correction) if number is not None), 0)
-    array = require_inexact(as_array(x, "var"))
+    array = require_inexact(as_array(a, "var"))
     name = dtype_name(array)
     if dtype is not None:
         array = astype(array, dtype)
@@ -92,8 +91,7 @@ def var(
 
 
 def std(
-    x: Any,
-    /,
+    a: Any,
     axis: Axis = None,
     dtype: Any = None,
     out: None = None,
@@ -109,5 +107,5 @@ def std(
     Where all elements are equal there is no derivative: it is NaN, as in JAX.
     """
     return e.sqrt(
-        var(x, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction),
+        var(a, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction),
     )

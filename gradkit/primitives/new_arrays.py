@@ -15,6 +15,7 @@ from gradkit.core.calls import as_array
 from gradkit.core.namespace import publish
 from gradkit.core.node import Leaf
 from gradkit.core.promotion import FLOATING, INTEGER, canonical, default_dtype, kind_of, promote, requested_dtype
+from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError, TracerIntegerConversionError
 from gradkit.primitives.elementwise import positive
@@ -66,19 +67,19 @@ def _shape(shape: Shape) -> tuple[int, ...]:
 
 
 def asarray(
-    obj: Any,
-    /,
+    a: Any,
     dtype: Any = None,
     order: str | None = None,
     *,
     copy: bool | None = None,
     device: Device | None = None,
+    out_sharding: None = None,
 ) -> Array:
     """Make an Array of numbers, nested lists, a NumPy array, or a backend's own array.
 
     Parameters
     ----------
-    obj : object
+    a : object
         Numbers and lists are new: they become 32-bit unless x64 is enabled or `dtype` says otherwise. An array keeps
         its dtype. A NumPy array is copied to the current backend where that is another one; an array that is on a
         backend already stays there unless `device` is given.
@@ -94,7 +95,7 @@ def asarray(
     Raises
     ------
     TypeError
-        If `obj` is no array, number or nested list of numbers.
+        If `a` is no array, number or nested list of numbers.
     ValueError
         If nested lists are ragged, or ``copy=False`` and it takes a copy.
 
@@ -103,21 +104,23 @@ def asarray(
     >>> asarray([1.0, 2.0])
     Array([1., 2.], dtype=float32)
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "asarray")
     if order not in (None, "C", "K", "A"):
         raise NotImplementedError(f"asarray: only row-major order is there, got order={order!r}")
-    result = _as_is(obj, dtype, device)
+    result = _as_is(a, dtype, device)
     if dtype is not None:
         result = astype(result, dtype)
     if device is not None:
         result = to_device(result, device)
-    if copy and result._node is None and raw(result) is raw(obj):
+    if copy and result._node is None and raw(result) is raw(a):
         result = wrap(backend_of_array(result).xp.asarray(raw(result), copy=True))
-    elif copy and raw(result) is raw(obj):
+    elif copy and raw(result) is raw(a):
         # Another object, so that one can be assigned to (gradkit.item_assignment) without the other.
         result = positive(result) if type(result._node) is Leaf else wrap(result._value, result._node)
-    if copy is False and raw(result) is not raw(obj):
+    if copy is False and raw(result) is not raw(a):
         raise ValueError(
-            f"asarray: copy=False, but an Array of {type(obj).__name__} with this dtype and device is a copy"
+            f"asarray: copy=False, but an Array of {type(a).__name__} with this dtype and device is a copy"
         )
     return result
 
@@ -176,32 +179,40 @@ def _holds_array(items: Sequence[Any]) -> bool:
 
 
 def array(
-    obj: Any,
-    /,
+    object: Any,
     dtype: Any = None,
     copy: bool = True,
     order: str | None = "K",
     ndmin: int = 0,
     *,
     device: Device | None = None,
+    out_sharding: None = None,
 ) -> Array:
     """Make an Array as `asarray` does, by default with memory of its own, and of at least `ndmin` axes."""
-    result = asarray(obj, dtype, order, copy=copy or None, device=device)
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "array")
+    result = asarray(object, dtype, order, copy=copy or None, device=device)
     return result if result.ndim >= ndmin else reshape(result, (1,) * (ndmin - result.ndim) + result.shape)
 
 
-def zeros(shape: Shape, dtype: Any = None, *, device: Device | None = None) -> Array:
+def zeros(shape: Shape, dtype: Any = None, *, device: Device | None = None, out_sharding: None = None) -> Array:
     """Return an array of zeros."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "zeros")
     return _new("zeros", shape, dtype, device)
 
 
-def ones(shape: Shape, dtype: Any = None, *, device: Device | None = None) -> Array:
+def ones(shape: Shape, dtype: Any = None, *, device: Device | None = None, out_sharding: None = None) -> Array:
     """Return an array of ones."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "ones")
     return _new("ones", shape, dtype, device)
 
 
-def empty(shape: Shape, dtype: Any = None, *, device: Device | None = None) -> Array:
+def empty(shape: Shape, dtype: Any = None, *, device: Device | None = None, out_sharding: None = None) -> Array:
     """Return an array of zeros: there is no array without values."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "empty")
     return _new("zeros", shape, dtype, device)
 
 
@@ -211,7 +222,9 @@ def _new(creator: str, shape: Shape, dtype: Any, device: Device | None) -> Array
     return wrap(getattr(backend.xp, creator)(_shape(shape), dtype=raw_dtype, device=place))
 
 
-def full(shape: Shape, fill_value: Any, dtype: Any = None, *, device: Device | None = None) -> Array:
+def full(
+    shape: Shape, fill_value: Any, dtype: Any = None, *, device: Device | None = None, out_sharding: None = None
+) -> Array:
     """Return an array of one value.
 
     Parameters
@@ -225,6 +238,8 @@ def full(shape: Shape, fill_value: Any, dtype: Any = None, *, device: Device | N
     device : Device, optional
         Where to make it.
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "full")
     sizes = _shape(shape)
     if type(fill_value) is Array:
         return broadcast_to(asarray(fill_value, dtype=dtype, device=device), sizes)
@@ -250,30 +265,54 @@ def _like(x: Any, dtype: Any, shape: Shape | None, device: Device | None, caller
     )
 
 
-def zeros_like(x: Any, /, dtype: Any = None, shape: Shape | None = None, *, device: Device | None = None) -> Array:
-    """Return zeros of the shape, dtype and device of `x`, unless others are given."""
-    return _new("zeros", *_like(x, dtype, shape, device, "zeros_like"))
+def zeros_like(
+    a: Any, dtype: Any = None, shape: Shape | None = None, *, device: Device | None = None, out_sharding: None = None
+) -> Array:
+    """Return zeros of the shape, dtype and device of `a`, unless others are given."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "zeros_like")
+    return _new("zeros", *_like(a, dtype, shape, device, "zeros_like"))
 
 
-def ones_like(x: Any, /, dtype: Any = None, shape: Shape | None = None, *, device: Device | None = None) -> Array:
-    """Return ones of the shape, dtype and device of `x`, unless others are given."""
-    return _new("ones", *_like(x, dtype, shape, device, "ones_like"))
+def ones_like(
+    a: Any, dtype: Any = None, shape: Shape | None = None, *, device: Device | None = None, out_sharding: None = None
+) -> Array:
+    """Return ones of the shape, dtype and device of `a`, unless others are given."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "ones_like")
+    return _new("ones", *_like(a, dtype, shape, device, "ones_like"))
 
 
-def empty_like(x: Any, /, dtype: Any = None, shape: Shape | None = None, *, device: Device | None = None) -> Array:
-    """Return zeros of the shape, dtype and device of `x`, unless others are given."""
-    return _new("zeros", *_like(x, dtype, shape, device, "empty_like"))
+def empty_like(prototype: Any, dtype: Any = None, shape: Shape | None = None, *, device: Device | None = None) -> Array:
+    """Return zeros of the shape, dtype and device of `prototype`, unless others are given."""
+    return _new("zeros", *_like(prototype, dtype, shape, device, "empty_like"))
 
 
 def full_like(
-    x: Any, /, fill_value: Any, dtype: Any = None, shape: Shape | None = None, *, device: Device | None = None
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    shape: Shape | None = None,
+    *,
+    device: Device | None = None,
+    out_sharding: None = None,
 ) -> Array:
-    """Return an array of one value, of the shape, dtype and device of `x`, unless others are given."""
-    sizes, dtype, device = _like(x, dtype, shape, device, "full_like")
+    """Return an array of one value, of the shape, dtype and device of `a`, unless others are given."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "full_like")
+    sizes, dtype, device = _like(a, dtype, shape, device, "full_like")
     return full(sizes, fill_value, dtype=dtype, device=device)
 
 
-def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *, device: Device | None = None) -> Array:
+def arange(
+    start: Any,
+    stop: Any = None,
+    step: Any = None,
+    dtype: Any = None,
+    *,
+    device: Device | None = None,
+    out_sharding: None = None,
+) -> Array:
     """Return evenly spaced numbers.
 
     Parameters
@@ -292,6 +331,8 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None, *,
     >>> arange(2, 8, 3)
     Array([2, 5], dtype=int32)
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "arange")
     if stop is None:
         start, stop = 0, start
     numbers = [number.item() if hasattr(number, "item") else number for number in (start, stop, step)]

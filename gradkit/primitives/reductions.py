@@ -141,8 +141,7 @@ _argmin = General("argmin", None, (None,), batch=_batch_position, shape=_shape_o
 
 
 def sum(
-    x: Any,
-    /,
+    a: Any,
     axis: Axis = None,
     dtype: Any = None,
     out: None = None,
@@ -155,12 +154,12 @@ def sum(
 
     Parameters
     ----------
-    x : array
+    a : array
         Of any shape.
     axis : int, tuple of int or None
         The axes to sum over; None: all.
     dtype : dtype, optional
-        The dtype to sum in. By default that of `x`, or the default integer dtype for bool and narrow integers.
+        The dtype to sum in. By default that of `a`, or the default integer dtype for bool and narrow integers.
     out : None
         Not supported: Arrays are immutable.
     keepdims : bool
@@ -168,7 +167,7 @@ def sum(
     initial : number or array, optional
         What the sum starts from.
     where : array of bool, optional
-        Which elements take part; it broadcasts to `x`.
+        Which elements take part; it broadcasts to `a`.
     promote_integers : bool
         Whether narrow integers are summed in the default integer dtype.
 
@@ -178,18 +177,17 @@ def sum(
     >>> jnp.sum(jnp.ones((2, 3)), axis=0)
     Array([2., 2., 2.], dtype=float32)
     """
-    if dtype is initial is where is out and type(x) is Array:
-        value = x._value
+    if dtype is initial is where is out and type(a) is Array:
+        value = a._value
         if value.dtype in INEXACT.get(type(value), NOTHING):
-            return bind(_sum, (x,), _over(axis, keepdims, len(value.shape), "sum"))
-    array = selected(_in_accumulator(x, dtype, promote_integers, "sum"), where, 0, "sum")
+            return bind(_sum, (a,), _over(axis, keepdims, len(value.shape), "sum"))
+    array = selected(_in_accumulator(a, dtype, promote_integers, "sum"), where, 0, "sum")
     result = _accumulated(_sum, array, axis, keepdims, out)
     return result if initial is None else _keep_dtype(e.add(result, initial), result)
 
 
 def prod(
-    x: Any,
-    /,
+    a: Any,
     axis: Axis = None,
     dtype: Any = None,
     out: None = None,
@@ -208,11 +206,11 @@ def prod(
     >>> gradkit.grad(jnp.prod)(jnp.asarray([2.0, 0.0, 3.0]))
     Array([0., 6., 0.], dtype=float32)
     """
-    if dtype is initial is where is out and type(x) is Array:
-        value = x._value
+    if dtype is initial is where is out and type(a) is Array:
+        value = a._value
         if value.dtype in INEXACT.get(type(value), NOTHING):
-            return bind(_prod, (x,), _over(axis, keepdims, len(value.shape), "prod"))
-    array = selected(_in_accumulator(x, dtype, promote_integers, "prod"), where, 1, "prod")
+            return bind(_prod, (a,), _over(axis, keepdims, len(value.shape), "prod"))
+    array = selected(_in_accumulator(a, dtype, promote_integers, "prod"), where, 1, "prod")
     result = _accumulated(_prod, array, axis, keepdims, out)
     return result if initial is None else _keep_dtype(e.multiply(result, initial), result)
 
@@ -274,8 +272,7 @@ def _over_one_or_all(axis: int | None, keepdims: bool, ndim: int, caller: str) -
 
 
 def mean(
-    x: Any,
-    /,
+    a: Any,
     axis: Axis = None,
     dtype: Any = None,
     out: None = None,
@@ -287,12 +284,12 @@ def mean(
 
     `dtype` is that of the result, and `where` says which elements take part.
     """
-    if dtype is where is out and type(x) is Array:
-        value = x._value
+    if dtype is where is out and type(a) is Array:
+        value = a._value
         if value.dtype in INEXACT.get(type(value), NOTHING):
-            return bind(_mean, (x,), _over(axis, keepdims, len(value.shape), "mean"))
+            return bind(_mean, (a,), _over(axis, keepdims, len(value.shape), "mean"))
     refuse_out(out, "mean")
-    array = as_array(x, "mean")
+    array = as_array(a, "mean")
     if dtype is not None:
         array = _in_accumulator(array, dtype, True, "mean")
     array = require_inexact(array)
@@ -305,12 +302,12 @@ def mean(
 
 def _extremum(primitive: Any, larger: Callable[[Any, Any], Array]) -> Callable[..., Array]:
     def reduce(
-        x: Any, /, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = None
+        a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, initial: Any = None, where: Any = None
     ) -> Array:
-        if initial is where is out and type(x) is Array and 0 not in x._value.shape:
-            return bind(primitive, (x,), _over(axis, keepdims, len(x._value.shape), primitive.name))
+        if initial is where is out and type(a) is Array and 0 not in a._value.shape:
+            return bind(primitive, (a,), _over(axis, keepdims, len(a._value.shape), primitive.name))
         refuse_out(out, primitive.name)
-        array = as_array(x, primitive.name)
+        array = as_array(a, primitive.name)
         axes = normalize_axes(axis, array.ndim, primitive.name)
         if where is not None:
             if initial is None:
@@ -340,10 +337,10 @@ def _extremum(primitive: Any, larger: Callable[[Any, Any], Array]) -> Callable[.
 
 
 def _truth(primitive: Any, identity: bool) -> Callable[..., Array]:
-    def reduce(x: Any, /, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = None) -> Array:
+    def reduce(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = None) -> Array:
         if out is not None:
             refuse_out(out, primitive.name)
-        array = require_bool(x if type(x) is Array else as_array(x, primitive.name), primitive.name)
+        array = require_bool(a if type(a) is Array else as_array(a, primitive.name), primitive.name)
         if where is not None:
             array = selected(array, where, identity, primitive.name)
         return bind(primitive, (array,), _over(axis, keepdims, array.ndim, primitive.name))
@@ -357,10 +354,10 @@ def _truth(primitive: Any, identity: bool) -> Callable[..., Array]:
 
 
 def _position(primitive: Any) -> Callable[..., Array]:
-    def find(x: Any, /, axis: int | None = None, out: None = None, keepdims: bool = False) -> Array:
+    def find(a: Any, axis: int | None = None, out: None = None, keepdims: bool = False) -> Array:
         if out is not None:
             refuse_out(out, primitive.name)
-        array = x if type(x) is Array else as_array(x, primitive.name)
+        array = a if type(a) is Array else as_array(a, primitive.name)
         ndim = array.ndim
         if axis is None:
             array, axis = reshape(array, -1), 0
@@ -389,9 +386,9 @@ argmax = _position(_argmax)
 argmin = _position(_argmin)
 
 
-def count_nonzero(x: Any, /, axis: Axis = None, keepdims: bool = False) -> Array:
+def count_nonzero(a: Any, axis: Axis = None, keepdims: bool = False) -> Array:
     """Return how many elements are not 0, over axes (None: all)."""
-    return sum(require_bool(as_array(x, "count_nonzero"), "count_nonzero"), axis=axis, keepdims=keepdims)
+    return sum(require_bool(as_array(a, "count_nonzero"), "count_nonzero"), axis=axis, keepdims=keepdims)
 
 
 publish(globals(), __all__)

@@ -7,6 +7,7 @@ derivatives are those of the NIST Digital Library of Mathematical Functions (dlm
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import operator
 from collections.abc import Callable, Sequence
@@ -97,18 +98,43 @@ def _refuse(message: str) -> Callable[..., Any]:
     return rule
 
 
+NAMES = {
+    "beta": ("a", "b"),
+    "betainc": ("a", "b", "x"),
+    "betaln": ("a", "b"),
+    "expn": ("n", "x"),
+    "gammainc": ("a", "x"),
+    "gammaincc": ("a", "x"),
+    "hyp1f1": ("a", "b", "x"),
+    "hyp2f1": ("a", "b", "c", "x"),
+    "owens_t": ("h", "a"),
+    "poch": ("z", "m"),
+    "xlog1py": ("x", "y"),
+    "xlogy": ("x", "y"),
+    "zeta": ("x", "q"),
+}
+"""What the arguments of functions of several are called."""
+
+
 def _function(name: str, *rules: Any, forward: Any = None, part: int | None = None, of: str = "") -> Any:
     """Declare a function of as many arguments as there are rules: by its text, or by the backend's own `of`."""
     primitive = Elementwise(name, forward or _special(of or name, part), rules, leaf=forward is None)
     if len(rules) == 1:
         function: Any = unary(primitive, True)
     else:
+        names = NAMES.get(name, ())
 
-        def function(*args: Any) -> Array:
+        def function(*args: Any, **named: Any) -> Array:
+            args = (*args, *(named.pop(n) for n in names[len(args) :] if n in named))
+            if named:
+                raise TypeError(f"{name}() got an unexpected keyword argument {next(iter(named))!r}: it takes {names}")
             if len(args) != len(rules):
                 raise TypeError(f"{name} takes {len(rules)} arguments, got {len(args)}")
             return bind(primitive, floating_together(args, name), NO_PARAMS)
 
+        if names:
+            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+            function.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in names])
     function.__doc__ = f"Compute `{name}` element by element; see `gradkit.scipy.special`."
     return function
 

@@ -189,7 +189,7 @@ def _fused_polynomial(xp: Any, x: Raw, coefficients: Sequence[float]) -> Raw:
 _erf_call = unary(Elementwise("erf", _erf, (lambda xp, _y, x: 2 / math.sqrt(math.pi) * xp.exp(-x * x),)), True)
 
 
-def erf(x: Any, /) -> Array:
+def erf(x: Any) -> Array:
     r"""Compute the error function, :math:`\frac{2}{\sqrt\pi} \int_0^x e^{-t^2} dt`.
 
     Parameters
@@ -330,7 +330,7 @@ _erf_inv_call = unary(
 )
 
 
-def erf_inv(x: Any, /) -> Array:
+def erf_inv(x: Any) -> Array:
     """Compute the inverse of the error function.
 
     Parameters

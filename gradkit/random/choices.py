@@ -12,6 +12,7 @@ from gradkit.backend import backend_of
 from gradkit.core import Array
 from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import INTEGER, default_dtype, is_inexact
+from gradkit.core.sharding import refuse_sharding
 from gradkit.errors import ShapeError
 from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.elementwise import log
@@ -28,7 +29,7 @@ from gradkit.random.integers import randint
 __all__ = ["bernoulli", "categorical", "choice", "permutation"]
 
 
-def permutation(key: Array, x: Any, axis: int = 0, independent: bool = False) -> Array:
+def permutation(key: Array, x: Any, axis: int = 0, independent: bool = False, *, out_sharding: None = None) -> Array:
     """Shuffle an array along an axis, or the integers from 0 to below `x`.
 
     Parameters
@@ -59,6 +60,8 @@ def permutation(key: Array, x: Any, axis: int = 0, independent: bool = False) ->
     >>> gradkit.random.permutation(gradkit.random.key(0), 5)
     Array([0, 1, 4, 3, 2], dtype=int32)
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "permutation")
     key = one_key(key, "permutation")
     dtype = default_dtype(INTEGER)
     array: Any = _population(x, "x", "permutation")
@@ -181,7 +184,9 @@ def _places(key: Array, count: int, shape: tuple[int, ...], replace: bool, p: An
     return searchsorted(summed, drawn)
 
 
-def bernoulli(key: Array, p: Any = 0.5, shape: Shape | None = None, mode: str = "low") -> Array:
+def bernoulli(
+    key: Array, p: Any = 0.5, shape: Shape | None = None, mode: str = "low", *, out_sharding: None = None
+) -> Array:
     """Draw truth values that are true with probability `p`.
 
     Parameters
@@ -213,6 +218,8 @@ def bernoulli(key: Array, p: Any = 0.5, shape: Shape | None = None, mode: str = 
     >>> gradkit.random.bernoulli(gradkit.random.key(0), 0.5, (4,))
     Array([False, False,  True,  True], dtype=bool)
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "bernoulli")
     key = one_key(key, "bernoulli")
     if mode not in ("low", "high"):
         raise ValueError(f"bernoulli: mode must be 'low' or 'high', got {mode!r}.")
@@ -236,6 +243,8 @@ def categorical(
     shape: Shape | None = None,
     replace: bool = True,
     mode: str | None = None,
+    *,
+    out_sharding: None = None,
 ) -> Array:
     """Draw categories by their unnormalized log probabilities.
 
@@ -274,6 +283,8 @@ def categorical(
     >>> gradkit.random.categorical(gradkit.random.key(0), jnp.log(jnp.asarray([0.1, 0.2, 0.7])), shape=(5,))
     Array([1, 2, 2, 1, 2], dtype=int32)
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "categorical")
     key = one_key(key, "categorical")
     scores = require_inexact(asarray(logits) if isinstance(logits, list | tuple) else as_array(logits, "categorical"))
     (axis,) = normalize_axes(axis, scores.ndim, "categorical")

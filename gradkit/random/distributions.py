@@ -12,6 +12,7 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.calls import as_array, cast
+from gradkit.core.sharding import refuse_sharding
 from gradkit.errors import ShapeError
 from gradkit.primitives import decompositions
 from gradkit.primitives.elementwise import conj, exp, floor, log, log1p, sqrt, square, where
@@ -62,7 +63,7 @@ def _in_dtype(value: Any, name: str, key: Array) -> Array:
     return asarray(np.array(value).astype(name), device=key.device)
 
 
-def rademacher(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
+def rademacher(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw -1 or 1 with equal probability.
 
     Examples
@@ -71,19 +72,27 @@ def rademacher(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
     >>> gradkit.random.rademacher(gradkit.random.key(0), (4,)).tolist()
     [-1, -1, 1, 1]
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "rademacher")
     name = integer_dtype(dtype, "rademacher")
     signs: Array = 2 * cast(bernoulli(key, 0.5, checked_shape(shape, "rademacher")), name) - 1
     return signs
 
 
-def lognormal(key: Array, sigma: Any = 1.0, shape: Shape | None = None, dtype: Any = None) -> Array:
+def lognormal(
+    key: Array, sigma: Any = 1.0, shape: Shape | None = None, dtype: Any = None, *, out_sharding: None = None
+) -> Array:
     """Draw numbers whose logarithm is normal with standard deviation `sigma`: exp(sigma z) of a normal z."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "lognormal")
     key, sizes, name, (sigma,) = _parameters("lognormal", key, shape, dtype, sigma=sigma)
     return exp(normal(key, sizes, name) * sigma)
 
 
-def maxwell(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
+def maxwell(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Maxwell distribution of scale 1: the length of a vector of three normal numbers."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "maxwell")
     key, sizes, name, _ = _parameters("maxwell", key, shape, dtype)
     return sqrt(sum(square(normal(key, (*sizes, 3), name)), axis=-1))
 
@@ -109,15 +118,21 @@ def double_sided_maxwell(key: Array, loc: Any, scale: Any, shape: Shape = (), dt
     return drawn
 
 
-def rayleigh(key: Array, scale: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+def rayleigh(
+    key: Array, scale: Any, shape: Shape | None = None, dtype: Any = None, *, out_sharding: None = None
+) -> Array:
     """Draw from the Rayleigh distribution, scale sqrt(-2 log u) of a uniform u."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "rayleigh")
     key, sizes, name, (scale,) = _parameters("rayleigh", key, shape, dtype, scale=scale)
     drawn: Array = sqrt(log(uniform(key, sizes, name)) * -2.0) * scale
     return drawn
 
 
-def pareto(key: Array, b: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+def pareto(key: Array, b: Any, shape: Shape | None = None, dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Pareto distribution of shape `b` above 1, exp(e / b) of an exponential e."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "pareto")
     key, sizes, name, (b,) = _parameters("pareto", key, shape, dtype, b=b)
     return exp(exponential(key, sizes, name) / b)
 
@@ -144,8 +159,19 @@ def weibull_min(key: Array, scale: Any, concentration: Any, shape: Shape = (), d
     return drawn
 
 
-def triangular(key: Array, left: Any, mode: Any, right: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+def triangular(
+    key: Array,
+    left: Any,
+    mode: Any,
+    right: Any,
+    shape: Shape | None = None,
+    dtype: Any = None,
+    *,
+    out_sharding: None = None,
+) -> Array:
     """Draw from the triangular distribution between `left` and `right`, whose density is largest at `mode`."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "triangular")
     key, sizes, name, (left, mode, right) = _parameters(
         "triangular", key, shape, dtype, left=left, mode=mode, right=right
     )
@@ -155,7 +181,7 @@ def triangular(key: Array, left: Any, mode: Any, right: Any, shape: Shape | None
     return where(u < (mode - left) / (right - left), rising, falling)
 
 
-def geometric(key: Array, p: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+def geometric(key: Array, p: Any, shape: Shape | None = None, dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw the number of trials up to the first success, whose probability is `p` each time: integers from 1.
 
     Examples
@@ -164,14 +190,18 @@ def geometric(key: Array, p: Any, shape: Shape | None = None, dtype: Any = None)
     >>> gradkit.random.geometric(gradkit.random.key(0), 0.3, (4,)).tolist()
     [1, 1, 4, 3]
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "geometric")
     result = integer_dtype(dtype, "geometric")
     key, sizes, name, (p,) = _parameters("geometric", key, shape, None, p=p)
     trials = floor(log(uniform(key, sizes, name, 2.0**-23 if name == "float32" else 2.0**-52)) / log1p(-p)) + 1.0
     return cast(trials, result)
 
 
-def wald(key: Array, mean: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+def wald(key: Array, mean: Any, shape: Shape | None = None, dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Wald (inverse Gaussian) distribution of scale 1 (Michael, Schucany and Haas 1976)."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "wald")
     key, sizes, name, (mean,) = _parameters("wald", key, shape, dtype, mean=mean)
     normal_key, uniform_key = split(key)
     y = square(normal(normal_key, sizes, name))
@@ -180,7 +210,14 @@ def wald(key: Array, mean: Any, shape: Shape | None = None, dtype: Any = None) -
 
 
 def multivariate_normal(
-    key: Array, mean: Any, cov: Any, shape: Shape | None = None, dtype: Any = None, method: str = "cholesky"
+    key: Array,
+    mean: Any,
+    cov: Any,
+    shape: Shape | None = None,
+    dtype: Any = None,
+    method: str = "cholesky",
+    *,
+    out_sharding: None = None,
 ) -> Array:
     """Draw vectors from a multivariate normal distribution, mean + A z of a normal z, where A A^T is the covariance.
 
@@ -205,6 +242,8 @@ def multivariate_normal(
     >>> gradkit.random.multivariate_normal(gradkit.random.key(0), jnp.zeros(2), jnp.eye(2), (5,)).shape
     (5, 2)
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "multivariate_normal")
     if method not in ("cholesky", "eigh", "svd"):
         raise ValueError(f"multivariate_normal: method must be one of 'cholesky', 'eigh' and 'svd', got {method!r}.")
     key = one_key(key, "multivariate_normal")
@@ -236,7 +275,9 @@ def _symmetrized(x: Array) -> Array:
     return (x + matrix_transpose(conj(x))) / 2
 
 
-def orthogonal(key: Array, n: int, shape: Shape = (), dtype: Any = None, m: int | None = None) -> Array:
+def orthogonal(
+    key: Array, n: int, shape: Shape = (), dtype: Any = None, m: int | None = None, *, out_sharding: None = None
+) -> Array:
     """Draw orthogonal matrices, uniformly (Mezzadri 2007): the Q of normal matrices, its columns' signs made R's.
 
     Parameters
@@ -257,6 +298,8 @@ def orthogonal(key: Array, n: int, shape: Shape = (), dtype: Any = None, m: int 
     Array, shape (*shape, n, m)
         JAX's matrices, to rounding.
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "orthogonal")
     sizes = checked_shape(shape, "orthogonal")
     columns = n if m is None else m
     low, high = sorted((n, columns))

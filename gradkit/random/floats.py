@@ -9,6 +9,7 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.calls import cast
+from gradkit.core.sharding import refuse_sharding
 from gradkit.errors import ShapeError
 from gradkit.primitives.elementwise import abs, clip, log, log1p, maximum, nextafter, sign, tan, where
 from gradkit.primitives.new_arrays import asarray
@@ -36,7 +37,9 @@ __all__ = [
 ]
 
 
-def uniform(key: Array, shape: Shape = (), dtype: Any = None, minval: Any = 0.0, maxval: Any = 1.0) -> Array:
+def uniform(
+    key: Array, shape: Shape = (), dtype: Any = None, minval: Any = 0.0, maxval: Any = 1.0, *, out_sharding: None = None
+) -> Array:
     """Draw numbers that are uniform from `minval` to below `maxval`.
 
     Parameters
@@ -70,6 +73,8 @@ def uniform(key: Array, shape: Shape = (), dtype: Any = None, minval: Any = 0.0,
     >>> gradkit.random.uniform(gradkit.random.key(0), (3,))
     Array([0.947667  , 0.9785799 , 0.33229148], dtype=float32)
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "uniform")
     key = one_key(key, "uniform")
     name = floating_dtype(dtype, "uniform")
     sizes = checked_shape(shape, "uniform")
@@ -115,7 +120,7 @@ def _drawn(caller: str, key: Array, shape: Shape, dtype: Any) -> tuple[Array, tu
     return one_key(key, caller), checked_shape(shape, caller), floating_dtype(dtype, caller)
 
 
-def normal(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
+def normal(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     r"""Draw from the standard normal distribution, :math:`\sqrt 2\, \mathrm{erf}^{-1}(u)` of a uniform u in (-1, 1).
 
     Parameters
@@ -146,6 +151,8 @@ def normal(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
     >>> gradkit.random.normal(gradkit.random.key(0), (3,))
     Array([ 1.6226422 ,  2.0252647 , -0.43359444], dtype=float32)
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "normal")
     key = one_key(key, "normal")
     name = complex_or_floating_dtype(dtype, "normal")
     sizes = checked_shape(shape, "normal")
@@ -162,7 +169,9 @@ def _normal(key: Array, shape: tuple[int, ...], dtype: str) -> Array:
     return float(np.sqrt(2 * one)) * erf_inv(_uniform(key, shape, dtype, lowest, one))
 
 
-def truncated_normal(key: Array, lower: Any, upper: Any, shape: Shape | None = None, dtype: Any = None) -> Array:
+def truncated_normal(
+    key: Array, lower: Any, upper: Any, shape: Shape | None = None, dtype: Any = None, *, out_sharding: None = None
+) -> Array:
     """Draw from the standard normal distribution between two bounds.
 
     Parameters
@@ -194,6 +203,8 @@ def truncated_normal(key: Array, lower: Any, upper: Any, shape: Shape | None = N
     >>> gradkit.random.truncated_normal(gradkit.random.key(0), -1.0, 1.0, (3,))
     Array([ 0.8618594,  0.9412883, -0.2910484], dtype=float32)
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "truncated_normal")
     key = one_key(key, "truncated_normal")
     name = floating_dtype(dtype, "truncated_normal")
     sizes = None if shape is None else checked_shape(shape, "truncated_normal")
@@ -213,12 +224,16 @@ def truncated_normal(key: Array, lower: Any, upper: Any, shape: Shape | None = N
     return clip(drawn, nextafter(low, infinity), nextafter(high, -infinity))
 
 
-def exponential(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
+def exponential(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the exponential distribution of rate 1, -log(1 - u) of a uniform u; arguments as for `normal`."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "exponential")
     return -log1p(-_uniform(*_drawn("exponential", key, shape, dtype)))
 
 
-def gumbel(key: Array, shape: Shape = (), dtype: Any = None, mode: str | None = None) -> Array:
+def gumbel(
+    key: Array, shape: Shape = (), dtype: Any = None, mode: str | None = None, *, out_sharding: None = None
+) -> Array:
     """Draw from the Gumbel distribution, -log(-log(u)) of a uniform u.
 
     Parameters
@@ -228,6 +243,8 @@ def gumbel(key: Array, shape: Shape = (), dtype: Any = None, mode: str | None = 
     mode : {"low", "high"}, optional
         "high" draws twice the bits, so that the far tail is drawn right (to 32 instead of 16 in float32).
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "gumbel")
     checked, sizes, name = _drawn("gumbel", key, shape, dtype)
     limits = np.finfo(name)
     if mode in (None, "low"):
@@ -240,21 +257,27 @@ def gumbel(key: Array, shape: Shape = (), dtype: Any = None, mode: str | None = 
     return -log(-log1p(-u))
 
 
-def laplace(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
+def laplace(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Laplace distribution of scale 1; arguments as for `normal`."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "laplace")
     checked, sizes, name = _drawn("laplace", key, shape, dtype)
     u = _uniform(checked, sizes, name, -1.0 + np.finfo(name).epsneg, 1.0)
     return sign(u) * log1p(-abs(u))
 
 
-def logistic(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
+def logistic(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the logistic distribution, log(u / (1 - u)) of a uniform u; arguments as for `normal`."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "logistic")
     checked, sizes, name = _drawn("logistic", key, shape, dtype)
     u = _uniform(checked, sizes, name, np.finfo(name).tiny, 1.0)
     return log(u) - log1p(-u)
 
 
-def cauchy(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
+def cauchy(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Cauchy distribution, tan(pi (u - 1/2)) of a uniform u; arguments as for `normal`."""
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "cauchy")
     checked, sizes, name = _drawn("cauchy", key, shape, dtype)
     return tan(math.pi * (_uniform(checked, sizes, name, np.finfo(name).eps, 1.0) - 0.5))

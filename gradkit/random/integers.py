@@ -8,6 +8,7 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.calls import cast, dtype_name
+from gradkit.core.sharding import refuse_sharding
 from gradkit.primitives.elementwise import clip, where
 from gradkit.primitives.manipulation import reshape
 from gradkit.primitives.new_arrays import full_like
@@ -18,7 +19,7 @@ from gradkit.random.keys import split
 __all__ = ["bits", "randint"]
 
 
-def bits(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
+def bits(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw random bits as unsigned integers.
 
     Parameters
@@ -48,12 +49,16 @@ def bits(key: Array, shape: Shape = (), dtype: Any = None) -> Array:
     >>> gradkit.random.bits(gradkit.random.key(0), (3,))
     Array([4070199207, 4202968722, 1427181096], dtype=uint32)
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "bits")
     key = one_key(key, "bits")
     name = unsigned_dtype(dtype, "bits")
     return random_bits(key, shape=checked_shape(shape, "bits"), bit_width=np.dtype(name).itemsize * 8)
 
 
-def randint(key: Array, shape: Shape, minval: Any, maxval: Any, dtype: Any = None) -> Array:
+def randint(
+    key: Array, shape: Shape, minval: Any, maxval: Any, dtype: Any = None, *, out_sharding: None = None
+) -> Array:
     """Draw integers from `minval` to below `maxval`.
 
     Parameters
@@ -87,6 +92,8 @@ def randint(key: Array, shape: Shape, minval: Any, maxval: Any, dtype: Any = Non
     >>> gradkit.random.randint(gradkit.random.key(0), (5,), 1, 7)
     Array([2, 1, 3, 2, 6], dtype=int32)
     """
+    if out_sharding is not None:
+        refuse_sharding(out_sharding, "randint")
     key = one_key(key, "randint")
     name = integer_dtype(dtype, "randint")
     sizes = checked_shape(shape, "randint")
