@@ -199,8 +199,27 @@ def double(xp: Any, x: Any) -> Any:
         (lambda: Elementwise("bad", double, (lambda xp, y, a, b: a,)), r"Elementwise\('bad'\): .* of 1 and of 2 arg"),
         (lambda: Elementwise("bad", double, (None, None)), r"Elementwise\('bad'\): .* of 1 and of 2 arguments"),
         (
-            lambda: General("bad", None, (lambda xp, g, y, a: a, lambda xp, g, y, a, b: a), batch=0, shape=same_shape),
+            lambda: General(
+                "bad", None, (lambda xp, g, y, a: a, lambda xp, g, y, a, b: a), batch=same_shape, shape=same_shape
+            ),
             r"General\('bad'\): .* of 1 and of 2 arguments",
+        ),
+        (lambda: Elementwise("bad", double, (None,), dtype="flot32"), r"Elementwise\('bad'\): dtype= .* got 'flot32'"),
+        (
+            lambda: Linear("bad", double, (double,), shape=(2,)),
+            r"Linear\('bad'\): shape= must be a function, got \(2,\)",
+        ),
+        (
+            lambda: Linear("bad", double, (None,), shape=same_shape, batch=0),
+            r"Linear\('bad'\): batch= must be a function",
+        ),
+        (
+            lambda: Linear("bad", lambda xp, x, *, axis: x, (lambda xp, g, x, *, axes: g,), shape=same_shape),
+            r"Linear\('bad'\): .* one of them lacks ax[ei]s",
+        ),
+        (
+            lambda: General("bad", lambda xp, x, *, axis: x, (None,), shape=lambda x: x.shape),
+            r"General\('bad'\): .* one of them lacks axis",
         ),
         (lambda: Elementwise("exp", None, (None,)), r"Elementwise\('exp'\): a primitive of that name is declared"),
     ],

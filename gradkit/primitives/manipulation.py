@@ -140,7 +140,7 @@ class Concatenate(Linear):
 _concatenate = Concatenate(
     "concatenate",
     lambda xp, *xs, axis, sizes: xp.concat(xs, axis=axis),
-    (lambda xp, g, _x: g,),
+    (lambda xp, g, _x, **_: g,),  # `pull` cuts the cotangent
     batch=along_axes,
     shape=lambda *xs, axis, sizes: (*xs[0].shape[:axis], builtins.sum(sizes), *xs[0].shape[axis + 1 :]),
     leaf=True,
