@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import hypothesis
+import numpy.fft  # noqa: F401 - its library is loaded once a process, and pytester forgets what a run inside imported
 import pytest
 
 pytest_plugins = ["pytester"]

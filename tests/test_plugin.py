@@ -31,12 +31,12 @@ class Broken(Backend):
 @pytest.fixture(autouse=True)
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the runs inside this process find the broken backend, and no real one that may or may not run here."""
-    known = gradkit.backend._entry_points()
+    known = gradkit.backend.registry._entry_points()
     entries = {name: entry for name, entry in known.items() if name in ("numpy", "strict")}
     for name in known.keys() - entries.keys():
-        monkeypatch.delitem(gradkit.backend._loaded, name, raising=False)
-    monkeypatch.setattr(gradkit.backend, "_entry_points", lambda: entries)
-    monkeypatch.setitem(gradkit.backend._loaded, "broken", Broken())
+        monkeypatch.delitem(gradkit.backend.registry._loaded, name, raising=False)
+    monkeypatch.setattr(gradkit.backend.registry, "_entry_points", lambda: entries)
+    monkeypatch.setitem(gradkit.backend.registry._loaded, "broken", Broken())
 
 
 def run(pytester: pytest.Pytester, test: str, *options: str) -> pytest.RunResult:
@@ -84,7 +84,7 @@ class Numbers(Broken):
 def test_a_backend_without_axes_runs_where_it_is_named(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], passed: int
 ) -> None:
-    monkeypatch.setitem(gradkit.backend._loaded, "numbers", Numbers())
+    monkeypatch.setitem(gradkit.backend.registry._loaded, "numbers", Numbers())
     assert run(pytester, RECORDS_BACKEND, *options).parseoutcomes()["passed"] == passed
 
 

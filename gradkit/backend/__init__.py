@@ -1,0 +1,58 @@
+"""What a backend is, which ones there are, and which one makes new arrays.
+
+A backend is one object of a subclass of `Backend`. It states its library, where its arrays live and how they come
+in from the host and go back; everything else has a default in array-API terms. Packages publish it under the
+entry-point group ``gradkit.backends``; it is loaded when it is asked for, or when an array of its library arrives.
+
+The switch decides where *new* arrays are made. An operation runs where its arguments are.
+"""
+
+from gradkit.backend.protocol import Backend, Device, scipy_special
+from gradkit.backend.registry import (
+    DTYPE_NAMES,
+    ENTRY_POINT_GROUP,
+    INEXACT,
+    NOTHING,
+    REAL,
+    SEVERAL,
+    backend_names,
+    backend_of,
+    first_on_gpu,
+    get_backend,
+    load_backend,
+    register_backend,
+    why_not,
+)
+from gradkit.backend.switch import (
+    ENVIRONMENT_VARIABLE,
+    current_backend,
+    current_device,
+    default_device,
+    set_backend,
+    use_backend,
+)
+
+__all__ = [
+    "DTYPE_NAMES",
+    "ENTRY_POINT_GROUP",
+    "ENVIRONMENT_VARIABLE",
+    "INEXACT",
+    "NOTHING",
+    "REAL",
+    "SEVERAL",
+    "Backend",
+    "Device",
+    "backend_names",
+    "backend_of",
+    "current_backend",
+    "current_device",
+    "default_device",
+    "first_on_gpu",
+    "get_backend",
+    "load_backend",
+    "register_backend",
+    "scipy_special",
+    "set_backend",
+    "use_backend",
+    "why_not",
+]

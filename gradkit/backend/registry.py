@@ -1,0 +1,160 @@
+"""Which backends there are, and whose an array is."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from gradkit.backend.protocol import Backend, Raw, RawType
+from gradkit.errors import BackendNotInstalledError, BackendUnusableError, unknown_name
+
+__all__ = [
+    "DTYPE_NAMES",
+    "ENTRY_POINT_GROUP",
+    "INEXACT",
+    "NOTHING",
+    "REAL",
+    "SEVERAL",
+    "backend_names",
+    "backend_of",
+    "first_on_gpu",
+    "get_backend",
+    "load_backend",
+    "register_backend",
+    "why_not",
+]
+
+ENTRY_POINT_GROUP = "gradkit.backends"
+
+_loaded: dict[str, Backend] = {}
+_by_type: dict[RawType, Backend] = {}
+
+NOTHING: frozenset[Any] = frozenset()
+INEXACT: dict[RawType, frozenset[Any]] = {}
+"""By the type of a raw array, once one has been seen: the dtypes that have a derivative."""
+DTYPE_NAMES: dict[RawType, dict[Any, str]] = {}
+"""By the type of a raw array, once one has been seen: the names of the dtypes that have been."""
+SEVERAL: dict[RawType, Backend] = {}
+"""By the type of a raw array, once one has been seen: its backend, if a library's operators run on one of several
+devices, whichever is current."""
+REAL: dict[RawType, frozenset[Any]] = {}
+"""By the type of a raw array, once one has been seen: those of them that are real."""
+
+
+@cache
+def _entry_points() -> dict[str, Any]:
+    from importlib.metadata import entry_points  # late: it reads the metadata of packages, with all of email
+
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def backend_names() -> list[str]:
+    """List the backends that packages on this machine publish, whether or not they can run."""
+    return sorted({*_entry_points(), *_loaded})
+
+
+def register_backend(backend: Backend) -> None:
+    """Add a backend in this process alone, without an entry point."""
+    _loaded[backend.name] = backend
+
+
+def load_backend(name: str) -> Backend:
+    """Return the backend object of that name, whether or not it can run here."""
+    backend = _loaded.get(name)
+    if backend is None:
+        entry = _entry_points().get(name)
+        if entry is None:
+            raise unknown_name("backend", name, [*backend_names(), "auto"])
+        backend = _loaded[name] = entry.load()()
+    return backend
+
+
+def get_backend(name: str) -> Backend:
+    """Return a backend that can run here.
+
+    Parameters
+    ----------
+    name : str
+        One of `backend_names`, or ``"auto"``: the first backend with a usable GPU, else NumPy.
+
+    Raises
+    ------
+    ValueError
+        If no package publishes a backend of that name.
+    BackendNotInstalledError
+        If its library is not installed; the message has the pip command.
+    BackendUnusableError
+        If the library is there and cannot run; the message has the library's own reason.
+    """
+    if name == "auto":
+        return _automatic_backend()
+    backend = load_backend(name)
+    reason = why_not(backend)
+    if reason is None:
+        return backend
+    raise reason
+
+
+def why_not(backend: Backend) -> Exception | None:
+    """Return the error that tells why a backend cannot run here, or None where it can."""
+    try:
+        importlib.import_module(backend.library)
+    except ImportError as error:
+        return BackendNotInstalledError(
+            f"The backend {backend.name!r} needs {backend.library}, which cannot be imported ({error}). "
+            f"Install it with: {backend.install}"
+        )
+    reason = backend.why_unusable()
+    if reason is None:
+        return None
+    return BackendUnusableError(
+        f"The backend {backend.name!r} cannot run on this machine: {reason}. "
+        f"`python -m gradkit info` lists the backends that can."
+    )
+
+
+def _automatic_backend() -> Backend:
+    return next((backend for backend in _on_gpu() if why_not(backend) is None), None) or get_backend("numpy")
+
+
+def first_on_gpu() -> Backend:
+    """Return the first backend with a usable GPU, or raise the error that tells why there is none."""
+    reasons = []
+    for backend in _on_gpu():
+        reason = why_not(backend)
+        if reason is None:
+            return backend
+        reasons.append(reason)
+    raise reasons[0] if reasons else BackendUnusableError("No package on this machine publishes a backend for GPUs.")
+
+
+def _on_gpu() -> Iterator[Backend]:
+    return (backend for backend in map(load_backend, backend_names()) if backend.platform == "gpu")
+
+
+def backend_of(value: Raw) -> Backend | None:
+    """Return the backend whose array `value` is, or None if it is no backend's."""
+    kind = type(value)
+    backend = _by_type.get(kind)
+    if backend is None:
+        backend = _find_owner(kind)
+        if backend is not None:
+            _by_type[kind] = backend
+            if backend.has_several_devices:
+                SEVERAL[kind] = backend
+            INEXACT[kind] = backend.inexact
+            DTYPE_NAMES[kind] = backend.dtype_names
+            REAL[kind] = backend.real
+    return backend
+
+
+def _find_owner(kind: RawType) -> Backend | None:
+    # Those that are loaded come first, so that no other package is imported while they suffice.
+    for name in dict.fromkeys([*_loaded, *backend_names()]):
+        backend = load_backend(name)
+        if sys.modules.get(backend.library) is not None and issubclass(kind, backend.array_types):
+            return backend
+    return None

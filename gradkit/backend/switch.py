@@ -1,0 +1,113 @@
+"""Which backend makes new arrays, and where: for the process, or inside a block."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from gradkit.backend.protocol import Backend, Device
+from gradkit.backend.registry import get_backend
+from gradkit.errors import BackendNotInstalledError, BackendUnusableError
+
+__all__ = ["ENVIRONMENT_VARIABLE", "current_backend", "current_device", "default_device", "set_backend", "use_backend"]
+
+ENVIRONMENT_VARIABLE = "GRADKIT_BACKEND"
+
+_process_default: Backend | None = None
+_context_default: ContextVar[Backend | None] = ContextVar("gradkit_backend", default=None)
+_context_device: ContextVar[Device | None] = ContextVar("gradkit_device", default=None)
+
+
+def current_backend() -> Backend:
+    """Return the backend that makes new arrays."""
+    backend = _context_default.get()
+    if backend is not None:
+        return backend
+    global _process_default
+    if _process_default is None:
+        _process_default = _backend_of_environment()
+    return _process_default
+
+
+def _backend_of_environment() -> Backend:
+    wish = os.environ.get(ENVIRONMENT_VARIABLE)
+    if not wish:
+        return get_backend("numpy")
+    try:
+        return get_backend(wish)
+    except (ValueError, BackendNotInstalledError, BackendUnusableError) as error:
+        raise type(error)(f"{ENVIRONMENT_VARIABLE}={wish}: {error}") from error
+
+
+def set_backend(name: str) -> None:
+    """Make new arrays on another backend from now on, in the whole process.
+
+    Parameters
+    ----------
+    name : str
+        ``"numpy"``, ``"cupy"``, ``"auto"`` or any other installed backend's name.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> gradkit.set_backend("numpy")
+    >>> gradkit.numpy.ones(2).device
+    Device(backend='numpy', platform='cpu', id=0)
+    """
+    global _process_default
+    _process_default = get_backend(name)
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Make new arrays on another backend inside a ``with`` block, in this thread or task alone.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> with gradkit.use_backend("strict"):
+    ...     gradkit.numpy.ones(2).device.backend
+    'strict'
+    """
+    token = _context_default.set(get_backend(name))
+    device_token = _context_device.set(None)
+    try:
+        yield
+    finally:
+        _context_device.reset(device_token)
+        _context_default.reset(token)
+
+
+@contextmanager
+def default_device(device: Device) -> Iterator[None]:
+    """Make new arrays on `device` inside a ``with`` block, as `jax.default_device` does.
+
+    Examples
+    --------
+    >>> import gradkit
+    >>> with gradkit.default_device(gradkit.devices("numpy")[0]):
+    ...     x = gradkit.numpy.zeros(3)
+    """
+    if not isinstance(device, Device):
+        raise TypeError(
+            f"default_device: expected a Device, one of gradkit.devices(), got {device!r} of type "
+            f"{type(device).__name__}"
+        )
+    backend = get_backend(device.backend)
+    token = _context_default.set(backend)
+    device_token = _context_device.set(device)
+    try:
+        with backend.placing(device.raw):
+            yield
+    finally:
+        _context_device.reset(device_token)
+        _context_default.reset(token)
+
+
+def current_device() -> Any:
+    """Return what the current backend's library takes as ``device=`` for a new array (None: its own default)."""
+    device = _context_device.get()
+    return None if device is None else device.raw
