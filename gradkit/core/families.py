@@ -74,6 +74,9 @@ def _mask(parameters: Sequence[str], first_bit: int) -> int:
 
 
 def _positional(rule: Rule) -> list[str]:
+    code = getattr(rule, "__code__", None)
+    if code is not None and not hasattr(rule, "__wrapped__"):
+        return list(code.co_varnames[: code.co_argcount])  # `signature` takes fifty times as long
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [p.name for p in inspect.signature(rule).parameters.values() if p.kind in positional]
 
