@@ -8,6 +8,7 @@ from gradkit.primitives.cumulative import *  # noqa: F403
 from gradkit.primitives.decompositions import *  # noqa: F403
 from gradkit.primitives.elementwise import *  # noqa: F403
 from gradkit.primitives.fourier import *  # noqa: F403
+from gradkit.primitives.gamma_differences import *  # noqa: F403
 from gradkit.primitives.gates import *  # noqa: F403
 from gradkit.primitives.indexing import *  # noqa: F403
 from gradkit.primitives.linalg import *  # noqa: F403
@@ -16,7 +17,9 @@ from gradkit.primitives.losses import *  # noqa: F403
 from gradkit.primitives.manipulation import *  # noqa: F403
 from gradkit.primitives.matrices import *  # noqa: F403
 from gradkit.primitives.pivoting import *  # noqa: F403
+from gradkit.primitives.power_transforms import *  # noqa: F403
 from gradkit.primitives.reductions import *  # noqa: F403
+from gradkit.primitives.relative_entropies import *  # noqa: F403
 from gradkit.primitives.scattering import *  # noqa: F403
 from gradkit.primitives.scipy_special import *  # noqa: F403
 from gradkit.primitives.searching import *  # noqa: F403

@@ -147,18 +147,17 @@ def _first_is_larger(xp: Any, x: Any, y: Any) -> Any:
 
 
 def _power_in_base(xp: Any, x: Any, y: Any) -> Any:
-    if type(y) in NUMBERS:
+    if type(y) in NUMBERS and cmath.isfinite(y):
         return xp.zeros_like(x) if y == 0 else y * x ** (y - 1)
-    # At y = 0 the power rule is 0 * x ** -1: no x ** -1 is taken, which is infinite at x = 0.
-    return y * x ** (xp.where(y == 0, xp.ones_like(y), y) - 1)
+    return xp.power_slope(x, xp.zeros_like(x) + y if type(y) in NUMBERS else y)
 
 
-def _power_in_exponent(xp: Any, z: Any, x: Any) -> Any:
-    if type(x) in NUMBERS and is_complex(z.dtype):
-        return z * cmath.log(x) if x else z * 0
-    if type(x) in NUMBERS:
-        return z * math.log(x) if x > 0 else (z * 0 if x == 0 else z * math.nan)
-    return z * xp.log(xp.where(x == 0, xp.ones_like(x), x))
+def _power_in_exponent(xp: Any, z: Any, x: Any, y: Any) -> Any:
+    if type(x) in NUMBERS and x != 0 and cmath.isfinite(x):
+        if is_complex(z.dtype):
+            return z * cmath.log(x)
+        return z * math.log(x) if x > 0 else z * math.nan
+    return xp.power_log(z, xp.zeros_like(y) + x if type(x) in NUMBERS else x, y)
 
 
 def _logaddexp(xp: Any, x: Any, y: Any) -> Any:
@@ -201,7 +200,7 @@ divide = _binary("divide", lambda xp, _z, _x, y: _inverse(y), lambda xp, z, _x, 
 pow = _binary(
     "pow",
     lambda xp, _z, x, y: _power_in_base(xp, x, y),
-    lambda xp, z, x, _y: _power_in_exponent(xp, z, x),
+    lambda xp, z, x, y: _power_in_exponent(xp, z, x, y),
 )
 remainder = _binary("remainder", ONE, lambda xp, _z, x, y: -xp.floor_divide(x, y))
 floor_divide = _binary("floor_divide", None, None)

@@ -70,6 +70,7 @@ __all__ = [
 ]
 
 ROOT_PI = math.sqrt(math.pi)
+ROOT_2 = math.sqrt(2)
 ROOT_2PI = math.sqrt(2 * math.pi)
 
 
@@ -256,8 +257,8 @@ ndtri = _function("ndtri", lambda xp, y, _x: xp.exp(y * y / 2) * ROOT_2PI)
 log_ndtr = _function("log_ndtr", lambda xp, _y, x: _slope_of_log_ndtr(xp, x))
 owens_t = _function(
     "owens_t",
-    lambda xp, _y, h, a: xp.exp(-h * h / 2) * (xp.erfc(a * h / math.sqrt(2)) - 1) / (2 * ROOT_2PI),
-    lambda xp, _y, h, a: xp.exp(-h * h * (1 + a * a) / 2) / (2 * math.pi * (1 + a * a)),
+    lambda xp, _y, h, a: -_finite_product(xp, xp.normal_density(h), xp.erf(a * (h / ROOT_2))) / 2,
+    lambda xp, _y, h, a: xp.normal_density(h) * xp.normal_density(a * h) * xp.atan_slope(a),
 )
 
 # The gamma function and its relatives
@@ -278,13 +279,13 @@ zeta = _function(
 )
 betaln = _function(
     "betaln",
-    lambda xp, _y, a, b: xp.digamma(a) - xp.digamma(a + b),
-    lambda xp, _y, a, b: xp.digamma(b) - xp.digamma(a + b),
+    lambda xp, _y, a, b: -xp.digamma_difference(a, b),
+    lambda xp, _y, a, b: -xp.digamma_difference(b, a),
 )
 beta = _function(
     "beta",
-    lambda xp, y, a, b: y * (xp.digamma(a) - xp.digamma(a + b)),
-    lambda xp, y, a, b: y * (xp.digamma(b) - xp.digamma(a + b)),
+    lambda xp, y, a, b: -y * xp.digamma_difference(a, b),
+    lambda xp, y, a, b: -y * xp.digamma_difference(b, a),
 )
 
 
@@ -329,7 +330,7 @@ betaincc = _function(
 )
 poch = _function(
     "poch",
-    lambda xp, y, z, m: y * (xp.digamma(z + m) - xp.digamma(z)),
+    lambda xp, y, z, m: y * xp.digamma_difference(z, m),
     lambda xp, y, z, m: y * xp.digamma(z + m),
 )
 

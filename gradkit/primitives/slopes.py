@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradkit.core import Elementwise
+from gradkit.core import Array, Elementwise, bind
 from gradkit.core.calls import binary, unary
 from gradkit.core.namespace import publish
+from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import is_complex
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "atan_slope",
     "atanh_slope",
     "hypot_slope",
+    "power_log",
+    "power_slope",
     "sigmoid_slope",
     "tanh_slope",
 ]
@@ -209,6 +212,63 @@ atan2_slope = binary(
     True,
     DOC.format("y / (x**2 + y**2)"),
 )
+
+
+# Powers. In the mixed derivative, x**(y - 1) (1 + y log(x)), the exponent 0 is a number like others, although the first
+# derivative in x is 0 there.
+
+
+def _power_slope(xp: Any, x: Any, y: Any) -> Any:
+    """Return y x**(y - 1): no 1 / 0 is taken at y = 0, and an infinite power alone decides what its limit is."""
+    one = xp.ones_like(y)
+    factor = xp.where(x == 1, y, xp.where(xp.isinf(y), xp.copysign(one, y), y)) if not is_complex(y.dtype) else y
+    return factor * x ** (xp.where(y == 0, one, y) - 1)
+
+
+def _power_log(xp: Any, z: Any, x: Any, y: Any) -> Any:
+    """Return z log(x) for z = x**y, the limit where that is 0 times infinity; 0 at x = y = 0, as in JAX."""
+    one = xp.ones_like(x)
+    if is_complex(z.dtype):
+        return z * xp.log(xp.where(x == 0, xp.ones_like(x + y), x))
+    at_zero = xp.where(x == 0, xp.where(y < 0, x, one), x)
+    return z * xp.log(xp.where(x > 0, xp.where(z == 0, one, x), at_zero))
+
+
+def _second_of_power(xp: Any, x: Any, y: Any) -> Any:
+    slope = xp.power_slope(x, y - 1)
+    return vanishing(xp, y, xp.where(y == 0, xp.zeros_like(slope), slope))
+
+
+def _mixed_of_power(xp: Any, x: Any, y: Any) -> Any:
+    power = x ** (y - 1)
+    one = xp.ones_like(x)
+    positive = one if is_complex(x.dtype) else xp.where(x >= 0, one, x)
+    return vanishing(xp, 1 + y * xp.log(xp.where(y == 0, positive, x)), power)
+
+
+power_slope = binary(
+    Elementwise(
+        "power_slope",
+        _power_slope,
+        (lambda xp, _d, x, y: _second_of_power(xp, x, y), lambda xp, _d, x, y: _mixed_of_power(xp, x, y)),
+    ),
+    True,
+    DOC.format("y x**(y - 1)"),
+)
+_power_log_primitive = Elementwise(
+    "power_log",
+    _power_log,
+    (
+        None,
+        lambda xp, _d, _z, x, y: _mixed_of_power(xp, x, y),
+        lambda xp, d, _z, x, _y: d * xp.log(xp.where(d == 0, xp.ones_like(x), x)),
+    ),
+)
+
+
+def power_log(z: Array, x: Array, y: Array, /) -> Array:
+    """Compute z log(x) for z = x**y element by element, the derivative of the power in y."""
+    return bind(_power_log_primitive, (z, x, y), NO_PARAMS)
 
 
 publish(globals(), __all__)

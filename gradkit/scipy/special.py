@@ -26,13 +26,15 @@ from gradkit.backend import scipy_special
 from gradkit.core import Array
 from gradkit.core.calls import as_array, require_inexact
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex
-from gradkit.numpy import abs as absolute
-from gradkit.numpy import asarray, astype, equal, exp, expm1, full_like, isfinite, isinf, log, log1p, where
+from gradkit.numpy import asarray, astype, equal, exp, full_like, isinf, where
 from gradkit.primitives import scipy_special as primitive
 from gradkit.primitives import sigmoid
 from gradkit.primitives.axes import normalize_axes
+from gradkit.primitives.gamma_differences import log_choices
 from gradkit.primitives.log_sums import logsumexp
 from gradkit.primitives.losses import log_softmax as bind_log_softmax
+from gradkit.primitives.power_transforms import power_transform, power_transform_1p
+from gradkit.primitives.relative_entropies import divergence, relative_entropy
 from gradkit.primitives.scipy_special import (
     betainc,
     betaln,
@@ -60,7 +62,7 @@ from gradkit.primitives.scipy_special import (
     xlog1py,
     xlogy,
 )
-from gradkit.primitives.special import erf, erf_inv, polynomial
+from gradkit.primitives.special import erf, erf_inv
 
 __all__ = [
     "bernoulli",
@@ -186,7 +188,7 @@ def comb(N: Any, k: Any, *, repetition: bool = False) -> Array:
     infinite = possible & isinf(n)
     finite = possible & ~infinite
     inner_n, inner_k = where(finite, n, 0.0), where(finite, k, 0.0)
-    value = exp(-betaln(inner_n - inner_k + 1, inner_k + 1) - log1p(inner_n))
+    value = exp(log_choices(inner_k, inner_n - inner_k + 1))
     value = where(infinite, where(equal(k, 0), 1.0, where(k < n, math.inf, math.nan)), value)
     return where(known, where(possible, value, 0.0), n + k)
 
@@ -211,23 +213,16 @@ def rel_entr(p: Any, q: Any) -> Array:
     """Compute p log(p / q): 0 where p is 0 and q is not negative, else infinite where one is not positive."""
     p, q = _together("rel_entr", p, q)
     positive = (p > 0) & (q > 0)
-    return where(positive, _relative(p, q, positive), _beside(p, q, equal(p, 0) & (q >= 0), 0.0))
+    value = relative_entropy(where(positive, p, 1.0), where(positive, q, 1.0))
+    return where(positive, value, _beside(p, q, equal(p, 0) & (q >= 0), 0.0))
 
 
 def kl_div(p: Any, q: Any) -> Array:
     """Compute p log(p / q) - p + q, the Kullback-Leibler divergence; see `rel_entr`."""
     p, q = _together("kl_div", p, q)
     positive = (p > 0) & (q > 0)
-    value = _relative(p, q, positive) - p + q
+    value = divergence(where(positive, p, 1.0), where(positive, q, 1.0))
     return where(positive, value, _beside(p, q, equal(p, 0) & (q >= 0), q))
-
-
-def _relative(p: Array, q: Array, positive: Array) -> Array:
-    near = positive & (absolute(p - q) < q / 2)
-    far = positive & ~near
-    quotient = log1p((where(near, p, 1.0) - where(near, q, 1.0)) / where(near, q, 1.0))
-    quotient = where(near, quotient, log(where(far, p, 1.0)) - log(where(far, q, 1.0)))
-    return where(positive, p, 1.0) * quotient
 
 
 def _beside(p: Array, q: Array, nothing: Array, value: Any) -> Array:
@@ -239,25 +234,13 @@ def _beside(p: Array, q: Array, nothing: Array, value: Any) -> Array:
 def boxcox(x: Any, lmbda: Any) -> Array:
     """Compute (x**lmbda - 1) / lmbda, or log(x) where `lmbda` is 0."""
     x, lmbda = _together("boxcox", x, lmbda)
-    return _power_of(log(x), lmbda)
+    return power_transform(x, lmbda)
 
 
 def boxcox1p(x: Any, lmbda: Any) -> Array:
     """Compute ((1 + x)**lmbda - 1) / lmbda, or log(1 + x) where `lmbda` is 0."""
     x, lmbda = _together("boxcox1p", x, lmbda)
-    return _power_of(log1p(x), lmbda)
-
-
-PHI = [1 / math.factorial(k) for k in range(14, 0, -1)]
-
-
-def _power_of(logarithm: Array, lmbda: Array) -> Array:
-    """Return (exp(lmbda * logarithm) - 1) / lmbda: where the exponent is small by its series, which is smooth at 0."""
-    exponent = lmbda * logarithm
-    small = (absolute(exponent) < 0.3) | equal(lmbda, 0)
-    series = logarithm * polynomial(where(small & isfinite(exponent), exponent, 0.0), PHI)
-    safe = where(small, 1.0, lmbda)
-    return where(small, series, expm1(safe * logarithm) / safe)
+    return power_transform_1p(x, lmbda)
 
 
 def sici(x: Any) -> tuple[Array, Array]:

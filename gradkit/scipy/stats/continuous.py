@@ -156,13 +156,22 @@ cauchy = Distribution(
     ppf=_cauchy_ppf,
     isf=lambda q: -_cauchy_ppf(q),
 )
+
+
+def _pareto_logpdf(y: Array, b: Array) -> Array:
+    # With an infinite b all of it is at 1.
+    whole = isinf(b)
+    power = where(whole, 1.0, b)
+    return where(whole, where(y > 1, -math.inf, math.inf), log(power) - (power + 1) * log(y))
+
+
 pareto = Distribution(
     "pareto",
     "b",
     support=(1.0, math.inf),
     inside=2.0,
     indefinite=("logpdf", "logsf"),
-    logpdf=lambda y, b: log(b) - (b + 1) * log(y),
+    logpdf=_pareto_logpdf,
     cdf=lambda y, b: -expm1(-b * log(y)),
     logcdf=lambda y, b: _log1m_exp(b * log(y)),
     logsf=lambda y, b: -b * log(y),
@@ -215,8 +224,33 @@ def _t_logpdf(y: Array, df: Array) -> Array:
     normal = isinf(df)
     df = where(normal, 1.0, df)
     limit = -(square(where(normal, y, 0.0)) + LOG_2PI) / 2
-    student = -betaln(df / 2, 0.5) - log(df) / 2 - (df + 1) / 2 * _log1p_square(y / sqrt(df))
-    return where(normal, limit, student)
+    return where(normal, limit, _t_constant(df) - (_df_log1p(y, df) + _log1p_square(y / sqrt(df))) / 2)
+
+
+T_SERIES = (-1 / 4, 1 / 24, -1 / 20, 17 / 112, -31 / 36, 691 / 88)
+"""Of log(gamma((n + 1) / 2) / gamma(n / 2)) - log(n / 2) / 2 in odd powers of 1 / n, from Stirling's series."""
+
+
+def _t_constant(df: Array) -> Array:
+    """Return the logarithm of the density at 0: for a large `df` by a series, whose derivative does not cancel."""
+    large = df > 30
+    inverse = 1 / where(large, df, 30.0)
+    series = inverse * polynomial(square(inverse), T_SERIES[::-1]) - LOG_2PI / 2
+    small = where(large, 1.0, df)
+    result: Array = where(large, series, -betaln(small / 2, 0.5) - log(small) / 2)
+    return result
+
+
+LOG1P_SERIES = [(-1) ** k / (k + 1) for k in range(18, -1, -1)]
+
+
+def _df_log1p(y: Array, df: Array) -> Array:
+    """Return df log(1 + y**2 / df), which is y**2 less a little where df is large."""
+    root = y / sqrt(df)
+    near = absolute(root) < 0.3
+    inner = where(near, y, 0.0)
+    series = square(inner) * polynomial(square(inner / sqrt(df)), LOG1P_SERIES)
+    return where(near, series, df * _log1p_square(where(near, 1.0, root)))
 
 
 t = Distribution("t", "df", indefinite=("logpdf",), logpdf=_t_logpdf)
@@ -317,7 +351,11 @@ class Periodic(Standard):
 
 
 def _vonmises_logpdf(x: Array, kappa: Array) -> Array:
-    result: Array = -2 * (kappa * square(sin(x / 2))) - LOG_2PI - log(bessel_i0e(kappa))
+    # bessel_i0e has a kink at 0, where kappa ends.
+    zero = equal(kappa, 0)
+    at_zero = where(zero, kappa, 0.0)
+    scaled = where(zero, square(at_zero) / 4 - at_zero, log(bessel_i0e(where(zero, 1.0, kappa))))
+    result: Array = -2 * (kappa * square(sin(x / 2))) - LOG_2PI - scaled
     return result
 
 

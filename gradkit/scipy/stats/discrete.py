@@ -7,9 +7,10 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.calls import as_array, require_inexact
-from gradkit.numpy import arange, astype, equal, exp, floor, isnan, log, log1p, min, not_equal, sum, where
+from gradkit.numpy import arange, astype, equal, exp, floor, isnan, log, min, not_equal, sum, where
 from gradkit.primitives import xlog1py, xlogy
-from gradkit.primitives.scipy_special import betaln, gammaincc, gammaln
+from gradkit.primitives.gamma_differences import log_choices
+from gradkit.primitives.scipy_special import gammaincc, gammaln
 from gradkit.scipy.stats.distribution import OUTSIDE, Distribution
 
 __all__ = ["bernoulli", "betabinom", "binom", "geom", "multinomial", "nbinom", "poisson"]
@@ -91,8 +92,7 @@ geom = Discrete(
 
 
 def _binom_logpmf(k: Array, n: Array, p: Array) -> Array:
-    powers = xlogy(k, p) + xlog1py(n - k, -p)
-    result: Array = powers - betaln(n - k + 1, k + 1) - log1p(n)
+    result: Array = xlogy(k, p) + xlog1py(n - k, -p) + log_choices(k, n - k + 1)
     return result
 
 
@@ -107,7 +107,7 @@ binom = Discrete(
 
 
 def _nbinom_logpmf(k: Array, n: Array, p: Array) -> Array:
-    result: Array = xlogy(n, p) + xlog1py(k, -p) - betaln(k + 1, n) - log(k + n)
+    result: Array = xlogy(n, p) + xlog1py(k, -p) + log_choices(k, n)
     return result
 
 
@@ -123,7 +123,7 @@ nbinom = Discrete(
 
 
 def _betabinom_logpmf(k: Array, n: Array, a: Array, b: Array) -> Array:
-    result: Array = -log1p(n) - betaln(n - k + 1, k + 1) + betaln(k + a, n - k + b) - betaln(a, b)
+    result: Array = log_choices(k, a) + log_choices(n - k, b) - log_choices(n, a + b)
     return result
 
 

@@ -1,0 +1,188 @@
+"""Derivatives with respect to the shape parameters of distributions, also where these are tiny or huge, against mpmath.
+
+mpmath takes them as differences of the logarithm of the density, with so many digits that nothing is lost.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+
+import gradkit
+from gradkit.scipy import stats
+
+mp = mpmath.mp.clone()
+mp.dps = 160
+STEP = mp.mpf(10) ** -40
+log, gammaln = mp.log, mp.loggamma
+
+
+@pytest.fixture(autouse=True)
+def _silent() -> Iterator[None]:
+    with np.errstate(all="ignore"):
+        yield
+
+
+def xlogy(x: Any, y: Any) -> Any:
+    return x * log(y) if x else mp.mpf(0)
+
+
+def betaln(a: Any, b: Any) -> Any:
+    return gammaln(a) + gammaln(b) - gammaln(a + b)
+
+
+def log_binomial(n: Any, k: Any) -> Any:
+    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+
+
+class Sweep:
+    """The logarithm of a density, where to look at it, and by which shape parameters it is differentiated."""
+
+    def __init__(
+        self, formula: Callable[..., Any], points: list[float], *shapes: list[float], fixed: tuple[int, ...] = ()
+    ) -> None:
+        self.formula = formula
+        self.columns = [points, *shapes]
+        self.positions = [i for i in range(1, len(self.columns)) if i not in fixed]
+
+
+LARGE = [1e-10, 0.5, 2.0, 170.0, 1e5, 1e10]
+PROBABILITIES = [1e-10, 1e-5, 0.3, 0.999]
+SWEEPS = {
+    "bernoulli": Sweep(lambda k, p: xlogy(k, p) + xlogy(1 - k, 1 - p), [0.0, 1.0], PROBABILITIES),
+    "beta": Sweep(
+        lambda x, a, b: xlogy(a - 1, x) + xlogy(b - 1, 1 - x) - betaln(a, b),
+        [1e-5, 0.3],
+        [1e-5, 0.5, 2.0, 170.0, 1e5],
+        [1e-5, 0.5, 3.0, 170.0],
+    ),
+    "betabinom": Sweep(
+        lambda k, n, a, b: log_binomial(n, k) + betaln(k + a, n - k + b) - betaln(a, b),
+        [0.0, 1.0, 2.0],
+        [5.0, 1e3],
+        [0.5, 5.0, 1e5],
+        [0.5, 3.0, 100.0],
+        fixed=(1,),
+    ),
+    "binom": Sweep(
+        lambda k, n, p: log_binomial(n, k) + xlogy(k, p) + xlogy(n - k, 1 - p),
+        [0.0, 1.0, 5.0],
+        [5.0, 1e3, 1e6],
+        PROBABILITIES,
+        fixed=(1,),
+    ),
+    "chi2": Sweep(lambda x, n: xlogy(n / 2 - 1, x) - x / 2 - gammaln(n / 2) - n / 2 * log(2), [1e-30, 0.3, 1e3], LARGE),
+    "gamma": Sweep(lambda x, a: xlogy(a - 1, x) - x - gammaln(a), [1e-30, 0.3, 1e3], LARGE),
+    "gennorm": Sweep(
+        lambda x, b: log(b / 2) - gammaln(1 / b) - abs(x) ** b, [1e-5, 0.3, 1.0, 1.5], [0.05, 0.5, 1.0, 2.0, 30.0]
+    ),
+    "geom": Sweep(lambda k, p: xlogy(k - 1, 1 - p) + log(p), [1.0, 5.0, 1e3], PROBABILITIES),
+    "nbinom": Sweep(
+        lambda k, n, p: log_binomial(n + k - 1, k) + xlogy(n, p) + xlogy(k, 1 - p),
+        [0.0, 1.0, 5.0],
+        [2e-5, 0.5, 5.0, 1e3, 1e6],
+        [1e-5, 0.3, 0.9],
+    ),
+    "pareto": Sweep(lambda x, b: log(b) - (b + 1) * log(x), [1.0, 1.5, 1e5], LARGE),
+    "poisson": Sweep(lambda k, mu: xlogy(k, mu) - mu - gammaln(k + 1), [0.0, 1.0, 5.0], LARGE),
+    "t": Sweep(
+        lambda x, n: gammaln((n + 1) / 2) - gammaln(n / 2) - log(n * mp.pi) / 2 - (n + 1) / 2 * mp.log1p(x * x / n),
+        [0.0, 0.3, 2.0, 100.0, 1e15],
+        [1e-5, 0.5, 2.0, 29.0, 31.0, 170.0, 1e5, 1e8, 1e12, 1e18],
+    ),
+    "truncnorm": Sweep(
+        lambda x, a, b: -x * x / 2 - log(2 * mp.pi) / 2 - log((mp.erfc(a / mp.sqrt(2)) - mp.erfc(b / mp.sqrt(2))) / 2),
+        [11.0],
+        [-10.0, 0.0, 1.0, 9.0],
+        [11.5, 13.0],
+    ),
+    "vonmises": Sweep(
+        lambda x, k: k * mp.cos(x) - log(2 * mp.pi * mp.besseli(0, k)), [0.0, 0.3, 3.0], [0.0, 1e-5, 0.5, 2.0, 30.0]
+    ),
+    "wrapcauchy": Sweep(
+        lambda x, c: log(1 - c * c) - log(2 * mp.pi) - log(1 + c * c - 2 * c * mp.cos(x)), [0.3, 3.0], [0.1, 0.5, 0.99]
+    ),
+}
+WITHOUT_SHAPES = {"cauchy", "expon", "gumbel_l", "gumbel_r", "laplace", "logistic", "norm", "uniform"}
+VECTORS = {"dirichlet", "multinomial", "multivariate_normal", "Distribution"}
+RELATIVE = {"float32": 1e-3, "float64": 1e-8}
+
+
+def rows(name: str, dtype: str) -> np.ndarray:
+    return np.asarray([*itertools.product(*SWEEPS[name].columns)], dtype)
+
+
+@functools.cache
+def right(name: str, position: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    first, second = [], []
+    for row in rows(name, dtype):
+        numbers = [mp.mpf(float(value)) for value in row]
+        step = STEP * (numbers[position] or 1)
+        values = []
+        for move in (-1, 0, 1):
+            moved = [*numbers]
+            moved[position] += move * step
+            values.append(mp.re(SWEEPS[name].formula(*moved)))
+        slope, bend = (values[2] - values[0]) / (2 * step), (values[2] - 2 * values[1] + values[0]) / step**2
+        # What the differences leave of a 0.
+        first.append(float(slope) if abs(slope) > 1e-60 else 0.0)
+        second.append(float(bend) if abs(bend) > 1e-60 else 0.0)
+    return np.asarray(first), np.asarray(second)
+
+
+@pytest.mark.parametrize("dtype", RELATIVE)
+@pytest.mark.parametrize("name", SWEEPS)
+def test_two_derivatives_in_shape_parameters_are_those_of_mpmath(name: str, dtype: str, xp: Any) -> None:
+    distribution = getattr(stats, name)
+    function = vars(distribution).get("logpdf") or distribution.logpmf
+    points = rows(name, dtype)
+    columns = [xp.asarray(np.ascontiguousarray(column)) for column in points.T]
+    limits = np.finfo(dtype)
+    wrong = []
+    for position in SWEEPS[name].positions:
+
+        def slope(*args: Any, position: int = position) -> Any:
+            return gradkit.grad(lambda *args: function(*args).sum(), position)(*args)
+
+        def bend(*args: Any, position: int = position, slope: Any = slope) -> Any:
+            return gradkit.grad(lambda *args: slope(*args).sum(), position)(*args)
+
+        for order, derivative in enumerate((slope, bend)):
+            found = np.asarray(gradkit.device_get(derivative(*columns)))
+            expected = right(name, position, dtype)[order].astype(dtype).astype(float)
+            near = np.abs(found - expected) <= RELATIVE[dtype] * np.abs(expected) + 8 * float(limits.tiny)
+            near |= np.isinf(found) & (np.abs(expected) > 0.99 * float(limits.max))
+            wrong += [
+                f"derivative {order + 1} in argument {position} at {points[i]}: {found[i]}, not {expected[i]}"
+                for i in np.flatnonzero(~near)
+            ]
+    assert not wrong, f"{len(wrong)} wrong\n" + "\n".join(wrong[:30])
+
+
+def test_the_sweep_has_every_distribution_with_shape_parameters() -> None:
+    assert set(stats.__all__) == set(SWEEPS) | WITHOUT_SHAPES | VECTORS
+
+
+@pytest.mark.parametrize("dtype", RELATIVE)
+def test_with_an_infinite_exponent_all_of_a_pareto_distribution_is_at_1(dtype: str, xp: Any) -> None:
+    x, b = xp.asarray(np.asarray([1.0, 1.5, 1e30], dtype)), xp.asarray(np.asarray(math.inf, dtype))
+    for kind, expected in (("logpdf", [math.inf, -math.inf, -math.inf]), ("pdf", [math.inf, 0, 0])):
+        np.testing.assert_array_equal(gradkit.device_get(getattr(stats.pareto, kind)(x, b)), expected)
+    np.testing.assert_array_equal(gradkit.device_get(stats.pareto.sf(x[1:], b)), [0, 0])
+
+
+@pytest.mark.parametrize("dtype", RELATIVE)
+def test_with_infinitely_many_degrees_of_freedom_t_is_normal(dtype: str, xp: Any) -> None:
+    x, df = xp.asarray(np.asarray([0.0, 2.0, 30.0], dtype)), xp.asarray(np.asarray(math.inf, dtype))
+    far = xp.asarray(np.asarray(1e30, dtype))
+    normal = gradkit.device_get(stats.norm.logpdf(x))
+    for freedom in (df, far):
+        np.testing.assert_allclose(gradkit.device_get(stats.t.logpdf(x, freedom)), normal, rtol=1e-6)
+        assert float(gradkit.grad(lambda df: stats.t.logpdf(x, df).sum())(freedom)) == pytest.approx(0, abs=1e-40)
