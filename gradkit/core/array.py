@@ -111,7 +111,8 @@ class Array(Operators):
         their derivatives need the old values, ``x.data += ...`` in between makes `backward` raise RuntimeError, as
         PyTorch does. Only the assignment shows that memory was changed; ``x.data[0] = 5.0``, ``out=x.data``, and
         changes of a NumPy array that an Array wraps go unseen, unless `gradkit.debug_changes` compares checksums.
-        ``x.data = x.data + y`` gives the array new memory and is always safe.
+        ``x.data = x.data + y`` gives the array new memory and is always safe. ``x.data = x.data`` counts as a change as
+        well, since that nothing differs is known by checksums alone.
 
         An array that a transform (`grad`, `jvp`, ...) follows does not give it, since its derivative would be lost:
         ``x.detach().data`` does.

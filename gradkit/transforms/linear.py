@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradkit.compiler.passes import bits_of, reached
+from gradkit.compiler.passes import bits_of, reached, without_dead_code
 from gradkit.core.array import Array
 from gradkit.core.graph import Equation, Graph, HigherOrder, zeros_of
 from gradkit.core.promotion import is_inexact
@@ -63,9 +63,9 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = 
 def _require_linear(graph: Graph, inputs: Sequence[bool]) -> list[bool]:
     """Raise for an operation whose derivative depends on what is to be transposed, the inputs whose flag is set.
 
-    Give which results depend on them.
+    Give which results depend on them. What else the function computes need not be linear.
     """
-    return reached(graph, inputs, _linear)
+    return reached(without_dead_code(graph), inputs, _linear)
 
 
 def _linear(equation: Equation, inputs: Sequence[bool]) -> Sequence[bool]:
