@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from gradkit.core import Array
 from gradkit.core.calls import as_array, dtype_name, wide_integers
+from gradkit.core.namespace import PRIMITIVES
 from gradkit.errors import ConcretizationTypeError, ShapeError
 from gradkit.numpy import full, max, where
 
 __all__ = ["segment_max", "segment_min", "segment_prod", "segment_sum"]
 
 
-def _segments(name: str, update: str, empty: Callable[[np.dtype[Any]], Any], what: str) -> Callable[..., Array]:
+def _segments(name: str, update: str, reduction: str, what: str) -> Callable[..., Array]:
     def reduce(
         data: Any,
         segment_ids: Any,
@@ -42,9 +41,8 @@ def _segments(name: str, update: str, empty: Callable[[np.dtype[Any]], Any], wha
                 ) from error
         if num_segments < 0:
             raise ValueError(f"{name}: num_segments must not be negative, got {num_segments}.")
-        start = full(
-            (num_segments, *values.shape[ids.ndim :]), empty(values.dtype), dtype=values.dtype, device=values.device
-        )
+        empty = PRIMITIVES[reduction].identity_of(dtype_name(values))  # type: ignore[attr-defined]
+        start = full((num_segments, *values.shape[ids.ndim :]), empty, dtype=values.dtype, device=values.device)
         # A negative number names no segment; as an index it would count from the end.
         ids = wide_integers(ids, num_segments)
         ids = where(ids < 0, num_segments, ids)
@@ -89,15 +87,7 @@ _EXAMPLES = {
 }
 
 
-def _lowest(dtype: np.dtype[Any]) -> Any:
-    return -np.inf if dtype.kind == "f" else False if dtype.kind == "b" else np.iinfo(dtype).min
-
-
-def _highest(dtype: np.dtype[Any]) -> Any:
-    return np.inf if dtype.kind == "f" else True if dtype.kind == "b" else np.iinfo(dtype).max
-
-
-segment_sum = _segments("segment_sum", "add", lambda _: 0, "the sum")
-segment_prod = _segments("segment_prod", "multiply", lambda _: 1, "the product")
-segment_max = _segments("segment_max", "max", _lowest, "the largest element")
-segment_min = _segments("segment_min", "min", _highest, "the smallest element")
+segment_sum = _segments("segment_sum", "add", "sum", "the sum")
+segment_prod = _segments("segment_prod", "multiply", "prod", "the product")
+segment_max = _segments("segment_max", "max", "max", "the largest element")
+segment_min = _segments("segment_min", "min", "min", "the smallest element")

@@ -92,6 +92,10 @@ assert len(graph.equations) - len(without_repeats(graph).equations) == 2, withou
     run_python("-c", definition + check, GRADKIT_BACKEND=backend.name)
 
 
+def test_example_of_a_family_has_every_transform() -> None:
+    run_python("-c", "".join(blocks("Add a family", "python")))
+
+
 def test_example_of_a_backend_is_found_and_used(published: str) -> None:
     _, use = blocks("Add a backend", "python")
     assert run_python("-c", use, PYTHONPATH=published).split() == ["jax:0", "jaxlib"]

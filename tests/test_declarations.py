@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Any
 
 import numpy as np
 import pytest
+from kernel_cases import CALLS
 
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import callbacks, debug, lax, nn, random, scipy  # noqa: F401 - their primitives are declared when they are imported
-from gradkit.core import Elementwise
+from gradkit.backend import current_backend
+from gradkit.core import Contraction, Elementwise, Reduction, View, bind
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.primitive import Primitive
 from gradkit.primitives.searching import running_sum
+from gradkit.testing import check_grads
 
 NAMES = sorted(PRIMITIVES)
 
@@ -82,3 +87,163 @@ def test_a_batch_of_running_sums_is_added_in_the_order_of_one(size: int, xp: Any
     np.testing.assert_array_equal(gradkit.vmap(running_sum)(x), single)
     np.testing.assert_array_equal(gradkit.vmap(running_sum, 1)(jnp.transpose(x)), single)
     np.testing.assert_allclose(single, np.cumsum(np.asarray(x, np.float64), axis=1), rtol=1e-4, atol=1e-4)
+
+
+# Families that state how elements move
+
+VIEWS = [name for name in NAMES if isinstance(PRIMITIVES[name], View)]
+REDUCTIONS = [name for name in NAMES if hasattr(PRIMITIVES[name], "combine")]
+CONTRACTIONS = [name for name in NAMES if isinstance(PRIMITIVES[name], Contraction)]
+
+
+def called(primitive: Any, *args: Any, **params: Any) -> Any:
+    return bind(primitive, args, params)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_has_the_elements_that_its_index_says(name: str, xp: Any) -> None:
+    view: Any = PRIMITIVES[name]
+    shape, params = view.example
+    x = jnp.reshape(jnp.arange(math.prod(shape), dtype="float32"), shape)
+    y = called(view, x, **params)
+    expected = np.zeros(y.shape, np.float32)
+    transposed = np.zeros(shape, np.float32)
+    weights = np.arange(1.0, 1 + y.size, dtype=np.float32).reshape(y.shape)
+    for at in np.ndindex(*y.shape):
+        place = tuple(view.index(at, shape, **params))
+        expected[at] = np.asarray(x)[place]
+        transposed[place] += weights[at]
+    np.testing.assert_array_equal(y, expected)
+    (share,) = gradkit.vjp(lambda x: called(view, x, **params), x)[1](jnp.asarray(weights))
+    np.testing.assert_array_equal(share, transposed)
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_a_reduction_combines_elements_and_starts_from_its_identity(name: str, xp: Any) -> None:
+    reduction: Any = PRIMITIVES[name]
+    flags = isinstance(reduction.identity, bool)
+    rows = np.asarray([[1.5, -2.0, 0.5], [0.25, 3.0, -1.0]], np.float32)
+    rows = rows > 0 if flags else rows
+    total = np.full(3, reduction.identity_of(str(rows.dtype)), rows.dtype)
+    for row in rows:
+        total = np.asarray(called(PRIMITIVES[reduction.combine], jnp.asarray(total), jnp.asarray(row)))
+    found = called(reduction, jnp.asarray(rows), axis=(0,), keepdims=False)
+    np.testing.assert_allclose(found, total / 2 if reduction.mean else total, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "int32", "uint64", "float32"])
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_an_identity_is_a_number_of_each_dtype_that_changes_nothing(name: str, dtype: str) -> None:
+    reduction: Any = PRIMITIVES[name]
+    functions = {"add": np.add, "multiply": np.multiply, "maximum": np.maximum, "minimum": np.minimum}
+    combine = functions.get(reduction.combine)
+    if combine is None or (reduction.combine in ("add", "multiply") and dtype == "bool"):
+        return
+    limits = (False, True) if dtype == "bool" else (0, 100)
+    numbers = np.asarray([reduction.identity_of(dtype), *limits], dtype)
+    np.testing.assert_array_equal(combine(numbers[0], numbers[1:]), numbers[1:])
+
+
+@pytest.mark.parametrize("name", CONTRACTIONS)
+def test_a_contraction_is_what_its_letters_say(name: str, xp: Any) -> None:
+    contraction: Any = PRIMITIVES[name]
+    letters = sorted(set(contraction.subscripts) - set(".,->"))
+    sizes = {letter: 2 + i for i, letter in enumerate(letters)}
+    random_numbers = np.random.default_rng(0)
+    arrays = [
+        random_numbers.normal(size=(*lead, *(sizes[letter] for letter in word.removeprefix("...")))).astype("float32")
+        for word, lead in zip(contraction.operands, ((3, 1), (2,)), strict=True)
+    ]
+    found = called(contraction, *map(jnp.asarray, arrays))
+    np.testing.assert_allclose(found, np.einsum(contraction.subscripts, *arrays), rtol=1e-4, atol=1e-5)
+
+
+def test_what_shares_memory_is_said_by_its_declaration() -> None:
+    for name, args, params in CALLS:
+        with gradkit.use_backend("numpy"):
+            found = PRIMITIVES[name].kernel_of(current_backend())(*args, **params)
+        for result in found if isinstance(found, tuple) else (found,):
+            if any(np.shares_memory(result, arg) for arg in args if isinstance(arg, np.ndarray)):
+                assert PRIMITIVES[name].shares_memory, name
+
+
+PARAMETERS: list[dict[str, Any]] = [
+    {}, {"axis": (0,), "keepdims": True}, {"axis": (), "keepdims": False}, {"axis": 0}, {"axis": 0, "reverse": False},
+    {"axes": (0, 1)}, {"shape": (3, 3)}, {"index": (slice(None), slice(None))}, {"k": 0}, {"dtype": "float64"},
+    {"exponent_bits": 11, "mantissa_bits": 52},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if len(PRIMITIVES[name].rules) == 1])
+def test_a_primitive_of_one_argument_says_whether_it_may_return_its_memory(name: str, backend: Any) -> None:
+    if backend.name != "numpy":
+        pytest.skip("NumPy's arrays alone tell whether they share memory")
+    kernel = PRIMITIVES[name].kernel_of(backend)
+    x = np.asarray([[0.5, 0.0, 2.0], [1.0, 0.25, 0.0], [0.0, 3.0, 0.75]])
+    for array, params in itertools.product((x, x + 1j, x > 0, x.astype(int)), PARAMETERS):
+        try:
+            with np.errstate(all="ignore"):
+                results = kernel(array, **params)
+        except (TypeError, ValueError, LookupError, AttributeError, Warning):
+            continue  # no call of this primitive
+        results = results if isinstance(results, tuple) else (results,)
+        if any(isinstance(result, np.ndarray) and np.shares_memory(result, array) for result in results):
+            assert PRIMITIVES[name].shares_memory
+
+
+WRONG = {
+    r"View\('wrong'\): index=, shape= and example= belong to a view": lambda: View("wrong", None),
+    r"View\('wrong'\): it is no view: its element \(0,\) would be the element \(5,\) of an argument of shape \(5,\)": (
+        lambda: View("wrong", None, index=lambda at, of: (5,), shape=lambda x: (1,), example=((5,), {}))
+    ),
+    r"View\('wrong'\): it is no view: its element \(0,\) would be the element \(0, 0\)": (
+        lambda: View("wrong", None, index=lambda at, of: (0, 0), shape=lambda x: (1,), example=((5,), {}))
+    ),
+    r"Reduction\('wrong'\): combine= and identity= are missing": lambda: Reduction("wrong", None, (None,)),
+    r"Reduction\('wrong'\): combine='mod' is none of add, multiply": (
+        lambda: Reduction("wrong", None, (None,), combine="mod", identity=0)
+    ),
+    r"Reduction\('wrong'\): identity=1 is none: add of it and -2.5 is -1.5": (
+        lambda: Reduction("wrong", None, (None,), combine="add", identity=1)
+    ),
+    r"Contraction\('wrong'\): subscripts 'ij,jk' are not of the form": lambda: Contraction("wrong", "ij,jk"),
+    r"Contraction\('wrong'\): subscripts 'ij,jk->ij' sum over an axis that one operand": (
+        lambda: Contraction("wrong", "ij,jk->ij")
+    ),
+    r"Contraction\('wrong'\): the transpose for argument 1 does not fit 'ij,jk->ik'": (
+        lambda: Contraction(
+            "wrong", "ij,jk->ik", None, (lambda xp, g, _x, y: xp.matmul(g, y.T), lambda xp, g, x, _y: xp.matmul(x, g))
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_a_declaration_that_contradicts_itself_is_an_error_when_it_is_made(words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        WRONG[words]()
+    assert "wrong" not in PRIMITIVES
+
+
+def test_transposes_and_batches_of_a_view_and_of_a_contraction_follow_from_what_they_state(xp: Any) -> None:
+    try:
+        evens = View(
+            "evens",
+            lambda xp, x: x[..., ::2],
+            index=lambda at, of: (*at[:-1], 2 * at[-1]),
+            shape=lambda x: (*x.shape[:-1], (x.shape[-1] + 1) // 2),
+            example=((2, 5), {}),
+        )
+        rows = Contraction("rows", "...ij,...kj->...ki")
+        x = jnp.reshape(jnp.arange(30.0), (3, 2, 5)) / 30
+        y = jnp.reshape(jnp.arange(15.0), (1, 3, 5)) / 15 + 0.5
+        check_grads(lambda x: called(evens, x * x), (x,), order=2)
+        check_grads(lambda x, y: called(rows, x, y), (x, y), order=2)
+        np.testing.assert_array_equal(gradkit.vmap(lambda x: called(evens, x))(x), np.asarray(x)[..., ::2])
+        found = gradkit.vmap(lambda x, y: called(rows, x, y), (0, None))(x, y)
+        expected = np.einsum("bij,lkj->blki", *map(np.asarray, (x, y)))
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        assert gradkit.eval_shape(lambda x, y: called(rows, x, y), x, y).shape == (3, 3, 2)
+    finally:
+        for name in ("evens", "rows"):
+            PRIMITIVES.pop(name, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -31,11 +32,13 @@ def frames(function: Callable[[], Any]) -> Counter[str]:
         if event == "call":
             found[frame.f_code.co_name] += 1
 
+    gc.disable()  # others' functions may run when it collects
     sys.setprofile(count)
     try:
         function()
     finally:
         sys.setprofile(None)
+        gc.enable()
     found[function.__name__] -= 1
     return found
 

@@ -7,18 +7,23 @@ from gradkit.core.families import MINUS_ONE, ONE, Elementwise, General, Linear, 
 from gradkit.core.node import enable_grad, no_grad
 from gradkit.core.primitive import Primitive
 from gradkit.core.reverse import TAPE, ReverseTrace
+from gradkit.core.structured import Contraction, LinearReduction, Reduction, View
 
 __all__ = [
     "MINUS_ONE",
     "ONE",
     "TAPE",
     "Array",
+    "Contraction",
     "Elementwise",
     "General",
     "Linear",
+    "LinearReduction",
     "MultipleResults",
     "Primitive",
+    "Reduction",
     "ReverseTrace",
+    "View",
     "bind",
     "bind_several",
     "check_for_nans",

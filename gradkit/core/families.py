@@ -100,7 +100,7 @@ class Elementwise(Primitive):
 
     def __init__(self, name: str, forward: Rule | None, rules: Sequence[Any], **options: Any) -> None:
         super().__init__(name, forward, rules, **{"batch": elementwise, "shape": broadcast_shape, **options})
-        self.aliases = any(type(rule) is Constant for rule in self.rules)
+        self.hands_on = any(type(rule) is Constant for rule in self.rules)
 
     def mask_of_reads(self, rule: Any) -> int | None:
         """Find out which values a local derivative reads."""
@@ -170,12 +170,12 @@ class Linear(Primitive):
         forward: Rule | None,
         rules: Sequence[Any],
         small_cotangent: bool = False,
-        aliases: bool = True,
+        hands_on: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(name, forward, rules, **options)
         self.small_cotangent = small_cotangent
-        self.aliases = aliases
+        self.hands_on = hands_on
 
     def mask_of_reads(self, rule: Any) -> int | None:
         """Find out which arguments a transpose reads; the result is never among them."""

@@ -45,6 +45,8 @@ class Primitive(ABC):
     leaf : bool
         Whether the text is for raw arrays alone: it asks for the library or the backend, writes in place, or decides by
         values. A compiler knows a leaf by its name; any other text runs on Arrays as well, so it traces.
+    shares_memory : bool
+        Whether the result may be memory of an argument, as that of every `View` may.
 
     Raises
     ------
@@ -63,7 +65,7 @@ class Primitive(ABC):
     broadcasts = False
     """Whether the arguments are broadcast against each other."""
 
-    aliases = False
+    hands_on = False
     """Whether a rule may hand on the cotangent itself, or a view of it."""
     small_cotangent = False
     """Whether the rules take a cotangent that only broadcasts to the result's shape."""
@@ -78,9 +80,11 @@ class Primitive(ABC):
         shape: Rule | None = None,
         dtype: str | Rule | None = None,
         leaf: bool = False,
+        shares_memory: bool = False,
     ) -> None:
         self.name = name
         self.leaf = leaf or forward is None
+        self.shares_memory = shares_memory
         self.forward = forward
         self.rules = tuple(rules)
         self.batch_rule = above.text_on_batches if batch is None and not self.leaf else batch

@@ -151,7 +151,7 @@ def _walk_back(
             elif parent.sequence >= floor:
                 cotangents[parent] = contribution
                 heappush(waiting, (-parent.sequence, parent))
-            elif primitive.aliases and type(contribution) is not Array:
+            elif primitive.hands_on and type(contribution) is not Array:
                 # A leaf's gradient outlives the pass, so it may not share memory with another one.
                 cotangents[parent] = contribution + 0
             else:

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["whole_numbers"]
+__all__ = ["raveled", "unraveled", "whole_numbers"]
 
 
 def whole_numbers(value: Any) -> tuple[int, ...]:
@@ -35,3 +35,26 @@ def whole_numbers(value: Any) -> tuple[int, ...]:
     if isinstance(value, Sequence) or getattr(value, "ndim", 0) == 1:
         return tuple(map(operator.index, value))
     return (operator.index(value),)
+
+
+def raveled(at: Sequence[int], shape: Sequence[int]) -> int:
+    """Return the place of an element among all of an array of that shape, in row-major order.
+
+    Examples
+    --------
+    >>> raveled((1, 2), (2, 3)), unraveled(5, (2, 3))
+    (5, (1, 2))
+    """
+    place = 0
+    for i, size in zip(at, shape, strict=True):
+        place = place * size + i
+    return place
+
+
+def unraveled(place: int, shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the position along each axis: `raveled` the other way round."""
+    at = []
+    for size in reversed(shape):
+        place, i = divmod(place, size)
+        at.append(i)
+    return tuple(reversed(at))

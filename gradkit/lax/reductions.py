@@ -7,10 +7,9 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from gradkit.core import Array
 from gradkit.core.calls import cast, dtype_name
+from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.promotion import is_inexact
 from gradkit.lax import bits as b
 from gradkit.lax import elementwise as le
@@ -89,15 +88,7 @@ def _extremum(name: str, operand: Any, axes: Axes) -> Array:
     function = reductions.max if name == "max" else reductions.min
     if math.prod(array.shape[a] for a in numbers):
         return function(array, axis=numbers)
-    return function(array, axis=numbers, initial=_neutral(dtype_name(array), name))
-
-
-def _neutral(dtype: str, name: str) -> Any:
-    """Return what an extremum of nothing is."""
-    if is_inexact(dtype):
-        return -math.inf if name == "max" else math.inf
-    limits = np.iinfo(dtype)
-    return int(limits.min if name == "max" else limits.max)
+    return function(array, axis=numbers, initial=PRIMITIVES[name].identity_of(dtype_name(array)))  # type: ignore[attr-defined]
 
 
 def _logical(name: str, whole: Callable[..., Array], of_bits: Callable[..., Array], neutral: int) -> Any:

@@ -33,7 +33,7 @@ _take_along_axis = Linear(
     "take_along_axis",
     lambda xp, x, indices, *, axis: xp.library.take_along_axis(x, indices, axis=axis),
     (lambda xp, g, x, indices, *, axis: xp.add_along_axis(g, indices, axis=axis, size=x.shape[axis]), None),
-    aliases=False,
+    hands_on=False,
     batch=along_axes,
     shape=lambda x, indices, *, axis: tuple(indices.shape),
     leaf=True,
@@ -42,7 +42,7 @@ _add_along_axis_primitive = Linear(
     "add_along_axis",
     _add_along_axis,
     (lambda xp, g, _updates, indices, *, axis, size: xp.take_along_axis(g, indices, axis=axis), None),
-    aliases=False,
+    hands_on=False,
     batch=along_axes,
     shape=lambda updates, indices, *, axis, size: (*updates.shape[:axis], size, *updates.shape[axis + 1 :]),
 )

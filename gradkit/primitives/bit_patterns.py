@@ -72,6 +72,7 @@ _bitcast_primitive = General(
     shape=_shape_of_bitcast,
     dtype=lambda x, *, dtype: dtype,
     leaf=True,
+    shares_memory=True,
 )
 _reduce_precision_primitive = Linear(
     "reduce_precision",
@@ -81,7 +82,7 @@ _reduce_precision_primitive = Linear(
             g, exponent_bits=exponent_bits, mantissa_bits=mantissa_bits
         ),
     ),
-    aliases=False,
+    hands_on=False,
     batch=elementwise,
     shape=same_shape,
     leaf=True,

@@ -14,7 +14,9 @@ from gradkit.core.promotion import is_inexact, requested_dtype
 
 __all__ = ["ones_like", "stop_gradient", "zeros_like"]
 
-_stop_gradient = General("stop_gradient", lambda xp, x: x, (None,), batch=elementwise, shape=same_shape)
+_stop_gradient = General(
+    "stop_gradient", lambda xp, x: x, (None,), batch=elementwise, shape=same_shape, shares_memory=True
+)
 
 
 def stop_gradient(x: Array) -> Array:

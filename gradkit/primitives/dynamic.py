@@ -105,6 +105,7 @@ _dynamic_slice = General(
     lambda xp, tangents, _y, _x, starts, **params: xp.dynamic_slice(tangents[0], starts, **params),
     batch=_batch_slice,
     shape=lambda x, starts, *, slice_sizes, axes: slice_sizes,
+    shares_memory=True,
 )
 _dynamic_update_slice = General(
     "dynamic_update_slice",

@@ -217,26 +217,28 @@ sqrt = _unary("sqrt", lambda xp, y, _x: 0.5 / y)
 
 # Parts of complex numbers, with JAX's convention: the transposes do not conjugate, but for `conj` itself
 
-_conj = Linear("conj", None, (lambda xp, g, _x: xp.conj(g),), aliases=False, batch=elementwise, shape=same_shape)
+_conj = Linear("conj", None, (lambda xp, g, _x: xp.conj(g),), hands_on=False, batch=elementwise, shape=same_shape)
 _real = Linear(
     "real",
     None,
     (lambda xp, g, x: xp.astype(g, x.dtype),),
     small_cotangent=True,
-    aliases=False,
+    hands_on=False,
     batch=elementwise,
     shape=same_shape,
     dtype=real_part,
+    shares_memory=True,
 )
 _imag = Linear(
     "imag",
     None,
     (lambda xp, g, x: xp.astype(g, x.dtype) * -1j,),
     small_cotangent=True,
-    aliases=False,
+    hands_on=False,
     batch=elementwise,
     shape=same_shape,
     dtype=real_part,
+    shares_memory=True,
 )
 
 

@@ -89,7 +89,7 @@ def _slope_of_soft_sign(xp: Any, x: Raw) -> Raw:
 
 
 limited = unary(
-    Elementwise("limited", _limited, (passes_where(lambda xp, y, x: y == x),)),
+    Elementwise("limited", _limited, (passes_where(lambda xp, y, x: y == x),), shares_memory=True),
     True,
     "Return x, but at most 800 and at least -800.",
 )

@@ -19,6 +19,7 @@ from gradkit.core.batching import at_front, broadcast_sizes, moved_to_front
 from gradkit.core.calls import as_array, cast, dtype_name, wide_integers
 from gradkit.core.namespace import publish
 from gradkit.core.stand_in import STAND_INS
+from gradkit.core.structured import View
 from gradkit.errors import NonConcreteBooleanIndexError, ShapeError
 from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.elementwise import logical_and, where
@@ -84,10 +85,26 @@ def sliced_shape(shape: tuple[int, ...], index: tuple[Any, ...]) -> tuple[int, .
     return (*result, *shape[axis:])
 
 
-_getitem = Linear(
+def indexed_place(at: Sequence[int], shape: tuple[int, ...], index: tuple[Any, ...]) -> list[int]:
+    """Return where the element `at` of ``x[index]`` is in `x`; see `sliced_shape`."""
+    entries = iter(at)
+    place: list[int] = []
+    for part in index:
+        if isinstance(part, int):
+            place.append(part)
+        elif part is None:
+            next(entries)
+        else:
+            place.append(range(*part.indices(shape[len(place)]))[next(entries)])
+    return [*place, *entries]
+
+
+_getitem = View(
     "getitem",
     lambda xp, x, *, index: x[index],
     (lambda xp, g, x, *, index: xp.pad_index(g, index=index, shape=x.shape),),
+    index=lambda at, of, *, index: indexed_place(at, of, index),
+    example=((3, 5, 2), {"index": (1, None, slice(3, None, -2), slice(None))}),
     batch=_batch_getitem,
     shape=lambda x, *, index: sliced_shape(x.shape, index),
     leaf=True,
@@ -116,7 +133,7 @@ _take = Linear(
     "take",
     lambda xp, x, indices, *, axis: xp.library.take(x, indices, axis=axis),
     (lambda xp, g, x, indices, *, axis: xp.scatter_add(g, indices, axis=axis, size=x.shape[axis]), None),
-    aliases=False,
+    hands_on=False,
     batch=batch_by_position,
     shape=lambda x, indices, *, axis: (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]),
     leaf=True,

@@ -8,12 +8,13 @@ from typing import Any
 
 from gradkit.core import Array, Linear, bind
 from gradkit.core.array import wrap
-from gradkit.core.batching import broadcast_sizes, broadcasting_leading, moved_to_front, text_on_batches
+from gradkit.core.batching import broadcasting_leading, moved_to_front, text_on_batches
 from gradkit.core.binding import KERNEL_ERRORS, explain
 from gradkit.core.calls import as_array, cast, dtype_name
 from gradkit.core.namespace import PLAIN, bound, lifted, publish, unbroadcast
 from gradkit.core.node import NO_PARAMS, Node, recording
 from gradkit.core.promotion import promote
+from gradkit.core.structured import Contraction
 from gradkit.errors import ShapeError
 from gradkit.primitives.elementwise import multiply
 from gradkit.primitives.manipulation import permute_dims, reshape
@@ -29,10 +30,6 @@ def _pull_left(xp: Any, g: Any, x: Any, y: Any) -> Any:
 def _pull_right(xp: Any, g: Any, x: Any, y: Any) -> Any:
     product = xp.matmul(x.T if len(x.shape) == 2 else xp.matrix_transpose(x), g)
     return product if product.shape == y.shape else unbroadcast(xp, product, product.shape, y.shape)
-
-
-def _product_shape(x: Any, y: Any) -> tuple[int, ...]:
-    return (*broadcast_sizes([x.shape[:-2], y.shape[:-2]]), x.shape[-2], y.shape[-1])
 
 
 def _rows(xp: Any, x: Any) -> Any:
@@ -55,16 +52,16 @@ def _batch_matmul(primitive: Any, values: Any, axes: Any, size: int, params: Any
     return broadcasting_leading(primitive, values, axes, size, params)
 
 
-_matmul = Linear(
+_matmul = Contraction(
     "matmul",
+    "...ij,...jk->...ik",
     None,
     (
         lambda xp, g, _x, y: _pull_left(xp, g, _x, y),
         lambda xp, g, x, _y: _pull_right(xp, g, x, _y),
     ),
-    aliases=False,
     batch=_batch_matmul,
-    shape=_product_shape,
+    leaf=True,
 )
 
 
@@ -117,7 +114,7 @@ _affine = Affine(
         lambda xp, g, x, _w, _b: xp.matmul(_rows(xp, x).T, _rows(xp, g)),
         lambda xp, g, _x, _w, _b: xp.sum(_rows(xp, g), axis=ROWS, keepdims=False),
     ),
-    aliases=False,
+    hands_on=False,
     shape=lambda x, w, b: (*x.shape[:-1], w.shape[1]),
 )
 

@@ -9,10 +9,11 @@ from gradkit.core import Array, bind
 from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
 from gradkit.core.namespace import publish
 from gradkit.core.promotion import is_complex, promote
+from gradkit.core.structured import reduced_shape
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.axes import Axis, normalize_axes
 from gradkit.primitives.manipulation import broadcast_to, reshape
-from gradkit.primitives.reductions import logsumexp_primitive, max, reduced_shape, selected, sum
+from gradkit.primitives.reductions import logsumexp_primitive, max, selected, sum
 
 __all__ = ["logsumexp"]
 
@@ -46,7 +47,7 @@ def logsumexp(
     axes = normalize_axes(axis, array.ndim, "logsumexp")
     if b is None and not return_sign and not is_complex(array.dtype):
         # What is left out has exp(x) = 0.
-        array = selected(array, where, -math.inf, "logsumexp")
+        array = selected(array, where, logsumexp_primitive.identity, "logsumexp")
         return bind(logsumexp_primitive, (array,), {"axis": axes, "keepdims": keepdims})
     return _weighted(array, axes, b, keepdims, return_sign, where)
 

@@ -51,7 +51,7 @@ _plus_squares_primitive = General(
     ),
     shape=lambda total, x, *, factor: (),
 )
-_plus_squares_primitive.aliases = True  # the cotangent of the total is that of the result
+_plus_squares_primitive.hands_on = True  # the cotangent of the total is that of the result
 
 
 def plus_squares(total: Array, x: Array, /, factor: float) -> Array:

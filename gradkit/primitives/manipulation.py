@@ -16,7 +16,8 @@ from gradkit.core.namespace import lifted, publish, unbroadcast
 from gradkit.core.node import Node
 from gradkit.core.promotion import is_complex, promote, requested_dtype
 from gradkit.core.sharding import refuse_sharding
-from gradkit.core.sizes import whole_numbers
+from gradkit.core.sizes import raveled, unraveled, whole_numbers
+from gradkit.core.structured import View
 from gradkit.errors import ShapeError
 from gradkit.primitives.axes import axes_of, normalize_axes
 
@@ -48,26 +49,36 @@ def _batch_broadcast_to(primitive: Any, values: Any, axes: Any, size: int, param
     return bind(primitive, (aligned(values[0], axes[0], len(shape)),), {"shape": (size, *shape)}), 0
 
 
-_reshape = Linear(
+def _inverse(axes: Shape) -> Shape:
+    return tuple(axes.index(i) for i in range(len(axes)))
+
+
+_reshape = View(
     "reshape",
     lambda xp, x, shape: xp.library.reshape(x, shape),
     (lambda xp, g, x, *, shape: xp.reshape(g, x.shape),),
+    index=lambda at, of, *, shape: unraveled(raveled(at, shape), of),
+    example=((2, 6), {"shape": (3, 1, 4)}),
     batch=with_shape,
     shape=lambda x, shape: shape,
     leaf=True,
 )
-_permute_dims = Linear(
+_permute_dims = View(
     "permute_dims",
     lambda xp, x, axes: xp.library.permute_dims(x, axes),
     (lambda xp, g, _x, *, axes: xp.permute_dims(g, _inverse(axes)),),
+    index=lambda at, of, *, axes: [at[i] for i in _inverse(axes)],
+    example=((2, 3, 4), {"axes": (2, 0, 1)}),
     batch=_batch_permute_dims,
     shape=lambda x, axes: tuple(x.shape[a] for a in axes),
     leaf=True,
 )
-_broadcast_to = Linear(
+_broadcast_to = View(
     "broadcast_to",
     lambda xp, x, shape: xp.library.broadcast_to(x, shape),
     (lambda xp, g, x, *, shape: unbroadcast(xp, g, shape, x.shape),),
+    index=lambda at, of, *, shape: [i if n > 1 else 0 for i, n in zip(at[len(at) - len(of) :], of, strict=True)],
+    example=((3, 1), {"shape": (2, 3, 4)}),
     small_cotangent=True,
     batch=_batch_broadcast_to,
     shape=lambda x, shape: shape,
@@ -114,6 +125,7 @@ _transfer = Transfer(
     (lambda xp, g, _x, *, source, target: xp.transfer(g, source=target, target=source),),
     batch=elementwise,
     shape=same_shape,
+    shares_memory=True,  # from one backend of the host to another
     leaf=True,
 )
 
@@ -149,10 +161,6 @@ _concatenate = Concatenate(
 
 def _real_part(xp: Any, x: Any) -> Any:
     return xp.real(x) if is_complex(x.dtype) else x
-
-
-def _inverse(axes: Shape) -> Shape:
-    return tuple(axes.index(i) for i in range(len(axes)))
 
 
 def reshape(

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from gradkit.backend import INEXACT, NOTHING
-from gradkit.core import Array, General, Linear, bind
+from gradkit.core import Array, General, bind
 from gradkit.core.batching import reduction
 from gradkit.core.calls import as_array, cast, dtype_name, require_bool, require_inexact
 from gradkit.core.namespace import publish
 from gradkit.core.promotion import BOOL, INTEGER, default_dtype, kind_of
+from gradkit.core.structured import LinearReduction, Reduction, reduced_shape
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.axes import Axis, normalize_axes
 from gradkit.primitives.creation import ones_like
@@ -30,13 +31,6 @@ def expand(xp: Any, reduced: Any, ndim: int, axis: tuple[int, ...], keepdims: bo
     for a in axis:
         sizes.insert(a, 1)
     return xp.reshape(reduced, tuple(sizes))
-
-
-def reduced_shape(x: Any, *, axis: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
-    """Return the shape that is left when the axes `axis` are reduced."""
-    if keepdims:
-        return tuple(1 if a in axis else size for a, size in enumerate(x.shape))
-    return tuple(size for a, size in enumerate(x.shape) if a not in axis)
 
 
 def _count(shape: tuple[int, ...], axis: tuple[int, ...]) -> int:
@@ -112,30 +106,33 @@ def _shape_of_position(x: Any, *, axis: int, keepdims: bool) -> tuple[int, ...]:
     return reduced_shape(x, axis=(axis,), keepdims=keepdims)
 
 
-_sum = Linear(
+_sum = LinearReduction(
     "sum",
     None,
     (lambda xp, g, x, *, axis, keepdims: expand(xp, g, x.ndim, axis, keepdims),),
+    combine="add",
+    identity=0,
     small_cotangent=True,
-    batch=reduction,
-    shape=reduced_shape,
     dtype=_wide,
 )
-_prod = General("prod", None, (_pull_prod,), batch=reduction, shape=reduced_shape, dtype=_wide)
-_mean = Linear(
+_prod = Reduction("prod", None, (_pull_prod,), combine="multiply", identity=1, dtype=_wide)
+_mean = LinearReduction(
     "mean",
     None,
     (lambda xp, g, x, *, axis, keepdims: expand(xp, _divided(g, _count(x.shape, axis)), x.ndim, axis, keepdims),),
     small_cotangent=True,
-    aliases=False,
-    batch=reduction,
-    shape=reduced_shape,
+    hands_on=False,
+    combine="add",
+    identity=0,
+    mean=True,
 )
-_max = General("max", None, (_pull_extremum,), batch=reduction, shape=reduced_shape)
-_min = General("min", None, (_pull_extremum,), batch=reduction, shape=reduced_shape)
-logsumexp_primitive = General("logsumexp", _logsumexp, (_pull_logsumexp,), batch=reduction, shape=reduced_shape)
-_any = General("any", None, (None,), batch=reduction, shape=reduced_shape, dtype="bool")
-_all = General("all", None, (None,), batch=reduction, shape=reduced_shape, dtype="bool")
+_max = Reduction("max", None, (_pull_extremum,), combine="maximum", identity=-math.inf)
+_min = Reduction("min", None, (_pull_extremum,), combine="minimum", identity=math.inf)
+logsumexp_primitive = Reduction(
+    "logsumexp", _logsumexp, (_pull_logsumexp,), combine="logaddexp", identity=-math.inf, batch=reduction
+)
+_any = Reduction("any", None, (None,), combine="logical_or", identity=False, dtype="bool")
+_all = Reduction("all", None, (None,), combine="logical_and", identity=True, dtype="bool")
 _argmax = General("argmax", None, (None,), batch=_batch_position, shape=_shape_of_position, dtype="int64")
 _argmin = General("argmin", None, (None,), batch=_batch_position, shape=_shape_of_position, dtype="int64")
 
@@ -181,7 +178,7 @@ def sum(
         value = a._value
         if value.dtype in INEXACT.get(type(value), NOTHING):
             return bind(_sum, (a,), _over(axis, keepdims, len(value.shape), "sum"))
-    array = selected(_in_accumulator(a, dtype, promote_integers, "sum"), where, 0, "sum")
+    array = selected(_in_accumulator(a, dtype, promote_integers, "sum"), where, _sum.identity, "sum")
     result = _accumulated(_sum, array, axis, keepdims, out)
     return result if initial is None else _keep_dtype(e.add(result, initial), result)
 
@@ -210,7 +207,7 @@ def prod(
         value = a._value
         if value.dtype in INEXACT.get(type(value), NOTHING):
             return bind(_prod, (a,), _over(axis, keepdims, len(value.shape), "prod"))
-    array = selected(_in_accumulator(a, dtype, promote_integers, "prod"), where, 1, "prod")
+    array = selected(_in_accumulator(a, dtype, promote_integers, "prod"), where, _prod.identity, "prod")
     result = _accumulated(_prod, array, axis, keepdims, out)
     return result if initial is None else _keep_dtype(e.multiply(result, initial), result)
 
@@ -336,13 +333,13 @@ def _extremum(primitive: Any, larger: Callable[[Any, Any], Array]) -> Callable[.
     return reduce
 
 
-def _truth(primitive: Any, identity: bool) -> Callable[..., Array]:
+def _truth(primitive: Any) -> Callable[..., Array]:
     def reduce(a: Any, axis: Axis = None, out: None = None, keepdims: bool = False, *, where: Any = None) -> Array:
         if out is not None:
             refuse_out(out, primitive.name)
         array = require_bool(a if type(a) is Array else as_array(a, primitive.name), primitive.name)
         if where is not None:
-            array = selected(array, where, identity, primitive.name)
+            array = selected(array, where, primitive.identity, primitive.name)
         return bind(primitive, (array,), _over(axis, keepdims, array.ndim, primitive.name))
 
     reduce.__name__ = reduce.__qualname__ = primitive.name
@@ -380,8 +377,8 @@ def _position(primitive: Any) -> Callable[..., Array]:
 
 max = _extremum(_max, e.maximum)
 min = _extremum(_min, e.minimum)
-any = _truth(_any, False)
-all = _truth(_all, True)
+any = _truth(_any)
+all = _truth(_all)
 argmax = _position(_argmax)
 argmin = _position(_argmin)
 

@@ -82,7 +82,7 @@ _scatter_add_primitive = Linear(
     "scatter_add",
     _scatter_add,
     (lambda xp, g, _updates, indices, *, axis, size: xp.take(g, indices, axis=axis), None),
-    aliases=False,
+    hands_on=False,
     batch=batch_by_position,
     shape=lambda updates, indices, *, axis, size: (*updates.shape[:axis], size, *updates.shape[axis + 1 :]),
 )

@@ -29,7 +29,7 @@ _primitive = Linear(
     "sliding_product",
     _sliding_product,
     (_pull_long, lambda xp, g, x, _y: xp.sliding_product(x, g)),
-    aliases=False,
+    hands_on=False,
     shape=lambda x, y: (x.shape[0] - y.shape[0] + 1,),
 )
 

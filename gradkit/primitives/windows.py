@@ -10,6 +10,8 @@ from typing import Any
 from gradkit.core import Array, Linear, bind
 from gradkit.core.batching import moved_to_front
 from gradkit.core.namespace import bound, publish
+from gradkit.core.sizes import unraveled
+from gradkit.core.structured import View
 
 __all__ = ["overlap_add", "sliding_windows", "windows_shape"]
 
@@ -107,7 +109,7 @@ def _batch_overlap(primitive: Any, values: Any, axes: Any, size: int, params: An
     return bind(primitive, (second,), {**_with_batch(params), "shape": (size, *params["shape"])}), 0
 
 
-_windows = Linear(
+_windows = View(
     "sliding_windows",
     _sliding_windows,
     (
@@ -115,7 +117,13 @@ _windows = Linear(
             g, shape=x.shape, window=window, strides=strides, dilation=dilation
         ),
     ),
-    aliases=False,
+    hands_on=False,
+    index=lambda at, of, *, window, strides, dilation: [
+        i * stride + place * d
+        for i, stride, place, d in zip(at[1:], strides, unraveled(at[0], window), dilation, strict=True)
+    ],
+    example=((5, 3), {"window": (2, 1), "strides": (1, 2), "dilation": (2, 1)}),
+    copies=True,
     batch=_batch_windows,
     shape=lambda x, *, window, strides, dilation: (
         math.prod(window),
@@ -130,7 +138,7 @@ _overlap = Linear(
             g, window=window, strides=strides, dilation=dilation
         ),
     ),
-    aliases=False,
+    hands_on=False,
     batch=_batch_overlap,
     shape=lambda x, *, shape, window, strides, dilation: shape,
     leaf=True,
