@@ -20,7 +20,7 @@ import gradkit
 import gradkit.numpy as jnp
 from gradkit import Array, nn, random, tree
 from gradkit.errors import ShapeError, TreeMismatchError
-from gradkit.pytrees.structure import NAMESPACE
+from gradkit.pytrees.containers import NAMESPACE
 from gradkit.testing import check_grads
 
 X = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
