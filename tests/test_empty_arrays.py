@@ -11,6 +11,7 @@ import pytest
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import lax, nn
+from gradkit.scipy import special
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -73,6 +74,27 @@ def test_vmap_over_no_elements_gives_the_shapes_of_vmap_over_one(name: str, f: C
 
 def _sum(tree: Any) -> Any:
     return sum(jnp.sum(y).astype("float32") for y in gradkit.tree.leaves(tree))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_of_nothing_there_are_no_shares_and_the_sum_of_exponentials_is_0(dtype: str, xp: Any) -> None:
+    x = xp.zeros((2, 0), dtype=dtype)
+    for f in (nn.softmax, nn.log_softmax, special.softmax, special.log_softmax):
+        assert f(x, axis=1).shape == (2, 0)
+        assert gradkit.grad(lambda x, f=f: f(x, axis=1).sum())(x).shape == (2, 0)
+        assert f(x[0], axis=0).dtype == dtype
+    calls = [
+        lambda x: nn.logsumexp(x, axis=1),
+        lambda x: special.logsumexp(x, axis=1),
+        lambda x: special.logsumexp(x, axis=1, b=x),
+        lambda x: special.logsumexp(x, axis=1, return_sign=True)[0],
+        lambda x: gradkit.vmap(nn.logsumexp)(x),
+    ]
+    for call in calls:
+        np.testing.assert_array_equal(gradkit.device_get(call(x)), [-np.inf, -np.inf])
+        slope = gradkit.grad(lambda x, call=call: call(x).sum())
+        assert slope(x).shape == gradkit.grad(lambda x, slope=slope: slope(x).sum())(x).shape == (2, 0)
+    assert nn.logsumexp(x, axis=1, keepdims=True).shape == (2, 1)
 
 
 INDEXED: dict[str, Callable[..., Any]] = {

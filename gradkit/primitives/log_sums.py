@@ -71,7 +71,8 @@ def _weighted(
     if where is not None:
         x = e.where(where, x, -math.inf)
     # The result does not depend on it, so neither does the derivative.
-    top = max(e.real(x), axis=axis, keepdims=True)
+    nothing = 0 in (x.shape[a] for a in axis)
+    top = max(e.real(x), axis=axis, keepdims=True, initial=-math.inf if nothing else None)
     top = e.where(e.isfinite(top), top, 0.0)
     terms = e.exp(e.subtract(x, top))
     if where is not None:

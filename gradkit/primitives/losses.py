@@ -98,6 +98,8 @@ def _is_half(x: Any) -> bool:
 
 
 def _log_softmax(xp: Any, x: Any, *, axis: tuple[int, ...]) -> Any:
+    if 0 in x.shape:
+        return xp.zeros_like(x)  # an empty axis has no largest element
     if _is_half(x):
         # A sum of more than 65504 exponentials overflows, its logarithm does not.
         return xp.astype(_log_softmax(xp, xp.astype(x, xp.float32), axis=axis), x.dtype)

@@ -64,6 +64,8 @@ def _logsumexp(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any
     if getattr(x.dtype, "name", "") == "float16":
         # A sum of more than 65504 exponentials overflows, its logarithm does not.
         return xp.astype(_logsumexp(xp, xp.astype(x, xp.float32), axis=axis, keepdims=keepdims), x.dtype)
+    if _count(x.shape, axis) == 0:
+        return xp.sum(x, axis=axis, keepdims=keepdims) - math.inf  # the logarithm of 0
     top = xp.max(x, axis=axis, keepdims=True)
     top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
     result = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
