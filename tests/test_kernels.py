@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from kernel_cases import CALLS, STEPS, Call, leaves
 
-import gradkit.random  # noqa: F401 - declares its primitives
+import gradkit
+import gradkit.numpy
+import gradkit.random
 from gradkit.backend import Backend
-from gradkit.core.namespace import PRIMITIVES
+from gradkit.core.namespace import PRIMITIVES, kernel_namespace
 from gradkit.optim.update import sgd_update
+from gradkit.primitives.linalg import affine
+from gradkit.primitives.losses import mean_square
 
 
 def general_text(name: str, backend: Backend) -> Any:
@@ -53,5 +59,44 @@ def test_a_step_of_sgd_is_the_general_text(
             np.testing.assert_allclose(backend.to_host(one), backend.to_host(other), rtol=1e-5, atol=1e-6)
 
 
+PULLED: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
+    "affine": (affine, ((3, 4), (4, 2), (2,))),
+    "mean_square": (mean_square, ((3, 4), (3, 4))),
+    "tanh": (gradkit.numpy.tanh, ((3, 4),)),
+}
+"""By the primitive that a backend may have a kernel for the pull of: a function, and the shapes of its arguments."""
+
+
+def pulled(function: Callable[..., Any], arguments: list[Any], positions: tuple[int, ...], scale: float) -> Any:
+    weighted = lambda *args: gradkit.numpy.sum(scale * gradkit.numpy.square(function(*args)))  # noqa: E731
+    return gradkit.grad(weighted, positions)(*arguments)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("special", [0.0, 6.0, 20.0, np.inf, np.nan])
+@pytest.mark.parametrize("name", sorted(PULLED))
+def test_a_kernel_of_a_pull_gives_what_the_rules_give(
+    name: str, special: float, dtype: str, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not hasattr(backend.xp, dtype):
+        pytest.skip("the array API standard has no float16")
+    function, shapes = PULLED[name]
+    random = np.random.default_rng(1)
+    hosts = [random.normal(size=shape).astype(dtype) for shape in shapes]
+    hosts[0][0, 0] = special
+    tracked = [each for n in range(1, len(hosts) + 1) for each in itertools.combinations(range(len(hosts)), n)]
+    for positions in tracked:
+        arguments = [gradkit.numpy.asarray(backend.from_host(host)) for host in hosts]
+        got = pulled(function, arguments, positions, 0.5)
+        with monkeypatch.context() as patch:
+            patch.setattr(kernel_namespace(backend), "kernel", lambda name: None)
+            expected = pulled(function, arguments, positions, 0.5)
+        for ours, theirs in zip(got, expected, strict=True):
+            assert ours.dtype == theirs.dtype
+            np.testing.assert_allclose(
+                backend.to_host(ours.data), backend.to_host(theirs.data), rtol=4 * float(np.finfo(dtype).eps)
+            )
+
+
 def test_kernels_have_the_names_of_primitives(backend: Backend) -> None:
-    assert backend.kernels.keys() <= PRIMITIVES.keys() | {"sgd_update"}
+    assert backend.kernels.keys() <= PRIMITIVES.keys() | {"sgd_update"} | {f"{name}_pull" for name in PULLED}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.backend import Backend, scipy_special
-from gradkit_numpy.silence import silenced
+from gradkit_numpy.silence import SILENCE
 
 __all__ = ["NumpyBackend"]
 
@@ -36,9 +36,8 @@ class NumpyBackend(Backend):
 
         return KERNELS
 
-    def silenced(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `function` inside ``numpy.errstate(all="ignore")``."""
-        return silenced(function)
+    silence = SILENCE
+    """What enters ``numpy.errstate(all="ignore")``, and what leaves it."""
 
     def special(self, name: str) -> Callable[..., Any]:
         """Return SciPy's function."""

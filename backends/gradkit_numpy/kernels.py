@@ -14,7 +14,7 @@ import numpy as np
 
 from gradkit_numpy import linear_algebra, losses, saturating, scattering
 from gradkit_numpy.losses import ones
-from gradkit_numpy.silence import silenced
+from gradkit_numpy.silence import SILENCE
 from gradkit_numpy.threefry import random_bits
 
 __all__ = ["KERNELS"]
@@ -30,6 +30,9 @@ some_over: Any = np.logical_or.reduce
 every_over: Any = np.logical_and.reduce
 add_at: Any = np.add.at
 
+
+Shares = list[tuple[Any, Raw]]
+"""What `Primitive.pull` returns: a parent's node and its share of the cotangent."""
 
 ROWS = (0,)
 HALF = np.dtype("float16")
@@ -81,6 +84,19 @@ def affine(x: Raw, w: Raw, b: Raw) -> Raw:
     return result
 
 
+def affine_pull(g: Raw, node: Any, saved: Sequence[Raw]) -> Shares:
+    x_node, w_node, b_node = node.parents
+    _, x, w, _ = saved
+    shares = []
+    if x_node is not None:
+        shares.append((x_node, g.dot(w.T)))
+    if w_node is not None:
+        shares.append((w_node, x.T.dot(g)))
+    if b_node is not None:
+        shares.append((b_node, total(g, ROWS)))
+    return shares
+
+
 def reshape(x: Raw, shape: tuple[int, ...]) -> Raw:
     return x.reshape(shape)
 
@@ -99,11 +115,7 @@ def getitem(x: Raw, index: tuple[Any, ...]) -> Raw:
     return x[index]
 
 
-def converted(x: Raw, dtype: Any) -> Raw:
-    return x.astype(dtype)
-
-
-converted_in_silence = silenced(converted)
+begin_silence, end_silence = SILENCE
 WHOLE = "biu"
 
 
@@ -111,7 +123,11 @@ def astype(x: Raw, dtype: Any) -> Raw:
     # Whole numbers are in the range of every dtype that they are converted to, but for half the digits.
     if x.dtype.kind in WHOLE and dtype != HALF:
         return x.astype(dtype)
-    return converted_in_silence(x, dtype)
+    token = begin_silence()
+    try:
+        return x.astype(dtype)
+    finally:
+        end_silence(token)
 
 
 BITS = {size: np.dtype(f"int{8 * size}") for size in (1, 2, 4, 8)}
@@ -143,10 +159,18 @@ def take(x: Raw, indices: Raw, *, axis: int) -> Raw:
 
 def mean_square(x: Raw, y: Raw) -> Raw:
     difference = (x - y).ravel()
-    if x.dtype == HALF:
+    if x.itemsize == 2:
         difference = difference.astype(np.float32)
         return (difference.dot(difference) / x.size).astype(HALF)
     return difference.dot(difference) / x.size
+
+
+def mean_square_pull(g: Raw, node: Any, saved: Sequence[Raw]) -> Shares:
+    _, x, y = saved
+    share = x - y
+    share *= g * (2 / x.size)
+    x_node, y_node = node.parents
+    return [(n, s) for n, s in ((x_node, share), (y_node, share if y_node is None else -share)) if n is not None]
 
 
 def sgd_update(
@@ -214,6 +238,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "all": every,
     "matmul": matmul,
     "affine": affine,
+    "affine_pull": affine_pull,
     "reshape": reshape,
     "permute_dims": permute_dims,
     "broadcast_to": broadcast_to,
@@ -225,6 +250,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "scatter_add": scatter_add,
     "take": take,
     "mean_square": mean_square,
+    "mean_square_pull": mean_square_pull,
     "random_bits": random_bits,
     "sgd_update": sgd_update,
     "cbrt": np.cbrt,

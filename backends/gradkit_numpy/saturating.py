@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ sigmoid's. (Layers of tanh have elements near the first, so a larger bound would
 ONES = {np.dtype(name): np.ones((), name) for name in ("float32", "float64")}
 """A number that need not be converted at each call."""
 
-subtract = np.subtract
+multiply, subtract = np.multiply, np.subtract
 
 
 def tanh_slope(x: Raw, y: Raw) -> Raw:
@@ -32,10 +32,19 @@ def tanh_slope(x: Raw, y: Raw) -> Raw:
         return slope if slope >= TANH_CANCELLED else _in_full(4, 2, x)
     slope = y * y
     subtract(one, slope, slope)
-    # argmin finds NaN first, which fails the comparison as well. It is the cheapest reduction that there is.
-    if not slope.size or slope.item(slope.argmin()) >= TANH_CANCELLED:
-        return slope
     return _mended(slope, slope < TANH_CANCELLED, 4, 2, x)
+
+
+def tanh_pull(g: Raw, node: Any, saved: Sequence[Raw]) -> list[tuple[Any, Raw]]:
+    y, x = saved
+    one = ONES.get(y.dtype)
+    if one is not None and y.ndim:
+        slope = y * y
+        subtract(one, slope, slope)
+        # argmin finds NaN first, which fails the comparison as well. It is the cheapest reduction that there is.
+        if not slope.size or slope.item(slope.argmin()) >= TANH_CANCELLED:
+            return [(node.parents[0], multiply(slope, g, slope))]
+    return [(node.parents[0], g * tanh_slope(x, y))]
 
 
 def sigmoid_slope(x: Raw, y: Raw) -> Raw:
@@ -87,5 +96,6 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "gated": gated,
     "limited": limited,
     "sigmoid_slope": sigmoid_slope,
+    "tanh_pull": tanh_pull,
     "tanh_slope": tanh_slope,
 }

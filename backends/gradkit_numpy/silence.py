@@ -1,15 +1,16 @@
-"""Functions that run while NumPy does not warn, for little more than the call."""
+"""What keeps NumPy from warning, for little more than a call."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-__all__ = ["silenced"]
+__all__ = ["SILENCE"]
 
 
 def _variable() -> ContextVar[Any] | None:
@@ -21,23 +22,28 @@ def _variable() -> ContextVar[Any] | None:
     return found if isinstance(found, ContextVar) else None
 
 
-def silenced(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `function` inside ``numpy.errstate(all="ignore")``.
+def _entered() -> np.errstate:
+    silent = np.errstate(all="ignore")
+    silent.__enter__()
+    return silent
+
+
+def _left(silent: np.errstate) -> None:
+    silent.__exit__(None, None, None)
+
+
+def _ends() -> tuple[Callable[[], Any], Callable[[Any], None]]:
+    """Return what enters ``numpy.errstate(all="ignore")``, and what leaves it.
 
     `numpy.errstate` makes its settings anew at each entry, which takes as long as three operations on a small array.
     Here they are made once, and put where it would put them.
     """
     variable = _variable()
     if variable is None:
-        return np.errstate(all="ignore")(function)
+        return _entered, _left
     with np.errstate(all="ignore"):
         silent = variable.get()
+    return partial(variable.set, silent), variable.reset
 
-    def call(*args: Any, **options: Any) -> Any:
-        token = variable.set(silent)
-        try:
-            return function(*args, **options)
-        finally:
-            variable.reset(token)
 
-    return call
+SILENCE = _ends()

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gradkit.backend import Backend
+from gradkit_numpy.silence import SILENCE
 
 __all__ = ["StrictBackend"]
 
@@ -49,9 +50,10 @@ class StrictBackend(Backend):
         """The type of the library's arrays; it has no public name."""
         return (type(self.xp.empty(0)),)
 
-    def silenced(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `function` inside `numpy.errstate`, as the arrays are NumPy's."""
-        return np.errstate(all="ignore")(function)
+    @cached_property
+    def silence(self) -> tuple[Callable[[], Any], Callable[[Any], None]]:
+        """NumPy's own, as the arrays are NumPy's."""
+        return SILENCE
 
     def to_host(self, value: Any) -> np.ndarray[Any, Any]:
         """Copy an array of any device to a NumPy array."""

@@ -95,13 +95,14 @@ class Backend(ABC):
 
         return on_host
 
-    def silenced(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return `function` so that the library says nothing of divisions by zero, overflows and the like inside it.
+    @property
+    def silence(self) -> tuple[Callable[[], Any], Callable[[Any], None]] | None:
+        """What keeps the library from warning of divisions by zero, overflows and the like, and what ends that.
 
-        It is asked for rules and formulas of gradkit's own, whose intermediate values are nobody's business: the result
-        is what it should be.
+        The second is given what the first returned. It is asked for rules and formulas of gradkit's own, whose
+        intermediate values are nobody's business: the result is what it should be. None for a library that never warns.
         """
-        return function
+        return None
 
     def why_unusable(self) -> str | None:
         """Return None where the backend can run on this machine, else the library's own reason."""

@@ -101,6 +101,7 @@ class Elementwise(Primitive):
     def __init__(self, name: str, forward: Rule | None, rules: Sequence[Any], **options: Any) -> None:
         super().__init__(name, forward, rules, **{"batch": elementwise, "shape": broadcast_shape, **options})
         self.hands_on = any(type(rule) is Constant for rule in self.rules)
+        self.is_unary = len(self.rules) == 1 and inspect.isfunction(self.rules[0])
 
     def mask_of_reads(self, rule: Any) -> int | None:
         """Find out which values a local derivative reads."""
@@ -115,6 +116,10 @@ class Elementwise(Primitive):
         xp = PLAIN.get(type(cotangent)) if node.plain else None
         if xp is None:
             xp, cotangent, saved = lifted(cotangent, saved)
+        elif (kernel := xp.kernel(self.pull_kernel)) is not None:
+            return kernel(cotangent, node, saved)  # type: ignore[no-any-return]
+        if self.is_unary:
+            return [(node.parents[0], cotangent * self.rules[0](xp, *saved))]  # type: ignore[list-item]
         shares = []
         shape = node.shape
         for parent, rule in zip(node.parents, self.rules, strict=False):
@@ -242,6 +247,8 @@ class General(Primitive):
         xp = PLAIN.get(type(cotangent)) if node.plain else None
         if xp is None:
             xp, cotangent, saved = lifted(cotangent, saved)
+        elif (kernel := xp.kernel(self.pull_kernel)) is not None:
+            return kernel(cotangent, node, saved)  # type: ignore[no-any-return]
         if cotangent.shape != node.shape:
             cotangent = xp.broadcast_to(cotangent, node.shape)
         params = node.params

@@ -11,7 +11,7 @@ from gradkit.core.namespace import as_bound
 from gradkit.core.node import NO_PARAMS, Node, Trace
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import is_inexact
-from gradkit.core.silence import silently
+from gradkit.core.silence import silence_of
 
 if TYPE_CHECKING:
     from gradkit.core.graph import HigherOrder
@@ -42,7 +42,12 @@ class ForwardTrace(Trace):
         """Compute one level lower, and push the tangents through the operation."""
         primals, tangents = self.unwrap(args)
         out = bind(primitive, primals, params)
-        tangent = _push(out, primitive, out, primals, tangents, params)
+        begin, end = silence_of(out)
+        token = begin()
+        try:
+            tangent = primitive.push(out, primals, tangents, params)
+        finally:
+            end(token)
         if primitive.multiple_results:
             parts = (None,) * len(out) if tangent is None else tangent
             return tuple(self.wrap(o, t if is_inexact(o.dtype.name) else None) for o, t in zip(out, parts, strict=True))
@@ -66,10 +71,3 @@ class ForwardTrace(Trace):
                 primals.append(as_bound(arg))
                 tangents.append(None)
         return primals, tangents
-
-
-def _push_through(primitive: Primitive, *args: Any) -> Any:
-    return primitive.push(*args)
-
-
-_push = silently(_push_through, {})

@@ -42,6 +42,8 @@ class KernelNamespace:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self.kernel = backend.kernels.get
+        """A kernel that not every backend has, or None."""
 
     def __getattr__(self, name: str) -> Any:
         primitive = PRIMITIVES.get(name)

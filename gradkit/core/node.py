@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gradkit.core.primitive import Primitive
 
 __all__ = [
+    "Ended",
     "Leaf",
     "Node",
     "Trace",
@@ -251,8 +252,11 @@ class Trace(ABC):
 
     def __init__(self, above: Trace | None = None) -> None:
         """Begin above all transforms in progress, or right above one, in whose place it stands."""
-        self.level = new_level() if above is None else type(above.level)(int(above.level) + 1)
-        self.number = int(self.level)
+        if above is None:
+            self.level = self.number = new_level()
+        else:
+            self.level = type(above.level)(int(above.level) + 1)
+            self.number = int(self.level)
 
     def end(self) -> None:
         """Say that the function has returned: from now on an operation on this transform's arrays is an error."""

@@ -17,6 +17,7 @@ from gradkit.core.declaration import check
 from gradkit.core.namespace import PRIMITIVES, kernel_namespace, leaf_namespace
 from gradkit.core.node import Node, Trace
 from gradkit.core.promotion import PYTHON_NUMBERS, dtype_named
+from gradkit.core.silence import silenced
 from gradkit.core.stand_in import Abstract
 
 __all__ = ["Primitive", "Rule"]
@@ -91,6 +92,8 @@ class Primitive(ABC):
         self.shape_rule = shape
         self.dtype_rule = dtype
         self.kernels: dict[type, Callable[..., Any]] = {}
+        self.pull_kernel = f"{name}_pull"
+        """The kernel that a backend may have for `pull` on raw arrays, cheaper than the rules."""
         self.plans: dict[int, tuple[int, int]] = {}
         self.masks = tuple(self.mask_of_reads(rule) for rule in self.rules)
         if self.has_kernels:
@@ -121,7 +124,7 @@ class Primitive(ABC):
             kernel = self.general_text(backend)
             if self.forward is not None:
                 # Several operations: what is made on the way may be infinite where the result is not.
-                kernel = backend.silenced(kernel)
+                kernel = silenced(backend, kernel)
         return backend.placed(kernel)
 
     def general_text(self, backend: Backend) -> Callable[..., Any]:

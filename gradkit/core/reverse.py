@@ -6,7 +6,7 @@ computation is limited by memory alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from gradkit.core.changes import refuse_changed
 from gradkit.core.namespace import as_bound, namespace_of
 from gradkit.core.node import Node, Trace, changes
 from gradkit.core.primitive import Primitive
-from gradkit.core.silence import silently
+from gradkit.core.silence import SILENCES, silence_of
 
 if TYPE_CHECKING:
     from gradkit.core.graph import HigherOrder
@@ -75,13 +75,16 @@ class ReverseTrace(Trace):
         """
         if not roots:
             return {}
-        if not SEVERAL:
-            walk = _silent_walks.get(type(roots[0][1]))
-            if walk is not None:
-                return walk(roots, retain, floor, None)  # type: ignore[no-any-return]
-            return _walk_silently(roots[0][1], roots, retain, floor, None)  # type: ignore[no-any-return]
-        with Whereabouts() as here:
-            return _walk_silently(roots[0][1], roots, retain, floor, here)  # type: ignore[no-any-return]
+        value = roots[0][1]
+        begin, end = SILENCES.get(type(value)) or silence_of(value)
+        token = begin()
+        try:
+            if not SEVERAL:
+                return _walk_back(roots, retain, floor, None)
+            with Whereabouts() as here:
+                return _walk_back(roots, retain, floor, here)
+        finally:
+            end(token)
 
 
 class Whereabouts(ExitStack):
@@ -117,18 +120,23 @@ TAPE = above.tape = Tape()
 def _walk_back(
     roots: Sequence[tuple[Node, Any]], retain: bool, floor: int, here: Whereabouts | None
 ) -> dict[Node, Any]:
-    # Leaves stay in `cotangents` to the end: what is left there is the result. A node waits in the heap from its
-    # first contribution on. What was made later is taken earlier, so whatever depends on a node is taken before it.
+    # Leaves stay in `cotangents` to the end: what is left there is the result. A node waits from its first contribution
+    # on. What was made later is taken earlier, so whatever depends on a node is taken before it. One that waits alone,
+    # as all do in a chain, has no need of the heap.
     cotangents: dict[Node, Any] = {}
     owned: set[Node] = set()
+    alone: Node | None = None
     waiting: list[tuple[int, Node]] = []
-    unchanged = -changes.latest  # what was made later, no change in place can have reached
+    latest = changes.latest  # what was made later, no change in place can have reached
     for node, cotangent in roots:
         if node not in cotangents and node.sequence >= floor:
             heappush(waiting, (-node.sequence, node))
         _accumulate(cotangents, owned, node, cotangent)
-    while waiting:
-        order, node = heappop(waiting)
+    while alone is not None or waiting:
+        if alone is None:
+            node = heappop(waiting)[1]
+        else:
+            node, alone = alone, None
         cotangent = cotangents.pop(node)
         saved = node.saved
         if saved is None:
@@ -136,7 +144,7 @@ def _walk_back(
                 "backward: this graph was already walked and its saved values are freed. "
                 "Pass retain_graph=True to the first backward() to walk it twice."
             )
-        if order > unchanged:
+        if node.sequence < latest:
             refuse_changed(node, saved)
         if not retain:
             node.saved = None
@@ -150,6 +158,12 @@ def _walk_back(
                 _accumulate(cotangents, owned, parent, contribution)
             elif parent.sequence >= floor:
                 cotangents[parent] = contribution
+                if alone is None and not waiting:
+                    alone = parent
+                    continue
+                if alone is not None:
+                    heappush(waiting, (-alone.sequence, alone))
+                    alone = None
                 heappush(waiting, (-parent.sequence, parent))
             elif primitive.hands_on and type(contribution) is not Array:
                 # A leaf's gradient outlives the pass, so it may not share memory with another one.
@@ -162,10 +176,6 @@ def _walk_back(
                 here.go_to(cotangent)
             cotangents[leaf] = namespace_of(cotangent).broadcast_to(cotangent, leaf.shape) + 0
     return cotangents
-
-
-_silent_walks: dict[type, Callable[..., Any]] = {}
-_walk_silently = silently(_walk_back, _silent_walks)
 
 
 def _accumulate(cotangents: dict[Node, Any], owned: set[Node], node: Node, contribution: Any) -> None:

@@ -1,7 +1,7 @@
 """Derivatives say nothing: what a library warns of inside a rule (1 / 0 in that of sqrt) is not the user's computation.
 
-Entering `numpy.errstate` takes about as long as an operation on a small array, so it is entered once for a backward
-pass and not once for a rule. What users compute is outside of it, and warns or raises as their `errstate` says.
+Becoming silent takes a while, so it is done once for a backward pass and not once for a rule. What users compute is
+outside of it, and warns or raises as their `numpy.errstate` says.
 """
 
 from __future__ import annotations
@@ -13,31 +13,26 @@ from gradkit.backend import Backend, backend_of
 from gradkit.core.array import Array
 from gradkit.core.stand_in import Batched
 
-__all__ = ["silently"]
+__all__ = ["SILENCES", "silence_of", "silenced"]
+
+Silence = tuple[Callable[[], Any], Callable[[Any], None]]
+
+SILENCES: dict[type, Silence] = {}
+"""By the type of a raw array, once one has been seen: what makes its library silent, and what ends that."""
 
 
-def silently(function: Callable[..., Any], by_type: dict[type, Callable[..., Any]]) -> Callable[..., Any]:
-    """Return ``call(value, *args)``, which is ``function(*args)`` while the library of `value` is silent.
+def _nothing(*_: Any) -> None:
+    """Begin or end the silence of a library that never warns."""
 
-    `value` is an Array, a raw array, or a tuple or dict of them: it says which library that is. `by_type` keeps what is
-    called for each type of raw array.
+
+NONE: Silence = (_nothing, _nothing)
+
+
+def silence_of(value: Any) -> Silence:
+    """Return what makes the library of an Array, a raw array, or a tuple or dict of them silent, and what ends it.
+
+    The first returns what the second has to be given.
     """
-
-    def call(value: Any, *args: Any) -> Any:
-        run = by_type.get(type(value))
-        if run is None:
-            kind, backend = _library_of(value)
-            run = by_type.get(kind)
-            if run is None:
-                run = function if backend is None else backend.silenced(function)
-                if backend is not None:
-                    by_type[kind] = run
-        return run(*args)
-
-    return call
-
-
-def _library_of(value: Any) -> tuple[type, Backend | None]:
     while True:
         if type(value) is Array:
             value = value._value
@@ -48,4 +43,27 @@ def _library_of(value: Any) -> tuple[type, Backend | None]:
         elif isinstance(value, dict) and value:
             value = next(iter(value.values()))
         else:
-            return type(value), backend_of(value)
+            break
+    known = SILENCES.get(type(value))
+    if known is None:
+        backend = backend_of(value)
+        if backend is None:
+            return NONE
+        known = SILENCES[type(value)] = backend.silence or NONE
+    return known
+
+
+def silenced(backend: Backend, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` so that a backend's library is silent inside it."""
+    if backend.silence is None:
+        return function
+    begin, end = backend.silence
+
+    def call(*args: Any, **options: Any) -> Any:
+        token = begin()
+        try:
+            return function(*args, **options)
+        finally:
+            end(token)
+
+    return call

@@ -399,6 +399,13 @@ def _plain_values(
     params: Sequence[Any], grads: Sequence[Any], velocities: Sequence[Any] | None
 ) -> tuple[Any, list[Any], list[Any], list[Any] | None] | None:
     """Return the kernel and the raw arrays of each group, or None where they are not all plain ones of one kind."""
+    if not params:
+        return None
+    first = raw(params[0])
+    backend = backend_of(first)
+    if backend is None or backend.is_scalar(first):
+        return None
+    kind, dtype = type(first), first.dtype
     groups: list[list[Any]] = []
     for group in (params, grads) if velocities is None else (params, grads, velocities):
         values = []
@@ -408,25 +415,13 @@ def _plain_values(
                 if node is not None and node.trace.level:
                     return None
                 leaf = leaf._value
+            if type(leaf) is not kind or (leaf.dtype is not dtype and leaf.dtype != dtype):
+                return None
             values.append(leaf)
         groups.append(values)
-    if not groups[0]:
+    shapes = [value.shape for value in groups[0]]
+    if any([value.shape for value in values] != shapes for values in groups[1:]):
         return None
-    first = groups[0][0]
-    backend = backend_of(first)
-    if backend is None or backend.is_scalar(first):
-        return None
-    kind, dtype = type(first), first.dtype
-    for values in groups[1:]:
-        for value, like in zip(values, groups[0], strict=True):
-            if (
-                type(value) is not kind
-                or type(like) is not kind
-                or (value.dtype is not dtype and value.dtype != dtype)
-                or (like.dtype is not dtype and like.dtype != dtype)
-                or value.shape != like.shape
-            ):
-                return None
     kernel = backend.placed(backend.kernels.get("sgd_update", sgd_update))
     return kernel, groups[0], groups[1], None if velocities is None else groups[2]
 

@@ -21,6 +21,8 @@ from gradkit.primitives.manipulation import permute_dims, reshape
 
 __all__ = ["affine", "dot", "matmul"]
 
+_new = object.__new__
+
 
 def _pull_left(xp: Any, g: Any, x: Any, y: Any) -> Any:
     product = xp.matmul(g, y.T if len(y.shape) == 2 else xp.matrix_transpose(y))
@@ -91,6 +93,10 @@ class Affine(Linear):
         xp = PLAIN.get(type(cotangent)) if node.plain else None
         if xp is None:
             xp, cotangent, saved = lifted(cotangent, saved)
+        elif len(node.shape) == 2 and cotangent.shape == node.shape:
+            kernel = xp.kernel(self.pull_kernel)
+            if kernel is not None:
+                return kernel(cotangent, node, saved)  # type: ignore[no-any-return]
         if cotangent.shape != node.shape:
             cotangent = xp.broadcast_to(cotangent, node.shape)
         x, w, b = node.parents
@@ -268,7 +274,10 @@ def affine(x: Any, w: Any, b: Any, /) -> Array:
         return wrap(out)
     nodes = (x_node, w_node, b_node)
     saved = (None, left, weight if x_node is not None else w_node, b_node)
-    return wrap(out, Node(trace, out.shape, out.dtype, _affine, nodes, saved, NO_PARAMS, True))
+    result: Array = _new(Array)  # as `wrap` does
+    result._value = out
+    result._node = Node(trace, out.shape, out.dtype, _affine, nodes, saved, NO_PARAMS, True)
+    return result
 
 
 def _matching(*arrays: Array) -> tuple[Array, ...]:

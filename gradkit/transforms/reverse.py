@@ -18,7 +18,7 @@ from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.calls import cast as cast_array
 from gradkit.core.calls import dtype_name
 from gradkit.core.graph import abstract_like, zeros_of
-from gradkit.core.node import Leaf, Node
+from gradkit.core.node import Ended, Leaf, Node
 from gradkit.core.promotion import COMPLEX, is_inexact, kind_of
 from gradkit.core.residuals import Outline, Record
 from gradkit.core.stand_in import STAND_INS, Abstract
@@ -46,6 +46,8 @@ from gradkit.transforms.float0 import is_float0, zeros_of_float0
 from gradkit.tree import flatten, structure, unflatten
 
 __all__ = ["grad", "value_and_grad", "vjp"]
+
+_new = object.__new__
 
 
 def grad(
@@ -145,7 +147,7 @@ def value_and_grad(
             result = fun(*given, **kwargs)
         finally:
             arguments.pop()
-            trace.end()
+            trace.level = Ended(trace.number)  # as `end` does
         auxiliary = None
         if has_aux:
             result, auxiliary = check_pair(result)
@@ -265,7 +267,10 @@ def _tracers(
             # The plain case: a real array that is no part of another trace.
             inner = value._value
             if not holomorphic and inner.dtype in REAL.get(type(inner), NOTHING):
-                tracers.append(wrap(inner, Leaf(trace, inner.shape, inner.dtype)))
+                tracer: Array = _new(Array)  # as `wrap` does
+                tracer._value = inner
+                tracer._node = Leaf(trace, inner.shape, inner.dtype)
+                tracers.append(tracer)
                 continue
         tracers.append(_tracer(trace, value, holomorphic, allow_int, chosen))
     return tracers
@@ -368,5 +373,11 @@ def _gradients(tracers: Sequence[Array], gradients: dict[Node, Any]) -> list[Any
                 results.append(zeros_of_float0(tracer.shape))
                 continue
             found = zeros_like(tracer)
-        results.append(found if type(found) is Array else wrap(found))
+        if type(found) is Array:
+            results.append(found)
+        else:
+            result: Array = _new(Array)  # as `wrap` does
+            result._value = found
+            result._node = None
+            results.append(result)
     return results
