@@ -69,7 +69,8 @@ PULLED: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
 
 def pulled(function: Callable[..., Any], arguments: list[Any], positions: tuple[int, ...], scale: float) -> Any:
     weighted = lambda *args: gradkit.numpy.sum(scale * gradkit.numpy.square(function(*args)))  # noqa: E731
-    return gradkit.grad(weighted, positions)(*arguments)
+    with np.errstate(all="ignore"):  # of the function itself, at infinity
+        return gradkit.grad(weighted, positions)(*arguments)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])

@@ -21,9 +21,9 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+from gradkit_numpy.silence import SILENCE
 
 from gradkit.backend import Backend
-from gradkit_numpy.silence import SILENCE
 
 __all__ = ["StrictBackend"]
 
