@@ -21,7 +21,6 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from gradkit_numpy.silence import SILENCE
 
 from gradkit.backend import Backend
 
@@ -29,6 +28,16 @@ __all__ = ["StrictBackend"]
 
 # Those on which every dtype of the standard exists. The library's other devices mimic hardware without 64-bit types.
 DEVICE_NAMES = ("CPU_DEVICE", "device1", "device2")
+
+
+def _silent() -> np.errstate:
+    silent = np.errstate(all="ignore")
+    silent.__enter__()
+    return silent
+
+
+def _as_before(silent: np.errstate) -> None:
+    silent.__exit__(None, None, None)
 
 
 class StrictBackend(Backend):
@@ -50,10 +59,8 @@ class StrictBackend(Backend):
         """The type of the library's arrays; it has no public name."""
         return (type(self.xp.empty(0)),)
 
-    @cached_property
-    def silence(self) -> tuple[Callable[[], Any], Callable[[Any], None]]:
-        """NumPy's own, as the arrays are NumPy's."""
-        return SILENCE
+    silence = (_silent, _as_before)
+    """What enters ``numpy.errstate(all="ignore")``, as the arrays are NumPy's, and what leaves it."""
 
     def to_host(self, value: Any) -> np.ndarray[Any, Any]:
         """Copy an array of any device to a NumPy array."""
