@@ -16,7 +16,7 @@ Device(backend='strict', platform='cpu', id=0)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
