@@ -10,14 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradkit.backend import DTYPE_NAMES, INEXACT, backend_of, current_backend, current_device
-from gradkit.core.array import Array, place_of_array, wrap
+from gradkit.backend import INEXACT
+from gradkit.core.array import Array
 from gradkit.core.binding import KERNEL_ERRORS, PYTHON_NUMBERS, bind, explain
 from gradkit.core.families import Elementwise
-from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import NO_PARAMS, Node, recording
-from gradkit.core.promotion import FLOATING, canonical, default_dtype, is_inexact, is_of_numbers, promote
-from gradkit.core.stand_in import Abstract, Batched
+from gradkit.core.operands import (
+    as_array,
+    as_operand,
+    cast,
+    dtype_name,
+    new_array,
+    require_bool,
+    require_inexact,
+    wide_integers,
+)
+from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
 
 __all__ = [
     "apply",
@@ -30,11 +38,11 @@ __all__ = [
     "require_bool",
     "require_inexact",
     "unary",
+    "wide_integers",
 ]
 
 General = Callable[[Elementwise, Sequence[Any], bool], Any]
 _new = object.__new__
-NOTHING: dict[Any, str] = {}
 
 
 def unary(primitive: Elementwise, floating: bool, doc: str | None = None) -> Callable[[Any], Array]:
@@ -197,87 +205,3 @@ def apply(primitive: Elementwise, args: Sequence[Any], floating: bool, first: in
         elif type(operands[position]) is bool and target != "bool":
             operands[position] = int(operands[position])
     return bind(primitive, operands, NO_PARAMS)
-
-
-def cast(array: Array, dtype: str, present: str | None = None) -> Array:
-    """Convert an Array to the dtype of that name, by the `astype` primitive; real numbers have no imaginary part.
-
-    `present` is the name of the dtype that it has, where that is known.
-    """
-    if not dtype.startswith("complex") and (present or dtype_name(array)).startswith("complex"):
-        if dtype == "bool":
-            return bind(PRIMITIVES["not_equal"], (array, 0), NO_PARAMS)
-        array = bind(PRIMITIVES["real"], (array,), NO_PARAMS)
-    primitive = PRIMITIVES["astype"] if is_inexact(dtype) else PRIMITIVES["astype_exact"]
-    return bind(primitive, (array,), {"dtype": dtype})
-
-
-def dtype_name(array: Array) -> str:
-    """Return the name of an Array's dtype."""
-    value: Any = array
-    while type(value) is Array or type(value) is Batched:
-        value = value._value if type(value) is Array else value.array
-    name = DTYPE_NAMES.get(type(value), NOTHING).get(value.dtype)
-    if name is not None:
-        return name
-    if type(value) is Abstract:
-        name = DTYPE_NAMES.setdefault(type(value), {})[value.dtype] = str(value.dtype.name)
-        return name
-    backend = backend_of(value)
-    assert backend is not None
-    return backend.dtype_name(value)
-
-
-def as_operand(value: Any, caller: str) -> Any:
-    """Return an operand as an Array or a Python number; anything else is an error in JAX's words."""
-    if type(value) is Array or type(value) in PYTHON_NUMBERS:
-        return value
-    owner = backend_of(value)
-    if owner is not None:
-        if not is_of_numbers(name := owner.dtype_name(value)):
-            raise TypeError(
-                f"{caller} requires arrays of numbers as arguments, got one of dtype {name}: {value!r}. Convert it "
-                f"first: x.astype('float32')."
-            )
-        return new_array(value) if owner.is_scalar(value) else wrap(value)
-    if hasattr(value, "__gradkit_array__"):
-        return value.__gradkit_array__()
-    raise TypeError(
-        f"{caller} requires arrays or numbers as arguments, got {type(value).__name__}: {value!r}. "
-        f"Make an array of it with gradkit.numpy.asarray."
-    )
-
-
-def as_array(value: Any, caller: str) -> Array:
-    """Return the argument of a function that needs an array; numbers become arrays on the current backend."""
-    operand = value if type(value) is Array else as_operand(value, caller)
-    return operand if type(operand) is Array else new_array(operand)
-
-
-def new_array(value: Any, like: Array | None = None) -> Array:
-    """Make a 0-d Array from a number, in the dtype of new numbers: where `like` is, else on the current backend."""
-    if like is None:
-        backend, device = current_backend(), current_device()
-    else:
-        backend, device = place_of_array(like)
-    name = getattr(getattr(value, "dtype", None), "name", None)
-    dtype = promote([], [type(value)]) if name is None else canonical(name)
-    number = value if name is None else value.item()
-    return wrap(backend.xp.asarray(number, dtype=backend.raw_dtype_named(dtype), device=device))
-
-
-def wide_integers(array: Array, largest: int = 0) -> Array:
-    """Return integers in a dtype that holds every class or position up to `largest`: narrow ones would wrap around."""
-    if largest >= 1 << 31:
-        return cast(array, "int64")
-    return cast(array, "int32") if dtype_name(array) in ("int8", "int16", "uint8", "uint16") else array
-
-
-def require_bool(array: Array, caller: str) -> Array:
-    """Return a condition as a bool Array: numbers are true where they are not 0."""
-    return array if dtype_name(array) == "bool" else cast(array, "bool")
-
-
-def require_inexact(array: Array) -> Array:
-    """Return an Array of a dtype with a fractional part: integers are converted to the default floating dtype."""
-    return array if is_inexact(dtype_name(array)) else cast(array, default_dtype(FLOATING))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.calls import as_operand, cast, dtype_name, new_array
-from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
+from gradkit.core.operands import as_operand, common_dtype, new_array, of_one_dtype
 from gradkit.primitives.new_arrays import asarray
 
 __all__ = ["beside", "promoted", "refuse_out"]
@@ -26,14 +25,9 @@ def promoted(caller: str, *values: Any, inexact: bool = False) -> list[Array]:
     """
     operands = [as_operand(value, caller) for value in values]
     like = next((operand for operand in operands if type(operand) is Array), None)
-    target = promote(
-        [dtype_name(operand) for operand in operands if type(operand) is Array],
-        [type(operand) for operand in operands if type(operand) is not Array],
-    )
-    if inexact and not is_inexact(target):
-        target = default_dtype(FLOATING)
+    target = common_dtype(operands, inexact)
     arrays = [operand if type(operand) is Array else new_array(operand, like=like) for operand in operands]
-    return [array if dtype_name(array) == target else cast(array, target) for array in arrays]
+    return [*of_one_dtype(arrays, target)]
 
 
 def beside(value: Any, like: Array) -> Array:

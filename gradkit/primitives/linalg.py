@@ -10,10 +10,9 @@ from gradkit.core import Array, Linear, bind
 from gradkit.core.array import wrap
 from gradkit.core.batching import broadcasting_leading, moved_to_front, text_on_batches
 from gradkit.core.binding import KERNEL_ERRORS, explain
-from gradkit.core.calls import as_array, cast, dtype_name
 from gradkit.core.namespace import PLAIN, bound, lifted, publish, unbroadcast
 from gradkit.core.node import NO_PARAMS, Node, recording
-from gradkit.core.promotion import promote
+from gradkit.core.operands import as_array, of_one_dtype
 from gradkit.core.structured import Contraction
 from gradkit.errors import ShapeError
 from gradkit.primitives.elementwise import multiply
@@ -153,7 +152,7 @@ def matmul(x: Any, y: Any, /) -> Array:
             shape, other = left_value.shape, right_value.shape
             if left_value.dtype == right_value.dtype and len(shape) == 2 == len(other) and shape[1] == other[0]:
                 return bind(_matmul, (x, y), NO_PARAMS)
-    left, right = _matching(as_array(x, "matmul"), as_array(y, "matmul"))
+    left, right = of_one_dtype((as_array(x, "matmul"), as_array(y, "matmul")))
     if left.ndim == 0 or right.ndim == 0:
         raise ShapeError(f"matmul requires arrays of at least one dimension, got {left.shape} and {right.shape}")
     inner = right.shape[-2] if right.ndim > 1 else right.shape[0]
@@ -253,7 +252,7 @@ def affine(x: Any, w: Any, b: Any, /) -> Array:
         or (left.dtype is not dtype and left.dtype != dtype)
         or (bias.dtype is not dtype and bias.dtype != dtype)
     ):
-        return bind(_affine, _matching(x, w, b), NO_PARAMS)
+        return bind(_affine, of_one_dtype((x, w, b)), NO_PARAMS)
     # What `bind` does, for the plain case: arrays of one backend, and one transform that follows the weights.
     kernel = _affine.kernels.get(kind)
     x_node, w_node, b_node = x._node, w._node, b._node
@@ -278,15 +277,6 @@ def affine(x: Any, w: Any, b: Any, /) -> Array:
     result._value = out
     result._node = Node(trace, out.shape, out.dtype, _affine, nodes, saved, NO_PARAMS, True)
     return result
-
-
-def _matching(*arrays: Array) -> tuple[Array, ...]:
-    """Convert arrays to their common dtype."""
-    names = [dtype_name(array) for array in arrays]
-    if names.count(names[0]) == len(names):
-        return arrays
-    target = promote(names)
-    return tuple(a if name == target else cast(a, target) for a, name in zip(arrays, names, strict=True))
 
 
 publish(globals(), __all__)

@@ -14,7 +14,8 @@ from gradkit.core.batching import aligned, along_axes, elementwise, same_shape, 
 from gradkit.core.calls import as_array, as_operand, cast, dtype_name
 from gradkit.core.namespace import lifted, publish, unbroadcast
 from gradkit.core.node import Node
-from gradkit.core.promotion import is_complex, promote, requested_dtype
+from gradkit.core.operands import of_one_dtype
+from gradkit.core.promotion import is_complex, requested_dtype
 from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import raveled, unraveled, whole_numbers
 from gradkit.core.structured import View
@@ -310,7 +311,7 @@ def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Array:
         raise ShapeError(
             f"concat: arrays must have equal shapes but for axis {axis}, got {', '.join(map(str, shapes))}"
         )
-    return bind(_concatenate, _one_dtype(parts), {"axis": axis, "sizes": tuple([shape[axis] for shape in shapes])})
+    return bind(_concatenate, of_one_dtype(parts), {"axis": axis, "sizes": tuple([shape[axis] for shape in shapes])})
 
 
 def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Array:
@@ -319,14 +320,6 @@ def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Array:
     if len({part.shape for part in parts}) > 1:
         raise ShapeError(f"stack: arrays must have one shape, got {', '.join(str(part.shape) for part in parts)}")
     return concat([expand_dims(part, axis=axis) for part in parts], axis=axis)
-
-
-def _one_dtype(parts: list[Array]) -> list[Array]:
-    names = list(map(dtype_name, parts))
-    if names.count(names[0]) == len(names):
-        return parts
-    target = promote(names)
-    return [part if name == target else cast(part, target) for part, name in zip(parts, names, strict=True)]
 
 
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Array:

@@ -19,7 +19,7 @@ from gradkit.core.array import place_of_array, wrap
 from gradkit.core.calls import as_operand, cast, dtype_name, unary
 from gradkit.core.namespace import bound, publish
 from gradkit.core.node import NO_PARAMS
-from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
+from gradkit.core.operands import common_dtype
 
 __all__ = [
     "bessel_i0",
@@ -144,10 +144,7 @@ def floating_together(args: Sequence[Any], caller: str) -> list[Array]:
     """Return operands as Arrays of one floating dtype, numbers among them too: not every library takes those."""
     operands = [as_operand(arg, caller) for arg in args]
     first = next((operand for operand in operands if type(operand) is Array), None)
-    names = [dtype_name(operand) for operand in operands if type(operand) is Array]
-    target = promote(names, [type(operand) for operand in operands if type(operand) is not Array])
-    if not is_inexact(target):
-        target = default_dtype(FLOATING)
+    target = common_dtype(operands, floating=True)
     backend, device = (current_backend(), current_device()) if first is None else place_of_array(first)
     dtype = backend.raw_dtype_named(target)
     return [
