@@ -211,6 +211,20 @@ def test_classes_that_are_large_numbers_are_in_their_order(tmp_path: Path) -> No
     assert read_table(path, "y").classes == tuple(str(2**53 + n) for n in range(3))
 
 
+@pytest.mark.parametrize(
+    "one, other", [("1", "+1"), ("1", "01"), ("1", "1.0"), ("-0", "0"), ("1e3", "1000"), ("7", "7.")]
+)
+def test_two_ways_to_write_a_number_are_not_two_classes(one: str, other: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("x,y\n" + f"1,{one}\n2,{other}\n3,5\n" * 5)
+    with pytest.raises(
+        gradkit.errors.FileFormatError, match=r"has the classes '.*' and '.*', which are one number, .*"
+    ):
+        read_table(path, "y", classify=True)
+    path.write_text("x,y\n" + f"1,a{one}\n2,a{other}\n3,5\n" * 5)
+    assert len(read_table(path, "y").classes or ()) == 3
+
+
 @pytest.mark.parametrize("dtype", ["int64", "uint64"])
 def test_load_csv_reads_integers_to_their_last_digit(dtype: str, tmp_path: Path, xp: Any) -> None:
     path = tmp_path / "data.csv"

@@ -12,7 +12,7 @@ import io
 import itertools
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import NamedTuple, TextIO
@@ -160,6 +160,13 @@ class _File:
         classes = None
         if found is not None and y is not None:
             classes, y = _sorted(found, y)
+            for number, names in _by_number(classes).items():
+                if len(names) > 1:
+                    shown = " and ".join(map(repr, names))
+                    raise self._error(
+                        f"the target {target!r} has the classes {shown}, which are one number, {number}. Write it in "
+                        f"one way; or, if they are two classes, as texts with a letter."
+                    )
         origin = np.zeros(len(features)) + self._origin(x)
         return Table(tuple(self.header[i] for i in features), x, origin, target, y, classes)
 
@@ -349,7 +356,7 @@ class _File:
                         f"numbers, a column of 0 and 1 for each."
                     )
                 if not np.isfinite(np.float64(value)):
-                    raise self._error(f"{where}: expected a finite number, got {value!r}.")
+                    raise self._error(f"{where}: expected a finite number, got {value[:40]!r}.")
 
     def _refuse_missing(self, lines: list[str], line: int, goal: int) -> None:
         """Raise for the first class that is a word for a missing value, where the other classes are numbers."""
@@ -384,6 +391,14 @@ class _File:
 
     def _error(self, message: str) -> FileFormatError:
         return FileFormatError(f"{self.name}: {message}")
+
+
+def _by_number(classes: Iterable[str]) -> dict[Decimal, list[str]]:
+    found: dict[Decimal, list[str]] = {}
+    for name in classes:
+        if is_number(name) and math.isfinite(float(name)):
+            found.setdefault(Decimal(name), []).append(name)
+    return found
 
 
 def _sorted(classes: dict[str, int], y: HostArray) -> tuple[tuple[str, ...], HostArray]:
