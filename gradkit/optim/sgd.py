@@ -10,14 +10,25 @@ from typing import Any, NamedTuple
 from typing import cast as cast_type
 
 from gradkit import tree
-from gradkit.backend import backend_of
 from gradkit.core import Array
 from gradkit.core.array import is_followed, raw, wrap
 from gradkit.core.binding import KERNEL_ERRORS
-from gradkit.core.calls import as_array, cast, dtype_name
-from gradkit.core.node import Leaf
-from gradkit.errors import ShapeError, TreeMismatchError
-from gradkit.numpy import zeros_like
+from gradkit.errors import ShapeError
+from gradkit.optim.leaves import (
+    array_of,
+    assign,
+    cast_like,
+    check_shapes,
+    different_trees,
+    gradient_of,
+    like,
+    numbered,
+    parameters_of,
+    plain_values,
+    rate_of,
+    shapes_of,
+    zeros_of,
+)
 from gradkit.optim.schedules import Schedule
 from gradkit.optim.update import clip_scale, sgd_update
 
@@ -181,7 +192,7 @@ class SGD:
         if not self.momentum:
             return SGDState(0)
         leaves, treedef = tree.flatten(params)
-        return SGDState(0, tree.unflatten(treedef, [_zeros_like(leaf) for leaf in leaves]))
+        return SGDState(0, tree.unflatten(treedef, [zeros_of(leaf) for leaf in leaves]))
 
     def update(self, params: Any, grads: Any, state: SGDState) -> tuple[Any, SGDState]:
         """Compute the parameters and the state after one step.
@@ -209,12 +220,12 @@ class SGD:
         leaves, treedef = tree.flatten(params)
         gradients, gradient_tree = tree.flatten(grads)
         if gradient_tree is not treedef and gradient_tree != treedef:
-            raise _different_trees(params, grads)
+            raise different_trees(params, grads)
         velocities = None
         if self.momentum:
             velocities, velocity_tree = tree.flatten(state.velocity)
             if velocity_tree != treedef:
-                raise _different_trees(params, state.velocity)
+                raise different_trees(params, state.velocity)
         new, new_velocities = self._moved(
             leaves,
             gradients,
@@ -241,16 +252,16 @@ class SGD:
         RuntimeError
             If no parameter has a gradient.
         """
-        params = _parameters_of(model)
+        params = parameters_of(model)
         state = self.state_of(params)
-        grads = [_gradient_of(parameter) for parameter in params]
+        grads = [gradient_of(parameter) for parameter in params]
         moved = [i for i, gradient in enumerate(grads) if gradient is not None]
         if not moved:
             raise RuntimeError("SGD.step: no parameter has a gradient. Call loss.backward() before step.")
         if len(moved) == len(params):
-            new, velocity = self._moved(params, grads, state.velocity, state.step, _numbered)
+            new, velocity = self._moved(params, grads, state.velocity, state.step, numbered)
             for parameter, value in zip(params, new, strict=True):
-                _assign(parameter, value)
+                assign(parameter, value)
         else:
             # The loss does not depend on some parameters: they stay as they are.
             velocity = state.velocity and list(state.velocity)
@@ -259,10 +270,10 @@ class SGD:
                 [grads[i] for i in moved],
                 velocity and [velocity[i] for i in moved],
                 state.step,
-                _numbered,
+                numbered,
             )
             for position, i in enumerate(moved):
-                _assign(params[i], new[position])
+                assign(params[i], new[position])
                 if velocities is not None:
                     velocity[i] = velocities[position]
         self._keep(params, SGDState(state.step + 1, velocity))
@@ -280,18 +291,18 @@ class SGD:
         SGDState
             Its velocity is a list in the order of ``model.parameters()``.
         """
-        params = _parameters_of(model)
+        params = parameters_of(model)
         kept = self._states.get(tuple(map(id, params)))
         if kept is not None:
             return kept[1]
         if self._unclaimed:
-            shapes = _shapes_of(params)
+            shapes = shapes_of(params)
             for i, (expected, state) in enumerate(self._unclaimed):
                 if expected == shapes:
                     del self._unclaimed[i]
                     self._keep(params, state)
                     return state
-        return SGDState(0, [_zeros_like(parameter) for parameter in params] if self.momentum else None)
+        return SGDState(0, [zeros_of(parameter) for parameter in params] if self.momentum else None)
 
     def restore(self, model: Any, state: SGDState) -> None:
         """Go on from a state that `state_of` returned, for the same parameters.
@@ -303,11 +314,11 @@ class SGD:
         state : SGDState
             The state.
         """
-        params = _parameters_of(model)
+        params = parameters_of(model)
         velocity = None
         if self.momentum:
             velocity = list(state.velocity or ())
-            shapes, expected = [v.shape for v in velocity], [_array(p).shape for p in params]
+            shapes, expected = [v.shape for v in velocity], [array_of(p).shape for p in params]
             if shapes != expected:
                 raise ShapeError(
                     f"SGD.restore: the velocities must have the parameters' shapes {expected}, got {shapes}"
@@ -322,7 +333,7 @@ class SGD:
             self._states[key] = (kept[0], state)
             return
         states, unclaimed = self._states, self._unclaimed
-        shapes = _shapes_of(params) if loaded else []
+        shapes = shapes_of(params) if loaded else []
 
         def forget(_: Any) -> None:
             gone = states.pop(key, None)
@@ -345,15 +356,15 @@ class SGD:
         """Return the new parameters and velocities; `place` says where the i-th is, for errors."""
         learning_rate: Any = self.learning_rate
         if callable(learning_rate):
-            learning_rate = _rate(learning_rate(step))
+            learning_rate = rate_of(learning_rate(step))
         options = {"momentum": self.momentum, "nesterov": self.nesterov, "weight_decay": self.weight_decay}
         scale = None if self.clip_norm is None else clip_scale(grads, self.clip_norm)
-        plain = None if is_followed(learning_rate) else _plain_values(params, grads, velocities)
+        plain = None if is_followed(learning_rate) else plain_values(params, grads, velocities)
         if plain is not None:
             kernel, *groups = plain
             # In the parameters' dtype, so that they keep it.
-            rate = raw(_cast_like(params[0], learning_rate)) if type(learning_rate) is Array else learning_rate
-            factor = None if scale is None else raw(_cast_like(params[0], scale))
+            rate = raw(cast_like(params[0], learning_rate)) if type(learning_rate) is Array else learning_rate
+            factor = None if scale is None else raw(cast_like(params[0], scale))
             try:
                 new, new_velocities = kernel(*groups, learning_rate=rate, scale=factor, **options)
             except KERNEL_ERRORS:
@@ -361,129 +372,11 @@ class SGD:
             else:
                 return list(map(wrap, new)), None if new_velocities is None else list(map(wrap, new_velocities))
         # A transform in progress follows them, or something is no Array yet.
-        arrays = [None if group is None else [_array(leaf) for leaf in group] for group in (params, grads, velocities)]
-        _check_shapes(arrays[0], arrays[1], place)  # type: ignore[arg-type]
-        return _like(arrays[0], *sgd_update(*arrays, learning_rate=learning_rate, scale=scale, **options))  # type: ignore[arg-type]
+        given = (params, grads, velocities)
+        arrays = [None if group is None else [array_of(leaf) for leaf in group] for group in given]
+        check_shapes(arrays[0], arrays[1], place)  # type: ignore[arg-type]
+        return like(arrays[0], *sgd_update(*arrays, learning_rate=learning_rate, scale=scale, **options))  # type: ignore[arg-type]
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _numbered(i: int) -> str:
-    return f"parameter {i}"
-
-
-def _cast_like(leaf: Any, number: Array) -> Array:
-    """Return a 0-d Array in the dtype of a leaf."""
-    name = dtype_name(leaf)
-    return number if dtype_name(number) == name else cast(number, name)
-
-
-def _rate(value: Any) -> Any:
-    """Return what a schedule gave as a float or an Array: a NumPy number would widen the parameters' dtype."""
-    return float(value) if isinstance(value, Real) else as_array(value, "SGD (learning_rate)")
-
-
-def _array(leaf: Any) -> Array:
-    """Return a leaf as an Array without the tape's history: an update begins a new one."""
-    array = as_array(leaf, "SGD")
-    return array if array._node is None or array._node.trace.level else wrap(array._value)
-
-
-def _zeros_like(leaf: Any) -> Array:
-    return zeros_like(_array(leaf).detach())
-
-
-def _plain_values(
-    params: Sequence[Any], grads: Sequence[Any], velocities: Sequence[Any] | None
-) -> tuple[Any, list[Any], list[Any], list[Any] | None] | None:
-    """Return the kernel and the raw arrays of each group, or None where they are not all plain ones of one kind."""
-    if not params:
-        return None
-    first = raw(params[0])
-    backend = backend_of(first)
-    if backend is None or backend.is_scalar(first):
-        return None
-    kind, dtype = type(first), first.dtype
-    groups: list[list[Any]] = []
-    for group in (params, grads) if velocities is None else (params, grads, velocities):
-        values = []
-        for leaf in group:
-            if type(leaf) is Array:
-                node = leaf._node
-                if node is not None and node.trace.level:
-                    return None
-                leaf = leaf._value
-            if type(leaf) is not kind or (leaf.dtype is not dtype and leaf.dtype != dtype):
-                return None
-            values.append(leaf)
-        groups.append(values)
-    shapes = [value.shape for value in groups[0]]
-    if any([value.shape for value in values] != shapes for values in groups[1:]):
-        return None
-    kernel = backend.placed(backend.kernels.get("sgd_update", sgd_update))
-    return kernel, groups[0], groups[1], None if velocities is None else groups[2]
-
-
-def _like(
-    params: Sequence[Array] | None, new: list[Array], velocities: list[Array] | None
-) -> tuple[list[Array], list[Array] | None]:
-    """Return new parameters and velocities in the parameters' own dtypes."""
-    names = [dtype_name(parameter) for parameter in params or ()]
-
-    def converted(arrays: list[Array]) -> list[Array]:
-        return [a if dtype_name(a) == name else cast(a, name) for a, name in zip(arrays, names, strict=True)]
-
-    return converted(new), None if velocities is None else converted(velocities)
-
-
-def _check_shapes(params: Sequence[Any], grads: Sequence[Any], place: Callable[[int], str]) -> None:
-    for i, (parameter, gradient) in enumerate(zip(params, grads, strict=True)):
-        if parameter.shape != gradient.shape:
-            raise ShapeError(
-                f"SGD: a gradient must have its parameter's shape, got {gradient.shape} for {place(i)} of shape "
-                f"{parameter.shape}"
-            )
-
-
-def _different_trees(params: Any, other: Any) -> TreeMismatchError:
-    ours, theirs = ({tree.keystr(path): None for path, _ in tree.leaves_with_path(one)} for one in (params, other))
-    first = next((path for path in [*ours, *theirs] if (path in ours) != (path in theirs)), "the root")
-    return TreeMismatchError(
-        f"SGD.update: the gradients (and velocities) must have the structure of the parameters; they differ first at "
-        f"{first}. Parameters: {tree.structure(params)}; got: {tree.structure(other)}."
-    )
-
-
-def _shapes_of(params: Sequence[Any]) -> list[tuple[Any, ...]]:
-    return [(parameter.shape, parameter.dtype) for parameter in map(_array, params)]
-
-
-def _parameters_of(model: Any) -> Sequence[Any]:
-    params: Sequence[Any] = model if isinstance(model, list | tuple) else getattr(model, "parameters", tuple)()
-    if not params or not all(type(parameter) is Array or _is_value(parameter) for parameter in params):
-        raise TypeError(f"SGD.step: expected a model or a list of its parameters (Arrays), got {model!r}")
-    return params
-
-
-def _is_value(parameter: Any) -> bool:
-    """Return whether it is a number of the lecture's engine, which turns into an Array where it is asked to."""
-    return hasattr(type(parameter), "__gradkit_array__")
-
-
-def _assign(parameter: Any, new: Array) -> None:
-    if type(parameter) is Array:
-        # A model that is changed in place holds values: what a transform follows would lose its derivative here.
-        parameter._value = new._value if new._node is None else new.data
-    else:
-        parameter.data = new.data
-
-
-def _gradient_of(parameter: Any) -> Any:
-    """Return what `backward` accumulated in a parameter, raw or an Array; None if that is nothing."""
-    if type(parameter) is not Array:
-        return _zeros_like(parameter) + parameter.grad
-    node = parameter._node
-    gradient = node.grad if type(node) is Leaf else None
-    return gradient if hasattr(gradient, "shape") else None
