@@ -126,6 +126,73 @@ def test_what_is_not_linear_is_refused(f: Any, xp: Any) -> None:
         gradkit.linear_transpose(f, xp.asarray(A))
 
 
+# In what runs functions
+
+
+def twice(step: Any, x: Any) -> Any:
+    """Apply a function twice by a `while` loop."""
+    return gradkit.lax.while_loop(lambda c: c[1] < 2, lambda c: (step(c[0]), c[1] + 1), (x, 0))[0]
+
+
+def with_rule(f: Any) -> Any:
+    g = gradkit.custom_jvp(f)
+    g.defjvp(lambda primals, tangents: gradkit.jvp(f, primals, tangents))
+    return g
+
+
+def with_rules(f: Any) -> Any:
+    g = gradkit.custom_vjp(f)
+    g.defvjp(lambda x: (f(x), x), lambda x, cotangent: gradkit.vjp(f, x)[1](cotangent))
+    return g
+
+
+INSIDE: dict[str, Callable[[Any, Any], Any]] = {
+    "scan": lambda f, x: gradkit.lax.scan(lambda c, e: (f(c) + e, f(e)), x[0], x)[0],
+    "scan, what it stacks": lambda f, x: gradkit.lax.scan(lambda c, e: (c, f(e)), 0.0, x)[1],
+    "scan, later in the carry": lambda f, x: gradkit.lax.scan(
+        lambda c, _: ((f(c[1]), c[2], c[2]), None), (0.0 * x, 0.0 * x, x), None, 3
+    )[0][0],
+    "while": lambda f, x: twice(f, x),
+    "while in a scan": lambda f, x: gradkit.lax.scan(lambda c, _: (twice(f, c), None), x, None, 2)[0],
+    "fori_loop": lambda f, x: gradkit.lax.fori_loop(0, 2, lambda _, c: f(c), x),
+    "cond": lambda f, x: gradkit.lax.cond(jnp.asarray(0) < 1, f, lambda x: x, x),
+    "switch": lambda f, x: gradkit.lax.switch(jnp.asarray(1), [lambda x: x, f], x),
+    "checkpoint": lambda f, x: gradkit.checkpoint(f)(x),
+    "custom_jvp": lambda f, x: with_rule(f)(x),
+    "custom_jvp in a scan": lambda f, x: gradkit.lax.scan(lambda c, _: (with_rule(f)(c), None), x, None, 2)[0],
+    "custom_vjp": lambda f, x: with_rules(f)(x),
+    "jit": lambda f, x: gradkit.jit(f)(x),
+    "vmap": lambda f, x: gradkit.vmap(f)(x),
+}
+"""Ways to apply a function where a captured graph has it inside of an operation."""
+
+
+@pytest.mark.parametrize(
+    "f", [jnp.sin, lambda x: x * x, lambda x: x + 1.0 / (2.0 + x)], ids=["sin", "square", "inverse"]
+)
+@pytest.mark.parametrize("name", INSIDE)
+def test_what_is_not_linear_inside_is_refused(name: str, f: Any, xp: Any) -> None:
+    with pytest.raises(NotImplementedError, match="is not linear"):
+        gradkit.linear_transpose(lambda x: INSIDE[name](f, x), xp.asarray([0.5, 1.0, 2.0]))
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_what_is_linear_inside_is_transposed(name: str, xp: Any) -> None:
+    def function(x: Any) -> Any:
+        return jnp.sum(INSIDE[name](lambda x: 2.0 * x, x) * jnp.asarray([1.0, 2.0, 3.0]))
+
+    x = xp.asarray([0.5, 1.0, 2.0])
+    (ours,) = gradkit.linear_transpose(function, x)(1.0)
+    np.testing.assert_allclose(float(jnp.sum(ours * x)), float(function(x)), rtol=1e-6)
+
+
+def test_a_loop_that_stops_by_the_argument_is_not_linear(xp: Any) -> None:
+    with pytest.raises(NotImplementedError, match="is not linear"):
+        gradkit.linear_transpose(
+            lambda x: gradkit.lax.while_loop(lambda c: jnp.sum(c) < 9.0, lambda c: 2.0 * c, x), xp.ones(3)
+        )
+
+
 PRODUCTS: dict[str, Callable[..., Any]] = {
     "dot": lambda n, a, b, **options: n.dot(a, b, **options),
     "matmul": lambda n, a, b, **options: n.matmul(a, b, **options),
