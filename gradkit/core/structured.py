@@ -12,6 +12,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from gradkit.core.batching import broadcast_sizes, broadcasting_leading, reduction
 from gradkit.core.families import General, Linear
 from gradkit.core.namespace import unbroadcast
@@ -207,8 +209,6 @@ class Contraction(Linear):
 
     def _check(self, here: str, rules: Sequence[Any], derived: Sequence[Rule]) -> None:
         """Compare the stated transposes with those that follow from the letters, on small arrays."""
-        from array_api_compat import numpy as np  # late: it takes as long as the rest of this module
-
         letters = sorted(set("".join(self.operands)) - {"."})
         args = []
         for number, operand in enumerate(self.operands):
