@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from gradkit import backend as switch
 from gradkit import cli
-from gradkit.backend import backend_names, load_backend, why_not
+from gradkit.backend import backend_names, load_backend, switch, why_not
 
 
 @pytest.fixture(autouse=True)

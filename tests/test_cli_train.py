@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 
 import gradkit
-from gradkit import backend as switch
 from gradkit import cli
-from gradkit.backend import Backend
+from gradkit.backend import Backend, switch
 
 Captured = pytest.CaptureFixture[str]
 
