@@ -23,7 +23,11 @@ class WarmProcesses:
 
     def __enter__(self) -> WarmProcesses:
         self._server = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, __file__],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # threads wait by computing, and workers run beside these
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         return self
 
@@ -40,6 +44,19 @@ class WarmProcesses:
         return subprocess.CompletedProcess(words, status, *printed)
 
 
+def draw() -> None:
+    """Draw a picture, for matplotlib to find its fonts."""
+    import io
+
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained")
+    axes = figure.add_subplot(xlabel="a", ylabel="b", title="c")
+    axes.plot([1, 2], label="d")
+    axes.legend()
+    figure.savefig(io.BytesIO())
+
+
 def main() -> None:
     import runpy
     import tempfile
@@ -47,6 +64,7 @@ def main() -> None:
 
     for library in LARGE:
         importlib.import_module(library)
+    draw()
 
     for line in sys.stdin:
         words, folder, environment = json.loads(line)
