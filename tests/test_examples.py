@@ -253,7 +253,7 @@ def test_digits_refuses_to_resume_from_a_checkpoint_of_another_program(tmp_path:
     gradkit.save(tmp_path / CHECKPOINT, {"weights": np.ones(3)})
     done = run(tmp_path, "digits", *SHORT, "--out", ".", "--resume")
     assert done.returncode == 1
-    assert f"{CHECKPOINT} is of a run with --batch-size None" in done.stderr
+    assert f"{CHECKPOINT} says nothing of a run ('run' is missing): another program wrote it" in done.stderr
     assert "Traceback" not in done.stderr
 
 
