@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 import gradkit
-from gradkit import backend as switch
-from gradkit.backend import Backend, get_backend, load_backend, use_backend
+from gradkit.backend import Backend, get_backend, load_backend, registry, switch, use_backend
 from gradkit.core.binding import bind
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.errors import BackendNotInstalledError, BackendUnusableError, DeviceMismatchError
@@ -43,10 +42,10 @@ class Pretended(Backend):
 def pretended(monkeypatch: pytest.MonkeyPatch) -> Pretended:
     """A usable GPU, found by name, and no real one."""
     backend = Pretended()
-    entries = {name: entry for name, entry in switch._entry_points().items() if name in ("numpy", "strict")}
-    monkeypatch.setattr(switch, "_entry_points", lambda: entries)
-    monkeypatch.delitem(switch._loaded, "cupy", raising=False)
-    monkeypatch.setitem(switch._loaded, "pretended", backend)
+    entries = {name: entry for name, entry in registry._entry_points().items() if name in ("numpy", "strict")}
+    monkeypatch.setattr(registry, "_entry_points", lambda: entries)
+    monkeypatch.delitem(registry._loaded, "cupy", raising=False)
+    monkeypatch.setitem(registry._loaded, "pretended", backend)
     return backend
 
 
@@ -87,7 +86,7 @@ def test_environment_variable_chooses_the_backend(name: str) -> None:
 def test_environment_variable_with_an_unknown_name_is_an_error_that_suggests_the_nearest() -> None:
     done = run_python(MADE_ON, GRADKIT_BACKEND="nunpy")
     assert done.returncode == 1
-    known = ", ".join(["auto", *switch.backend_names()])
+    known = ", ".join(["auto", *registry.backend_names()])
     message = f"GRADKIT_BACKEND=nunpy: Unknown backend 'nunpy'. Known: {known}. Did you mean 'numpy'?"
     assert message in done.stderr
 
@@ -203,7 +202,7 @@ def test_use_backend_in_one_task_does_not_reach_another() -> None:
 # What is imported
 
 LIBRARIES = "{'array_api_strict', 'cupy', 'jax', 'torch', *(f'gradkit_{name}' for name in NAMES)}"
-IMPORTED = f"import sys; NAMES = {switch.backend_names()}; print(*sorted({LIBRARIES} & sys.modules.keys()))"
+IMPORTED = f"import sys; NAMES = {registry.backend_names()}; print(*sorted({LIBRARIES} & sys.modules.keys()))"
 
 
 def test_importing_gradkit_imports_no_backend() -> None:
@@ -229,7 +228,7 @@ def test_asking_for_auto_without_cupy_installed_gives_numpy() -> None:
     "ask", [gradkit.set_backend, get_backend, gradkit.devices, lambda name: use_backend(name).__enter__()]
 )
 def test_unknown_name_lists_the_known_ones_and_suggests_the_nearest(ask: Callable[[str], Any]) -> None:
-    known = ", ".join(["auto", *switch.backend_names()])
+    known = ", ".join(["auto", *registry.backend_names()])
     message = rf"Unknown backend 'strikt'. Known: {known}. Did you mean 'strict'\?"
     with pytest.raises(ValueError, match=message):
         ask("strikt")
@@ -355,12 +354,12 @@ def test_a_dtype_that_the_library_does_not_have_is_an_error_that_says_so(make: A
 
 def test_a_registered_backend_is_one_of_the_backends(pretended: Pretended) -> None:
     another = Pretended()
-    switch.register_backend(another)
-    assert "pretended" in switch.backend_names()
+    registry.register_backend(another)
+    assert "pretended" in registry.backend_names()
     assert get_backend("pretended") is another
 
 
-@pytest.mark.parametrize("name", switch.backend_names())
+@pytest.mark.parametrize("name", registry.backend_names())
 def test_every_primitive_has_a_kernel_of_each_backend(name: str) -> None:
     backend = load_backend(name)
     pytest.importorskip(backend.library)
@@ -370,14 +369,14 @@ def test_every_primitive_has_a_kernel_of_each_backend(name: str) -> None:
 
 def test_no_two_backends_share_a_kernel() -> None:
     # The fast path tells backends apart by their kernels.
-    backends = [load_backend(name) for name in switch.backend_names()]
+    backends = [load_backend(name) for name in registry.backend_names()]
     for primitive in PRIMITIVES.values():
         kernels = [primitive.kernel_of(backend) for backend in backends if installed(backend)]
         assert len({id(kernel) for kernel in kernels}) == len(kernels), primitive
 
 
 def installed(backend: Backend) -> bool:
-    return not isinstance(switch.why_not(backend), BackendNotInstalledError)
+    return not isinstance(registry.why_not(backend), BackendNotInstalledError)
 
 
 def test_arrays_cross_from_the_host_and_back_unchanged(backend: Backend) -> None:
