@@ -25,7 +25,16 @@ def fenced(text: str, language: str) -> list[str]:
 
 
 @pytest.mark.skip_backend("numpy", reason="pytest collects the pages as well, and runs them there")
-@pytest.mark.parametrize("page", [page for page in PAGES if ">>> " in page.read_text()], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    # A picture is matplotlib's whatever the backend, and takes most of the time.
+    [
+        pytest.param(page, marks=pytest.mark.long if page.name == "pictures.md" else ())
+        for page in PAGES
+        if ">>> " in page.read_text()
+    ],
+    ids=lambda page: page.name,
+)
 def test_examples_run_on_every_backend(page: Path, backend: Backend) -> None:
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     results = doctest.testfile(str(page), module_relative=False, optionflags=options)
