@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any
 
 from gradkit.backend import NOTHING, REAL
@@ -141,7 +142,7 @@ def value_and_grad(
         tracers = _tracers(trace, values, holomorphic, allow_int, chosen)
         tree = unflatten(treedef, tracers)
         given = (tree, *args[1:]) if first_alone else replaced(args, positions, tree)
-        arguments = handed_over.arguments  # as `keeping_arguments` does
+        arguments = handed_over[get_ident()]  # as `keeping_arguments` does
         arguments.append((given, kwargs))
         try:
             result = fun(*given, **kwargs)
