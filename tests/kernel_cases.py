@@ -6,6 +6,11 @@ from typing import Any
 
 import numpy as np
 
+import gradkit.lax
+import gradkit.numpy
+import gradkit.random
+import gradkit.scipy.special  # noqa: F401 - they declare all primitives
+
 _random = np.random.default_rng(0)
 X, W, B = _random.normal(size=(4, 3)), _random.normal(size=(3, 2)), _random.normal(size=2)
 CUBE = _random.normal(size=(2, 4, 3))

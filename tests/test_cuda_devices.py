@@ -31,7 +31,6 @@ def check_kernels(backend: Any) -> list[str]:
     """Call every primitive that has a case with arrays of the second GPU, while the first one is current."""
     from kernel_cases import CALLS
 
-    import gradkit.random  # noqa: F401 - declares its primitives
     from gradkit.core.namespace import PRIMITIVES
 
     second, wrong = backend.raw_devices()[1], []

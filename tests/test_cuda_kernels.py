@@ -10,7 +10,6 @@ import pytest
 from gradkit_cupy import CUDA_SOURCES
 from kernel_cases import CALLS, STEPS, leaves
 
-import gradkit.random  # noqa: F401 - declares its primitives
 from gradkit.backend import Backend, load_backend, why_not
 from gradkit.core.namespace import PRIMITIVES, kernel_namespace
 from gradkit.optim.update import sgd_update as general_sgd_update

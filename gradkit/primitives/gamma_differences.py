@@ -39,7 +39,7 @@ def _difference(xp: Any, x: Any, d: Any, order: int) -> Any:
     for k, number in enumerate(BERNOULLI, start=1):
         factor = sign * number * math.factorial(2 * k + order - 1) / math.factorial(2 * k)
         series = series + factor * _of_powers(xp, far, step, 2 * k + order)
-    return xp.where(positive, total + series, _polygamma(xp, order, x + d) - _polygamma(xp, order, x))
+    return xp.where(positive, total + series, _polygamma(xp, order, x + d) - _polygamma(xp, order, x * one))
 
 
 def _of_powers(xp: Any, x: Any, d: Any, n: int) -> Any:
