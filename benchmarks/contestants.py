@@ -171,6 +171,35 @@ def gradkit_lecture(problem: Problem, target: Target) -> Run:
     return Run(step, wait)
 
 
+def gradkit_plain(problem: Problem, target: Target) -> Run:
+    """gradkit, as plain JAX code is written: a list of pairs, operators, and `tree.map` as the update."""
+    import gradkit
+    import gradkit.numpy as jnp
+
+    gradkit.set_backend(target.backend)
+    params = [(jnp.asarray(w), jnp.asarray(b)) for w, b in problem.layers]
+    x, y = jnp.asarray(problem.x), jnp.asarray(problem.y)
+
+    def loss_fn(params: Any, x: Any, y: Any) -> Any:
+        *hidden, (last_w, last_b) = params
+        for w, b in hidden:
+            x = jnp.tanh(x @ w + b)
+        return jnp.mean((x @ last_w + last_b - y) ** 2)
+
+    loss_and_gradient = gradkit.value_and_grad(loss_fn)
+
+    def step() -> Any:
+        nonlocal params
+        loss, gradient = loss_and_gradient(params, x, y)
+        params = gradkit.tree.map(lambda p, g: p - LEARNING_RATE * g, params, gradient)
+        return loss
+
+    def wait() -> None:
+        gradkit.block_until_ready(params)
+
+    return Run(step, wait)
+
+
 def torch_eager(problem: Problem, target: Target) -> Run:
     """PyTorch without `torch.compile`, with its defaults."""
     import torch
@@ -280,6 +309,7 @@ CONTESTANTS = {
     BASELINE: Contestant("by hand", hand_written, ("numpy",)),
     "gradkit-pure": Contestant("gradkit, pure", gradkit_pure, ("gradkit",)),
     "gradkit-lecture": Contestant("gradkit, lecture", gradkit_lecture, ("gradkit",)),
+    "gradkit-plain": Contestant("gradkit, plain JAX", gradkit_plain, ("gradkit",)),
     "torch": Contestant("PyTorch eager", torch_eager, ("torch",)),
     "autograd": Contestant("autograd", autograd, ("autograd",), ONLY_CPU),
     "mygrad": Contestant("MyGrad", mygrad, ("mygrad",), ONLY_CPU),

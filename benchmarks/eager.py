@@ -1,4 +1,4 @@
-"""Times one MLP training step: gradkit's two faces against hand-written NumPy, PyTorch, autograd and MyGrad.
+"""Times one MLP training step: gradkit's two faces and plain JAX code on it against NumPy by hand, and other libraries.
 
 Each contestant has a process of its own, with the same number of threads, and all of them stay up while one size is
 measured. In each round every contestant runs for about the same time, in an order that changes from round to round;
