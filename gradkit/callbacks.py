@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import MultipleResults
-from gradkit.core.array import Array, host
+from gradkit.core.array import Array
 from gradkit.core.batching import at_front, one_by_one
 from gradkit.core.binding import bind_several
 from gradkit.core.promotion import dtype_named
 from gradkit.core.stand_in import Abstract
+from gradkit.core.values import host
 from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable
 from gradkit.tree import flatten, unflatten
 

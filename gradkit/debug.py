@@ -10,10 +10,11 @@ from typing import Any
 
 from gradkit.backend import backend_of
 from gradkit.core import Array, MultipleResults
-from gradkit.core.array import host, wrap
+from gradkit.core.array import wrap
 from gradkit.core.batching import one_by_one
 from gradkit.core.binding import bind_several
 from gradkit.core.namespace import as_bound
+from gradkit.core.values import host
 from gradkit.tree import flatten, unflatten
 
 __all__ = ["callback", "print"]

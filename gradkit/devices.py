@@ -8,7 +8,8 @@ import numpy as np
 
 from gradkit.backend import Backend, Device, backend_of, current_backend, current_device, first_on_gpu, get_backend
 from gradkit.core import Array
-from gradkit.core.array import host, is_followed
+from gradkit.core.array import is_followed
+from gradkit.core.values import host
 from gradkit.primitives.new_arrays import asarray
 
 __all__ = [

@@ -21,9 +21,10 @@ import numpy as np
 from gradkit import tree
 from gradkit.backend import backend_of, current_backend, current_device, get_backend
 from gradkit.core import Array
-from gradkit.core.array import host, raw, wrap
+from gradkit.core.array import raw, wrap
 from gradkit.core.node import Leaf
 from gradkit.core.reverse import TAPE
+from gradkit.core.values import host
 from gradkit.data.checked_json import Check, each, keyed, parse, record, text, whole
 from gradkit.data.files import HostArray, PathLike, open_file, refuse_other_bytes
 from gradkit.data.replacing import replace

@@ -49,7 +49,7 @@ def check_kernels(backend: Any) -> list[str]:
 def check_transfer() -> None:
     """An array goes to another GPU and its gradient comes back, not by the host."""
     import gradkit
-    from gradkit.core.array import host
+    from gradkit.core.values import host
 
     first, second = gradkit.devices("cupy")
     x = gradkit.device_put(gradkit.numpy.asarray([1.0, 2.0]), first)

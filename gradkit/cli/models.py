@@ -14,7 +14,7 @@ import numpy as np
 from gradkit import io, nn
 from gradkit.cli.options import CommandError
 from gradkit.core import Array
-from gradkit.core.array import host
+from gradkit.core.values import host
 from gradkit.data.checked_json import Check, anything, each, keyed, maybe, one_of, parse, record, text, whole
 from gradkit.data.files import HostArray
 from gradkit.data.origins import blocks

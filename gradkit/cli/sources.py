@@ -10,7 +10,8 @@ import numpy as np
 
 from gradkit import data, random
 from gradkit.cli.options import CommandError
-from gradkit.core.array import Array, host
+from gradkit.core.array import Array
+from gradkit.core.values import host
 from gradkit.data.files import HostArray
 from gradkit.data.origins import ROUNDED, Rounding, difference, origin_of
 from gradkit.data.tables import Table, read_table

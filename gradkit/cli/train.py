@@ -15,7 +15,7 @@ from gradkit.cli.measures import measures
 from gradkit.cli.models import MODEL, About, Model, Scaling, save_model
 from gradkit.cli.options import CommandError, use_backend
 from gradkit.cli.sources import CLASSIFICATION, REGRESSION, Asked, Source, check_learnable, hint, read_source
-from gradkit.core.array import host
+from gradkit.core.values import host
 from gradkit.data.files import HostArray
 from gradkit.data.replacing import clear_partial
 from gradkit.errors import DamagedRunError, MissingDependencyError, NonFiniteLossError, ResumeError

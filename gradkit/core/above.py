@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradkit.core.array import Array
-    from gradkit.core.node import Trace
 
 __all__ = ["above"]
 
@@ -20,8 +19,6 @@ def _is_no_argument(array: Array) -> bool:
 class Above:
     """The hooks; whoever imports gradkit finds all of them registered."""
 
-    tape: Trace
-    """The trace of the lecture's face, at level 0 (`gradkit.core.reverse`)."""
     is_argument: Callable[[Array], bool] = staticmethod(_is_no_argument)
     """Whether a function that is being run got an array as an argument (`gradkit.core.assignment`)."""
     text_on_batches: Callable[..., tuple[Any, Any]]

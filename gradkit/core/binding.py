@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from gradkit.backend import backend_of
-from gradkit.core.array import Array, describe, innermost, wrap
+from gradkit.core.array import Array, innermost, wrap
 from gradkit.core.namespace import ARRAYS
 from gradkit.core.node import Trace, branch, recording
 from gradkit.core.primitive import Primitive
+from gradkit.core.printing import describe
 from gradkit.core.promotion import PYTHON_NUMBERS
 from gradkit.core.stand_in import Abstract
 from gradkit.errors import DeviceMismatchError, ShapeError

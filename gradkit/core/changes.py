@@ -18,8 +18,9 @@ from typing import Any
 
 from gradkit.backend import backend_of
 from gradkit.config import config
-from gradkit.core.array import Array, describe, innermost
+from gradkit.core.array import Array, innermost
 from gradkit.core.node import Node, changes
+from gradkit.core.printing import describe
 from gradkit.core.stand_in import STAND_INS
 
 __all__ = ["compare_checksums", "refuse_changed"]

@@ -1,4 +1,4 @@
-"""How an Array prints: as JAX prints one."""
+"""How an Array prints, as JAX prints one, and what messages say of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["array_repr"]
+from gradkit.backend import backend_of
+from gradkit.core.array import Array, device_of_array, wrap
+
+__all__ = ["array_repr", "describe", "shaped"]
 
 
 def array_repr(elements: np.ndarray[Any, Any]) -> str:
@@ -22,3 +25,17 @@ def array_repr(elements: np.ndarray[Any, Any]) -> str:
     last_line = len(prefix) * ("\n" not in body) + len(body) - (body.rfind("\n") + 1)
     joint = ", " if last_line + len(ending) + 2 <= options["linewidth"] else ",\n" + " " * len(prefix)
     return f"{prefix}{body}{joint}{ending}"
+
+
+def describe(value: Any) -> str:
+    """Say what a raw array or Array is, for messages: ``float32[3,4] on numpy:0``."""
+    if type(value) is not Array:
+        if backend_of(value) is None:
+            return f"{value!r} of type {type(value).__name__}"
+        value = wrap(value)
+    return f"{value.dtype.name}[{','.join(map(str, value.shape))}] on {device_of_array(value)}"
+
+
+def shaped(value: Any) -> str:
+    """Say dtype and shape alone: ``float32[3,4]``."""
+    return describe(value).partition(" on ")[0]

@@ -12,8 +12,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from gradkit.backend import SEVERAL
-from gradkit.core.above import above
-from gradkit.core.array import Array, innermost, total
+from gradkit.core.array import Array, innermost
 from gradkit.core.binding import bind
 from gradkit.core.changes import refuse_changed
 from gradkit.core.namespace import as_bound, namespace_of
@@ -24,7 +23,7 @@ from gradkit.core.silence import SILENCES, silence_of
 if TYPE_CHECKING:
     from gradkit.core.graph import HigherOrder
 
-__all__ = ["TAPE", "ReverseTrace", "Tape"]
+__all__ = ["TAPE", "ReverseTrace", "Tape", "total"]
 
 
 class ReverseTrace(Trace):
@@ -114,7 +113,7 @@ class Tape(ReverseTrace):
         self.level = self.number = 0
 
 
-TAPE = above.tape = Tape()
+TAPE = Tape()
 
 
 def _walk_back(
@@ -189,3 +188,9 @@ def _accumulate(cotangents: dict[Node, Any], owned: set[Node], node: Node, contr
     else:
         cotangents[node] = total(present, contribution)
         owned.add(node)
+
+
+def total(a: Any, b: Any) -> Any:
+    """Add two values of one shape, raw arrays or Arrays."""
+    # The operator of the Array: a library's own may not know what an Array is.
+    return b + a if type(a) is not Array and type(b) is Array else a + b

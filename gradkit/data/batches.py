@@ -15,7 +15,8 @@ import numpy as np
 
 from gradkit import random, tree
 from gradkit.backend import Device, backend_of
-from gradkit.core.array import Array, host, raw, wrap
+from gradkit.core.array import Array, raw, wrap
+from gradkit.core.values import host
 from gradkit.data.files import HostArray
 from gradkit.numpy import asarray
 from gradkit.primitives.indexing import take_flat

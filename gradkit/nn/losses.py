@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.array import host, innermost, wrap
+from gradkit.core.array import innermost, wrap
 from gradkit.core.calls import as_operand, cast, dtype_name, require_inexact
 from gradkit.core.promotion import is_inexact
 from gradkit.core.stand_in import Abstract
+from gradkit.core.values import host
 from gradkit.errors import ShapeError
 from gradkit.nn.activations import log_softmax
 from gradkit.numpy import argmax, asarray, mean

@@ -17,8 +17,9 @@ import optree
 from gradkit import tree
 from gradkit.backend import INEXACT, backend_of
 from gradkit.core import Array
-from gradkit.core.array import describe, is_followed, raw, wrap
+from gradkit.core.array import is_followed, raw, wrap
 from gradkit.core.node import Leaf
+from gradkit.core.printing import describe
 from gradkit.core.reverse import TAPE
 
 __all__ = ["Module", "as_parameter", "field", "plain_leaves", "setting_name", "static"]

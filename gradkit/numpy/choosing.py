@@ -10,10 +10,10 @@ import numpy as np
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.array import host
 from gradkit.core.calls import as_array, require_bool
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.core.sizes import whole_numbers
+from gradkit.core.values import host
 from gradkit.numpy.arguments import beside, promoted, refuse_out
 from gradkit.numpy.indexing import nonzero
 from gradkit.numpy.sorting import argsort

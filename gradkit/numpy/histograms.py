@@ -10,10 +10,10 @@ from typing import Any
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.array import host
 from gradkit.core.calls import as_array, cast, require_inexact
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.core.sharding import refuse_sharding
+from gradkit.core.values import host
 from gradkit.numpy.arguments import beside, promoted
 from gradkit.numpy.data_types import result_type
 from gradkit.numpy.joining import stack

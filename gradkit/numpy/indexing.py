@@ -9,10 +9,10 @@ from typing import Any
 
 from gradkit import primitives
 from gradkit.core import Array
-from gradkit.core.array import host
 from gradkit.core.calls import as_array, cast, dtype_name, require_bool
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.core.sizes import whole_numbers
+from gradkit.core.values import host
 from gradkit.numpy.arguments import beside
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.manipulation import broadcast_to, concat, reshape, stack

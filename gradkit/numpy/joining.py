@@ -10,8 +10,8 @@ import numpy as np
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.array import host
 from gradkit.core.calls import as_array
+from gradkit.core.values import host
 from gradkit.numpy.arguments import refuse_out
 from gradkit.numpy.comparing import ndim
 from gradkit.numpy.shaping import atleast_1d, atleast_2d, atleast_3d

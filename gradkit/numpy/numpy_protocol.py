@@ -14,9 +14,10 @@ from typing import Any
 from gradkit.backend import backend_of
 from gradkit.core import Array
 from gradkit.core.above import above
-from gradkit.core.array import describe, host, values_of
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.node import changes
+from gradkit.core.printing import describe
+from gradkit.core.values import host, values_of
 from gradkit.primitives.new_arrays import asarray
 from gradkit.tree import leaves
 

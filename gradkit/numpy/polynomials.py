@@ -9,9 +9,9 @@ import numpy as np
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.array import host
 from gradkit.core.calls import as_array, require_inexact
 from gradkit.core.promotion import is_complex
+from gradkit.core.values import host
 from gradkit.numpy import linalg
 from gradkit.numpy.arguments import beside, promoted
 from gradkit.numpy.contractions import diagonal

@@ -14,9 +14,9 @@ import numpy as np
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.array import host
 from gradkit.core.calls import as_array, cast
 from gradkit.core.promotion import INTEGER, default_dtype
+from gradkit.core.values import host
 from gradkit.numpy.arguments import promoted
 from gradkit.numpy.cumulative import cumsum
 from gradkit.numpy.padding import pad

@@ -12,10 +12,10 @@ import numpy as np
 from gradkit import primitives as xp
 from gradkit.backend import Device
 from gradkit.core import Array
-from gradkit.core.array import host
 from gradkit.core.calls import as_array
 from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import whole_numbers
+from gradkit.core.values import host
 from gradkit.numpy.contractions import diagonal
 from gradkit.numpy.rearranging import flip
 from gradkit.primitives import pad_index

@@ -14,12 +14,13 @@ from types import EllipsisType
 from typing import Any
 
 from gradkit.core import Array, Linear, bind
-from gradkit.core.array import host, place_of_array, raw, wrap
+from gradkit.core.array import place_of_array, raw, wrap
 from gradkit.core.batching import at_front, broadcast_sizes, moved_to_front
 from gradkit.core.calls import as_array, cast, dtype_name, wide_integers
 from gradkit.core.namespace import publish
 from gradkit.core.stand_in import STAND_INS
 from gradkit.core.structured import View
+from gradkit.core.values import host
 from gradkit.errors import NonConcreteBooleanIndexError, ShapeError
 from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.elementwise import logical_and, where

@@ -15,7 +15,7 @@ from gradkit.primitives import elementwise as e
 from gradkit.primitives import indexing, linalg, manipulation, moments, reductions
 from gradkit.primitives.bit_patterns import bitcast
 from gradkit.primitives.creation import stop_gradient
-from gradkit.primitives.updates import IndexUpdateHelper
+from gradkit.primitives.updates import IndexUpdateHelper, setitem
 
 __all__ = ["install"]
 
@@ -178,6 +178,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "take": indexing.take,
     "to_device": manipulation.to_device,
     "__getitem__": indexing.getitem,
+    "__setitem__": setitem,
 }
 
 

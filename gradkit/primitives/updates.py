@@ -12,10 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gradkit.config import config
 from gradkit.core import Array
+from gradkit.core.above import above
 from gradkit.core.array import renewed
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.calls import as_array, cast, dtype_name
+from gradkit.core.node import Leaf
 from gradkit.core.promotion import kind_of, promote
 from gradkit.errors import ShapeError
 from gradkit.primitives import elementwise as e
@@ -36,7 +39,7 @@ from gradkit.primitives.manipulation import broadcast_to, reshape, squeeze
 from gradkit.primitives.positions import gather_mode
 from gradkit.primitives.truth_indices import has_truth_value, with_axes_for_truth_values
 
-__all__ = ["IndexUpdate", "IndexUpdateHelper", "as_values"]
+__all__ = ["IndexUpdate", "IndexUpdateHelper", "as_values", "setitem"]
 
 
 @dataclass(frozen=True)
@@ -276,3 +279,29 @@ def _at_positions(x: Array, parts: list[Any], y: Array, operation: Operation, mo
     if all(part == slice(None) for part in places.basic):
         return result
     return set_index(x, result, index=places.basic)
+
+
+def setitem(self: Array, index: Any, value: Any) -> None:
+    """Assign to items, for code by others that does: ``x[idx] = y`` stands for ``x = x.at[idx].set(y)``."""
+    if not config.gradkit_item_assignment:
+        instead = ""
+        if type(index) is int and type(value) in (int, float):
+            instead = f" Here: x = x.at[{index}].set({value})."
+        raise TypeError(
+            "gradkit Arrays are immutable and do not support in-place item assignment. Instead of x[idx] = y, use "
+            f"x = x.at[idx].set(y) or another .at[] method.{instead} (An input's raw array can be changed: "
+            f"x.data[idx] = y. For code by others that assigns: with gradkit.item_assignment(): ...)"
+        )
+    if type(self._node) is Leaf:
+        raise TypeError(
+            "x[idx] = y: x is what a derivative is taken with respect to, so it cannot be assigned to. Assign to a "
+            "copy: gradkit.numpy.asarray(x, copy=True)."
+        )
+    if above.is_argument(self):
+        raise TypeError(
+            "x[idx] = y: x is an argument of the function that a transform (grad, vmap, jit, ...) or a loop runs, "
+            "so it cannot be assigned to: whoever else holds it would see it changed. Assign to a copy: "
+            "gradkit.numpy.asarray(x, copy=True); array_api_extra's at makes one with copy=True."
+        )
+    new = IndexUpdate(self, index).set(value)
+    self._value, self._node = new._value, new._node

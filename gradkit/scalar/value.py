@@ -14,8 +14,9 @@ from gradkit import tree
 from gradkit.backend import backend_of
 from gradkit.config import config
 from gradkit.core import TAPE, Array
-from gradkit.core.array import is_followed, values_of, wrap
+from gradkit.core.array import is_followed, wrap
 from gradkit.core.node import Leaf, recording
+from gradkit.core.values import values_of
 from gradkit.errors import ConcretizationTypeError
 from gradkit.scalar.methods import install
 from gradkit.scalar.operations import Operation, backend, evaluated, function_of, not_a_number

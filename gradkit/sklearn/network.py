@@ -12,7 +12,7 @@ from sklearn.utils import gen_batches
 
 from gradkit import data, random, tree
 from gradkit.core import Array
-from gradkit.core.array import host
+from gradkit.core.values import host
 from gradkit.nn import MLP
 from gradkit.numpy import asarray
 from gradkit.numpy import sum as total

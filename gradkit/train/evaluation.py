@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array, no_grad
-from gradkit.core.array import host
+from gradkit.core.values import host
 from gradkit.data import minibatches
 from gradkit.numpy import asarray, concatenate
 from gradkit.train.objectives import Metric, Objective, metrics_for, objective_for

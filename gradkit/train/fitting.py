@@ -13,9 +13,9 @@ import numpy as np
 
 from gradkit import optim, random, tree
 from gradkit.core import Array
-from gradkit.core.array import host
 from gradkit.core.calls import dtype_name
 from gradkit.core.promotion import FLOATING, kind_of
+from gradkit.core.values import host
 from gradkit.data import split
 from gradkit.errors import ShapeError
 from gradkit.nn import Module

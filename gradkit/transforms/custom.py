@@ -8,10 +8,11 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from gradkit.core.array import Array, describe
+from gradkit.core.array import Array
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.calls import dtype_name
 from gradkit.core.functions import CUSTOM_JVP, CUSTOM_VJP
+from gradkit.core.printing import describe
 from gradkit.core.promotion import is_inexact
 from gradkit.primitives import zeros_like
 from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, named_like, without_tape

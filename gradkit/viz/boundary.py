@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import gradkit.numpy as jnp
-from gradkit.core.array import host
+from gradkit.core.values import host
 from gradkit.errors import ShapeError
 from gradkit.viz.figures import (
     PathLike,

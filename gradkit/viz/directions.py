@@ -15,7 +15,7 @@ import numpy as np
 import gradkit.numpy as jnp
 from gradkit import random
 from gradkit.core import Array
-from gradkit.core.array import host
+from gradkit.core.values import host
 from gradkit.viz.parameters import Leaves, Parameters
 
 __all__ = ["Plane", "chosen", "given", "principal", "random_plane"]

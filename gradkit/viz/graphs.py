@@ -7,7 +7,7 @@ from typing import Any
 
 from gradkit import nn, scalar, tree
 from gradkit.core import Array
-from gradkit.core.array import describe
+from gradkit.core.printing import describe
 from gradkit.scalar import Value
 from gradkit.scalar.value import Input
 from gradkit.viz.captured import computation_of

@@ -13,7 +13,7 @@ import numpy as np
 import gradkit.numpy as jnp
 from gradkit import random, tree
 from gradkit.core import Array, no_grad
-from gradkit.core.array import host
+from gradkit.core.values import host
 from gradkit.errors import JAXIndexError, JAXTypeError, ShapeError
 from gradkit.transforms import make_jaxpr, vmap
 from gradkit.viz.directions import (

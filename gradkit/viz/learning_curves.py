@@ -14,7 +14,7 @@ import numpy as np
 import gradkit.numpy as jnp
 from gradkit.backend import backend_of
 from gradkit.core import Array
-from gradkit.core.array import host
+from gradkit.core.values import host
 from gradkit.errors import FileFormatError
 from gradkit.viz.figures import (
     LEGEND_SIZE,

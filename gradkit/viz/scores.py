@@ -10,8 +10,8 @@ import numpy as np
 import gradkit.numpy as jnp
 from gradkit import tree
 from gradkit.core import Array, no_grad
-from gradkit.core.array import host
 from gradkit.core.promotion import is_inexact
+from gradkit.core.values import host
 from gradkit.devices import devices
 from gradkit.errors import ShapeError
 from gradkit.viz.parameters import stands_alone

@@ -9,8 +9,8 @@ import numpy as np
 
 from gradkit import tree
 from gradkit.core import Array
-from gradkit.core.array import host
 from gradkit.core.promotion import is_inexact
+from gradkit.core.values import host
 from gradkit.errors import ShapeError
 from gradkit.viz.figures import PathLike, axes_of, check_path, save, titled
 from gradkit.viz.titles import model_name
