@@ -221,13 +221,14 @@ atan2_slope = binary(
 def _power_slope(xp: Any, x: Any, y: Any) -> Any:
     """Return y x**(y - 1): no 1 / 0 is taken at y = 0, and an infinite power alone decides what its limit is."""
     one = xp.ones_like(y)
-    factor = xp.where(x == 1, y, xp.where(xp.isinf(y), xp.copysign(one, y), y)) if not is_complex(y.dtype) else y
+    factor = xp.where(x * one == 1, y, xp.where(xp.isinf(y), xp.copysign(one, y), y)) if not is_complex(y.dtype) else y
     return factor * x ** (xp.where(y == 0, one, y) - 1)
 
 
 def _power_log(xp: Any, z: Any, x: Any, y: Any) -> Any:
     """Return z log(x) for z = x**y, the limit where that is 0 times infinity; 0 at x = y = 0, as in JAX."""
-    one = xp.ones_like(x)
+    one = xp.ones_like(y)
+    x = x * one
     if is_complex((z * one).dtype):
         return z * xp.log(xp.where(x == 0, xp.ones_like(x + y), x))
     at_zero = xp.where(x == 0, xp.where(y < 0, x, one), x)
