@@ -228,8 +228,8 @@ def _power_slope(xp: Any, x: Any, y: Any) -> Any:
 def _power_log(xp: Any, z: Any, x: Any, y: Any) -> Any:
     """Return z log(x) for z = x**y, the limit where that is 0 times infinity; 0 at x = y = 0, as in JAX."""
     one = xp.ones_like(y)
-    x = x * one
-    if is_complex((z * one).dtype):
+    z, x = z * one, x * one  # arrays, where they are numbers
+    if is_complex(z.dtype):
         return z * xp.log(xp.where(x == 0, xp.ones_like(x + y), x))
     at_zero = xp.where(x == 0, xp.where(y < 0, x, one), x)
     return z * xp.log(xp.where(x > 0, xp.where(z == 0, one, x), at_zero))
