@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 import numpy.fft  # noqa: F401 - its library is loaded once a process, and pytester forgets what a run inside imported
 import pytest
+from _pytest.doctest import DoctestModule
 
 pytest_plugins = ["pytester"]
 
 # Doctests are collected by importing a module, and these import CuPy.
 collect_ignore_glob = [] if find_spec("cupy") else ["backends/gradkit_cupy/[!_]*.py"]
 collect_ignore = ["tests/cuda_on_cpu"]  # a `cupy`, to be found by PYTHONPATH alone
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Look for no doctests in the tests: some of their files are programs, which importing would run."""
+    collectors = yield
+    if file_path.is_relative_to(TESTS):
+        return [collector for collector in collectors if not isinstance(collector, DoctestModule)]
+    return collectors
+
+
+TESTS = Path(__file__).parent / "tests"
 
 # Tests start processes in folders of their own, and these are to find the same modules.
 if "PYTHONPATH" in os.environ:
@@ -80,10 +95,15 @@ def forget_programs(config: pytest.Config) -> None:
 KEPT = pytest.StashKey[int]()
 
 
+NUMBER = itertools.count()
+
+
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Let JAX drop its programs where a file ends that made many, and within one that makes very many."""
-    used = resident() - item.config.stash.setdefault(KEPT, resident())
     ends = nextitem is None or nextitem.path != item.path
+    if not ends and next(NUMBER) % 8:  # asking takes as long as some tests
+        return
+    used = (now := resident()) - item.config.stash.setdefault(KEPT, now)
     if used > (SPARE // 4 if ends else SPARE):
         forget_programs(item.config)
 
@@ -146,6 +166,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     getattr(config, "workeroutput", {})["left out"] = len(long)  # a worker of xdist, where the terminal is not
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let a worker of xdist tell of a test once, not also of its set-up and of its teardown where both just passed."""
+    options = session.config.option
+    if not hasattr(session.config, "workerinput") or options.durations is not None or options.xmlpath:
+        return
+    (worker,) = [each for each in session.config.pluginmanager.get_plugins() if hasattr(each, "sendevent")]
+    send = worker.sendevent
+
+    def send_what_tells(name: str, data: dict[str, Any] | None = None, **rest: Any) -> None:
+        if data is None:
+            send(name, **rest)
+        elif data.get("when", "call") == "call" or data["outcome"] != "passed" or data["sections"]:
+            send(name, data=data, **rest)
+
+    worker.sendevent = send_what_tells
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take the number from a worker of xdist (all have collected the same tests), and how much memory it has had."""
@@ -197,11 +234,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
         def _pending_of(self, workload: dict[str, dict[str, bool]]) -> int:
             pending = 0
-            for file in reversed(list(workload.values())):  # which are run one after another
-                left = sum(not done for done in file.values()) if not next(reversed(file.values())) else 0
-                pending += left
-                if left < len(file):
-                    break
+            for file in reversed(workload.values()):  # which are run one after another, as the tests in them are
+                for done in reversed(file.values()):
+                    if done or pending > 2:  # nobody asks how many more
+                        return pending
+                    pending += 1
             return pending
 
     class Places(list):  # type: ignore[type-arg]
