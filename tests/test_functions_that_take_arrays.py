@@ -61,20 +61,19 @@ def in_float64(backend: Any) -> Iterator[None]:
         yield
 
 
-def things() -> dict[str, Any]:
-    """Return what arguments may be, by a letter."""
-    return {
-        "x": jnp.asarray(OTHER),
-        "m": jnp.asarray([[2.0, 0.3, 0.1], [0.3, 1.5, 0.2], [0.1, 0.2, 1.2]]),
-        "s": 0.2,
-        "i": 1,
-        "t": (3,),
-        "l": [jnp.asarray([0.1, 0.2, 0.7]), jnp.asarray([0.3, 0.5, 0.4])],
-        "k": gradkit.random.key(0),
-        "f": lambda *args, **_: sum(jnp.sum(jnp.asarray(arg)) for arg in args),
-        "n": jnp.asarray([0, 2, 1]),
-        "b": jnp.asarray([True, False, True]),
-    }
+THINGS: dict[str, Callable[[], Any]] = {
+    "x": lambda: jnp.asarray(OTHER),
+    "m": lambda: jnp.asarray([[2.0, 0.3, 0.1], [0.3, 1.5, 0.2], [0.1, 0.2, 1.2]]),
+    "s": lambda: 0.2,
+    "i": lambda: 1,
+    "t": lambda: (3,),
+    "l": lambda: [jnp.asarray([0.1, 0.2, 0.7]), jnp.asarray([0.3, 0.5, 0.4])],
+    "k": lambda: gradkit.random.key(0),
+    "f": lambda: lambda *args, **_: sum(jnp.sum(jnp.asarray(arg)) for arg in args),
+    "n": lambda: jnp.asarray([0, 2, 1]),
+    "b": lambda: jnp.asarray([True, False, True]),
+}
+"""What arguments may be, by a letter: made anew for each call, which may write to them."""
 
 
 FORMS: dict[str, Function] = {
@@ -109,21 +108,39 @@ def functions(name: str) -> dict[str, Callable[..., Any]]:
     return found
 
 
-def accepted(function: Callable[..., Any], parameters: list[inspect.Parameter], most: int, tries: int) -> list[Any]:
-    """Return combinations of things that a function takes as its required arguments."""
+def accepts(function: Callable[..., Any], combination: tuple[str, ...]) -> bool:
+    with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        function(*(THINGS[letter]() for letter in combination))
+        return True
+    return False
+
+
+def searched(function: Callable[..., Any], parameters: list[inspect.Parameter], most: int, tries: int) -> list[Any]:
+    """Try combinations of things as a function's required arguments."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     required = sum(p.default is p.empty and p.kind in kinds for p in parameters)
     varies = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
     found: list[Any] = []
-    pool = things()
     for number in (required, required + 1, required + 2) if varies else (required,):
-        for combination in itertools.islice(itertools.product(pool, repeat=number), tries):
+        for combination in itertools.islice(itertools.product(THINGS, repeat=number), tries):
             if len(found) == most:
                 return found
-            with contextlib.suppress(Exception, SystemExit), contextlib.redirect_stdout(io.StringIO()):
-                function(*(pool[letter] for letter in combination))
+            if accepts(function, combination):
                 found.append(combination)
     return found
+
+
+FOUND: dict[Any, list[Any]] = {}
+
+
+def accepted(
+    path: str, function: Callable[..., Any], parameters: list[inspect.Parameter], most: int, tries: int
+) -> list[Any]:
+    """Return combinations of things that a function takes: those found before, where this backend takes them too."""
+    known = FOUND.get((path, most, tries))
+    if known is None or not all(accepts(function, combination) for combination in known):
+        known = FOUND[path, most, tries] = searched(function, parameters, most, tries)
+    return known
 
 
 def calls(path: str, function: Callable[..., Any], forms: Any, most: int, tries: int) -> dict[str, Function]:
@@ -134,15 +151,14 @@ def calls(path: str, function: Callable[..., Any], forms: Any, most: int, tries:
         return {}
     options = [p.name for p in parameters if p.default is not p.empty]
     found: dict[str, Function] = {}
-    for combination in accepted(function, parameters, most, tries):
+    for combination in accepted(path, function, parameters, most, tries):
         for place in [*range(len(combination)), *options]:
             usual = ["x[0]" if isinstance(place, str) else "x"]  # options are numbers mostly
             for form in forms or usual:
                 formed = FORMS[form]
 
                 def call(x: Any, combination: Any = combination, place: Any = place, formed: Any = formed) -> Any:
-                    pool = things()
-                    arguments = [pool[letter] for letter in combination]
+                    arguments = [THINGS[letter]() for letter in combination]
                     given = {}
                     if isinstance(place, int):
                         arguments[place] = formed(x)
