@@ -1,15 +1,16 @@
-"""The examples that end in a picture, each run in short as a user runs it: as a process of its own."""
+"""The examples that end in a picture, each run in short as a user runs it."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from warm_processes import WarmProcesses
 
 from gradkit.backend import Backend, backend_names, load_backend, why_not
 
@@ -18,15 +19,30 @@ EXAMPLES = ("descent", "every_backend", "moons", "scalar_mlp")
 each_example = pytest.mark.parametrize("example", EXAMPLES)
 
 
+warm: WarmProcesses | None = None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run examples in forks of one process; with --long each in a process of its own."""
+    global warm
+    if request.config.getoption("--long") or not hasattr(os, "fork"):
+        yield
+        return
+    with WarmProcesses() as warm:
+        yield
+    warm = None
+
+
 def run(folder: Path, example: str, *options: object) -> subprocess.CompletedProcess[str]:
-    """Run an example to its end."""
+    """Run an example to its end, where a warning is an error and there is no display."""
+    words = [str(ROOT / "examples" / f"{example}.py"), *map(str, options)]
+    variables = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "MPLBACKEND")}
+    variables["PYTHONWARNINGS"] = "error"
+    if warm is not None:
+        return warm.run(words, folder, variables)
     return subprocess.run(
-        [sys.executable, "-W", "error", str(ROOT / "examples" / f"{example}.py"), *map(str, options)],
-        cwd=folder,
-        env={name: value for name, value in os.environ.items() if name not in ("DISPLAY", "MPLBACKEND")},
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, *words], cwd=folder, env=variables, capture_output=True, text=True, check=False
     )
 
 

@@ -1,7 +1,7 @@
 """Processes that run programs and have imported the large libraries already: forks of one that did so once.
 
-Importing scikit-learn and matplotlib is most of what a short run of an example takes. Everything else is as in a
-process of its own: arguments, environment, folder, exit status, and what the interpreter prints at its end.
+Importing scikit-learn, matplotlib and gradkit is most of what a short run of an example takes. Everything else is as
+in a process of its own: arguments, environment, folder, exit status, and what the interpreter prints at its end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from pathlib import Path
 
 __all__ = ["WarmProcesses"]
 
-LARGE = ("numpy", "matplotlib.pyplot", "sklearn.datasets")
+LARGE = """numpy matplotlib.pyplot matplotlib.animation sklearn.datasets array_api_strict gradkit gradkit.backend
+    gradkit.data gradkit.io gradkit.nn gradkit.numpy gradkit.optim gradkit.random gradkit.scalar gradkit.train
+    gradkit.tree gradkit.viz""".split()
 
 
 class WarmProcesses:
@@ -78,6 +80,8 @@ def main() -> None:
                 os.environ.clear()
                 os.environ.update(environment)
                 os.chdir(folder)
+                for action in filter(None, environment.get("PYTHONWARNINGS", "").split(",")):
+                    warnings.simplefilter(action)  # type: ignore[arg-type] - as the interpreter does when it starts
                 sys.argv, sys.path[0] = words, os.path.dirname(words[0])
                 runpy.run_path(words[0], run_name="__main__")
                 return
