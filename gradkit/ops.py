@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.calls import as_array, dtype_name, wide_integers
 from gradkit.core.namespace import PRIMITIVES
+from gradkit.core.operands import as_array, dtype_name, wide_integers
 from gradkit.errors import ConcretizationTypeError, ShapeError
 from gradkit.numpy import full, max, where
 

@@ -15,31 +15,10 @@ from gradkit.core.array import Array
 from gradkit.core.binding import KERNEL_ERRORS, PYTHON_NUMBERS, bind, explain
 from gradkit.core.families import Elementwise
 from gradkit.core.node import NO_PARAMS, Node, recording
-from gradkit.core.operands import (
-    as_array,
-    as_operand,
-    cast,
-    dtype_name,
-    new_array,
-    require_bool,
-    require_inexact,
-    wide_integers,
-)
+from gradkit.core.operands import as_operand, cast, dtype_name, new_array
 from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
 
-__all__ = [
-    "apply",
-    "as_array",
-    "as_operand",
-    "binary",
-    "cast",
-    "dtype_name",
-    "new_array",
-    "require_bool",
-    "require_inexact",
-    "unary",
-    "wide_integers",
-]
+__all__ = ["apply", "binary", "unary"]
 
 General = Callable[[Elementwise, Sequence[Any], bool], Any]
 _new = object.__new__

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.calls import as_operand, cast, dtype_name, new_array
+from gradkit.core.operands import as_operand, cast, dtype_name, new_array
 from gradkit.core.promotion import canonical, dtype_named
 
 __all__ = [

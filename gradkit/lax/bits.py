@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.calls import cast, dtype_name
+from gradkit.core.operands import cast, dtype_name
 from gradkit.core.promotion import is_complex
 from gradkit.lax.arguments import (
     BITS,

@@ -13,7 +13,7 @@ from typing import Any
 
 from gradkit.core.array import Array, raw
 from gradkit.core.assignment import keeping_arguments
-from gradkit.core.calls import cast, dtype_name
+from gradkit.core.operands import cast, dtype_name
 from gradkit.core.stand_in import STAND_INS
 from gradkit.lax.choice_rules import choose_flat
 from gradkit.primitives import astype, clip

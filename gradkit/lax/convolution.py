@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.calls import dtype_name
+from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import summed_in
 from gradkit.lax.arguments import converted, named_dtype, require_same_dtype, together
 from gradkit.lax.convolution_numbers import (

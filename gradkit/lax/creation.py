@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.calls import cast, dtype_name
+from gradkit.core.operands import cast, dtype_name
 from gradkit.core.promotion import dtype_named, is_complex
 from gradkit.lax.arguments import array_of, converted, named_dtype, sizes_of
 from gradkit.primitives import elementwise as e

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.calls import cast, dtype_name
+from gradkit.core.operands import cast, dtype_name
 from gradkit.core.promotion import is_complex
 from gradkit.lax.arguments import (
     ANY,

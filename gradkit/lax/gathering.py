@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.calls import cast, dtype_name, wide_integers
+from gradkit.core.operands import cast, dtype_name, wide_integers
 from gradkit.core.promotion import is_inexact
 from gradkit.lax.arguments import array_of, together
 from gradkit.primitives import elementwise as e

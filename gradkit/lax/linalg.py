@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.calls import dtype_name
+from gradkit.core.operands import dtype_name
 from gradkit.errors import ShapeError
 from gradkit.lax.arguments import INEXACT, array_of, converted, require, require_same_dtype, together
 from gradkit.primitives import decompositions, pivoting, solvers

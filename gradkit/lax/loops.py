@@ -14,8 +14,8 @@ from typing import Any
 
 from gradkit.core.array import Array, raw
 from gradkit.core.assignment import keeping_arguments
-from gradkit.core.calls import cast, dtype_name, new_array
 from gradkit.core.graph import capturing
+from gradkit.core.operands import cast, dtype_name, new_array
 from gradkit.core.promotion import promote
 from gradkit.core.stand_in import STAND_INS
 from gradkit.lax.scan_rules import scan_flat

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.calls import dtype_name
+from gradkit.core.operands import dtype_name
 from gradkit.lax.arguments import together
 from gradkit.lax.shaping import cut
 from gradkit.primitives import elementwise as e

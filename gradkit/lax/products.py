@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gradkit.core import Array
-from gradkit.core.calls import dtype_name
+from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import promote, summed_in
 from gradkit.lax.arguments import converted, named_dtype, together
 from gradkit.primitives.linalg import matmul

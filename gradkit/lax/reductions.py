@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.calls import cast, dtype_name
 from gradkit.core.namespace import PRIMITIVES
+from gradkit.core.operands import cast, dtype_name
 from gradkit.core.promotion import is_inexact
 from gradkit.lax import bits as b
 from gradkit.lax import elementwise as le

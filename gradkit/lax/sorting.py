@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.calls import as_array, cast
+from gradkit.core.operands import as_array, cast
 from gradkit.lax.arguments import array_of, together
 from gradkit.lax.shaping import axis_in
 from gradkit.primitives import elementwise as e

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradkit.core.calls import dtype_name
+from gradkit.core.operands import dtype_name
 from gradkit.lax.arguments import array_of, converted
 from gradkit.lax.convolution import windows_of
 from gradkit.lax.convolution_numbers import dilated, padtype_to_pads, pairs_of

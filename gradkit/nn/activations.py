@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.calls import as_array, dtype_name, require_inexact
+from gradkit.core.operands import as_array, dtype_name, require_inexact
 from gradkit.errors import unknown_name
 from gradkit.numpy import abs as absolute
 from gradkit.numpy import asarray, clip, exp, expm1, hypot, log, log1p, ones_like, permute_dims, square, tanh, where

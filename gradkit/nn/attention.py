@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.calls import as_array, cast, dtype_name
+from gradkit.core.operands import as_array, cast, dtype_name
 from gradkit.errors import ShapeError
 from gradkit.nn.activations import softmax
 from gradkit.numpy import arange, expand_dims, matmul, permute_dims, reshape, where

@@ -12,7 +12,7 @@ import optree
 
 from gradkit import random, tree
 from gradkit.core import Array
-from gradkit.core.calls import as_operand
+from gradkit.core.operands import as_operand
 from gradkit.core.promotion import FLOATING, default_dtype, is_inexact
 from gradkit.errors import ShapeError
 from gradkit.nn.activations import Activation, activation_named, identity

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.array import innermost, wrap
-from gradkit.core.calls import as_operand, cast, dtype_name, require_inexact
+from gradkit.core.operands import as_operand, cast, dtype_name, require_inexact
 from gradkit.core.promotion import is_inexact
 from gradkit.core.stand_in import Abstract
 from gradkit.core.values import host

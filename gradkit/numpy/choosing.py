@@ -10,7 +10,7 @@ import numpy as np
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.calls import as_array, require_bool
+from gradkit.core.operands import as_array, require_bool
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.core.sizes import whole_numbers
 from gradkit.core.values import host

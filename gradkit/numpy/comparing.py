@@ -10,7 +10,7 @@ import numpy as np
 from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.array import renewed
-from gradkit.core.calls import as_array
+from gradkit.core.operands import as_array
 from gradkit.core.promotion import is_complex
 from gradkit.numpy.arguments import promoted, refuse_out
 from gradkit.numpy.data_types import finfo

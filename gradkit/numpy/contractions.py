@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.calls import as_array, dtype_name
+from gradkit.core.operands import as_array, dtype_name
 from gradkit.core.promotion import dtype_named, summed_in
 from gradkit.errors import ShapeError
 from gradkit.numpy.arguments import promoted, refuse_out

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.calls import as_array, cast, dtype_name
+from gradkit.core.operands import as_array, cast, dtype_name
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.primitives import cumulative
 from gradkit.primitives.axes import axis_of

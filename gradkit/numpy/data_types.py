@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.calls import as_operand, dtype_name
+from gradkit.core.operands import as_operand, dtype_name
 from gradkit.core.promotion import promote, real_part_of
 
 __all__ = ["can_cast", "finfo", "iinfo", "isdtype", "result_type"]

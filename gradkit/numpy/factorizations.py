@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from gradkit.core import Array
-from gradkit.core.calls import as_array, require_inexact
+from gradkit.core.operands import as_array, require_inexact
 from gradkit.errors import ShapeError
 from gradkit.numpy.sorting import argsort
 from gradkit.primitives import along_axis, decompositions

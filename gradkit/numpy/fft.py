@@ -12,7 +12,7 @@ from typing import Any
 
 from gradkit.backend import Device
 from gradkit.core import Array
-from gradkit.core.calls import as_array
+from gradkit.core.operands import as_array
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex
 from gradkit.numpy.rearranging import roll
 from gradkit.primitives.axes import axes_of

@@ -7,7 +7,7 @@ from typing import Any
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
+from gradkit.core.operands import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex, is_inexact
 from gradkit.numpy.arguments import promoted, refuse_out
 from gradkit.numpy.data_types import finfo

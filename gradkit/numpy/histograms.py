@@ -10,7 +10,7 @@ from typing import Any
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.calls import as_array, cast, require_inexact
+from gradkit.core.operands import as_array, cast, require_inexact
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.core.sharding import refuse_sharding
 from gradkit.core.values import host

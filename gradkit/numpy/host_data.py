@@ -9,7 +9,7 @@ import numpy as np
 from numpy import get_printoptions, printoptions, set_printoptions
 
 from gradkit.core import Array
-from gradkit.core.calls import as_array
+from gradkit.core.operands import as_array
 from gradkit.core.printing import array_repr as text_of
 from gradkit.core.promotion import canonical
 from gradkit.core.sizes import whole_numbers

@@ -9,7 +9,7 @@ from typing import Any
 
 from gradkit import primitives
 from gradkit.core import Array
-from gradkit.core.calls import as_array, cast, dtype_name, require_bool
+from gradkit.core.operands import as_array, cast, dtype_name, require_bool
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.core.sizes import whole_numbers
 from gradkit.core.values import host

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.calls import as_array
+from gradkit.core.operands import as_array
 from gradkit.core.values import host
 from gradkit.numpy.arguments import refuse_out
 from gradkit.numpy.comparing import ndim

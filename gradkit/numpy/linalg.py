@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.calls import as_array, dtype_name
+from gradkit.core.operands import as_array, dtype_name
 from gradkit.core.promotion import real_part_of
 from gradkit.errors import ShapeError
 from gradkit.numpy import contractions, products

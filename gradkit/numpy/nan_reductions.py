@@ -10,7 +10,7 @@ import numpy as np
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.calls import as_array, cast, dtype_name, require_bool
+from gradkit.core.operands import as_array, cast, dtype_name, require_bool
 from gradkit.core.promotion import is_complex, is_inexact
 from gradkit.numpy.arguments import refuse_out
 from gradkit.numpy.cumulative import cumprod, cumsum

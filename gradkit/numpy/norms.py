@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.calls import as_array, require_inexact
+from gradkit.core.operands import as_array, require_inexact
 from gradkit.core.promotion import is_complex, real_part_of
 from gradkit.errors import ShapeError
 from gradkit.primitives import decompositions, solvers

@@ -11,7 +11,7 @@ import numpy as np
 from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.array import renewed
-from gradkit.core.calls import as_array, cast, dtype_name
+from gradkit.core.operands import as_array, cast, dtype_name
 from gradkit.core.promotion import is_inexact
 from gradkit.numpy import comparing, formulas
 from gradkit.numpy.choosing import apply_along_axis

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.calls import as_array, require_inexact
+from gradkit.core.operands import as_array, require_inexact
 from gradkit.core.promotion import is_complex
 from gradkit.core.values import host
 from gradkit.numpy import linalg

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.calls import dtype_name
+from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import dtype_named, summed_in
 from gradkit.core.sharding import refuse_sharding
 from gradkit.numpy.arguments import promoted

@@ -12,7 +12,7 @@ from numpy import index_exp, s_
 from gradkit import primitives as xp
 from gradkit.backend import Device
 from gradkit.core import Array
-from gradkit.core.calls import as_array, dtype_name
+from gradkit.core.operands import as_array, dtype_name
 from gradkit.core.promotion import is_inexact
 from gradkit.numpy.arguments import promoted
 from gradkit.numpy.joining import stack

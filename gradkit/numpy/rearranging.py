@@ -11,7 +11,7 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.array import place_of_array, renewed, wrap
-from gradkit.core.calls import as_array, wide_integers
+from gradkit.core.operands import as_array, wide_integers
 from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError

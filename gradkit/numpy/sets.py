@@ -14,7 +14,7 @@ import numpy as np
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.calls import as_array, cast
+from gradkit.core.operands import as_array, cast
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.core.values import host
 from gradkit.numpy.arguments import promoted

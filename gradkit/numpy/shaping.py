@@ -12,7 +12,7 @@ import numpy as np
 from gradkit import primitives as xp
 from gradkit.backend import Device
 from gradkit.core import Array
-from gradkit.core.calls import as_array
+from gradkit.core.operands import as_array
 from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import whole_numbers
 from gradkit.core.values import host

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradkit import primitives
 from gradkit.core import Array
-from gradkit.core.calls import as_array, require_inexact
+from gradkit.core.operands import as_array, require_inexact
 from gradkit.core.promotion import is_complex
 from gradkit.numpy.arguments import beside, promoted
 from gradkit.numpy.comparing import ndim

@@ -10,7 +10,7 @@ from gradkit import primitives
 from gradkit.core import Array
 from gradkit.core.array import raw
 from gradkit.core.batching import broadcast_sizes
-from gradkit.core.calls import as_array, cast, dtype_name, wide_integers
+from gradkit.core.operands import as_array, cast, dtype_name, wide_integers
 from gradkit.core.promotion import is_complex
 from gradkit.core.stand_in import STAND_INS
 from gradkit.numpy.arguments import promoted

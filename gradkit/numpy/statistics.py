@@ -9,7 +9,7 @@ import numpy as np
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
+from gradkit.core.operands import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex, is_inexact
 from gradkit.core.sharding import refuse_sharding
 from gradkit.numpy.arguments import beside, promoted, refuse_out

@@ -10,8 +10,8 @@ from gradkit import tree
 from gradkit.backend import backend_of
 from gradkit.core import Array
 from gradkit.core.array import raw, wrap
-from gradkit.core.calls import as_array, cast, dtype_name
 from gradkit.core.node import Leaf
+from gradkit.core.operands import as_array, cast, dtype_name
 from gradkit.errors import ShapeError, TreeMismatchError
 from gradkit.numpy import zeros_like
 from gradkit.optim.update import sgd_update

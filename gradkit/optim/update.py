@@ -7,7 +7,7 @@ from typing import Any
 
 from gradkit import tree
 from gradkit.core import Array
-from gradkit.core.calls import as_array, cast, dtype_name
+from gradkit.core.operands import as_array, cast, dtype_name
 from gradkit.core.promotion import promote
 from gradkit.numpy import sqrt, square, where
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from gradkit.core import Array, Linear, bind
 from gradkit.core.batching import along_axes
-from gradkit.core.calls import as_array, wide_integers
 from gradkit.core.namespace import publish
+from gradkit.core.operands import as_array, wide_integers
 
 __all__ = ["add_along_axis", "take_along_axis"]
 

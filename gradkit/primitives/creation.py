@@ -7,9 +7,9 @@ from typing import Any
 from gradkit.core import Array, General, bind
 from gradkit.core.array import place_of_array, wrap
 from gradkit.core.batching import elementwise, same_shape
-from gradkit.core.calls import as_array, dtype_name
 from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
+from gradkit.core.operands import as_array, dtype_name
 from gradkit.core.promotion import is_inexact, requested_dtype
 
 __all__ = ["ones_like", "stop_gradient", "zeros_like"]

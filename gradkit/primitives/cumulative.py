@@ -8,8 +8,8 @@ from typing import Any
 
 from gradkit.core import Array, General, Linear, bind
 from gradkit.core.batching import along_axes, same_shape
-from gradkit.core.calls import as_array, require_inexact
 from gradkit.core.namespace import publish
+from gradkit.core.operands import as_array, require_inexact
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.manipulation import concat, reshape, stack

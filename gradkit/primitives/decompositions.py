@@ -16,9 +16,9 @@ from typing import Any
 from gradkit.core import Array, General, bind
 from gradkit.core.batching import leading, same_shape
 from gradkit.core.binding import bind_several
-from gradkit.core.calls import as_array
 from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
+from gradkit.core.operands import as_array
 from gradkit.core.promotion import complex_of, is_complex, real_part_of
 from gradkit.primitives.matrices import (
     Decomposition,

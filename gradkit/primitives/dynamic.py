@@ -13,7 +13,7 @@ from typing import cast as cast_type
 
 from gradkit.core import Array, General, bind
 from gradkit.core.batching import at_front, text_on_batches
-from gradkit.core.calls import as_array, cast, dtype_name
+from gradkit.core.operands import as_array, cast, dtype_name
 from gradkit.errors import ShapeError
 from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.indexing import getitem, set_index

@@ -13,9 +13,10 @@ from typing import Any
 
 from gradkit.core import MINUS_ONE, ONE, Array, Elementwise, Linear, bind, passes_where
 from gradkit.core.batching import elementwise, same_shape
-from gradkit.core.calls import apply, as_array, as_operand, binary, require_bool, unary
+from gradkit.core.calls import apply, binary, unary
 from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
+from gradkit.core.operands import as_array, as_operand, require_bool
 from gradkit.core.promotion import is_complex, real_part_of
 from gradkit.primitives.creation import zeros_like
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from gradkit.core import Array, Linear, bind
 from gradkit.core.batching import along_axes, same_shape
-from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
 from gradkit.core.namespace import publish
+from gradkit.core.operands import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import complex_of, real_part_of
 
 __all__ = ["fftn", "ifftn", "irfft", "rfft"]

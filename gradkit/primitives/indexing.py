@@ -16,8 +16,8 @@ from typing import Any
 from gradkit.core import Array, Linear, bind
 from gradkit.core.array import place_of_array, raw, wrap
 from gradkit.core.batching import at_front, broadcast_sizes, moved_to_front
-from gradkit.core.calls import as_array, cast, dtype_name, wide_integers
 from gradkit.core.namespace import publish
+from gradkit.core.operands import as_array, cast, dtype_name, wide_integers
 from gradkit.core.stand_in import STAND_INS
 from gradkit.core.structured import View
 from gradkit.core.values import host

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from gradkit.core import Array, bind
-from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
 from gradkit.core.namespace import publish
+from gradkit.core.operands import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import is_complex, promote
 from gradkit.core.structured import reduced_shape
 from gradkit.primitives import elementwise as e

@@ -7,9 +7,10 @@ from typing import Any
 from gradkit.core import Array, Elementwise, General, bind
 from gradkit.core.array import wrap
 from gradkit.core.batching import along_axes, leading, same_shape
-from gradkit.core.calls import binary, dtype_name, unary, wide_integers
+from gradkit.core.calls import binary, unary
 from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
+from gradkit.core.operands import dtype_name, wide_integers
 from gradkit.core.promotion import is_complex
 
 __all__ = [

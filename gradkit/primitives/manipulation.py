@@ -11,10 +11,9 @@ from gradkit.backend import Backend, Device, get_backend
 from gradkit.core import Array, Linear, bind
 from gradkit.core.array import renewed
 from gradkit.core.batching import aligned, along_axes, elementwise, same_shape, with_shape
-from gradkit.core.calls import as_array, as_operand, cast, dtype_name
 from gradkit.core.namespace import lifted, publish, unbroadcast
 from gradkit.core.node import Node
-from gradkit.core.operands import of_one_dtype
+from gradkit.core.operands import as_array, as_operand, cast, dtype_name, of_one_dtype
 from gradkit.core.promotion import is_complex, requested_dtype
 from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import raveled, unraveled, whole_numbers

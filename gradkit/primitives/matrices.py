@@ -14,9 +14,9 @@ from typing import Any
 
 from gradkit.core import Array, Linear, MultipleResults, bind
 from gradkit.core.batching import leading, same_shape
-from gradkit.core.calls import as_array
 from gradkit.core.namespace import lifted, publish
 from gradkit.core.node import Node
+from gradkit.core.operands import as_array
 from gradkit.core.promotion import dtype_named, is_complex
 from gradkit.core.stand_in import Abstract
 

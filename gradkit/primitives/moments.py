@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
+from gradkit.core.operands import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import is_complex
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.axes import Axis, normalize_axes

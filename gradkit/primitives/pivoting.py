@@ -8,9 +8,9 @@ from typing import Any
 from gradkit.core import Array
 from gradkit.core.batching import leading
 from gradkit.core.binding import bind_several
-from gradkit.core.calls import as_array
 from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
+from gradkit.core.operands import as_array
 from gradkit.core.promotion import is_complex
 from gradkit.primitives.matrices import Decomposition, adjoint, eye_like, hermitian
 

@@ -7,7 +7,7 @@ from typing import Any
 from gradkit.backend import Backend, backend_of
 from gradkit.core import Array
 from gradkit.core.array import place_of_array, raw, wrap
-from gradkit.core.calls import dtype_name, wide_integers
+from gradkit.core.operands import dtype_name, wide_integers
 from gradkit.core.stand_in import STAND_INS
 from gradkit.primitives.elementwise import clip, logical_and, where
 

@@ -10,8 +10,8 @@ from typing import Any
 from gradkit.backend import INEXACT, NOTHING
 from gradkit.core import Array, General, bind
 from gradkit.core.batching import reduction
-from gradkit.core.calls import as_array, cast, dtype_name, require_bool, require_inexact
 from gradkit.core.namespace import publish
+from gradkit.core.operands import as_array, cast, dtype_name, require_bool, require_inexact
 from gradkit.core.promotion import BOOL, INTEGER, default_dtype, kind_of
 from gradkit.core.structured import LinearReduction, Reduction, reduced_shape
 from gradkit.primitives import elementwise as e

@@ -12,9 +12,9 @@ from typing import Any
 
 from gradkit.core import Array, General, Linear, bind
 from gradkit.core.batching import at_front, leading, same_shape
-from gradkit.core.calls import wide_integers
 from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
+from gradkit.core.operands import wide_integers
 from gradkit.primitives.elementwise import where
 from gradkit.primitives.manipulation import permute_dims, reshape
 from gradkit.primitives.positions import counted

@@ -16,10 +16,10 @@ from typing import Any
 from gradkit.backend import current_backend, current_device
 from gradkit.core import Array, Elementwise, bind
 from gradkit.core.array import place_of_array, wrap
-from gradkit.core.calls import as_operand, cast, dtype_name, unary
+from gradkit.core.calls import unary
 from gradkit.core.namespace import bound, publish
 from gradkit.core.node import NO_PARAMS
-from gradkit.core.operands import common_dtype
+from gradkit.core.operands import as_operand, cast, common_dtype, dtype_name
 
 __all__ = [
     "bessel_i0",

@@ -7,9 +7,9 @@ from typing import Any
 
 from gradkit.core import Array, General, bind
 from gradkit.core.batching import along_axes, at_front, leading, same_shape
-from gradkit.core.calls import as_array, cast, dtype_name
 from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
+from gradkit.core.operands import as_array, cast, dtype_name
 from gradkit.core.promotion import INTEGER, default_dtype, promote
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.along_axis import take_along_axis

@@ -13,9 +13,9 @@ from typing import Any
 from gradkit.core import Array, General, bind
 from gradkit.core.batching import broadcast_sizes, broadcasting_leading, leading, same_shape
 from gradkit.core.binding import bind_several
-from gradkit.core.calls import as_array
 from gradkit.core.namespace import lifted, publish, unbroadcast
 from gradkit.core.node import NO_PARAMS, Node
+from gradkit.core.operands import as_array
 from gradkit.core.promotion import is_complex, real_part_of
 from gradkit.primitives.matrices import (
     Decomposition,

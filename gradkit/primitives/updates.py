@@ -17,8 +17,8 @@ from gradkit.core import Array
 from gradkit.core.above import above
 from gradkit.core.array import renewed
 from gradkit.core.binding import PYTHON_NUMBERS
-from gradkit.core.calls import as_array, cast, dtype_name
 from gradkit.core.node import Leaf
+from gradkit.core.operands import as_array, cast, dtype_name
 from gradkit.core.promotion import kind_of, promote
 from gradkit.errors import ShapeError
 from gradkit.primitives import elementwise as e

@@ -10,7 +10,7 @@ import numpy as np
 from gradkit.backend import backend_of
 from gradkit.core import Array
 from gradkit.core.array import wrap
-from gradkit.core.calls import as_operand, dtype_name
+from gradkit.core.operands import as_operand, dtype_name
 from gradkit.core.printing import describe
 from gradkit.core.promotion import FLOATING, INTEGER, default_dtype
 from gradkit.core.sizes import whole_numbers

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradkit.backend import backend_of
 from gradkit.core import Array
-from gradkit.core.calls import as_array, cast, dtype_name, require_inexact
+from gradkit.core.operands import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import INTEGER, default_dtype, is_inexact
 from gradkit.core.sharding import refuse_sharding
 from gradkit.errors import ShapeError

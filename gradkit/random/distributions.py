@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.calls import as_array, cast
+from gradkit.core.operands import as_array, cast
 from gradkit.core.sharding import refuse_sharding
 from gradkit.errors import ShapeError
 from gradkit.primitives import decompositions

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.calls import cast
+from gradkit.core.operands import cast
 from gradkit.core.sharding import refuse_sharding
 from gradkit.errors import ShapeError
 from gradkit.primitives.elementwise import abs, clip, log, log1p, maximum, nextafter, sign, tan, where

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.calls import cast, dtype_name
+from gradkit.core.operands import cast, dtype_name
 from gradkit.core.sharding import refuse_sharding
 from gradkit.primitives.elementwise import clip, where
 from gradkit.primitives.manipulation import reshape

@@ -14,7 +14,7 @@ import numpy as np
 
 from gradkit.config import config
 from gradkit.core import Array
-from gradkit.core.calls import as_array, cast, dtype_name
+from gradkit.core.operands import as_array, cast, dtype_name
 from gradkit.primitives.elementwise import positive
 from gradkit.primitives.manipulation import reshape
 from gradkit.primitives.new_arrays import arange, asarray

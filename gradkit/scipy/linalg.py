@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.calls import as_array, require_inexact
+from gradkit.core.operands import as_array, require_inexact
 from gradkit.core.promotion import real_part_of
 from gradkit.errors import ShapeError
 from gradkit.numpy import linalg

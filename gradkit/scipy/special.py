@@ -24,7 +24,7 @@ import numpy as np
 
 from gradkit.backend import scipy_special
 from gradkit.core import Array
-from gradkit.core.calls import as_array, require_inexact
+from gradkit.core.operands import as_array, require_inexact
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex
 from gradkit.numpy import asarray, astype, equal, exp, full_like, isinf, where
 from gradkit.primitives import scipy_special as primitive

@@ -13,7 +13,7 @@ import numpy as np
 
 from gradkit import optim, random, tree
 from gradkit.core import Array
-from gradkit.core.calls import dtype_name
+from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import FLOATING, kind_of
 from gradkit.core.values import host
 from gradkit.data import split

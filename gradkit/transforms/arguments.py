@@ -11,8 +11,8 @@ from gradkit.backend import backend_of
 from gradkit.core.array import Array, wrap
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.binding import PYTHON_NUMBERS
-from gradkit.core.calls import new_array
 from gradkit.core.node import Leaf, Node, Trace
+from gradkit.core.operands import new_array
 from gradkit.tree import flatten, keystr, leaves_with_path, unflatten
 
 __all__ = [

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from gradkit.core.array import Array
 from gradkit.core.assignment import keeping_arguments
-from gradkit.core.calls import dtype_name
 from gradkit.core.functions import CUSTOM_JVP, CUSTOM_VJP
+from gradkit.core.operands import dtype_name
 from gradkit.core.printing import describe
 from gradkit.core.promotion import is_inexact
 from gradkit.primitives import zeros_like

@@ -8,9 +8,9 @@ from typing import Any
 from gradkit.core import Array, ReverseTrace
 from gradkit.core.array import dtype_as_stored, wrap
 from gradkit.core.binding import PYTHON_NUMBERS
-from gradkit.core.calls import cast, dtype_name
 from gradkit.core.forward import Dual, ForwardTrace
 from gradkit.core.node import Leaf
+from gradkit.core.operands import cast, dtype_name
 from gradkit.core.printing import describe
 from gradkit.core.promotion import is_inexact
 from gradkit.errors import ShapeError

@@ -9,7 +9,7 @@ from typing import Any
 from gradkit.core import Array
 from gradkit.core.array import backend_of_array, place_of_array, wrap
 from gradkit.core.assignment import keeping_arguments
-from gradkit.core.calls import dtype_name
+from gradkit.core.operands import dtype_name
 from gradkit.core.printing import describe
 from gradkit.core.promotion import COMPLEX, is_inexact, kind_of
 from gradkit.primitives import ones_like, reshape, zeros_like

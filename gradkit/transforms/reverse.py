@@ -16,10 +16,10 @@ from gradkit.core import Array, ReverseTrace
 from gradkit.core.array import backend_of_array, dtype_as_stored, place_of_array, raw, wrap
 from gradkit.core.assignment import handed_over
 from gradkit.core.binding import PYTHON_NUMBERS
-from gradkit.core.calls import cast as cast_array
-from gradkit.core.calls import dtype_name
 from gradkit.core.graph import abstract_like, zeros_of
 from gradkit.core.node import Ended, Leaf, Node
+from gradkit.core.operands import cast as cast_array
+from gradkit.core.operands import dtype_name
 from gradkit.core.printing import describe
 from gradkit.core.promotion import COMPLEX, is_inexact, kind_of
 from gradkit.core.residuals import Outline, Record

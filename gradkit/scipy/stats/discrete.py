@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.calls import as_array, require_inexact
+from gradkit.core.operands import as_array, require_inexact
 from gradkit.numpy import arange, astype, equal, exp, floor, isnan, log, min, not_equal, sum, where
 from gradkit.primitives import xlog1py, xlogy
 from gradkit.primitives.gamma_differences import log_choices
