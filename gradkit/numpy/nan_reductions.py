@@ -15,6 +15,8 @@ from gradkit.core.promotion import is_complex, is_inexact
 from gradkit.numpy.arguments import refuse_out
 from gradkit.numpy.cumulative import cumprod, cumsum
 from gradkit.numpy.data_types import result_type
+from gradkit.primitives.axes import normalize_axes
+from gradkit.primitives.roots import root_of_squares
 
 __all__ = [
     "nanargmax",
@@ -202,14 +204,8 @@ def nanvar(
     Array
         NaN where no more than `ddof` elements are left.
     """
-    refuse_out(out, "nanvar")
-    array = _floating(a, dtype, "nanvar")
-    center = nanmean(array, axis, keepdims=True, where=where) if mean is None else mean
-    counted = _counted(array, where)
-    assert counted is not None
-    rest = xp.where(counted, array - center, 0)
-    square = xp.real(rest * xp.conj(rest)) if is_complex(array.dtype) else xp.square(rest)
-    freedom = _count(array, axis, keepdims, where) - ddof
+    rest, freedom = _spread("nanvar", a, axis, dtype, out, ddof, keepdims, where, mean)
+    square = xp.real(rest * xp.conj(rest)) if is_complex(rest.dtype) else xp.square(rest)
     total = xp.sum(square, axis=axis, keepdims=keepdims)
     return xp.where(freedom > 0, total / xp.where(freedom > 0, freedom, 1), math.nan)
 
@@ -225,7 +221,21 @@ def nanstd(
     mean: Any = None,
 ) -> Array:
     """Return the standard deviation of what is not NaN, over axes; the arguments are those of `nanvar`."""
-    return xp.sqrt(nanvar(a, axis, dtype, out, ddof, keepdims, where, mean))
+    rest, freedom = _spread("nanstd", a, axis, dtype, out, ddof, keepdims, where, mean)
+    root = root_of_squares(rest, normalize_axes(axis, rest.ndim, "nanstd"), keepdims)
+    return xp.where(freedom > 0, root / xp.sqrt(xp.where(freedom > 0, freedom, 1)), math.nan)
+
+
+def _spread(
+    caller: str, a: Any, axis: Any, dtype: Any, out: None, ddof: int, keepdims: bool, where: Any, mean: Any
+) -> tuple[Array, Array]:
+    """Return the distances from the mean, 0 for what does not count, and the divisor of their squares."""
+    refuse_out(out, caller)
+    array = _floating(a, dtype, caller)
+    center = nanmean(array, axis, keepdims=True, where=where) if mean is None else mean
+    counted = _counted(array, where)
+    assert counted is not None
+    return xp.where(counted, array - center, 0), _count(array, axis, keepdims, where) - ddof
 
 
 def nanargmax(a: Any, axis: int | None = None, out: None = None, keepdims: bool | None = None) -> Array:

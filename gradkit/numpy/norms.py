@@ -10,17 +10,18 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.operands import as_array, require_inexact
-from gradkit.core.promotion import is_complex, real_part_of
+from gradkit.core.promotion import real_part_of
 from gradkit.errors import ShapeError
 from gradkit.primitives import decompositions, solvers
 from gradkit.primitives import elementwise as e
-from gradkit.primitives.axes import axes_of
-from gradkit.primitives.manipulation import astype, expand_dims, moveaxis, squeeze
+from gradkit.primitives.axes import axes_of, normalize_axes
+from gradkit.primitives.manipulation import astype, expand_dims, moveaxis, reshape, squeeze
 from gradkit.primitives.reductions import any as any_of
 from gradkit.primitives.reductions import count_nonzero
 from gradkit.primitives.reductions import max as max_of
 from gradkit.primitives.reductions import min as min_of
 from gradkit.primitives.reductions import sum as sum_of
+from gradkit.primitives.roots import root_of_squares
 
 __all__ = ["cond", "matrix_norm", "matrix_rank", "norm", "vector_norm"]
 
@@ -91,7 +92,7 @@ def vector_norm(x: Any, /, *, axis: Axis = None, keepdims: bool = False, ord: An
         return min_of(sizes, axis=axis, keepdims=keepdims)
     if ord == 1:
         return sum_of(sizes, axis=axis, keepdims=keepdims)
-    return e.pow(sum_of(e.pow(sizes, ord), axis=axis, keepdims=keepdims), 1.0 / ord)
+    return _root_of_powers(sizes, ord, axis, keepdims)
 
 
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Array:
@@ -114,8 +115,21 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Array
 
 
 def _root_of_squares(array: Array, axis: Axis, keepdims: bool) -> Array:
-    squares = e.real(array * e.conj(array)) if is_complex(array.dtype) else array * array
-    return e.sqrt(sum_of(squares, axis=axis, keepdims=keepdims))
+    return root_of_squares(array, normalize_axes(axis, array.ndim, "norm"), keepdims)
+
+
+def _root_of_powers(sizes: Array, order: Any, axis: Axis, keepdims: bool) -> Array:
+    """Return the root of the sum of powers; those that overflow or underflow are taken over the size that decides."""
+    if 0 in sizes.shape or not abs(order) < math.inf:
+        return e.pow(sum_of(e.pow(sizes, order), axis=axis, keepdims=keepdims), 1.0 / order)
+    decisive = (max_of if order > 0 else min_of)(sizes.detach(), axis=axis, keepdims=True)
+    info = np.finfo(sizes.dtype)
+    reach = 0.5 / max(1.0, abs(order))
+    ordinary = e.logical_and(decisive >= float(info.tiny) ** reach, decisive <= float(info.max) ** reach)
+    unusable = e.logical_or(e.equal(decisive, 0), e.logical_not(e.isfinite(decisive)))
+    scale = e.where(e.logical_or(ordinary, unusable), 1.0, decisive)
+    root = e.pow(sum_of(e.pow(sizes / scale, order), axis=axis, keepdims=keepdims), 1.0 / order)
+    return root * reshape(scale, root.shape)
 
 
 def _largest(x: Array, axis: int, keepdims: bool = True) -> Array:

@@ -20,6 +20,7 @@ from gradkit.primitives.pivoting import *  # noqa: F403
 from gradkit.primitives.power_transforms import *  # noqa: F403
 from gradkit.primitives.reductions import *  # noqa: F403
 from gradkit.primitives.relative_entropies import *  # noqa: F403
+from gradkit.primitives.roots import *  # noqa: F403
 from gradkit.primitives.scattering import *  # noqa: F403
 from gradkit.primitives.scipy_special import *  # noqa: F403
 from gradkit.primitives.searching import *  # noqa: F403
