@@ -18,6 +18,7 @@ import pytest
 import gradkit
 from gradkit import cli
 from gradkit.backend import Backend, switch
+from gradkit.train.history import History
 
 Captured = pytest.CaptureFixture[str]
 
@@ -29,6 +30,17 @@ WRITTEN = {"best.safetensors", "checkpoint.safetensors", "curves.png", "log.json
 def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(switch, "_process_default", None)
     monkeypatch.delenv(switch.ENVIRONMENT_VARIABLE, raising=False)
+
+
+PICTURE = b"\x89PNG, of which most tests see only that it is there"
+
+
+@pytest.fixture(autouse=True)
+def curves(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write another file for the picture of the curves, whose drawing takes longer than the training in most tests."""
+    drawn_in = test_a_table_of_classes_is_learned_predicted_evaluated_and_drawn
+    if request.function is not drawn_in:
+        monkeypatch.setattr(History, "plot", lambda self, path, **_: Path(path).write_bytes(PICTURE))
 
 
 @pytest.fixture
