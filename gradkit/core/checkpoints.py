@@ -14,7 +14,7 @@ from gradkit.core.array import Array, wrap
 from gradkit.core.batching import BatchTrace, Gating
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import Dual, ForwardTrace
-from gradkit.core.functions import Flat, Function
+from gradkit.core.function_batches import Flat, Function
 from gradkit.core.layers import changed_inside, followers, layers
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf, Node, Trace, again, enable_grad, new_level, new_sequence

@@ -11,82 +11,27 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from gradkit.core.array import Array, dtype_as_stored, wrap
-from gradkit.core.batching import BatchTrace, at_front
-from gradkit.core.binding import highest_trace
+from gradkit.core.batching import BatchTrace
+from gradkit.core.closures import ClosedOver, ClosesOver, checked, highest
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
-from gradkit.core.graph import Graph, GraphTrace, HigherOrder, abstract_like, capturing, zeros_of
-from gradkit.core.layers import followers
+from gradkit.core.function_batches import Batch, Flat, Function, RuleBatch
+from gradkit.core.graph import Graph, GraphTrace, HigherOrder, abstract_like, zeros_of
 from gradkit.core.namespace import as_bound, bound
-from gradkit.core.node import Leaf, Trace, again, in_progress, new_level, places
+from gradkit.core.node import Leaf, Trace
 from gradkit.core.promotion import is_inexact
 from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
-from gradkit.errors import UnexpectedTracerError
 
-__all__ = [
-    "CUSTOM_JVP",
-    "CUSTOM_VJP",
-    "LINEAR_SOLVE",
-    "Batch",
-    "closure_error",
-]
+__all__ = ["CUSTOM_JVP", "CUSTOM_VJP", "LINEAR_SOLVE"]
 
-Flat = list[Any]
-Function = Callable[[Flat], Flat]
 PushRule = Callable[[Flat, Flat], tuple[Flat, Flat]]
 Forward = Callable[[Flat], tuple[Flat, Flat]]
 Backward = Callable[[Flat, Flat], Flat]
 Rule = PushRule | Forward | Backward
-
-
-# What functions close over
-
-ClosedOver = Sequence[Trace]
-
-
-class ClosesOver(Exception):
-    """Says that what a function closes over belongs to a transform above all that it was given."""
-
-    def __init__(self, trace: Trace) -> None:
-        super().__init__()
-        self.trace = trace
-
-
-def _highest(args: Flat, closed_over: ClosedOver) -> tuple[Trace | None, ClosedOver]:
-    """Return the highest trace among those of the arguments and of what is closed over, and the rest of these."""
-    trace = highest_trace(args)
-    for other in closed_over:
-        if trace is None or other.level > trace.level:
-            trace = other
-    return trace, [other for other in closed_over if other is not trace]
-
-
-def _checked(trace: Trace | None, values: Flat, kind: str, own: Trace | None = None) -> Flat:
-    """Return what a function has computed, if it depends on nothing at the level of its trace or above.
-
-    `own` is the trace of its tangents, which may.
-    """
-    above = [other for other in followers(values) if other is not own and _is_from(other, trace)]
-    if not above:
-        return values
-    highest = max(above, key=lambda other: other.number)
-    if isinstance(highest, ForwardTrace | ReverseTrace):
-        raise closure_error(kind)
-    raise ClosesOver(highest)
-
-
-def _is_from(other: Trace, trace: Trace | None) -> bool:
-    """Return whether a trace is not below another one."""
-    if trace is None:
-        return bool(other.level)  # the tape follows what a function closes over by the function's own operations
-    if other is trace:
-        return isinstance(trace, ForwardTrace | ReverseTrace)
-    return other.level > trace.level
 
 
 # Functions with a forward rule
@@ -95,7 +40,7 @@ def _is_from(other: Trace, trace: Trace | None) -> bool:
 def _pushed(trace: ForwardTrace, push: PushRule, args: Flat, kind: str) -> Flat:
     primals, tangents = trace.unwrap(args)
     outs, out_tangents = push(primals, _with_zeros(primals, tangents))
-    _checked(trace, [*outs, *out_tangents], kind)
+    checked(trace, [*outs, *out_tangents], kind)
     return [trace.wrap(o, t if _is_inexact(o) else None) for o, t in zip(outs, out_tangents, strict=True)]
 
 
@@ -137,7 +82,7 @@ def _record_jvp(trace: ReverseTrace, push: PushRule, args: Flat) -> Flat:
     zeros = [bound().zeros_like(value) for value in values]
     tangents = [z if parent is None else _leaf(linear, z) for z, parent in zip(zeros, parents, strict=True)]
     outs, out_tangents = push(values, tangents)
-    _checked(trace, [*outs, *out_tangents], "custom_jvp", linear)
+    checked(trace, [*outs, *out_tangents], "custom_jvp", linear)
     linear.end()
     roots = [t._node if linear.follows(t) else None for t in out_tangents]
     seeds = [t._node for t, parent in zip(tangents, parents, strict=True) if parent is not None]
@@ -156,7 +101,7 @@ def _record_jvp(trace: ReverseTrace, push: PushRule, args: Flat) -> Flat:
 def _record_vjp(trace: ReverseTrace, forward: Forward, backward: Backward, args: Flat, kind: str) -> Flat:
     values, parents = trace.unwrap(args)
     outs, residuals = forward(values)
-    _checked(trace, [*outs, *residuals], kind)
+    checked(trace, [*outs, *residuals], kind)
     tracked = [i for i, parent in enumerate(parents) if parent is not None]
     forms = [abstract_like(out) for out in outs]
 
@@ -236,7 +181,7 @@ class CustomCall(HigherOrder):
                 closed_over.append(found.trace)
 
     def _call(self, args: Flat, function: Function, rules: Sequence[Rule], closed_over: ClosedOver) -> Flat:
-        trace, rest = _highest(args, closed_over)
+        trace, rest = highest(args, closed_over)
         if trace is None:
             return self.evaluate(args, function=function)
         return trace.call(self, args, {"function": function, "rules": rules, "rest": rest})
@@ -249,7 +194,7 @@ class CustomCall(HigherOrder):
 
     def evaluate(self, args: Flat, *, function: Function) -> Flat:
         """Run the function."""
-        return _checked(None, function(args), self.kind)
+        return checked(None, function(args), self.kind)
 
     def in_batch(
         self, trace: BatchTrace, args: Flat, *, function: Function, rules: Sequence[Rule], rest: ClosedOver
@@ -270,7 +215,7 @@ class CustomCall(HigherOrder):
         """Write the call down, with the function's graph."""
         capture = GraphTrace(trace)
         run = capture.run(
-            lambda *flat: _checked(capture, function(list(flat)), self.kind), [abstract_like(arg) for arg in args]
+            lambda *flat: checked(capture, function(list(flat)), self.kind), [abstract_like(arg) for arg in args]
         )
         constants = [constant for _, constant in run.constants]
         params = {"call_jaxpr": run.closed(), "num_consts": len(constants)}
@@ -353,107 +298,12 @@ CUSTOM_VJP = CustomVJP("custom_vjp_call")
 LINEAR_SOLVE = LinearSolve("custom_linear_solve")
 
 
-# Shared
-
-
-class Batch:
-    """Runs a function of the elements of a batch, which closes over nothing, on whole arrays above all other traces.
-
-    Attributes
-    ----------
-    batched : list of bool
-        Which of the results have the batch, as their first axis; the others are the same for every element.
-    kept : list of bool
-        Which of a forward rule's residuals do.
-    """
-
-    def __init__(self, trace: BatchTrace) -> None:
-        self.trace = trace
-        self.batched: list[bool] = []
-        self.kept: list[bool] = []
-
-    def in_progress(self, flat: Flat) -> AbstractContextManager[None]:
-        """Let the batch be in progress inside a ``with`` block, in which the function runs on these arguments."""
-        return self.trace.lifted()
-
-    def checked(self, outs: Flat) -> Flat:
-        """Return the function's results."""
-        return outs
-
-    def run_where(self, function: Function, flat: Flat, axes: Sequence[int | None], batched: Sequence[bool]) -> Flat:
-        """Return the results with the batch as their first axis where `batched` says so, the others as they are."""
-        outs, found = self.run_as_found(function, flat, axes)
-        return [self.whole(o, has or not b) for o, has, b in zip(outs, found, batched, strict=True)]
-
-    def run_as_found(self, function: Function, flat: Flat, axes: Sequence[int | None]) -> tuple[Flat, list[bool]]:
-        """Return the results, with the batch as their first axis where they have it, and where that is."""
-        trace = self.trace
-        with self.in_progress(flat):
-            outs = self.checked(function([trace.wrap(value, axis) for value, axis in zip(flat, axes, strict=True)]))
-            values, places = trace.unwrap(outs)
-        found = [place is not None for place in places]
-        return [
-            at_front(v, axis, trace.size) if b else v for v, axis, b in zip(values, places, found, strict=True)
-        ], found
-
-    def noted(self, outs: Flat, found: Sequence[bool], batched: Sequence[bool] | None = None) -> Flat:
-        """Note which results have the batch (by default those `found` with it), and repeat those that lack it.
-
-        In a graph, whose rules run later and may find others, all have it.
-        """
-        self.batched = [True] * len(outs) if capturing() else list(found if batched is None else batched)
-        return [self.whole(o, has or not b) for o, has, b in zip(outs, found, self.batched, strict=True)]
-
-    def whole(self, out: Any, batched: bool) -> Any:
-        """Return a result with the batch as its first axis, repeated where it had none."""
-        return out if batched or out is None else at_front(out, None, self.trace.size)
-
-    def wrapped(self, outs: Flat) -> Flat:
-        """Return whole results as the function under `vmap` sees them."""
-        return [self.trace.wrap(out, 0 if b else None) for out, b in zip(outs, self.batched, strict=True)]
-
-
-class RuleBatch(Batch):
-    """Runs functions and rules of the user's, which may close over something, at the level of their trace."""
-
-    def __init__(self, trace: BatchTrace, kind: str) -> None:
-        super().__init__(trace)
-        self._kind = kind
-        self._places, self._last = places(), new_level()
-
-    def in_progress(self, flat: Flat) -> AbstractContextManager[None]:
-        """Let the batch be in progress, and all that began after it and before the call, with what that closes over."""
-        trace = self.trace
-        if in_progress(trace) and any(other.level > trace.level for other in followers(flat) if other is not trace):
-            return trace.lifted()  # a rule in a graph, which a loop runs while the batch is in progress still
-        return again(trace.number, self._last)
-
-    def checked(self, outs: Flat) -> Flat:
-        """Return the results, if they depend on nothing that was above the batch when the call was made."""
-        if not self.trace.level > self._last:
-            return _checked(self.trace, outs, self._kind)
-        start, end = self._places(self.trace), (self._last, 0)
-        above = (other for other in followers(outs) if start < self._places(other) < end)
-        if any(isinstance(other, ForwardTrace | ReverseTrace) for other in above):
-            raise closure_error(self._kind)
-        return outs
-
-
 def _joined(pair: tuple[Flat, Flat]) -> Flat:
     return [*pair[0], *pair[1]]
 
 
 def _with_zeros(primals: Flat, tangents: Flat) -> Flat:
     return [bound().zeros_like(p) if t is None else t for p, t in zip(primals, tangents, strict=True)]
-
-
-def closure_error(kind: str) -> UnexpectedTracerError:
-    """Return the error for a function with rules of its own that is differentiated by what it closes over."""
-    return UnexpectedTracerError(
-        f"Encountered an unexpected tracer. Detected differentiation of a {kind} function with respect to a "
-        f"closed-over value. That's not supported because the rule only specifies how to differentiate the {kind} "
-        f"function with respect to explicit input parameters. Pass the value as an argument."
-    )
 
 
 def _leaf(trace: ReverseTrace, value: Array) -> Array:

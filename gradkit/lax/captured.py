@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from gradkit.core.array import Array, dtype_as_stored, wrap
+from gradkit.core.closures import closure_error
 from gradkit.core.forward import ForwardTrace
-from gradkit.core.functions import closure_error
 from gradkit.core.graph import Graph, abstract_like, zeros_of
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf, Trace

@@ -12,7 +12,7 @@ from gradkit.core.batching import BatchTrace
 from gradkit.core.binding import highest_trace
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
-from gradkit.core.functions import Batch
+from gradkit.core.function_batches import Batch
 from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like, branch_of, graph_of
 from gradkit.core.layers import layers
 from gradkit.core.namespace import as_bound

@@ -11,7 +11,7 @@ from gradkit.core.batching import BatchTrace, at_front
 from gradkit.core.binding import has_no_values
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
-from gradkit.core.functions import Batch
+from gradkit.core.function_batches import Batch
 from gradkit.core.graph import Graph, HigherOrder, abstract_like, capturing, graph_of
 from gradkit.core.node import Trace
 from gradkit.core.reverse import ReverseTrace

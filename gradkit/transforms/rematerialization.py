@@ -18,7 +18,7 @@ from gradkit.core.binding import highest_trace
 from gradkit.core.checkpoints import run_checkpointed
 from gradkit.core.families import MultipleResults, Parts, record_call
 from gradkit.core.forward import ForwardTrace
-from gradkit.core.functions import Batch, Flat, Function
+from gradkit.core.function_batches import Batch, Flat, Function
 from gradkit.core.graph import Equation, Graph, HigherOrder, Variable, abstract_like, capturing, graph_of
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf, Node
