@@ -101,11 +101,11 @@ def test_numbers_are_predicted_wherever_they_lie(
         "--hidden",
         "8",
         "--epochs",
-        "40",
+        "20",
         "--batch-size",
         "64",
         "--learning-rate",
-        "0.1",
+        "0.2",
         "--task",
         "regression",
     )
