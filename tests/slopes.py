@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import array
 import collections
+import functools
 import math
 import warnings
 from collections.abc import Callable
@@ -55,11 +56,15 @@ def numbers(result: Any) -> list[Any]:
     return numbers(result(1)) if callable(result) else []  # what a schedule gives
 
 
+@functools.cache
+def weights(shape: tuple[int, ...]) -> Any:
+    """Return numbers of which no two are the same."""
+    return np.cos(np.arange(math.prod(shape)) + 1.0).reshape(shape)
+
+
 def total(result: Any) -> Any:
     """Return one number that every number of a result moves."""
-    parts = [
-        jnp.sum(jnp.real(part) * jnp.cos(jnp.arange(part.size) + 1.0).reshape(part.shape)) for part in numbers(result)
-    ]
+    parts = [jnp.sum(jnp.real(part) * jnp.asarray(weights(part.shape))) for part in numbers(result)]
     return sum(parts, jnp.asarray(0.0))
 
 
