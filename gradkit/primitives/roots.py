@@ -20,22 +20,23 @@ def _root(xp: Any, x: Any, axis: tuple[int, ...], keepdims: bool, divisor: float
     return total, xp.sqrt(total if divisor == 1 else total / divisor)
 
 
-RANGES: dict[Any, tuple[float, float]] = {}
-"""By dtype: between which sums no square was lost that mattered."""
+RANGES: dict[tuple[type, Any], tuple[float, float]] = {}
+"""By type and dtype (those of two libraries are not to be compared): between which sums no square was lost."""
 
 
-def _range(xp: Any, dtype: Any) -> tuple[float, float]:
-    found = RANGES.get(dtype)
+def _range(xp: Any, root: Any) -> tuple[float, float]:
+    key = type(root), root.dtype
+    found = RANGES.get(key)
     if found is None:
-        info = xp.finfo(dtype)
-        found = RANGES[dtype] = float(info.smallest_normal) / float(info.eps), float(info.max)
+        info = xp.finfo(root.dtype)
+        found = RANGES[key] = float(info.smallest_normal) / float(info.eps), float(info.max)
     return found
 
 
 def _root_of_squares(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool, divisor: float) -> Any:
     """Square the elements as they are; again, over the largest, where their sum says that squares were lost."""
     total, root = _root(xp, x, axis, keepdims, divisor)
-    low, high = _range(xp, root.dtype)
+    low, high = _range(xp, root)
     inside = (total >= low) & (total <= high)
     if bool(inside) if inside.ndim == 0 else bool(xp.all(inside)):
         return root
