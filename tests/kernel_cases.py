@@ -25,6 +25,8 @@ CALLS: list[Call] = [
       for axis, keep in (((0,), False), ((1,), True), ((0, 1), False))),
     *((name, (np.asarray(2.5),), {"axis": (), "keepdims": False}) for name in ("sum", "mean", "max", "min")),
     *((name, (CUBE.transpose(2, 0, 1),), {"axis": (0, 2), "keepdims": True}) for name in ("sum", "mean", "max", "min")),
+    ("root_of_squares", (X,), {"axis": (1,), "keepdims": False, "divisor": 3.0}),
+    ("root_of_squares", (CUBE,), {"axis": (0, 2), "keepdims": True, "divisor": 1}),
     ("add", (X, B[:1]), {}),
     ("subtract", (X, X[0]), {}),
     ("multiply", (X.T, X.T), {}),

@@ -70,6 +70,7 @@ _primitive = General(
     batch=reduction,
     shape=lambda x, *, axis, keepdims, divisor: reduced_shape(x, axis=axis, keepdims=keepdims),
     dtype=lambda x, **_: real_part(x),
+    leaf=True,  # it decides by values
 )
 
 
