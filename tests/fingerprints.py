@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from gradkit.errors import UnexpectedTracerError
+
 __all__ = ["NoFingerprint", "fingerprint"]
 
 TESTS = str(Path(__file__).parent)
@@ -96,7 +98,11 @@ def _parts(value: Any, seen: dict[int, tuple[int, Any]]) -> Iterator[str | bytes
         yield f"dtype {value.name}"
     elif hasattr(value, "__array__"):
         yield f"array of {type(value).__module__}"
-        yield from _parts(np.asarray(value), seen)
+        try:
+            host = np.asarray(value)
+        except UnexpectedTracerError as error:  # a program has left it in a list
+            raise NoFingerprint(f"an array of a transform that has ended: {error}") from error
+        yield from _parts(host, seen)
     else:
         raise NoFingerprint(f"{value!r} of {type(value)} has no text")
 

@@ -248,7 +248,8 @@ SCRIPTS = sorted(
     str(path.relative_to(ROOT))
     for folder in ("tests", "benchmarks", "examples")
     for path in (ROOT / folder).rglob("*.py")
-    if not path.name.startswith("test_") and "argparse" in path.read_text(encoding="utf-8")
+    if not path.name.startswith("test_")
+    and {"argparse", "__main__"} <= set(re.findall(r"\w+", path.read_text(encoding="utf-8")))
 )
 
 
