@@ -173,6 +173,13 @@ CASES: dict[str, list[Case]] = {
         Case(lambda x: primitives.logsumexp(x, axis=1) ** 2, lambda x: jax.scipy.special.logsumexp(x, axis=1) ** 2),
         Case(lambda x: primitives.logsumexp(x), lambda x: jax.scipy.special.logsumexp(x)),
     ],
+    "root_of_squares": [
+        Case(lambda x: primitives.root_of_squares(x, (0, 1)), lambda x: J.sqrt(J.sum(x * x))),
+        Case(
+            lambda x: primitives.root_of_squares(x, (1,), keepdims=True, divisor=2.0) * x,
+            lambda x: J.sqrt(J.mean(x * x, axis=1, keepdims=True)) * x,
+        ),
+    ],
     "matmul": [
         same("matmul", (3, 2), (2, 4)),
         same("matmul", (3,), (3,)),
