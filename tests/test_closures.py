@@ -320,3 +320,32 @@ def test_a_loops_rule_may_call_its_own_function_on_the_tangent(xp: Any) -> None:
     f.defjvp(lambda primals, tangents: (f(*primals), f(*tangents)))
     captured = gradkit.make_jaxpr(gradkit.grad(lambda x: gradkit.lax.scan(lambda c, _: (f(c), None), x, None, 3)[0]))
     assert float(captured(2.0)(2.0)) == 27.0
+
+
+@pytest.mark.parametrize("rule", ["t * t", "t ** 3", "jnp.sin(t)", "jnp.abs(t)", "t / (1 + t)", "jnp.max(t) * t"])
+def test_a_rule_that_is_not_linear_in_the_tangent_is_refused_where_it_is_transposed(rule: str, xp: Any) -> None:
+    f = gradkit.custom_jvp(lambda x: x * 1.0)
+    f.defjvp(lambda primals, tangents: (primals[0], eval(rule, {"jnp": jnp, "t": tangents[0]})))
+    x = xp.asarray(2.0)
+    assert gradkit.jvp(f, (x,), (x,))[1] == eval(rule, {"jnp": jnp, "t": x})
+    for reverse in (
+        gradkit.grad(f),
+        lambda x: gradkit.vjp(f, x),
+        lambda x: gradkit.vmap(gradkit.grad(f))(jnp.stack([x, x])),
+        lambda x: gradkit.grad(lambda x: gradkit.checkpoint(f)(x))(x),
+    ):
+        with pytest.raises(
+            NotImplementedError, match="not implemented: the rule of a custom_jvp function is not linear"
+        ):
+            reverse(x)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["3 * t", "t / x", "-t + x * t", "jnp.where(x > 1, t, 0)", "jnp.sum(jnp.stack([t, t]))", "t.astype('float32')"],
+)
+def test_a_rule_that_is_linear_in_the_tangent_is_transposed(rule: str, xp: Any) -> None:
+    f = gradkit.custom_jvp(lambda x: x * 1.0)
+    f.defjvp(lambda primals, tangents: (primals[0], eval(rule, {"jnp": jnp, "x": primals[0], "t": tangents[0]})))
+    x = xp.asarray(2.0)
+    assert gradkit.grad(f)(x) == gradkit.jvp(f, (x,), (xp.asarray(1.0),))[1]

@@ -21,7 +21,7 @@ from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch, Flat, Function, RuleBatch
 from gradkit.core.graph import Graph, GraphTrace, HigherOrder, abstract_like, zeros_of
 from gradkit.core.namespace import as_bound, bound
-from gradkit.core.node import Leaf, Trace
+from gradkit.core.node import Leaf, Node, Trace
 from gradkit.core.promotion import is_inexact
 from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
@@ -85,6 +85,7 @@ def _record_jvp(trace: ReverseTrace, push: PushRule, args: Flat) -> Flat:
     checked(trace, [*outs, *out_tangents], "custom_jvp", linear)
     linear.end()
     roots = [t._node if linear.follows(t) else None for t in out_tangents]
+    _require_linear(roots)
     seeds = [t._node for t, parent in zip(tangents, parents, strict=True) if parent is not None]
 
     def pullback(parts: Parts, residuals: Flat) -> Sequence[Any]:
@@ -93,6 +94,24 @@ def _record_jvp(trace: ReverseTrace, push: PushRule, args: Flat) -> Flat:
 
     record = Record(linear, roots, seeds)
     return list(record_call(trace, outs, [p for p in parents if p is not None], pullback, (record,)))
+
+
+def _require_linear(roots: Sequence[Node | None]) -> None:
+    """Raise where a rule does what is not linear to the tangents: the record of that could not be transposed."""
+    waiting = [root for root in roots if root is not None]
+    seen: set[Node] = set()
+    while waiting:
+        node = waiting.pop()
+        if node in seen or node.primitive is None:
+            continue
+        seen.add(node)
+        waiting += [parent for parent in node.parents if parent is not None]
+        bits = sum(1 << i for i, parent in enumerate(node.parents) if parent is not None)
+        if node.primitive.has_kernels and not node.primitive.is_linear_in(bits):
+            raise NotImplementedError(
+                f"Transpose rule (for reverse-mode differentiation) for '{node.primitive.name}' not implemented: the "
+                f"rule of a custom_jvp function is not linear in the tangents"
+            )
 
 
 # Functions with a reverse rule

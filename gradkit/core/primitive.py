@@ -139,6 +139,14 @@ class Primitive(ABC):
         """Return which values the rule for `position` reads: bit 0 the result, bit i + 1 argument i. None: no rule."""
         return self.masks[min(position, len(self.masks) - 1)]
 
+    def is_linear_in(self, bits: int) -> bool:
+        """Return whether it is linear in the arguments whose bits are set, all of them together.
+
+        A rule that reads the result, or an argument that moves, is not that of a linear operation.
+        """
+        reads, parents = self.plan(bits)
+        return parents == bits and not (reads & 1 or reads >> 1 & bits)
+
     @abstractmethod
     def mask_of_reads(self, rule: Any) -> int | None:
         """Find out which values a rule reads, from its signature."""

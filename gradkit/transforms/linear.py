@@ -74,10 +74,7 @@ def _linear(equation: Equation, inputs: Sequence[bool]) -> Sequence[bool]:
         if primitive.name == "cond" and inputs[0]:
             raise NotImplementedError("linear_transpose: a choice by the argument itself is not linear")
         return primitive.reached(inputs, _require_linear, **equation.params)
-    bits = bits_of(inputs)
-    reads, parents = primitive.plan(bits)
-    # A rule that reads the result, or an argument that moves, is not that of a linear operation.
-    if parents != bits or reads & 1 or reads >> 1 & bits:
+    if not primitive.is_linear_in(bits_of(inputs)):
         raise NotImplementedError(
             f"Transpose rule (for reverse-mode differentiation) for '{primitive.name}' not implemented: the "
             f"function given to linear_transpose is not linear"
