@@ -14,6 +14,8 @@ import gradkit
 import gradkit.numpy as jnp
 from gradkit import config, debug
 from gradkit.config import _setting_named
+from gradkit.core.namespace import PRIMITIVES
+from gradkit.primitives.linalg import affine
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
 
@@ -71,6 +73,18 @@ def test_the_check_for_nan_ends_with_its_block(xp: Any) -> None:
     assert names() == before
     assert np.isnan(gradkit.device_get(xp.log(-xp.ones(2)))).all()
     assert not config.jax_debug_nans
+
+
+def test_derivatives_of_every_primitive_are_looked_at_for_nans(xp: Any) -> None:
+    def loss(w: Any) -> Any:
+        return xp.sum(affine(xp.asarray([[0.0, 1.0]]), w, xp.asarray([0.0])) * float("inf"))
+
+    pulls = {name: type(primitive).pull for name, primitive in PRIMITIVES.items()}
+    with gradkit.debug_nans(True):
+        assert not [name for name, pull in pulls.items() if type(PRIMITIVES[name]).pull is pull]
+        with pytest.raises(FloatingPointError, match="the derivative of affine"):
+            gradkit.grad(loss)(xp.ones((2, 1)))
+    assert {name: type(primitive).pull for name, primitive in PRIMITIVES.items()} == pulls
 
 
 def test_enable_x64_is_for_its_block() -> None:

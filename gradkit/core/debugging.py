@@ -1,6 +1,6 @@
 """The check for NaN that ``jax_debug_nans`` switches on.
 
-While it is off it costs nothing: switching replaces two methods of the families of primitives, the one that finds a
+While it is off it costs nothing: switching replaces two methods of the classes of primitives, the one that finds a
 kernel and the one that runs the rules, and empties the tables of kernels that the fast paths read.
 """
 
@@ -18,18 +18,19 @@ from gradkit.core.primitive import Primitive
 
 __all__ = ["check_for_nans"]
 
-_ORIGINAL: dict[tuple[type[Primitive], str], Callable[..., Any]] = {
-    (cls, name): cls.__dict__[name]
-    for cls in (Primitive, Elementwise, Linear, General, MultipleResults)
-    for name in ("kernel", "pull")
-    if name in cls.__dict__ and not getattr(cls.__dict__[name], "__isabstractmethod__", False)
-}
+_FAMILIES = (Elementwise, Linear, General, MultipleResults)
+_original: dict[tuple[type[Primitive], str], Callable[..., Any]] = {}
 
 
 def check_for_nans(on: bool) -> None:
-    """Switch the check on or off."""
-    for (cls, name), method in _ORIGINAL.items():
-        setattr(cls, name, _checked[name](method) if on else method)
+    """Switch the check on or off, for the families and for each primitive that runs its rules in a way of its own."""
+    classes = {cls for kind in (*_FAMILIES, *map(type, PRIMITIVES.values())) for cls in kind.__mro__}
+    for cls in classes:
+        for name, checked in _checked.items():
+            method = cls.__dict__.get(name)
+            if method is not None and not getattr(method, "__isabstractmethod__", False):
+                method = _original.setdefault((cls, name), method)
+                setattr(cls, name, checked(method) if on else method)
     for primitive in PRIMITIVES.values():
         primitive.kernels.clear()
 
