@@ -20,15 +20,9 @@ from gradkit.transforms.reverse import vjp
 from gradkit.tree import flatten, keystr, leaves, leaves_with_path, unflatten
 
 __all__ = [
-    "Offloadable",
-    "Recompute",
-    "Saveable",
-    "checkpoint",
-    "checkpoint_name",
-    "checkpoint_policies",
-    "print_saved_residuals",
-    "remat",
-]
+    "Offloadable", "Recompute", "Saveable", "checkpoint", "checkpoint_name", "checkpoint_policies",
+    "print_saved_residuals", "remat",
+]  # fmt: skip
 
 Recompute, Saveable = False, True
 """What a policy answers."""

@@ -13,15 +13,9 @@ from gradkit.core.values import host
 from gradkit.primitives.new_arrays import asarray
 
 __all__ = [
-    "block_until_ready",
-    "default_backend",
-    "device_count",
-    "device_get",
-    "device_put",
-    "devices",
-    "local_device_count",
+    "block_until_ready", "default_backend", "device_count", "device_get", "device_put", "devices", "local_device_count",
     "local_devices",
-]
+]  # fmt: skip
 
 
 def devices(backend: str | None = None) -> list[Device]:

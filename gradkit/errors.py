@@ -9,28 +9,12 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
-    "AxisError",
-    "BackendNotInstalledError",
-    "BackendUnusableError",
-    "ConcretizationTypeError",
-    "DeviceMismatchError",
-    "FileFormatError",
-    "FolderInUseError",
-    "JAXIndexError",
-    "JAXTypeError",
-    "MissingDependencyError",
-    "NonConcreteBooleanIndexError",
-    "NonFiniteLossError",
-    "ResumeError",
-    "ShapeError",
-    "TracerArrayConversionError",
-    "TracerBoolConversionError",
-    "TracerIntegerConversionError",
-    "TreeMismatchError",
-    "UnexpectedTracerError",
-    "did_you_mean",
-    "unknown_name",
-]
+    "AxisError", "BackendNotInstalledError", "BackendUnusableError", "ConcretizationTypeError", "DeviceMismatchError",
+    "FileFormatError", "FolderInUseError", "JAXIndexError", "JAXTypeError", "MissingDependencyError",
+    "NonConcreteBooleanIndexError", "NonFiniteLossError", "ResumeError", "ShapeError", "TracerArrayConversionError",
+    "TracerBoolConversionError", "TracerIntegerConversionError", "TreeMismatchError", "UnexpectedTracerError",
+    "did_you_mean", "unknown_name",
+]  # fmt: skip
 
 
 class BackendNotInstalledError(ImportError):

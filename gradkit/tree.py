@@ -19,25 +19,10 @@ from gradkit.pytrees.registry import SHORTCUTS, register, static
 from gradkit.pytrees.structure import PyTreeDef, of_leaves
 
 __all__ = [
-    "PyTreeDef",
-    "all",
-    "broadcast",
-    "broadcast_prefix",
-    "flatten",
-    "flatten_with_path",
-    "keystr",
-    "leaves",
-    "leaves_with_path",
-    "map",
-    "map_with_path",
-    "reduce",
-    "reduce_associative",
-    "register",
-    "static",
-    "structure",
-    "transpose",
-    "unflatten",
-]
+    "PyTreeDef", "all", "broadcast", "broadcast_prefix", "flatten", "flatten_with_path", "keystr", "leaves",
+    "leaves_with_path", "map", "map_with_path", "reduce", "reduce_associative", "register", "static", "structure",
+    "transpose", "unflatten",
+]  # fmt: skip
 
 IsLeaf = Callable[..., bool] | None
 

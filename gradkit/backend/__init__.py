@@ -33,26 +33,7 @@ from gradkit.backend.switch import (
 )
 
 __all__ = [
-    "DTYPE_NAMES",
-    "ENTRY_POINT_GROUP",
-    "ENVIRONMENT_VARIABLE",
-    "INEXACT",
-    "NOTHING",
-    "REAL",
-    "SEVERAL",
-    "Backend",
-    "Device",
-    "backend_names",
-    "backend_of",
-    "current_backend",
-    "current_device",
-    "default_device",
-    "first_on_gpu",
-    "get_backend",
-    "load_backend",
-    "register_backend",
-    "scipy_special",
-    "set_backend",
-    "use_backend",
-    "why_not",
-]
+    "DTYPE_NAMES", "ENTRY_POINT_GROUP", "ENVIRONMENT_VARIABLE", "INEXACT", "NOTHING", "REAL", "SEVERAL", "Backend",
+    "Device", "backend_names", "backend_of", "current_backend", "current_device", "default_device", "first_on_gpu",
+    "get_backend", "load_backend", "register_backend", "scipy_special", "set_backend", "use_backend", "why_not",
+]  # fmt: skip

@@ -12,20 +12,9 @@ from gradkit.backend.protocol import Backend, Raw, RawType
 from gradkit.errors import BackendNotInstalledError, BackendUnusableError, unknown_name
 
 __all__ = [
-    "DTYPE_NAMES",
-    "ENTRY_POINT_GROUP",
-    "INEXACT",
-    "NOTHING",
-    "REAL",
-    "SEVERAL",
-    "backend_names",
-    "backend_of",
-    "first_on_gpu",
-    "get_backend",
-    "load_backend",
-    "register_backend",
-    "why_not",
-]
+    "DTYPE_NAMES", "ENTRY_POINT_GROUP", "INEXACT", "NOTHING", "REAL", "SEVERAL", "backend_names", "backend_of",
+    "first_on_gpu", "get_backend", "load_backend", "register_backend", "why_not",
+]  # fmt: skip
 
 ENTRY_POINT_GROUP = "gradkit.backends"
 

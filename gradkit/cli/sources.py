@@ -17,16 +17,8 @@ from gradkit.data.origins import ROUNDED, Rounding, difference, origin_of
 from gradkit.data.tables import Table, read_table
 
 __all__ = [
-    "CLASSIFICATION",
-    "REGRESSION",
-    "Asked",
-    "Source",
-    "among",
-    "check_learnable",
-    "hint",
-    "read_inputs",
-    "read_source",
-]
+    "CLASSIFICATION", "REGRESSION", "Asked", "Source", "among", "check_learnable", "hint", "read_inputs", "read_source",
+]  # fmt: skip
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 MOONS = 1000

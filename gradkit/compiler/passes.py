@@ -15,17 +15,9 @@ from gradkit.core.graph import Equation, Graph, HigherOrder, Variable
 from gradkit.core.promotion import is_inexact
 
 __all__ = [
-    "dependent",
-    "differentiable",
-    "last_use",
-    "marked",
-    "needed",
-    "reached",
-    "reads",
-    "settled",
-    "variables_in",
+    "dependent", "differentiable", "last_use", "marked", "needed", "reached", "reads", "settled", "variables_in",
     "without_dead_code",
-]
+]  # fmt: skip
 
 Flags = Sequence[bool]
 Walk = Callable[[Graph, Flags], list[bool]]

@@ -11,24 +11,7 @@ from gradkit.core.reverse import TAPE, ReverseTrace
 from gradkit.core.structured import Contraction, LinearReduction, Reduction, View
 
 __all__ = [
-    "MINUS_ONE",
-    "ONE",
-    "TAPE",
-    "Array",
-    "Contraction",
-    "Elementwise",
-    "General",
-    "Linear",
-    "LinearReduction",
-    "MultipleResults",
-    "Primitive",
-    "Reduction",
-    "ReverseTrace",
-    "View",
-    "bind",
-    "bind_several",
-    "check_for_nans",
-    "enable_grad",
-    "no_grad",
-    "passes_where",
-]
+    "MINUS_ONE", "ONE", "TAPE", "Array", "Contraction", "Elementwise", "General", "Linear", "LinearReduction",
+    "MultipleResults", "Primitive", "Reduction", "ReverseTrace", "View", "bind", "bind_several", "check_for_nans",
+    "enable_grad", "no_grad", "passes_where",
+]  # fmt: skip

@@ -24,21 +24,9 @@ else:
     Attached = object
 
 __all__ = [
-    "Array",
-    "as_array",
-    "attach",
-    "backend_of_array",
-    "carries_derivative",
-    "device_of_array",
-    "dtype_as_stored",
-    "innermost",
-    "is_followed",
-    "owner_of",
-    "place_of_array",
-    "raw",
-    "renewed",
-    "wrap",
-]
+    "Array", "as_array", "attach", "backend_of_array", "carries_derivative", "device_of_array", "dtype_as_stored",
+    "innermost", "is_followed", "owner_of", "place_of_array", "raw", "renewed", "wrap",
+]  # fmt: skip
 
 _new = object.__new__
 

@@ -24,23 +24,10 @@ if TYPE_CHECKING:
     from gradkit.core.graph import HigherOrder
 
 __all__ = [
-    "BatchTrace",
-    "Gating",
-    "aligned",
-    "along_axes",
-    "broadcast_shape",
-    "broadcast_sizes",
-    "broadcasting_leading",
-    "composed",
-    "elementwise",
-    "leading",
-    "moved_to_front",
-    "one_by_one",
-    "reduction",
-    "same_shape",
-    "text_on_batches",
+    "BatchTrace", "Gating", "aligned", "along_axes", "broadcast_shape", "broadcast_sizes", "broadcasting_leading",
+    "composed", "elementwise", "leading", "moved_to_front", "one_by_one", "reduction", "same_shape", "text_on_batches",
     "with_shape",
-]
+]  # fmt: skip
 
 Axes = Sequence[int | None]
 Params = Mapping[str, Any]

@@ -16,15 +16,8 @@ from gradkit.core.stand_in import Abstract
 from gradkit.errors import DeviceMismatchError, ShapeError
 
 __all__ = [
-    "KERNEL_ERRORS",
-    "PYTHON_NUMBERS",
-    "bind",
-    "bind_several",
-    "evaluate",
-    "explain",
-    "has_no_values",
-    "highest_trace",
-]
+    "KERNEL_ERRORS", "PYTHON_NUMBERS", "bind", "bind_several", "evaluate", "explain", "has_no_values", "highest_trace",
+]  # fmt: skip
 
 _new = object.__new__
 

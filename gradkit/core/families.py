@@ -26,16 +26,8 @@ from gradkit.core.promotion import is_complex, is_inexact
 from gradkit.core.reverse import ReverseTrace
 
 __all__ = [
-    "MINUS_ONE",
-    "ONE",
-    "Elementwise",
-    "General",
-    "Linear",
-    "MultipleResults",
-    "Parts",
-    "passes_where",
-    "record_call",
-]
+    "MINUS_ONE", "ONE", "Elementwise", "General", "Linear", "MultipleResults", "Parts", "passes_where", "record_call",
+]  # fmt: skip
 
 
 class Constant:

@@ -23,19 +23,9 @@ from gradkit.core.sources import noting_sources, source_here
 from gradkit.core.stand_in import Abstract
 
 __all__ = [
-    "Equation",
-    "Graph",
-    "GraphTrace",
-    "HigherOrder",
-    "Params",
-    "Variable",
-    "abstract_like",
-    "branch_of",
-    "capturing",
-    "graph_of",
-    "graphs_in",
-    "zeros_of",
-]
+    "Equation", "Graph", "GraphTrace", "HigherOrder", "Params", "Variable", "abstract_like", "branch_of", "capturing",
+    "graph_of", "graphs_in", "zeros_of",
+]  # fmt: skip
 
 _capturing: ContextVar[bool] = ContextVar("gradkit_capturing", default=False)
 capturing = _capturing.get

@@ -18,20 +18,9 @@ if TYPE_CHECKING:
     from gradkit.core.primitive import Primitive
 
 __all__ = [
-    "ARRAYS",
-    "PLAIN",
-    "PRIMITIVES",
-    "ArrayNamespace",
-    "KernelNamespace",
-    "LeafNamespace",
-    "bound",
-    "kernel_namespace",
-    "leaf_namespace",
-    "lifted",
-    "namespace_of",
-    "publish",
-    "unbroadcast",
-]
+    "ARRAYS", "PLAIN", "PRIMITIVES", "ArrayNamespace", "KernelNamespace", "LeafNamespace", "bound", "kernel_namespace",
+    "leaf_namespace", "lifted", "namespace_of", "publish", "unbroadcast",
+]  # fmt: skip
 
 PRIMITIVES: dict[str, Primitive] = {}
 """Every primitive by name."""

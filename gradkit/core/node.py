@@ -23,22 +23,9 @@ if TYPE_CHECKING:
     from gradkit.core.primitive import Primitive
 
 __all__ = [
-    "Ended",
-    "Leaf",
-    "Node",
-    "Trace",
-    "again",
-    "branch",
-    "changes",
-    "enable_grad",
-    "in_progress",
-    "new_level",
-    "new_sequence",
-    "no_grad",
-    "open_no_grad",
-    "places",
-    "recording",
-]
+    "Ended", "Leaf", "Node", "Trace", "again", "branch", "changes", "enable_grad", "in_progress", "new_level",
+    "new_sequence", "no_grad", "open_no_grad", "places", "recording",
+]  # fmt: skip
 
 new_level = itertools.count(_STEP := 1 << 16, _STEP).__next__
 """Levels have gaps, for traces that stand in the place of one which is there already."""

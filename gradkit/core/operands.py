@@ -14,17 +14,9 @@ from gradkit.core.promotion import FLOATING, canonical, default_dtype, is_inexac
 from gradkit.core.stand_in import Abstract, Batched
 
 __all__ = [
-    "as_array",
-    "as_operand",
-    "cast",
-    "common_dtype",
-    "dtype_name",
-    "new_array",
-    "of_one_dtype",
-    "require_bool",
-    "require_inexact",
-    "wide_integers",
-]
+    "as_array", "as_operand", "cast", "common_dtype", "dtype_name", "new_array", "of_one_dtype", "require_bool",
+    "require_inexact", "wide_integers",
+]  # fmt: skip
 
 NOTHING: dict[Any, str] = {}
 

@@ -14,20 +14,9 @@ import numpy as np
 from gradkit.config import config
 
 __all__ = [
-    "PYTHON_NUMBERS",
-    "canonical",
-    "complex_of",
-    "default_dtype",
-    "dtype_named",
-    "is_complex",
-    "is_inexact",
-    "is_of_numbers",
-    "kind_of",
-    "promote",
-    "real_part_of",
-    "requested_dtype",
-    "summed_in",
-]
+    "PYTHON_NUMBERS", "canonical", "complex_of", "default_dtype", "dtype_named", "is_complex", "is_inexact",
+    "is_of_numbers", "kind_of", "promote", "real_part_of", "requested_dtype", "summed_in",
+]  # fmt: skip
 
 BOOL, INTEGER, FLOATING, COMPLEX = range(4)
 PYTHON_NUMBERS = frozenset({int, float, bool, complex})

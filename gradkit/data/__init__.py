@@ -17,15 +17,6 @@ from gradkit.data.idx import load_idx, load_mnist
 from gradkit.data.npy import load_npy, load_npz
 
 __all__ = [
-    "Minibatches",
-    "load_csv",
-    "load_digits",
-    "load_idx",
-    "load_mnist",
-    "load_npy",
-    "load_npz",
-    "minibatches",
-    "moons",
-    "sample",
-    "split",
-]
+    "Minibatches", "load_csv", "load_digits", "load_idx", "load_mnist", "load_npy", "load_npz", "minibatches", "moons",
+    "sample", "split",
+]  # fmt: skip

@@ -16,19 +16,9 @@ from gradkit.core.array import Array
 from gradkit.errors import FileFormatError
 
 __all__ = [
-    "DAMAGED_GZIP",
-    "DEFLATE_RATIO",
-    "HostArray",
-    "PathLike",
-    "damaged_gzip",
-    "describe_start",
-    "fill",
-    "open_binary",
-    "open_file",
-    "place",
-    "refuse_folder",
-    "refuse_other_bytes",
-]
+    "DAMAGED_GZIP", "DEFLATE_RATIO", "HostArray", "PathLike", "damaged_gzip", "describe_start", "fill", "open_binary",
+    "open_file", "place", "refuse_folder", "refuse_other_bytes",
+]  # fmt: skip
 
 HostArray = np.ndarray[Any, np.dtype[Any]]
 PathLike = str | os.PathLike[str]

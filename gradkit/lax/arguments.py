@@ -12,22 +12,9 @@ from gradkit.core.operands import as_operand, cast, dtype_name, new_array
 from gradkit.core.promotion import canonical, dtype_named
 
 __all__ = [
-    "ANY",
-    "BITS",
-    "FLOAT",
-    "INEXACT",
-    "INTEGER",
-    "NUMBER",
-    "ORDERED",
-    "array_of",
-    "named_dtype",
-    "remembering",
-    "require",
-    "require_same_dtype",
-    "require_shapes_that_fit",
-    "sizes_of",
-    "together",
-]
+    "ANY", "BITS", "FLOAT", "INEXACT", "INTEGER", "NUMBER", "ORDERED", "array_of", "named_dtype", "remembering",
+    "require", "require_same_dtype", "require_shapes_that_fit", "sizes_of", "together",
+]  # fmt: skip
 
 FLOAT = ("floating",)
 INEXACT = ("floating", "complexfloating")

@@ -29,19 +29,9 @@ from gradkit.primitives.creation import stop_gradient, zeros_like
 from gradkit.primitives.new_arrays import full
 
 __all__ = [
-    "bitcast_convert_type",
-    "bitwise_and",
-    "bitwise_not",
-    "bitwise_or",
-    "bitwise_xor",
-    "clz",
-    "mulhi",
-    "population_count",
-    "reduce_precision",
-    "shift_left",
-    "shift_right_arithmetic",
-    "shift_right_logical",
-]
+    "bitcast_convert_type", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "clz", "mulhi",
+    "population_count", "reduce_precision", "shift_left", "shift_right_arithmetic", "shift_right_logical",
+]  # fmt: skip
 
 
 def _checked(caller: str, accepted: tuple[str, ...], *values: Any) -> list[Array]:

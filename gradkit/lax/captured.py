@@ -17,16 +17,9 @@ from gradkit.core.stand_in import Abstract
 from gradkit.primitives import broadcast_to
 
 __all__ = [
-    "chosen",
-    "divided",
-    "elements_of",
-    "push_through",
-    "recorded",
-    "refuse_closures",
-    "runner",
-    "spread",
+    "chosen", "divided", "elements_of", "push_through", "recorded", "refuse_closures", "runner", "spread",
     "zeros_unless",
-]
+]  # fmt: skip
 
 Flags = Sequence[bool]
 Flat = list[Any]

@@ -21,18 +21,9 @@ from gradkit.transforms.vectorize import axis_frame
 from gradkit.tree import flatten, unflatten
 
 __all__ = [
-    "all_gather",
-    "all_to_all",
-    "axis_index",
-    "axis_size",
-    "pmax",
-    "pmean",
-    "pmin",
-    "ppermute",
-    "psum",
-    "psum_scatter",
+    "all_gather", "all_to_all", "axis_index", "axis_size", "pmax", "pmean", "pmin", "ppermute", "psum", "psum_scatter",
     "pswapaxes",
-]
+]  # fmt: skip
 
 
 def _across(reduce: Callable[..., Array]) -> Any:

@@ -30,13 +30,9 @@ from gradkit.primitives.manipulation import permute_dims, reshape
 from gradkit.primitives.windows import sliding_windows
 
 __all__ = [
-    "conv",
-    "conv_general_dilated",
-    "conv_general_dilated_local",
-    "conv_general_dilated_patches",
-    "conv_transpose",
+    "conv", "conv_general_dilated", "conv_general_dilated_local", "conv_general_dilated_patches", "conv_transpose",
     "conv_with_general_padding",
-]
+]  # fmt: skip
 
 Padding = str | Sequence[tuple[int, int]]
 Sizes = tuple[int, ...]

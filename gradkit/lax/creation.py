@@ -17,18 +17,9 @@ from gradkit.primitives.manipulation import broadcast_to, reshape
 from gradkit.tree import map as tree_map
 
 __all__ = [
-    "broadcasted_iota",
-    "convert_element_type",
-    "dtype",
-    "empty",
-    "full",
-    "full_like",
-    "iota",
-    "optimization_barrier",
-    "shape_as_value",
-    "stop_gradient",
-    "zeros_like_array",
-]
+    "broadcasted_iota", "convert_element_type", "dtype", "empty", "full", "full_like", "iota", "optimization_barrier",
+    "shape_as_value", "stop_gradient", "zeros_like_array",
+]  # fmt: skip
 
 
 def full(shape: Sequence[int], fill_value: Any, dtype: Any = None, *, sharding: Any = None) -> Array:

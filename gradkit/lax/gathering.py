@@ -20,19 +20,9 @@ from gradkit.primitives.manipulation import broadcast_to, permute_dims, reshape,
 from gradkit.primitives.positions import counted
 
 __all__ = [
-    "GatherDimensionNumbers",
-    "GatherScatterMode",
-    "ScatterDimensionNumbers",
-    "gather",
-    "index_take",
-    "scatter",
-    "scatter_add",
-    "scatter_apply",
-    "scatter_max",
-    "scatter_min",
-    "scatter_mul",
-    "scatter_sub",
-]
+    "GatherDimensionNumbers", "GatherScatterMode", "ScatterDimensionNumbers", "gather", "index_take", "scatter",
+    "scatter_add", "scatter_apply", "scatter_max", "scatter_min", "scatter_mul", "scatter_sub",
+]  # fmt: skip
 
 Sizes = tuple[int, ...]
 

@@ -15,17 +15,7 @@ from gradkit.primitives.manipulation import concat, expand_dims, matrix_transpos
 from gradkit.primitives.matrices import tril
 from gradkit.primitives.reductions import sum
 
-__all__ = [
-    "cholesky",
-    "eig",
-    "eigh",
-    "lu",
-    "qr",
-    "svd",
-    "symmetric_product",
-    "triangular_solve",
-    "tridiagonal_solve",
-]
+__all__ = ["cholesky", "eig", "eigh", "lu", "qr", "svd", "symmetric_product", "triangular_solve", "tridiagonal_solve"]
 
 
 def _matrices(x: Any, caller: str, square: bool = False) -> Array:

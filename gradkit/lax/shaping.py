@@ -16,26 +16,10 @@ from gradkit.lax.arguments import array_of, require_same_dtype, together
 from gradkit.primitives import indexing, manipulation
 
 __all__ = [
-    "broadcast",
-    "broadcast_in_dim",
-    "broadcast_like",
-    "broadcast_shapes",
-    "broadcast_to_rank",
-    "collapse",
-    "concatenate",
-    "expand_dims",
-    "index_in_dim",
-    "reshape",
-    "rev",
-    "slice",
-    "slice_in_dim",
-    "split",
-    "squeeze",
-    "stack",
-    "tile",
-    "transpose",
-    "unstack",
-]
+    "broadcast", "broadcast_in_dim", "broadcast_like", "broadcast_shapes", "broadcast_to_rank", "collapse",
+    "concatenate", "expand_dims", "index_in_dim", "reshape", "rev", "slice", "slice_in_dim", "split", "squeeze",
+    "stack", "tile", "transpose", "unstack",
+]  # fmt: skip
 
 
 def axis_in(axis: Any, ndim: int) -> int:

@@ -24,16 +24,8 @@ from gradkit.primitives.new_arrays import asarray
 from gradkit.transforms.vectorize import vmap
 
 __all__ = [
-    "apply_along_axis",
-    "apply_over_axes",
-    "choose",
-    "compress",
-    "extract",
-    "piecewise",
-    "select",
-    "vectorize",
-    "where",
-]
+    "apply_along_axis", "apply_over_axes", "choose", "compress", "extract", "piecewise", "select", "vectorize", "where",
+]  # fmt: skip
 
 
 @overload

@@ -18,23 +18,9 @@ from gradkit.primitives.axes import axes_of
 from gradkit.primitives.new_arrays import asarray, zeros_like
 
 __all__ = [
-    "allclose",
-    "array_equal",
-    "array_equiv",
-    "isclose",
-    "iscomplex",
-    "iscomplexobj",
-    "isneginf",
-    "isposinf",
-    "isreal",
-    "isrealobj",
-    "isscalar",
-    "iterable",
-    "nan_to_num",
-    "ndim",
-    "shape",
-    "size",
-]
+    "allclose", "array_equal", "array_equiv", "isclose", "iscomplex", "iscomplexobj", "isneginf", "isposinf", "isreal",
+    "isrealobj", "isscalar", "iterable", "nan_to_num", "ndim", "shape", "size",
+]  # fmt: skip
 
 
 def isclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Array:

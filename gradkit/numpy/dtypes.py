@@ -26,30 +26,10 @@ from gradkit.core.promotion import promote_pair
 from gradkit.numpy.scalar_types import complex64, complex128, float32, float64, int64, uint64
 
 __all__ = [
-    "ComplexWarning",
-    "cdouble",
-    "character",
-    "complex_",
-    "complexfloating",
-    "csingle",
-    "double",
-    "dtype",
-    "flexible",
-    "float_",
-    "floating",
-    "generic",
-    "inexact",
-    "int_",
-    "integer",
-    "issubdtype",
-    "number",
-    "object_",
-    "promote_types",
-    "signedinteger",
-    "single",
-    "uint",
-    "unsignedinteger",
-]
+    "ComplexWarning", "cdouble", "character", "complex_", "complexfloating", "csingle", "double", "dtype", "flexible",
+    "float_", "floating", "generic", "inexact", "int_", "integer", "issubdtype", "number", "object_", "promote_types",
+    "signedinteger", "single", "uint", "unsignedinteger",
+]  # fmt: skip
 
 # JAX's dtypes for new numbers with x64; without it they are narrowed where an array is made.
 single, double, float_ = float32, float64, float64

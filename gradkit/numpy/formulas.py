@@ -19,39 +19,10 @@ from gradkit.primitives.new_arrays import arange, full, ones_like, zeros_like
 from gradkit.primitives.scipy_special import bessel_i0e
 
 __all__ = [
-    "angle",
-    "around",
-    "bitwise_count",
-    "cbrt",
-    "deg2rad",
-    "degrees",
-    "divmod",
-    "exp2",
-    "fabs",
-    "float_power",
-    "fmax",
-    "fmin",
-    "fmod",
-    "frexp",
-    "gcd",
-    "heaviside",
-    "i0",
-    "lcm",
-    "ldexp",
-    "left_shift",
-    "logaddexp2",
-    "mod",
-    "modf",
-    "packbits",
-    "rad2deg",
-    "radians",
-    "right_shift",
-    "rint",
-    "round",
-    "sinc",
-    "spacing",
-    "unpackbits",
-]
+    "angle", "around", "bitwise_count", "cbrt", "deg2rad", "degrees", "divmod", "exp2", "fabs", "float_power", "fmax",
+    "fmin", "fmod", "frexp", "gcd", "heaviside", "i0", "lcm", "ldexp", "left_shift", "logaddexp2", "mod", "modf",
+    "packbits", "rad2deg", "radians", "right_shift", "rint", "round", "sinc", "spacing", "unpackbits",
+]  # fmt: skip
 
 LOG_2 = math.log(2.0)
 

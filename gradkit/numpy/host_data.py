@@ -18,18 +18,9 @@ from gradkit.primitives.new_arrays import arange, asarray
 from gradkit.transforms.vectorize import vmap
 
 __all__ = [
-    "array_repr",
-    "array_str",
-    "copy",
-    "frombuffer",
-    "fromfile",
-    "fromfunction",
-    "fromiter",
-    "fromstring",
-    "get_printoptions",
-    "printoptions",
-    "set_printoptions",
-]
+    "array_repr", "array_str", "copy", "frombuffer", "fromfile", "fromfunction", "fromiter", "fromstring",
+    "get_printoptions", "printoptions", "set_printoptions",
+]  # fmt: skip
 
 
 def copy(a: Any, order: str | None = None) -> Array:

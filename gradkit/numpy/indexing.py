@@ -21,24 +21,10 @@ from gradkit.primitives.positions import require_integers
 from gradkit.primitives.reductions import count_nonzero
 
 __all__ = [
-    "argwhere",
-    "diag_indices",
-    "diag_indices_from",
-    "fill_diagonal",
-    "flatnonzero",
-    "indices",
-    "ix_",
-    "mask_indices",
-    "nonzero",
-    "place",
-    "put",
-    "ravel_multi_index",
-    "tril_indices",
-    "tril_indices_from",
-    "triu_indices",
-    "triu_indices_from",
-    "unravel_index",
-]
+    "argwhere", "diag_indices", "diag_indices_from", "fill_diagonal", "flatnonzero", "indices", "ix_", "mask_indices",
+    "nonzero", "place", "put", "ravel_multi_index", "tril_indices", "tril_indices_from", "triu_indices",
+    "triu_indices_from", "unravel_index",
+]  # fmt: skip
 
 
 # Where elements are not zero

@@ -21,22 +21,9 @@ from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import asarray
 
 __all__ = [
-    "append",
-    "array_split",
-    "block",
-    "column_stack",
-    "concatenate",
-    "delete",
-    "dsplit",
-    "dstack",
-    "hsplit",
-    "hstack",
-    "insert",
-    "split",
-    "stack",
-    "vsplit",
-    "vstack",
-]
+    "append", "array_split", "block", "column_stack", "concatenate", "delete", "dsplit", "dstack", "hsplit", "hstack",
+    "insert", "split", "stack", "vsplit", "vstack",
+]  # fmt: skip
 
 
 def _parts(tup: Any, caller: str) -> list[Array]:

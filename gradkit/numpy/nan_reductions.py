@@ -19,18 +19,9 @@ from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.roots import root_of_squares
 
 __all__ = [
-    "nanargmax",
-    "nanargmin",
-    "nancumprod",
-    "nancumsum",
-    "nanmax",
-    "nanmean",
-    "nanmin",
-    "nanprod",
-    "nanstd",
-    "nansum",
+    "nanargmax", "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmin", "nanprod", "nanstd", "nansum",
     "nanvar",
-]
+]  # fmt: skip
 
 
 def _counted(array: Array, where: Any) -> Array | None:

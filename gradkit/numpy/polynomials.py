@@ -25,18 +25,8 @@ from gradkit.primitives import new_arrays
 from gradkit.primitives.new_arrays import arange, asarray, eye, ones, ones_like, zeros_like
 
 __all__ = [
-    "poly",
-    "polyadd",
-    "polyder",
-    "polydiv",
-    "polyfit",
-    "polyint",
-    "polymul",
-    "polysub",
-    "polyval",
-    "roots",
-    "vander",
-]
+    "poly", "polyadd", "polyder", "polydiv", "polyfit", "polyint", "polymul", "polysub", "polyval", "roots", "vander",
+]  # fmt: skip
 
 
 def polyval(p: Any, x: Any, *, unroll: int = 16) -> Array:

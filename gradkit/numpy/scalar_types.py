@@ -10,21 +10,9 @@ from gradkit.core import Array
 from gradkit.primitives.new_arrays import asarray
 
 __all__ = [
-    "bool_",
-    "complex64",
-    "complex128",
-    "float16",
-    "float32",
-    "float64",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "uint8",
-    "uint16",
-    "uint32",
-    "uint64",
-]
+    "bool_", "complex64", "complex128", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8",
+    "uint16", "uint32", "uint64",
+]  # fmt: skip
 
 
 class ScalarType(type):

@@ -26,17 +26,9 @@ from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import arange, asarray, full, ones, zeros, zeros_like
 
 __all__ = [
-    "intersect1d",
-    "isin",
-    "setdiff1d",
-    "setxor1d",
-    "union1d",
-    "unique",
-    "unique_all",
-    "unique_counts",
-    "unique_inverse",
-    "unique_values",
-]
+    "intersect1d", "isin", "setdiff1d", "setxor1d", "union1d", "unique", "unique_all", "unique_counts",
+    "unique_inverse", "unique_values",
+]  # fmt: skip
 
 METHODS = ("auto", "compare_all", "binary_search", "sort")
 FEW = 16

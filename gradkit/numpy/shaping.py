@@ -24,24 +24,9 @@ from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import arange, eye, zeros
 
 __all__ = [
-    "atleast_1d",
-    "atleast_2d",
-    "atleast_3d",
-    "diag",
-    "diagflat",
-    "fliplr",
-    "flipud",
-    "identity",
-    "ravel",
-    "resize",
-    "rollaxis",
-    "rot90",
-    "swapaxes",
-    "tri",
-    "tril",
-    "trim_zeros",
-    "triu",
-]
+    "atleast_1d", "atleast_2d", "atleast_3d", "diag", "diagflat", "fliplr", "flipud", "identity", "ravel", "resize",
+    "rollaxis", "rot90", "swapaxes", "tri", "tril", "trim_zeros", "triu",
+]  # fmt: skip
 
 
 def ravel(a: Any, order: str = "C", *, out_sharding: None = None) -> Array:

@@ -23,16 +23,7 @@ from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import asarray
 from gradkit.primitives.sliding import sliding_product
 
-__all__ = [
-    "convolve",
-    "correlate",
-    "diff",
-    "ediff1d",
-    "gradient",
-    "interp",
-    "trapezoid",
-    "unwrap",
-]
+__all__ = ["convolve", "correlate", "diff", "ediff1d", "gradient", "interp", "trapezoid", "unwrap"]
 
 
 # Convolution

@@ -24,16 +24,9 @@ from gradkit.primitives.scattering import scatter_set
 from gradkit.primitives.updates import as_values
 
 __all__ = [
-    "argpartition",
-    "argsort",
-    "lexsort",
-    "partition",
-    "put_along_axis",
-    "searchsorted",
-    "sort",
-    "sort_complex",
+    "argpartition", "argsort", "lexsort", "partition", "put_along_axis", "searchsorted", "sort", "sort_complex",
     "take_along_axis",
-]
+]  # fmt: skip
 
 
 def _refuse_order(kind: Any, order: Any, caller: str) -> None:

@@ -22,19 +22,9 @@ from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import asarray, full_like, ones_like
 
 __all__ = [
-    "amax",
-    "amin",
-    "average",
-    "corrcoef",
-    "cov",
-    "median",
-    "nanmedian",
-    "nanpercentile",
-    "nanquantile",
-    "percentile",
-    "ptp",
-    "quantile",
-]
+    "amax", "amin", "average", "corrcoef", "cov", "median", "nanmedian", "nanpercentile", "nanquantile", "percentile",
+    "ptp", "quantile",
+]  # fmt: skip
 
 METHODS = ("linear", "lower", "higher", "midpoint", "nearest", "inverted_cdf")
 

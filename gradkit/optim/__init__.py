@@ -25,17 +25,6 @@ from gradkit.optim.sgd import SGD, SGDState
 from gradkit.optim.update import global_norm
 
 __all__ = [
-    "SGD",
-    "SGDState",
-    "check_finite",
-    "constant",
-    "cosine_decay",
-    "exponential_decay",
-    "global_norm",
-    "inverse_time_decay",
-    "linear_decay",
-    "piecewise_constant",
-    "polynomial_decay",
-    "schedule_named",
-    "warmup",
-]
+    "SGD", "SGDState", "check_finite", "constant", "cosine_decay", "exponential_decay", "global_norm",
+    "inverse_time_decay", "linear_decay", "piecewise_constant", "polynomial_decay", "schedule_named", "warmup",
+]  # fmt: skip

@@ -17,20 +17,9 @@ from gradkit.numpy import zeros_like
 from gradkit.optim.update import sgd_update
 
 __all__ = [
-    "array_of",
-    "assign",
-    "cast_like",
-    "check_shapes",
-    "different_trees",
-    "gradient_of",
-    "like",
-    "numbered",
-    "parameters_of",
-    "plain_values",
-    "rate_of",
-    "shapes_of",
-    "zeros_of",
-]
+    "array_of", "assign", "cast_like", "check_shapes", "different_trees", "gradient_of", "like", "numbered",
+    "parameters_of", "plain_values", "rate_of", "shapes_of", "zeros_of",
+]  # fmt: skip
 
 
 def numbered(i: int) -> str:

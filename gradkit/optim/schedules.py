@@ -20,18 +20,9 @@ from gradkit.errors import unknown_name
 from gradkit.numpy import clip, cos, exp, floor, maximum, minimum, where
 
 __all__ = [
-    "SCHEDULES",
-    "Schedule",
-    "constant",
-    "cosine_decay",
-    "exponential_decay",
-    "inverse_time_decay",
-    "linear_decay",
-    "piecewise_constant",
-    "polynomial_decay",
-    "schedule_named",
-    "warmup",
-]
+    "SCHEDULES", "Schedule", "constant", "cosine_decay", "exponential_decay", "inverse_time_decay", "linear_decay",
+    "piecewise_constant", "polynomial_decay", "schedule_named", "warmup",
+]  # fmt: skip
 
 Schedule = Callable[[Any], Any]
 

@@ -21,13 +21,9 @@ from gradkit.primitives.manipulation import reshape, squeeze, stack
 from gradkit.primitives.positions import require_integers
 
 __all__ = [
-    "dynamic_index_in_dim",
-    "dynamic_slice",
-    "dynamic_slice_in_dim",
-    "dynamic_update_index_in_dim",
-    "dynamic_update_slice",
-    "dynamic_update_slice_in_dim",
-]
+    "dynamic_index_in_dim", "dynamic_slice", "dynamic_slice_in_dim", "dynamic_update_index_in_dim",
+    "dynamic_update_slice", "dynamic_update_slice_in_dim",
+]  # fmt: skip
 
 Starts = Sequence[Any] | Array
 

@@ -14,15 +14,9 @@ from gradkit.core.operands import dtype_name, wide_integers
 from gradkit.core.promotion import is_complex
 
 __all__ = [
-    "label_cross_entropy",
-    "log_softmax",
-    "mean_label_cross_entropy",
-    "mean_square",
-    "one_hot",
-    "plus_squares",
-    "softmax_error",
-    "softplus",
-]
+    "label_cross_entropy", "log_softmax", "mean_label_cross_entropy", "mean_square", "one_hot", "plus_squares",
+    "softmax_error", "softplus",
+]  # fmt: skip
 
 
 _mean_square_primitive = General(

@@ -22,19 +22,9 @@ from gradkit.errors import ShapeError
 from gradkit.primitives.axes import axes_of, normalize_axes
 
 __all__ = [
-    "astype",
-    "broadcast_to",
-    "concat",
-    "expand_dims",
-    "matrix_transpose",
-    "moveaxis",
-    "permute_dims",
-    "reshape",
-    "squeeze",
-    "stack",
-    "to_device",
-    "transfer",
-]
+    "astype", "broadcast_to", "concat", "expand_dims", "matrix_transpose", "moveaxis", "permute_dims", "reshape",
+    "squeeze", "stack", "to_device", "transfer",
+]  # fmt: skip
 
 Shape = tuple[int, ...]
 

@@ -22,21 +22,9 @@ from gradkit.primitives.elementwise import positive
 from gradkit.primitives.manipulation import astype, broadcast_to, reshape, stack, to_device
 
 __all__ = [
-    "arange",
-    "array",
-    "asarray",
-    "broadcast_arrays",
-    "empty",
-    "empty_like",
-    "eye",
-    "from_dlpack",
-    "full",
-    "full_like",
-    "ones",
-    "ones_like",
-    "zeros",
-    "zeros_like",
-]
+    "arange", "array", "asarray", "broadcast_arrays", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like",
+    "ones", "ones_like", "zeros", "zeros_like",
+]  # fmt: skip
 
 Shape = int | Sequence[int]
 

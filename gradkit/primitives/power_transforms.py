@@ -17,13 +17,9 @@ from gradkit.primitives.slopes import vanishing
 from gradkit.primitives.special import polynomial
 
 __all__ = [
-    "power_transform",
-    "power_transform_1p",
-    "power_transform_1p_slope",
-    "power_transform_1p_slope_slope",
-    "power_transform_slope",
-    "power_transform_slope_slope",
-]
+    "power_transform", "power_transform_1p", "power_transform_1p_slope", "power_transform_1p_slope_slope",
+    "power_transform_slope", "power_transform_slope_slope",
+]  # fmt: skip
 
 LAST = 2
 """The derivative in k up to which all is stated."""

@@ -20,14 +20,9 @@ from gradkit.primitives.manipulation import permute_dims, reshape
 from gradkit.primitives.positions import counted
 
 __all__ = [
-    "batch_by_position",
-    "last_of_equal",
-    "scatter_add",
-    "scatter_max",
-    "scatter_min",
-    "scatter_multiply",
+    "batch_by_position", "last_of_equal", "scatter_add", "scatter_max", "scatter_min", "scatter_multiply",
     "scatter_set",
-]
+]  # fmt: skip
 
 
 # On batches: the batch becomes part of the axis, and each element's positions count from its own part

@@ -16,18 +16,9 @@ from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import is_complex
 
 __all__ = [
-    "acosh_slope",
-    "asin_slope",
-    "asinh_slope",
-    "atan2_slope",
-    "atan_slope",
-    "atanh_slope",
-    "hypot_slope",
-    "power_log",
-    "power_slope",
-    "sigmoid_slope",
-    "tanh_slope",
-]
+    "acosh_slope", "asin_slope", "asinh_slope", "atan2_slope", "atan_slope", "atanh_slope", "hypot_slope", "power_log",
+    "power_slope", "sigmoid_slope", "tanh_slope",
+]  # fmt: skip
 
 DOC = "Compute {} element by element, in full precision wherever it is a number."
 STEEP = 0.9

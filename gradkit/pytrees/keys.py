@@ -9,16 +9,9 @@ from typing import Any
 import optree
 
 __all__ = [
-    "DictKey",
-    "FlattenedIndexKey",
-    "GetAttrKey",
-    "KeyEntry",
-    "KeyPath",
-    "SequenceKey",
-    "key_of",
-    "keystr",
+    "DictKey", "FlattenedIndexKey", "GetAttrKey", "KeyEntry", "KeyPath", "SequenceKey", "key_of", "keystr",
     "simple_text",
-]
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

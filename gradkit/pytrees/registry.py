@@ -14,17 +14,9 @@ from gradkit.pytrees.keys import KeyEntry, OwnKey
 from gradkit.pytrees.structure import PyTreeDef
 
 __all__ = [
-    "SHORTCUTS",
-    "Partial",
-    "register",
-    "register_dataclass",
-    "register_pytree_node",
-    "register_pytree_node_class",
-    "register_pytree_with_keys",
-    "register_pytree_with_keys_class",
-    "register_static",
-    "static",
-]
+    "SHORTCUTS", "Partial", "register", "register_dataclass", "register_pytree_node", "register_pytree_node_class",
+    "register_pytree_with_keys", "register_pytree_with_keys_class", "register_static", "static",
+]  # fmt: skip
 
 Class = TypeVar("Class", bound=type)
 Flatten = Callable[[Any], tuple[Iterable[Any], Hashable]]

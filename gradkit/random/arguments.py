@@ -17,16 +17,9 @@ from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError
 
 __all__ = [
-    "Shape",
-    "checked_shape",
-    "complex_or_floating_dtype",
-    "floating_dtype",
-    "integer_dtype",
-    "one_key",
-    "operand_for",
-    "some_keys",
-    "unsigned_dtype",
-]
+    "Shape", "checked_shape", "complex_or_floating_dtype", "floating_dtype", "integer_dtype", "one_key", "operand_for",
+    "some_keys", "unsigned_dtype",
+]  # fmt: skip
 
 Shape = int | Sequence[int]
 

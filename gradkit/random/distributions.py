@@ -25,19 +25,9 @@ from gradkit.random.floats import exponential, normal, uniform
 from gradkit.random.keys import split
 
 __all__ = [
-    "double_sided_maxwell",
-    "geometric",
-    "lognormal",
-    "maxwell",
-    "multivariate_normal",
-    "orthogonal",
-    "pareto",
-    "rademacher",
-    "rayleigh",
-    "triangular",
-    "wald",
-    "weibull_min",
-]
+    "double_sided_maxwell", "geometric", "lognormal", "maxwell", "multivariate_normal", "orthogonal", "pareto",
+    "rademacher", "rayleigh", "triangular", "wald", "weibull_min",
+]  # fmt: skip
 
 
 def _parameters(

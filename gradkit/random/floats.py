@@ -25,16 +25,7 @@ from gradkit.random.arguments import (
 )
 from gradkit.random.keys import split
 
-__all__ = [
-    "cauchy",
-    "exponential",
-    "gumbel",
-    "laplace",
-    "logistic",
-    "normal",
-    "truncated_normal",
-    "uniform",
-]
+__all__ = ["cauchy", "exponential", "gumbel", "laplace", "logistic", "normal", "truncated_normal", "uniform"]
 
 
 def uniform(

@@ -22,17 +22,9 @@ from gradkit.primitives.random_bits import fold_in as bind_fold_in
 from gradkit.random.arguments import Shape, checked_shape, one_key, some_keys
 
 __all__ = [
-    "PRNGKey",
-    "clone",
-    "fold_in",
-    "key",
-    "key_data",
-    "key_impl",
-    "key_of_words",
-    "split",
-    "words_of_seed",
+    "PRNGKey", "clone", "fold_in", "key", "key_data", "key_impl", "key_of_words", "split", "words_of_seed",
     "wrap_key_data",
-]
+]  # fmt: skip
 
 IMPLEMENTATION = "threefry2x32"
 MASK = 0xFFFFFFFF

@@ -19,25 +19,9 @@ from gradkit.primitives.matrices import tril, triu
 from gradkit.primitives.new_arrays import arange, eye, zeros
 
 __all__ = [
-    "block_diag",
-    "cho_factor",
-    "cho_solve",
-    "cholesky",
-    "det",
-    "eigh",
-    "expm",
-    "expm_frechet",
-    "inv",
-    "lu",
-    "lu_factor",
-    "lu_solve",
-    "polar",
-    "qr",
-    "solve",
-    "solve_triangular",
-    "svd",
-    "toeplitz",
-]
+    "block_diag", "cho_factor", "cho_solve", "cholesky", "det", "eigh", "expm", "expm_frechet", "inv", "lu",
+    "lu_factor", "lu_solve", "polar", "qr", "solve", "solve_triangular", "svd", "toeplitz",
+]  # fmt: skip
 
 TRANSPOSES = {0: 0, 1: 1, 2: 2, "N": 0, "T": 1, "C": 2}
 

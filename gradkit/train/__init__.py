@@ -20,19 +20,6 @@ from gradkit.train.steps import Optimizer, Step, training_step
 from gradkit.train.training import Training
 
 __all__ = [
-    "LOSSES",
-    "METRICS",
-    "Callback",
-    "Checkpoint",
-    "ClipGradients",
-    "EarlyStopping",
-    "History",
-    "LearningRateLog",
-    "Optimizer",
-    "Step",
-    "Training",
-    "evaluate",
-    "fit",
-    "predict",
-    "training_step",
-]
+    "LOSSES", "METRICS", "Callback", "Checkpoint", "ClipGradients", "EarlyStopping", "History", "LearningRateLog",
+    "Optimizer", "Step", "Training", "evaluate", "fit", "predict", "training_step",
+]  # fmt: skip

@@ -19,15 +19,8 @@ from gradkit.transforms.printing import jaxpr_text, type_text
 from gradkit.tree import flatten, unflatten
 
 __all__ = [
-    "ClosedJaxpr",
-    "ShapeDtypeStruct",
-    "ShapedArray",
-    "abstract_leaf",
-    "capture",
-    "eval_shape",
-    "make_jaxpr",
-    "typeof",
-]
+    "ClosedJaxpr", "ShapeDtypeStruct", "ShapedArray", "abstract_leaf", "capture", "eval_shape", "make_jaxpr", "typeof",
+]  # fmt: skip
 
 
 class ShapeDtypeStruct:

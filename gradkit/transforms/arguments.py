@@ -16,22 +16,9 @@ from gradkit.core.operands import new_array
 from gradkit.tree import flatten, keystr, leaves_with_path, unflatten
 
 __all__ = [
-    "Argnums",
-    "as_array",
-    "as_array_leaf",
-    "check_callable",
-    "check_pair",
-    "lowered",
-    "lowered_tree",
-    "named_like",
-    "node_at",
-    "place_of",
-    "positions_of",
-    "replaced",
-    "run_under",
-    "selected",
-    "without_tape",
-]
+    "Argnums", "as_array", "as_array_leaf", "check_callable", "check_pair", "lowered", "lowered_tree", "named_like",
+    "node_at", "place_of", "positions_of", "replaced", "run_under", "selected", "without_tape",
+]  # fmt: skip
 
 Argnums = int | Sequence[int]
 F = TypeVar("F", bound=Callable[..., Any])

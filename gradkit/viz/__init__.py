@@ -27,17 +27,9 @@ if TYPE_CHECKING:
     from gradkit.viz.weights import weight_images
 
 __all__ = [
-    "Animation",
-    "Drawing",
-    "Landscape",
-    "animate",
-    "curves",
-    "decision_boundary",
-    "descent",
-    "draw",
-    "landscape",
+    "Animation", "Drawing", "Landscape", "animate", "curves", "decision_boundary", "descent", "draw", "landscape",
     "weight_images",
-]
+]  # fmt: skip
 
 # No module has the name of a function: importing it would put it in the function's place.
 _MODULES = {

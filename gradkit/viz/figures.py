@@ -21,21 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure  # optional
 
 __all__ = [
-    "CLASSES",
-    "LINES",
-    "ClassStyle",
-    "LineStyle",
-    "axes_of",
-    "check_path",
-    "class_style",
-    "few_ticks",
-    "legend_below",
-    "legend_columns",
-    "new_figure",
-    "readable",
-    "save",
-    "titled",
-]
+    "CLASSES", "LINES", "ClassStyle", "LineStyle", "axes_of", "check_path", "class_style", "few_ticks", "legend_below",
+    "legend_columns", "new_figure", "readable", "save", "titled",
+]  # fmt: skip
 
 PathLike = str | os.PathLike[str]
 

@@ -33,34 +33,10 @@ from gradkit.scipy.stats.gammas import beta, chi2, gamma, gennorm
 from gradkit.scipy.stats.multivariate import dirichlet, multivariate_normal
 
 __all__ = [
-    "Distribution",
-    "bernoulli",
-    "beta",
-    "betabinom",
-    "binom",
-    "cauchy",
-    "chi2",
-    "dirichlet",
-    "expon",
-    "gamma",
-    "gennorm",
-    "geom",
-    "gumbel_l",
-    "gumbel_r",
-    "laplace",
-    "logistic",
-    "multinomial",
-    "multivariate_normal",
-    "nbinom",
-    "norm",
-    "pareto",
-    "poisson",
-    "t",
-    "truncnorm",
-    "uniform",
-    "vonmises",
-    "wrapcauchy",
-]
+    "Distribution", "bernoulli", "beta", "betabinom", "binom", "cauchy", "chi2", "dirichlet", "expon", "gamma",
+    "gennorm", "geom", "gumbel_l", "gumbel_r", "laplace", "logistic", "multinomial", "multivariate_normal", "nbinom",
+    "norm", "pareto", "poisson", "t", "truncnorm", "uniform", "vonmises", "wrapcauchy",
+]  # fmt: skip
 
 # Each distribution is a module in JAX: `import gradkit.scipy.stats.norm as norm` finds it here.
 sys.modules.update({f"{__name__}.{name}": globals()[name] for name in __all__ if name != "Distribution"})

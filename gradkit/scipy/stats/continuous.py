@@ -35,20 +35,9 @@ from gradkit.primitives.special import erf, polynomial
 from gradkit.scipy.stats.distribution import Distribution, Standard
 
 __all__ = [
-    "cauchy",
-    "expon",
-    "gumbel_l",
-    "gumbel_r",
-    "laplace",
-    "logistic",
-    "norm",
-    "pareto",
-    "t",
-    "truncnorm",
-    "uniform",
-    "vonmises",
-    "wrapcauchy",
-]
+    "cauchy", "expon", "gumbel_l", "gumbel_r", "laplace", "logistic", "norm", "pareto", "t", "truncnorm", "uniform",
+    "vonmises", "wrapcauchy",
+]  # fmt: skip
 
 ROOT_2 = math.sqrt(2)
 LOG_2 = math.log(2)
