@@ -1,7 +1,7 @@
 """What runs a captured graph on values. One is made for each program: graphs with one key share it.
 
-An executable takes the graph's constants and arguments, in this order, as Arrays that no transform follows, and gives its
-results, as such.
+An executable takes the graph's constants and arguments, in this order, as Arrays that no transform follows, and gives
+its results, as such. Literals are part of the program.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Sequence
 from gradkit.compiler.keys import key_of
 from gradkit.core.array import Array
 from gradkit.core.graph import Graph
+from gradkit.core.values import host
 
 __all__ = ["Executable", "clear_executables", "executable_of"]
 
@@ -50,8 +51,9 @@ def executable_of(graph: Graph, donated: Sequence[int] = ()) -> Executable:
     donated : sequence of int
         Inputs of the closed graph whose memory the results may take.
     """
-    key, _ = key_of(graph)
-    key = (key, tuple(donated))
+    form, arrays = key_of(graph)
+    literals = tuple(host(array).tobytes() for array in arrays[len(graph.constants) :])
+    key = form, literals, tuple(donated)
     found = _executables.get(key)
     if found is None:
         with _lock:  # of several threads one compiles
