@@ -116,7 +116,7 @@ def differ(equation: Equation, inputs: Flags) -> Flags:
         inputs = [flag and is_inexact(x.dtype.name) for flag, x in zip(inputs, equation.inputs, strict=True)]
         flags = primitive.reached(inputs, differentiable, **equation.params) if any(inputs) else ()
     else:
-        flags = [True] * len(equation.outputs) if primitive.plan(bits_of(inputs))[1] else ()
+        flags = [True] * len(equation.outputs) if primitive.reads_and_parents(bits_of(inputs))[1] else ()
     return [bool(flags) and flags[i] and is_inexact(out.dtype.name) for i, out in enumerate(equation.outputs)]
 
 

@@ -369,7 +369,7 @@ class MultipleResults(General):
         plain: bool,
     ) -> Any:
         """Return the results as Arrays with nodes, which share the operation's own."""
-        reads, parents = self.plan(tracked)
+        reads, parents = self.reads_and_parents(tracked)
         if not parents:
             return tuple(map(as_array, out))
         nodes = [node if parents >> i & 1 else None for i, node in enumerate(nodes)]

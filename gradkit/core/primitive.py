@@ -94,7 +94,8 @@ class Primitive(ABC):
         self.kernels: dict[type, Callable[..., Any]] = {}
         self.pull_kernel = f"{name}_pull"
         """The kernel that a backend may have for `pull` on raw arrays, cheaper than the rules."""
-        self.plans: dict[int, tuple[int, int]] = {}
+        self.known_reads: dict[int, tuple[int, int]] = {}
+        """What `reads_and_parents` gave, by the tracked arguments."""
         self.masks = tuple(self.mask_of_reads(rule) for rule in self.rules)
         if self.has_kernels:
             check(self, Primitive)
@@ -144,7 +145,7 @@ class Primitive(ABC):
 
         A rule that reads the result, or an argument that moves, is not that of a linear operation.
         """
-        reads, parents = self.plan(bits)
+        reads, parents = self.reads_and_parents(bits)
         return parents == bits and not (reads & 1 or reads >> 1 & bits)
 
     @abstractmethod
@@ -180,10 +181,10 @@ class Primitive(ABC):
         plain : bool
             Whether all values are raw.
         """
-        plan = self.plans.get(tracked)
-        if plan is None:
-            plan = self.plans[tracked] = self.plan(tracked)
-        reads, parents = plan
+        found = self.known_reads.get(tracked)
+        if found is None:
+            found = self.known_reads[tracked] = self.reads_and_parents(tracked)
+        reads, parents = found
         if not parents:
             return as_array(out)
         if parents != tracked:
@@ -197,7 +198,7 @@ class Primitive(ABC):
             new.numbers = tuple(value if type(value) in PYTHON_NUMBERS else None for value in values)
         return wrap(out, new)
 
-    def plan(self, tracked: int) -> tuple[int, int]:
+    def reads_and_parents(self, tracked: int) -> tuple[int, int]:
         """Return what to keep, and which of the tracked arguments have a derivative, each as bits."""
         reads = parents = 0
         for position in range(tracked.bit_length()):

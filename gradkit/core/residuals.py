@@ -62,21 +62,21 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Value:
-    """The place of a kept value: which one it is."""
+class ValueIndex:
+    """Which of the kept values it is."""
 
     index: int
 
 
 @dataclass(frozen=True)
-class Place:
-    """The place of a node: which one it is."""
+class NodeIndex:
+    """Which of the nodes it is."""
 
     index: int
 
 
 @dataclass(frozen=True, eq=False)
-class Operation:
+class NodeOutline:
     """A node without its values. An input has no primitive."""
 
     primitive: Any
@@ -94,13 +94,13 @@ class Outline:
 
     Attributes
     ----------
-    operations : sequence of Operation
+    nodes : sequence of NodeOutline
         In the order of their making.
     roots, leaves : sequence of (int or None)
-        Which operations give the results and are the inputs.
+        Which nodes give the results and are the inputs.
     """
 
-    operations: Sequence[Operation]
+    nodes: Sequence[NodeOutline]
     roots: Sequence[int | None]
     leaves: Sequence[int | None]
 
@@ -109,48 +109,48 @@ class Outline:
         trace = ReverseTrace()
         trace.end()
         nodes: list[Node] = []
-        for operation in self.operations:
-            if operation.primitive is None:
-                nodes.append(Leaf(trace, operation.shape, operation.dtype))
+        for outline in self.nodes:
+            if outline.primitive is None:
+                nodes.append(Leaf(trace, outline.shape, outline.dtype))
                 continue
-            saved = _filled(operation.saved, values, nodes)
-            plain = operation.plain and not any(type(part) is Array for part in _parts(saved))
+            saved = _filled(outline.saved, values, nodes)
+            plain = outline.plain and not any(type(part) is Array for part in _parts(saved))
             nodes.append(
                 Node(
                     trace,
-                    operation.shape,
-                    operation.dtype,
-                    operation.primitive,
-                    _at(operation.parents, nodes),
+                    outline.shape,
+                    outline.dtype,
+                    outline.primitive,
+                    _at(outline.parents, nodes),
                     saved,
-                    operation.params,
+                    outline.params,
                     plain,
                 )
             )
         return Record(trace, _at(self.roots, nodes), _at(self.leaves, nodes))
 
 
-def _at(places: Iterable[int | None], nodes: Sequence[Node]) -> list[Node | None]:
-    return [None if place is None else nodes[place] for place in places]
+def _at(indices: Iterable[int | None], nodes: Sequence[Node]) -> list[Node | None]:
+    return [None if index is None else nodes[index] for index in indices]
 
 
 def _outline(record: Record, values: Values) -> Outline:
     nodes = _reachable(record)
-    places = {node: place for place, node in enumerate(nodes)}
-    operations = [
-        Operation(
+    indices = {node: index for index, node in enumerate(nodes)}
+    outlines = [
+        NodeOutline(
             node.primitive,
             node.shape,
             node.dtype,
             node.params,
             node.plain,
-            tuple(None if parent is None else places[parent] for parent in node.parents),
-            _emptied(node.saved, values, places),
+            tuple(None if parent is None else indices[parent] for parent in node.parents),
+            _emptied(node.saved, values, indices),
         )
         for node in nodes
     ]
-    ends = [None if root is None else places[root] for root in record.roots]
-    return Outline(operations, ends, [None if leaf is None else places.get(leaf) for leaf in record.leaves])
+    ends = [None if root is None else indices[root] for root in record.roots]
+    return Outline(outlines, ends, [None if leaf is None else indices.get(leaf) for leaf in record.leaves])
 
 
 def _reachable(record: Record) -> list[Node]:
@@ -165,19 +165,19 @@ def _reachable(record: Record) -> list[Node]:
     return sorted(found, key=lambda node: node.sequence)
 
 
-def _emptied(part: Any, values: Values, places: dict[Node, int]) -> Any:
-    """Return what a node saves with places where there were values, which are noted."""
+def _emptied(part: Any, values: Values, indices: dict[Node, int]) -> Any:
+    """Return what a node saves with indices where there were values, which are noted."""
     if isinstance(part, Node):
-        return Place(places[part]) if part in places else Node(*_description(part))
+        return NodeIndex(indices[part]) if part in indices else Node(*_description(part))
     if type(part) in (tuple, list):
-        return tuple(_emptied(p, values, places) for p in part)
+        return tuple(_emptied(p, values, indices) for p in part)
     if isinstance(part, Record):
         return _outline(part, values)
     if type(part) is not Array and backend_of(part) is None:
         return part  # a number, or a function
     # Of two arrays that wrap the same value a transform may follow one alone: `x` and `stop_gradient(x)`.
     key = (id(part._value), id(part._node)) if type(part) is Array else (id(part), id(None))
-    return Value(values.setdefault(key, (len(values), as_bound(part)))[0])
+    return ValueIndex(values.setdefault(key, (len(values), as_bound(part)))[0])
 
 
 def _description(node: Node) -> tuple[Any, ...]:
@@ -185,10 +185,10 @@ def _description(node: Node) -> tuple[Any, ...]:
 
 
 def _filled(part: Any, values: Sequence[Any], nodes: Sequence[Node]) -> Any:
-    if type(part) is Value:
+    if type(part) is ValueIndex:
         value = values[part.index]
         return value._value if type(value) is Array and value._node is None else value
-    if type(part) is Place:
+    if type(part) is NodeIndex:
         return nodes[part.index]
     if type(part) is Outline:
         return part.filled(values)

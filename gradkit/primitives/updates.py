@@ -43,7 +43,7 @@ __all__ = ["IndexUpdate", "IndexUpdateHelper", "as_values", "setitem"]
 
 
 @dataclass(frozen=True)
-class Operation:
+class Update:
     """How new values meet what is there: in a slice, and where several may meet it at once, along an axis."""
 
     name: str
@@ -58,11 +58,11 @@ def _add_along(x: Array, updates: Array, positions: Array, *, axis: int) -> Arra
     return x + scattering.scatter_add(e.masked(updates, mask), places, axis=axis, size=x.shape[axis])
 
 
-SET = Operation("set", lambda x, y: y, scattering.scatter_set)
-ADD = Operation("add", e.add, _add_along)
-MULTIPLY = Operation("multiply", e.multiply, scattering.scatter_multiply)
-MIN = Operation("min", e.minimum, scattering.scatter_min)
-MAX = Operation("max", e.maximum, scattering.scatter_max)
+SET = Update("set", lambda x, y: y, scattering.scatter_set)
+ADD = Update("add", e.add, _add_along)
+MULTIPLY = Update("multiply", e.multiply, scattering.scatter_multiply)
+MIN = Update("min", e.minimum, scattering.scatter_min)
+MAX = Update("max", e.maximum, scattering.scatter_max)
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def as_values(x: Array, values: Any) -> Array:
     return as_array(beside(values, x), "at")
 
 
-def _updated(x: Array, index: Any, values: Any, operation: Operation, mode: Any) -> Array:
+def _updated(x: Array, index: Any, values: Any, update: Update, mode: Any) -> Array:
     """Return `x` with `values` brought to `index`, in the dtype of `x`."""
     word = gather_mode(mode) or "fill"
     y = as_values(x, values)
@@ -211,25 +211,25 @@ def _updated(x: Array, index: Any, values: Any, operation: Operation, mode: Any)
         )
     common = promote([dtype, dtype_name(y)])
     wide, y = (array if dtype_name(array) == common else cast(array, common) for array in (x, y))
-    result = _changed(wide, index, y, operation, word)
+    result = _changed(wide, index, y, update, word)
     return result if dtype_name(result) == dtype else cast(result, dtype)
 
 
-def _changed(x: Array, index: Any, y: Array, operation: Operation, mode: str) -> Array:
+def _changed(x: Array, index: Any, y: Array, update: Update, mode: str) -> Array:
     index = beside(index, x)
     if type(index) is Array and index.ndim == 0 and y.ndim == x.ndim + 1 and y.shape[0] == 1:
         y = squeeze(y, axis=0)  # what such a mask picks has one axis more
     if _is_mask(x, index) and _fits(y.shape, x.shape[index.ndim :]):
         # The same for every true element: no positions are needed, so the mask may be one without values.
         mask = reshape(index, (*index.shape, *(1,) * (x.ndim - index.ndim)))
-        return e.where(mask, operation.meet(x, y), x)
+        return e.where(mask, update.meet(x, y), x)
     if has_truth_value(_as_tuple(index)):
         wide, index = with_axes_for_truth_values(x, [beside(part, x) for part in _as_tuple(index)])
-        return reshape(_changed(wide, index, y, operation, mode), x.shape)
+        return reshape(_changed(wide, index, y, update, mode), x.shape)
     parts = expanded(x, _as_tuple(index), out_of_range=True)
     if not any(type(part) is Array for part in parts):
-        return _in_slices(x, tuple(parts), y, operation)
-    return _at_positions(x, parts, y, operation, mode)
+        return _in_slices(x, tuple(parts), y, update)
+    return _at_positions(x, parts, y, update, mode)
 
 
 def _is_mask(x: Array, index: Any) -> bool:
@@ -254,15 +254,15 @@ def _broadcast(y: Array, shape: tuple[int, ...]) -> Array:
         ) from error
 
 
-def _in_slices(x: Array, index: tuple[Any, ...], y: Array, operation: Operation) -> Array:
+def _in_slices(x: Array, index: tuple[Any, ...], y: Array, update: Update) -> Array:
     present = getitem(x, index)
     y = _broadcast(y, present.shape)
-    if operation is ADD:
+    if update is ADD:
         return x + pad_index(y, index=index, shape=x.shape)
-    return set_index(x, operation.meet(present, y), index=index)
+    return set_index(x, update.meet(present, y), index=index)
 
 
-def _at_positions(x: Array, parts: list[Any], y: Array, operation: Operation, mode: str) -> Array:
+def _at_positions(x: Array, parts: list[Any], y: Array, update: Update, mode: str) -> Array:
     places = places_of(x, parts, mode)
     whole = places.sliced(x)
     if not math.prod(places.sizes):
@@ -274,7 +274,7 @@ def _at_positions(x: Array, parts: list[Any], y: Array, operation: Operation, mo
     updates = reshape(
         _broadcast(y, shape), (*joined.shape[:axis], math.prod(positions.shape), *joined.shape[axis + 1 :])
     )
-    changed = operation.scatter(joined, updates, reshape(positions, -1), axis=axis)
+    changed = update.scatter(joined, updates, reshape(positions, -1), axis=axis)
     result = places.separated(changed, whole.shape)
     if all(part == slice(None) for part in places.basic):
         return result

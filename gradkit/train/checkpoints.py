@@ -27,7 +27,7 @@ from gradkit.errors import DamagedRunError, FileFormatError, ResumeError, TreeMi
 from gradkit.optim import SGDState
 from gradkit.train.history import Value
 from gradkit.train.locks import LOCK
-from gradkit.train.positions import Plan, check_position, read_position
+from gradkit.train.positions import Expected, check_position, read_position
 
 __all__ = ["BEST", "LAST", "LOG", "Checkpoint", "Folder", "Run", "Saved", "described"]
 
@@ -230,7 +230,7 @@ class Folder:
                 if theirs.get(name) != json.loads(json.dumps(ours[name])):
                     raise ResumeError(self.last, name, theirs.get(name), ours[name])
 
-    def load(self, model: Any, state: Any, key: Any, plan: Plan) -> Saved | None:
+    def load(self, model: Any, state: Any, key: Any, expected: Expected) -> Saved | None:
         """Read the run, into a model and a state like these; None where there is none.
 
         Raises
@@ -238,7 +238,7 @@ class Folder:
         ResumeError
             If it is a run of another model.
         FileFormatError
-            If the file is damaged, or the run of the plan cannot be where the file says.
+            If the file is damaged, or the run that is expected cannot be where the file says.
         """
         if not self.last.exists():
             return None
@@ -250,9 +250,9 @@ class Folder:
             raise ResumeError(self.last, "model", None, None, detail) from error
         about = self._about({"run": loaded["run"]})
         try:
-            check_position(about, plan)
+            check_position(about, expected)
             if isinstance(loaded["optimizer"], SGDState):
-                done = about["epoch"] * plan.steps_per_epoch + about["batch"]
+                done = about["epoch"] * expected.steps_per_epoch + about["batch"]
                 whole(done, done)(loaded["optimizer"].step, "the optimizer's step")
         except ValueError as error:
             raise self._damaged(error) from error

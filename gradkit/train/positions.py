@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from gradkit.data.checked_json import Check, anything, each, keyed, maybe, number, parse, record, text, whole
 
-__all__ = ["Plan", "check_position", "read_position"]
+__all__ = ["Expected", "check_position", "read_position"]
 
 
-class Plan(NamedTuple):
+class Expected(NamedTuple):
     """What a run that is to go on is like.
 
     Attributes
@@ -70,24 +70,26 @@ def read_position(source: str, newest: int) -> dict[str, Any]:
     return dict(found)
 
 
-def check_position(found: dict[str, Any], plan: Plan) -> None:
-    """Raise ValueError where a run of this plan cannot be there."""
+def check_position(found: dict[str, Any], expected: Expected) -> None:
+    """Raise ValueError where the run that is expected cannot be there."""
     epoch, batch, rows = found["epoch"], found["batch"], found["history"]
-    whole(0, plan.steps_per_epoch - 1)(batch, "batch")
-    each(anything, plan.sums, plan.sums)(found["sums"], "sums")
-    each(anything, plan.callbacks, plan.callbacks)(found["callbacks"], "callbacks")
+    whole(0, expected.steps_per_epoch - 1)(batch, "batch")
+    each(anything, expected.sums, expected.sums)(found["sums"], "sums")
+    each(anything, expected.callbacks, expected.callbacks)(found["callbacks"], "callbacks")
     each(anything, epoch, epoch)(rows, "history")
-    if found["stopped"] and not plan.callbacks:
+    if found["stopped"] and not expected.callbacks:
         raise ValueError(f"it was stopped ({found['stopped'][:40]!r}), but has no callback that could have stopped it")
     examples = found["sums"][-1]
-    if examples != batch * plan.batch_size:
+    if examples != batch * expected.batch_size:
         raise ValueError(
-            f"its sums are of {examples:,} examples, but {batch:,} batches have {batch * plan.batch_size:,}"
+            f"its sums are of {examples:,} examples, but {batch:,} batches have {batch * expected.batch_size:,}"
         )
     for i, row in enumerate(rows):
-        if row.keys() != {*plan.columns}:
-            raise ValueError(f"history[{i}] has the columns {', '.join(row)}, expected {', '.join(plan.columns)}")
+        if row.keys() != {*expected.columns}:
+            raise ValueError(f"history[{i}] has the columns {', '.join(row)}, expected {', '.join(expected.columns)}")
         whole(i + 1, i + 1)(row["epoch"], f"history[{i}]['epoch']")
-        whole((i + 1) * plan.steps_per_epoch, (i + 1) * plan.steps_per_epoch)(row["step"], f"history[{i}]['step']")
+        whole((i + 1) * expected.steps_per_epoch, (i + 1) * expected.steps_per_epoch)(
+            row["step"], f"history[{i}]['step']"
+        )
     if (found["best"] is None) != (epoch == 0) or (found["best"] is not None and found["best"][1] > epoch):
         raise ValueError(f"the best epoch is {found['best'] and found['best'][1]}, of {epoch:,}")

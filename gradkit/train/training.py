@@ -21,7 +21,7 @@ from gradkit.train.evaluation import first_not_finite, measure
 from gradkit.train.history import History, Value
 from gradkit.train.interrupt import Interrupt
 from gradkit.train.objectives import Metric, Objective
-from gradkit.train.positions import Plan
+from gradkit.train.positions import Expected
 from gradkit.train.progress import Progress, progress_for
 from gradkit.train.steps import Optimizer, start_reading, training_step
 
@@ -154,10 +154,10 @@ class Training:
         """Go on from the folder's checkpoint, if there is one."""
         assert self._folder is not None
         columns = tuple(name for name in self.columns if name != "seconds")
-        plan = Plan(
+        expected = Expected(
             self.steps_per_epoch, self._batch_size, columns, len(self._measured) + 1, callbacks=len(self._callbacks)
         )
-        saved = self._folder.load(self._run.model, self._run.state, self._key, plan)
+        saved = self._folder.load(self._run.model, self._run.state, self._key, expected)
         if saved is None:
             return False
         self._run, self._best, self._stopped, self._resumed = saved.run, saved.best, saved.stopped, True

@@ -110,7 +110,7 @@ CHECKPOINT = Checkpoint("checkpoint")
 
 
 @dataclass
-class Plan:
+class Recomputation:
     """What of a graph is recorded again, what that reads, and from where it comes.
 
     Attributes
@@ -132,26 +132,26 @@ class Plan:
     last: dict[Variable, int] = field(default_factory=dict)
 
 
-def _plan(graph: Graph, inputs: Sequence[bool], policy: Policy | None) -> Plan:
+def _find_recomputation(graph: Graph, inputs: Sequence[bool], policy: Policy | None) -> Recomputation:
     tracked = marked(graph, inputs, differ)
     bits = [bits_of([type(x) is Variable and x in tracked for x in e.inputs]) for e in graph.equations]
-    plan = Plan(last=last_use(graph))
+    recomputation = Recomputation(last=last_use(graph))
     reached = tracked.intersection(variables_in(graph.outputs))
     for position in reversed(range(len(graph.equations))):
         equation = graph.equations[position]
         if not reached.isdisjoint(equation.outputs):
-            plan.live[position] = bits[position]
+            recomputation.live[position] = bits[position]
             reached.update(x for i, x in enumerate(equation.inputs) if bits[position] >> i & 1)
-            plan.needed.update(_read(equation, bits[position]))
-        needed = plan.needed.intersection(equation.outputs)
+            recomputation.needed.update(_read(equation, bits[position]))
+        needed = recomputation.needed.intersection(equation.outputs)
         if not needed:
             continue
         answer = policy(equation.primitive, *equation.inputs, **equation.params) if policy is not None else False
         if isinstance(answer, Offloadable) or answer:
-            plan.kept.update(dict.fromkeys(needed, answer))
+            recomputation.kept.update(dict.fromkeys(needed, answer))
         else:
-            plan.needed.update(variables_in(equation.inputs))
-    return plan
+            recomputation.needed.update(variables_in(equation.inputs))
+    return recomputation
 
 
 def _read(equation: Equation, tracked: int) -> list[Variable]:
@@ -159,7 +159,7 @@ def _read(equation: Equation, tracked: int) -> list[Variable]:
     primitive = equation.primitive
     if isinstance(primitive, HigherOrder):
         return variables_in(equation.inputs)  # it runs again as a whole
-    reads = primitive.plan(tracked)[0]
+    reads = primitive.reads_and_parents(tracked)[0]
     found = [x for i, x in enumerate(equation.inputs, 1) if reads >> i & 1 and type(x) is Variable]
     return [*equation.outputs, *found] if primitive.multiple_results or reads & 1 else found
 
@@ -175,30 +175,30 @@ def _record_graph(trace: ReverseTrace, graph: Graph, args: Flat, policy: Policy 
     values, parents = trace.unwrap(args)
     flags = [parent is not None for parent in parents]
     tracked = {v for v, flag in zip(graph.inputs, flags, strict=True) if flag}
-    plan = _plan(graph, flags, policy)
+    recomputation = _find_recomputation(graph, flags, policy)
     known: dict[Variable, Any] = dict(zip(graph.inputs, values, strict=True))
     forms = {v: Form(value.shape, _lowered(value).dtype) for v, value in known.items()}
-    saved = {v: value for v, value in known.items() if v in plan.needed}
+    saved = {v: value for v, value in known.items() if v in recomputation.needed}
     for position, equation in enumerate(graph.equations):
         results = dict(zip(equation.outputs, equation.run(_read_all(equation, known)), strict=True))
         known.update(results)
         forms.update((v, Form(value.shape, _lowered(value).dtype)) for v, value in results.items())
-        for v in plan.kept.keys() & results.keys():
-            saved[v] = _offloaded(results[v]) if isinstance(plan.kept[v], Offloadable) else results[v]
-        _forget(known, equation, position, plan)
+        for v in recomputation.kept.keys() & results.keys():
+            saved[v] = _offloaded(results[v]) if isinstance(recomputation.kept[v], Offloadable) else results[v]
+        _forget(known, equation, position, recomputation)
     outs = [as_bound(known[out] if type(out) is Variable else out) for out in graph.outputs]
     names, residuals = list(saved), list(saved.values())
 
     def pullback(parts: Parts, residuals: Flat) -> Sequence[Any]:
         kept = {name: as_bound(_brought_back(value)) for name, value in zip(names, residuals, strict=True)}
-        return _pull_again(graph, plan, forms, kept, tracked, parts)
+        return _pull_again(graph, recomputation, forms, kept, tracked, parts)
 
     return list(record_call(trace, outs, [p for p in parents if p is not None], pullback, residuals))
 
 
 def _pull_again(
     graph: Graph,
-    plan: Plan,
+    recomputation: Recomputation,
     forms: Mapping[Variable, Form],
     known: dict[Variable, Any],
     inputs: set[Variable],
@@ -209,8 +209,8 @@ def _pull_again(
     nodes: dict[Variable, Node] = {v: Leaf(trace, *forms[v]) for v in graph.inputs if v in inputs}
     leaves = list(nodes.values())
     for position, equation in enumerate(graph.equations):
-        absent = [out for out in equation.outputs if out in plan.needed and out not in known]
-        tracked = plan.live.get(position, 0)
+        absent = [out for out in equation.outputs if out in recomputation.needed and out not in known]
+        tracked = recomputation.live.get(position, 0)
         if tracked and isinstance(equation.primitive, HigherOrder):
             outs = equation.run(
                 [
@@ -222,14 +222,14 @@ def _pull_again(
                 if trace.follows(out):
                     nodes[name] = out._node
                 known.setdefault(name, as_bound(out._value) if trace.follows(out) else out)
-            _forget(known, equation, position, plan)
+            _forget(known, equation, position, recomputation)
             continue
         if absent:
             known.update(zip(equation.outputs, equation.run(_read_all(equation, known)), strict=True))
         if tracked:
             recorded = _recorded(trace, equation, tracked, nodes, known, forms)
             nodes.update((name, n) for name, n in zip(equation.outputs, recorded, strict=True) if n is not None)
-        _forget(known, equation, position, plan)
+        _forget(known, equation, position, recomputation)
     trace.end()
     roots = [
         (nodes[out], parts[i])
@@ -265,10 +265,10 @@ def _recorded(
     return [array._node for array in (recorded if primitive.multiple_results else (recorded,))]
 
 
-def _forget(known: dict[Variable, Any], equation: Equation, position: int, plan: Plan) -> None:
+def _forget(known: dict[Variable, Any], equation: Equation, position: int, recomputation: Recomputation) -> None:
     """Drop the values that no later operation uses."""
     for x in variables_in((*equation.inputs, *equation.outputs)):
-        if plan.last[x] == position:
+        if recomputation.last[x] == position:
             known.pop(x, None)
 
 

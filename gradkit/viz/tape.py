@@ -188,7 +188,7 @@ class Tape:
         if isinstance(primitive, Recorded) or primitive.multiple_results:
             return None
         tracked = sum(1 << position for position, parent in enumerate(node.parents) if parent is not None)
-        reads, _ = primitive.plan(tracked)
+        reads, _ = primitive.reads_and_parents(tracked)
         saved: list[Any] = [self.values.get(node) if reads & 1 else None]
         if reads & 1 and saved[0] is None:
             return None
