@@ -55,7 +55,7 @@ def _refusal(params: Mapping[str, Any]) -> ValueError:
     )
 
 
-def _batched(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> Any:
+def _batch(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> Any:
     method, results = params["method"], params["results"]
     if method == "ordered":
         raise ValueError("Cannot `vmap` ordered IO callback.")
@@ -90,7 +90,7 @@ def _unwritable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return view
 
 
-_callback = HostCallback("pure_callback", _call, (None,), batch=_batched, leaf=True)
+_callback = HostCallback("pure_callback", _call, (None,), batch=_batch, leaf=True)
 
 
 def pure_callback(
@@ -138,10 +138,10 @@ def pure_callback(
     """
     if vmap_method not in METHODS:
         raise ValueError(f"vmap_method must be on of the allowed methods {METHODS}, but got: {vmap_method}")
-    return _called("pure", callback, result_shape_dtypes, vmap_method, args, kwargs)
+    return _make_call("pure", callback, result_shape_dtypes, vmap_method, args, kwargs)
 
 
-def _called(
+def _make_call(
     kind: str, callback: Callable[..., Any], result_shape_dtypes: Any, method: Any, args: Any, kwargs: Any
 ) -> Any:
     check_callable(callback)
@@ -169,14 +169,14 @@ class _OnTheHost:
         found, tree = flatten(self.callback(*given, **named))
         if tree != self.out_tree:
             raise ValueError(f"callback: expected a result of structure {self.out_tree}, got {tree}")
-        return [_checked(_host(value), *result) for value, result in zip(found, results, strict=True)]
+        return [_check(_host(value), *result) for value, result in zip(found, results, strict=True)]
 
 
 def _host(value: Any) -> np.ndarray[Any, Any]:
     return host(value) if type(value) is Array else np.asarray(value)
 
 
-def _checked(array: np.ndarray[Any, Any], shape: Shape, dtype: str) -> np.ndarray[Any, Any]:
+def _check(array: np.ndarray[Any, Any], shape: Shape, dtype: str) -> np.ndarray[Any, Any]:
     if array.shape != shape:
         raise ValueError(f"callback: expected a result of shape {shape}, got {array.shape}")
     if array.dtype.name != dtype:
@@ -198,4 +198,4 @@ def io_callback(
     as in JAX.
     """
     method = "ordered" if ordered else "sequential"
-    return _called("IO", callback, result_shape_dtypes, method, args, kwargs)
+    return _make_call("IO", callback, result_shape_dtypes, method, args, kwargs)

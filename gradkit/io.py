@@ -100,10 +100,10 @@ def save(path: PathLike, tree_: Any) -> None:
     scalars: dict[str, list[str]] = {}
     pairs: list[str] = []
     paths, leaves = _paths_and_leaves(tree_)
-    names = _named(paths, NAMES)
+    names = _name_leaves(paths, NAMES)
     # Paths are the names where others would be none: of {"a": {"b": 0}, "a['b']": 1}, for example.
     version = NAMES if all(map(_can_be_written, names)) and len({*names}) == len(names) else PATHS
-    for name, leaf in zip(_named(paths, version), leaves, strict=True):
+    for name, leaf in zip(_name_leaves(paths, version), leaves, strict=True):
         if name in tensors or name in scalars:
             raise ValueError(f"save: two leaves have the path {name}. Rename a key of the tree.")
         if isinstance(leaf, bool | int | float | complex | str) and not isinstance(leaf, np.generic):
@@ -151,7 +151,7 @@ def _paths_and_leaves(tree_: Any) -> tuple[list[KeyPath], list[Any]]:
     return [path for path, _ in found], [leaf for _, leaf in found]
 
 
-def _named(paths: Sequence[KeyPath], version: int) -> list[str]:
+def _name_leaves(paths: Sequence[KeyPath], version: int) -> list[str]:
     """Return what leaves with these paths are called in a file."""
     names = []
     for first, *rest in (path or (None,) for path in paths):
@@ -268,14 +268,14 @@ def load(path: PathLike, like: Any = None) -> Any:
         arrays = {key: wrap(backend.from_host(values, device)) for key, values in contents.tensors.items()}
         return _with_names({**arrays, **contents.scalars}, contents.version)
     paths, leaves = _paths_and_leaves(like)
-    names = _named(paths, contents.version)
+    names = _name_leaves(paths, contents.version)
     expected = {*names}
     if len(expected) < len(names):
         twice = next(key for key in names if names.count(key) > 1)
         raise TreeMismatchError(
             f"{name}: two leaves of `like` are called {twice} in the file. Rename a key of the tree."
         )
-    restored = [_restored(name, key, leaf, contents) for key, leaf in zip(names, leaves, strict=True)]
+    restored = [_restore(name, key, leaf, contents) for key, leaf in zip(names, leaves, strict=True)]
     for key in (*contents.tensors, *contents.scalars):
         if key not in expected:
             raise TreeMismatchError(
@@ -293,7 +293,7 @@ def _with_names(leaves: dict[str, Any], version: int) -> dict[str, Any]:
     return dict(zip(names, leaves.values(), strict=True)) if len({*names}) == len(names) else leaves
 
 
-def _restored(file: str, key: str, leaf: Any, contents: _Contents) -> Any:
+def _restore(file: str, key: str, leaf: Any, contents: _Contents) -> Any:
     """Return the value of one leaf, beside the leaf of `like`."""
     found = contents.tensors.get(key, contents.scalars.get(key))
     if found is None:

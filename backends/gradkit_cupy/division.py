@@ -28,7 +28,7 @@ def _division(name: str, kernel: str, of_integers: Callable[[Raw, Raw], Raw]) ->
         )
         shape = np.broadcast_shapes(x.shape, y.shape)
         out = cupy.empty(shape, computed)
-        operands = [_spread(n, shape) for n in (x, y)]
+        operands = [_broadcast(n, shape) for n in (x, y)]
         # One element stands for all of them: the kernel does not step on.
         steps = [np.int64(operand.size > 1) for operand in operands]
         launch("division", f"{kernel}<{kind}>", out.size, (*operands, out, *steps, np.int64(math.prod(shape))))
@@ -38,7 +38,7 @@ def _division(name: str, kernel: str, of_integers: Callable[[Raw, Raw], Raw]) ->
     return divide
 
 
-def _spread(x: Raw, shape: tuple[int, ...]) -> Raw:
+def _broadcast(x: Raw, shape: tuple[int, ...]) -> Raw:
     return cupy.ascontiguousarray(x if x.size == 1 or x.shape == shape else cupy.broadcast_to(x, shape))
 
 

@@ -30,20 +30,20 @@ def mean_label_cross_entropy(logits: Raw, labels: Raw) -> Raw:
 
 def softmax_error(logits: Raw, labels: Raw) -> Raw:
     """Return softmax(logits) - one_hot(labels)."""
-    rows, labels, types = _prepared(logits, labels)
+    rows, labels, types = _prepare(logits, labels)
     errors = cupy.empty(rows.shape, rows.dtype)
     _launch("softmax_error", types, rows, labels, errors)
     return errors.astype(logits.dtype, copy=False)
 
 
 def _losses(logits: Raw, labels: Raw) -> Raw:
-    rows, labels, types = _prepared(logits, labels)
+    rows, labels, types = _prepare(logits, labels)
     losses = cupy.empty(labels.shape, rows.dtype)
     _launch("label_cross_entropy", types, rows, labels, losses)
     return losses
 
 
-def _prepared(logits: Raw, labels: Raw) -> tuple[Raw, Raw, str]:
+def _prepare(logits: Raw, labels: Raw) -> tuple[Raw, Raw, str]:
     """Return both in memory and types as the kernels take them: float16 is computed in float32."""
     if logits.dtype.name not in C_TYPES:
         logits = logits.astype(np.float32)

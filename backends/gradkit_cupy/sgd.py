@@ -48,11 +48,11 @@ def sgd_update(
     new = [cupy.empty(leaf.shape, dtype) for leaf in params]
     new_velocities = None if velocities is None else [cupy.empty(leaf.shape, dtype) for leaf in params]
     groups = [*inputs, new] if new_velocities is None else [*inputs, new, new_velocities]
-    computed_rate = _computed(learning_rate, dtype)
+    computed_rate = _compute(learning_rate, dtype)
     numbers = (
         number(0 if computed_rate is not None else learning_rate),
         _pointer(computed_rate),
-        _pointer(_computed(scale, dtype)),
+        _pointer(_compute(scale, dtype)),
         number(momentum),
         number(weight_decay),
         np.bool_(nesterov),
@@ -77,7 +77,7 @@ def _tables(groups: Sequence[Sequence[Raw]], with_velocities: bool) -> Iterator[
         yield rows.view(np.dtype((np.void, rows.nbytes))), len(part), max(arrays[0].size for arrays in part)
 
 
-def _computed(value: Any, dtype: Any) -> Raw | None:
+def _compute(value: Any, dtype: Any) -> Raw | None:
     """Return a number that the GPU computed, in the leaves' dtype; None for one that the host knows."""
     return value.astype(dtype, copy=False) if isinstance(value, cupy.ndarray) else None
 

@@ -32,7 +32,7 @@ def tanh_slope(x: Raw, y: Raw) -> Raw:
         return slope if slope >= TANH_CANCELLED else _in_full(4, 2, x)
     slope = y * y
     subtract(one, slope, slope)
-    return _mended(slope, slope < TANH_CANCELLED, 4, 2, x)
+    return _mend(slope, slope < TANH_CANCELLED, 4, 2, x)
 
 
 def tanh_pull(g: Raw, node: Any, saved: Sequence[Raw]) -> list[tuple[Any, Raw]]:
@@ -56,10 +56,10 @@ def sigmoid_slope(x: Raw, y: Raw) -> Raw:
         return rest * y if rest >= SIGMOID_CANCELLED else _in_full(1, 1, x)
     if not rest.size or rest.item(rest.argmin()) >= SIGMOID_CANCELLED:
         return rest * y
-    return _mended(rest * y, rest < SIGMOID_CANCELLED, 1, 1, x)
+    return _mend(rest * y, rest < SIGMOID_CANCELLED, 1, 1, x)
 
 
-def _mended(slope: Raw, cancelled: Raw, height: int, steepness: int, x: Raw) -> Raw:
+def _mend(slope: Raw, cancelled: Raw, height: int, steepness: int, x: Raw) -> Raw:
     places = cancelled.ravel().nonzero()[0]
     if len(places) > slope.size // 4 or not slope.flags.c_contiguous:
         return _in_full(height, steepness, x)

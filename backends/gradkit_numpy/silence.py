@@ -22,7 +22,7 @@ def _variable() -> ContextVar[Any] | None:
     return found if isinstance(found, ContextVar) else None
 
 
-def _entered() -> np.errstate:
+def _enter() -> np.errstate:
     silent = np.errstate(all="ignore")
     silent.__enter__()
     return silent
@@ -40,7 +40,7 @@ def _ends() -> tuple[Callable[[], Any], Callable[[Any], None]]:
     """
     variable = _variable()
     if variable is None:
-        return _entered, _left
+        return _enter, _left
     with np.errstate(all="ignore"):
         silent = variable.get()
     return partial(variable.set, silent), variable.reset

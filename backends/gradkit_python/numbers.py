@@ -125,7 +125,7 @@ def _python(value: Any) -> Any:
     return int(value) if kind is Integer else value
 
 
-def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
+def _reflect(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda self, other: function(other, self)
 
 
@@ -165,7 +165,7 @@ def _install() -> None:
     for kind in TYPES:
         for name, function in ARITHMETIC.items():
             setattr(kind, f"__{name}__", function)
-            setattr(kind, f"__r{name}__", _reflected(function))
+            setattr(kind, f"__r{name}__", _reflect(function))
         for name, function in (COMPARISON | UNARY).items():
             setattr(kind, f"__{name}__", function)
         kind.__hash__ = kind.__mro__[1].__hash__  # of Python's type: __eq__ is a new one

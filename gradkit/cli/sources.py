@@ -205,7 +205,7 @@ def _npz(path: Path, asked: Asked) -> Source:
                     f"be as many."
                 )
         _refuse_unknown(targets.reshape(len(targets), -1), f"y{suffix}", path, "float64")
-    every = _joined([np.reshape(targets, (len(targets), -1)) for _, targets in parts])
+    every = _join([np.reshape(targets, (len(targets), -1)) for _, targets in parts])
     whole = every.shape[1] == 1 and bool((np.mod(every, 1) == 0).all())
     if asked.task == CLASSIFICATION and not whole:
         raise CommandError(f"{path}: y must be whole numbers, one for each example, to be classes.")
@@ -233,7 +233,7 @@ def _npy(path: Path, asked: Asked) -> Source:
 SUFFIXES: dict[str, Reader] = {".npy": _npy, ".npz": _npz}
 
 
-def _joined(parts: Sequence[HostArray]) -> HostArray:
+def _join(parts: Sequence[HostArray]) -> HostArray:
     """Put targets one after the other; whole numbers stay whole numbers, where NumPy would make them float64."""
     common = np.result_type(*parts)
     if common.kind == "f" and all(part.dtype.kind in "biu" for part in parts):

@@ -106,7 +106,7 @@ def _train(options: argparse.Namespace, folder_held: ExitStack) -> int:
             resume="auto" if options.resume else False,
         )
     except ResumeError as error:
-        raise CommandError(_worded(error)) from error
+        raise CommandError(_put_in_words(error)) from error
     except DamagedRunError as error:
         raise CommandError(
             f"{error.fault} Put an older file back, or begin anew: --overwrite in the place of --resume."
@@ -193,7 +193,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in SETTINGS}
 
 
-def _worded(error: ResumeError) -> str:
+def _put_in_words(error: ResumeError) -> str:
     """Say in the words of the command line how a run differs from the one that is to be resumed."""
     remedy = "Give the same options to resume it, another --out, or --overwrite in the place of --resume to begin anew."
     option = f"--{error.name.replace('_', '-')}"

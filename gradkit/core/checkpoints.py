@@ -45,12 +45,12 @@ def _forgotten(trace: ReverseTrace, function: Function, args: Flat, outs: Flat, 
         return outs
     parents = _boundary([part._node for part in parts], start)  # type: ignore[misc]
     kept: Flat = []
-    arguments = [_taken_apart(arg, trace, kept) for arg in args]
+    arguments = [_take_apart(arg, trace, kept) for arg in args]
     traces = followers((*args, *outs))
     again = Rerun(trace, function, arguments, parents, len(parts), last, _gates(traces, start))
     again.known = frozenset(each.number for each in traces)
     values = [as_bound(part._value) for part in parts]
-    new = iter(record_call(trace, values, parents, again, [_lowered(value) for value in kept]))
+    new = iter(record_call(trace, values, parents, again, [_lower(value) for value in kept]))
 
     def replaced(value: Any) -> Any:
         node = value._node if type(value) is Array else None
@@ -71,7 +71,7 @@ def _parts(outs: Sequence[Any], trace: ReverseTrace, start: int) -> list[Array]:
     ]
 
 
-def _taken_apart(value: Any, trace: ReverseTrace, kept: Flat) -> Callable[[Flat], Any]:
+def _take_apart(value: Any, trace: ReverseTrace, kept: Flat) -> Callable[[Flat], Any]:
     """Put what an argument holds below one level into `kept`; give the function that puts it together again."""
     node = value._node if type(value) is Array else None
     if node is None or not (node.trace is trace or node.trace.level > trace.level):
@@ -79,15 +79,15 @@ def _taken_apart(value: Any, trace: ReverseTrace, kept: Flat) -> Callable[[Flat]
         kept.append(value)
         return lambda values: as_bound(values[place])
     if type(value._value) is Batched:
-        axis, whole = value._value.axis, _taken_apart(value._value.array, trace, kept)
+        axis, whole = value._value.axis, _take_apart(value._value.array, trace, kept)
         return lambda values: wrap(Batched(whole(values), axis), node)
-    inner = _taken_apart(value._value, trace, kept)
+    inner = _take_apart(value._value, trace, kept)
     if isinstance(node, Dual):
-        forward, tangent = cast(ForwardTrace, node.trace), _taken_apart(node.tangent, trace, kept)
+        forward, tangent = cast(ForwardTrace, node.trace), _take_apart(node.tangent, trace, kept)
         return lambda values: forward.wrap(inner(values), tangent(values))
     # What another tape, of a level above, knows of it is of no use to this one; that it follows it is.
     own = node if node.trace is trace else Leaf(node.trace, node.shape, node.dtype)
-    return lambda values: wrap(_lowered(inner(values)), own)
+    return lambda values: wrap(_lower(inner(values)), own)
 
 
 def _gates(traces: Iterable[Trace], start: int) -> dict[BatchTrace, Gating]:
@@ -179,6 +179,6 @@ def _boundary(nodes: Sequence[Node], start: int) -> list[Node]:
     return list(found)
 
 
-def _lowered(value: Any) -> Any:
+def _lower(value: Any) -> Any:
     """Return an Array as a record keeps it: raw where no transform follows it."""
     return value._value if type(value) is Array and value._node is None else value

@@ -12,7 +12,7 @@ from gradkit.core.node import Trace
 from gradkit.core.reverse import ReverseTrace
 from gradkit.errors import UnexpectedTracerError
 
-__all__ = ["ClosedOver", "ClosesOver", "checked", "closure_error", "highest"]
+__all__ = ["ClosedOver", "ClosesOver", "check_closures", "closure_error", "highest"]
 
 ClosedOver = Sequence[Trace]
 
@@ -34,7 +34,7 @@ def highest(args: list[Any], closed_over: ClosedOver) -> tuple[Trace | None, Clo
     return trace, [other for other in closed_over if other is not trace]
 
 
-def checked(trace: Trace | None, values: list[Any], kind: str, own: Trace | None = None) -> list[Any]:
+def check_closures(trace: Trace | None, values: list[Any], kind: str, own: Trace | None = None) -> list[Any]:
     """Return what a function has computed, if it depends on nothing at the level of its trace or above.
 
     `own` is the trace of its tangents, which may.

@@ -19,7 +19,7 @@ from gradkit.backend import backend_of
 from gradkit.core.array import Array, as_array, dtype_as_stored, wrap
 from gradkit.core.batching import broadcast_shape, elementwise
 from gradkit.core.binding import bind
-from gradkit.core.namespace import PLAIN, as_bound, bound, lifted, namespace_of, unbroadcast
+from gradkit.core.namespace import PLAIN, as_bound, bound, lift, namespace_of, unbroadcast
 from gradkit.core.node import NO_PARAMS, Leaf, Node, Trace
 from gradkit.core.primitive import Primitive, Rule
 from gradkit.core.promotion import is_complex, is_inexact
@@ -107,7 +107,7 @@ class Elementwise(Primitive):
         """Multiply the cotangent with each local derivative."""
         xp = PLAIN.get(type(cotangent)) if node.plain else None
         if xp is None:
-            xp, cotangent, saved = lifted(cotangent, saved)
+            xp, cotangent, saved = lift(cotangent, saved)
         elif (kernel := xp.kernel(self.pull_kernel)) is not None:
             return kernel(cotangent, node, saved)  # type: ignore[no-any-return]
         if self.is_unary:
@@ -187,7 +187,7 @@ class Linear(Primitive):
         """Run each transpose."""
         xp = PLAIN.get(type(cotangent)) if node.plain else None
         if xp is None:
-            xp, cotangent, saved = lifted(cotangent, saved)
+            xp, cotangent, saved = lift(cotangent, saved)
         if not self.small_cotangent and cotangent.shape != node.shape:
             cotangent = xp.broadcast_to(cotangent, node.shape)
         args = saved[1:]
@@ -238,7 +238,7 @@ class General(Primitive):
         """Run each reverse rule."""
         xp = PLAIN.get(type(cotangent)) if node.plain else None
         if xp is None:
-            xp, cotangent, saved = lifted(cotangent, saved)
+            xp, cotangent, saved = lift(cotangent, saved)
         elif (kernel := xp.kernel(self.pull_kernel)) is not None:
             return kernel(cotangent, node, saved)  # type: ignore[no-any-return]
         if cotangent.shape != node.shape:
@@ -257,9 +257,11 @@ class General(Primitive):
             return None
         if self.forward_rule is not None:
             return self.forward_rule(bound(), linear, out, *args, **params)
-        return self._transposed(out, args, linear, params)
+        return self._push_by_transpose(out, args, linear, params)
 
-    def _transposed(self, out: Any, args: Sequence[Any], tangents: Sequence[Any], params: Mapping[str, Any]) -> Any:
+    def _push_by_transpose(
+        self, out: Any, args: Sequence[Any], tangents: Sequence[Any], params: Mapping[str, Any]
+    ) -> Any:
         xp = bound()
         trace = ReverseTrace()
         outs = out if self.multiple_results else (out,)

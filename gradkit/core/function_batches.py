@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from gradkit.core.batching import BatchTrace, at_front
-from gradkit.core.closures import checked, closure_error
+from gradkit.core.closures import check_closures, closure_error
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.graph import capturing
 from gradkit.core.layers import followers
@@ -40,7 +40,7 @@ class Batch:
         """Let the batch be in progress inside a ``with`` block, in which the function runs on these arguments."""
         return self.trace.lifted()
 
-    def checked(self, outs: Flat) -> Flat:
+    def check(self, outs: Flat) -> Flat:
         """Return the function's results."""
         return outs
 
@@ -53,14 +53,14 @@ class Batch:
         """Return the results, with the batch as their first axis where they have it, and where that is."""
         trace = self.trace
         with self.in_progress(flat):
-            outs = self.checked(function([trace.wrap(value, axis) for value, axis in zip(flat, axes, strict=True)]))
+            outs = self.check(function([trace.wrap(value, axis) for value, axis in zip(flat, axes, strict=True)]))
             values, places = trace.unwrap(outs)
         found = [place is not None for place in places]
         return [
             at_front(v, axis, trace.size) if b else v for v, axis, b in zip(values, places, found, strict=True)
         ], found
 
-    def noted(self, outs: Flat, found: Sequence[bool], batched: Sequence[bool] | None = None) -> Flat:
+    def note(self, outs: Flat, found: Sequence[bool], batched: Sequence[bool] | None = None) -> Flat:
         """Note which results have the batch (by default those `found` with it), and repeat those that lack it.
 
         In a graph, whose rules run later and may find others, all have it.
@@ -72,7 +72,7 @@ class Batch:
         """Return a result with the batch as its first axis, repeated where it had none."""
         return out if batched or out is None else at_front(out, None, self.trace.size)
 
-    def wrapped(self, outs: Flat) -> Flat:
+    def wrap(self, outs: Flat) -> Flat:
         """Return whole results as the function under `vmap` sees them."""
         return [self.trace.wrap(out, 0 if b else None) for out, b in zip(outs, self.batched, strict=True)]
 
@@ -92,10 +92,10 @@ class RuleBatch(Batch):
             return trace.lifted()  # a rule in a graph, which a loop runs while the batch is in progress still
         return again(trace.number, self._last)
 
-    def checked(self, outs: Flat) -> Flat:
+    def check(self, outs: Flat) -> Flat:
         """Return the results, if they depend on nothing that was above the batch when the call was made."""
         if not self.trace.level > self._last:
-            return checked(self.trace, outs, self._kind)
+            return check_closures(self.trace, outs, self._kind)
         start, end = self._places(self.trace), (self._last, 0)
         above = (other for other in followers(outs) if start < self._places(other) < end)
         if any(isinstance(other, ForwardTrace | ReverseTrace) for other in above):

@@ -15,7 +15,7 @@ from typing import Any
 
 from gradkit.core.array import Array, dtype_as_stored, wrap
 from gradkit.core.batching import BatchTrace
-from gradkit.core.closures import ClosedOver, ClosesOver, checked, highest
+from gradkit.core.closures import ClosedOver, ClosesOver, check_closures, highest
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch, Flat, Function, RuleBatch
@@ -37,26 +37,26 @@ Rule = PushRule | Forward | Backward
 # Functions with a forward rule
 
 
-def _pushed(trace: ForwardTrace, push: PushRule, args: Flat, kind: str) -> Flat:
+def _push(trace: ForwardTrace, push: PushRule, args: Flat, kind: str) -> Flat:
     primals, tangents = trace.unwrap(args)
     outs, out_tangents = push(primals, _with_zeros(primals, tangents))
-    checked(trace, [*outs, *out_tangents], kind)
+    check_closures(trace, [*outs, *out_tangents], kind)
     return [trace.wrap(o, t if _is_inexact(o) else None) for o, t in zip(outs, out_tangents, strict=True)]
 
 
 def _batched_function(batch: Batch, function: Function, axes: Sequence[int | None]) -> Function:
-    return lambda flat: batch.noted(*batch.run_as_found(function, flat, axes))
+    return lambda flat: batch.note(*batch.run_as_found(function, flat, axes))
 
 
 def _batched_push(batch: Batch, push: PushRule, axes: Sequence[int | None]) -> PushRule:
     def push_batch(primals: Flat, tangents: Flat) -> tuple[Flat, Flat]:
         count = len(primals)
         outs, found = batch.run_as_found(
-            lambda flat: _joined(push(flat[:count], flat[count:])), [*primals, *tangents], [*axes, *axes]
+            lambda flat: _join(push(flat[:count], flat[count:])), [*primals, *tangents], [*axes, *axes]
         )
         half = len(outs) // 2
         either = [a or b for a, b in zip(found[:half], found[half:], strict=True)]
-        return batch.noted(outs[:half], found[:half], either), batch.noted(outs[half:], found[half:], either)
+        return batch.note(outs[:half], found[:half], either), batch.note(outs[half:], found[half:], either)
 
     return push_batch
 
@@ -82,7 +82,7 @@ def _record_jvp(trace: ReverseTrace, push: PushRule, args: Flat) -> Flat:
     zeros = [bound().zeros_like(value) for value in values]
     tangents = [z if parent is None else _leaf(linear, z) for z, parent in zip(zeros, parents, strict=True)]
     outs, out_tangents = push(values, tangents)
-    checked(trace, [*outs, *out_tangents], "custom_jvp", linear)
+    check_closures(trace, [*outs, *out_tangents], "custom_jvp", linear)
     linear.end()
     roots = [t._node if linear.follows(t) else None for t in out_tangents]
     _require_linear(roots)
@@ -120,7 +120,7 @@ def _require_linear(roots: Sequence[Node | None]) -> None:
 def _record_vjp(trace: ReverseTrace, forward: Forward, backward: Backward, args: Flat, kind: str) -> Flat:
     values, parents = trace.unwrap(args)
     outs, residuals = forward(values)
-    checked(trace, [*outs, *residuals], kind)
+    check_closures(trace, [*outs, *residuals], kind)
     tracked = [i for i, parent in enumerate(parents) if parent is not None]
     forms = [abstract_like(out) for out in outs]
 
@@ -144,7 +144,7 @@ def _batched_forward(batch: Batch, forward: Forward, axes: Sequence[int | None])
         both, found = batch.run_as_found(joined, flat, axes)
         count = sizes[0]
         batch.kept = found[count:]
-        return batch.noted(both[:count], found[:count]), both[count:]
+        return batch.note(both[:count], found[:count]), both[count:]
 
     return forward_batch
 
@@ -157,14 +157,14 @@ def _batched_backward(batch: Batch, backward: Backward, axes: Sequence[int | Non
             lambda both: backward(both[:count], both[count:]), [*residuals, *cotangents], places
         )
         return [
-            share if axis is None and not batched else _unbatched(batch.whole(share, batched), axis)
+            share if axis is None and not batched else _unbatch(batch.whole(share, batched), axis)
             for share, axis, batched in zip(shares, axes, found, strict=True)
         ]
 
     return backward_batch
 
 
-def _unbatched(share: Any, axis: int | None) -> Any:
+def _unbatch(share: Any, axis: int | None) -> Any:
     """Return a batch of cotangents, its first axis, as the cotangent of what had the batch at `axis` or not at all."""
     if share is None:
         return None
@@ -213,7 +213,7 @@ class CustomCall(HigherOrder):
 
     def evaluate(self, args: Flat, *, function: Function) -> Flat:
         """Run the function."""
-        return checked(None, function(args), self.kind)
+        return check_closures(None, function(args), self.kind)
 
     def in_batch(
         self, trace: BatchTrace, args: Flat, *, function: Function, rules: Sequence[Rule], rest: ClosedOver
@@ -222,10 +222,10 @@ class CustomCall(HigherOrder):
         values, axes = trace.unwrap(args)
         batch = RuleBatch(trace, self.kind)
         whole = _batched_function(batch, function, axes)
-        return batch.wrapped(self._call(values, whole, self.batched(batch, axes, *rules), rest))
+        return batch.wrap(self._call(values, whole, self.batch_rules(batch, axes, *rules), rest))
 
     @abstractmethod
-    def batched(self, batch: Batch, axes: Sequence[int | None], *rules: Any) -> Sequence[Rule]:
+    def batch_rules(self, batch: Batch, axes: Sequence[int | None], *rules: Any) -> Sequence[Rule]:
         """Return the rules of whole batches."""
 
     def in_graph(
@@ -234,7 +234,7 @@ class CustomCall(HigherOrder):
         """Write the call down, with the function's graph."""
         capture = GraphTrace(trace)
         run = capture.run(
-            lambda *flat: checked(capture, function(list(flat)), self.kind), [abstract_like(arg) for arg in args]
+            lambda *flat: check_closures(capture, function(list(flat)), self.kind), [abstract_like(arg) for arg in args]
         )
         constants = [constant for _, constant in run.constants]
         params = {"call_jaxpr": run.closed(), "num_consts": len(constants)}
@@ -258,7 +258,7 @@ class CustomJVP(CustomCall):
 
     def in_forward(self, trace: ForwardTrace, args: Flat, *, rules: Sequence[Any], **_: Any) -> Flat:
         """Run the rule."""
-        return _pushed(trace, rules[0], args, self.kind)
+        return _push(trace, rules[0], args, self.kind)
 
     def in_reverse(
         self, trace: ReverseTrace, args: Flat, *, function: Function, rules: Sequence[Any], rest: ClosedOver
@@ -268,7 +268,7 @@ class CustomJVP(CustomCall):
             return function(args)
         return _record_jvp(trace, rules[0], args)
 
-    def batched(self, batch: Batch, axes: Sequence[int | None], *rules: Any) -> Sequence[Rule]:
+    def batch_rules(self, batch: Batch, axes: Sequence[int | None], *rules: Any) -> Sequence[Rule]:
         """Return the rule of whole batches."""
         return (_batched_push(batch, rules[0], axes),)
 
@@ -289,7 +289,7 @@ class CustomVJP(CustomCall):
         """Run the forward rule, and keep what it gives for the backward rule."""
         return _record_vjp(trace, rules[-2], rules[-1], args, self.kind)
 
-    def batched(self, batch: Batch, axes: Sequence[int | None], *rules: Any) -> Sequence[Rule]:
+    def batch_rules(self, batch: Batch, axes: Sequence[int | None], *rules: Any) -> Sequence[Rule]:
         """Return both rules of whole batches."""
         return _batched_forward(batch, rules[-2], axes), _batched_backward(batch, rules[-1], axes)
 
@@ -301,11 +301,11 @@ class LinearSolve(CustomVJP):
 
     def in_forward(self, trace: ForwardTrace, args: Flat, *, rules: Sequence[Any], **_: Any) -> Flat:
         """Run the forward mode's."""
-        return _pushed(trace, rules[0], args, self.kind)
+        return _push(trace, rules[0], args, self.kind)
 
-    def batched(self, batch: Batch, axes: Sequence[int | None], *rules: Any) -> Sequence[Rule]:
+    def batch_rules(self, batch: Batch, axes: Sequence[int | None], *rules: Any) -> Sequence[Rule]:
         """Return all rules of whole batches."""
-        return _batched_push(batch, rules[0], axes), *super().batched(batch, axes, *rules)
+        return _batched_push(batch, rules[0], axes), *super().batch_rules(batch, axes, *rules)
 
     def reached(self, inputs: Sequence[bool], walk: Any, *, call_jaxpr: Graph, **_: Any) -> list[bool]:
         """Say that all results are; what the solver does is nobody's concern."""
@@ -317,7 +317,7 @@ CUSTOM_VJP = CustomVJP("custom_vjp_call")
 LINEAR_SOLVE = LinearSolve("custom_linear_solve")
 
 
-def _joined(pair: tuple[Flat, Flat]) -> Flat:
+def _join(pair: tuple[Flat, Flat]) -> Flat:
     return [*pair[0], *pair[1]]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARRAYS", "PLAIN", "PRIMITIVES", "ArrayNamespace", "KernelNamespace", "LeafNamespace", "bound", "kernel_namespace",
-    "leaf_namespace", "lifted", "namespace_of", "publish", "unbroadcast",
+    "leaf_namespace", "lift", "namespace_of", "publish", "unbroadcast",
 ]  # fmt: skip
 
 PRIMITIVES: dict[str, Primitive] = {}
@@ -132,7 +132,7 @@ def namespace_of(value: Any) -> Any:
     return xp
 
 
-def lifted(cotangent: Any, saved: Sequence[Any]) -> tuple[Any, Any, Sequence[Any]]:
+def lift(cotangent: Any, saved: Sequence[Any]) -> tuple[Any, Any, Sequence[Any]]:
     """Return the namespace that a rule runs on, and its operands: all raw, or all Arrays where one of them is."""
     if type(cotangent) is not Array and not any(type(value) is Array for value in saved):
         return namespace_of(cotangent), cotangent, saved

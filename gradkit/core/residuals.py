@@ -51,7 +51,7 @@ class Record:
         found = self.trace.backward(pairs, retain=True)
         return [None if leaf is None else found.get(leaf) for leaf in self.leaves]
 
-    def taken_apart(self) -> tuple[list[Array], Outline]:
+    def take_apart(self) -> tuple[list[Array], Outline]:
         """Return the values that are kept, each once, as Arrays, and the record without them."""
         values: Values = {}
         outline = _outline(self, values)
@@ -104,7 +104,7 @@ class Outline:
     roots: Sequence[int | None]
     leaves: Sequence[int | None]
 
-    def filled(self, values: Sequence[Any]) -> Record:
+    def fill(self, values: Sequence[Any]) -> Record:
         """Return a record that keeps these values, Arrays."""
         trace = ReverseTrace()
         trace.end()
@@ -113,7 +113,7 @@ class Outline:
             if outline.primitive is None:
                 nodes.append(Leaf(trace, outline.shape, outline.dtype))
                 continue
-            saved = _filled(outline.saved, values, nodes)
+            saved = _fill(outline.saved, values, nodes)
             plain = outline.plain and not any(type(part) is Array for part in _parts(saved))
             nodes.append(
                 Node(
@@ -145,7 +145,7 @@ def _outline(record: Record, values: Values) -> Outline:
             node.params,
             node.plain,
             tuple(None if parent is None else indices[parent] for parent in node.parents),
-            _emptied(node.saved, values, indices),
+            _empty(node.saved, values, indices),
         )
         for node in nodes
     ]
@@ -165,12 +165,12 @@ def _reachable(record: Record) -> list[Node]:
     return sorted(found, key=lambda node: node.sequence)
 
 
-def _emptied(part: Any, values: Values, indices: dict[Node, int]) -> Any:
+def _empty(part: Any, values: Values, indices: dict[Node, int]) -> Any:
     """Return what a node saves with indices where there were values, which are noted."""
     if isinstance(part, Node):
         return NodeIndex(indices[part]) if part in indices else Node(*_description(part))
     if type(part) in (tuple, list):
-        return tuple(_emptied(p, values, indices) for p in part)
+        return tuple(_empty(p, values, indices) for p in part)
     if isinstance(part, Record):
         return _outline(part, values)
     if type(part) is not Array and backend_of(part) is None:
@@ -184,15 +184,15 @@ def _description(node: Node) -> tuple[Any, ...]:
     return (node.trace, node.shape, node.dtype, None, (), None, node.params, False)
 
 
-def _filled(part: Any, values: Sequence[Any], nodes: Sequence[Node]) -> Any:
+def _fill(part: Any, values: Sequence[Any], nodes: Sequence[Node]) -> Any:
     if type(part) is ValueIndex:
         value = values[part.index]
         return value._value if type(value) is Array and value._node is None else value
     if type(part) is NodeIndex:
         return nodes[part.index]
     if type(part) is Outline:
-        return part.filled(values)
-    return tuple(_filled(p, values, nodes) for p in part) if type(part) is tuple else part
+        return part.fill(values)
+    return tuple(_fill(p, values, nodes) for p in part) if type(part) is tuple else part
 
 
 def _parts(saved: Any) -> Iterator[Any]:

@@ -142,7 +142,7 @@ class View(Linear):
                     f"{shape} (parameters {dict(params)})."
                 )
         if rules is None:
-            rules = (functools.partial(_scattered, self),)
+            rules = (functools.partial(_scatter, self),)
             options.setdefault("hands_on", False)
         super().__init__(name, forward, rules, **{"shares_memory": not copies, **options})
 
@@ -239,7 +239,7 @@ class _Shaped:
         self.shape, self.ndim = shape, len(shape)
 
 
-def _scattered(view: View, xp: Any, g: Any, x: Any, **params: Any) -> Any:
+def _scatter(view: View, xp: Any, g: Any, x: Any, **params: Any) -> Any:
     """Add each element of a cotangent where it came from, which the view of positions says."""
     size = math.prod(x.shape)
     positions = xp.reshape(xp.arange(size, dtype=xp.int64, device=g.device), x.shape)

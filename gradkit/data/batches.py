@@ -73,7 +73,7 @@ class Minibatches(Generic[Tree]):
                 yield rows.between(begin, end)
             return
         chosen = random.permutation(_key_or_next(self._key), rows.n) if self._order is None else self._order
-        order = rows.spread(chosen)
+        order = rows.bring_to_devices(chosen)
         for begin, end in bounds:
             yield rows.gather([indices[begin:end] for indices in order])
 
@@ -180,7 +180,7 @@ def sample(arrays: Tree, n: SupportsIndex, key: Array | None = None, replace: bo
             f"sample: n is {count:,}, but arrays have {rows.n:,} rows. Take {rows.n:,} at most, or pass replace=True."
         )
     chosen = random.choice(_key_or_next(key), rows.n, (count,), replace=replace)
-    return rows.gather(rows.spread(chosen))  # type: ignore[no-any-return]
+    return rows.gather(rows.bring_to_devices(chosen))  # type: ignore[no-any-return]
 
 
 def split(arrays: Tree, fraction: float, key: Array | None = None, shuffle: bool = True) -> tuple[Tree, Tree]:
@@ -229,7 +229,7 @@ def split(arrays: Tree, fraction: float, key: Array | None = None, shuffle: bool
         )
     if not shuffle:
         return tree.map(lambda leaf: leaf[:n_train], arrays), tree.map(lambda leaf: leaf[n_train:], arrays)
-    order = rows.spread(random.permutation(_key_or_next(key), rows.n))
+    order = rows.bring_to_devices(random.permutation(_key_or_next(key), rows.n))
     return rows.gather([i[:n_train] for i in order]), rows.gather([i[n_train:] for i in order])
 
 
@@ -283,7 +283,7 @@ class _Rows:
         # A slice of a memmap is still on the disk.
         return self._rebuild(lambda leaf: leaf[begin:end] if type(leaf) is Array else np.array(leaf[begin:end]))
 
-    def spread(self, indices: Array) -> list[Any]:
+    def bring_to_devices(self, indices: Array) -> list[Any]:
         """Bring indices to each leaf's device; return them raw, one for each leaf."""
         places: dict[Device | None, Any] = {}
         for leaf in self._leaves:

@@ -185,7 +185,7 @@ class _File:
 
     def _read_rows(self) -> HostArray:
         with self._open() as text:
-            lines = (line for line in text if self._checked(line).strip())
+            lines = (line for line in text if self._check(line).strip())
             start = next(lines, "")
             fields = self._fields(start)
             if start.count('"') % 2:
@@ -254,7 +254,7 @@ class _File:
         except csv.Error as error:
             raise self._error(f"a line that begins {line[:40]!r} is no CSV ({error}).") from error
 
-    def _checked(self, line: str) -> str:
+    def _check(self, line: str) -> str:
         if "\0" in line:
             raise self._error(f"in the line {line[:40]!r} {NUL}")
         return line

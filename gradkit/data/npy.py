@@ -232,7 +232,7 @@ def _read_header(stream: BinaryIO, limit: int, name: str) -> tuple[int, Header]:
     """Return where the numbers begin, and the header, having checked it against the file's length."""
     try:
         begin, text = _header_text(stream)
-        shape, fortran_order, descr = _parsed(text)
+        shape, fortran_order, descr = _parse(text)
     except ValueError as error:
         stream.seek(0)
         raise FileFormatError(
@@ -280,7 +280,7 @@ def _header_text(stream: BinaryIO) -> tuple[int, str]:
     return len(start) + size + length, text.decode("latin-1")
 
 
-def _parsed(text: str) -> tuple[tuple[int, ...], bool, str]:
+def _parse(text: str) -> tuple[tuple[int, ...], bool, str]:
     """Return what a header says, or raise ValueError where it is none."""
     found: dict[str, str] = {}
     opened = re.match(r"\s*\{", text)

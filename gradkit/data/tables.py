@@ -146,7 +146,7 @@ class _File:
                 if not features:
                     raise self._error("there is no column to learn from besides the target.")
                 blocks = self._blocks(text, line, features, goal, classify)
-                x, y, found = self._joined(blocks, len(features))
+                x, y, found = self._join(blocks, len(features))
         except UnicodeDecodeError as error:
             raise self._error(
                 f"it is no {self.encoding.removesuffix('-sig').upper()} text ({error.reason}). Save it as UTF-8."
@@ -159,7 +159,7 @@ class _File:
             raise self._error(self.rounding.refusal(str(target)))
         classes = None
         if found is not None and y is not None:
-            classes, y = _sorted(found, y)
+            classes, y = _sort_classes(found, y)
             for number, names in _by_number(classes).items():
                 if len(names) > 1:
                     shown = " and ".join(map(repr, names))
@@ -285,9 +285,7 @@ class _File:
         values = [row[goal].strip() for row in rows if len(row) > goal]
         return any(not is_number(value) for value in values) or all(value.lstrip("+-").isdigit() for value in values)
 
-    def _joined(
-        self, blocks: Iterator[_Block], width: int
-    ) -> tuple[HostArray, HostArray | None, dict[str, int] | None]:
+    def _join(self, blocks: Iterator[_Block], width: int) -> tuple[HostArray, HostArray | None, dict[str, int] | None]:
         """Put blocks one after the other, classes as numbers in the order of their coming."""
         x = np.empty((0, width), np.float32)
         y: HostArray | None = None
@@ -401,7 +399,7 @@ def _by_number(classes: Iterable[str]) -> dict[Decimal, list[str]]:
     return found
 
 
-def _sorted(classes: dict[str, int], y: HostArray) -> tuple[tuple[str, ...], HostArray]:
+def _sort_classes(classes: dict[str, int], y: HostArray) -> tuple[tuple[str, ...], HostArray]:
     """Return the classes in order, and the targets as positions in it."""
     numbers = all(is_number(name) and math.isfinite(float(name)) for name in classes)
     names = sorted(classes, key=Decimal if numbers else None)

@@ -90,7 +90,7 @@ def _number(value: Any, like: Array | None) -> Array:
     """Return a number as a 0-d array of the default dtype of its kind, or in 64 bits beside an array of 64 bits."""
     array = new_array(value, like=like)
     if like is not None and canonical(wide := dtype_name(like)) == dtype_name(array):
-        return converted(array, wide)
+        return convert(array, wide)
     return array
 
 
@@ -144,7 +144,7 @@ def named_dtype(dtype: Any) -> str:
     return canonical(dtype_named(dtype).name)
 
 
-def converted(array: Array, dtype: str) -> Array:
+def convert(array: Array, dtype: str) -> Array:
     """Return an array in the dtype of that name."""
     return array if dtype_name(array) == dtype else cast(array, dtype)
 

@@ -73,7 +73,7 @@ def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = 
         even = combine(cut(odd, slice(0, before)), cut(values, slice(2, size, 2))) if before else []
         first = cut(values, slice(0, 1))
         evens = joined([first, even]) if even else first
-        return _interleaved(evens, odd, axes)
+        return _interleave(evens, odd, axes)
 
     if not arrays:
         return elems
@@ -82,7 +82,7 @@ def associative_scan(fn: Callable[[Any, Any], Any], elems: Any, reverse: bool = 
     return unflatten(treedef, result)
 
 
-def _interleaved(evens: list[Array], odds: list[Array], axes: list[int]) -> list[Array]:
+def _interleave(evens: list[Array], odds: list[Array], axes: list[int]) -> list[Array]:
     """Return arrays whose elements come from two in turn, of which the first may be longer by one."""
     result = []
     for even, odd, axis in zip(evens, odds, axes, strict=True):

@@ -15,7 +15,7 @@ from gradkit.lax.arguments import (
     FLOAT,
     INTEGER,
     array_of,
-    converted,
+    convert,
     named_dtype,
     remembering,
     require,
@@ -34,7 +34,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _checked(caller: str, accepted: tuple[str, ...], *values: Any) -> list[Array]:
+def _check(caller: str, accepted: tuple[str, ...], *values: Any) -> list[Array]:
     arrays = together(caller, *values)
     require(caller, arrays, (accepted,) * len(arrays))
     require_same_dtype(caller, arrays)
@@ -57,35 +57,33 @@ def _unsigned(array: Array) -> Array:
 @remembering(e.bitwise_and)
 def bitwise_and(x: Any, y: Any) -> Array:
     """Return the bits that both have, of integers or bools of one dtype."""
-    return e.bitwise_and(*_checked("and", BITS, x, y))
+    return e.bitwise_and(*_check("and", BITS, x, y))
 
 
 @remembering(e.bitwise_or)
 def bitwise_or(x: Any, y: Any) -> Array:
     """Return the bits that either has, of integers or bools of one dtype."""
-    return e.bitwise_or(*_checked("or", BITS, x, y))
+    return e.bitwise_or(*_check("or", BITS, x, y))
 
 
 @remembering(e.bitwise_xor)
 def bitwise_xor(x: Any, y: Any) -> Array:
     """Return the bits in which they differ, of integers or bools of one dtype."""
-    return e.bitwise_xor(*_checked("xor", BITS, x, y))
+    return e.bitwise_xor(*_check("xor", BITS, x, y))
 
 
 @remembering(e.bitwise_invert)
 def bitwise_not(x: Any) -> Array:
     """Return all bits the other way round, of integers or bools."""
-    return e.bitwise_invert(*_checked("not", BITS, x))
+    return e.bitwise_invert(*_check("not", BITS, x))
 
 
 # Shifts
 
 
-def _shifted(
-    caller: str, shift: Callable[[Any, Any], Array], x: Any, y: Any, beyond: Callable[[Array], Array]
-) -> Array:
+def _shift(caller: str, shift: Callable[[Any, Any], Array], x: Any, y: Any, beyond: Callable[[Array], Array]) -> Array:
     """Shift; what is shifted by a negative number or by its whole width and more is what `beyond` says."""
-    array, places = _checked(caller, INTEGER, x, y)
+    array, places = _check(caller, INTEGER, x, y)
     possible = e.logical_and(places >= 0, places < _width(array))
     shifted = shift(array, e.where(possible, places, 0))
     return e.where(possible, shifted, beyond(array))
@@ -93,7 +91,7 @@ def _shifted(
 
 def shift_left(x: Any, y: Any) -> Array:
     """Shift bits to the left; zeros come in."""
-    return _shifted("shift_left", e.bitwise_left_shift, x, y, zeros_like)
+    return _shift("shift_left", e.bitwise_left_shift, x, y, zeros_like)
 
 
 def shift_right_logical(x: Any, y: Any) -> Array:
@@ -102,7 +100,7 @@ def shift_right_logical(x: Any, y: Any) -> Array:
     def shift(array: Array, places: Array) -> Array:
         return cast(e.bitwise_right_shift(_unsigned(array), _unsigned(places)), dtype_name(array))
 
-    return _shifted("shift_right_logical", shift, x, y, zeros_like)
+    return _shift("shift_right_logical", shift, x, y, zeros_like)
 
 
 def shift_right_arithmetic(x: Any, y: Any) -> Array:
@@ -110,9 +108,9 @@ def shift_right_arithmetic(x: Any, y: Any) -> Array:
 
     def shift(array: Array, places: Array) -> Array:
         signed = dtype_name(array).removeprefix("u")
-        return converted(e.bitwise_right_shift(converted(array, signed), converted(places, signed)), dtype_name(array))
+        return convert(e.bitwise_right_shift(convert(array, signed), convert(places, signed)), dtype_name(array))
 
-    return _shifted(
+    return _shift(
         "shift_right_arithmetic", shift, x, y, lambda array: shift(array, _constant(_width(array) - 1, array))
     )
 
@@ -122,7 +120,7 @@ def shift_right_arithmetic(x: Any, y: Any) -> Array:
 
 def population_count(x: Any) -> Array:
     """Return how many bits are set, in the dtype of `x`."""
-    (array,) = _checked("population_count", INTEGER, x)
+    (array,) = _check("population_count", INTEGER, x)
     return cast(_count(_unsigned(array)), dtype_name(array))
 
 
@@ -144,7 +142,7 @@ def _constant(value: int, like: Array) -> Array:
 
 def clz(x: Any) -> Array:
     """Return how many of the leading bits are not set, in the dtype of `x`."""
-    (array,) = _checked("clz", INTEGER, x)
+    (array,) = _check("clz", INTEGER, x)
     bits = _unsigned(array)
     step = 1
     while step < _width(bits):
@@ -155,7 +153,7 @@ def clz(x: Any) -> Array:
 
 def mulhi(x: Any, y: Any, /) -> Array:
     """Return the upper half of the bits of the products of integers."""
-    left, right = _checked("mulhi", INTEGER, x, y)
+    left, right = _check("mulhi", INTEGER, x, y)
     name, width = dtype_name(left), _width(left)
     if width < 64:
         wide = "uint64" if name.startswith("uint") else "int64"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from gradkit.core.array import Array, dtype_as_stored, wrap
@@ -17,8 +18,8 @@ from gradkit.core.stand_in import Abstract
 from gradkit.primitives import broadcast_to
 
 __all__ = [
-    "chosen", "divided", "elements_of", "push_through", "recorded", "refuse_closures", "runner", "spread",
-    "zeros_unless",
+    "elements_of", "fill_with_none", "instantiate_zeros", "push_through", "record_graph", "refuse_closures", "runner",
+    "split_list", "unwrap_parts",
 ]  # fmt: skip
 
 Flags = Sequence[bool]
@@ -41,27 +42,29 @@ def elements_of(x: Array) -> Abstract:
     return Abstract(whole.shape[1:], whole.dtype, whole.backend, whole.device)
 
 
-def chosen(values: Iterable[Any], flags: Flags) -> Flat:
-    """Return the values whose flag is set."""
-    return [value for value, flag in zip(values, flags, strict=True) if flag]
-
-
-def spread(values: Iterable[Any], flags: Flags) -> Flat:
-    """Return the values at the places whose flag is set, and None elsewhere."""
+def fill_with_none(values: Iterable[Any], flags: Flags) -> Flat:
+    """Return the values at the positions whose flag is set, and None elsewhere."""
     rest = iter(values)
     return [next(rest) if flag else None for flag in flags]
 
 
-def divided(values: Sequence[Any], *counts: int) -> Iterator[Flat]:
-    """Divide a list into lists of these lengths, and the rest."""
-    start = 0
-    for count in counts:
-        yield list(values[start : start + count])
-        start += count
-    yield list(values[start:])
+def split_list(values: Sequence[Any], counts: Sequence[int]) -> list[Flat]:
+    """Split a list into lists of these lengths, and the rest."""
+    ends = [0, *itertools.accumulate(counts), len(values)]
+    return [list(values[start:end]) for start, end in itertools.pairwise(ends)]
 
 
-def zeros_unless(share: Any, form: Abstract) -> Array:
+def unwrap_parts(trace: Any, args: Flat, counts: Sequence[int]) -> tuple[list[Flat], list[Flat], list[list[bool]]]:
+    """Take arguments apart at a trace: their values, what it knows of them, and whether it follows them.
+
+    Each of the three is split into lists of these lengths, and the rest.
+    """
+    values, facts = trace.unwrap(args)
+    follows = [fact is not None for fact in facts]
+    return split_list(values, counts), split_list(facts, counts), split_list(follows, counts)
+
+
+def instantiate_zeros(share: Any, form: Abstract) -> Array:
     """Return a derivative as an Array; zeros for None."""
     return zeros_of(form) if share is None else as_bound(share)
 
@@ -80,16 +83,16 @@ def push_through(graph: Graph, primals: Flat, tangents: Flat, wanted: Flags) -> 
     outs = runner(graph)([trace.wrap(p, t) for p, t in zip(primals, tangents, strict=True)])
     values, found = trace.unwrap(outs)
     trace.end()
-    return values, [_filled(t, value) for value, t, want in zip(values, found, wanted, strict=True) if want]
+    return values, [_instantiate(t, value) for value, t, want in zip(values, found, wanted, strict=True) if want]
 
 
-def _filled(tangent: Array | None, value: Array) -> Array:
+def _instantiate(tangent: Array | None, value: Array) -> Array:
     if tangent is None:
         return zeros_of(abstract_like(value))
     return tangent if tangent.shape == value.shape else broadcast_to(tangent, value.shape)
 
 
-def recorded(graph: Graph, inputs: Flat, tracked: Flags) -> tuple[Flat, Record]:
+def record_graph(graph: Graph, inputs: Flat, tracked: Flags) -> tuple[Flat, Record]:
     """Run a graph in reverse mode: give the results, and the record from them back to the inputs that are tracked."""
     trace = ReverseTrace()
     given = []
@@ -100,4 +103,4 @@ def recorded(graph: Graph, inputs: Flat, tracked: Flags) -> tuple[Flat, Record]:
     trace.end()
     roots = [out._node if trace.follows(out) else None for out in outs]
     values = [out if root is None else as_bound(out._value) for out, root in zip(outs, roots, strict=True)]
-    return values, Record(trace, roots, [x._node for x in chosen(given, tracked)])
+    return values, Record(trace, roots, [x._node for x in itertools.compress(given, tracked)])

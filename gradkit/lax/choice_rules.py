@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any
 
 from gradkit.compiler.passes import Walk, dependent, differentiable
@@ -22,14 +23,13 @@ from gradkit.core.stand_in import Abstract, Batched
 from gradkit.lax.captured import (
     Flags,
     Flat,
-    chosen,
-    divided,
+    fill_with_none,
+    instantiate_zeros,
     push_through,
-    recorded,
+    record_graph,
     refuse_closures,
     runner,
-    spread,
-    zeros_unless,
+    split_list,
 )
 from gradkit.lax.gates import behind_gates, run_behind_gates
 from gradkit.primitives import equal, where
@@ -140,16 +140,16 @@ class Cond(HigherOrder):
 
         def pushed(branch: Graph) -> Branch:
             def run(flat: Flat) -> Flat:
-                values, directions = divided(flat, len(primals))
-                outs, outs_t = push_through(branch, values, spread(directions, flags), wanted)
+                values, directions = split_list(flat, [len(primals)])
+                outs, outs_t = push_through(branch, values, fill_with_none(directions, flags), wanted)
                 return [*outs, *outs_t]
 
             return run
 
-        both = [*primals, *chosen(tangents, flags)]
+        both = [*primals, *compress(tangents, flags)]
         outs = choose_flat(index, [pushed(branch) for branch in branches], both, of=trace)
-        values, directions = divided(outs, len(wanted))
-        return [trace.wrap(v, t) for v, t in zip(values, spread(directions, wanted), strict=True)]
+        values, directions = split_list(outs, [len(wanted)])
+        return [trace.wrap(v, t) for v, t in zip(values, fill_with_none(directions, wanted), strict=True)]
 
     def in_reverse(self, trace: ReverseTrace, args: Flat, *, branches: Sequence[Graph]) -> Flat:
         """Let each branch give what its own pullback reads; the pullback chooses between those."""
@@ -158,13 +158,13 @@ class Cond(HigherOrder):
         wanted = _either(branches, tracked, differentiable)
         count = len(branches[0].outputs)
         forms = [abstract_like(value) for value in values]
-        # What each branch's pullback reads: the results of all branches have places for that of every one.
+        # What each branch's pullback reads: the results of all branches have room for that of every one.
         kept: list[list[Any]] = []
         outlines: list[Any] = []
 
         def measured(branch: Graph) -> None:
             def run(*flat: Any) -> Flat:
-                residuals, outline = recorded(branch, list(flat), tracked)[1].taken_apart()
+                residuals, outline = record_graph(branch, list(flat), tracked)[1].take_apart()
                 outlines.append(outline)
                 return residuals
 
@@ -180,31 +180,31 @@ class Cond(HigherOrder):
 
         def keeping(position: int, branch: Graph) -> Branch:
             def run(flat: Flat) -> Flat:
-                outs, record = recorded(branch, flat, tracked)
-                residuals, outlines[position] = record.taken_apart()
-                places = [
-                    residuals if i == position else [zeros_unless(None, form) for form in each]
+                outs, record = record_graph(branch, flat, tracked)
+                residuals, outlines[position] = record.take_apart()
+                of_all = [
+                    residuals if i == position else [instantiate_zeros(None, form) for form in each]
                     for i, each in enumerate(kept)
                 ]
-                return [*outs, *(value for place in places for value in place)]
+                return [*outs, *(value for each in of_all for value in each)]
 
             return run
 
         outs = choose_flat(index, [keeping(i, branch) for i, branch in enumerate(branches)], values, of=trace)
-        results, stored = divided(outs, count)
+        results, stored = split_list(outs, [count])
         out_forms = [abstract_like(out) for out in results]
-        shares_of = chosen(forms, tracked)
+        shares_of = [*compress(forms, tracked)]
 
         def pullback(parts: Parts, residuals: Flat) -> Sequence[Any]:
             which, *saved = map(as_bound, residuals)
-            cotangents = [zeros_unless(parts.get(i), form) for i, form in enumerate(out_forms)]
+            cotangents = [instantiate_zeros(parts.get(i), form) for i, form in enumerate(out_forms)]
             start = 0
             backs: list[Branch] = []
             for outline, each in zip(outlines, kept, strict=True):
                 end = start + len(each)
                 backs.append(_back(outline, slice(start, end), wanted, shares_of))
                 start = end
-            return choose_flat(which, backs, [*saved, *chosen(cotangents, wanted)])
+            return choose_flat(which, backs, [*saved, *compress(cotangents, wanted)])
 
         followed = record_call(trace, results, [p for p in parents if p is not None], pullback, [index, *stored])
         return [f if w else r for f, r, w in zip(followed, results, wanted, strict=True)]
@@ -229,8 +229,8 @@ def _either(branches: Sequence[Graph], inputs: Flags, walk: Walk) -> list[bool]:
 
 def _back(outline: Any, own: slice, wanted: Flags, forms: Sequence[Abstract]) -> Branch:
     def run(flat: Flat) -> Flat:
-        saved, cotangents = divided(flat, len(flat) - sum(wanted))
-        shares = outline.filled(saved[own]).pull(spread(cotangents, wanted))
-        return [zeros_unless(share, form) for share, form in zip(shares, forms, strict=True)]
+        saved, cotangents = split_list(flat, [len(flat) - sum(wanted)])
+        shares = outline.fill(saved[own]).pull(fill_with_none(cotangents, wanted))
+        return [instantiate_zeros(share, form) for share, form in zip(shares, forms, strict=True)]
 
     return run

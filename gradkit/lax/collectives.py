@@ -151,10 +151,10 @@ def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False) ->
     """Return, for every element of a batch, the values of all, stacked along a new axis (`tiled`: joined along it)."""
     frame = axis_frame(axis_name)
     leaves, treedef = flatten(x)
-    return unflatten(treedef, [_gathered(as_array(leaf), frame, axis, tiled) for leaf in leaves])
+    return unflatten(treedef, [_gather(as_array(leaf), frame, axis, tiled) for leaf in leaves])
 
 
-def _gathered(x: Array, frame: BatchTrace, axis: int, tiled: bool) -> Array:
+def _gather(x: Array, frame: BatchTrace, axis: int, tiled: bool) -> Array:
     # A sum of one-hot rows: linear, so derivatives and other batches follow from psum's.
     position = frame.wrap(arange(frame.size, device=x.device), 0)
     places = reshape(arange(frame.size, device=x.device), (frame.size, *(1,) * x.ndim))
@@ -197,7 +197,7 @@ def all_to_all(
     _no_groups(axis_index_groups, "all_to_all")
     frame = axis_frame(axis_name)
     leaves, treedef = flatten(x)
-    return unflatten(treedef, [_exchanged(as_array(leaf), frame, split_axis, concat_axis, tiled) for leaf in leaves])
+    return unflatten(treedef, [_exchange(as_array(leaf), frame, split_axis, concat_axis, tiled) for leaf in leaves])
 
 
 def pswapaxes(x: Any, axis_name: Any, axis: int, *, axis_index_groups: None = None) -> Any:
@@ -231,9 +231,9 @@ def psum_scatter(
     return unflatten(treedef, parts)
 
 
-def _exchanged(x: Array, frame: BatchTrace, split_axis: int, concat_axis: int, tiled: bool) -> Array:
+def _exchange(x: Array, frame: BatchTrace, split_axis: int, concat_axis: int, tiled: bool) -> Array:
     split, joined = split_axis % x.ndim, concat_axis % x.ndim
-    parts = _own_part(_gathered(x, frame, 0, tiled=False), frame, split + 1, "all_to_all", tiled)
+    parts = _own_part(_gather(x, frame, 0, tiled=False), frame, split + 1, "all_to_all", tiled)
     if tiled:
         return concat([parts[i] for i in range(frame.size)], axis=joined)
     return moveaxis(parts, 0, joined)
@@ -263,7 +263,7 @@ def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:
     leaves, treedef = flatten(x)
     results = []
     for leaf in leaves:
-        taken = take(_gathered(as_array(leaf), frame, 0, tiled=False), index, axis=0)
+        taken = take(_gather(as_array(leaf), frame, 0, tiled=False), index, axis=0)
         results.append(where(known, taken, zeros_like(taken)))
     return unflatten(treedef, results)
 

@@ -13,12 +13,12 @@ from typing import Any
 from gradkit.core import Array
 from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import summed_in
-from gradkit.lax.arguments import converted, named_dtype, require_same_dtype, together
+from gradkit.lax.arguments import convert, named_dtype, require_same_dtype, together
 from gradkit.lax.convolution_numbers import (
     ConvDimensionNumbers,
     conv_dimension_numbers,
     conv_transpose_padding,
-    dilated,
+    dilate_shape,
     padtype_to_pads,
     pairs_of,
 )
@@ -98,14 +98,14 @@ def conv_general_dilated(
     result_dtype = dtype_name(left) if preferred_element_type is None else named_dtype(preferred_element_type)
     dtype = summed_in(dtype_name(left), result_dtype)
     x, strides, dilation = _spread_out(
-        _ordered(converted(left, dtype), numbers.lhs_spec),
+        _reorder(convert(left, dtype), numbers.lhs_spec),
         kernel[2:],
         window_strides,
         padding,
         lhs_dilation,
         rhs_dilation,
     )
-    w = _ordered(converted(right, dtype), numbers.rhs_spec)
+    w = _reorder(convert(right, dtype), numbers.rhs_spec)
     groups = feature_group_count
     if batch_group_count > 1:
         # Groups of the batch are groups of features of a smaller batch.
@@ -115,8 +115,8 @@ def conv_general_dilated(
             permute_dims(parts, (1, 0, *range(2, parts.ndim))),
             (parts.shape[1], groups * parts.shape[2], *parts.shape[3:]),
         )
-    result = converted(_convolved(x, w, strides, dilation, groups), result_dtype)
-    return _ordered(result, _inverse(numbers.out_spec))
+    result = convert(_convolve(x, w, strides, dilation, groups), result_dtype)
+    return _reorder(result, _inverse(numbers.out_spec))
 
 
 def _spread_out(
@@ -148,7 +148,7 @@ def _spread_out(
             "the required padding or use conv_transpose."
         )
     else:
-        pads = tuple(padtype_to_pads(x.shape[2:], dilated(window, dilation), strides, padding))
+        pads = tuple(padtype_to_pads(x.shape[2:], dilate_shape(window, dilation), strides, padding))
     if len(pads) != rank:
         raise TypeError(f"Wrong number of explicit pads for convolution: expected {rank}, got {len(pads)}.")
     config = [(0, 0, 0), (0, 0, 0), *((low, high, d - 1) for (low, high), d in zip(pads, spread, strict=True))]
@@ -159,11 +159,11 @@ def _inverse(order: Sequence[int]) -> list[int]:
     return [list(order).index(a) for a in range(len(order))]
 
 
-def _ordered(array: Array, order: Sequence[int]) -> Array:
+def _reorder(array: Array, order: Sequence[int]) -> Array:
     return array if list(order) == list(range(array.ndim)) else permute_dims(array, tuple(order))
 
 
-def _convolved(x: Array, w: Array, strides: Sizes, dilation: Sizes, groups: int) -> Array:
+def _convolve(x: Array, w: Array, strides: Sizes, dilation: Sizes, groups: int) -> Array:
     """Convolve x (n, c, ...) with w (o, c / groups, ...)."""
     batch, features = x.shape[:2]
     outputs, inputs, *window = w.shape
@@ -318,7 +318,7 @@ def conv_transpose(
         each = [padding] * len(window) if isinstance(padding, str) else list(padding)
         pads = [
             conv_transpose_padding(k, stride, p)
-            for k, stride, p in zip(dilated(window, dilation), strides, each, strict=True)
+            for k, stride, p in zip(dilate_shape(window, dilation), strides, each, strict=True)
         ]
     if transpose_kernel:
         right = rev(right, tuple(numbers.rhs_spec[2:]))
@@ -357,13 +357,13 @@ def conv_general_dilated_patches(
     (left,) = together("conv_general_dilated_patches", lhs)
     window = tuple(map(operator.index, filter_shape))
     numbers = conv_dimension_numbers(left.shape, (1,) * left.ndim, dimension_numbers)
-    ordered = _ordered(left, numbers.lhs_spec)
+    ordered = _reorder(left, numbers.lhs_spec)
     x, strides, dilation = _spread_out(ordered, window, window_strides, padding, lhs_dilation, rhs_dilation)
     columns = windows_of(x, (1, 1, *window), (1, 1, *strides), (1, 1, *dilation))
     elements, batch, features, *spatial = columns.shape
     moved = permute_dims(columns, (1, 2, 0, *range(3, columns.ndim)))
-    result = _ordered(reshape(moved, (batch, features * elements, *spatial)), _inverse(numbers.out_spec))
-    return result if preferred_element_type is None else converted(result, named_dtype(preferred_element_type))
+    result = _reorder(reshape(moved, (batch, features * elements, *spatial)), _inverse(numbers.out_spec))
+    return result if preferred_element_type is None else convert(result, named_dtype(preferred_element_type))
 
 
 def conv_general_dilated_local(
@@ -388,8 +388,8 @@ def conv_general_dilated_local(
     patches = conv_general_dilated_patches(
         left, filter_shape, window_strides, padding, lhs_dilation, rhs_dilation, canonical
     )
-    kernel = _ordered(right, numbers.rhs_spec)
+    kernel = _reorder(right, numbers.rhs_spec)
     places = tuple(range(2, left.ndim))
     product = dot_general(kernel, patches, (((1,), (1,)), (places, places)))
     rank = len(places)
-    return _ordered(permute_dims(product, (rank + 1, rank, *range(rank))), _inverse(numbers.out_spec))
+    return _reorder(permute_dims(product, (rank + 1, rank, *range(rank))), _inverse(numbers.out_spec))

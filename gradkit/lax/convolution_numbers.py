@@ -139,7 +139,7 @@ def padtype_to_pads(
     return pads
 
 
-def dilated(shape: Sequence[int], dilation: Sequence[int]) -> Sizes:
+def dilate_shape(shape: Sequence[int], dilation: Sequence[int]) -> Sizes:
     """Return a shape with so much space between the elements."""
     return tuple(0 if size == 0 else 1 + d * (size - 1) for size, d in zip(shape, dilation, strict=True))
 
@@ -211,6 +211,6 @@ def conv_transpose_shape_tuple(
     inputs, kernel = [lhs_shape[a] for a in lhs], [rhs_shape[a] for a in rhs]
     if isinstance(padding, str):
         padding = [conv_transpose_padding(k, s, padding) for k, s in zip(kernel[2:], window_strides, strict=True)]
-    inputs[2:] = dilated(inputs[2:], window_strides)
+    inputs[2:] = dilate_shape(inputs[2:], window_strides)
     shape = conv_shape_tuple(inputs, kernel, (1,) * len(padding), padding)
     return tuple(shape[out.index(a)] for a in range(len(out)))

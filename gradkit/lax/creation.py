@@ -9,7 +9,7 @@ from typing import Any
 from gradkit.core import Array
 from gradkit.core.operands import cast, dtype_name
 from gradkit.core.promotion import dtype_named, is_complex
-from gradkit.lax.arguments import array_of, converted, named_dtype, sizes_of
+from gradkit.lax.arguments import array_of, convert, named_dtype, sizes_of
 from gradkit.primitives import elementwise as e
 from gradkit.primitives import new_arrays
 from gradkit.primitives.creation import stop_gradient as cut_off
@@ -41,7 +41,7 @@ def full(shape: Sequence[int], fill_value: Any, dtype: Any = None, *, sharding: 
     if value.ndim:
         raise TypeError(f"full must be called with scalar fill_value, got fill_value.shape {value.shape}.")
     if dtype is not None:
-        value = converted(_real_for(value, named_dtype(dtype)), named_dtype(dtype))
+        value = convert(_real_for(value, named_dtype(dtype)), named_dtype(dtype))
     result = broadcast_to(value, sizes)
     return result if sharding is None else result.to_device(sharding)
 
@@ -92,7 +92,7 @@ def broadcasted_iota(dtype: Any, shape: Sequence[int], dimension: int, *, out_sh
     if not 0 <= axis < len(sizes):
         raise ValueError(f"iota dimension must be between 0 and len(shape), got dimension={axis} for shape={sizes}")
     count = new_arrays.arange(sizes[axis], dtype="int32" if is_complex(dtype_named(name)) else name)
-    aligned = reshape(converted(count, name), (1,) * axis + (sizes[axis],) + (1,) * (len(sizes) - axis - 1))
+    aligned = reshape(convert(count, name), (1,) * axis + (sizes[axis],) + (1,) * (len(sizes) - axis - 1))
     return broadcast_to(aligned, sizes)
 
 

@@ -20,7 +20,7 @@ from gradkit.lax.arguments import (
     NUMBER,
     ORDERED,
     array_of,
-    converted,
+    convert,
     named_dtype,
     remembering,
     require,
@@ -63,7 +63,7 @@ def _quotient(x: Array, y: Array) -> Array:
     floor = e.floor_divide(x, safe)
     inexact = e.logical_and(floor * safe != x, floor < 0)
     return e.where(
-        y == 0, converted(e.bitwise_invert(zeros_like(x)), dtype_name(x)), floor + cast(inexact, dtype_name(x))
+        y == 0, convert(e.bitwise_invert(zeros_like(x)), dtype_name(x)), floor + cast(inexact, dtype_name(x))
     )
 
 
@@ -108,7 +108,7 @@ def _unary(name: str, function: Callable[[Any], Array], accepted: tuple[str, ...
         return function(array)
 
     call.__doc__ = f"Compute `{name}` element by element. The dtype has to be {' or '.join(accepted)}."
-    return _named(call, name)
+    return _rename(call, name)
 
 
 NAMES_OF_ARGUMENTS = {
@@ -148,10 +148,10 @@ def _several(name: str, function: Function, *accepted: tuple[str, ...], called: 
         f"Compute `{name}` element by element, of {len(accepted)} arguments of one dtype. Numbers are 0-d arrays of "
         f"the default dtype: there is no promotion."
     )
-    return _named(call, name)
+    return _rename(call, name)
 
 
-def _named(function: Any, name: str) -> Function:
+def _rename(function: Any, name: str) -> Function:
     function.__name__ = function.__qualname__ = name
     function.__module__ = __name__
     return function  # type: ignore[no-any-return]
@@ -238,7 +238,7 @@ def mul(x: Any, y: Any, *, out_dtype: Any = None) -> Array:
         The dtype of the result.
     """
     product = _multiply(x, y)
-    return product if out_dtype is None else converted(product, named_dtype(out_dtype))
+    return product if out_dtype is None else convert(product, named_dtype(out_dtype))
 
 
 @remembering(e.pow)
@@ -250,7 +250,7 @@ def pow(x: Any, y: Any) -> Array:
         require_same_dtype("pow", arrays)
     require_shapes_that_fit("pow", arrays)
     base, exponent = arrays
-    return e.pow(base, converted(exponent, dtype_name(base)))
+    return e.pow(base, convert(exponent, dtype_name(base)))
 
 
 def integer_pow(x: Any, y: int) -> Array:

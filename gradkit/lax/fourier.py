@@ -10,7 +10,7 @@ from typing import Any
 from gradkit.core import Array
 from gradkit.core.promotion import is_complex
 from gradkit.lax.arguments import array_of
-from gradkit.primitives.fourier import in_dtype_of, transformed
+from gradkit.primitives.fourier import in_dtype_of, transform_along
 
 __all__ = ["FftType", "fft"]
 
@@ -57,4 +57,4 @@ def fft(x: Any, fft_type: FftType | str, fft_lengths: Sequence[int]) -> Array:
     if any(size <= 0 for size in sizes):
         raise ValueError(f"fft: Shape should be positive, got fft_lengths={sizes}")
     word = kind.name.lower()
-    return transformed(in_dtype_of(word, array), word, range(array.ndim - len(sizes), array.ndim), sizes[-1])
+    return transform_along(in_dtype_of(word, array), word, range(array.ndim - len(sizes), array.ndim), sizes[-1])

@@ -47,7 +47,7 @@ class Converted:
         return [as_array(out) for out in self.graph.run(flat)]
 
 
-def _checked(converted: Converted, leaves: Flat, tree: Any, what: str) -> None:
+def _check(converted: Converted, leaves: Flat, tree: Any, what: str) -> None:
     """Raise where a function does not return what is like its argument."""
     outs = converted.graph.outputs
     if converted.out_tree != tree:
@@ -57,7 +57,7 @@ def _checked(converted: Converted, leaves: Flat, tree: Any, what: str) -> None:
             raise TypeError(f"{what} must return arrays of shape {leaf.shape}, got {tuple(out.shape)}")
 
 
-def _moved(function: Callable[[Flat], Flat], constants: Flat, tangents: Flat, like: Flat) -> Flat:
+def _push(function: Callable[[Flat], Flat], constants: Flat, tangents: Flat, like: Flat) -> Flat:
     """Return how a function's results move with its constants, of which whole numbers do not."""
     inexact = [i for i, c in enumerate(constants) if is_inexact(c.dtype.name)]
     if not inexact:
@@ -125,7 +125,7 @@ class System:
         constants, own, other, _ = self.parts(primals)
         of_constants, _, _, of_b = self.parts(tangents)
         x = outs[: self.size]
-        moved = _moved(lambda c: self.matvec(c, x), constants, of_constants, x)
+        moved = _push(lambda c: self.matvec(c, x), constants, of_constants, x)
         directions = self([*constants, *own, *other, *(t - m for t, m in zip(of_b, moved, strict=True))])
         return outs, [*directions[: self.size], *(zeros_like(aux) for aux in outs[self.size :])]
 
@@ -196,7 +196,7 @@ def custom_linear_solve(
     right = [without_tape(as_array_leaf(leaf, b)) for leaf in leaves]
     b = unflatten(tree, right)
     matrix = Converted(matvec, b)
-    _checked(matrix, right, tree, "custom_linear_solve: matvec")
+    _check(matrix, right, tree, "custom_linear_solve: matvec")
     constants = matrix.constants
 
     def apply(constants: Flat, x: Flat) -> Flat:
@@ -276,7 +276,7 @@ def custom_root(
     start = [without_tape(as_array_leaf(leaf, initial_guess)) for leaf in leaves]
     guess = unflatten(tree, start)
     function = Converted(f, guess)
-    _checked(function, start, tree, "custom_root: f")
+    _check(function, start, tree, "custom_root: f")
     count = len(start)
 
     def of_tree(constants: Flat) -> Callable[[Any], Any]:
@@ -302,7 +302,7 @@ def custom_root(
         outs = CUSTOM_JVP.call(primals, run, push)
         root = outs[:count]
         constants, own = primals[: ends[0]], primals[ends[1] : ends[2]]
-        moved = _moved(lambda c: function(*c, *root), constants, tangents[: ends[0]], root)
+        moved = _push(lambda c: function(*c, *root), constants, tangents[: ends[0]], root)
         directions = tangent(*own, *constants, *root, *moved)
         return outs, [*(-d for d in directions), *(zeros_like(aux) for aux in outs[count:])]
 

@@ -7,7 +7,7 @@ from typing import Any
 from gradkit.core import Array
 from gradkit.core.operands import dtype_name
 from gradkit.errors import ShapeError
-from gradkit.lax.arguments import INEXACT, array_of, converted, require, require_same_dtype, together
+from gradkit.lax.arguments import INEXACT, array_of, convert, require, require_same_dtype, together
 from gradkit.primitives import decompositions, pivoting, solvers
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.linalg import matmul
@@ -32,7 +32,7 @@ def _hermitian(x: Array) -> Array:
     return e.conj(matrix_transpose(x))
 
 
-def _symmetrized(x: Array) -> Array:
+def _symmetrize(x: Array) -> Array:
     return (x + _hermitian(x)) / 2
 
 
@@ -47,7 +47,7 @@ def cholesky(x: Any, *, symmetrize_input: bool = True) -> Array:
         Take the mean of each matrix and its adjoint first. Otherwise the lower triangle alone counts.
     """
     array = _matrices(x, "cholesky", square=True)
-    return decompositions.cholesky(_symmetrized(array) if symmetrize_input else array)
+    return decompositions.cholesky(_symmetrize(array) if symmetrize_input else array)
 
 
 def eigh(
@@ -78,7 +78,7 @@ def eigh(
     """
     array = _matrices(x, "eigh", square=True)
     if symmetrize_input:
-        array = _symmetrized(array)
+        array = _symmetrize(array)
     elif not lower:
         array = _hermitian(array)
     values, vectors = decompositions.eigh(array)
@@ -99,7 +99,7 @@ def eig(x: Any, *, compute_left_eigenvectors: bool = True, compute_right_eigenve
         # The rows of the inverse, of length 1.
         left = _hermitian(solvers.inv(vectors))
         size = e.sqrt(e.real(expand_dims(_sum_of_squares(left), axis=-2)))
-        results.append(left / converted(size, dtype_name(left)))
+        results.append(left / convert(size, dtype_name(left)))
     if compute_right_eigenvectors:
         results.append(vectors)
     return results
@@ -122,7 +122,7 @@ def lu(x: Any) -> tuple[Array, Array, Array]:
         The order that the rows then have.
     """
     factors, pivots, permutation = pivoting.lu(_matrices(x, "lu"))
-    return factors, converted(pivots, "int32"), converted(permutation, "int32")
+    return factors, convert(pivots, "int32"), convert(permutation, "int32")
 
 
 def qr(x: Any, *, pivoting: bool = False, full_matrices: bool = True, use_magma: bool | None = None) -> Any:

@@ -96,7 +96,7 @@ def scan(
         ys, y_tree = flatten(pair[1])
         return [as_array(value) for value in new], [as_array(y) for y in ys], y_tree
 
-    carry = _settled(carry, weak, lambda values: eval_shape_of(step, values, x_leaves)) if any(weak) else carry
+    carry = _settle(carry, weak, lambda values: eval_shape_of(step, values, x_leaves)) if any(weak) else carry
     if not steps:
         shapes, y_tree = _shapes_of_ys(step, carry, x_leaves)
         return unflatten(carry_tree, carry), unflatten(y_tree, [_no_rows(shape) for shape in shapes])
@@ -155,7 +155,7 @@ def _length(x_leaves: Sequence[Array], length: int | None) -> int:
     return int(sizes.pop())
 
 
-def _settled(values: list[Array], weak: Sequence[bool], after: Callable[[list[Any]], list[Any]]) -> list[Array]:
+def _settle(values: list[Array], weak: Sequence[bool], after: Callable[[list[Any]], list[Any]]) -> list[Array]:
     """Convert a carry's Python numbers to the dtype that the function gives for them."""
     try:
         found = after(values)
@@ -232,7 +232,7 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
         return result
 
     if any(weak):
-        values = _settled(values, weak, lambda flat: list(eval_shape(body, flat)))
+        values = _settle(values, weak, lambda flat: list(eval_shape(body, flat)))
 
     def checked(flat: Sequence[Any]) -> list[Any]:
         new = body(flat)
@@ -284,7 +284,7 @@ def fori_loop(
     value = init_val
     if any(weak):
         treedef = structure(init_val)
-        settled = _settled(
+        settled = _settle(
             [as_array(leaf) for leaf in leaves],
             weak,
             lambda flat: flatten(eval_shape(body_fun, first, unflatten(treedef, flat)))[0],

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from gradkit.core import Array
 from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import promote, summed_in
-from gradkit.lax.arguments import converted, named_dtype, together
+from gradkit.lax.arguments import convert, named_dtype, together
 from gradkit.primitives.linalg import matmul
 from gradkit.primitives.manipulation import permute_dims, reshape
 
@@ -131,11 +131,11 @@ def dot_general(
     rows, columns = (tuple(array.shape[a] for a in axes.free) for array, axes in ((left, x), (right, y)))
     inner = math.prod(left.shape[a] for a in x.contracting)
     matrices = (
-        _matrices(converted(left, dtype), (*x.batch, *x.free, *x.contracting), (*batches, math.prod(rows), inner)),
-        _matrices(converted(right, dtype), (*y.batch, *y.contracting, *y.free), (*batches, inner, math.prod(columns))),
+        _matrices(convert(left, dtype), (*x.batch, *x.free, *x.contracting), (*batches, math.prod(rows), inner)),
+        _matrices(convert(right, dtype), (*y.batch, *y.contracting, *y.free), (*batches, inner, math.prod(columns))),
     )
     product = reshape(matmul(*matrices), (*batches, *rows, *columns))
-    return converted(product, result_dtype)
+    return convert(product, result_dtype)
 
 
 def _axes(side: str, ndim: int, contracting: tuple[int, ...], batch: tuple[int, ...]) -> Axes:

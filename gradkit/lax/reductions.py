@@ -13,7 +13,7 @@ from gradkit.core.operands import cast, dtype_name
 from gradkit.core.promotion import is_inexact
 from gradkit.lax import bits as b
 from gradkit.lax import elementwise as le
-from gradkit.lax.arguments import array_of, converted, named_dtype
+from gradkit.lax.arguments import array_of, convert, named_dtype
 from gradkit.lax.creation import full
 from gradkit.primitives import cumulative, reductions
 from gradkit.primitives import elementwise as e
@@ -86,9 +86,9 @@ def _logical(name: str, whole: Callable[..., Array], of_bits: Callable[..., Arra
         numbers = checked_axes(array, axes)
         if dtype_name(array) == "bool":
             return whole(array, axis=numbers)
-        rows, rest = _flattened(array, numbers)
+        rows, rest = _flatten(array, numbers)
         start = cast(full((), neutral, "int32"), dtype_name(array)).to_device(array.device)
-        return reshape(_folded(of_bits, [rows], [start])[0], rest)
+        return reshape(_fold(of_bits, [rows], [start])[0], rest)
 
     reduce_bits.__name__ = reduce_bits.__qualname__ = f"reduce_{name}"
     reduce_bits.__doc__ = f"Combine the bits of integers, or bools, by `{name}` over axes."
@@ -155,24 +155,24 @@ def reduce(
     if len({array.shape for array in arrays}) > 1:
         raise TypeError(f"reduce: operands must have one shape, got {', '.join(str(a.shape) for a in arrays)}")
     initial = [_start(start, array) for start, array in zip(starts, arrays, strict=True)]
-    return unflatten(tree, combined(computation, arrays, initial, dimensions, tree))
+    return unflatten(tree, combine_rows(computation, arrays, initial, dimensions, tree))
 
 
 def _start(value: Any, array: Array) -> Array:
     start = array_of(value, "reduce", like=array)
     if start.ndim:
         raise ValueError(f"reduce found non-scalar initial value of shape {start.shape}")
-    return converted(start, dtype_name(array))
+    return convert(start, dtype_name(array))
 
 
-def combined(
+def combine_rows(
     computation: Callable[[Any, Any], Any], arrays: Sequence[Array], starts: Sequence[Array], axes: Axes, tree: Any
 ) -> list[Array]:
     """Reduce arrays, the leaves of a pytree, together; see `reduce`."""
     numbers = checked_axes(arrays[0], axes)
     known = MONOIDS.get(computation) if len(arrays) == 1 and _hashable(computation) else None
     if known is not None:
-        return [converted(computation(starts[0], known(arrays[0], numbers)), dtype_name(arrays[0]))]
+        return [convert(computation(starts[0], known(arrays[0], numbers)), dtype_name(arrays[0]))]
 
     def flat(*values: Any) -> Any:
         half = len(values) // 2
@@ -181,8 +181,8 @@ def combined(
             raise TypeError(f"reduce: computation must return the structure of its arguments, {tree}, got {found}")
         return result
 
-    rows, rests = zip(*(_flattened(array, numbers) for array in arrays), strict=True)
-    results = _folded(flat, rows, starts, many=True)
+    rows, rests = zip(*(_flatten(array, numbers) for array in arrays), strict=True)
+    results = _fold(flat, rows, starts, many=True)
     return [reshape(result, rest) for result, rest in zip(results, rests, strict=True)]
 
 
@@ -190,7 +190,7 @@ def _hashable(computation: Any) -> bool:
     return getattr(computation, "__hash__", None) is not None
 
 
-def _flattened(array: Array, axes: tuple[int, ...]) -> tuple[Array, tuple[int, ...]]:
+def _flatten(array: Array, axes: tuple[int, ...]) -> tuple[Array, tuple[int, ...]]:
     """Return the elements that are to be combined along the first axis of a matrix, and the shape that is left."""
     kept = tuple(a for a in range(array.ndim) if a not in axes)
     rest = tuple(array.shape[a] for a in kept)
@@ -198,23 +198,23 @@ def _flattened(array: Array, axes: tuple[int, ...]) -> tuple[Array, tuple[int, .
     return reshape(moved, (math.prod(array.shape[a] for a in axes), math.prod(rest))), rest
 
 
-def _folded(
+def _fold(
     combine: Callable[..., Any], rows: Sequence[Array], starts: Sequence[Array], many: bool = False
 ) -> list[Array]:
     """Combine the rows of matrices with each other, in pairs, and with what they start from."""
     each = vmap(vmap(combine)) if many else lambda *pair: [combine(*pair)]
-    rows = [concat([_spread(start, row), row], axis=0) for start, row in zip(starts, rows, strict=True)]
+    rows = [concat([_spread_start(start, row), row], axis=0) for start, row in zip(starts, rows, strict=True)]
     while (size := rows[0].shape[0]) > 1:
         half = size // 2
         pairs = [*(row[: 2 * half : 2] for row in rows), *(row[1 : 2 * half : 2] for row in rows)]
-        results = [converted(new, dtype_name(row)) for new, row in zip(each(*pairs), rows, strict=True)]
+        results = [convert(new, dtype_name(row)) for new, row in zip(each(*pairs), rows, strict=True)]
         rows = [
             concat([new, row[2 * half :]], axis=0) if size % 2 else new for new, row in zip(results, rows, strict=True)
         ]
     return [row[0] for row in rows]
 
 
-def _spread(start: Array, row: Array) -> Array:
+def _spread_start(start: Array, row: Array) -> Array:
     return broadcast_to(reshape(start, (1, 1)), (1, row.shape[1]))
 
 
@@ -241,7 +241,7 @@ def _position(find: Callable[..., Array], operand: Any, axis: int, index_dtype: 
         raise ValueError(
             f"argmin and argmax require non-empty reduced dimension. operand.shape={array.shape} axis={axis}"
         )
-    return converted(find(array, axis=number), dtype)
+    return convert(find(array, axis=number), dtype)
 
 
 # Running

@@ -6,7 +6,9 @@ pullback reads, and runs a scan backwards over that; `vmap` carries batches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
 from gradkit.compiler.passes import Walk, dependent, differentiable, settled
@@ -23,15 +25,15 @@ from gradkit.core.reverse import ReverseTrace
 from gradkit.lax.captured import (
     Flags,
     Flat,
-    chosen,
-    divided,
     elements_of,
+    fill_with_none,
+    instantiate_zeros,
     push_through,
-    recorded,
+    record_graph,
     refuse_closures,
     runner,
-    spread,
-    zeros_unless,
+    split_list,
+    unwrap_parts,
 )
 from gradkit.primitives import permute_dims, stack
 from gradkit.primitives.new_arrays import zeros
@@ -48,7 +50,7 @@ def scan_flat(step: Step, carry: Flat, xs: Flat, length: int, reverse: bool, of:
     """
     if capturing():
         inputs = [*map(abstract_like, carry), *map(elements_of, xs)]
-        graph, constants = graph_of(lambda *flat: _joined(step(*_halves(flat, len(carry)))), inputs)
+        graph, constants = graph_of(lambda *flat: _join(step(*_halves(flat, len(carry)))), inputs)
         refuse_closures(constants, of)
         operands = [*constants, *carry, *xs]
         if has_no_values(operands):
@@ -66,7 +68,7 @@ def _halves(values: Sequence[Any], count: int) -> tuple[Flat, Flat]:
     return list(values[:count]), list(values[count:])
 
 
-def _joined(pair: tuple[Flat, Flat]) -> Flat:
+def _join(pair: tuple[Flat, Flat]) -> Flat:
     return [*pair[0], *pair[1]]
 
 
@@ -94,9 +96,10 @@ class Loop(NamedTuple):
     reverse: bool
     unroll: int = 1
 
-    def divided(self, values: Sequence[Any]) -> Iterator[Flat]:
-        """Divide something that arguments have, or they themselves, into that of the constants, the carry, and xs."""
-        return divided(values, self.num_consts, self.num_carry)
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many of the arguments are constants, and the carry; the rest are xs."""
+        return self.num_consts, self.num_carry
 
 
 class Stacked(NamedTuple):
@@ -115,7 +118,7 @@ class Scan(HigherOrder):
     def evaluate(self, args: Flat, **params: Any) -> Flat:
         """Run one step after another."""
         loop = Loop(**params)
-        constants, carry, xs = loop.divided(args)
+        constants, carry, xs = split_list(args, loop.counts)
         run = runner(loop.jaxpr)
         if not loop.length:
             return [*carry, *(zeros((0, *y.shape), dtype=y.dtype) for y in loop.jaxpr.outputs[loop.num_carry :])]
@@ -132,49 +135,45 @@ class Scan(HigherOrder):
     def reached(self, inputs: Flags, walk: Walk, **params: Any) -> list[bool]:
         """Go round until the carry spreads no more."""
         loop = Loop(**params)
-        of_consts, of_carry, of_xs = loop.divided(inputs)
+        of_consts, of_carry, of_xs = split_list(inputs, loop.counts)
         return settled(loop.jaxpr, of_consts, of_carry, of_xs, walk)
 
     def in_forward(self, trace: ForwardTrace, args: Flat, **params: Any) -> Flat:
         """Carry the tangents along."""
         loop = Loop(**params)
-        primals, tangents = trace.unwrap(args)
-        constants, carry, xs = loop.divided(primals)
-        constants_t, carry_t, xs_t = loop.divided(tangents)
-        of_consts, of_carry, of_xs = loop.divided([t is not None for t in tangents])
+        primals, tangents, follows = unwrap_parts(trace, args, loop.counts)
+        (constants, carry, xs), (constants_t, carry_t, xs_t), (of_consts, of_carry, of_xs) = primals, tangents, follows
         wanted = settled(loop.jaxpr, of_consts, of_carry, of_xs, differentiable)
         moving = wanted[: loop.num_carry]
 
         def step(values: Flat, elements: Flat) -> tuple[Flat, Flat]:
             c, c_t = _halves(values, loop.num_carry)
             x, x_t = _halves(elements, len(xs))
-            directions = [*constants_t, *spread(c_t, moving), *spread(x_t, of_xs)]
+            directions = [*constants_t, *fill_with_none(c_t, moving), *fill_with_none(x_t, of_xs)]
             outs, outs_t = push_through(loop.jaxpr, [*constants, *c, *x], directions, wanted)
             new, ys = _halves(outs, loop.num_carry)
             new_t, ys_t = _halves(outs_t, sum(moving))
             return [*new, *new_t], [*ys, *ys_t]
 
-        starts = [zeros_unless(t, abstract_like(c)) for t, c in zip(carry_t, carry, strict=True)]
+        starts = [instantiate_zeros(t, abstract_like(c)) for t, c in zip(carry_t, carry, strict=True)]
         outs = scan_flat(
-            step, [*carry, *chosen(starts, moving)], [*xs, *chosen(xs_t, of_xs)], loop.length, loop.reverse, trace
+            step, [*carry, *compress(starts, moving)], [*xs, *compress(xs_t, of_xs)], loop.length, loop.reverse, trace
         )
-        new, new_t, ys, ys_t = divided(outs, loop.num_carry, sum(moving), len(loop.jaxpr.outputs) - loop.num_carry)
-        return [trace.wrap(o, t) for o, t in zip([*new, *ys], spread([*new_t, *ys_t], wanted), strict=True)]
+        new, new_t, ys, ys_t = split_list(outs, (loop.num_carry, sum(moving), len(loop.jaxpr.outputs) - loop.num_carry))
+        return [trace.wrap(o, t) for o, t in zip([*new, *ys], fill_with_none([*new_t, *ys_t], wanted), strict=True)]
 
     def in_reverse(self, trace: ReverseTrace, args: Flat, **params: Any) -> Flat:
         """Keep what the pullback of each step reads; the pullback is a scan over that, the other way."""
         loop = Loop(**params)
-        values, parents = trace.unwrap(args)
-        constants, carry, xs = loop.divided(values)
-        of_consts, of_carry, of_xs = loop.divided([parent is not None for parent in parents])
+        (constants, carry, xs), parents, (of_consts, of_carry, of_xs) = unwrap_parts(trace, args, loop.counts)
         wanted = settled(loop.jaxpr, of_consts, of_carry, of_xs, differentiable)
         moving = wanted[: loop.num_carry]
         tracked = [*of_consts, *moving, *of_xs]
         found: list[Any] = []
 
         def step(state: Flat, elements: Flat) -> tuple[Flat, Flat]:
-            outs, record = recorded(loop.jaxpr, [*constants, *state, *elements], tracked)
-            residuals, outline = record.taken_apart()
+            outs, record = record_graph(loop.jaxpr, [*constants, *state, *elements], tracked)
+            residuals, outline = record.take_apart()
             sources = _sources(residuals, state, elements)
             found[:] = [outline, sources, [r for r, source in zip(residuals, sources, strict=True) if source == "once"]]
             new, ys = _halves(outs, loop.num_carry)
@@ -184,46 +183,45 @@ class Scan(HigherOrder):
         results, stacks = _halves(outs, len(loop.jaxpr.outputs))
         outline, sources, same = found
         given = [xs[source] for source in sources if isinstance(source, int)]
-        of_results = chosen(map(abstract_like, results), wanted)
-        forms = chosen([abstract_like(c) for c in constants], of_consts)
-        carry_forms = chosen([abstract_like(c) for c in carry], moving)
-        x_forms = chosen([elements_of(x) for x in xs], of_xs)
+        of_results = list(map(abstract_like, compress(results, wanted)))
+        forms = list(map(abstract_like, compress(constants, of_consts)))
+        carry_forms = list(map(abstract_like, compress(carry, moving)))
+        x_forms = list(map(elements_of, compress(xs, of_xs)))
 
         def pullback(parts: Parts, residuals: Flat) -> Sequence[Any]:
             once, kept = _halves(list(map(as_bound, residuals)), len(same))
             numbers = [i for i, want in enumerate(wanted) if want]
-            cotangents = [zeros_unless(parts.get(i), form) for i, form in zip(numbers, of_results, strict=True)]
+            cotangents = [instantiate_zeros(parts.get(i), form) for i, form in zip(numbers, of_results, strict=True)]
             of_state, of_ys = _halves(cotangents, sum(moving))
 
             def back(state: Flat, elements: Flat) -> tuple[Flat, Flat]:
                 sums, g_carry = _halves(state, len(forms))
                 g_ys, slices = _halves(elements, len(of_ys))
                 rows = {"once": iter(once), "each": iter(slices[len(given) :]), "given": iter(slices)}
-                record = outline.filled([next(rows["given" if isinstance(s, int) else s]) for s in sources])
-                shares = record.pull(spread([*g_carry, *g_ys], wanted))
-                of_constants, of_state, of_elements = divided(shares, len(forms), len(carry_forms))
+                record = outline.fill([next(rows["given" if isinstance(s, int) else s]) for s in sources])
+                shares = record.pull(fill_with_none([*g_carry, *g_ys], wanted))
+                of_constants, of_state, of_elements = split_list(shares, (len(forms), len(carry_forms)))
                 new_sums = [
                     total if share is None else total + as_bound(share)
                     for total, share in zip(sums, of_constants, strict=True)
                 ]
-                new_carry = [zeros_unless(s, form) for s, form in zip(of_state, carry_forms, strict=True)]
-                return [*new_sums, *new_carry], [zeros_unless(s, f) for s, f in zip(of_elements, x_forms, strict=True)]
+                new_carry = [instantiate_zeros(s, form) for s, form in zip(of_state, carry_forms, strict=True)]
+                new_xs = [instantiate_zeros(s, form) for s, form in zip(of_elements, x_forms, strict=True)]
+                return [*new_sums, *new_carry], new_xs
 
-            starts = [zeros_unless(None, form) for form in forms]
+            starts = [instantiate_zeros(None, form) for form in forms]
             shares = scan_flat(back, [*starts, *of_state], [*of_ys, *kept], loop.length, not loop.reverse)
-            sums, g_carry, g_xs = divided(shares, len(forms), len(carry_forms))
-            return [*sums, *chosen(g_carry, chosen(of_carry, moving)), *g_xs]
+            sums, g_carry, g_xs = split_list(shares, (len(forms), len(carry_forms)))
+            return [*sums, *compress(g_carry, compress(of_carry, moving)), *g_xs]
 
-        nodes = [parent for parent in parents if parent is not None]
+        nodes = [parent for parent in itertools.chain(*parents) if parent is not None]
         return list(record_call(trace, results, nodes, pullback, [*same, *given, *stacks]))
 
     def in_batch(self, trace: BatchTrace, args: Flat, **params: Any) -> Flat:
         """Carry batches."""
         loop = Loop(**params)
-        values, axes = trace.unwrap(args)
-        constants, carry, xs = loop.divided(values)
-        const_axes, carry_axes, x_axes = loop.divided(axes)
-        of_consts, of_carry, of_xs = loop.divided([axis is not None for axis in axes])
+        values, axes, follows = unwrap_parts(trace, args, loop.counts)
+        (constants, carry, xs), (const_axes, carry_axes, x_axes), (of_consts, of_carry, of_xs) = values, axes, follows
         batched = settled(loop.jaxpr, of_consts, of_carry, of_xs, dependent)
         moving = batched[: loop.num_carry]
         batch = Batch(trace)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
 from gradkit.compiler.passes import Walk, dependent, differentiable, settled
@@ -19,13 +21,13 @@ from gradkit.core.stand_in import Batched
 from gradkit.lax.captured import (
     Flags,
     Flat,
-    chosen,
-    divided,
+    fill_with_none,
+    instantiate_zeros,
     push_through,
     refuse_closures,
     runner,
-    spread,
-    zeros_unless,
+    split_list,
+    unwrap_parts,
 )
 from gradkit.primitives import any as any_along
 from gradkit.primitives import reshape, where
@@ -76,9 +78,10 @@ class Loop(NamedTuple):
     body_jaxpr: Graph
     body_nconsts: int
 
-    def divided(self, values: Sequence[Any]) -> Iterator[Flat]:
-        """Divide something that arguments have into that of the condition's constants, the body's, and the carry."""
-        return divided(values, self.cond_nconsts, self.body_nconsts)
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many of the arguments are constants of the condition, and of the body; the rest are the carry."""
+        return self.cond_nconsts, self.body_nconsts
 
 
 class While(HigherOrder):
@@ -87,7 +90,7 @@ class While(HigherOrder):
     def evaluate(self, args: Flat, **params: Any) -> Flat:
         """Go on until the condition does not hold."""
         loop = Loop(**params)
-        test_consts, constants, values = loop.divided(args)
+        test_consts, constants, values = split_list(args, loop.counts)
         test, body = runner(loop.cond_jaxpr), runner(loop.body_jaxpr)
         return while_flat(lambda v: test([*test_consts, *v])[0], lambda v: body([*constants, *v]), values)
 
@@ -98,47 +101,48 @@ class While(HigherOrder):
     def reached(self, inputs: Flags, walk: Walk, **params: Any) -> list[bool]:
         """Go round until the carry spreads no more; where the condition depends on it all results do."""
         loop = Loop(**params)
-        of_test, of_consts, of_carry = loop.divided(inputs)
+        of_test, of_consts, of_carry = split_list(inputs, loop.counts)
         moving = settled(loop.body_jaxpr, of_consts, of_carry, [], walk)
         return [True] * len(moving) if walk(loop.cond_jaxpr, [*of_test, *moving])[0] else moving
 
     def in_forward(self, trace: ForwardTrace, args: Flat, **params: Any) -> Flat:
         """Carry the tangents along."""
         loop = Loop(**params)
-        primals, tangents = trace.unwrap(args)
-        test_consts, constants, carry = loop.divided(primals)
-        _, constants_t, carry_t = loop.divided(tangents)
-        _, of_consts, of_carry = loop.divided([t is not None for t in tangents])
+        primals, tangents, follows = unwrap_parts(trace, args, loop.counts)
+        (test_consts, constants, carry), (_, constants_t, carry_t), (_, of_consts, of_carry) = (
+            primals,
+            tangents,
+            follows,
+        )
         moving = settled(loop.body_jaxpr, of_consts, of_carry, [], differentiable)
         test, count = runner(loop.cond_jaxpr), len(carry)
 
         def step(state: Flat) -> Flat:
-            directions = [*constants_t, *spread(state[count:], moving)]
+            directions = [*constants_t, *fill_with_none(state[count:], moving)]
             outs, outs_t = push_through(loop.body_jaxpr, [*constants, *state[:count]], directions, moving)
             return [*outs, *outs_t]
 
-        starts = chosen([zeros_unless(t, abstract_like(c)) for t, c in zip(carry_t, carry, strict=True)], moving)
+        starts = [instantiate_zeros(t, abstract_like(c)) for t, c in compress(zip(carry_t, carry, strict=True), moving)]
         outs = while_flat(lambda state: test([*test_consts, *state[:count]])[0], step, [*carry, *starts], trace)
-        return [trace.wrap(v, t) for v, t in zip(outs[:count], spread(outs[count:], moving), strict=True)]
+        return [trace.wrap(v, t) for v, t in zip(outs[:count], fill_with_none(outs[count:], moving), strict=True)]
 
     def in_reverse(self, trace: ReverseTrace, args: Flat, **params: Any) -> Flat:
         """Run it; the derivative of its results is an error."""
         loop = Loop(**params)
-        values, parents = trace.unwrap(args)
-        outs = self.run(values, **params)
-        _, of_consts, of_carry = loop.divided([parent is not None for parent in parents])
+        values, parents, (_, of_consts, of_carry) = unwrap_parts(trace, args, loop.counts)
+        outs = self.run([*itertools.chain(*values)], **params)
         moving = settled(loop.body_jaxpr, of_consts, of_carry, [], differentiable)
-        nodes = [parent for parent in parents[loop.cond_nconsts :] if parent is not None]
-        followed = iter(record_call(trace, chosen(outs, moving), nodes, _refuse))
+        nodes = [parent for parent in itertools.chain(*parents[1:]) if parent is not None]
+        followed = iter(record_call(trace, [*compress(outs, moving)], nodes, _refuse))
         return [next(followed) if m else out for out, m in zip(outs, moving, strict=True)]
 
     def in_batch(self, trace: BatchTrace, args: Flat, **params: Any) -> Flat:
         """Carry batches; go on until all elements have stopped, and keep the values of those that have."""
         loop = Loop(**params)
-        values, axes = trace.unwrap(args)
-        test_consts, constants, carry = loop.divided(values)
-        test_axes, const_axes, carry_axes = loop.divided(axes)
-        of_test, of_consts, of_carry = loop.divided([axis is not None for axis in axes])
+        (test_consts, constants, carry), (test_axes, const_axes, carry_axes), follows = unwrap_parts(
+            trace, args, loop.counts
+        )
+        of_test, of_consts, of_carry = follows
         moving = settled(loop.body_jaxpr, of_consts, of_carry, [], dependent)
         each = dependent(loop.cond_jaxpr, [*of_test, *moving])[0]
         if each:  # elements stop by themselves, so every value is one of a batch
@@ -155,7 +159,7 @@ class While(HigherOrder):
             if not each:
                 return new
             condition = going(state)
-            return [where(_aligned(condition, v.ndim), n, v) for n, v in zip(new, state, strict=True)]
+            return [where(_align(condition, v.ndim), n, v) for n, v in zip(new, state, strict=True)]
 
         starts = [
             at_front(c, axis, trace.size) if m else c for c, axis, m in zip(carry, carry_axes, moving, strict=True)
@@ -174,5 +178,5 @@ def _refuse(parts: Parts, residuals: Flat) -> Sequence[Any]:
     )
 
 
-def _aligned(condition: Array, ndim: int) -> Array:
+def _align(condition: Array, ndim: int) -> Array:
     return reshape(condition, (*condition.shape, *(1,) * (ndim - 1)))

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core.operands import dtype_name
-from gradkit.lax.arguments import array_of, converted
+from gradkit.lax.arguments import array_of, convert
 from gradkit.lax.convolution import windows_of
-from gradkit.lax.convolution_numbers import dilated, padtype_to_pads, pairs_of
+from gradkit.lax.convolution_numbers import dilate_shape, padtype_to_pads, pairs_of
 from gradkit.lax.padding import padded, padded_shape
-from gradkit.lax.reductions import MONOIDS, combined, reduce_max, reduce_min
+from gradkit.lax.reductions import MONOIDS, combine_rows, reduce_max, reduce_min
 from gradkit.primitives import reductions
 from gradkit.primitives.along_axis import take_along_axis
 from gradkit.primitives.manipulation import reshape
@@ -71,7 +71,7 @@ def reduce_window(
         raise ValueError(f"Operands must have the same tree structure as init_values: {tree} vs. {start_tree}")
     arrays = [array_of(leaf, "reduce_window") for leaf in leaves]
     values = [
-        converted(array_of(start, "reduce_window", like=array), dtype_name(array))
+        convert(array_of(start, "reduce_window", like=array), dtype_name(array))
         for start, array in zip(starts, arrays, strict=True)
     ]
     rank = arrays[0].ndim
@@ -94,9 +94,9 @@ def reduce_window(
     if known in FIRST and columns[0].size:
         place = FIRST[known](columns[0], axis=0, keepdims=True)
         found = reshape(take_along_axis(columns[0], place, axis=0), columns[0].shape[1:])
-        return unflatten(tree, [converted(computation(values[0], found), dtype_name(found))])
+        return unflatten(tree, [convert(computation(values[0], found), dtype_name(found))])
     assert columns[0].ndim == rank + 1
-    return unflatten(tree, combined(computation, columns, values, (0,), tree))
+    return unflatten(tree, combine_rows(computation, columns, values, (0,), tree))
 
 
 def _numbers(word: str, numbers: Sequence[int] | None, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -119,7 +119,7 @@ def _pads(
     dilation: tuple[int, ...],
 ) -> Sequence[tuple[int, int]]:
     if isinstance(padding, str):
-        return padtype_to_pads(dilated(shape, spread), dilated(window, dilation), strides, padding)
+        return padtype_to_pads(dilate_shape(shape, spread), dilate_shape(window, dilation), strides, padding)
     pads = pairs_of(padding, "reduce_window")
     if len(pads) != len(shape):
         raise TypeError(f"reduce_window padding must have one pair for each axis of shape {shape}, got {pads}.")

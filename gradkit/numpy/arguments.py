@@ -8,10 +8,10 @@ from gradkit.core import Array
 from gradkit.core.operands import as_operand, common_dtype, new_array, of_one_dtype
 from gradkit.primitives.new_arrays import asarray
 
-__all__ = ["beside", "promoted", "refuse_out"]
+__all__ = ["beside", "promote_args", "refuse_out"]
 
 
-def promoted(caller: str, *values: Any, inexact: bool = False) -> list[Array]:
+def promote_args(caller: str, *values: Any, inexact: bool = False) -> list[Array]:
     """Return arrays and numbers as Arrays of the dtype in which they meet, numbers beside the first array.
 
     Parameters

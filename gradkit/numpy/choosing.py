@@ -14,7 +14,7 @@ from gradkit.core.operands import as_array, require_bool
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.core.sizes import whole_numbers
 from gradkit.core.values import host
-from gradkit.numpy.arguments import beside, promoted, refuse_out
+from gradkit.numpy.arguments import beside, promote_args, refuse_out
 from gradkit.numpy.indexing import nonzero
 from gradkit.numpy.sorting import argsort
 from gradkit.primitives import elementwise
@@ -95,7 +95,7 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
     for condition in conditions:
         if condition.dtype.kind != "b":
             raise TypeError(f"select: conditions must be of dtype bool, got {condition.dtype}")
-    *choices, result = promoted("select", *choicelist, default)
+    *choices, result = promote_args("select", *choicelist, default)
     for condition, choice in zip(conditions[::-1], choices[::-1], strict=True):
         result = xp.where(condition, choice, result)
     return result
@@ -161,7 +161,7 @@ def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Array
     numbers = as_array(a, "choose")
     if numbers.dtype.kind not in "iu":
         raise ValueError(f"`a` array must be integer typed, got {numbers.dtype}")
-    arrays = promoted("choose", *choices)
+    arrays = promote_args("choose", *choices)
     if mode == "raise":
         values = host(numbers)
         if ((values < 0) | (values >= len(arrays))).any():
@@ -274,7 +274,7 @@ ARGUMENT = rf"\((?:{DIMENSION})?(?:,(?:{DIMENSION}))*\)"
 SIGNATURE = re.compile(rf"^{ARGUMENT}(?:,{ARGUMENT})*->{ARGUMENT}(?:,{ARGUMENT})*$")
 
 
-def _parsed(signature: str) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+def _parse(signature: str) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
     """Return the names of the core dimensions of the arguments and the results."""
     text = re.sub(r"\s+", "", signature)
     if not SIGNATURE.match(text):
@@ -315,7 +315,7 @@ def vectorize(
         raise TypeError(f"jax.numpy.vectorize can only exclude integer or string arguments, but excluded={excluded!r}")
     if any(isinstance(item, int) and item < 0 for item in excluded):
         raise ValueError(f"excluded={excluded!r} contains negative numbers")
-    dimensions = None if signature is None else _parsed(signature)
+    dimensions = None if signature is None else _parse(signature)
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         names = [name for name in kwargs if name not in excluded]
@@ -353,7 +353,7 @@ def _broadcast_call(function: Any, arrays: list[Array], dimensions: Any, signatu
         _check_sizes(array.shape[split:], names, sizes, signature)
         leads.append(array.shape[:split])
     lead = np.broadcast_shapes(*leads)
-    checked = _checked(function, outputs, sizes, signature)
+    checked = _check(function, outputs, sizes, signature)
     # From the last axis to the first: an array without the axis, or with size 1 there, is the same for all.
     arrays = [
         xp.reshape(
@@ -376,7 +376,7 @@ def _check_sizes(shape: tuple[int, ...], names: Sequence[str], sizes: dict[str, 
             raise ValueError(f"inconsistent size for core dimension {name!r} of {signature!r}: {size} vs {expected}")
 
 
-def _checked(function: Any, outputs: Any, sizes: dict[str, int], signature: str | None) -> Any:
+def _check(function: Any, outputs: Any, sizes: dict[str, int], signature: str | None) -> Any:
     """Return the function, whose results are checked against the signature."""
 
     def call(*arrays: Any) -> Any:

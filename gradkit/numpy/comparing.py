@@ -12,7 +12,7 @@ from gradkit.core import Array
 from gradkit.core.array import renewed
 from gradkit.core.operands import as_array
 from gradkit.core.promotion import is_complex
-from gradkit.numpy.arguments import promoted, refuse_out
+from gradkit.numpy.arguments import promote_args, refuse_out
 from gradkit.numpy.data_types import finfo
 from gradkit.primitives.axes import axes_of
 from gradkit.primitives.new_arrays import asarray, zeros_like
@@ -41,7 +41,7 @@ def isclose(a: Any, b: Any, rtol: float = 1e-05, atol: float = 1e-08, equal_nan:
     >>> jnp.isclose(jnp.asarray([1.0, 2.0]), jnp.asarray([1.0 + 1e-6, 2.1]))
     Array([ True, False], dtype=bool)
     """
-    x, y = promoted("isclose", a, b, inexact=True)
+    x, y = promote_args("isclose", a, b, inexact=True)
     finite = xp.isfinite(x) & xp.isfinite(y)
     gap = xp.abs(xp.where(finite, x, 0) - xp.where(finite, y, 0))
     result = (x == y) | (finite & (gap <= atol + rtol * xp.abs(xp.where(finite, y, 0))))

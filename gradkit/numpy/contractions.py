@@ -15,7 +15,7 @@ from gradkit.core import Array
 from gradkit.core.operands import as_array, dtype_name
 from gradkit.core.promotion import dtype_named, summed_in
 from gradkit.errors import ShapeError
-from gradkit.numpy.arguments import promoted, refuse_out
+from gradkit.numpy.arguments import promote_args, refuse_out
 from gradkit.numpy.preferred import in_preferred, refuse_sharding
 from gradkit.primitives.axes import axis_of
 from gradkit.primitives.elementwise import conj, multiply, subtract
@@ -44,7 +44,7 @@ def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any 
 
 
 def _inner(a: Any, b: Any) -> Array:
-    x, y = promoted("inner", a, b)
+    x, y = promote_args("inner", a, b)
     if not x.ndim or not y.ndim:
         return multiply(x, y)
     if x.shape[-1] != y.shape[-1]:
@@ -64,7 +64,7 @@ def outer(a: Any, b: Any, out: None = None) -> Array:
            [6., 8.]], dtype=float32)
     """
     refuse_out(out, "outer")
-    x, y = promoted("outer", a, b)
+    x, y = promote_args("outer", a, b)
     return multiply(reshape(x, (-1, 1)), reshape(y, (1, -1)))
 
 
@@ -74,13 +74,13 @@ def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any =
 
 
 def _vdot(a: Any, b: Any) -> Array:
-    x, y = promoted("vdot", a, b)
+    x, y = promote_args("vdot", a, b)
     return dot(conj(reshape(x, (-1,))), reshape(y, (-1,)))
 
 
 def matvec(x1: Any, x2: Any, /) -> Array:
     """Multiply matrices (..., m, n) with vectors (..., n); leading axes broadcast."""
-    x, y = promoted("matvec", x1, x2)
+    x, y = promote_args("matvec", x1, x2)
     if x.ndim < 2 or y.ndim < 1 or x.shape[-1] != y.shape[-1]:
         raise ShapeError(f"matvec requires x1 (..., m, n) and x2 (..., n), got {x.shape} and {y.shape}")
     return squeeze(matmul(x, expand_dims(y, axis=-1)), axis=-1)
@@ -88,7 +88,7 @@ def matvec(x1: Any, x2: Any, /) -> Array:
 
 def vecmat(x1: Any, x2: Any, /) -> Array:
     """Multiply the conjugates of vectors (..., n) with matrices (..., n, m); leading axes broadcast."""
-    x, y = promoted("vecmat", x1, x2)
+    x, y = promote_args("vecmat", x1, x2)
     if x.ndim < 1 or y.ndim < 2 or x.shape[-1] != y.shape[-2]:
         raise ShapeError(f"vecmat requires x1 (..., n) and x2 (..., n, m), got {x.shape} and {y.shape}")
     return squeeze(matmul(conj(expand_dims(x, axis=-2)), y), axis=-2)
@@ -96,7 +96,7 @@ def vecmat(x1: Any, x2: Any, /) -> Array:
 
 def kron(a: Any, b: Any) -> Array:
     """Return Kronecker's product: each element of `a` times the whole of `b`, in its place."""
-    x, y = promoted("kron", a, b)
+    x, y = promote_args("kron", a, b)
     rank = max(x.ndim, y.ndim)
     left = (1,) * (rank - x.ndim) + x.shape
     right = (1,) * (rank - y.ndim) + y.shape
@@ -126,7 +126,7 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     """
     if axis is not None:
         axisa = axisb = axisc = axis
-    x, y = promoted("cross", a, b)
+    x, y = promote_args("cross", a, b)
     x, y = moveaxis(x, axisa, -1), moveaxis(y, axisb, -1)
     if x.shape[-1] not in (2, 3) or y.shape[-1] not in (2, 3):
         raise ValueError(f"cross: vectors must have 2 or 3 elements, got {x.shape[-1]} and {y.shape[-1]}")
@@ -234,8 +234,8 @@ def einsum(
     """
     refuse_out(out, "einsum")
     refuse_sharding(out_sharding, "einsum")
-    names, result, values = _parsed(subscripts, operands)
-    arrays = promoted("einsum", *values)
+    names, result, values = _parse(subscripts, operands)
+    arrays = promote_args("einsum", *values)
     _check_sizes(names, arrays)
     dtype = dtype_name(arrays[0]) if preferred_element_type is None else dtype_named(preferred_element_type).name
     sums = summed_in(dtype_name(arrays[0]), dtype)
@@ -244,21 +244,21 @@ def einsum(
     for pair in _path(names, result, arrays, optimize):
         chosen = [terms.pop(i) for i in sorted(pair, reverse=True)][::-1]
         rest = set(result).union(*(name for name, _ in terms))
-        terms.append(_contracted(chosen, rest))
-    name, array = _summed(*terms[0], set(result))
+        terms.append(_contract(chosen, rest))
+    name, array = _sum_out(*terms[0], set(result))
     array = permute_dims(array, tuple(name.index(letter) for letter in result)) if name != result else array
     return astype(array, dtype)
 
 
 def einsum_path(subscripts: Any, /, *operands: Any, optimize: Any = "greedy") -> tuple[list[Any], str]:
     """Return the order in which `einsum` multiplies, and a description of it, as `numpy.einsum_path` does."""
-    names, result, values = _parsed(subscripts, operands)
+    names, result, values = _parse(subscripts, operands)
     stand_ins = [np.broadcast_to(0.0, np.shape(value)) for value in values]
     path, description = np.einsum_path(f"{','.join(names)}->{result}", *stand_ins, optimize=_strategy(optimize))
     return list(path[1:]), description
 
 
-def _parsed(subscripts: Any, operands: Sequence[Any]) -> tuple[list[str], str, list[Any]]:
+def _parse(subscripts: Any, operands: Sequence[Any]) -> tuple[list[str], str, list[Any]]:
     """Return a letter for each axis of each operand, those of the result, and the operands."""
     values: list[Any]
     if isinstance(subscripts, str):
@@ -340,17 +340,17 @@ def _path(names: Sequence[str], result: str, arrays: Sequence[Array], optimize: 
         yield from path[1:]
 
 
-def _contracted(terms: Sequence[tuple[str, Array]], kept: set[str]) -> tuple[str, Array]:
+def _contract(terms: Sequence[tuple[str, Array]], kept: set[str]) -> tuple[str, Array]:
     """Multiply terms, from left to right, and sum over the axes that nothing else names."""
     first, *others = terms
     for i, other in enumerate(others):
-        first = _multiplied(first, other, kept.union(*(name for name, _ in others[i + 1 :])))
-    return _summed(*first, kept)
+        first = _multiply(first, other, kept.union(*(name for name, _ in others[i + 1 :])))
+    return _sum_out(*first, kept)
 
 
-def _multiplied(left: tuple[str, Array], right: tuple[str, Array], kept: set[str]) -> tuple[str, Array]:
+def _multiply(left: tuple[str, Array], right: tuple[str, Array], kept: set[str]) -> tuple[str, Array]:
     """Multiply two terms as matrices: shared axes are batches where they are kept, else they are summed over."""
-    left, right = _summed(*left, kept | set(right[0])), _summed(*right, kept | set(left[0]))
+    left, right = _sum_out(*left, kept | set(right[0])), _sum_out(*right, kept | set(left[0]))
     (left_name, x), (right_name, y) = _without_ones(left, right), _without_ones(right, left)
     shared = [letter for letter in left_name if letter in right_name]
     batch = [letter for letter in shared if letter in kept]
@@ -382,7 +382,7 @@ def _without_ones(term: tuple[str, Array], other: tuple[str, Array]) -> tuple[st
     return "".join(letter for i, letter in enumerate(name) if i not in ones), squeeze(array, axis=tuple(ones))
 
 
-def _summed(name: str, array: Array, kept: set[str]) -> tuple[str, Array]:
+def _sum_out(name: str, array: Array, kept: set[str]) -> tuple[str, Array]:
     """Take the diagonals of axes that occur twice, and sum over those that are not kept."""
     for letter in [letter for letter, count in collections.Counter(name).items() if count > 1]:
         while name.count(letter) > 1:

@@ -62,7 +62,7 @@ def adjoint(x: Array) -> Array:
     return e.conj(matrix_transpose(x))
 
 
-def symmetrized(x: Array) -> Array:
+def average_with_adjoint(x: Array) -> Array:
     return (x + adjoint(x)) / 2
 
 
@@ -86,7 +86,7 @@ def cholesky(a: Any, *, upper: bool = False, symmetrize_input: bool = True) -> A
            [1., 2.]], dtype=float32)
     """
     array = square(a, "cholesky")
-    factor = decompositions.cholesky(symmetrized(array) if symmetrize_input else array)
+    factor = decompositions.cholesky(average_with_adjoint(array) if symmetrize_input else array)
     return adjoint(factor) if upper else factor
 
 
@@ -115,7 +115,7 @@ def _side(array: Array, uplo: str | None, symmetrize: bool) -> Array:
     if uplo not in (None, "L", "U"):
         raise ValueError(f"UPLO must be one of None, 'L', or 'U', got {uplo}")
     if symmetrize:
-        return symmetrized(array)
+        return average_with_adjoint(array)
     return adjoint(array) if uplo == "U" else array
 
 
@@ -200,7 +200,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     """
     array = matrices(a, "svd")
     if hermitian:
-        return _hermitian_svd(symmetrized(square(array, "svd")), compute_uv)
+        return _hermitian_svd(average_with_adjoint(square(array, "svd")), compute_uv)
     if not compute_uv:
         return decompositions.svdvals(array)
     return SVDResult(*decompositions.svd(array, full_matrices=full_matrices))

@@ -17,7 +17,7 @@ from gradkit.core.promotion import FLOATING, default_dtype, is_complex
 from gradkit.numpy.rearranging import roll
 from gradkit.primitives.axes import axes_of
 from gradkit.primitives.elementwise import conj
-from gradkit.primitives.fourier import in_dtype_of, transformed
+from gradkit.primitives.fourier import in_dtype_of, transform_along
 from gradkit.primitives.manipulation import astype, concat
 from gradkit.primitives.new_arrays import arange, zeros
 
@@ -53,15 +53,15 @@ def _transform(caller: str, kind: str, a: Any, s: Shape, axes: Axes, norm: str |
         if kind == "irfft":
             s = (*s[:-1], 2 * (s[-1] - 1))
     for number, size in zip(numbers, s, strict=True):
-        array = _resized(array, number, size // 2 + 1 if kind == "irfft" and number == last else size)
+        array = _resize(array, number, size // 2 + 1 if kind == "irfft" and number == last else size)
     if any(size == 0 for size in s):
         raise ValueError(f"{caller}: Invalid number of FFT data points in shape {array.shape} along axes {numbers}")
-    result = transformed(array, kind, numbers, s[-1])
+    result = transform_along(array, kind, numbers, s[-1])
     factor = _factor(caller, math.prod(s), norm)
     return result if factor == 1 else result * factor
 
 
-def _resized(array: Array, axis: int, size: int) -> Array:
+def _resize(array: Array, axis: int, size: int) -> Array:
     """Cut an array along an axis, or fill it up with zeros."""
     present = array.shape[axis]
     if size <= present:
@@ -212,13 +212,13 @@ def fftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Device | None = 
     count = _count(n, "fftfreq")
     positive = arange((count + 1) // 2, dtype=_floating(dtype), device=device)
     negative = arange(-(count // 2), 0, dtype=_floating(dtype), device=device)
-    return _divided(concat([positive, negative]), d, count, dtype)
+    return _divide(concat([positive, negative]), d, count, dtype)
 
 
 def rfftfreq(n: int, d: Any = 1.0, *, dtype: Any = None, device: Device | None = None) -> Array:
     """Return the frequencies of the coefficients of `rfft`, of `n` samples that are `d` apart."""
     count = _count(n, "rfftfreq")
-    return _divided(arange(count // 2 + 1, dtype=_floating(dtype), device=device), d, count, dtype)
+    return _divide(arange(count // 2 + 1, dtype=_floating(dtype), device=device), d, count, dtype)
 
 
 def _count(n: Any, caller: str) -> int:
@@ -231,7 +231,7 @@ def _floating(dtype: Any) -> Any:
     return default_dtype(FLOATING) if dtype is None or is_complex(dtype) else dtype
 
 
-def _divided(numbers: Array, d: Any, n: int, dtype: Any) -> Array:
+def _divide(numbers: Array, d: Any, n: int, dtype: Any) -> Array:
     if isinstance(d, list | tuple):
         raise ValueError(f"The d argument of jax.numpy.fft.fftfreq only takes a single value. Got d = {list(d)}.")
     result = numbers / (d * n)
@@ -240,15 +240,15 @@ def _divided(numbers: Array, d: Any, n: int, dtype: Any) -> Array:
 
 def fftshift(x: Any, axes: int | Sequence[int] | None = None) -> Array:
     """Move the coefficient of frequency 0 to the middle along axes (None: all)."""
-    return _shifted(x, axes, "fftshift", lambda size: size // 2)
+    return _shift(x, axes, "fftshift", lambda size: size // 2)
 
 
 def ifftshift(x: Any, axes: int | Sequence[int] | None = None) -> Array:
     """Undo `fftshift`."""
-    return _shifted(x, axes, "ifftshift", lambda size: -(size // 2))
+    return _shift(x, axes, "ifftshift", lambda size: -(size // 2))
 
 
-def _shifted(x: Any, axes: Any, caller: str, shift: Any) -> Array:
+def _shift(x: Any, axes: Any, caller: str, shift: Any) -> Array:
     array = as_array(x, caller)
     numbers = axes_of(axes, array.ndim, caller)
     return roll(array, tuple(shift(array.shape[n]) for n in numbers), numbers)

@@ -9,7 +9,7 @@ from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.operands import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex, is_inexact
-from gradkit.numpy.arguments import promoted, refuse_out
+from gradkit.numpy.arguments import promote_args, refuse_out
 from gradkit.numpy.data_types import finfo
 from gradkit.primitives import numbers
 from gradkit.primitives.axes import axis_of
@@ -53,12 +53,12 @@ def cbrt(x: Any, /) -> Array:
 
 def float_power(x: Any, y: Any, /) -> Array:
     """Return `x` to the power `y` in a floating dtype."""
-    return xp.pow(*promoted("float_power", x, y, inexact=True))
+    return xp.pow(*promote_args("float_power", x, y, inexact=True))
 
 
 def logaddexp2(x1: Any, x2: Any, /) -> Array:
     """Return ``log2(2**x1 + 2**x2)`` without overflow."""
-    x, y = promoted("logaddexp2", x1, x2, inexact=True)
+    x, y = promote_args("logaddexp2", x1, x2, inexact=True)
     return xp.logaddexp(x * LOG_2, y * LOG_2) / LOG_2
 
 
@@ -67,7 +67,7 @@ def logaddexp2(x1: Any, x2: Any, /) -> Array:
 
 def heaviside(x1: Any, x2: Any, /) -> Array:
     """Return the unit step of `x1`, with the value `x2` at 0: 0 below it and 1 above it."""
-    x, value = promoted("heaviside", x1, x2, inexact=True)
+    x, value = promote_args("heaviside", x1, x2, inexact=True)
     at_zero = xp.where(xp.isnan(x), x, value)
     return xp.where(x < 0, 0, xp.where(x > 0, 1, at_zero))
 
@@ -129,13 +129,13 @@ def angle(z: Any, deg: bool = False) -> Array:
 
 def fmax(x1: Any, x2: Any) -> Array:
     """Return the larger of two elements; of a number and NaN, the number."""
-    x, y = promoted("fmax", x1, x2)
+    x, y = promote_args("fmax", x1, x2)
     return xp.where((x > y) | _is_nan(y), x, y)
 
 
 def fmin(x1: Any, x2: Any) -> Array:
     """Return the smaller of two elements; of a number and NaN, the number."""
-    x, y = promoted("fmin", x1, x2)
+    x, y = promote_args("fmin", x1, x2)
     return xp.where((x < y) | _is_nan(y), x, y)
 
 
@@ -158,7 +158,7 @@ def mod(x1: Any, x2: Any, /) -> Array:
 
 def fmod(x1: Any, x2: Any, /) -> Array:
     """Return the remainder of division, with the sign of the dividend: C's ``fmod``."""
-    x, y = promoted("fmod", x1, x2)
+    x, y = promote_args("fmod", x1, x2)
     if is_complex(x.dtype):
         raise TypeError(f"fmod does not support complex-valued inputs, got {x.dtype}")
     if not is_inexact(dtype_name(x)):
@@ -185,7 +185,7 @@ def lcm(x1: Any, x2: Any) -> Array:
 
 
 def _integers(caller: str, *values: Any) -> list[Array]:
-    arrays = promoted(caller, *values)
+    arrays = promote_args(caller, *values)
     if arrays[0].dtype.kind not in "iu":
         raise ValueError(f"Arguments to jax.numpy.{caller} must be integers, got {arrays[0].dtype}")
     return arrays
@@ -257,9 +257,9 @@ def frexp(x: Any, /) -> tuple[Array, Array]:
     safe = xp.where(usual, xp.abs(scaled), 1)
     exponent = xp.floor(xp.log2(safe)) + 1
     # The logarithm is rounded, so next to a power of 2 it can be one off.
-    mantissa = _scaled(safe, -exponent)
+    mantissa = _scale(safe, -exponent)
     exponent = exponent + xp.where(mantissa >= 1, 1, 0) - xp.where(mantissa < 0.5, 1, 0)
-    result = xp.where(usual, _scaled(scaled, -exponent), array)
+    result = xp.where(usual, _scale(scaled, -exponent), array)
     exponent = xp.where(usual, exponent - xp.where(small, lift, 0), 0)
     return result, cast(exponent, "int32")
 
@@ -270,10 +270,10 @@ def ldexp(x1: Any, x2: Any, /) -> Array:
     if is_complex(x.dtype) or exponent.dtype.kind not in "biu":
         raise ValueError(f"ldexp not supported for input types {(x.dtype, exponent.dtype)}")
     x = require_inexact(x)
-    return _scaled(x, cast(exponent, dtype_name(x)))
+    return _scale(x, cast(exponent, dtype_name(x)))
 
 
-def _scaled(x: Array, exponent: Array) -> Array:
+def _scale(x: Array, exponent: Array) -> Array:
     """Return x * 2**exponent, in two steps: the power alone may overflow."""
     half = xp.floor(exponent / 2)
     return x * xp.pow(2.0, half) * xp.pow(2.0, exponent - half)

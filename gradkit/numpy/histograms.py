@@ -14,7 +14,7 @@ from gradkit.core.operands import as_array, cast, require_inexact
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.core.sharding import refuse_sharding
 from gradkit.core.values import host
-from gradkit.numpy.arguments import beside, promoted
+from gradkit.numpy.arguments import beside, promote_args
 from gradkit.numpy.data_types import result_type
 from gradkit.numpy.joining import stack
 from gradkit.numpy.ranges import linspace
@@ -79,7 +79,7 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = Non
     method : str, optional
         How to search; it makes no difference to the result.
     """
-    numbers, edges = promoted("digitize", x, bins)
+    numbers, edges = promote_args("digitize", x, bins)
     if edges.ndim != 1:
         raise ValueError(f"digitize: bins must be a 1-dimensional array; got bins={bins!r}")
     if edges.shape[0] == 0:
@@ -147,7 +147,7 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, weights: Any = None, de
     if w.shape != array.shape:
         raise ValueError(f"weights should have the same shape as a, got {w.shape} and {array.shape}")
     edges = histogram_bin_edges(array, bins, range)
-    counts = _counted([_bin(xp.reshape(array, -1), edges)], xp.reshape(w, -1), [edges])
+    counts = _count([_bin(xp.reshape(array, -1), edges)], xp.reshape(w, -1), [edges])
     if density:
         counts = counts / diff(edges) / xp.sum(counts)
     return counts, edges
@@ -157,7 +157,7 @@ def _weighted(caller: str, a: Any, weights: Any) -> tuple[Array, Array]:
     if weights is None:
         array = require_inexact(as_array(a, caller))
         return array, ones_like(array)
-    array, w = promoted(caller, a, weights, inexact=True)
+    array, w = promote_args(caller, a, weights, inexact=True)
     return array, w
 
 
@@ -167,7 +167,7 @@ def _bin(numbers: Array, edges: Array) -> Array:
     return xp.where(numbers == edges[-1], edges.shape[0] - 1, found)
 
 
-def _counted(bins: Sequence[Array], weights: Array, edges: Sequence[Array]) -> Array:
+def _count(bins: Sequence[Array], weights: Array, edges: Sequence[Array]) -> Array:
     """Sum the weights by bin, and leave out what is outside of the edges."""
     sizes = [edge.shape[0] + 1 for edge in edges]
     position = bins[0]
@@ -197,7 +197,7 @@ def histogram2d(
     """
     if _is_sequence(bins) and len(bins) != 2:
         bins = [bins, bins]
-    sample = stack(promoted("histogram2d", x, y), axis=1)
+    sample = stack(promote_args("histogram2d", x, y), axis=1)
     counts, edges = histogramdd(sample, bins, range, weights, density)
     return counts, edges[0], edges[1]
 
@@ -242,7 +242,7 @@ def histogramdd(
     edges = [histogram_bin_edges(column, b, r) for column, b, r in zip(columns, each, ranges, strict=True)]
     if weights is not None:
         w = xp.astype(w, result_type(w, points))
-    counts = _counted([_bin(column, edge) for column, edge in zip(columns, edges, strict=True)], w, edges)
+    counts = _count([_bin(column, edge) for column, edge in zip(columns, edges, strict=True)], w, edges)
     if density:
         counts = xp.astype(counts, points.dtype) / xp.sum(counts)
         for axis, edge in enumerate(edges):

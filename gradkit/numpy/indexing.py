@@ -308,12 +308,12 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Tr
         places = e.clip(places, 0, array.size - 1)
     else:
         (places,) = unravel_index(places, array.size)
-    values = _repeated(values, places.shape[0])
+    values = _repeat(values, places.shape[0])
     flat = reshape(array, -1).at[places].set(values)
     return reshape(flat, array.shape)
 
 
-def _repeated(values: Array, length: int) -> Array:
+def _repeat(values: Array, length: int) -> Array:
     """Return a vector of that length, of `values` again and again."""
     count = -(-length // values.shape[0])
     return reshape(broadcast_to(values, (count, values.shape[0])), -1)[:length]
@@ -362,4 +362,4 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True)
     n = min(array.shape)
     values = beside(val, array)
     places = arange(n, device=array.device)
-    return array.at[(places,) * array.ndim].set(values if not values.ndim else _repeated(reshape(values, -1), n))
+    return array.at[(places,) * array.ndim].set(values if not values.ndim else _repeat(reshape(values, -1), n))

@@ -46,17 +46,17 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Array:
     dtype : dtype, optional
         The dtype of the result.
     """
-    return _converted(manipulation.concat(_parts(arrays, "concatenate"), axis=axis), dtype)
+    return _convert(manipulation.concat(_parts(arrays, "concatenate"), axis=axis), dtype)
 
 
-def _converted(array: Array, dtype: Any) -> Array:
+def _convert(array: Array, dtype: Any) -> Array:
     return array if dtype is None else xp.astype(array, dtype)
 
 
 def stack(arrays: Any, axis: int = 0, out: None = None, dtype: Any = None) -> Array:
     """Join arrays of one shape along a new axis at position `axis`."""
     refuse_out(out, "stack")
-    return _converted(manipulation.stack(_parts(arrays, "stack"), axis=axis), dtype)
+    return _convert(manipulation.stack(_parts(arrays, "stack"), axis=axis), dtype)
 
 
 def hstack(tup: Any, dtype: Any = None) -> Array:

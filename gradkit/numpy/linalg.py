@@ -15,9 +15,10 @@ from gradkit.core.operands import as_array, dtype_name
 from gradkit.core.promotion import real_part_of
 from gradkit.errors import ShapeError
 from gradkit.numpy import contractions, products
-from gradkit.numpy.arguments import promoted
+from gradkit.numpy.arguments import promote_args
 from gradkit.numpy.factorizations import (
     adjoint,
+    average_with_adjoint,
     cholesky,
     eig,
     eigh,
@@ -28,7 +29,6 @@ from gradkit.numpy.factorizations import (
     square,
     svd,
     svdvals,
-    symmetrized,
 )
 from gradkit.numpy.norms import cond, matrix_norm, matrix_rank, norm, vector_norm
 from gradkit.numpy.products import matmul
@@ -84,7 +84,7 @@ def solve(a: Any, b: Any) -> Array:
     >>> jnp.linalg.solve(jnp.asarray([[2.0, 0.0], [0.0, 4.0]]), jnp.asarray([1.0, 1.0]))
     Array([0.5 , 0.25], dtype=float32)
     """
-    matrix, right = promoted("solve", a, b, inexact=True)
+    matrix, right = promote_args("solve", a, b, inexact=True)
     matrix = square(matrix, "solve")
     if not right.ndim or right.shape[-1 if right.ndim == 1 else -2] != matrix.shape[-1]:
         raise ShapeError(f"solve: expected a (..., n, n) and b (n,) or (..., n, k), got {matrix.shape}, {right.shape}")
@@ -120,7 +120,7 @@ def pinv(a: Any, rtol: Any = None, hermitian: bool = False, *, rcond: Any = None
     """
     array = matrices(a, "pinv")
     if hermitian:
-        array = symmetrized(square(array, "pinv"))
+        array = average_with_adjoint(square(array, "pinv"))
     bound = rcond if rtol is None else rtol
     real = real_part_of(dtype_name(array))
     if bound is None:
@@ -153,7 +153,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None, *, numpy_resid: bool = False) -> tu
     s : Array
         The singular values of `a`.
     """
-    matrix, right = promoted("lstsq", a, b, inexact=True)
+    matrix, right = promote_args("lstsq", a, b, inexact=True)
     if matrix.ndim != 2 or right.ndim not in (1, 2) or matrix.shape[0] != right.shape[0]:
         raise ShapeError(f"lstsq: expected a (m, n) and b (m,) or (m, k), got {matrix.shape} and {right.shape}")
     columns = right if right.ndim == 2 else expand_dims(right, axis=-1)
@@ -261,7 +261,7 @@ def matrix_power(a: Any, n: int) -> Array:
 
 def multi_dot(arrays: Sequence[Any], *, precision: Any = None) -> Array:
     """Multiply matrices in the order that takes the fewest operations; the first and the last may be vectors."""
-    factors = promoted("multi_dot", *arrays)
+    factors = promote_args("multi_dot", *arrays)
     if len(factors) < 2:
         raise ValueError(f"multi_dot requires at least two arrays; got len(arrays)={len(factors)}")
     shapes = [factor.shape for factor in factors]

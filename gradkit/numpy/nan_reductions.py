@@ -33,7 +33,7 @@ def _counted(array: Array, where: Any) -> Array | None:
     return present if chosen is None else present & chosen
 
 
-def _filled(array: Array, counted: Array | None, value: Any) -> Array:
+def _fill(array: Array, counted: Array | None, value: Any) -> Array:
     return array if counted is None else xp.where(counted, array, value)
 
 
@@ -49,7 +49,7 @@ def nansum(
     """Return the sum of what is not NaN, over axes (None: all); the arguments are those of `sum`."""
     refuse_out(out, "nansum")
     array = as_array(a, "nansum")
-    result = xp.sum(_filled(array, _counted(array, where), 0), axis=axis, dtype=dtype, keepdims=keepdims)
+    result = xp.sum(_fill(array, _counted(array, where), 0), axis=axis, dtype=dtype, keepdims=keepdims)
     return result if initial is None else result + initial
 
 
@@ -65,7 +65,7 @@ def nanprod(
     """Return the product of what is not NaN, over axes (None: all); the arguments are those of `prod`."""
     refuse_out(out, "nanprod")
     array = as_array(a, "nanprod")
-    result = xp.prod(_filled(array, _counted(array, where), 1), axis=axis, dtype=dtype, keepdims=keepdims)
+    result = xp.prod(_fill(array, _counted(array, where), 1), axis=axis, dtype=dtype, keepdims=keepdims)
     return result if initial is None else result * initial
 
 
@@ -119,7 +119,7 @@ def _extremum(
         )
     counted = _counted(array, where)
     if counted is not None:
-        array = _filled(array, counted, worst if is_inexact(dtype_name(array)) else _worst_integer(array, worst))
+        array = _fill(array, counted, worst if is_inexact(dtype_name(array)) else _worst_integer(array, worst))
     result = reduce(array, axis=axis, keepdims=keepdims)
     if initial is not None:
         return pair(result, initial)
@@ -243,7 +243,7 @@ def _position(name: str, find: Any, worst: float, a: Any, axis: Any, out: None, 
     refuse_out(out, name)
     array = as_array(a, name)
     counted = _counted(array, None)
-    found: Array = find(_filled(array, counted, worst), axis=axis, keepdims=bool(keepdims))
+    found: Array = find(_fill(array, counted, worst), axis=axis, keepdims=bool(keepdims))
     if counted is None:
         return found
     return xp.where(xp.any(counted, axis=axis, keepdims=bool(keepdims)), found, -1)
@@ -253,11 +253,11 @@ def nancumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = No
     """Return running sums with NaN counted as 0; None: of the flattened array."""
     refuse_out(out, "nancumsum")
     array = as_array(a, "nancumsum")
-    return cumsum(_filled(array, _counted(array, None), 0), axis=axis, dtype=dtype)
+    return cumsum(_fill(array, _counted(array, None), 0), axis=axis, dtype=dtype)
 
 
 def nancumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
     """Return running products with NaN counted as 1; None: of the flattened array."""
     refuse_out(out, "nancumprod")
     array = as_array(a, "nancumprod")
-    return cumprod(_filled(array, _counted(array, None), 1), axis=axis, dtype=dtype)
+    return cumprod(_fill(array, _counted(array, None), 1), axis=axis, dtype=dtype)

@@ -76,7 +76,7 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[s
     for name in given:
         if name not in _parameters(function):
             raise _unknown(called, name, function)
-    return _called(function, inputs, given)
+    return _call(function, inputs, given)
 
 
 def _check_places(ufunc: Any, inputs: Sequence[Any], out: Sequence[Any]) -> None:
@@ -112,11 +112,11 @@ def call_function(function: Any, args: tuple[Any, ...], options: dict[str, Any])
         return function(*map(_read, args), **{key: _read(value) for key, value in options.items()})
     if ours is None:
         raise _missing(called)
-    positional, keywords = _translated(called, _parameters(function), ours, args, options)
-    return _called(ours, positional, keywords)
+    positional, keywords = _translate(called, _parameters(function), ours, args, options)
+    return _call(ours, positional, keywords)
 
 
-def _called(function: Callable[..., Any], positional: Sequence[Any], keywords: dict[str, Any]) -> Any:
+def _call(function: Callable[..., Any], positional: Sequence[Any], keywords: dict[str, Any]) -> Any:
     """Call gradkit's function, which like JAX's takes no list of numbers where an array is asked for; NumPy does."""
     given = (*positional, *keywords.values())
     try:
@@ -179,7 +179,7 @@ def _parameters(function: Callable[..., Any]) -> Parameters:
         return {}
 
 
-def _translated(
+def _translate(
     called: str, theirs: Parameters, function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
 ) -> tuple[list[Any], dict[str, Any]]:
     """Return a call's arguments as gradkit's function takes them, by position and by name.

@@ -123,11 +123,11 @@ def _pad_with_zeros(x: Array, widths: Sequence[Width]) -> Array:
     return pad_index(x, index=index, shape=shape)
 
 
-def _joined(x: Array, axis: int, before: Array, behind: Array) -> Array:
+def _join(x: Array, axis: int, before: Array, behind: Array) -> Array:
     return xp.concat([part for part in (before, x, behind) if part.shape[axis]] or [x], axis=axis)
 
 
-def _repeated(value: Any, x: Array, axis: int, count: int) -> Array:
+def _repeat(value: Any, x: Array, axis: int, count: int) -> Array:
     """Return `count` copies of a value, a number or of the shape of `x` but for the axis, along the axis."""
     array = xp.astype(value if type(value) is Array else asarray(value, device=x.device), x.dtype)
     return xp.broadcast_to(array, (*x.shape[:axis], count, *x.shape[axis + 1 :]))
@@ -135,7 +135,7 @@ def _repeated(value: Any, x: Array, axis: int, count: int) -> Array:
 
 def _pad_with_constants(x: Array, widths: Sequence[Width], values: Any) -> Array:
     for axis, (width, pair) in enumerate(zip(widths, _pairs(values, x.ndim, "constant_values"), strict=True)):
-        x = _joined(x, axis, *(_repeated(value, x, axis, count) for value, count in zip(pair, width, strict=True)))
+        x = _join(x, axis, *(_repeat(value, x, axis, count) for value, count in zip(pair, width, strict=True)))
     return x
 
 
@@ -150,14 +150,14 @@ def _pad_by_position(x: Array, widths: Sequence[Width], mode: str, reflect_type:
         if size == 0:
             raise ValueError(f"can't extend empty axis {axis} using modes other than 'constant' or 'empty'")
         if reflect_type == "odd":
-            x = _reflected(x, axis, np.pad(np.eye(size), (width, (0, 0)), mode=mode, reflect_type="odd"))  # type: ignore[call-overload]
+            x = _reflect(x, axis, np.pad(np.eye(size), (width, (0, 0)), mode=mode, reflect_type="odd"))  # type: ignore[call-overload]
         else:
             positions = np.pad(np.arange(size), width, mode=mode)  # type: ignore[call-overload]
             x = xp.take(x, asarray(positions, device=x.device), axis=axis)
     return x
 
 
-def _reflected(x: Array, axis: int, matrix: Any) -> Array:
+def _reflect(x: Array, axis: int, matrix: Any) -> Array:
     """Pad by the matrix whose product with a vector is the padded vector: the reflection in a point is linear."""
     rows = moveaxis(x, axis, -1)
     product = matmul(rows, xp.matrix_transpose(asarray(matrix.astype(x.dtype), device=x.device)))
@@ -174,7 +174,7 @@ def _pad_with_ramps(x: Array, widths: Sequence[Width], values: Any) -> Array:
     ):
         left = _ramp(x, axis, first, _edge(x, axis, 0, 1), before)
         right = flip(_ramp(x, axis, last, _edge(x, axis, -1, None), behind), axis=axis)
-        x = _joined(x, axis, left, right)
+        x = _join(x, axis, left, right)
     return x
 
 
@@ -203,8 +203,8 @@ def _pad_with_statistics(x: Array, widths: Sequence[Width], mode: str, lengths: 
             value = statistic(part, axis=axis, keepdims=True)
             if not is_inexact(dtype_name(x)):
                 value = formulas.round(value)
-            parts.append(_repeated(value, x, axis, count))
-        x = _joined(x, axis, *parts)
+            parts.append(_repeat(value, x, axis, count))
+        x = _join(x, axis, *parts)
     return x
 
 

@@ -13,7 +13,7 @@ from gradkit.core.operands import as_array, require_inexact
 from gradkit.core.promotion import is_complex
 from gradkit.core.values import host
 from gradkit.numpy import linalg
-from gradkit.numpy.arguments import beside, promoted
+from gradkit.numpy.arguments import beside, promote_args
 from gradkit.numpy.contractions import diagonal
 from gradkit.numpy.data_types import finfo
 from gradkit.numpy.joining import stack
@@ -47,7 +47,7 @@ def polyval(p: Any, x: Any, *, unroll: int = 16) -> Array:
     >>> jnp.polyval(jnp.asarray([1.0, 0.0, -2.0]), jnp.asarray([2.0, 3.0]))
     Array([2., 7.], dtype=float32)
     """
-    coefficients, x = promoted("polyval", p, x)
+    coefficients, x = promote_args("polyval", p, x)
     shape = np.broadcast_shapes(coefficients.shape[1:], x.shape)
     result = xp.broadcast_to(zeros_like(x), shape)
     for i in range(coefficients.shape[0]):
@@ -57,7 +57,7 @@ def polyval(p: Any, x: Any, *, unroll: int = 16) -> Array:
 
 def polyadd(a1: Any, a2: Any) -> Array:
     """Add two polynomials."""
-    x, y = promoted("polyadd", a1, a2)
+    x, y = promote_args("polyadd", a1, a2)
     if x.shape[0] < y.shape[0]:
         x, y = y, x
     return x + pad(y, [(x.shape[0] - y.shape[0], 0)] + [(0, 0)] * (y.ndim - 1))
@@ -65,13 +65,13 @@ def polyadd(a1: Any, a2: Any) -> Array:
 
 def polysub(a1: Any, a2: Any) -> Array:
     """Subtract the second polynomial from the first."""
-    x, y = promoted("polysub", a1, a2)
+    x, y = promote_args("polysub", a1, a2)
     return polyadd(x, -y)
 
 
 def polymul(a1: Any, a2: Any, *, trim_leading_zeros: bool = False) -> Array:
     """Multiply two polynomials, without their leading zeros with `trim_leading_zeros`."""
-    x, y = promoted("polymul", a1, a2, inexact=True)
+    x, y = promote_args("polymul", a1, a2, inexact=True)
     if trim_leading_zeros:
         x, y = trim_zeros(x, trim="f"), trim_zeros(y, trim="f")
     if x.shape[0] == 0 or y.shape[0] == 0:
@@ -94,7 +94,7 @@ def polydiv(u: Any, v: Any, *, trim_leading_zeros: bool = False) -> tuple[Array,
     tuple of Array
         Quotient, and remainder of the size of `u`.
     """
-    rest, divisor = promoted("polydiv", u, v, inexact=True)
+    rest, divisor = promote_args("polydiv", u, v, inexact=True)
     m, n = rest.shape[0], divisor.shape[0]
     quotient = []
     for k in range(m - n + 1):
@@ -125,7 +125,7 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Array:
         raise ValueError(f"Order of integral must be positive (see polyder), got {m}")
     if isinstance(k, list | tuple):
         k = asarray(k)
-    coefficients, constants = promoted("polyint", p, 0 if k is None else k, inexact=True)
+    coefficients, constants = promote_args("polyint", p, 0 if k is None else k, inexact=True)
     constants = xp.reshape(constants, -1)
     if constants.shape[0] not in (1, m):
         raise ValueError(f"k must be a scalar or a rank-1 array of length 1 or m, got shape {constants.shape}")
@@ -231,7 +231,7 @@ def polyfit(
     Array, shape (deg + 1,) or (deg + 1, k), or a tuple
         The coefficients, the highest power first.
     """
-    places, values = promoted("polyfit", x, y, inexact=True)
+    places, values = promote_args("polyfit", x, y, inexact=True)
     order = operator.index(deg) + 1
     if order < 1:
         raise ValueError(f"expected deg >= 0, got {deg}")

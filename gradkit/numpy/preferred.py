@@ -9,7 +9,7 @@ from gradkit.core import Array
 from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import dtype_named, summed_in
 from gradkit.core.sharding import refuse_sharding
-from gradkit.numpy.arguments import promoted
+from gradkit.numpy.arguments import promote_args
 from gradkit.primitives.manipulation import astype
 
 __all__ = ["in_preferred", "refuse_sharding"]
@@ -22,7 +22,7 @@ def in_preferred(
     refuse_sharding(out_sharding, caller)
     if preferred is None:
         return product(*factors)
-    arrays = promoted(caller, *factors)
+    arrays = promote_args(caller, *factors)
     result = dtype_named(preferred).name
     dtype = summed_in(dtype_name(arrays[0]), result)
     return astype(product(*(astype(array, dtype) for array in arrays)), result)

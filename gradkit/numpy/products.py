@@ -9,7 +9,7 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.errors import ShapeError
-from gradkit.numpy.arguments import promoted
+from gradkit.numpy.arguments import promote_args
 from gradkit.numpy.preferred import in_preferred
 from gradkit.primitives import linalg
 from gradkit.primitives.axes import axes_of, axis_of
@@ -91,7 +91,7 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1, precision: Any = None, prefer
 
 
 def _vecdot(x1: Any, x2: Any, axis: int) -> Array:
-    x, y = promoted("vecdot", x1, x2)
+    x, y = promote_args("vecdot", x1, x2)
     if not x.ndim or not y.ndim:
         raise ValueError(f"vecdot: arguments must have at least one dimension, got shapes {x.shape} and {y.shape}")
     x, y = (moveaxis(array, axis_of(axis, array.ndim, "vecdot"), -1) for array in (x, y))
@@ -136,7 +136,7 @@ def tensordot(
 
 
 def _tensordot(x1: Any, x2: Any, axes: Any) -> Array:
-    x, y = promoted("tensordot", x1, x2)
+    x, y = promote_args("tensordot", x1, x2)
     if isinstance(axes, Sequence) or getattr(axes, "ndim", 0) > 0:
         if len(axes) != 2:
             raise TypeError(f"tensordot axes argument must be an int, or a pair, got {axes}")

@@ -14,7 +14,7 @@ from gradkit.backend import Device
 from gradkit.core import Array
 from gradkit.core.operands import as_array, dtype_name
 from gradkit.core.promotion import is_inexact
-from gradkit.numpy.arguments import promoted
+from gradkit.numpy.arguments import promote_args
 from gradkit.numpy.joining import stack
 from gradkit.primitives.new_arrays import arange, asarray, broadcast_arrays, full_like, zeros
 
@@ -83,9 +83,8 @@ def linspace(
 def _bounds(caller: str, start: Any, stop: Any, dtype: Any, device: Device | None) -> list[Array]:
     """Return both ends in the dtype to compute in, broadcast."""
     ends = [_end(value, device) for value in (start, stop)]
-    ends = promoted(caller, *ends, *(() if dtype is None else (zeros((), dtype=dtype, device=device),)), inexact=True)[
-        :2
-    ]
+    like = [] if dtype is None else [zeros((), dtype=dtype, device=device)]
+    ends = promote_args(caller, *ends, *like, inexact=True)[:2]
     return list(broadcast_arrays(*ends))
 
 
@@ -181,7 +180,7 @@ class Grid:
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
             return _range(key)
-        ranges = promoted("mgrid", *(_range(part) for part in key)) if key else []
+        ranges = promote_args("mgrid", *(_range(part) for part in key)) if key else []
         grid = meshgrid(*ranges, indexing="ij", sparse=self.sparse)
         if self.sparse:
             return grid
@@ -209,11 +208,11 @@ class Joiner:
             parts = parts[1:]
         if not parts:
             raise ValueError("need at least one array to concatenate")
-        arrays = [_widened(part, ndim, place) for part in parts]
+        arrays = [_widen(part, ndim, place) for part in parts]
         return xp.concat(arrays, axis=axis)
 
 
-def _widened(part: Any, ndim: int, place: int) -> Array:
+def _widen(part: Any, ndim: int, place: int) -> Array:
     array = _range(part) if isinstance(part, slice) else asarray(part)
     missing = ndim - array.ndim
     if missing <= 0:

@@ -106,7 +106,7 @@ def roll(a: Any, shift: Any, axis: int | Sequence[int] | None = None) -> Array:
     if len(axes) != len(shifts):
         raise ValueError(f"roll: got {len(shifts)} shifts and {len(axes)} axes, expected as many")
     for number, places in zip(axes, shifts, strict=True):
-        array = _rolled(array, places, axis_of(number, array.ndim, "roll"))
+        array = _roll(array, places, axis_of(number, array.ndim, "roll"))
     return array
 
 
@@ -120,7 +120,7 @@ def _shifts(shift: Any) -> tuple[Any, ...]:
     return (shift,)
 
 
-def _rolled(x: Array, places: Any, axis: int) -> Array:
+def _roll(x: Array, places: Any, axis: int) -> Array:
     size = x.shape[axis]
     if size == 0:
         return renewed(x)

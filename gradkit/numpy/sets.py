@@ -17,7 +17,7 @@ from gradkit.core import Array
 from gradkit.core.operands import as_array, cast
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.core.values import host
-from gradkit.numpy.arguments import promoted
+from gradkit.numpy.arguments import promote_args
 from gradkit.numpy.cumulative import cumsum
 from gradkit.numpy.padding import pad
 from gradkit.numpy.sorting import argsort, searchsorted, sort
@@ -120,7 +120,7 @@ def unique(
         found = xp.sum(cast(new, default_dtype(INTEGER)))
         starts = _positions(new, size + 1)
         first = starts[:size]
-    values = _filled(xp.take(ordered, first, axis=0), found, size, fill_value) if count or size == 0 else None
+    values = _fill(xp.take(ordered, first, axis=0), found, size, fill_value) if count or size == 0 else None
     if values is None:
         values = full((size, *rows.shape[1:]), fill_value, dtype=rows.dtype, device=rows.device)
     results = [moveaxis(values, 0, axis)]
@@ -180,7 +180,7 @@ def _positions(mask: Array, size: int) -> Array:
     return xp.where(place < xp.sum(cast(mask, default_dtype(INTEGER))), order, 0)
 
 
-def _filled(values: Array, found: Array | None, size: int, fill_value: Any) -> Array:
+def _fill(values: Array, found: Array | None, size: int, fill_value: Any) -> Array:
     """Put `fill_value` behind the first `found` rows, if one is given."""
     if found is None or fill_value is None:
         return values
@@ -232,7 +232,7 @@ def isin(
     """
     if method not in METHODS:
         raise ValueError(f"{method=} is not implemented; options are {', '.join(METHODS)}")
-    x, tests = promoted("isin", element, test_elements)
+    x, tests = promote_args("isin", element, test_elements)
     tests = xp.reshape(tests, -1)
     count = tests.shape[0]
     if count == 0:
@@ -246,7 +246,7 @@ def isin(
     return xp.logical_not(found) if invert else found
 
 
-def _chosen(values: Array, mask: Array, size: int | None, fill_value: Any) -> tuple[Array, Array]:
+def _choose(values: Array, mask: Array, size: int | None, fill_value: Any) -> tuple[Array, Array]:
     """Return the values where a mask holds, and where that is."""
     if size is None:
         positions = asarray(np.nonzero(host(mask))[0], device=values.device)
@@ -257,7 +257,7 @@ def _chosen(values: Array, mask: Array, size: int | None, fill_value: Any) -> tu
         return full((size,), fill, dtype=values.dtype, device=values.device), zeros(size, dtype="int32")
     positions = _positions(mask, size)
     found = xp.sum(cast(mask, default_dtype(INTEGER)))
-    return _filled(xp.take(values, positions), found, size, fill_value), positions
+    return _fill(xp.take(values, positions), found, size, fill_value), positions
 
 
 def _elements(array: Array, assume_unique: bool, size: int | None) -> tuple[Array, Array, Array]:
@@ -274,7 +274,7 @@ def _elements(array: Array, assume_unique: bool, size: int | None) -> tuple[Arra
 
 def union1d(ar1: Any, ar2: Any, *, size: int | None = None, fill_value: Any = None) -> Array:
     """Return what occurs in either of two arrays, each once, in ascending order."""
-    x, y = promoted("union1d", ar1, ar2)
+    x, y = promote_args("union1d", ar1, ar2)
     result: Array = unique(xp.concat([x, y], axis=None), size=size, fill_value=fill_value)
     return result
 
@@ -286,7 +286,7 @@ def setdiff1d(
     array = xp.reshape(as_array(ar1, "setdiff1d"), -1)
     values, _, valid = _elements(array, assume_unique, size)
     fill_value = 0 if fill_value is None else fill_value
-    return _chosen(values, valid & isin(values, ar2, invert=True), size, fill_value)[0]
+    return _choose(values, valid & isin(values, ar2, invert=True), size, fill_value)[0]
 
 
 def intersect1d(
@@ -302,7 +302,7 @@ def intersect1d(
 
     With `return_indices` the positions of the first occurrences in each follow.
     """
-    x, y = (xp.reshape(array, -1) for array in promoted("intersect1d", ar1, ar2))
+    x, y = (xp.reshape(array, -1) for array in promote_args("intersect1d", ar1, ar2))
     if assume_unique:
         order = _order(x)
         x_values, x_index = xp.take(x, order), order
@@ -313,7 +313,7 @@ def intersect1d(
     if size is not None and fill_value is None and x.shape[0]:
         # The smallest of them, which comes first.
         fill_value = xp.take(x_values, _positions(mask, 1))
-    values, positions = _chosen(x_values, mask, size, fill_value)
+    values, positions = _choose(x_values, mask, size, fill_value)
     if not return_indices:
         return values
     y_order = _order(y)
@@ -330,7 +330,7 @@ def setxor1d(
     ar1: Any, ar2: Any, assume_unique: bool = False, *, size: int | None = None, fill_value: Any = None
 ) -> Array:
     """Return what occurs in one of two arrays and not in the other, each once, in ascending order."""
-    x, y = (xp.reshape(array, -1) for array in promoted("setxor1d", ar1, ar2))
+    x, y = (xp.reshape(array, -1) for array in promote_args("setxor1d", ar1, ar2))
     parts = [_elements(array, assume_unique, size) for array in (x, y)]
     values = xp.concat([values for values, _, _ in parts])
     masks = [valid & isin(values, other, invert=True) for (values, _, valid), other in zip(parts, (y, x), strict=True)]
@@ -338,4 +338,4 @@ def setxor1d(
     values, mask = xp.take(values, order), xp.take(xp.concat(masks), order)
     if size is not None and fill_value is None and values.shape[0]:
         fill_value = xp.take(values, _positions(mask, 1))
-    return _chosen(values, mask, size, fill_value)[0]
+    return _choose(values, mask, size, fill_value)[0]

@@ -12,7 +12,7 @@ from gradkit import primitives
 from gradkit.core import Array
 from gradkit.core.operands import as_array, require_inexact
 from gradkit.core.promotion import is_complex
-from gradkit.numpy.arguments import beside, promoted
+from gradkit.numpy.arguments import beside, promote_args
 from gradkit.numpy.comparing import ndim
 from gradkit.numpy.cumulative import cumsum
 from gradkit.numpy.data_types import finfo
@@ -69,7 +69,7 @@ def correlate(
 
 
 def _vectors(caller: str, a: Any, v: Any, dtype: Any) -> list[Array]:
-    vectors = promoted(caller, a, v, inexact=dtype is None)
+    vectors = promote_args(caller, a, v, inexact=dtype is None)
     if dtype is not None:
         vectors = [primitives.astype(vector, dtype) for vector in vectors]
     if any(vector.ndim != 1 for vector in vectors):
@@ -124,7 +124,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     """
     like = next((array for array in (x, xp, fp) if type(array) is Array), None)
     x, xp, fp = (_listed(values, like) for values in (x, xp, fp))
-    x_array, places = promoted("interp", x, xp, inexact=True)
+    x_array, places = promote_args("interp", x, xp, inexact=True)
     values = require_inexact(as_array(fp, "interp"))
     if places.shape != values.shape or places.ndim != 1:
         raise ValueError(
@@ -234,7 +234,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int | None = N
     """
     if edge_order is not None:
         raise NotImplementedError("The 'edge_order' argument to jnp.gradient is not supported.")
-    array, *spacing = promoted("gradient", f, *varargs, inexact=True)
+    array, *spacing = promote_args("gradient", f, *varargs, inexact=True)
     axes = axes_of(axis, array.ndim, "gradient")
     if any(array.shape[number] < 2 for number in axes):
         raise ValueError(
@@ -290,7 +290,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
             width = primitives.reshape(width, (1,) * (values.ndim - width.ndim) + width.shape)
             width = moveaxis(width, axis, -1)
     else:
-        values, places = promoted("trapezoid", y, x, inexact=True)
+        values, places = promote_args("trapezoid", y, x, inexact=True)
         width = diff(places) if places.ndim == 1 else moveaxis(diff(places, axis=axis), axis, -1)
     values = moveaxis(values, axis, -1)
     return 0.5 * primitives.sum(width * (values[..., 1:] + values[..., :-1]), axis=-1)

@@ -13,11 +13,11 @@ from gradkit.core.batching import broadcast_sizes
 from gradkit.core.operands import as_array, cast, dtype_name, wide_integers
 from gradkit.core.promotion import is_complex
 from gradkit.core.stand_in import STAND_INS
-from gradkit.numpy.arguments import promoted
+from gradkit.numpy.arguments import promote_args
 from gradkit.primitives import along_axis
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.axes import axis_of
-from gradkit.primitives.indexing import filled
+from gradkit.primitives.indexing import fill
 from gradkit.primitives.manipulation import broadcast_to, permute_dims, reshape
 from gradkit.primitives.positions import bounded, counted, gather_mode, require_integers
 from gradkit.primitives.scattering import scatter_set
@@ -143,7 +143,7 @@ def argpartition(a: Any, kth: int, axis: int = -1) -> Array:
 
 def sort_complex(a: Any) -> Array:
     """Sort along the last axis by the real part, then by the imaginary one; the result is complex."""
-    (array,) = promoted("sort_complex", a)
+    (array,) = promote_args("sort_complex", a)
     if not is_complex(array.dtype):
         array = primitives.sort(array)
         return cast(array, "complex128" if dtype_name(array) in ("float64", "int64", "uint64") else "complex64")
@@ -178,10 +178,10 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, meth
     >>> jnp.searchsorted(jnp.asarray([1, 2, 2, 3]), jnp.asarray([2, 9]))
     Array([1, 4], dtype=int32)
     """
-    return primitives.searchsorted(*promoted("searchsorted", a, v), side=side, sorter=sorter)
+    return primitives.searchsorted(*promote_args("searchsorted", a, v), side=side, sorter=sorter)
 
 
-def _aligned(arr: Any, indices: Any, axis: int | None, caller: str) -> tuple[Array, Array, int]:
+def _align(arr: Any, indices: Any, axis: int | None, caller: str) -> tuple[Array, Array, int]:
     array, places = as_array(arr, caller), require_integers(as_array(indices, caller), caller)
     if axis is None:
         if places.ndim != 1:
@@ -226,7 +226,7 @@ def take_along_axis(
     Array([[2.],
            [3.]], dtype=float32)
     """
-    array, places, axis = _aligned(arr, indices, axis, "take_along_axis")
+    array, places, axis = _align(arr, indices, axis, "take_along_axis")
     size = array.shape[axis]
     word = "clip" if mode == "one_hot" else gather_mode(mode)
     if word is None:
@@ -238,7 +238,7 @@ def take_along_axis(
     taken = along_axis.take_along_axis(array, places, axis=axis)
     if valid is None:
         return taken
-    flat = filled(reshape(taken, -1), reshape(broadcast_to(valid, shape), -1), 0, fill_value)
+    flat = fill(reshape(taken, -1), reshape(broadcast_to(valid, shape), -1), 0, fill_value)
     return reshape(flat, shape)
 
 
@@ -268,7 +268,7 @@ def put_along_axis(
             "inplace=False to instead return an updated array."
         )
     whole = as_array(arr, "put_along_axis")
-    array, places, axis = _aligned(whole, indices, axis, "put_along_axis")
+    array, places, axis = _align(whole, indices, axis, "put_along_axis")
     updates = as_values(array, values)
     if dtype_name(updates) != dtype_name(array):
         updates = cast(updates, dtype_name(array))

@@ -12,7 +12,7 @@ from gradkit.core import Array
 from gradkit.core.operands import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex, is_inexact
 from gradkit.core.sharding import refuse_sharding
-from gradkit.numpy.arguments import beside, promoted, refuse_out
+from gradkit.numpy.arguments import beside, promote_args, refuse_out
 from gradkit.numpy.contractions import diagonal
 from gradkit.numpy.cumulative import cumsum
 from gradkit.numpy.products import matmul
@@ -63,7 +63,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
         result = xp.mean(array, axis=axis, keepdims=keepdims)
         total = full_like(result, array.size // max(result.size, 1))
     else:
-        array, w = promoted("average", a, weights, inexact=True)
+        array, w = promote_args("average", a, weights, inexact=True)
         w = _along(array, w, axis, "average")
         total = xp.sum(w, axis=axis, keepdims=keepdims)
         result = xp.sum(array * w, axis=axis, keepdims=keepdims) / total
@@ -126,7 +126,7 @@ def cov(
     Array, shape (variables, variables)
         Of no axes for one variable.
     """
-    given = promoted("cov", m, *(() if y is None else (y,)), inexact=True)
+    given = promote_args("cov", m, *(() if y is None else (y,)), inexact=True)
     if any(array.ndim > 2 for array in given):
         raise ValueError(f"cov: m and y must have at most 2 dimensions, got {[array.shape for array in given]}")
     rows = [_variables(array, rowvar) for array in given]
@@ -370,7 +370,7 @@ def _between_neighbours(ordered: Array, probability: Array, count: Any, method: 
     share = position - low
     last = count - 1
     low_value, high_value = (
-        _picked(ordered, xp.clip(cast(edge, "int32"), 0, xp.maximum(last, 0))) for edge in (low, high)
+        _pick(ordered, xp.clip(cast(edge, "int32"), 0, xp.maximum(last, 0))) for edge in (low, high)
     )
     if method == "lower":
         return low_value
@@ -385,7 +385,7 @@ def _between_neighbours(ordered: Array, probability: Array, count: Any, method: 
     return xp.where(share == 0, low_value, between)
 
 
-def _picked(rows: Array, positions: Array) -> Array:
+def _pick(rows: Array, positions: Array) -> Array:
     """Take from the last axis: the same positions of all rows, or each row's own."""
     if positions.ndim == 1:
         return xp.take(rows, positions, axis=-1)

@@ -19,10 +19,10 @@ FORMATS = {"float16": (5, 10, "int16"), "float32": (8, 23, "int32"), "float64": 
 def _bitcast(xp: Any, x: Any, *, dtype: str) -> Any:
     # The standard has no such function, so the host does it, unless the backend brings a kernel.
     values = np.ascontiguousarray(xp.backend.to_host(x))
-    return xp.backend.from_host(_viewed(values, dtype), x.device)
+    return xp.backend.from_host(_view(values, dtype), x.device)
 
 
-def _viewed(x: Any, dtype: str) -> Any:
+def _view(x: Any, dtype: str) -> Any:
     old, new = x.dtype.itemsize, np.dtype(dtype).itemsize
     if old == new:
         return x.reshape(-1).view(dtype).reshape(x.shape)
@@ -43,10 +43,10 @@ def _batch_bitcast(primitive: Any, values: Any, axes: Any, size: int, params: An
 
 
 def _reduce_precision(xp: Any, x: Any, *, exponent_bits: int, mantissa_bits: int) -> Any:
-    return xp.backend.from_host(_rounded(np.asarray(xp.backend.to_host(x)), exponent_bits, mantissa_bits), x.device)
+    return xp.backend.from_host(_round(np.asarray(xp.backend.to_host(x)), exponent_bits, mantissa_bits), x.device)
 
 
-def _rounded(x: Any, exponent_bits: int, mantissa_bits: int) -> Any:
+def _round(x: Any, exponent_bits: int, mantissa_bits: int) -> Any:
     """Round to the nearest, ties to even, on the integers that have the numbers' bits."""
     exponent, mantissa, integer = FORMATS[x.dtype.name]
     bits = np.atleast_1d(x).view(integer)

@@ -75,7 +75,7 @@ _cumprod = General(
 )
 
 
-def _checked(x: Any, axis: int, caller: str) -> tuple[Array, int]:
+def _check(x: Any, axis: int, caller: str) -> tuple[Array, int]:
     array = as_array(x, caller)
     (number,) = normalize_axes(operator.index(axis), array.ndim, caller)
     return array, number
@@ -83,19 +83,19 @@ def _checked(x: Any, axis: int, caller: str) -> tuple[Array, int]:
 
 def cumsum(x: Any, /, axis: int = 0, reverse: bool = False) -> Array:
     """Return the running sums along an axis, in the dtype of `x`; with `reverse` from the end on."""
-    array, axis = _checked(x, axis, "cumsum")
+    array, axis = _check(x, axis, "cumsum")
     return bind(_cumsum, (array,), {"axis": axis, "reverse": bool(reverse)})
 
 
 def cumprod(x: Any, /, axis: int = 0, reverse: bool = False) -> Array:
     """Return the running products along an axis, in the dtype of `x`; with `reverse` from the end on."""
-    array, axis = _checked(x, axis, "cumprod")
+    array, axis = _check(x, axis, "cumprod")
     return bind(_cumprod, (array,), {"axis": axis, "reverse": bool(reverse)})
 
 
-def _scanned(name: str, combine: Callable[[Any, Any], Array], floating: bool = False) -> Callable[..., Array]:
+def _make_scan(name: str, combine: Callable[[Any, Any], Array], floating: bool = False) -> Callable[..., Array]:
     def scan(x: Any, /, axis: int = 0, reverse: bool = False) -> Array:
-        array, axis = _checked(x, axis, name)
+        array, axis = _check(x, axis, name)
         if floating:
             array = require_inexact(array)
         return flip(_scan(combine, flip(array, axis), axis), axis) if reverse else _scan(combine, array, axis)
@@ -119,9 +119,9 @@ def _scan(combine: Callable[[Any, Any], Array], x: Array, axis: int) -> Array:
     return joined if size == 2 * count else concat([joined, cut(even, axis, slice(count, None))], axis=axis)
 
 
-cummax = _scanned("cummax", e.maximum)
-cummin = _scanned("cummin", e.minimum)
-cumlogsumexp = _scanned("cumlogsumexp", e.logaddexp, floating=True)
+cummax = _make_scan("cummax", e.maximum)
+cummin = _make_scan("cummin", e.minimum)
+cumlogsumexp = _make_scan("cumlogsumexp", e.logaddexp, floating=True)
 
 
 publish(globals(), __all__)

@@ -152,7 +152,7 @@ def _start(start: Any, caller: str) -> Any:
     return require_integers(start, caller, "start_indices") if type(start) is Array else operator.index(start)
 
 
-def _divided(x: Array, starts: list[Any] | Array, sizes: Sequence[int]) -> tuple[Any, tuple[int, ...], Any]:
+def _divide(x: Array, starts: list[Any] | Array, sizes: Sequence[int]) -> tuple[Any, tuple[int, ...], Any]:
     """Divide where a slice is into what is known and what is computed.
 
     Returns
@@ -213,7 +213,7 @@ def dynamic_slice(operand: Any, start_indices: Starts, slice_sizes: Sequence[int
             f"slice slice_sizes must be less than or equal to operand shape, got slice_sizes {sizes} for operand shape "
             f"{x.shape}."
         )
-    index, axes, starts = _divided(x, _starts_of(x, start_indices, "dynamic_slice"), sizes)
+    index, axes, starts = _divide(x, _starts_of(x, start_indices, "dynamic_slice"), sizes)
     if not axes or not _is_whole(index, x):
         x = getitem(x, index)
     return bind(_dynamic_slice, (x, starts), {"slice_sizes": sizes, "axes": axes}) if axes else x
@@ -242,7 +242,7 @@ def dynamic_update_slice(operand: Any, update: Any, start_indices: Starts) -> Ar
             f"lax.dynamic_update_slice requires arguments to have the same dtypes, got {dtype_name(x)}, "
             f"{dtype_name(y)}."
         )
-    index, axes, starts = _divided(x, _starts_of(x, start_indices, "dynamic_update_slice"), y.shape)
+    index, axes, starts = _divide(x, _starts_of(x, start_indices, "dynamic_update_slice"), y.shape)
     if axes and _is_whole(index, x):
         return bind(_dynamic_update_slice, (x, y, starts), {"axes": axes})
     if axes:

@@ -14,7 +14,7 @@ from gradkit.core.promotion import complex_of, real_part_of
 __all__ = ["fftn", "ifftn", "irfft", "rfft"]
 
 
-def _weighted(xp: Any, x: Any, axis: int, size: int, weight: float) -> Any:
+def _weigh(xp: Any, x: Any, axis: int, size: int, weight: float) -> Any:
     """Multiply those coefficients of a half spectrum that stand for two of the whole."""
     lead = (slice(None),) * axis
     last = x.shape[axis] - (size % 2 == 0 and size > 1)
@@ -24,14 +24,14 @@ def _weighted(xp: Any, x: Any, axis: int, size: int, weight: float) -> Any:
 
 def _transpose_rfft(xp: Any, g: Any, x: Any, *, axis: int) -> Any:
     size = x.shape[axis]
-    return size * xp.irfft(_weighted(xp, xp.conj(g), axis, size, 0.5), axis=axis, size=size)
+    return size * xp.irfft(_weigh(xp, xp.conj(g), axis, size, 0.5), axis=axis, size=size)
 
 
 def _transpose_irfft(xp: Any, g: Any, _x: Any, *, axis: int, size: int) -> Any:
-    return xp.conj(_weighted(xp, xp.rfft(g, axis=axis), axis, size, 2.0)) / size
+    return xp.conj(_weigh(xp, xp.rfft(g, axis=axis), axis, size, 2.0)) / size
 
 
-def _resized(shape: Sequence[int], axis: int, size: int) -> tuple[int, ...]:
+def _resize(shape: Sequence[int], axis: int, size: int) -> tuple[int, ...]:
     return (*shape[:axis], size, *shape[axis + 1 :])
 
 
@@ -55,7 +55,7 @@ _rfft = Linear(
     (_transpose_rfft,),
     hands_on=False,
     batch=along_axes,
-    shape=lambda x, *, axis: _resized(x.shape, axis, x.shape[axis] // 2 + 1),
+    shape=lambda x, *, axis: _resize(x.shape, axis, x.shape[axis] // 2 + 1),
     dtype=lambda x, *, axis: complex_of(x.dtype.name),
     leaf=True,
 )
@@ -65,7 +65,7 @@ _irfft = Linear(
     (_transpose_irfft,),
     hands_on=False,
     batch=along_axes,
-    shape=lambda x, *, axis, size: _resized(x.shape, axis, size),
+    shape=lambda x, *, axis, size: _resize(x.shape, axis, size),
     dtype=lambda x, *, axis, size: real_part_of(x.dtype.name),
     leaf=True,
 )
@@ -102,7 +102,7 @@ def in_dtype_of(kind: str, x: Array) -> Array:
     return cast(array, "float32") if dtype_name(array) == "float16" else array
 
 
-def transformed(x: Array, kind: str, axes: Sequence[int], size: int) -> Array:
+def transform_along(x: Array, kind: str, axes: Sequence[int], size: int) -> Array:
     """Transform along axes: `kind` is "fft", "ifft", "rfft" or "irfft"; the real ones halve the last of the axes.
 
     Parameters

@@ -66,13 +66,13 @@ def _in_distance(xp: Any, _y: Any, x: Any, d: Any, *, order: int) -> Any:
 NAMES = ("digamma_difference", "trigamma_difference", "tetragamma_difference")
 
 
-def _declared(name: str, forward: Any, rules: tuple[Any, Any], formula: str) -> Callable[[Any, Any], Array]:
+def _declare(name: str, forward: Any, rules: tuple[Any, Any], formula: str) -> Callable[[Any, Any], Array]:
     doc = f"Compute {formula} element by element, in full precision where both points are positive."
     return binary(Elementwise(name, forward, rules), True, doc)
 
 
 def _declared_difference(order: int) -> Callable[[Any, Any], Array]:
-    return _declared(
+    return _declare(
         NAMES[order],
         functools.partial(_difference, order=order),
         (functools.partial(_in_point, order=order), functools.partial(_in_distance, order=order)),
@@ -88,7 +88,7 @@ def _log_choices(xp: Any, k: Any, n: Any) -> Any:
     return xp.where((k == 0) & (n == n), xp.zeros_like(value), value)
 
 
-log_choices = _declared(
+log_choices = _declare(
     "log_choices",
     _log_choices,
     (

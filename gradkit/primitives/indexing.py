@@ -221,7 +221,7 @@ def replaced_by_slices(x: Array, positions: Array, axis: int, mode: str, fill_va
         flat, valid = bounded(flat, size, mode)
     taken = take_flat(x, flat, axis)
     if valid is not None:
-        taken = filled(taken, valid, axis, fill_value)
+        taken = fill(taken, valid, axis, fill_value)
     return taken if is_vector else reshape(taken, (*shape[:axis], *taken_at, *shape[axis + 1 :]))
 
 
@@ -237,7 +237,7 @@ def is_abstract(array: Array) -> bool:
     return type(raw(array)) in STAND_INS
 
 
-def filled(taken: Array, valid: Array | None, axis: int, fill_value: Any) -> Array:
+def fill(taken: Array, valid: Array | None, axis: int, fill_value: Any) -> Array:
     """Return slices along an axis with those that are not `valid` replaced by `fill_value`."""
     if valid is None:
         return taken
@@ -290,10 +290,10 @@ def getitem(x: Array, index: Any, /) -> Array:
         return replaced_by_slices(x, positions, axis, mode)
     if has_truth_value(index):
         return getitem(*with_axes_for_truth_values(x, [beside(part, x) for part in index]))
-    parts = expanded(x, index)
+    parts = expand(x, index)
     if not any(type(part) is Array for part in parts):
         return bind(_getitem, (x,), {"index": tuple(parts)})
-    return gathered(x, parts, "clip" if any(type(p) is Array and is_abstract(p) for p in parts) else "raise")
+    return gather(x, parts, "clip" if any(type(p) is Array and is_abstract(p) for p in parts) else "raise")
 
 
 def plain_entries(index: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...] | None:
@@ -369,7 +369,7 @@ def the_only_array(index: tuple[Any, ...], ndim: int) -> tuple[Array, int] | Non
     return index[found], axis
 
 
-def expanded(x: Array, index: tuple[Any, ...], out_of_range: bool = False) -> list[Any]:
+def expand(x: Array, index: tuple[Any, ...], out_of_range: bool = False) -> list[Any]:
     """Return an index with one entry per axis (and None for new ones), masks turned into integer arrays.
 
     With `out_of_range` an integer that is out of range is left to the mode, as an array of no axes.
@@ -565,13 +565,13 @@ def places_of(x: Array, parts: list[Any], mode: str) -> Places:
     return Places(basic, (*lead, *indexed, *rest), len(lead), sizes, positions, valid)
 
 
-def gathered(x: Array, parts: list[Any], mode: str, fill_value: Any = None) -> Array:
+def gather(x: Array, parts: list[Any], mode: str, fill_value: Any = None) -> Array:
     """Return what an index with arrays gives."""
     places = places_of(x, parts, mode)
     joined = places.joined(places.sliced(x))
     flat = reshape(places.positions, -1)
     valid = None if places.valid is None else reshape(places.valid, -1)
-    taken = filled(take_flat(joined, flat, places.lead), valid, places.lead, fill_value)
+    taken = fill(take_flat(joined, flat, places.lead), valid, places.lead, fill_value)
     return reshape(taken, (*joined.shape[: places.lead], *places.positions.shape, *joined.shape[places.lead + 1 :]))
 
 

@@ -10,7 +10,7 @@ from gradkit.core import Array, Linear, bind
 from gradkit.core.array import wrap
 from gradkit.core.batching import broadcasting_leading, moved_to_front, text_on_batches
 from gradkit.core.binding import KERNEL_ERRORS, explain
-from gradkit.core.namespace import PLAIN, bound, lifted, publish, unbroadcast
+from gradkit.core.namespace import PLAIN, bound, lift, publish, unbroadcast
 from gradkit.core.node import NO_PARAMS, Node, recording
 from gradkit.core.operands import as_array, of_one_dtype
 from gradkit.core.structured import Contraction
@@ -91,7 +91,7 @@ class Affine(Linear):
         """Run each transpose."""
         xp = PLAIN.get(type(cotangent)) if node.plain else None
         if xp is None:
-            xp, cotangent, saved = lifted(cotangent, saved)
+            xp, cotangent, saved = lift(cotangent, saved)
         elif len(node.shape) == 2 and cotangent.shape == node.shape:
             kernel = xp.kernel(self.pull_kernel)
             if kernel is not None:

@@ -13,7 +13,7 @@ from gradkit.core.structured import reduced_shape
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.axes import Axis, normalize_axes
 from gradkit.primitives.manipulation import broadcast_to, reshape
-from gradkit.primitives.reductions import logsumexp_primitive, max, selected, sum
+from gradkit.primitives.reductions import logsumexp_primitive, max, select_where, sum
 
 __all__ = ["logsumexp"]
 
@@ -47,12 +47,12 @@ def logsumexp(
     axes = normalize_axes(axis, array.ndim, "logsumexp")
     if b is None and not return_sign and not is_complex(array.dtype):
         # What is left out has exp(x) = 0.
-        array = selected(array, where, logsumexp_primitive.identity, "logsumexp")
+        array = select_where(array, where, logsumexp_primitive.identity, "logsumexp")
         return bind(logsumexp_primitive, (array,), {"axis": axes, "keepdims": keepdims})
-    return _weighted(array, axes, b, keepdims, return_sign, where)
+    return _weigh(array, axes, b, keepdims, return_sign, where)
 
 
-def _weighted(
+def _weigh(
     x: Array, axis: tuple[int, ...], b: Any, keepdims: bool, return_sign: bool, where: Any
 ) -> Array | tuple[Array, Array]:
     """Return log(sum(b * exp(x))) over axes; see `logsumexp`."""

@@ -11,7 +11,7 @@ from gradkit.backend import Backend, Device, get_backend
 from gradkit.core import Array, Linear, bind
 from gradkit.core.array import renewed
 from gradkit.core.batching import aligned, along_axes, elementwise, same_shape, with_shape
-from gradkit.core.namespace import lifted, publish, unbroadcast
+from gradkit.core.namespace import lift, publish, unbroadcast
 from gradkit.core.node import Node
 from gradkit.core.operands import as_array, as_operand, cast, dtype_name, of_one_dtype
 from gradkit.core.promotion import is_complex, requested_dtype
@@ -103,7 +103,7 @@ class Transfer(Linear):
         return get_backend(params["target"].backend), params["target"]
 
 
-def _transferred(xp: Any, x: Any, *, source: Device, target: Device) -> Any:
+def _transfer_text(xp: Any, x: Any, *, source: Device, target: Device) -> Any:
     if source.backend == target.backend:
         return xp.backend.to_device(x, target.raw)
     return get_backend(target.backend).from_host(xp.backend.to_host(x), target.raw)
@@ -111,7 +111,7 @@ def _transferred(xp: Any, x: Any, *, source: Device, target: Device) -> Any:
 
 _transfer = Transfer(
     "transfer",
-    _transferred,
+    _transfer_text,
     (lambda xp, g, _x, *, source, target: xp.transfer(g, source=target, target=source),),
     batch=elementwise,
     shape=same_shape,
@@ -127,7 +127,7 @@ class Concatenate(Linear):
 
     def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
         """Give each piece its slice of the cotangent."""
-        xp, cotangent, _ = lifted(cotangent, ())
+        xp, cotangent, _ = lift(cotangent, ())
         if cotangent.shape != node.shape:
             cotangent = xp.broadcast_to(cotangent, node.shape)
         axis, start = node.params["axis"], 0

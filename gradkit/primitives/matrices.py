@@ -14,7 +14,7 @@ from typing import Any
 
 from gradkit.core import Array, Linear, MultipleResults, bind
 from gradkit.core.batching import leading, same_shape
-from gradkit.core.namespace import lifted, publish
+from gradkit.core.namespace import lift, publish
 from gradkit.core.node import Node
 from gradkit.core.operands import as_array
 from gradkit.core.promotion import dtype_named, is_complex
@@ -45,7 +45,7 @@ class Decomposition(MultipleResults):
         """Run the reverse rule on the cotangents that there are."""
         outs, args = saved[0], saved[1:]
         count, several = len(cotangent), len(outs)
-        xp, _, values = lifted(next(iter(cotangent.values())), [*cotangent.values(), *outs, *args])
+        xp, _, values = lift(next(iter(cotangent.values())), [*cotangent.values(), *outs, *args])
         given = dict(zip(cotangent, values[:count], strict=True))
         results, args = tuple(values[count : count + several]), values[count + several :]
         cotangents = tuple(given.get(position) for position in range(several))

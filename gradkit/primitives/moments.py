@@ -62,7 +62,7 @@ def var(
     squares, name, axes, count = _spread("var", a, axis, dtype, out, ddof, where, mean, correction)
     squares = e.real(e.multiply(squares, e.conj(squares))) if is_complex(squares.dtype) else e.square(squares)
     total = sum(squares, axis=axes, keepdims=keepdims)
-    return _in_dtype(_divided(total, count, keepdims), name)
+    return _in_dtype(_divide(total, count, keepdims), name)
 
 
 def std(
@@ -85,7 +85,7 @@ def std(
     if type(count) is not Array and count > 0:
         return _in_dtype(root_of_squares(distance, axes, keepdims, count), name)
     root = root_of_squares(distance, axes, keepdims)
-    return _in_dtype(_divided(root, e.sqrt(count) if type(count) is Array else count, keepdims), name)
+    return _in_dtype(_divide(root, e.sqrt(count) if type(count) is Array else count, keepdims), name)
 
 
 def _spread(
@@ -118,7 +118,7 @@ def _spread(
     return e.where(taking_part, distance, 0), result, axes, e.subtract(count, less)
 
 
-def _divided(total: Array, count: Any, keepdims: bool) -> Array:
+def _divide(total: Array, count: Any, keepdims: bool) -> Array:
     """Divide by a count; nothing divided by nothing is not a number."""
     if type(count) is not Array:
         return e.divide(total, count) if count > 0 else e.multiply(total, math.nan)

@@ -64,7 +64,7 @@ def _is_foreign(other: Any) -> bool:
 SEQUENCES = (str, bytes, bytearray, list, tuple)
 
 
-def _refused(name: str, x: Any, y: Any, other: Any) -> Any:
+def _refuse(name: str, x: Any, y: Any, other: Any) -> Any:
     """Return NotImplemented, unless Python would take a sequence as one to repeat: ``[1, 2] * x`` of a whole number."""
     if name in ("add", "mul") and type(other) in SEQUENCES:
         raise TypeError(
@@ -82,23 +82,23 @@ def _method(function: Callable[[Any, Any], Array], name: str = "") -> Callable[[
             other = args[1]
             if type(other) is Array or type(other) in PYTHON_NUMBERS or not _is_foreign(other):
                 return apply(primitive, args, floating)
-            return _refused(name, args[0], other, other)
+            return _refuse(name, args[0], other, other)
 
         return binary(function.primitive, function.floating, general=general)  # type: ignore[attr-defined]
 
     def method(self: Array, other: Any) -> Any:
         if type(other) is Array or type(other) in PYTHON_NUMBERS:
             return function(self, other)
-        return _refused(name, self, other, other) if _is_foreign(other) else function(self, other)
+        return _refuse(name, self, other, other) if _is_foreign(other) else function(self, other)
 
     return method
 
 
-def _reflected(function: Callable[[Any, Any], Array], name: str = "") -> Callable[[Any, Any], Any]:
+def _reflect(function: Callable[[Any, Any], Array], name: str = "") -> Callable[[Any, Any], Any]:
     def method(self: Array, other: Any) -> Any:
         if type(other) in PYTHON_NUMBERS:
             return function(other, self)
-        return _refused(name, other, self, other) if _is_foreign(other) else function(other, self)
+        return _refuse(name, other, self, other) if _is_foreign(other) else function(other, self)
 
     return method
 
@@ -164,7 +164,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "reshape": _reshape,
     "transpose": _transpose,
     "__divmod__": _method(_divmod),
-    "__rdivmod__": _reflected(_divmod),
+    "__rdivmod__": _reflect(_divmod),
     "__round__": lambda self, decimals=0: _from_numpy("round")(self, decimals or 0),
     "flatten": _flatten,
     "view": _view,
@@ -186,7 +186,7 @@ def install() -> None:
     """Attach the operators and methods to `Array`."""
     for name, function in BINARY.items():
         setattr(Array, f"__{name}__", _method(function, name))
-        setattr(Array, f"__r{name}__", _reflected(function, name))
+        setattr(Array, f"__r{name}__", _reflect(function, name))
     for name, function in COMPARISON.items():
         setattr(Array, f"__{name}__", _method(function))
     for name, unary_function in UNARY.items():

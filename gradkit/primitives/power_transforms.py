@@ -79,7 +79,7 @@ LOGARITHMS: dict[str, tuple[str, Callable[..., Any], str]] = {
 """By what a name ends in: the logarithm, and the power of what it is of."""
 
 
-def _declared(ending: str, order: int) -> Callable[[Any, Any], Array]:
+def _declare(ending: str, order: int) -> Callable[[Any, Any], Array]:
     logarithm, power_of, text = LOGARITHMS[ending]
     name, following = (f"power_transform{ending}" + "_slope" * n for n in (order, order + 1))
 
@@ -99,9 +99,9 @@ def _declared(ending: str, order: int) -> Callable[[Any, Any], Array]:
     return binary(Elementwise(name, forward, (in_base, in_exponent)), True, doc)
 
 
-power_transform, power_transform_slope, power_transform_slope_slope = (_declared("", n) for n in range(LAST + 1))
+power_transform, power_transform_slope, power_transform_slope_slope = (_declare("", n) for n in range(LAST + 1))
 power_transform_1p, power_transform_1p_slope, power_transform_1p_slope_slope = (
-    _declared("_1p", n) for n in range(LAST + 1)
+    _declare("_1p", n) for n in range(LAST + 1)
 )
 
 

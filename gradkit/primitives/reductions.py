@@ -37,7 +37,7 @@ def _count(shape: tuple[int, ...], axis: tuple[int, ...]) -> int:
     return math.prod(shape[a] for a in axis)
 
 
-def _divided(g: Any, count: int) -> Any:
+def _divide(g: Any, count: int) -> Any:
     # float16 reaches to 65504 only.
     return g / count if count < 65504 else g * (1 / count)
 
@@ -121,7 +121,7 @@ _prod = Reduction("prod", None, (_pull_prod,), combine="multiply", identity=1, d
 _mean = LinearReduction(
     "mean",
     None,
-    (lambda xp, g, x, *, axis, keepdims: expand(xp, _divided(g, _count(x.shape, axis)), x.ndim, axis, keepdims),),
+    (lambda xp, g, x, *, axis, keepdims: expand(xp, _divide(g, _count(x.shape, axis)), x.ndim, axis, keepdims),),
     small_cotangent=True,
     hands_on=False,
     combine="add",
@@ -180,8 +180,8 @@ def sum(
         value = a._value
         if value.dtype in INEXACT.get(type(value), NOTHING):
             return bind(_sum, (a,), _over(axis, keepdims, len(value.shape), "sum"))
-    array = selected(_in_accumulator(a, dtype, promote_integers, "sum"), where, _sum.identity, "sum")
-    result = _accumulated(_sum, array, axis, keepdims, out)
+    array = select_where(_in_accumulator(a, dtype, promote_integers, "sum"), where, _sum.identity, "sum")
+    result = _accumulate(_sum, array, axis, keepdims, out)
     return result if initial is None else _keep_dtype(e.add(result, initial), result)
 
 
@@ -209,8 +209,8 @@ def prod(
         value = a._value
         if value.dtype in INEXACT.get(type(value), NOTHING):
             return bind(_prod, (a,), _over(axis, keepdims, len(value.shape), "prod"))
-    array = selected(_in_accumulator(a, dtype, promote_integers, "prod"), where, _prod.identity, "prod")
-    result = _accumulated(_prod, array, axis, keepdims, out)
+    array = select_where(_in_accumulator(a, dtype, promote_integers, "prod"), where, _prod.identity, "prod")
+    result = _accumulate(_prod, array, axis, keepdims, out)
     return result if initial is None else _keep_dtype(e.multiply(result, initial), result)
 
 
@@ -224,7 +224,7 @@ def _in_accumulator(x: Any, dtype: Any, promote_integers: bool, caller: str) -> 
     return array if wide == name else cast(array, wide)
 
 
-def _accumulated(primitive: Any, array: Array, axis: Axis, keepdims: bool, out: None) -> Array:
+def _accumulate(primitive: Any, array: Array, axis: Axis, keepdims: bool, out: None) -> Array:
     refuse_out(out, primitive.name)
     # Libraries sum integers in 64 bits of their own accord.
     return _keep_dtype(bind(primitive, (array,), _over(axis, keepdims, array.ndim, primitive.name)), array)
@@ -241,7 +241,7 @@ def refuse_out(out: Any, caller: str) -> None:
         raise NotImplementedError(f"The 'out' argument to jnp.{caller} is not supported.")
 
 
-def selected(array: Array, where: Any, identity: Any, caller: str) -> Array:
+def select_where(array: Array, where: Any, identity: Any, caller: str) -> Array:
     """Return an array with the elements that do not take part replaced by what makes no difference."""
     if where is None:
         return array
@@ -314,7 +314,7 @@ def _extremum(primitive: Any, larger: Callable[[Any, Any], Array]) -> Callable[.
                     f"reduction operation {primitive.name} does not have an identity, so to use a where mask one has "
                     f"to specify 'initial'"
                 )
-            array = selected(array, where, initial, primitive.name)
+            array = select_where(array, where, initial, primitive.name)
         if _count(array.shape, axes) == 0:
             if initial is None:
                 raise ValueError(
@@ -341,7 +341,7 @@ def _truth(primitive: Any) -> Callable[..., Array]:
             refuse_out(out, primitive.name)
         array = require_bool(a if type(a) is Array else as_array(a, primitive.name), primitive.name)
         if where is not None:
-            array = selected(array, where, primitive.identity, primitive.name)
+            array = select_where(array, where, primitive.identity, primitive.name)
         return bind(primitive, (array,), _over(axis, keepdims, array.ndim, primitive.name))
 
     reduce.__name__ = reduce.__qualname__ = primitive.name

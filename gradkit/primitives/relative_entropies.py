@@ -22,22 +22,22 @@ def _log_quotient(xp: Any, p: Any, q: Any) -> Any:
     return xp.where(near, xp.log1p((inner_p - inner_q) / inner_q), xp.log(p) - xp.log(q))
 
 
-def _declared(name: str, forward: Any, rules: tuple[Any, Any], formula: str) -> Any:
+def _declare(name: str, forward: Any, rules: tuple[Any, Any], formula: str) -> Any:
     return binary(
         Elementwise(name, forward, rules), True, f"Compute {formula} of positive numbers, element by element."
     )
 
 
-log_quotient = _declared(
+log_quotient = _declare(
     "log_quotient", _log_quotient, (lambda xp, _y, p, q: 1 / p, lambda xp, _y, p, q: -1 / q), "log(p / q)"
 )
-relative_entropy = _declared(
+relative_entropy = _declare(
     "relative_entropy",
     lambda xp, p, q: p * xp.log_quotient(p, q),
     (lambda xp, _y, p, q: xp.log_quotient(p, q) + 1, lambda xp, _y, p, q: -p / q),
     "p log(p / q)",
 )
-divergence = _declared(
+divergence = _declare(
     "divergence",
     lambda xp, p, q: p * xp.log_quotient(p, q) - p + q,
     (lambda xp, _y, p, q: xp.log_quotient(p, q), lambda xp, _y, p, q: -xp.expm1(xp.log_quotient(p, q))),

@@ -46,7 +46,7 @@ def batch_by_position(primitive: Any, values: Any, axes: Any, size: int, params:
         positions = wide_integers(positions, size * span)
         moved = positions + counted(size, positions)[:, None] * span
         flat = reshape(where(positions < 0, -1, moved), -1)
-        joined = [_joined(front, axis) for front in fronts]
+        joined = [_join(front, axis) for front in fronts]
     if "size" in params:
         params = {**params, "size": size * span}
     out = bind(primitive, (*joined, flat), params)
@@ -54,7 +54,7 @@ def batch_by_position(primitive: Any, values: Any, axes: Any, size: int, params:
     return reshape(out, (*out.shape[:axis], size, length, *out.shape[axis + 1 :])), axis
 
 
-def _joined(front: Array, axis: int) -> Array:
+def _join(front: Array, axis: int) -> Array:
     """Return an array whose first axis, the batch, has become the slower part of the axis behind it."""
     moved = permute_dims(front, (*range(1, axis + 1), 0, *range(axis + 1, front.ndim)))
     shape = moved.shape
@@ -211,7 +211,7 @@ def _pull_multiply_updates(xp: Any, g: Any, _y: Any, x: Any, updates: Any, indic
     return xp.masked(share, _along(valid, axis, g.ndim))
 
 
-def _chosen(xp: Any, g: Any, y: Any, x: Any, updates: Any, indices: Any, axis: int) -> tuple[Any, Any, Any, Any]:
+def _choose(xp: Any, g: Any, y: Any, x: Any, updates: Any, indices: Any, axis: int) -> tuple[Any, Any, Any, Any]:
     """Return where the extremum came from `x` and from the slices, the share of each of them, and the positions."""
     valid, places = _valid(xp, indices)
     from_x = xp.astype(x == y, y.dtype)
@@ -221,12 +221,12 @@ def _chosen(xp: Any, g: Any, y: Any, x: Any, updates: Any, indices: Any, axis: i
 
 
 def _pull_extremum(xp: Any, g: Any, y: Any, x: Any, updates: Any, indices: Any, *, axis: int) -> Any:
-    from_x, _, share, _ = _chosen(xp, g, y, x, updates, indices, axis)
+    from_x, _, share, _ = _choose(xp, g, y, x, updates, indices, axis)
     return share * from_x
 
 
 def _pull_extremum_updates(xp: Any, g: Any, y: Any, x: Any, updates: Any, indices: Any, *, axis: int) -> Any:
-    _, from_updates, share, places = _chosen(xp, g, y, x, updates, indices, axis)
+    _, from_updates, share, places = _choose(xp, g, y, x, updates, indices, axis)
     return xp.masked(xp.take(share, places, axis=axis), from_updates)
 
 

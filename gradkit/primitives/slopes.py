@@ -125,7 +125,7 @@ atanh_slope = unary(
 # The hypotenuse
 
 
-def _scaled(xp: Any, x: Any, y: Any) -> tuple[Any, Any, Any, Any]:
+def _scale(xp: Any, x: Any, y: Any) -> tuple[Any, Any, Any, Any]:
     """Return the sides and the hypotenuse (1 at the origin) times a power of 2 that keeps it finite, and that."""
     z = xp.hypot(x, y)
     nothing = xp.zeros_like(z)
@@ -143,14 +143,14 @@ def _cosine(xp: Any, x: Any, z: Any) -> Any:
 
 
 def _hypot_slope(xp: Any, x: Any, y: Any) -> Any:
-    x, y, z, _ = _scaled(xp, x, y)
+    x, y, z, _ = _scale(xp, x, y)
     # At the origin, where there is no derivative, JAX's 1/2 and not 0 / 0.
     origin = xp.logical_and(x == 0, y == 0)
     return xp.where(origin, xp.ones_like(z) / 2, _cosine(xp, x, z))
 
 
 def _curvature_of_hypot(xp: Any, x: Any, y: Any, of_the_same: bool) -> Any:
-    x, y, z, scale = _scaled(xp, x, y)
+    x, y, z, scale = _scale(xp, x, y)
     sine = _cosine(xp, y, z)
     other = sine if of_the_same else -_cosine(xp, x, z)
     return sine / z * other * scale
@@ -174,14 +174,14 @@ hypot_slope = binary(
 
 
 def _atan2_slope(xp: Any, x: Any, y: Any) -> Any:
-    x, y, z, scale = _scaled(xp, x, y)
+    x, y, z, scale = _scale(xp, x, y)
     # At the origin there is no derivative: 0 / 0.
     z = xp.where(xp.logical_and(x == 0, y == 0), xp.zeros_like(z), z)
     return xp.where(xp.isinf(z), xp.zeros_like(z), y / z) / z * scale
 
 
 def _curvature_of_atan2(xp: Any, x: Any, y: Any, of_the_same: bool) -> Any:
-    x, y, z, scale = _scaled(xp, x, y)
+    x, y, z, scale = _scale(xp, x, y)
     sine, cosine = _cosine(xp, x, z), _cosine(xp, y, z)
     if of_the_same:
         # The smaller one first: what it is divided by may overflow for the other one.

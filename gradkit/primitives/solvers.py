@@ -13,7 +13,7 @@ from typing import Any
 from gradkit.core import Array, General, bind
 from gradkit.core.batching import broadcast_sizes, broadcasting_leading, leading, same_shape
 from gradkit.core.binding import bind_several
-from gradkit.core.namespace import lifted, publish, unbroadcast
+from gradkit.core.namespace import lift, publish, unbroadcast
 from gradkit.core.node import NO_PARAMS, Node
 from gradkit.core.operands import as_array
 from gradkit.core.promotion import is_complex, real_part_of
@@ -33,7 +33,7 @@ class Solver(General):
 
     def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
         """Solve the transposed system for the cotangent of `b`, and multiply it with the result for that of `a`."""
-        xp, cotangent, (x, a, _) = lifted(cotangent, saved)
+        xp, cotangent, (x, a, _) = lift(cotangent, saved)
         if cotangent.shape != node.shape:
             cotangent = xp.broadcast_to(cotangent, node.shape)
         g = _transposed_solve(xp, cotangent, a, **node.params)
@@ -132,7 +132,7 @@ def _pull_pinv(xp: Any, g: Any, p: Any, a: Any, _rtol: Any) -> Any:
 # Determinants
 
 
-def _rolled(xp: Any, x: Any, rows: int, columns: int) -> Any:
+def _roll(xp: Any, x: Any, rows: int, columns: int) -> Any:
     """Return matrices whose first `rows` and `columns` went to the end."""
     if rows:
         x = xp.concat([x[..., rows:, :], x[..., :rows, :]], axis=-2)
@@ -145,10 +145,10 @@ def _cofactors(xp: Any, x: Any) -> Any:
     if n <= 1:
         return xp.ones_like(x)
     if n == 2:
-        corner = _rolled(xp, x, 1, 1)
+        corner = _roll(xp, x, 1, 1)
         return _checkered(xp, corner)
     if n == 3:
-        return _rolled(xp, x, 1, 1) * _rolled(xp, x, 2, 2) - _rolled(xp, x, 1, 2) * _rolled(xp, x, 2, 1)
+        return _roll(xp, x, 1, 1) * _roll(xp, x, 2, 2) - _roll(xp, x, 1, 2) * _roll(xp, x, 2, 1)
     return xp.cofactor(x)
 
 

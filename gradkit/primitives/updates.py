@@ -26,9 +26,9 @@ from gradkit.primitives import scattering
 from gradkit.primitives.creation import ones_like
 from gradkit.primitives.indexing import (
     beside,
-    expanded,
+    expand,
     full_scalar,
-    gathered,
+    gather,
     getitem,
     listed,
     pad_index,
@@ -114,34 +114,34 @@ class IndexUpdate:
         word = gather_mode(mode) or "clip"
         if has_truth_value(_as_tuple(self.index)):
             return getitem(self.array, self.index)
-        parts = expanded(self.array, _as_tuple(self.index), out_of_range=True)
+        parts = expand(self.array, _as_tuple(self.index), out_of_range=True)
         if not any(type(part) is Array for part in parts):
             return getitem(self.array, self.index)
-        return gathered(self.array, parts, word, fill_value)
+        return gather(self.array, parts, word, fill_value)
 
     def set(
         self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
         """Return the array with ``x[index] = values``. Of several values for one place the last one is taken."""
-        return _updated(self.array, self.index, values, SET, mode)
+        return _update(self.array, self.index, values, SET, mode)
 
     def add(
         self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
         """Return the array with ``x[index] += values``. Several values for one place are all added."""
-        return _updated(self.array, self.index, values, ADD, mode)
+        return _update(self.array, self.index, values, ADD, mode)
 
     def subtract(
         self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
         """Return the array with ``x[index] -= values``. Several values for one place are all subtracted."""
-        return _updated(self.array, self.index, e.negative(as_values(self.array, values)), ADD, mode)
+        return _update(self.array, self.index, e.negative(as_values(self.array, values)), ADD, mode)
 
     def multiply(
         self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
         """Return the array with ``x[index] *= values``. Several values for one place are all multiplied."""
-        return _updated(self.array, self.index, values, MULTIPLY, mode)
+        return _update(self.array, self.index, values, MULTIPLY, mode)
 
     mul = multiply
 
@@ -149,27 +149,27 @@ class IndexUpdate:
         self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
         """Return the array with ``x[index] /= values``. Several values for one place all divide."""
-        divisors = _updated(ones_like(self.array), self.index, values, MULTIPLY, mode)
+        divisors = _update(ones_like(self.array), self.index, values, MULTIPLY, mode)
         return e.divide(self.array, divisors)
 
     def power(
         self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
         """Return the array with ``x[index] **= values``. Several exponents for one place are multiplied."""
-        exponents = _updated(ones_like(self.array), self.index, values, MULTIPLY, mode)
+        exponents = _update(ones_like(self.array), self.index, values, MULTIPLY, mode)
         return e.pow(self.array, exponents)
 
     def min(
         self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
         """Return the array with ``x[index] = minimum(x[index], values)``."""
-        return _updated(self.array, self.index, values, MIN, mode)
+        return _update(self.array, self.index, values, MIN, mode)
 
     def max(
         self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
         """Return the array with ``x[index] = maximum(x[index], values)``."""
-        return _updated(self.array, self.index, values, MAX, mode)
+        return _update(self.array, self.index, values, MAX, mode)
 
     def apply(
         self,
@@ -181,7 +181,7 @@ class IndexUpdate:
     ) -> Array:
         """Return the array with ``x[index] = func(x[index])``; a place that is named twice is changed once."""
         chosen = self.get(mode="clip")
-        return _updated(self.array, self.index, func(chosen), SET, mode)
+        return _update(self.array, self.index, func(chosen), SET, mode)
 
 
 def _as_tuple(index: Any) -> tuple[Any, ...]:
@@ -197,7 +197,7 @@ def as_values(x: Array, values: Any) -> Array:
     return as_array(beside(values, x), "at")
 
 
-def _updated(x: Array, index: Any, values: Any, update: Update, mode: Any) -> Array:
+def _update(x: Array, index: Any, values: Any, update: Update, mode: Any) -> Array:
     """Return `x` with `values` brought to `index`, in the dtype of `x`."""
     word = gather_mode(mode) or "fill"
     y = as_values(x, values)
@@ -211,11 +211,11 @@ def _updated(x: Array, index: Any, values: Any, update: Update, mode: Any) -> Ar
         )
     common = promote([dtype, dtype_name(y)])
     wide, y = (array if dtype_name(array) == common else cast(array, common) for array in (x, y))
-    result = _changed(wide, index, y, update, word)
+    result = _change(wide, index, y, update, word)
     return result if dtype_name(result) == dtype else cast(result, dtype)
 
 
-def _changed(x: Array, index: Any, y: Array, update: Update, mode: str) -> Array:
+def _change(x: Array, index: Any, y: Array, update: Update, mode: str) -> Array:
     index = beside(index, x)
     if type(index) is Array and index.ndim == 0 and y.ndim == x.ndim + 1 and y.shape[0] == 1:
         y = squeeze(y, axis=0)  # what such a mask picks has one axis more
@@ -225,8 +225,8 @@ def _changed(x: Array, index: Any, y: Array, update: Update, mode: str) -> Array
         return e.where(mask, update.meet(x, y), x)
     if has_truth_value(_as_tuple(index)):
         wide, index = with_axes_for_truth_values(x, [beside(part, x) for part in _as_tuple(index)])
-        return reshape(_changed(wide, index, y, update, mode), x.shape)
-    parts = expanded(x, _as_tuple(index), out_of_range=True)
+        return reshape(_change(wide, index, y, update, mode), x.shape)
+    parts = expand(x, _as_tuple(index), out_of_range=True)
     if not any(type(part) is Array for part in parts):
         return _in_slices(x, tuple(parts), y, update)
     return _at_positions(x, parts, y, update, mode)

@@ -249,9 +249,9 @@ def multivariate_normal(
     if shape is not None and np.broadcast_shapes(sizes, batch) != sizes:
         raise ShapeError(f"multivariate_normal: the parameters' batch {batch} must broadcast to the shape {sizes}.")
     if method == "cholesky":
-        factor = decompositions.cholesky(_symmetrized(cov))
+        factor = decompositions.cholesky(_symmetrize(cov))
     elif method == "eigh":
-        values, vectors = decompositions.eigh(_symmetrized(cov))
+        values, vectors = decompositions.eigh(_symmetrize(cov))
         factor = vectors * sqrt(values)[..., None, :]
     else:
         vectors, values, _ = decompositions.svd(cov, full_matrices=True)
@@ -261,7 +261,7 @@ def multivariate_normal(
     return drawn
 
 
-def _symmetrized(x: Array) -> Array:
+def _symmetrize(x: Array) -> Array:
     return (x + matrix_transpose(conj(x))) / 2
 
 

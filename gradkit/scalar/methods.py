@@ -118,7 +118,7 @@ def _unary(name: str, forward: str, check: str, names: dict[str, Any]) -> Callab
         parents=SELECTED if passes_where(primitive) else ONE_VALUE,
     )
     text = f'def method(self):\n    """Compute `{name}` of this value."""\n{indent(body, "    ")}'
-    return _named(_compiled(name, text, {**names, "operation": Operation(name)})["method"], name)
+    return _rename(_compile(name, text, {**names, "operation": Operation(name)})["method"], name)
 
 
 def _binary(name: str, forward: str, check: str, method: str, reflected: str, names: dict[str, Any]) -> tuple[Any, Any]:
@@ -164,11 +164,11 @@ def _binary(name: str, forward: str, check: str, method: str, reflected: str, na
         "with_number": Operation(name, 1),
         "with_number_first": Operation(name, 0),
     }
-    found = _compiled(name, text, {**names, **operations})
-    return _named(found["method"], method), _named(found["reflected"], reflected)
+    found = _compile(name, text, {**names, **operations})
+    return _rename(found["method"], method), _rename(found["reflected"], reflected)
 
 
-def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+def _rename(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     function.__name__ = name
     function.__qualname__ = f"Value.{name}"
     return function
@@ -180,7 +180,7 @@ def _elementwise(name: str) -> Elementwise:
     return primitive
 
 
-def _compiled(name: str, text: str, names: dict[str, Any]) -> dict[str, Any]:
+def _compile(name: str, text: str, names: dict[str, Any]) -> dict[str, Any]:
     """Run a text that defines functions; tracebacks and debuggers find its lines."""
     file = f"<gradkit.scalar {name}>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
@@ -195,7 +195,7 @@ def __{name}__(self, other):
         return self._seen {symbol} other._seen
     return self._seen {symbol} other if isinstance(other, Real) else NotImplemented
 """
-    found: Callable[[Any, Any], Any] = _compiled(name, text, {"Value": value, "Real": Real})[f"__{name}__"]
+    found: Callable[[Any, Any], Any] = _compile(name, text, {"Value": value, "Real": Real})[f"__{name}__"]
     return found
 
 

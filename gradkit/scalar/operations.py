@@ -16,7 +16,7 @@ from gradkit.core import MINUS_ONE, ONE
 from gradkit.core.families import Elementwise, PassesWhere
 from gradkit.core.namespace import PRIMITIVES, kernel_namespace
 
-__all__ = ["BINARY", "UNARY", "Operation", "backend", "evaluated", "function_of", "not_a_number"]
+__all__ = ["BINARY", "UNARY", "Operation", "backend", "evaluate", "function_of", "not_a_number"]
 
 
 class Operation(NamedTuple):
@@ -70,7 +70,7 @@ def function_of(name: str) -> Callable[..., Any]:
     return function
 
 
-def evaluated(name: str, *numbers: float) -> tuple[float, list[float]]:
+def evaluate(name: str, *numbers: float) -> tuple[float, list[float]]:
     """Run a primitive on Python's numbers by its kernel and its rules.
 
     Returns

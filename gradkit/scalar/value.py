@@ -19,7 +19,7 @@ from gradkit.core.node import Leaf, recording
 from gradkit.core.values import values_of
 from gradkit.errors import ConcretizationTypeError
 from gradkit.scalar.methods import install
-from gradkit.scalar.operations import Operation, backend, evaluated, function_of, not_a_number
+from gradkit.scalar.operations import Operation, backend, evaluate, function_of, not_a_number
 from gradkit.scalar.passes import accumulate
 
 if TYPE_CHECKING:
@@ -304,7 +304,7 @@ def general(operation: Operation, *operands: Any) -> Any:
     if len(values) + (operation.number is not None) < len(operands) or any(map(_holds_array, values)):
         arrays = [operand.__gradkit_array__() if isinstance(operand, Value) else operand for operand in operands]
         return from_array(function_of(operation.name)(*arrays))
-    result, slopes = evaluated(operation.name, *(x._data if isinstance(x, Value) else x for x in operands))
+    result, slopes = evaluate(operation.name, *(x._data if isinstance(x, Value) else x for x in operands))
     if result != result and config.jax_debug_nans:
         raise not_a_number(operation.name)
     out = Value(result)

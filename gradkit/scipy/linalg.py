@@ -9,7 +9,7 @@ from gradkit.core.operands import as_array, require_inexact
 from gradkit.core.promotion import real_part_of
 from gradkit.errors import ShapeError
 from gradkit.numpy import linalg
-from gradkit.numpy.arguments import promoted
+from gradkit.numpy.arguments import promote_args
 from gradkit.numpy.sorting import argsort
 from gradkit.primitives import decompositions, elementwise, pivoting, solvers
 from gradkit.primitives.along_axis import take_along_axis
@@ -37,7 +37,7 @@ def _square(x: Any, caller: str) -> Array:
     return array
 
 
-def _transposed(a: Array, trans: int | str) -> Array:
+def _transpose(a: Array, trans: int | str) -> Array:
     """Return the matrices themselves (0), their transposes (1) or their conjugate transposes (2)."""
     if trans not in TRANSPOSES:
         raise ValueError(f"Invalid 'trans' value {trans}: expected one of {tuple(TRANSPOSES)}")
@@ -116,8 +116,8 @@ def solve_triangular(
     >>> solve_triangular(jnp.asarray([[2.0, 7.0], [1.0, 1.0]]), jnp.asarray([2.0, 3.0]), lower=True)
     Array([1., 2.], dtype=float32)
     """
-    matrix, right = promoted("solve_triangular", a, b, inexact=True)
-    matrix = _transposed(_square(matrix, "solve_triangular"), trans)
+    matrix, right = promote_args("solve_triangular", a, b, inexact=True)
+    matrix = _transpose(_square(matrix, "solve_triangular"), trans)
     columns = _columns(matrix, right, "solve_triangular")
     result = solvers.triangular_solve(
         matrix, columns, lower=bool(lower) != bool(TRANSPOSES[trans]), unit_diagonal=unit_diagonal
@@ -258,17 +258,17 @@ def lu_solve(
     lu_and_piv: tuple[Any, Any], b: Any, trans: int = 0, overwrite_b: bool = False, check_finite: bool = True
 ) -> Array:
     """Solve ``a x = b`` by what `lu_factor` gave; `trans` is as in `solve_triangular`."""
-    factors, right = promoted("lu_solve", lu_and_piv[0], b, inexact=True)
+    factors, right = promote_args("lu_solve", lu_and_piv[0], b, inexact=True)
     columns = _columns(_square(factors, "lu_solve"), right, "lu_solve")
     order = _permutation(as_array(lu_and_piv[1], "lu_solve"), factors.shape[-1])
     if trans == 0:
-        columns = _permuted(columns, order)
+        columns = _permute(columns, order)
         columns = solve_triangular(factors, columns, lower=True, unit_diagonal=True)
         columns = solve_triangular(factors, columns)
     else:
         columns = solve_triangular(factors, columns, trans=trans)
         columns = solve_triangular(factors, columns, trans=trans, lower=True, unit_diagonal=True)
-        columns = _permuted(columns, argsort(order, axis=-1))
+        columns = _permute(columns, argsort(order, axis=-1))
     return columns[..., 0] if right.ndim == 1 else columns
 
 
@@ -283,7 +283,7 @@ def _permutation(pivots: Array, n: int) -> Array:
     return order
 
 
-def _permuted(x: Array, order: Array) -> Array:
+def _permute(x: Array, order: Array) -> Array:
     batch = max(x.shape[:-2], order.shape[:-1], key=len)
     x = broadcast_to(x, (*batch, *x.shape[-2:]))
     return take_along_axis(x, broadcast_to(expand_dims(order, axis=-1), x.shape), axis=x.ndim - 2)
@@ -338,7 +338,7 @@ def expm_frechet(
     compute_expm: bool = True,
 ) -> Any:
     """Return the exponentials of matrices (if `compute_expm`) and their derivatives in the direction `E`."""
-    array, direction = promoted("expm_frechet", A, E, inexact=True)
+    array, direction = promote_args("expm_frechet", A, E, inexact=True)
     array = _square(array, "expm_frechet")
     if direction.shape != array.shape:
         raise ShapeError(f"expm_frechet: A and E must have one shape, got {array.shape} and {direction.shape}")
@@ -351,7 +351,7 @@ def expm_frechet(
 
 def block_diag(*arrs: Any) -> Array:
     """Return the matrix with given matrices on its diagonal; vectors are rows, numbers 1 x 1 matrices."""
-    blocks = promoted("block_diag", *arrs) if arrs else [zeros((1, 0))]
+    blocks = promote_args("block_diag", *arrs) if arrs else [zeros((1, 0))]
     if any(block.ndim > 2 for block in blocks):
         raise ValueError(
             f"Arguments to block_diag must have at most 2 dimensions, got shapes {[block.shape for block in blocks]}"
@@ -378,7 +378,7 @@ def toeplitz(c: Any, r: Any = None) -> Array:
         Their first rows, but for the first element; by default the conjugates of `c`.
     """
     column = as_array(c, "toeplitz")
-    column, row = promoted("toeplitz", column, elementwise.conj(column) if r is None else r)
+    column, row = promote_args("toeplitz", column, elementwise.conj(column) if r is None else r)
     column, row = (reshape(x, (1,)) if not x.ndim else x for x in (column, row))
     m, n = column.shape[-1], row.shape[-1]
     batch = max(column.shape[:-1], row.shape[:-1], key=len)

@@ -123,7 +123,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
     # What differs between the two
 
     @abstractmethod
-    def _encoded(self, x: Host, y: Host, incremental: bool, reset: bool) -> tuple[Host, Host]:
+    def _encode(self, x: Host, y: Host, incremental: bool, reset: bool) -> tuple[Host, Host]:
         """Check the data, and return the inputs and the targets as the loss wants them."""
 
     @abstractmethod
@@ -135,7 +135,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         """Return the number of outputs for encoded targets."""
 
     @abstractmethod
-    def _decoded(self, outputs: Host) -> Host:
+    def _decode(self, outputs: Host) -> Host:
         """Return the predictions that outputs of shape (n, n_outputs_) mean."""
 
     @abstractmethod
@@ -157,7 +157,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         hidden = _sizes(self.hidden_layer_sizes)
         first_pass = not fitted or not (self.warm_start or incremental)
         with self._on_backend():
-            x, y = self._encoded(x, y, incremental, reset=first_pass)
+            x, y = self._encode(x, y, incremental, reset=first_pass)
             weights = None
             if sample_weight is not None:
                 weights = _check_sample_weight(sample_weight, x, dtype=x.dtype, ensure_non_negative=True)
@@ -349,7 +349,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         ndarray, shape (n_samples,) or (n_samples, n_outputs)
             Classes or numbers, as `fit` was given them.
         """
-        return self._decoded(self._outputs(X))
+        return self._decode(self._outputs(X))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -228,7 +228,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
 
-    def _encoded(self, x: Host, y: Host, incremental: bool, reset: bool) -> tuple[Host, Host]:
+    def _encode(self, x: Host, y: Host, incremental: bool, reset: bool) -> tuple[Host, Host]:
         x, y = validate_data(
             self,
             x,
@@ -264,7 +264,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _n_outputs(self, y: Host) -> int:
         return len(self.classes_) if y.ndim == 1 else y.shape[1]
 
-    def _decoded(self, outputs: Host) -> Host:
+    def _decode(self, outputs: Host) -> Host:
         return self._label_binarizer.inverse_transform(outputs.ravel() if self.n_outputs_ == 1 else outputs)
 
     def _stratification(self, y: Host) -> Host | None:
@@ -420,7 +420,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         """
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def _encoded(self, x: Host, y: Host, incremental: bool, reset: bool) -> tuple[Host, Host]:
+    def _encode(self, x: Host, y: Host, incremental: bool, reset: bool) -> tuple[Host, Host]:
         x, y = validate_data(
             self,
             x,
@@ -441,7 +441,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     def _n_outputs(self, y: Host) -> int:
         return y.shape[1]  # type: ignore[no-any-return]
 
-    def _decoded(self, outputs: Host) -> Host:
+    def _decode(self, outputs: Host) -> Host:
         return outputs.ravel() if self.n_outputs_ == 1 else outputs
 
     def _validation_score(self, outputs: Host, rows: Rows) -> float:

@@ -108,10 +108,10 @@ def _objective(output: Output, alpha: float) -> Callable[..., tuple[Array, Array
             strength /= x.shape[0]
         else:
             loss = total(output.losses(logits, y) * weights)
-        reported = _penalized(loss, network, strength)
+        reported = _penalize(loss, network, strength)
         descended = reported
         if output.averages_outputs and logits.shape[1] > 1:
-            descended = _penalized(loss * logits.shape[1], network, strength)
+            descended = _penalize(loss * logits.shape[1], network, strength)
         if weights is not None:
             examples = total(weights)
             reported, descended = reported / examples, descended / examples
@@ -120,7 +120,7 @@ def _objective(output: Output, alpha: float) -> Callable[..., tuple[Array, Array
     return objective
 
 
-def _penalized(loss: Array, network: MLP, strength: float) -> Array:
+def _penalize(loss: Array, network: MLP, strength: float) -> Array:
     """Add the squares of all weights to a loss."""
     if strength:
         for layer in network.layers:

@@ -96,7 +96,7 @@ def check_grads(
         )
 
     values, structure = flatten(tuple(args))
-    arrays = [_widened(value) for value in values]
+    arrays = [_widen(value) for value in values]
     inexact = [position for position, array in enumerate(arrays) if array.dtype.kind in "fc"]
     if not inexact:
         raise TypeError(f"args: expected at least one argument of floating or complex dtype, got {args!r}")
@@ -114,7 +114,7 @@ def check_grads(
         Check([names[p] for p in inexact], comparison, modes, order).run(flat, [arrays[p] for p in inexact], 1)
 
 
-def _widened(value: Any) -> Array:
+def _widen(value: Any) -> Array:
     """Return a leaf as an array that no tape follows, in double precision if it is floating or complex."""
     array = asarray(value).detach()
     wide = {"f": "float64", "c": "complex128"}.get(array.dtype.kind)

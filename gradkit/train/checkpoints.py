@@ -29,7 +29,7 @@ from gradkit.train.history import Value
 from gradkit.train.locks import LOCK
 from gradkit.train.positions import Expected, check_position, read_position
 
-__all__ = ["BEST", "LAST", "LOG", "Checkpoint", "Folder", "Run", "Saved", "described"]
+__all__ = ["BEST", "LAST", "LOG", "Checkpoint", "Folder", "Run", "Saved", "describe"]
 
 LAST = "checkpoint.safetensors"
 BEST = "best.safetensors"
@@ -211,7 +211,7 @@ class Folder:
         try:
             about = read_position(text, VERSION)
         except ValueError as error:
-            raise self._damaged(error) from error
+            raise self._damage_error(error) from error
         if about["version"] > VERSION:
             raise FileFormatError(
                 f"{self.last}: it was written by a newer gradkit (version {about['version']} of a run, this one knows "
@@ -219,7 +219,7 @@ class Folder:
             )
         return about
 
-    def _damaged(self, error: Exception) -> FileFormatError:
+    def _damage_error(self, error: Exception) -> FileFormatError:
         return DamagedRunError(f"{self.last}: what it says of the run is damaged: {error}.")
 
     def _check(self, about: Mapping[str, Any]) -> None:
@@ -255,7 +255,7 @@ class Folder:
                 done = about["epoch"] * expected.steps_per_epoch + about["batch"]
                 whole(done, done)(loaded["optimizer"].step, "the optimizer's step")
         except ValueError as error:
-            raise self._damaged(error) from error
+            raise self._damage_error(error) from error
         return Saved(
             Run(loaded["model"], loaded["optimizer"], about["epoch"], about["batch"], tuple(about["sums"])),
             loaded["key"],
@@ -271,7 +271,7 @@ class Folder:
             for callback, state in zip(callbacks, states, strict=True):
                 callback.restore(state)
         except ValueError as error:
-            raise self._damaged(error) from error
+            raise self._damage_error(error) from error
 
     def load_best(self, like: Any) -> Any:
         """Read the best model."""
@@ -349,7 +349,7 @@ LARGEST_SHOWN = 64
 """Elements of an array that is described by its numbers."""
 
 
-def described(value: Any) -> Any:
+def describe(value: Any) -> Any:
     """Describe an optimizer by the numbers that it is made of, so that two can be compared: a schedule by its rates.
 
     Examples
@@ -366,11 +366,11 @@ def described(value: Any) -> Any:
         return str(getattr(value, "__qualname__", type(value).__name__))
     parts = {name: part for name, part in sorted(getattr(value, "__dict__", {}).items()) if not name.startswith("_")}
     rate = parts.pop("learning_rate", None)
-    rates = [_rate(rate, step) for step in SAMPLED_STEPS] if callable(rate) else described(rate)
+    rates = [_rate(rate, step) for step in SAMPLED_STEPS] if callable(rate) else describe(rate)
     return {
         "type": type(value).__name__,
         "learning_rate": rates,
-        **{name: described(part) for name, part in parts.items()},
+        **{name: describe(part) for name, part in parts.items()},
     }
 
 

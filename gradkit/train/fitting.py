@@ -21,7 +21,7 @@ from gradkit.errors import ShapeError
 from gradkit.nn import Module
 from gradkit.numpy import asarray
 from gradkit.train.callbacks import Callback
-from gradkit.train.checkpoints import Checkpoint, Folder, described
+from gradkit.train.checkpoints import Checkpoint, Folder, describe
 from gradkit.train.history import History
 from gradkit.train.locks import locked
 from gradkit.train.objectives import Metric, metrics_for, objective_for
@@ -155,7 +155,7 @@ def fit(
         "data": _fingerprint(whole),
         "loss": objective.name,
         "metrics": list(measured),
-        "optimizer": described(optimizer),
+        "optimizer": describe(optimizer),
         "validation": share if held is None else _fingerprint(held),
     }
     folder = None

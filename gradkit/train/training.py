@@ -256,7 +256,7 @@ class Training:
 
     def _end_epoch(self) -> None:
         """Validate, note the best model, tell the callbacks, and save where that is due."""
-        run, self._before_end = self._run, self._remembered()
+        run, self._before_end = self._run, self._remember()
         row: dict[str, Value] = {"epoch": run.epoch + 1, "step": self.step, **self._means()}
         if self._validation is not None:
             found = measure(run.model, *self._validation, self._objective, self._metrics)
@@ -311,10 +311,10 @@ class Training:
         assert self._folder is not None
         rows = [{name: value for name, value in row.items() if name != "seconds"} for row in self.history.rows()]
         # The last good state may be one of the epoch before, which then has not ended yet.
-        remembered = self._remembered() if run.epoch == self._run.epoch else self._before_end
+        remembered = self._remember() if run.epoch == self._run.epoch else self._before_end
         self._folder.save(Saved(run, self._key, rows[: run.epoch], *remembered), self._best_model)
 
-    def _remembered(self) -> _Remembered:
+    def _remember(self) -> _Remembered:
         return self._best, [dict(callback.state()) for callback in self._callbacks], self._stopped
 
     # Sums over an epoch

@@ -16,8 +16,8 @@ from gradkit.core.operands import new_array
 from gradkit.tree import flatten, keystr, leaves_with_path, unflatten
 
 __all__ = [
-    "Argnums", "as_array", "as_array_leaf", "check_callable", "check_pair", "lowered", "lowered_tree", "named_like",
-    "node_at", "place_of", "positions_of", "replaced", "run_under", "selected", "without_tape",
+    "Argnums", "as_array", "as_array_leaf", "check_callable", "check_pair", "lower", "lowered_tree", "named_like",
+    "node_at", "place_of", "positions_of", "replace", "run_under", "select", "without_tape",
 ]  # fmt: skip
 
 Argnums = int | Sequence[int]
@@ -102,7 +102,7 @@ def positions_of(argnums: Argnums) -> tuple[int, ...]:
         raise TypeError(f"argnums: expected an int or a sequence of ints, got {argnums!r}") from error
 
 
-def selected(args: tuple[Any, ...], positions: tuple[int, ...], argnums: Argnums) -> tuple[Any, ...]:
+def select(args: tuple[Any, ...], positions: tuple[int, ...], argnums: Argnums) -> tuple[Any, ...]:
     """Return the arguments at those positions."""
     needed = max((p + 1 if p >= 0 else -p for p in positions), default=0)
     if needed > len(args):
@@ -118,7 +118,7 @@ def selected(args: tuple[Any, ...], positions: tuple[int, ...], argnums: Argnums
     return tuple(args[position] for position in positions)
 
 
-def replaced(args: tuple[Any, ...], positions: tuple[int, ...], new: Sequence[Any]) -> tuple[Any, ...]:
+def replace(args: tuple[Any, ...], positions: tuple[int, ...], new: Sequence[Any]) -> tuple[Any, ...]:
     """Return the arguments with those at `positions` replaced."""
     if positions == (0,):
         return (new[0], *args[1:])
@@ -149,7 +149,7 @@ def node_at(array: Any, trace: Trace) -> Node | None:
     return node if node is not None and node.trace is trace else None
 
 
-def lowered(array: Array, trace: Trace) -> Array:
+def lower(array: Array, trace: Trace) -> Array:
     """Return an array as the levels below the trace see it."""
     if node_at(array, trace) is None:
         return array
@@ -160,6 +160,6 @@ def lowered(array: Array, trace: Trace) -> Array:
 def lowered_tree(tree: Any, trace: Trace) -> Any:
     """Return a tree whose arrays are those that the levels below the trace see."""
     if type(tree) is Array:
-        return lowered(tree, trace)
+        return lower(tree, trace)
     leaves, treedef = flatten(tree)
-    return unflatten(treedef, [lowered(leaf, trace) if type(leaf) is Array else leaf for leaf in leaves])
+    return unflatten(treedef, [lower(leaf, trace) if type(leaf) is Array else leaf for leaf in leaves])

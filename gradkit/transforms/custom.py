@@ -69,7 +69,7 @@ class _Custom:
         fixed = [args[i] for i in self.nondiff_argnums]
         return fixed, [arg for i, arg in enumerate(args) if i not in self.nondiff_argnums]
 
-    def _merged(self, fixed: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    def _merge(self, fixed: Sequence[Any], others: Sequence[Any]) -> list[Any]:
         positions = dict(zip(self.nondiff_argnums, fixed, strict=True))
         rest = iter(others)
         return [positions[i] if i in positions else next(rest) for i in range(len(fixed) + len(others))]
@@ -135,7 +135,7 @@ class custom_jvp(_Custom):
         out_tree: list[Any] = []
 
         def function(flat: list[Any]) -> list[Any]:
-            outs, tree = flatten(keeping_arguments(self.fun)(*self._merged(fixed, unflatten(in_tree, flat))))
+            outs, tree = flatten(keeping_arguments(self.fun)(*self._merge(fixed, unflatten(in_tree, flat))))
             out_tree[:] = [tree]
             return [as_array(out) for out in outs]
 
@@ -144,14 +144,14 @@ class custom_jvp(_Custom):
             pair = keeping_arguments(self.jvp)(
                 *fixed, tuple(unflatten(in_tree, primals)), tuple(unflatten(in_tree, tangents))
             )
-            outs, tangents_out, tree = self._checked(pair)
+            outs, tangents_out, tree = self._check(pair)
             out_tree[:] = [tree]
             return outs, tangents_out
 
         outs = CUSTOM_JVP.call(arrays, function, push)
         return unflatten(out_tree[0], outs)
 
-    def _checked(self, pair: Any) -> tuple[list[Any], list[Any], Any]:
+    def _check(self, pair: Any) -> tuple[list[Any], list[Any], Any]:
         rule = getattr(self.jvp, "__name__", str(self.jvp))
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise TypeError(
@@ -241,14 +241,14 @@ class custom_vjp(_Custom):
         residual_tree: list[Any] = []
 
         def function(flat: list[Any]) -> list[Any]:
-            outs, tree = flatten(keeping_arguments(self.fun)(*self._merged(fixed, unflatten(in_tree, flat))))
+            outs, tree = flatten(keeping_arguments(self.fun)(*self._merge(fixed, unflatten(in_tree, flat))))
             out_tree[:] = [tree]
             return [as_array(out) for out in outs]
 
         def forward(flat: list[Any]) -> tuple[list[Any], list[Any]]:
             assert self.fwd is not None
             result, residuals = self._checked_pair(
-                keeping_arguments(self.fwd)(*self._merged(fixed, unflatten(in_tree, flat)))
+                keeping_arguments(self.fwd)(*self._merge(fixed, unflatten(in_tree, flat)))
             )
             outs, tree = flatten(result)
             out_tree[:] = [tree]

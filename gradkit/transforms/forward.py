@@ -19,7 +19,7 @@ from gradkit.transforms.arguments import (
     as_array,
     as_array_leaf,
     check_callable,
-    lowered,
+    lower,
     node_at,
     run_under,
     without_tape,
@@ -70,7 +70,7 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     result, auxiliary = run_under(trace, fun, unflatten(treedef, arguments), has_aux)
     outputs, out_tree = flatten(result)
     outputs = [as_array(output) for output in outputs]
-    value = unflatten(out_tree, [lowered(output, trace) for output in outputs])
+    value = unflatten(out_tree, [lower(output, trace) for output in outputs])
     tangent = unflatten(out_tree, [tangent_of(output, trace) for output in outputs])
     return (value, tangent, *auxiliary)
 

@@ -20,8 +20,8 @@ from gradkit.transforms.arguments import (
     check_pair,
     named_like,
     positions_of,
-    replaced,
-    selected,
+    replace,
+    select,
     without_tape,
 )
 from gradkit.transforms.float0 import is_float0
@@ -69,13 +69,13 @@ def jacfwd(
 
     @named_like(fun)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
-        chosen = selected(args, positions, argnums)
+        chosen = select(args, positions, argnums)
         leaves, treedef = flatten(chosen)
         leaves = [without_tape(as_array_leaf(leaf, chosen)) for leaf in leaves]
         _check_inputs("jacfwd", leaves, holomorphic)
 
         def of_chosen(*values: Any) -> Any:
-            return keeping_arguments(fun)(*replaced(args, positions, unflatten(treedef, values)), **kwargs)
+            return keeping_arguments(fun)(*replace(args, positions, unflatten(treedef, values)), **kwargs)
 
         def push(*tangents: Any) -> Any:
             value, tangent, *rest = jvp(of_chosen, tuple(leaves), tangents, has_aux=has_aux)
@@ -92,7 +92,7 @@ def jacfwd(
         tangents, value, *rest = vmap(push, out_axes=(-1, None, None) if has_aux else (-1, None))(*basis(leaves))
         _check_outputs("jacfwd", flatten(value)[0], holomorphic)
         tangents = map(_in_numbers, tangents, value)
-        result = map(lambda y: _unraveled(y, leaves, treedef, argnums, last=True), tangents)
+        result = map(lambda y: _unravel(y, leaves, treedef, argnums, last=True), tangents)
         return (result, *rest) if has_aux else result
 
     return jacobian_of
@@ -133,14 +133,14 @@ def jacrev(
 
     @named_like(fun)
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
-        chosen = selected(args, positions, argnums)
+        chosen = select(args, positions, argnums)
         leaves, treedef = flatten(chosen)
         leaves = [without_tape(as_array_leaf(leaf, chosen)) for leaf in leaves]
         if not allow_int:
             _check_inputs("jacrev", leaves, holomorphic)
 
         def of_chosen(*values: Any) -> Any:
-            result = keeping_arguments(fun)(*replaced(args, positions, unflatten(treedef, values)), **kwargs)
+            result = keeping_arguments(fun)(*replace(args, positions, unflatten(treedef, values)), **kwargs)
             return check_pair(result) if has_aux else result
 
         value, pullback, *rest = vjp(of_chosen, *leaves, has_aux=has_aux)
@@ -225,7 +225,7 @@ def _unit(leaves: list[Array], position: int) -> list[Array]:
     return [(ones_like if i == position else zeros_like)(leaf) for i, leaf in enumerate(leaves)]
 
 
-def _unraveled(y: Array, leaves: list[Array], treedef: Any, argnums: Argnums, last: bool) -> Any:
+def _unravel(y: Array, leaves: list[Array], treedef: Any, argnums: Argnums, last: bool) -> Any:
     """Cut the last axis, which counts the elements of all arguments, into the arguments."""
     pieces, start = [], 0
     for leaf in leaves:

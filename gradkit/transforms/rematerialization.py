@@ -96,7 +96,7 @@ class Checkpoint(HigherOrder):
             outs, batch.batched = batch.run_as_found(jaxpr.run, flat, axes)
             return outs
 
-        return batch.wrapped(call_checkpointed(whole, values, policy))
+        return batch.wrap(call_checkpointed(whole, values, policy))
 
     def in_reverse(self, trace: ReverseTrace, args: Flat, *, jaxpr: Graph, policy: Policy | None) -> Flat:
         """Keep what the policy says."""
@@ -177,14 +177,14 @@ def _record_graph(trace: ReverseTrace, graph: Graph, args: Flat, policy: Policy 
     tracked = {v for v, flag in zip(graph.inputs, flags, strict=True) if flag}
     recomputation = _find_recomputation(graph, flags, policy)
     known: dict[Variable, Any] = dict(zip(graph.inputs, values, strict=True))
-    forms = {v: Form(value.shape, _lowered(value).dtype) for v, value in known.items()}
+    forms = {v: Form(value.shape, _lower(value).dtype) for v, value in known.items()}
     saved = {v: value for v, value in known.items() if v in recomputation.needed}
     for position, equation in enumerate(graph.equations):
         results = dict(zip(equation.outputs, equation.run(_read_all(equation, known)), strict=True))
         known.update(results)
-        forms.update((v, Form(value.shape, _lowered(value).dtype)) for v, value in results.items())
+        forms.update((v, Form(value.shape, _lower(value).dtype)) for v, value in results.items())
         for v in recomputation.kept.keys() & results.keys():
-            saved[v] = _offloaded(results[v]) if isinstance(recomputation.kept[v], Offloadable) else results[v]
+            saved[v] = _offload(results[v]) if isinstance(recomputation.kept[v], Offloadable) else results[v]
         _forget(known, equation, position, recomputation)
     outs = [as_bound(known[out] if type(out) is Variable else out) for out in graph.outputs]
     names, residuals = list(saved), list(saved.values())
@@ -214,7 +214,7 @@ def _pull_again(
         if tracked and isinstance(equation.primitive, HigherOrder):
             outs = equation.run(
                 [
-                    wrap(_lowered(x), nodes[name]) if tracked >> i & 1 else x
+                    wrap(_lower(x), nodes[name]) if tracked >> i & 1 else x
                     for i, (name, x) in enumerate(zip(equation.inputs, _read_all(equation, known), strict=True))
                 ]
             )
@@ -227,7 +227,7 @@ def _pull_again(
         if absent:
             known.update(zip(equation.outputs, equation.run(_read_all(equation, known)), strict=True))
         if tracked:
-            recorded = _recorded(trace, equation, tracked, nodes, known, forms)
+            recorded = _record_one(trace, equation, tracked, nodes, known, forms)
             nodes.update((name, n) for name, n in zip(equation.outputs, recorded, strict=True) if n is not None)
         _forget(known, equation, position, recomputation)
     trace.end()
@@ -240,7 +240,7 @@ def _pull_again(
     return [found.get(leaf) for leaf in leaves]
 
 
-def _recorded(
+def _record_one(
     trace: ReverseTrace,
     equation: Equation,
     tracked: int,
@@ -252,8 +252,8 @@ def _recorded(
 
     def value(operand: Any) -> Any:
         if type(operand) is Variable:
-            return _lowered(known[operand]) if operand in known else forms[operand]
-        return _lowered(operand)
+            return _lower(known[operand]) if operand in known else forms[operand]
+        return _lower(operand)
 
     primitive = equation.primitive
     values = [value(x) for x in equation.inputs]
@@ -276,7 +276,7 @@ def _read_all(equation: Equation, known: Mapping[Variable, Any]) -> list[Any]:
     return [known[x] if type(x) is Variable else x for x in equation.inputs]
 
 
-def _lowered(value: Any) -> Any:
+def _lower(value: Any) -> Any:
     """Return an Array as a record keeps it: raw where no transform follows it."""
     return value._value if type(value) is Array and value._node is None else value
 
@@ -292,7 +292,7 @@ class Offloaded(NamedTuple):
     device: Any
 
 
-def _offloaded(value: Array) -> Any:
+def _offload(value: Array) -> Any:
     backend = backend_of(raw(value)) if value._node is None else None
     if backend is None:  # a transform follows it: it stays
         return value

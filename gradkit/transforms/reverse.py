@@ -33,15 +33,15 @@ from gradkit.transforms.arguments import (
     as_array_leaf,
     check_callable,
     check_pair,
-    lowered,
+    lower,
     lowered_tree,
     named_like,
     node_at,
     place_of,
     positions_of,
-    replaced,
+    replace,
     run_under,
-    selected,
+    select,
     without_tape,
 )
 from gradkit.transforms.float0 import is_float0, zeros_of_float0
@@ -137,12 +137,12 @@ def value_and_grad(
 
     @named_like(fun)
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        chosen = args[:1] if first_alone and args else selected(args, positions, argnums)
+        chosen = args[:1] if first_alone and args else select(args, positions, argnums)
         values, treedef = flatten(chosen[0] if first_alone else chosen)
         trace = ReverseTrace()
         tracers = _tracers(trace, values, holomorphic, allow_int, chosen)
         tree = unflatten(treedef, tracers)
-        given = (tree, *args[1:]) if first_alone else replaced(args, positions, tree)
+        given = (tree, *args[1:]) if first_alone else replace(args, positions, tree)
         arguments = handed_over[get_ident()]  # as `keeping_arguments` does
         arguments.append((given, kwargs))
         try:
@@ -203,7 +203,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     outputs, out_tree = flatten(result)
     outputs = [as_array(output) for output in outputs]
     record = Record(trace, [node_at(output, trace) for output in outputs], [node_at(t, trace) for t in tracers])
-    values_out = [lowered(output, trace) for output in outputs]
+    values_out = [lower(output, trace) for output in outputs]
     signature = Signature(treedef, out_tree, list(map(abstract_like, tracers)), list(map(abstract_like, values_out)))
     return (unflatten(out_tree, values_out), Pullback(record, signature), *auxiliary)
 
@@ -241,18 +241,18 @@ class Pullback:
         found = [_zeros_like(arg) if s is None else s for s, arg in zip(shares, form.arguments, strict=True)]
         return unflatten(form.in_tree, [s if type(s) is Array or is_float0(s) else wrap(s) for s in found])
 
-    def taken_apart(self) -> tuple[list[Array], tuple[Signature, Outline]]:
+    def take_apart(self) -> tuple[list[Array], tuple[Signature, Outline]]:
         """Return the values that it keeps, and the rest."""
         if self._parts is None:
-            self._parts = self.record.taken_apart()
+            self._parts = self.record.take_apart()
         values, outline = self._parts
         return values, (self.signature, outline)
 
 
 register(
     Pullback,
-    Pullback.taken_apart,
-    lambda rest, values: Pullback(rest[1].filled(list(values)), rest[0], (list(values), rest[1])),
+    Pullback.take_apart,
+    lambda rest, values: Pullback(rest[1].fill(list(values)), rest[0], (list(values), rest[1])),
 )
 
 
@@ -319,7 +319,7 @@ def _scalar(result: Any, trace: ReverseTrace, holomorphic: bool) -> tuple[Array,
     if result._value.shape != ():
         raise TypeError(f"Gradient only defined for scalar-output functions. Output had shape: {result.shape}.")
     node = node_at(result, trace)
-    value = lowered(result, trace)
+    value = lower(result, trace)
     name = dtype_name(value)
     if holomorphic and kind_of(name) != COMPLEX:
         raise TypeError(f"grad with holomorphic=True requires outputs with complex dtype, but got {name}.")

@@ -123,13 +123,13 @@ def animate(
         labels = [f"frame {i + 1} of {len(pictures)}" for i in range(len(pictures))]
     durations = [1000 / fps] * len(pictures)
     durations[-1] += 1000 * hold
-    animation = Animation(_encoded(_rendered(draw, pictures, labels, size, dpi), durations), len(pictures))
+    animation = Animation(_encode(_render(draw, pictures, labels, size, dpi), durations), len(pictures))
     if path is not None:
         animation.save(path)
     return animation
 
 
-def _rendered(
+def _render(
     draw: Callable[..., Any], frames: Sequence[Any], labels: Sequence[str], size: tuple[float, float], dpi: int
 ) -> list[Image.Image]:
     """Return the frames as images, all with the layout of the first, so that only what changes moves."""
@@ -165,7 +165,7 @@ def _rendered(
     return images
 
 
-def _encoded(images: Sequence[Image.Image], durations: Sequence[float]) -> bytes:
+def _encode(images: Sequence[Image.Image], durations: Sequence[float]) -> bytes:
     """Return a GIF. One palette for all frames, without dithering: what stays the same is stored once."""
     from PIL import Image  # optional
 

@@ -21,7 +21,7 @@ from gradkit.viz.figures import (
     legend_columns,
     readable,
     save,
-    titled,
+    set_title,
 )
 from gradkit.viz.scores import scorer
 from gradkit.viz.titles import model_name
@@ -141,7 +141,7 @@ def decision_boundary(
     axes.set(xlim=(left, right), ylim=(bottom, top), xlabel=readable(inputs[0]), ylabel=readable(inputs[1]))
     few_ticks(axes)
     legend_below(axes, _handles(count, points is not None), names)
-    titled(axes, f"{model_name(model)}{accuracy}" if title is None else title)
+    set_title(axes, f"{model_name(model)}{accuracy}" if title is None else title)
     return save(figure, path)
 
 

@@ -57,7 +57,7 @@ class Quantity:
             "" if self.grad is None else f"grad {range_of(self.grad)}",
             self.note,
         ]
-        lines = [*what, *numbers] if self.shape is None else [_stacked(what), _stacked(numbers)]
+        lines = [*what, *numbers] if self.shape is None else [_stack(what), _stack(numbers)]
         return tuple(printable(line) for line in lines if line) or (" ",)
 
     def mark(self) -> Mark:
@@ -65,7 +65,7 @@ class Quantity:
         return Mark("record", self.cells(), dashed=self.role == "constant")
 
 
-def _stacked(lines: Sequence[str]) -> str:
+def _stack(lines: Sequence[str]) -> str:
     return "\n".join(line for line in lines if line)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.viz.figures import PathLike, axes_of, check_path, few_ticks, legend_below, readable, save, titled
+from gradkit.viz.figures import PathLike, axes_of, check_path, few_ticks, legend_below, readable, save, set_title
 from gradkit.viz.landscapes import Along, Landscape, Limits, landscape, path_of
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def descent(
     legend_below(axes, [*marks.values(), *handles], [*marks, *labels])
     steps = len(models) - 1
     about = f"{steps} step{'' if steps == 1 else 's'} of descent" if descends else "around one point"
-    titled(axes, f"{ground.loss_name} of {ground.model_name}: {about}" if title is None else title)
+    set_title(axes, f"{ground.loss_name} of {ground.model_name}: {about}" if title is None else title)
     return save(figure, path)
 
 

@@ -18,7 +18,7 @@ from gradkit.core import Array
 from gradkit.core.values import host
 from gradkit.viz.parameters import Leaves, Parameters
 
-__all__ = ["Plane", "chosen", "given", "principal", "random_plane"]
+__all__ = ["Plane", "choose_plane", "given", "principal", "random_plane"]
 
 HostArray = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -132,7 +132,7 @@ def filter_normalized(center: Leaves, key: Array) -> Leaves:
     return direction
 
 
-def chosen(parameters: Parameters, center: Leaves, names: tuple[str, str]) -> Plane:
+def choose_plane(parameters: Parameters, center: Leaves, names: tuple[str, str]) -> Plane:
     """Return the plane of two single parameters, each named by its leaf's path and its index there.
 
     Raises

@@ -23,7 +23,7 @@ def dot_text(diagram: Diagram) -> str:
         '  edge [arrowsize="0.7"]',
     ]
     if diagram.title:
-        lines.append(f'  graph [label="{_quoted(diagram.title)}", labelloc="t", fontname="{FONT}", fontsize="13"]')
+        lines.append(f'  graph [label="{_quote(diagram.title)}", labelloc="t", fontname="{FONT}", fontsize="13"]')
     lines += [f"  {names[mark]} [{_attributes(mark)}]" for mark in diagram.marks]
     # From the right side to the left one: to where Graphviz would lead them, they cross the text of wide records.
     lines += [f"  {names[tail]}:e -> {names[head]}:w" for tail, head in diagram.edges]
@@ -35,13 +35,13 @@ def _attributes(mark: Mark) -> str:
     if mark.shape == "record":
         # The braces turn the cells, which would lie below each other, into a row.
         return f'shape="record", label="{{{"|".join(map(_cell, mark.texts))}}}"{style}'
-    label = "\\n".join(map(_quoted, mark.texts))
+    label = "\\n".join(map(_quote, mark.texts))
     if mark.shape == "group":
         return f'shape="box", peripheries="2", label="{label}"{style}'
     return f'shape="ellipse", label="{label}"{style}'
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """Escape what a quoted string may not hold; an ampersand begins an entity there as in XML."""
     text = text.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"')
     return text.replace("\n", "\\n")
@@ -49,7 +49,7 @@ def _quoted(text: str) -> str:
 
 def _cell(text: str) -> str:
     """Escape what separates the cells of a record, and spaces of which a record would keep one or none."""
-    text = "".join("\\" + c if c in "{}|<>" else _quoted(c) for c in text)
+    text = "".join("\\" + c if c in "{}|<>" else _quote(c) for c in text)
     return re.sub(r"^ | $|(?<= ) ", r"\\ ", text)
 
 

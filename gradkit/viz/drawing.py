@@ -45,7 +45,7 @@ class Drawing:
     @functools.cached_property
     def svg(self) -> str:
         """The picture as an SVG document."""
-        return self._rendered("svg").decode()
+        return self._render("svg").decode()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the picture to a file, in the format that the suffix says.
@@ -68,7 +68,7 @@ class Drawing:
         check_path(path, "Drawing.save", FORMATS)
         file = Path(path)
         kind = file.suffix[1:].lower()
-        file.write_bytes(self.dot.encode() if kind == "dot" else self._rendered(kind))
+        file.write_bytes(self.dot.encode() if kind == "dot" else self._render(kind))
 
     def _repr_svg_(self) -> str:
         return self.svg
@@ -79,7 +79,7 @@ class Drawing:
         counts += [(folded, "folded groups")] if (folded := shapes.count("group")) else []
         return f"<Drawing of {', '.join(f'{count} {what}' for count, what in counts)}>"
 
-    def _rendered(self, kind: str) -> bytes:
+    def _render(self, kind: str) -> bytes:
         program = graphviz()
         if program is not None:
             try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLASSES", "LINES", "ClassStyle", "LineStyle", "axes_of", "check_path", "class_style", "few_ticks", "legend_below",
-    "legend_columns", "new_figure", "readable", "save", "titled",
+    "legend_columns", "new_figure", "readable", "save", "set_title",
 ]  # fmt: skip
 
 PathLike = str | os.PathLike[str]
@@ -144,7 +144,7 @@ def readable(text: str) -> str:
     return text
 
 
-def titled(ax: Axes, title: str) -> None:
+def set_title(ax: Axes, title: str) -> None:
     """Give Axes a title, broken into lines that fit their width."""
     fitting = int(0.9 * _width(ax) / (CHARACTER * TITLE_SIZE))
     lines = [part for line in title.splitlines() for part in textwrap.wrap(line, fitting) or [""]]

@@ -43,7 +43,7 @@ def fold(computation: Computation, max_nodes: int) -> Diagram:
     """
     for keys in _groupings(computation):
         for most in (MOST_ALONE, 1):
-            diagram = _folded(computation, keys, most)
+            diagram = _fold(computation, keys, most)
             if len(diagram.marks) <= max_nodes:
                 return diagram
     return diagram
@@ -112,7 +112,7 @@ def _in_stages(names: Sequence[str], operations: Sequence[Operation], producers:
     return list(zip(names, stages, strict=True))
 
 
-def _folded(computation: Computation, keys: Sequence[Key], most_alone: int) -> Diagram:
+def _fold(computation: Computation, keys: Sequence[Key], most_alone: int) -> Diagram:
     operations = computation.operations
     groups: dict[Key, list[Operation]] = {}
     for key, operation in zip(keys, operations, strict=True):

@@ -110,13 +110,13 @@ def draw(
                 f"draw: arguments after the first are those of a function, and the first is {_kind(out)}. Labels have "
                 f"names: draw(out, x=x) or draw(out, labels={{'x': x}})."
             )
-        computation = _recorded(out, labels_of(labels, kwargs), gradients, max_nodes)
+        computation = _read_tape(out, labels_of(labels, kwargs), gradients, max_nodes)
     diagram = computation.diagram() if computation.size <= max_nodes else fold(computation, max_nodes)
     diagram.title = printable(title)
     return Drawing(diagram)
 
 
-def _recorded(out: Any, labels: Labels, gradients: bool | None, max_nodes: int) -> Computation:
+def _read_tape(out: Any, labels: Labels, gradients: bool | None, max_nodes: int) -> Computation:
     """Return what the Values and Arrays in `out` were computed from."""
     roots = tree.leaves(out, is_leaf=is_value)
     if not roots:

@@ -18,7 +18,7 @@ from gradkit.errors import JAXIndexError, JAXTypeError, ShapeError
 from gradkit.transforms import make_jaxpr, vmap
 from gradkit.viz.directions import (
     Plane,
-    chosen,
+    choose_plane,
     given,
     principal,
     random_plane,
@@ -177,7 +177,7 @@ def _plane(parameters: Parameters, path: list[list[Array]], along: Along, key: A
     if along is None:
         names = [name for name, _ in islice(parameters.entries(), 3)]
         if len(names) == 2:
-            return chosen(parameters, center, (names[0], names[1]))
+            return choose_plane(parameters, center, (names[0], names[1]))
         plane = principal(path)
         return random_plane(center, random.key(0) if key is None else key) if plane is None else plane
     if along == "principal":
@@ -192,7 +192,7 @@ def _plane(parameters: Parameters, path: list[list[Array]], along: Along, key: A
         return random_plane(center, random.key(0) if key is None else key)
     if isinstance(along, list | tuple) and len(along) == 2:
         if all(isinstance(each, str) for each in along):
-            return chosen(parameters, center, (along[0], along[1]))
+            return choose_plane(parameters, center, (along[0], along[1]))
         first, second = (parameters.of(each, f"along[{i}]") for i, each in enumerate(along))
         return given(center, (first, second))
     raise ValueError(

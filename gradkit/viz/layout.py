@@ -150,7 +150,7 @@ def lay_out(diagram: Diagram) -> Layout:
         layers[slot.layer].append(slot)
     layers = _with_few_crossings(layers)
     _find_heights(layers)
-    return _placed(diagram, layers, figures, chains)
+    return _lay_out(diagram, layers, figures, chains)
 
 
 # Layers
@@ -292,7 +292,7 @@ def _apart(layer: Sequence[_Slot], wishes: Sequence[float]) -> list[float]:
 # Drawing
 
 
-def _placed(
+def _lay_out(
     diagram: Diagram,
     layers: Sequence[Sequence[_Slot]],
     figures: dict[Mark, Figure],

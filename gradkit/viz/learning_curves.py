@@ -26,7 +26,7 @@ from gradkit.viz.figures import (
     new_figure,
     readable,
     save,
-    titled,
+    set_title,
 )
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def curves(
         targets = given
         figure, _ = axes_of(targets[0], "curves", (0, 0))
         if title is not None:
-            titled(targets[0], title)
+            set_title(targets[0], title)
     for panel, axes in zip(panels, targets, strict=False):
         _draw(axes_of(axes, "curves", (0, 0))[1], panel, runs, units or {})
     if given is None:

@@ -159,7 +159,7 @@ def labels_of(labels: Any, variables: Mapping[str, Any]) -> Labels:
                 f"draw: {name}={value!r} is no option and no array, Value or tree of them to be called {name!r}."
                 f"{did_you_mean(name, OPTIONS)}"
             )
-    for label, value in _labelled(labels, variables):
+    for label, value in _find_labels(labels, variables):
         if _can_have_a_label(value):
             found.names.setdefault(key_of(value), label)
             if type(key_of(value)) is int:
@@ -171,7 +171,7 @@ def _can_have_a_label(value: Any) -> bool:
     return isinstance(value, Value) or hasattr(value, "shape")
 
 
-def _labelled(labels: Any, variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _find_labels(labels: Any, variables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in variables.items():
         yield from _leaves(name, value)
     if isinstance(labels, Mapping):

@@ -7,7 +7,7 @@ from typing import Any
 
 from gradkit.viz.figures import require_matplotlib
 from gradkit.viz.layout import FONT_SIZE, TITLE_SIZE, Arrow, Figure, Layout
-from gradkit.viz.svg import HEAD, curves, shortened
+from gradkit.viz.svg import HEAD, curves, shorten
 
 __all__ = ["picture"]
 
@@ -75,7 +75,7 @@ def _arrow(axes: Any, arrow: Arrow) -> None:
     from matplotlib import patches  # optional
     from matplotlib.path import Path  # optional
 
-    points = shortened(arrow.points)
+    points = shorten(arrow.points)
     corners = [points[0], *(point for curve in curves(points) for point in curve)]
     codes = [Path.MOVETO, *[Path.CURVE4] * (len(corners) - 1)]
     axes.add_patch(patches.PathPatch(Path(corners, codes), facecolor="none", edgecolor="black", linewidth=LINE_WIDTH))

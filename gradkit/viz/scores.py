@@ -56,7 +56,7 @@ class Scorer(NamedTuple):
                     raise ShapeError(
                         f"decision_boundary: the model does not take two inputs, points of shape {batch.shape}: {error}"
                     ) from error
-                parts.append(host(_margins(_checked(scores, len(batch)), threshold)))
+                parts.append(host(_margins(_check(scores, len(batch)), threshold)))
         return np.concatenate(parts)
 
     def _together(self, batch: HostArray) -> Array:
@@ -76,7 +76,7 @@ def scorer(model: Callable[[Any], Any], data: Any, batch_size: int) -> Scorer:
     return Scorer(model, batch_size, options, bool(arrays) and stands_alone(arrays[0]))
 
 
-def _checked(scores: Array, count: int) -> Array:
+def _check(scores: Array, count: int) -> Array:
     """Return scores of shape (n,) or (n, k), with k of at least 2."""
     if scores.shape == (count, 1):
         return scores[:, 0]

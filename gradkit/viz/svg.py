@@ -68,14 +68,14 @@ def curves(points: list[Point]) -> list[tuple[Point, Point, Point]]:
     return result
 
 
-def shortened(points: list[Point]) -> list[Point]:
+def shorten(points: list[Point]) -> list[Point]:
     """Return an arrow's points without the length that its head takes."""
     (x0, _), (x1, y1) = points[-2:]
     return [*points[:-1], (x1 - HEAD if x1 > x0 else x1 + HEAD, y1)]
 
 
 def _arrow(arrow: Arrow) -> list[str]:
-    points = shortened(arrow.points)
+    points = shorten(arrow.points)
     (x0, y0), (base, _), (tip, y) = points[0], points[-1], arrow.points[-1]
     way = " ".join(f"C{a:.1f},{b:.1f} {c:.1f},{d:.1f} {e:.1f},{f:.1f}" for (a, b), (c, d), (e, f) in curves(points))
     half = HEAD * 0.4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gradkit.scalar import Value
-from gradkit.scalar.operations import evaluated
+from gradkit.scalar.operations import evaluate
 from gradkit.viz.computation import Computation, Quantity, Role
 from gradkit.viz.naming import Labels, operation_of
 
@@ -32,7 +32,7 @@ def computation_of_values(
         Whether gradients are shown.
     """
     roots = list(roots)
-    order = _ordered(roots)
+    order = _sort(roots)
     found: dict[Value, float] = {}
     if gradients:
         computed = not is_walked(roots) and len(roots) == 1
@@ -56,7 +56,7 @@ def computation_of_values(
     return computation, quantities
 
 
-def _ordered(roots: Iterable[Value]) -> list[Value]:
+def _sort(roots: Iterable[Value]) -> list[Value]:
     """Return everything that the roots were computed from, each value after its operands."""
     found: dict[Value, None] = {}
     waiting = [(root, False) for root in reversed(list(roots))]
@@ -79,7 +79,7 @@ def _gradients(order: list[Value]) -> dict[Value, float]:
     for value in reversed(order):
         if value.operation is not None:
             numbers = [operand.data if isinstance(operand, Value) else operand for operand in value.operands]
-            for operand, slope in zip(value.operands, evaluated(value.operation.name, *numbers)[1], strict=True):
+            for operand, slope in zip(value.operands, evaluate(value.operation.name, *numbers)[1], strict=True):
                 if isinstance(operand, Value) and (slope or slope != slope):  # 0 keeps what is infinite behind it
                     found[operand] += found[value] * slope
     return found

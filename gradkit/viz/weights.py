@@ -12,7 +12,7 @@ from gradkit.core import Array
 from gradkit.core.promotion import is_inexact
 from gradkit.core.values import host
 from gradkit.errors import ShapeError
-from gradkit.viz.figures import PathLike, axes_of, check_path, save, titled
+from gradkit.viz.figures import PathLike, axes_of, check_path, save, set_title
 from gradkit.viz.titles import model_name
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def weight_images(
     scale.set_label("weight (per unit of a pixel)")
     of = f"{shown} of {neurons:,}" if shown < neurons else f"{shown}"
     default = f"{model_name(model)}: weights of the first layer, {of} neuron{'' if neurons == 1 else 's'}"
-    titled(axes, default if title is None else title)
+    set_title(axes, default if title is None else title)
     return save(figure, path)
 
 

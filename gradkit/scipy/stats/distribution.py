@@ -123,7 +123,7 @@ class Distribution:
             value, valid = evaluate(kind, formula, valid, named, shapes)
             return where(valid, value, _nan_from(arrays, valid))
 
-        return self._named(function, kind, signature)
+        return self._name(function, kind, signature)
 
     def _at(
         self, kind: str, formula: Formula, valid: Array, named: dict[str, Array], shapes: list[Array]
@@ -198,7 +198,7 @@ class Distribution:
     def _defaults_of(self, kind: str) -> tuple[tuple[str, float], ...]:
         return self.defaults
 
-    def _named(self, function: Any, kind: str, signature: inspect.Signature) -> Callable[..., Array]:
+    def _name(self, function: Any, kind: str, signature: inspect.Signature) -> Callable[..., Array]:
         function.__name__ = kind
         function.__qualname__ = f"{self.__name__}.{kind}"
         function.__signature__ = signature
