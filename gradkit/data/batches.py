@@ -19,7 +19,7 @@ from gradkit.core.array import Array, raw, wrap
 from gradkit.core.values import host
 from gradkit.data.files import HostArray
 from gradkit.numpy import asarray
-from gradkit.primitives.indexing import take_flat
+from gradkit.primitives.taking import take_flat
 
 __all__ = ["Minibatches", "minibatches", "sample", "split"]
 

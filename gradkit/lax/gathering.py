@@ -15,9 +15,9 @@ from gradkit.core.promotion import is_inexact
 from gradkit.lax.arguments import array_of, together
 from gradkit.primitives import elementwise as e
 from gradkit.primitives import scattering
-from gradkit.primitives.indexing import take
 from gradkit.primitives.manipulation import broadcast_to, permute_dims, reshape, stack
 from gradkit.primitives.positions import counted
+from gradkit.primitives.taking import take
 
 __all__ = [
     "GatherDimensionNumbers", "GatherScatterMode", "ScatterDimensionNumbers", "gather", "index_take", "scatter",

@@ -11,8 +11,8 @@ from gradkit.core.operands import dtype_name
 from gradkit.lax.arguments import together
 from gradkit.lax.shaping import cut
 from gradkit.primitives import elementwise as e
-from gradkit.primitives import indexing
 from gradkit.primitives.creation import ones_like
+from gradkit.primitives.slicing import pad_index
 
 __all__ = ["pad"]
 
@@ -79,10 +79,10 @@ def padded(array: Array, value: Array | None, config: Sequence[Sequence[int]]) -
     if inner.shape == shape:
         return inner
     index = tuple(places)
-    result = indexing.pad_index(inner, index=index, shape=shape)
+    result = pad_index(inner, index=index, shape=shape)
     if value is None:
         return result
-    inside = indexing.pad_index(ones_like(inner, dtype="bool"), index=index, shape=shape)
+    inside = pad_index(ones_like(inner, dtype="bool"), index=index, shape=shape)
     return e.where(inside, result, value)
 
 

@@ -19,10 +19,10 @@ from gradkit.numpy.arguments import beside
 from gradkit.primitives.axes import axes_of, axis_of
 from gradkit.primitives.cumulative import cumsum
 from gradkit.primitives.elementwise import minimum
-from gradkit.primitives.indexing import take
 from gradkit.primitives.manipulation import broadcast_to, concat, reshape
 from gradkit.primitives.reductions import sum
 from gradkit.primitives.searching import searchsorted
+from gradkit.primitives.taking import take
 
 __all__ = ["broadcast_shapes", "flip", "repeat", "roll", "tile", "unstack"]
 

@@ -17,10 +17,10 @@ from gradkit.numpy.arguments import promote_args
 from gradkit.primitives import along_axis
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.axes import axis_of
-from gradkit.primitives.indexing import fill
 from gradkit.primitives.manipulation import broadcast_to, permute_dims, reshape
 from gradkit.primitives.positions import bounded, counted, gather_mode, require_integers
 from gradkit.primitives.scattering import scatter_set
+from gradkit.primitives.taking import fill
 from gradkit.primitives.updates import as_values
 
 __all__ = [

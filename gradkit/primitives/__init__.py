@@ -22,11 +22,17 @@ from gradkit.primitives.reductions import *  # noqa: F403
 from gradkit.primitives.relative_entropies import *  # noqa: F403
 from gradkit.primitives.roots import *  # noqa: F403
 from gradkit.primitives.scattering import *  # noqa: F403
-from gradkit.primitives.scipy_special import *  # noqa: F403
+from gradkit.primitives.scipy_special.bessel import *  # noqa: F403
+from gradkit.primitives.scipy_special.gammas import *  # noqa: F403
+from gradkit.primitives.scipy_special.integrals import *  # noqa: F403
+from gradkit.primitives.scipy_special.logarithms import *  # noqa: F403
+from gradkit.primitives.scipy_special.normal import *  # noqa: F403
 from gradkit.primitives.searching import *  # noqa: F403
+from gradkit.primitives.slicing import *  # noqa: F403
 from gradkit.primitives.sliding import *  # noqa: F403
 from gradkit.primitives.slopes import *  # noqa: F403
 from gradkit.primitives.solvers import *  # noqa: F403
+from gradkit.primitives.taking import *  # noqa: F403
 from gradkit.primitives.windows import *  # noqa: F403
 
 operators.install()

@@ -16,9 +16,10 @@ from gradkit.core.batching import at_front, text_on_batches
 from gradkit.core.operands import as_array, cast, dtype_name
 from gradkit.errors import ShapeError
 from gradkit.primitives.axes import normalize_axes
-from gradkit.primitives.indexing import getitem, set_index
+from gradkit.primitives.indexing import getitem
 from gradkit.primitives.manipulation import reshape, squeeze, stack
 from gradkit.primitives.positions import require_integers
+from gradkit.primitives.slicing import set_index
 
 __all__ = [
     "dynamic_index_in_dim", "dynamic_slice", "dynamic_slice_in_dim", "dynamic_update_index_in_dim",

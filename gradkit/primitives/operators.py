@@ -12,7 +12,7 @@ from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.calls import apply, binary
 from gradkit.core.promotion import dtype_named
 from gradkit.primitives import elementwise as e
-from gradkit.primitives import indexing, linalg, manipulation, moments, reductions
+from gradkit.primitives import indexing, linalg, manipulation, moments, reductions, taking
 from gradkit.primitives.bit_patterns import bitcast
 from gradkit.primitives.creation import stop_gradient
 from gradkit.primitives.updates import IndexUpdateHelper, setitem
@@ -175,7 +175,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "conj": e.conj,
     "conjugate": e.conj,
     "dot": _from_numpy("dot"),
-    "take": indexing.take,
+    "take": taking.take,
     "to_device": manipulation.to_device,
     "__getitem__": indexing.getitem,
     "__setitem__": setitem,

@@ -24,19 +24,12 @@ from gradkit.errors import ShapeError
 from gradkit.primitives import elementwise as e
 from gradkit.primitives import scattering
 from gradkit.primitives.creation import ones_like
-from gradkit.primitives.indexing import (
-    beside,
-    expand,
-    full_scalar,
-    gather,
-    getitem,
-    listed,
-    pad_index,
-    places_of,
-    set_index,
-)
+from gradkit.primitives.gathering import gather, indexer_of
+from gradkit.primitives.indexing import beside, expand, getitem, listed
 from gradkit.primitives.manipulation import broadcast_to, reshape, squeeze
 from gradkit.primitives.positions import gather_mode
+from gradkit.primitives.slicing import pad_index, set_index
+from gradkit.primitives.taking import full_scalar
 from gradkit.primitives.truth_indices import has_truth_value, with_axes_for_truth_values
 
 __all__ = ["IndexUpdate", "IndexUpdateHelper", "as_values", "setitem"]
@@ -54,8 +47,8 @@ class Update:
 def _add_along(x: Array, updates: Array, positions: Array, *, axis: int) -> Array:
     valid = positions >= 0
     mask = reshape(valid, (*valid.shape, *(1,) * (updates.ndim - axis - 1)))
-    places = e.where(valid, positions, 0)
-    return x + scattering.scatter_add(e.masked(updates, mask), places, axis=axis, size=x.shape[axis])
+    inside = e.where(valid, positions, 0)
+    return x + scattering.scatter_add(e.masked(updates, mask), inside, axis=axis, size=x.shape[axis])
 
 
 SET = Update("set", lambda x, y: y, scattering.scatter_set)
@@ -263,22 +256,22 @@ def _in_slices(x: Array, index: tuple[Any, ...], y: Array, update: Update) -> Ar
 
 
 def _at_positions(x: Array, parts: list[Any], y: Array, update: Update, mode: str) -> Array:
-    places = places_of(x, parts, mode)
-    whole = places.sliced(x)
-    if not math.prod(places.sizes):
+    indexer = indexer_of(x, parts, mode)
+    whole = indexer.apply_slices(x)
+    if not math.prod(indexer.sizes):
         return renewed(x)
-    joined = places.joined(whole)
-    axis = places.lead
-    positions = places.positions if places.valid is None else e.where(places.valid, places.positions, -1)
+    joined = indexer.join_axes(whole)
+    axis = indexer.lead
+    positions = indexer.positions if indexer.valid is None else e.where(indexer.valid, indexer.positions, -1)
     shape = (*joined.shape[:axis], *positions.shape, *joined.shape[axis + 1 :])
     updates = reshape(
         _broadcast(y, shape), (*joined.shape[:axis], math.prod(positions.shape), *joined.shape[axis + 1 :])
     )
     changed = update.scatter(joined, updates, reshape(positions, -1), axis=axis)
-    result = places.separated(changed, whole.shape)
-    if all(part == slice(None) for part in places.basic):
+    result = indexer.split_axes(changed, whole.shape)
+    if all(part == slice(None) for part in indexer.basic):
         return result
-    return set_index(x, result, index=places.basic)
+    return set_index(x, result, index=indexer.basic)
 
 
 def setitem(self: Array, index: Any, value: Any) -> None:

@@ -16,12 +16,12 @@ from gradkit.core.sharding import refuse_sharding
 from gradkit.errors import ShapeError
 from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.elementwise import log
-from gradkit.primitives.indexing import take
 from gradkit.primitives.manipulation import permute_dims, reshape
 from gradkit.primitives.new_arrays import arange, asarray, zeros
 from gradkit.primitives.random_bits import random_order
 from gradkit.primitives.reductions import argmax
 from gradkit.primitives.searching import argsort, running_sum, searchsorted
+from gradkit.primitives.taking import take
 from gradkit.random.arguments import Shape, checked_shape, one_key, operand_for
 from gradkit.random.floats import gumbel, uniform
 from gradkit.random.integers import randint

@@ -13,10 +13,10 @@ from gradkit.numpy.arguments import promote_args
 from gradkit.numpy.sorting import argsort
 from gradkit.primitives import decompositions, elementwise, pivoting, solvers
 from gradkit.primitives.along_axis import take_along_axis
-from gradkit.primitives.indexing import take
 from gradkit.primitives.manipulation import astype, broadcast_to, concat, expand_dims, matrix_transpose, reshape
 from gradkit.primitives.matrices import tril, triu
 from gradkit.primitives.new_arrays import arange, eye, zeros
+from gradkit.primitives.taking import take
 
 __all__ = [
     "block_diag", "cho_factor", "cho_solve", "cholesky", "det", "eigh", "expm", "expm_frechet", "inv", "lu",

@@ -62,6 +62,7 @@ from gradkit.primitives.scipy_special import (
     xlog1py,
     xlogy,
 )
+from gradkit.primitives.scipy_special.declaring import floating_together
 from gradkit.primitives.special import erf, erf_inv
 
 __all__ = [
@@ -244,5 +245,5 @@ def _real(x: Any, caller: str) -> Array:
 
 
 def _together(caller: str, *args: Any) -> list[Array]:
-    arrays = primitive.floating_together(args, caller)
+    arrays = floating_together(args, caller)
     return [_real(array, caller) for array in arrays]

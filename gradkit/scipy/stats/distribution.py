@@ -10,7 +10,7 @@ from typing import Any
 from gradkit.core import Array
 from gradkit.numpy import asarray, equal, exp, isinf, isnan, log, log1p, where
 from gradkit.primitives import stop_gradient
-from gradkit.primitives.scipy_special import floating_together
+from gradkit.primitives.scipy_special.declaring import floating_together
 
 __all__ = ["OUTSIDE", "Distribution", "Standard", "logarithm_of"]
 

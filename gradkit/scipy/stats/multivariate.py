@@ -8,7 +8,8 @@ from typing import Any
 from gradkit import numpy as jnp
 from gradkit.core import Array
 from gradkit.primitives import xlogy
-from gradkit.primitives.scipy_special import floating_together, gammaln
+from gradkit.primitives.scipy_special import gammaln
+from gradkit.primitives.scipy_special.declaring import floating_together
 from gradkit.scipy.stats.distribution import Distribution
 
 __all__ = ["dirichlet", "multivariate_normal"]
