@@ -21,6 +21,7 @@ from gradkit.primitives.power_transforms import *  # noqa: F403
 from gradkit.primitives.reductions import *  # noqa: F403
 from gradkit.primitives.relative_entropies import *  # noqa: F403
 from gradkit.primitives.roots import *  # noqa: F403
+from gradkit.primitives.saddle_points import *  # noqa: F403
 from gradkit.primitives.scattering import *  # noqa: F403
 from gradkit.primitives.scipy_special.bessel import *  # noqa: F403
 from gradkit.primitives.scipy_special.gammas import *  # noqa: F403

@@ -7,6 +7,7 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.namespace import bound, publish
+from gradkit.primitives.saddle_points import LARGE
 from gradkit.primitives.scipy_special.declaring import declare, refuse
 
 __all__ = [
@@ -56,7 +57,12 @@ def _beta_density(xp: Any, a: Any, b: Any, x: Any) -> Any:
     from_left = at_left ** (a - 1) * xp.exp(xp.xlog1py(b - 1, -at_left) + constant_at)
     from_right = at_right ** (b - 1) * xp.exp(xp.xlog1py(a - 1, -at_right) + constant_at)
     middle = xp.where(left | right, half, x)
-    inner = xp.exp(xp.xlog1py(b - 1, -middle) + xp.xlogy(a - 1, middle) + constant)
+    large = (a > LARGE) & (b > LARGE) & (a + b < math.inf) & (middle > 0) & (middle < 1)
+    ten, small_a, small_b = 10 * xp.ones_like(a * b), xp.where(large, 2 * half, a), xp.where(large, 2 * half, b)
+    first, second, at = xp.where(large, a, ten), xp.where(large, b, ten), xp.where(large, middle, half)
+    saddle = xp.exp(xp.log_binomial(first, second, at) + xp.log_share(first, second)) * second / at / (1 - at)
+    inner = xp.exp(xp.xlog1py(small_b - 1, -middle) + xp.xlogy(small_a - 1, middle) - xp.betaln(small_a, small_b))
+    inner = xp.where(large, saddle, inner)
     return xp.where(left, from_left, xp.where(right, from_right, inner))
 
 
@@ -86,14 +92,23 @@ poch = declare(
 )
 
 
+def _log_constant(xp: Any, a: Any, rate: float) -> Any:
+    return -xp.gammaln(a) + (a * math.log(rate) if rate != 1 else 0.0)
+
+
 def _gamma_density(xp: Any, a: Any, x: Any, rate: float = 1.0) -> Any:
     """Compute x**(a - 1) rate**a exp(-rate x) / gamma(a): near 0, where its logarithm is infinite, from the power."""
-    constant = -xp.gammaln(a) + a * math.log(rate)
+    constant = _log_constant(xp, a, rate)
     left = (x < 0.1) & ((x == 0) | (constant > -LARGEST))
     one = xp.ones_like(x)
     at_left, middle = xp.where(left, x, one), xp.where(left, one, x)
     near = at_left ** (a - 1) * xp.exp(constant - rate * at_left)
-    return xp.where(left, near, xp.exp(xp.xlogy(a - 1, middle) - rate * middle + constant))
+    large = (a > LARGE) & (a < math.inf) & (middle > 0)
+    shape, at = xp.where(large, a, 10 * one), xp.where(large, middle, one)
+    saddle = xp.exp(xp.log_poisson(shape, rate * at) + xp.log_quotient(shape, at))
+    small = xp.where(large, one, a)
+    inner = xp.exp(xp.xlogy(small - 1, middle) - rate * middle + _log_constant(xp, small, rate))
+    return xp.where(left, near, xp.where(large, saddle, inner))
 
 
 def _gammainc_slope(xp: Any, a: Any, x: Any) -> Any:
@@ -114,7 +129,7 @@ def _gammainc_slope(xp: Any, a: Any, x: Any) -> Any:
 gammainc_slope = declare(
     "gammainc_slope",
     refuse("the second derivative of gammainc with respect to a"),
-    lambda xp, _y, a, x: _gamma_density(xp, a, x) * (xp.log(x) - xp.digamma(a)),
+    lambda xp, _y, a, x: _gamma_density(xp, a, x) * (xp.poisson_in_count(a, x) + 1 / a),
     forward=_gammainc_slope,
 )
 gammainc = declare(

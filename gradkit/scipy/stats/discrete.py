@@ -8,8 +8,7 @@ from typing import Any
 from gradkit.core import Array
 from gradkit.core.operands import as_array, require_inexact
 from gradkit.numpy import arange, astype, equal, exp, floor, isnan, log, min, not_equal, sum, where
-from gradkit.primitives import xlog1py, xlogy
-from gradkit.primitives.gamma_differences import log_choices
+from gradkit.primitives import log_binomial, log_poisson, log_share, stop_gradient, xlog1py, xlogy
 from gradkit.primitives.scipy_special import gammaincc, gammaln
 from gradkit.scipy.stats.distribution import OUTSIDE, Distribution
 
@@ -31,7 +30,7 @@ class Discrete(Distribution):
 
 
 def _whole(n: Array) -> Array:
-    return (n >= 0) & equal(floor(n), n)
+    return (n >= 0) & (n < math.inf) & equal(floor(n), n)
 
 
 def _is_probability(p: Array) -> Array:
@@ -64,7 +63,7 @@ poisson = Discrete(
     inside=0.0,
     valid=lambda mu: mu >= 0,
     indefinite=("logpmf",),
-    logpmf=lambda k, mu: xlogy(k, mu) - gammaln(k + 1) - mu,
+    logpmf=log_poisson,
     cdf=lambda k, mu: gammaincc(floor(1 + k), mu),
     entropy=_poisson_entropy,
 )
@@ -91,23 +90,18 @@ geom = Discrete(
 )
 
 
-def _binom_logpmf(k: Array, n: Array, p: Array) -> Array:
-    result: Array = xlogy(k, p) + xlog1py(n - k, -p) + log_choices(k, n - k + 1)
-    return result
-
-
 binom = Discrete(
     "binom",
     "n p",
     support=lambda n, p: (0.0, n),
     inside=0.0,
     valid=lambda n, p: _whole(n) & _is_probability(p),
-    logpmf=_binom_logpmf,
+    logpmf=lambda k, n, p: log_binomial(k, n - k, p),
 )
 
 
 def _nbinom_logpmf(k: Array, n: Array, p: Array) -> Array:
-    result: Array = xlogy(n, p) + xlog1py(k, -p) + log_choices(k, n)
+    result: Array = log_binomial(n, k, p) + log_share(n, k)
     return result
 
 
@@ -123,7 +117,18 @@ nbinom = Discrete(
 
 
 def _betabinom_logpmf(k: Array, n: Array, a: Array, b: Array) -> Array:
-    result: Array = log_choices(k, a) + log_choices(n - k, b) - log_choices(n, a + b)
+    """Divide negative binomial probabilities of k and n - k failures by that of n.
+
+    That is so for every probability: it is taken at the one where none is far from its mode, which has no part in the
+    derivative, and stated as that of a success or of a failure, whichever is smaller and has more digits.
+    """
+    few = n < a + b
+    p = stop_gradient(where(few, n, a + b) / (a + b + n))
+
+    def failures(k: Array, n: Array) -> Array:
+        return log_binomial(where(few, k, n), where(few, n, k), p) + log_share(n, k)
+
+    result: Array = failures(k, a) + failures(n - k, b) - failures(n, a + b)
     return result
 
 

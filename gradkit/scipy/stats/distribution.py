@@ -41,6 +41,7 @@ OUTSIDE = {
     "sf": (1.0, 0.0),
 }
 """What a function is on the left of the support and on the right of it."""
+DENSITIES = ("logpdf", "pdf", "logpmf", "pmf")
 LOGARITHMS = (("pdf", "logpdf"), ("pmf", "logpmf"), ("cdf", "logcdf"), ("sf", "logsf"))
 
 
@@ -67,6 +68,9 @@ class Distribution:
         The functions whose formula is a difference of infinities at infinity.
     reach : pair of numbers
         Beyond them the functions that have finite limits are at these in every digit, and formulas overflow.
+    endless : bool
+        Whether it is a distribution for infinite shapes as well. Of those that are none SciPy's densities are NaN, but
+        where every such distribution has none.
     **formulas : callable
         By the function's name: ``formula(y, *shapes)`` of the standard distribution, on Arrays of one dtype. A function
         and its logarithm follow from each other.
@@ -85,6 +89,7 @@ class Distribution:
         valid: Callable[..., Any] | None = None,
         indefinite: tuple[str, ...] = (),
         reach: tuple[float, float] = (-math.inf, math.inf),
+        endless: bool = False,
         **formulas: Formula,
     ) -> None:
         self.__name__ = name
@@ -94,6 +99,7 @@ class Distribution:
         self.valid = valid or _all_positive
         self.indefinite = indefinite
         self.reach = reach
+        self.endless = endless
         for plain, logarithm in LOGARITHMS:
             if logarithm in formulas and plain not in formulas:
                 formulas[plain] = _exponential(formulas[logarithm])
@@ -131,6 +137,10 @@ class Distribution:
         """Evaluate a function of a point: by the formula inside the support, else by the constants beside it."""
         y = stop_gradient(self._standard(named, False, 0.0, False)[0])
         valid = valid & ~isnan(y)
+        if kind in DENSITIES and not self.endless:
+            # All of it has gone to infinity: what it is there has no limit.
+            for shape in shapes:
+                valid = valid & ~(isinf(shape) & equal(y, math.inf))
         low, high = self.support(*shapes) if callable(self.support) else self.support
         left, right = OUTSIDE[kind]
         below, above = y < low, y > high

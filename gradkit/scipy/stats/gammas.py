@@ -8,7 +8,8 @@ from typing import Any
 from gradkit.core import Array
 from gradkit.numpy import abs as absolute
 from gradkit.numpy import exp, log, log1p, not_equal, ones_like, sqrt, where
-from gradkit.primitives import xlog1py, xlogy
+from gradkit.primitives import log_binomial, log_poisson, log_quotient, log_share, xlog1py, xlogy
+from gradkit.primitives.saddle_points import LARGE
 from gradkit.primitives.scipy_special import (
     beta_density,
     betainc,
@@ -67,7 +68,7 @@ def _gamma_logsf(y: Array, a: Array, rate: float = 1.0) -> Array:
     fraction = far + (2 * FRACTIONS + 1) - a
     for k in range(FRACTIONS, 0, -1):
         fraction = far + (2 * k - 1) - a + k * (a - k) / fraction
-    tail = a * log(far) - far - gammaln(a) - log(fraction)
+    tail = log_poisson(a, far) + log(a) - log(fraction)
     near_all = log1p(-gammainc(a, where(left, x, 0.05)))
     return where(right, tail, where(left, near_all, _gammaincc_logarithm(where(left | right, 1.0, x), a)))
 
@@ -85,6 +86,33 @@ def _beta_logsf(y: Array, a: Array, b: Array) -> Array:
     return where(left, log1p(-betainc(a, b, where(left, y, 0.0))), _beta_logcdf(where(left, 0.5, 1 - y), b, a))
 
 
+def _gamma_logpdf(y: Array, a: Array) -> Array:
+    large = (a > LARGE) & (y > 0)
+    shape, at = where(large, a, 2 * LARGE), where(large, y, 2 * LARGE)
+    small = where(large, 1.0, a)
+    plain = xlogy(small - 1, where(large, 1.0, y)) - where(large, 1.0, y) - gammaln(small)
+    return where(large, log_poisson(shape, at) + log_quotient(shape, at), plain)
+
+
+def _chi2_logpdf(y: Array, df: Array) -> Array:
+    # The logarithm of y and not of its half: the smallest number has none.
+    large = df > 2 * LARGE
+    at = where(large, y, 1.0)
+    small = where(large, 1.0, df)
+    point = where(large, 1.0, y)
+    plain = xlogy(small / 2 - 1, point) - point / 2 - gammaln(small / 2) - small / 2 * LOG_2
+    return where(large, _gamma_logpdf(at / 2, where(large, df, 4 * LARGE) / 2) - LOG_2, plain)
+
+
+def _beta_logpdf(y: Array, a: Array, b: Array) -> Array:
+    large = (a > LARGE) & (b > LARGE) & (y > 0) & (y < 1)
+    first, second, at = where(large, a, 2 * LARGE), where(large, b, 2 * LARGE), where(large, y, 0.5)
+    small_a, small_b, point = where(large, 1.0, a), where(large, 1.0, b), where(large, 0.5, y)
+    saddle = log_binomial(first, second, at) + log_share(first, second) + log(second) - log(at) - log1p(-at)
+    plain = xlogy(small_a - 1, point) + xlog1py(small_b - 1, -point) - betaln(small_a, small_b)
+    return where(large, saddle, plain)
+
+
 gamma = Distribution(
     "gamma",
     "a",
@@ -92,7 +120,7 @@ gamma = Distribution(
     indefinite=("logpdf", "logsf"),
     logcdf=_gamma_logcdf,
     logsf=_gamma_logsf,
-    logpdf=lambda y, a: xlogy(a - 1, y) - y - gammaln(a),
+    logpdf=_gamma_logpdf,
     pdf=lambda y, a: gamma_density(a, y),
     cdf=lambda y, a: gammainc(a, y),
     sf=lambda y, a: gammaincc(a, y),
@@ -105,7 +133,7 @@ chi2 = Distribution(
     logcdf=lambda y, df: _gamma_logcdf(y, df / 2, rate=0.5),
     logsf=lambda y, df: _gamma_logsf(y, df / 2, rate=0.5),
     pdf=lambda y, df: gamma_density(df / 2, y, rate=0.5),
-    logpdf=lambda y, df: xlogy(df / 2 - 1, y) - y / 2 - gammaln(df / 2) - df / 2 * LOG_2,
+    logpdf=_chi2_logpdf,
     cdf=lambda y, df: gammainc(df / 2, y / 2),
     sf=lambda y, df: gammaincc(df / 2, y / 2),
 )
@@ -116,7 +144,7 @@ beta = Distribution(
     logcdf=_beta_logcdf,
     logsf=_beta_logsf,
     pdf=lambda y, a, b: beta_density(a, b, y),
-    logpdf=lambda y, a, b: xlogy(a - 1, y) + xlog1py(b - 1, -y) - betaln(a, b),
+    logpdf=_beta_logpdf,
     cdf=lambda y, a, b: betainc(a, b, y),
     sf=lambda y, a, b: betaincc(a, b, y),
 )
@@ -132,7 +160,7 @@ def _gennorm_pdf(x: Array, beta: Array) -> Array:
 
 
 def _gennorm_logpdf(x: Array, beta: Array) -> Array:
-    result: Array = log(0.5 * beta) - gammaln(1 / beta) - absolute(x) ** beta
+    result: Array = -LOG_2 - gammaln(1 + 1 / beta) - absolute(x) ** beta
     return result
 
 
