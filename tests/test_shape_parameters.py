@@ -186,3 +186,14 @@ def test_with_infinitely_many_degrees_of_freedom_t_is_normal(dtype: str, xp: Any
     for freedom in (df, far):
         np.testing.assert_allclose(gradkit.device_get(stats.t.logpdf(x, freedom)), normal, rtol=1e-6)
         assert float(gradkit.grad(lambda df: stats.t.logpdf(x, df).sum())(freedom)) == pytest.approx(0, abs=1e-40)
+
+
+@pytest.mark.parametrize("dtype", RELATIVE)
+def test_with_an_infinite_exponent_the_generalized_normal_distribution_is_uniform(dtype: str, xp: Any) -> None:
+    x, b = xp.asarray(np.asarray([0.0, 0.3, -0.9, 1.5], dtype)), xp.asarray(np.asarray(math.inf, dtype))
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-6)
+    close(gradkit.device_get(stats.gennorm.logpdf(x, b)), [-math.log(2)] * 3 + [-math.inf])
+    close(gradkit.device_get(stats.gennorm.pdf(x, b)), [0.5, 0.5, 0.5, 0.0])
+    close(gradkit.device_get(stats.gennorm.cdf(x, b)), [0.5, 0.65, 0.05, 1.0])
+    far = xp.asarray(np.asarray(1e30, dtype))
+    close(gradkit.device_get(stats.gennorm.logpdf(x[:3], far)), [-math.log(2)] * 3)

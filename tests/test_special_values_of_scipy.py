@@ -85,6 +85,9 @@ KINDS = ("logpdf", "pdf", "logpmf", "pmf", "logcdf", "cdf", "logsf", "sf", "ppf"
 DISTRIBUTED = [(name, kind) for name in SHAPES for kind in KINDS if kind in vars(getattr(stats, name))]
 LIMITS = {"pdf": 0.0, "pmf": 0.0, "logpdf": -np.inf, "logpmf": -np.inf}
 """What densities are at infinity, where SciPy has NaN for some (inf - inf): mpmath's limits."""
+WITH_LIMITS = {"gennorm", "pareto", "t", "truncnorm"}
+"""Distributions that still are some for an infinite shape parameter: where SciPy has NaN, the limit. Of all others the
+mass goes to infinity, and where SciPy has NaN so has gradkit, on purpose."""
 WITHOUT_DERIVATIVE = {("beta", "a"), ("beta", "b"), ("poisson", "entropy"), ("poisson", "loc")}
 
 
@@ -115,7 +118,7 @@ def rows_of(name: str, kind: str, dtype: str) -> np.ndarray:
                 if "q" in usual
                 else {"k": [0.0, 1.0, -1.0]}
                 if "k" in usual
-                else {"x": [0.3, 2.0, -1.0, np.inf]}
+                else {"x": [0.3, 1.0, 2.0, -1.0, np.inf]}
             )
             word_of, candidates = next(iter(beside.items()))
             others = [usual | {word_of: value} for value in candidates] if word_of in usual else [usual]
@@ -144,7 +147,12 @@ def values_of_scipy(name: str, kind: str, dtype: str) -> tuple[np.ndarray, np.nd
     if kind in LIMITS and name != "vonmises":
         y = columns.get("x", columns.get("k")) - keywords.get("loc", 0.0)
         infinite = np.isinf(y / keywords.get("scale", 1.0)) & ~(keywords.get("scale", 1.0) <= 0)
+        if name not in WITH_LIMITS:
+            infinite &= ~endless(name, columns) | (y < 0) | (name == "beta")
         value = np.where(infinite & ~np.isnan(rows).any(axis=1) & valid(name, columns), LIMITS[kind], value)
+    if name in WITH_LIMITS:  # those of SciPy's NaN are in test_shape_parameters.py
+        known = ~(np.isnan(value) & endless(name, columns) & valid(name, columns))
+        rows, value, columns = rows[known], value[known], {word: column[known] for word, column in columns.items()}
     if name == "vonmises" and kind == "pdf":
         value = np.where(np.isinf(columns["x"]), np.nan, value)
     return rows, value
@@ -160,11 +168,15 @@ def known_to_scipy(name: str, kind: str, dtype: str, columns: dict[str, Any], ke
         # What overflows in float32 alone is another number there.
         y = (first - keywords["loc"]) / keywords["scale"]
         known &= (np.abs(y) <= np.finfo(dtype).max) | np.isinf(first) | np.isnan(y) | (keywords["scale"] == 0)
-    for shape in getattr(stats, name).shapes:
-        known &= ~np.isinf(columns[shape])  # limits that SciPy does not take
     if name == "nbinom":
         known &= np.abs(first - keywords["loc"]) < 1e300  # inf - inf in SciPy
     return known
+
+
+def endless(name: str, columns: dict[str, Any]) -> np.ndarray:
+    """Return where a shape parameter is infinite."""
+    shapes = [np.isinf(columns[shape]) for shape in getattr(stats, name).shapes]
+    return np.any([np.zeros(next(iter(columns.values())).shape, bool), *shapes], axis=0)
 
 
 def valid(name: str, columns: dict[str, np.ndarray]) -> Any:

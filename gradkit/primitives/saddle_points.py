@@ -122,7 +122,7 @@ def _deviation(xp: Any, a: Any, b: Any, x: Any) -> Any:
 
 
 def _log_binomial(xp: Any, a: Any, b: Any, x: Any) -> Any:
-    """Take Poisson's probability of the smaller count, and what the larger one makes of it; plainly if both are small."""
+    """Multiply Poisson's probability of the smaller count with what is left; plainly where both are small."""
     a, b, x = a + 0 * (b + x), b + 0 * (a + x), x + 0 * (a + b)
     large = ((a > LARGE) | (b > LARGE)) & (a + b < math.inf) & (x >= 0) & (x <= 1)
     first = a <= b

@@ -154,16 +154,22 @@ def _pareto_logpdf(y: Array, b: Array) -> Array:
     return where(whole, where(y > 1, -math.inf, math.inf), log(power) - (power + 1) * log(y))
 
 
+def _pareto_exponent(y: Array, b: Array) -> Array:
+    """Return b log(y), which is 0 at 1 for an infinite b as well."""
+    return where(isinf(b) & (y <= 1), 1.0, b) * log(y)
+
+
 pareto = Distribution(
     "pareto",
     "b",
+    endless=True,
     support=(1.0, math.inf),
     inside=2.0,
     indefinite=("logpdf", "logsf"),
     logpdf=_pareto_logpdf,
-    cdf=lambda y, b: -expm1(-b * log(y)),
-    logcdf=lambda y, b: _log1m_exp(b * log(y)),
-    logsf=lambda y, b: -b * log(y),
+    cdf=lambda y, b: -expm1(-_pareto_exponent(y, b)),
+    logcdf=lambda y, b: _log1m_exp(_pareto_exponent(y, b)),
+    logsf=lambda y, b: -_pareto_exponent(y, b),
     ppf=lambda q, b: exp(-log1p(-q) / b),
 )
 
@@ -242,7 +248,7 @@ def _df_log1p(y: Array, df: Array) -> Array:
     return where(near, series, df * _log1p_square(where(near, 1.0, root)))
 
 
-t = Distribution("t", "df", indefinite=("logpdf",), logpdf=_t_logpdf)
+t = Distribution("t", "df", indefinite=("logpdf",), endless=True, logpdf=_t_logpdf)
 
 
 # The normal distribution between two bounds. Its mass between two points of one sign is reckoned from the density at
@@ -298,7 +304,7 @@ def _truncnorm_logcdf(y: Array, a: Array, b: Array) -> Array:
     )
     most = inner & (below > -LOG_2)
     result = where(most, log1p(-exp(where(most, above, -1.0))), below)
-    at_bound = equal(y, a)
+    at_bound = equal(y, a) & isfinite(a)
     return where(y > a, result, where(at_bound, log(where(at_bound, y - a, 1.0)), -math.inf))
 
 
@@ -321,6 +327,7 @@ def _middle(a: Array, b: Array) -> Array:
 truncnorm = Distribution(
     "truncnorm",
     "a b",
+    endless=True,
     support=lambda a, b: (a, b),
     inside=_middle,
     valid=lambda a, b: a < b,

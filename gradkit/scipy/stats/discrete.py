@@ -10,7 +10,7 @@ from gradkit.core.operands import as_array, require_inexact
 from gradkit.numpy import arange, astype, equal, exp, floor, isnan, log, min, not_equal, sum, where
 from gradkit.primitives import log_binomial, log_poisson, log_share, stop_gradient, xlog1py, xlogy
 from gradkit.primitives.scipy_special import gammaincc, gammaln
-from gradkit.scipy.stats.distribution import OUTSIDE, Distribution
+from gradkit.scipy.stats.distribution import OUTSIDE, Distribution, in_double
 
 __all__ = ["bernoulli", "betabinom", "binom", "geom", "multinomial", "nbinom", "poisson"]
 
@@ -30,7 +30,7 @@ class Discrete(Distribution):
 
 
 def _whole(n: Array) -> Array:
-    return (n >= 0) & (n < math.inf) & equal(floor(n), n)
+    return (n >= 0) & equal(floor(n), n)
 
 
 def _is_probability(p: Array) -> Array:
@@ -96,12 +96,13 @@ binom = Discrete(
     support=lambda n, p: (0.0, n),
     inside=0.0,
     valid=lambda n, p: _whole(n) & _is_probability(p),
-    logpmf=lambda k, n, p: log_binomial(k, n - k, p),
+    # Of infinitely many draws there is none, whatever k: NaN.
+    logpmf=lambda k, n, p: log_binomial(k, n - k, p) + 0 * n,
 )
 
 
 def _nbinom_logpmf(k: Array, n: Array, p: Array) -> Array:
-    result: Array = log_binomial(n, k, p) + log_share(n, k)
+    result: Array = log_binomial(n, k, p) + log_share(n, k) + 0 * n  # NaN for infinitely many successes
     return result
 
 
@@ -164,8 +165,10 @@ class Multinomial(Distribution):
         counts, draws, probabilities = as_array(x, "x"), as_array(n, "n"), require_inexact(as_array(p, "p"))
         if counts.dtype.kind not in "iu":
             raise ValueError(f"x and n must be of integer type; got x.dtype={counts.dtype}, n.dtype={draws.dtype}")
+        dtype, probabilities = probabilities.dtype, in_double(probabilities)
         counts, draws = astype(counts, probabilities.dtype), astype(draws, probabilities.dtype)
         value = gammaln(draws + 1) + sum(xlogy(counts, probabilities) - gammaln(counts + 1), axis=-1)
+        value = astype(value, dtype)
         possible = equal(sum(counts, axis=-1), draws) & (min(counts, axis=-1) >= 0)
         return where(isnan(sum(probabilities, axis=-1)), value, where(possible, value, -math.inf))
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 from gradkit.core import Array
+from gradkit.core.operands import cast
 from gradkit.numpy import asarray, equal, exp, isinf, isnan, log, log1p, where
 from gradkit.primitives import stop_gradient
 from gradkit.primitives.scipy_special.declaring import floating_together
 
-__all__ = ["OUTSIDE", "Distribution", "Standard", "logarithm_of"]
+__all__ = ["OUTSIDE", "Distribution", "Standard", "in_double", "logarithm_of"]
 
 Formula = Callable[..., Any]
 
@@ -69,8 +70,8 @@ class Distribution:
     reach : pair of numbers
         Beyond them the functions that have finite limits are at these in every digit, and formulas overflow.
     endless : bool
-        Whether it is a distribution for infinite shapes as well. Of those that are none SciPy's densities are NaN, but
-        where every such distribution has none.
+        Whether it is a distribution for infinite shapes as well. For the others a density is NaN there, as SciPy's is,
+        but where all terms of its logarithm are minus infinity.
     **formulas : callable
         By the function's name: ``formula(y, *shapes)`` of the standard distribution, on Arrays of one dtype. A function
         and its logarithm follow from each other.
@@ -137,11 +138,11 @@ class Distribution:
         """Evaluate a function of a point: by the formula inside the support, else by the constants beside it."""
         y = stop_gradient(self._standard(named, False, 0.0, False)[0])
         valid = valid & ~isnan(y)
-        if kind in DENSITIES and not self.endless:
-            # All of it has gone to infinity: what it is there has no limit.
-            for shape in shapes:
-                valid = valid & ~(isinf(shape) & equal(y, math.inf))
         low, high = self.support(*shapes) if callable(self.support) else self.support
+        if kind in DENSITIES and not self.endless:
+            # Where all of it has gone to infinity, what it is there has no limit.
+            for shape in shapes:
+                valid = valid & ~(isinf(shape) & equal(y, math.inf) & (y <= high))
         left, right = OUTSIDE[kind]
         below, above = y < low, y > high
         if math.isfinite(left) or kind in self.indefinite:
@@ -228,6 +229,11 @@ class Standard(Distribution):
     """A distribution that has its standard form alone."""
 
     defaults = ()
+
+
+def in_double(x: Array) -> Array:
+    """Return numbers in float64, in which sums of terms that cancel in float32 keep its digits."""
+    return cast(x, "float64")
 
 
 def _exponential(formula: Formula) -> Formula:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.numpy import abs as absolute
-from gradkit.numpy import exp, log, log1p, not_equal, ones_like, sqrt, where
+from gradkit.numpy import exp, isfinite, log, log1p, not_equal, ones_like, sqrt, where
 from gradkit.primitives import log_binomial, log_poisson, log_quotient, log_share, xlog1py, xlogy
 from gradkit.primitives.saddle_points import LARGE
 from gradkit.primitives.scipy_special import (
@@ -87,16 +87,17 @@ def _beta_logsf(y: Array, a: Array, b: Array) -> Array:
 
 
 def _gamma_logpdf(y: Array, a: Array) -> Array:
-    large = (a > LARGE) & (y > 0)
+    large = (a > LARGE) & isfinite(a) & (y > 0)
     shape, at = where(large, a, 2 * LARGE), where(large, y, 2 * LARGE)
     small = where(large, 1.0, a)
     plain = xlogy(small - 1, where(large, 1.0, y)) - where(large, 1.0, y) - gammaln(small)
-    return where(large, log_poisson(shape, at) + log_quotient(shape, at), plain)
+    result: Array = where(large, log_poisson(shape, at) + log_quotient(shape, at), plain)
+    return result
 
 
 def _chi2_logpdf(y: Array, df: Array) -> Array:
     # The logarithm of y and not of its half: the smallest number has none.
-    large = df > 2 * LARGE
+    large = (df > 2 * LARGE) & isfinite(df)
     at = where(large, y, 1.0)
     small = where(large, 1.0, df)
     point = where(large, 1.0, y)
@@ -182,6 +183,7 @@ def _gennorm_cdf(x: Array, beta: Array) -> Array:
 gennorm = Standard(
     "gennorm",
     "beta",
+    endless=True,
     logpdf=_gennorm_logpdf,
     pdf=_gennorm_pdf,
     cdf=_gennorm_cdf,

@@ -10,7 +10,7 @@ from gradkit.core import Array
 from gradkit.primitives import xlogy
 from gradkit.primitives.scipy_special import gammaln
 from gradkit.primitives.scipy_special.declaring import floating_together
-from gradkit.scipy.stats.distribution import Distribution
+from gradkit.scipy.stats.distribution import Distribution, in_double
 
 __all__ = ["dirichlet", "multivariate_normal"]
 
@@ -99,10 +99,11 @@ class Dirichlet(Distribution):
             )
         if x.shape[0] != alpha.shape[0]:
             x = jnp.concat([x, 1 - jnp.sum(x, axis=0, keepdims=True)], axis=0)
-        normalizer = jnp.sum(gammaln(alpha)) - gammaln(jnp.sum(alpha))
-        exponents = jnp.reshape(alpha, (-1,) + (1,) * (x.ndim - 1)) - 1
+        wide, wide_x = in_double(alpha), in_double(x)
+        normalizer = jnp.sum(gammaln(wide)) - gammaln(jnp.sum(wide))
+        exponents = jnp.reshape(wide, (-1,) + (1,) * (x.ndim - 1)) - 1
         is_distribution = (jnp.min(x, axis=0) > 0) & (jnp.abs(jnp.sum(x, axis=0) - 1) < 1e-6)
-        value = jnp.sum(xlogy(exponents, x), axis=0) - normalizer
+        value = jnp.astype(jnp.sum(xlogy(exponents, wide_x), axis=0) - normalizer, x.dtype)
         known = ~jnp.isnan(jnp.sum(x, axis=0) + jnp.sum(alpha))
         return jnp.where(is_distribution | ~known, value, -math.inf)
 
