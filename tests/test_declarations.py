@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,6 @@ from kernel_cases import CALLS
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import callbacks, debug, lax, nn, random, scipy  # noqa: F401 - their primitives are declared when they are imported
-from gradkit.backend import current_backend
 from gradkit.core import Contraction, Elementwise, Reduction, View, bind
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.primitive import Primitive
@@ -158,37 +159,61 @@ def test_a_contraction_is_what_its_letters_say(name: str, xp: Any) -> None:
     np.testing.assert_allclose(found, np.einsum(contraction.subscripts, *arrays), rtol=1e-4, atol=1e-5)
 
 
-def test_what_shares_memory_is_said_by_its_declaration() -> None:
-    for name, args, params in CALLS:
-        with gradkit.use_backend("numpy"):
-            found = PRIMITIVES[name].kernel_of(current_backend())(*args, **params)
-        for result in found if isinstance(found, tuple) else (found,):
-            if any(np.shares_memory(result, arg) for arg in args if isinstance(arg, np.ndarray)):
-                assert PRIMITIVES[name].shares_memory, name
-
-
+X = np.asarray([[0.5, 0.0, 2.0], [1.0, 0.25, 0.0], [0.0, 3.0, 0.75]])
+WHOLE = (slice(None), slice(None))
+ONE_STEP = {"window": (1, 1), "strides": (1, 1), "dilation": (1, 1)}
 PARAMETERS: list[dict[str, Any]] = [
-    {}, {"axis": (0,), "keepdims": True}, {"axis": (), "keepdims": False}, {"axis": 0}, {"axis": 0, "reverse": False},
-    {"axes": (0, 1)}, {"shape": (3, 3)}, {"index": (slice(None), slice(None))}, {"k": 0}, {"dtype": "float64"},
-    {"exponent_bits": 11, "mantissa_bits": 52},
+    {}, {"axis": (0,), "keepdims": True}, {"axis": (), "keepdims": False}, {"axis": 0}, {"axis": (0,)},
+    {"axis": 0, "reverse": False}, {"axis": 0, "descending": False}, {"axis": 0, "size": 3}, {"axis": 0, "size": 4},
+    {"axis": 0, "sizes": (3,)}, {"axis": 0, "sizes": (3, 3)}, {"axes": (0, 1)}, {"shape": (3, 3)}, {"index": WHOLE},
+    {"k": 0}, {"index": WHOLE, "shape": (3, 3)}, {"dtype": "float64"}, {"classes": 3, "dtype": "bool"}, {"name": "x"},
+    {"exponent_bits": 11, "mantissa_bits": 52}, ONE_STEP, {"shape": (3, 3), **ONE_STEP}, {"mode": "reduced"},
+    {"full_matrices": False}, {"side": "left"}, {"lower": True, "unit_diagonal": False},
 ]  # fmt: skip
+WHOLE_NUMBERS, POSITIONS = X.astype(int), (X > 0).astype(int)
+OPERANDS: list[tuple[Any, ...]] = [
+    (X,), (X + 1j,), (X > 0,), (WHOLE_NUMBERS,), (X[None],), (X[:0],), (X.astype(np.uint32),),
+    *((X,) * count for count in (2, 3, 4)), *((WHOLE_NUMBERS,) * count for count in (2, 3)), (X > 0, X > 0),
+    (X > 0, X, X), (X, X > 0), (X, POSITIONS), (POSITIONS, X), (np.asarray([0.0, 1.0, 2.0]), X[0]), (X, X[0, 0]),
+    (X, np.float64(1.0)), (X, np.float64(0.0)), (X, np.asarray(1)), (X[0], X[0]), (X, X[0], POSITIONS[0]),
+    (X, X, POSITIONS[0]), (X, POSITIONS[0]), (X, X, X[0]),
+]  # fmt: skip
+NOT_CALLED = {
+    "debug_callback": "runs a function of the host",
+    "pure_callback": "runs a function of the host",
+    "pmax": "a trace of batches is its parameter",
+    "pmin": "a trace of batches is its parameter",
+    "psum": "a trace of batches is its parameter",
+    "random_order": "makes numbers of a key",
+    "transfer": "devices are its parameters",
+}
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if len(PRIMITIVES[name].rules) == 1])
-def test_a_primitive_of_one_argument_says_whether_it_may_return_its_memory(name: str, backend: Any) -> None:
+def calls_of(name: str) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Give arguments and parameters: those of `CALLS`, and all others that the primitive might take."""
+    yield from ((args, params) for called, args, params in CALLS if called == name)
+    count = len(PRIMITIVES[name].rules)
+    for args, params in itertools.product(OPERANDS, PARAMETERS):
+        if len(args) == count or "sizes" in params:
+            yield args, params
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_primitive_says_whether_it_may_return_the_memory_of_an_argument(name: str, backend: Any) -> None:
     if backend.name != "numpy":
         pytest.skip("NumPy's arrays alone tell whether they share memory")
-    kernel = PRIMITIVES[name].kernel_of(backend)
-    x = np.asarray([[0.5, 0.0, 2.0], [1.0, 0.25, 0.0], [0.0, 3.0, 0.75]])
-    for array, params in itertools.product((x, x + 1j, x > 0, x.astype(int)), PARAMETERS):
+    kernel, runs = PRIMITIVES[name].kernel_of(backend), 0
+    for args, params in calls_of(name):
         try:
-            with np.errstate(all="ignore"):
-                results = kernel(array, **params)
-        except (TypeError, ValueError, LookupError, AttributeError, Warning):
+            with warnings.catch_warnings(action="ignore"):
+                results = kernel(*args, **params)
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError):
             continue  # no call of this primitive
-        results = results if isinstance(results, tuple) else (results,)
-        if any(isinstance(result, np.ndarray) and np.shares_memory(result, array) for result in results):
-            assert PRIMITIVES[name].shares_memory
+        runs += 1
+        for result in results if isinstance(results, tuple) else (results,):
+            if isinstance(result, np.ndarray) and any(np.shares_memory(result, np.asarray(arg)) for arg in args):
+                assert PRIMITIVES[name].shares_memory
+    assert (runs == 0) == (name in NOT_CALLED)
 
 
 WRONG = {

@@ -16,6 +16,7 @@ NAME = Linear(
     small_cotangent=True,
     batch=elementwise,
     shape=same_shape,
+    shares_memory=True,
 )
 
 
