@@ -159,7 +159,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Do as the options say in every process of xdist, and tell tests/references.py what to do with what is kept."""
+    """Do as the options say in every process of xdist, and tell `references` what to do with what is kept."""
     if config.getoption("--long"):
         hypothesis.settings.register_profile("long", hypothesis.settings.default, max_examples=LONG)
         hypothesis.settings.load_profile("long")

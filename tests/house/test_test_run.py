@@ -1,0 +1,97 @@
+"""The run of this suite: what its conftest.py gives every test, by running pytest on small test files."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+CONFTEST = Path(__file__).parents[2] / "conftest.py"
+
+SHORT_AND_LONG = """
+    import pytest
+
+    def test_a(): pass
+
+    @pytest.mark.parametrize("n", [1, pytest.param(2, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long)])
+    def test_b(n): pass
+"""
+
+
+@pytest.fixture(autouse=True)
+def as_in_this_suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADKIT_REFERENCES", "read")
+    pytester.makeconftest(CONFTEST.read_text())
+    pytester.makeini("[pytest]\nmarkers = long\n")
+
+
+@pytest.mark.parametrize(
+    "options, passed, left_out",
+    [
+        ((), 2, 2),
+        (("--long",), 4, 0),
+        (("--long", "-m", "long"), 2, 0),
+        (("test_it.py::test_b[2]",), 1, 0),
+        (("-n1",), 2, 2),
+        (("-n1", "--long"), 4, 0),
+    ],
+)
+def test_long_tests_run_where_they_are_asked_for(
+    options: tuple[str, ...], passed: int, left_out: int, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(test_it=SHORT_AND_LONG)
+    # With --long as a process: the option sets what this process goes by.
+    run = pytester.runpytest_subprocess if "--long" in options else pytester.runpytest_inprocess
+    result = run("-p", "no:cacheprovider", *options)
+    result.assert_outcomes(passed=passed)
+    said = "*long tests were left out*"
+    if left_out:
+        result.stdout.fnmatch_lines([f"{left_out} long tests were left out: --long runs them as well"])
+    else:
+        result.stdout.no_fnmatch_line(said)
+
+
+EXAMPLES = """
+    from hypothesis import given, strategies
+
+    calls = []
+
+    @given(strategies.integers())
+    def test_a(n): calls.append(n)
+
+    def test_b(): print(f"{len(calls)} inputs")
+"""
+
+
+@pytest.mark.parametrize("options, number", [((), 20), (("--long",), 100)])
+def test_random_inputs_are_more_in_a_long_run(options: tuple[str, ...], number: int, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(EXAMPLES)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-s", *options)
+    result.stdout.fnmatch_lines([f"*{number} inputs*"])
+
+
+INTERRUPTS = """
+    import signal, subprocess, sys
+    import pytest
+
+    def test_it():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    def test_a_child():
+        code = "import signal; signal.raise_signal(signal.SIGINT); print('went on')"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert "KeyboardInterrupt" in done.stderr and not done.stdout
+"""
+
+
+@pytest.mark.parametrize("processes", [(), ("-n1",)])
+def test_tests_of_ctrl_c_pass_in_the_background(processes: tuple[str, ...], pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(INTERRUPTS)
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts `pytest &`
+    try:
+        result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *processes)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    result.assert_outcomes(passed=2)
