@@ -1,0 +1,198 @@
+"""From LLVM text to the address of a function: parse, optimize for this processor, and link into the process.
+
+What was compiled once is kept on disk (`object_code`), under the text, the processor and the versions; a second process
+links it and neither parses nor optimizes. Object code has names where it calls other libraries, never addresses.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import count
+from typing import Any
+
+from gradkit_numpy.native import object_code
+from gradkit_numpy.native.symbols import addresses_for
+
+__all__ = ["Code", "CompileError", "compiled", "why_unusable"]
+
+INSTALL = "pip install 'gradkit[jit]'"
+LARGE = 400_000
+"""Characters of text from which on loops are vectorized, but not unrolled: that halves the time."""
+
+_LOCK = threading.RLock()
+_NUMBERS = count()
+_DROPPED: list[Any] = []
+"""Libraries that nobody uses any longer; the next program that is compiled removes them, under the lock."""
+
+
+class _Library:
+    """What keeps code in memory. Whichever thread drops it, LLVM is not entered without the lock (see the end)."""
+
+    def __init__(self, tracker: Any) -> None:
+        self.tracker = tracker
+
+    def __del__(self) -> None:
+        _DROPPED.append(self.tracker)
+
+
+class CompileError(RuntimeError):
+    """LLVM refused a program; the message is LLVM's own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Code:
+    """Native code in this process, which stays as long as this object lives.
+
+    Attributes
+    ----------
+    address : int
+        Where the function begins that was asked for.
+    size : int
+        Bytes of object code.
+    seconds : float
+        What it took to get it.
+    from_disk : bool
+        Whether it was compiled before, and loaded.
+    """
+
+    address: int
+    size: int
+    seconds: float
+    from_disk: bool
+    library: _Library = field(repr=False)
+
+
+@cache
+def why_unusable() -> str | None:
+    """Say why nothing can be compiled here, or return None where it can."""
+    missing = [name for name in ("llvmlite", "scipy") if importlib.util.find_spec(name) is None]
+    if missing:
+        return f"{' and '.join(missing)} cannot be imported: {INSTALL}"
+    try:
+        import llvmlite.binding as llvm
+
+        llvm.check_jit_execution()
+        _machine(3)
+    except (ImportError, AttributeError, OSError, RuntimeError) as error:  # an old version, or a system that forbids it
+        return f"llvmlite cannot compile here ({error}); it needs llvmlite>=0.44: {INSTALL}"
+    return None
+
+
+def compiled(text: str, entry: str, symbols: Mapping[str, int] | None = None) -> Code:
+    """Return the native code of a program.
+
+    Parameters
+    ----------
+    text : str
+        The program, as LLVM text. It declares what it calls of others by name: routines of BLAS and of C's library
+        (`gradkit_numpy.native.symbols`), and `symbols`. LLVM takes time for a function that grows faster than its
+        length, so each nest of loops of a large program should be a function of its own.
+    entry : str
+        The function whose address is asked for.
+    symbols : Mapping, optional
+        Addresses of other things that the text declares, such as callbacks. They have to live as long as the code.
+
+    Raises
+    ------
+    CompileError
+        If LLVM refuses the text, or it declares what nobody has.
+    """
+    reason = why_unusable()
+    if reason:
+        raise CompileError(reason)
+    started = time.perf_counter()
+    addresses, unknown = addresses_for(text, symbols or {})
+    if unknown:
+        raise CompileError(f"The program declares {', '.join(unknown)}, which is neither given nor known.")
+    key = object_code.key_of(text, *_processor(), *_versions())
+    with _LOCK:
+        code = object_code.load(key)
+        from_disk = code is not None
+        if code is None:
+            code = _object_of(text)
+            object_code.store(key, code)
+        tracker = _linked(code, entry, addresses)
+        while _DROPPED:
+            _DROPPED.pop().close()
+    return Code(tracker[entry], len(code), time.perf_counter() - started, from_disk, _Library(tracker))
+
+
+def _object_of(text: str) -> bytes:
+    import llvmlite.binding as llvm
+
+    large = len(text) >= LARGE
+    machine = _machine(3)
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = True
+    options.slp_vectorization = options.loop_unrolling = options.loop_interleaving = not large
+    builder = llvm.create_pass_builder(machine, options)
+    try:
+        with llvm.parse_assembly(text, llvm.create_context()) as module:
+            module.verify()
+            builder.getModulePassManager().run(module, builder)
+            code: bytes = machine.emit_object(module)
+            return code
+    except RuntimeError as error:
+        raise CompileError(str(error)) from None
+
+
+def _linked(code: bytes, entry: str, addresses: Mapping[str, int]) -> Any:
+    import llvmlite.binding as llvm
+
+    builder = llvm.JITLibraryBuilder().add_object_img(code).export_symbol(entry)
+    for name, address in addresses.items():
+        builder.import_symbol(name, address)
+    try:
+        return builder.link(_linker(), f"gradkit {next(_NUMBERS)}")
+    except RuntimeError as error:
+        raise CompileError(str(error)) from None
+
+
+@cache
+def _processor() -> tuple[str, str]:
+    import llvmlite.binding as llvm
+
+    try:
+        features = llvm.get_host_cpu_features().flatten()
+    except RuntimeError:  # LLVM does not know this platform's
+        features = ""
+    return llvm.get_host_cpu_name(), features
+
+
+@cache
+def _versions() -> tuple[str, ...]:
+    import llvmlite
+    import llvmlite.binding as llvm
+
+    return llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info)), llvm.get_process_triple()
+
+
+@cache
+def _machine(level: int) -> Any:
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    name, features = _processor()
+    target = llvm.Target.from_default_triple()
+    return target.create_target_machine(cpu=name, features=features, opt=level, reloc="pic", codemodel="small")
+
+
+@cache
+def _linker() -> Any:
+    import llvmlite.binding as llvm
+
+    linker = llvm.create_lljit_compiler(use_jit_link=os.name == "posix", suppress_errors=True)
+    linker._owned = True  # never taken down: code may run until the process ends, in threads that outlive this module
+    return linker
+
+
+if hasattr(os, "register_at_fork"):
+    # A child that is made while another thread compiles would wait for LLVM's own locks for ever.
+    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)

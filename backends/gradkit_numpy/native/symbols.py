@@ -1,0 +1,101 @@
+"""Where native code finds the routines of other libraries: BLAS as SciPy publishes it, and the C library.
+
+Addresses differ between processes, so text and object code have names, and the linker is told the addresses each time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+from collections.abc import Mapping
+from functools import cache
+
+__all__ = ["BLAS", "LIBM", "address_of", "addresses_for"]
+
+BLAS = frozenset(
+    """
+    sgemm dgemm cgemm zgemm sgemv dgemv cgemv zgemv sger dger cgeru zgeru ssyrk dsyrk csyrk zsyrk
+    strsm dtrsm ctrsm ztrsm strmm dtrmm ctrmm ztrmm sdot ddot saxpy daxpy
+    """.split()
+)
+"""Routines of BLAS that text may declare by these names, with Fortran's arguments: all of them pointers."""
+
+LIBM = frozenset(
+    """
+    acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs floor fma fmax fmin
+    fmod frexp hypot ilogb ldexp lgamma log log10 log1p log2 logb modf nearbyint nextafter pow remainder rint round sin
+    sinh sqrt tan tanh tgamma trunc
+    """.split()
+)
+"""Functions of C's library for double; for float their names end in ``f``."""
+
+MEMORY = ("memcpy", "memmove", "memset", "memcmp", "bcmp")
+HALVES = ("__extendhfsf2", "__truncsfhf2", "__truncdfhf2", "__gnu_h2f_ieee", "__gnu_f2h_ieee")
+IMPLICIT = (*MEMORY, *HALVES, *sorted(LIBM), *(f"{name}f" for name in sorted(LIBM)))
+"""What LLVM may call of its own accord: for its intrinsics, for loops that copy, and for float16 on old processors."""
+
+LIBRARIES: Mapping[str, tuple[str | None, ...]] = {
+    "darwin": (None, "/usr/lib/libSystem.B.dylib"),
+    "win32": ("ucrtbase", "msvcrt"),
+}
+DECLARED = re.compile(r"^\s*declare\b[^@\n]*@(?!llvm\.)([\w.$]+)\s*\(", re.MULTILINE)
+
+
+@cache
+def _libraries() -> tuple[ctypes.CDLL, ...]:
+    found = []
+    for name in LIBRARIES.get(sys.platform, (None, "libm.so.6", "libgcc_s.so.1")):
+        try:
+            found.append(ctypes.CDLL(name))
+        except OSError:  # a system without it: the others are asked
+            continue
+    return tuple(found)
+
+
+def _published_by_scipy(routine: str) -> int | None:
+    import scipy.linalg.cython_blas as blas
+
+    capsule = blas.__pyx_capi__.get(routine)
+    if capsule is None:
+        return None
+    name, pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
+    name.restype, name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    return int(pointer(capsule, name(capsule)))
+
+
+@cache
+def address_of(name: str) -> int | None:
+    """Return where a routine of BLAS or of C's library is in this process, or None where there is none."""
+    if name in BLAS:
+        return _published_by_scipy(name)
+    for library in _libraries():
+        try:
+            function = library[name]
+        except AttributeError:  # this library lacks it
+            continue
+        return ctypes.cast(function, ctypes.c_void_p).value
+    return None
+
+
+@cache
+def _implicit() -> dict[str, int]:
+    found = {name: address_of(name) for name in IMPLICIT}
+    return {name: address for name, address in found.items() if address is not None}
+
+
+def addresses_for(text: str, given: Mapping[str, int]) -> tuple[dict[str, int], list[str]]:
+    """Return the address of each symbol that a program may need, and the names that it declares and nobody has.
+
+    Parameters
+    ----------
+    text : str
+        The program, as LLVM text.
+    given : Mapping
+        Addresses that the caller knows, such as those of callbacks; they come before all others.
+    """
+    declared = set(DECLARED.findall(text))
+    found = {name: given.get(name, address_of(name) if name not in given else None) for name in declared}
+    known = {name: address for name, address in found.items() if address is not None}
+    return {**_implicit(), **known}, sorted(declared - known.keys())

@@ -1,0 +1,333 @@
+"""LLVM text becomes an address, and object code is kept on disk: what another process finds, and never loads."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite", reason="native code needs the extra jit")
+pytest.importorskip("scipy", reason="native code needs the extra jit")
+
+from gradkit_numpy.native import object_code
+from gradkit_numpy.native.machine import Code, CompileError, compiled, why_unusable
+
+TWICE = "define double @twice(double %x) { %y = fadd double %x, %x\n ret double %y }"
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder in which object code is kept."""
+    object_code.keep_in(tmp_path / "jit")
+    yield tmp_path / "jit"
+    object_code.keep_in(None)
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(request: pytest.FixtureRequest) -> None:
+    if "kept" not in request.fixturenames:
+        object_code.keep_in(None)
+
+
+def run(code: Code, x: float) -> float:
+    return float(ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(code.address)(x))
+
+
+def objects(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def test_a_program_runs_where_it_says() -> None:
+    assert why_unusable() is None
+    code = compiled(TWICE, "twice")
+    assert run(code, 2.5) == 5.0
+    assert not code.from_disk
+    assert code.size > 0
+
+
+def test_code_outlives_the_programs_compiled_after_it() -> None:
+    codes = [compiled(TWICE.replace("%x, %x", f"%x, {i}.0"), "twice") for i in range(20)]
+    assert [run(code, 1.0) for code in codes] == [1.0 + i for i in range(20)]
+    del codes[::2]
+    assert [run(code, 1.0) for code in codes] == [2.0 + i for i in range(0, 20, 2)]
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("define void @f() { ret i32 1 }", "value doesn't match function result type"),
+        (
+            "define i32 @f(i32 %x) {\n br label %a\na:\n %z = add i32 %y, 1\n %y = add i32 %x, 1\n ret i32 %z }",
+            "dominate",
+        ),
+        ("declare void @nobody()\ndefine void @f() { call void @nobody()\n ret void }", "declares nobody"),
+        ("@x = external global i32\ndefine ptr @f() { ret ptr @x }", "materialize"),
+        ("define void @g() { ret void }", "not found: \\[ _?f \\]"),
+        ("", "f"),
+    ],
+)
+def test_a_program_that_llvm_refuses_is_an_error_with_its_words(text: str, says: str) -> None:
+    with pytest.raises(CompileError, match=says):
+        compiled(text, "f")
+
+
+@pytest.mark.parametrize("letter", "sdcz")
+def test_blas_is_found_by_name(letter: str) -> None:
+    dtype = {"s": "f", "d": "d", "c": "F", "z": "D"}[letter]
+    gemm = f"{letter}gemm"
+    pointers = ", ".join(["ptr"] * 13)
+    loads = "\n".join(f"%p{i} = getelementptr ptr, ptr %args, i64 {i}\n%a{i} = load ptr, ptr %p{i}" for i in range(13))
+    passed = ", ".join(f"ptr %a{i}" for i in range(13))
+    text = (
+        f"declare void @{gemm}({pointers})\n"
+        f"define void @f(ptr %args) {{\n{loads}\ncall void @{gemm}({passed})\nret void }}"
+    )
+    code = compiled(text, "f")
+    rng = np.random.default_rng(0)
+    a, b = (np.asfortranarray(rng.standard_normal((3, 3)) + 1j * rng.standard_normal((3, 3))) for _ in "ab")
+    a, b = (np.asfortranarray((x if dtype in "FD" else x.real).astype(dtype)) for x in (a, b))
+    c = np.zeros((3, 3), dtype, order="F")
+    letters, sizes = np.array([ord("N")], np.int8), np.array([3], np.int32)
+    one, zero = np.ones(1, dtype), np.zeros(1, dtype)
+    args = [letters, letters, sizes, sizes, sizes, one, a, sizes, b, sizes, zero, c, sizes]
+    addresses = (ctypes.c_void_p * 13)(*(x.ctypes.data for x in args))
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address)(ctypes.addressof(addresses))
+    np.testing.assert_allclose(c, a @ b, rtol=1e-5)
+
+
+def test_what_llvm_calls_of_its_own_accord_is_there() -> None:
+    text = """
+    declare float @llvm.exp.f32(float)
+    declare double @llvm.pow.f64(double, double)
+    declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
+    define double @f(double %x) {
+      %x32 = fptrunc double %x to float
+      %e32 = call float @llvm.exp.f32(float %x32)
+      %e = fpext float %e32 to double
+      %p = call double @llvm.pow.f64(double %x, double 3.5)
+      %r = frem double %p, 1.5
+      %n = fptosi double %x to i64
+      %bytes = mul i64 %n, 100
+      %a = alloca i8, i64 %bytes
+      %b = alloca i8, i64 %bytes
+      call void @llvm.memcpy.p0.p0.i64(ptr %a, ptr %b, i64 %bytes, i1 0)
+      %h = fptrunc double %r to half
+      %d = fpext half %h to double
+      %s = fadd double %e, %d
+      ret double %s
+    }"""
+    x = 2.25
+    expected = float(np.exp(np.float32(x))) + float(np.float16(np.fmod(x**3.5, 1.5)))
+    assert run(compiled(text, "f"), x) == pytest.approx(expected, rel=1e-6)
+
+
+def test_callbacks_are_linked_by_the_addresses_of_this_process(kept: Path) -> None:
+    text = "declare double @callback(double)\n"
+    text += "define double @f(double %x) { %y = call double @callback(double %x)\n ret double %y }"
+    kind = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)
+    for factor in (2.0, 3.0):  # the second from the same object code
+        callback = kind(lambda x, factor=factor: factor * x)
+        address = ctypes.cast(callback, ctypes.c_void_p).value
+        assert address is not None
+        assert run(compiled(text, "f", {"callback": address}), 5.0) == 5.0 * factor
+    assert len(objects(kept)) == 1
+
+
+PROGRAM = """
+import ctypes, sys
+from gradkit_numpy.native.machine import compiled
+text = "declare double @hypot(double, double)\\n"
+text += "define double @f(double %x) { %y = call double @hypot(double %x, double 4.0)\\n ret double %y }"
+code = compiled(text, "f")
+print(code.from_disk, ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(code.address)(3.0))
+"""
+
+
+def in_new_processes(folder: Path, number: int = 1, **variables: str) -> list[str]:
+    environment = {**os.environ, "GRADKIT_CACHE_DIR": str(folder), **variables}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(number)
+    ]
+    results = []
+    for process in started:
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        assert errors == ""
+        results.append(output.strip())
+    return results
+
+
+def test_a_second_process_loads_what_the_first_compiled(tmp_path: Path) -> None:
+    assert in_new_processes(tmp_path) == ["False 5.0"]
+    assert in_new_processes(tmp_path) == ["True 5.0"]
+    assert in_new_processes(tmp_path, GRADKIT_CACHE="off") == ["False 5.0"]
+
+
+def test_processes_that_compile_the_same_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    assert {result.split()[1] for result in in_new_processes(tmp_path, 4)} == {"5.0"}
+    assert [path.suffix for path in objects(tmp_path / "jit")] == [".object"]
+    assert in_new_processes(tmp_path) == ["True 5.0"]
+
+
+def test_damaged_object_code_is_compiled_anew_and_never_loaded(kept: Path) -> None:
+    compiled(TWICE, "twice")
+    (path,) = objects(kept)
+    whole = path.read_bytes()
+    damaged = [b"", whole[:10], whole[:-1], whole + b"x", b"x" + whole, whole[: len(whole) // 2], bytes(len(whole))]
+    for place in range(0, len(whole), 37):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        damaged.append(bytes(flipped))
+    for content in damaged:
+        path.write_bytes(content)
+        code = compiled(TWICE, "twice")
+        assert not code.from_disk
+        assert run(code, 4.0) == 8.0
+        assert path.read_bytes() == whole
+    assert compiled(TWICE, "twice").from_disk
+
+
+def test_object_code_of_another_program_under_this_name_is_not_loaded(kept: Path) -> None:
+    compiled(TWICE, "twice")
+    (path,) = objects(kept)
+    content = path.read_bytes()
+    path.unlink()
+    thrice = "define double @twice(double %x) { %y = fmul double %x, 3.0\n ret double %y }"
+    compiled(thrice, "twice")
+    (other,) = objects(kept)
+    other.write_bytes(content)
+    code = compiled(thrice, "twice")
+    assert not code.from_disk
+    assert run(code, 1.0) == 3.0
+
+
+@pytest.mark.parametrize("fact", ["processor", "features", "version", "format"])
+def test_object_code_for_another_processor_or_version_is_not_found(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, fact: str
+) -> None:
+    from gradkit_numpy.native import machine
+
+    compiled(TWICE, "twice")
+    name, features = machine._processor()
+    if fact == "processor":
+        monkeypatch.setattr(machine, "_processor", lambda: (name + "2", features))
+    elif fact == "features":
+        monkeypatch.setattr(machine, "_processor", lambda: (name, features + ",+other"))
+    elif fact == "version":
+        monkeypatch.setattr(machine, "_versions", lambda: ("0.1",))
+    else:
+        monkeypatch.setattr(object_code, "MAGIC", b"gradkit object code 0\n")
+    assert not compiled(TWICE, "twice").from_disk
+
+
+def test_a_folder_that_cannot_be_used_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    for place in (tmp_path / "file", tmp_path / "file" / "inside", Path("/proc/nowhere"), Path("x" * 5000)):
+        object_code.keep_in(place)
+        for _ in range(2):
+            code = compiled(TWICE, "twice")
+            assert not code.from_disk
+            assert run(code, 1.0) == 2.0
+
+
+def test_a_folder_in_the_place_of_a_file_is_no_error(kept: Path) -> None:
+    compiled(TWICE, "twice")
+    (path,) = objects(kept)
+    path.unlink()
+    (path / "inside").mkdir(parents=True)
+    assert run(compiled(TWICE, "twice"), 1.0) == 2.0
+    assert objects(kept) == [path]  # nothing half-written stays
+
+
+def test_the_oldest_object_code_is_removed(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_code, "LIMIT", 10_000)
+    for i in range(20):
+        object_code.store(f"{i:02}", bytes(1000))
+        if (kept / "05.object").exists():
+            os.utime(kept / "05.object", (4e9, 4e9))  # used all the time
+        for path in objects(kept):
+            if path.name != "05.object":
+                os.utime(path, (int(path.stem) + 1, int(path.stem) + 1))
+    names = [path.stem for path in objects(kept)]
+    assert {"05", "19"} <= set(names)
+    assert "00" not in names
+    assert sum(path.stat().st_size for path in objects(kept)) <= 10_000 + 1100
+
+
+def test_the_folder_is_that_of_the_environment_or_of_the_platform(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(object_code._Place, "decided", False)
+    for name in ("GRADKIT_CACHE", "GRADKIT_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    if sys.platform == "linux":
+        assert object_code.folder() == Path.home() / ".cache" / "gradkit" / "jit"
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        assert object_code.folder() == tmp_path / "gradkit" / "jit"
+        monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+        assert object_code.folder() == Path.home() / ".cache" / "gradkit" / "jit"
+    monkeypatch.setenv("GRADKIT_CACHE_DIR", str(tmp_path / "own"))
+    assert object_code.folder() == tmp_path / "own" / "jit"
+    monkeypatch.setenv("GRADKIT_CACHE", "Off")
+    assert object_code.folder() is None
+
+
+def test_threads_compile_at_once_and_each_is_right() -> None:
+    results: dict[int, float] = {}
+
+    def one(i: int) -> None:
+        results[i] = run(compiled(TWICE.replace("%x, %x", f"%x, {i}.0"), "twice"), 0.5)
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {i: 0.5 + i for i in range(8)}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_runs_old_code_and_compiles_new_code_while_the_parent_compiles() -> None:
+    old, stop = compiled(TWICE, "twice"), threading.Event()
+
+    def keep_compiling() -> None:
+        i = 0
+        while not stop.is_set():
+            i += 1
+            compiled(TWICE.replace("%x, %x", f"%x, {i}.0"), "twice")
+
+    thread = threading.Thread(target=keep_compiling)
+    thread.start()
+    try:
+        context = multiprocessing.get_context("fork")
+        for i in range(10):
+            child = context.Process(target=_in_a_child, args=(old, i))
+            child.start()
+            child.join(10)
+            assert child.exitcode == 0
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _in_a_child(old: Code, i: int) -> None:
+    new = compiled(TWICE.replace("%x, %x", f"%x, {i}.5"), "twice")
+    assert run(old, 1.0) == 2.0
+    assert run(new, 1.0) == 1.5 + i
+    os._exit(0)
