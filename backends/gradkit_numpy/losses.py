@@ -85,7 +85,7 @@ def _row_sums(rows: Raw) -> Raw:
     return rows.dot(ones(rows.shape[1], rows.dtype))
 
 
-@functools.cache
+@functools.lru_cache(256)
 def ones(n: int, dtype: Any) -> Raw:
     """Return a vector of ones, for sums that are products: nobody may change it."""
     return np.ones(n, dtype)

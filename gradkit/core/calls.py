@@ -16,11 +16,12 @@ from gradkit.core.binding import KERNEL_ERRORS, PYTHON_NUMBERS, bind, explain
 from gradkit.core.families import Elementwise
 from gradkit.core.node import NO_PARAMS, Node, recording
 from gradkit.core.operands import as_operand, cast, dtype_name, new_array
+from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
 
 __all__ = ["apply", "binary", "unary"]
 
-General = Callable[[Elementwise, Sequence[Any], bool], Any]
+General = Callable[[Any, Sequence[Any], bool], Any]
 _new = object.__new__
 
 
@@ -67,7 +68,7 @@ def unary(primitive: Elementwise, floating: bool, doc: str | None = None) -> Cal
 
 
 def binary(
-    primitive: Elementwise, floating: bool, doc: str | None = None, general: General | None = None
+    primitive: Primitive, floating: bool, doc: str | None = None, general: General | None = None
 ) -> Callable[[Any, Any], Array]:
     """Make the function that calls a primitive of two arguments; see `unary`. `general` stands for `apply`."""
     general = apply if general is None else general
@@ -134,7 +135,7 @@ def binary(
             array._node = None
             return array
         mask = masks[(x_node is not None) + 2 * (y_node is not None)]
-        saved = (out if mask & 1 else None, x_value if mask & 2 else None, y_value if mask & 4 else None)
+        saved = (out if mask & 1 else None, x_value if mask & 2 else x_node, y_value if mask & 4 else y_node)
         node = array._node = Node(trace, out.shape, out.dtype, primitive, (x_node, y_node), saved, NO_PARAMS, True)
         if number is not None:
             node.numbers = number
@@ -145,7 +146,7 @@ def binary(
     return call
 
 
-def apply(primitive: Elementwise, args: Sequence[Any], floating: bool, first: int = 0) -> Array:
+def apply(primitive: Primitive, args: Sequence[Any], floating: bool, first: int = 0) -> Array:
     """Convert and promote the operands from position `first` on, and bind.
 
     Parameters

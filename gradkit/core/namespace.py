@@ -150,6 +150,9 @@ def unbroadcast(xp: Any, cotangent: Any, shape: tuple[int, ...], target: tuple[i
     The cotangent may be smaller than `shape` as long as it broadcasts to it; so may the result be, as to `target`.
     """
     lead = len(shape) - len(target)
+    if cotangent.shape == shape and shape[lead:] == target:
+        # As that of a bias: sums over the first axes alone, which some kernels have a better way for.
+        return xp.sum(cotangent, axis=tuple(range(lead)), keepdims=False)
     missing = len(shape) - cotangent.ndim
     factor = 1
     axes = []

@@ -12,7 +12,7 @@ from typing import Any
 
 from gradkit.backend import Backend, Device, backend_of
 from gradkit.core.above import above
-from gradkit.core.array import Array, as_array, backend_of_array, dtype_as_stored, wrap
+from gradkit.core.array import Array, as_array, backend_of_array, dtype_as_stored
 from gradkit.core.declaration import check
 from gradkit.core.namespace import PRIMITIVES, kernel_namespace, leaf_namespace
 from gradkit.core.node import Node, Trace
@@ -23,6 +23,7 @@ from gradkit.core.stand_in import Abstract
 __all__ = ["Primitive", "Rule"]
 
 Rule = Callable[..., Any]
+_new = object.__new__
 
 
 class Primitive(ABC):
@@ -193,10 +194,13 @@ class Primitive(ABC):
         for value, node in zip(values, nodes, strict=True):
             reads >>= 1
             saved.append(value if reads & 1 else node)
-        new = Node(trace, out.shape, dtype_as_stored(out), self, nodes, saved, params, plain)
-        if len(values) > 1 and not PYTHON_NUMBERS.isdisjoint(map(type, values)):
+        array: Array = _new(Array)  # as `wrap` does
+        array._value = out
+        dtype = out.dtype if plain else dtype_as_stored(out)
+        array._node = new = Node(trace, out.shape, dtype, self, nodes, saved, params, plain)
+        if len(values) > 1 and None in nodes and not PYTHON_NUMBERS.isdisjoint(map(type, values)):
             new.numbers = tuple(value if type(value) in PYTHON_NUMBERS else None for value in values)
-        return wrap(out, new)
+        return array
 
     def reads_and_parents(self, tracked: int) -> tuple[int, int]:
         """Return what to keep, and which of the tracked arguments have a derivative, each as bits."""

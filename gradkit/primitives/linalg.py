@@ -10,6 +10,7 @@ from gradkit.core import Array, Linear, bind
 from gradkit.core.array import wrap
 from gradkit.core.batching import broadcasting_leading, moved_to_front, text_on_batches
 from gradkit.core.binding import KERNEL_ERRORS, explain
+from gradkit.core.calls import binary
 from gradkit.core.namespace import PLAIN, bound, lift, publish, unbroadcast
 from gradkit.core.node import NO_PARAMS, Node, recording
 from gradkit.core.operands import as_array, of_one_dtype
@@ -23,14 +24,14 @@ __all__ = ["affine", "dot", "matmul"]
 _new = object.__new__
 
 
-def _pull_left(xp: Any, g: Any, x: Any, y: Any) -> Any:
+def _pull_left(xp: Any, g: Any, _x: Any, y: Any) -> Any:
     product = xp.matmul(g, y.T if len(y.shape) == 2 else xp.matrix_transpose(y))
-    return product if product.shape == x.shape else unbroadcast(xp, product, product.shape, x.shape)
+    return product if product.shape == _x.shape else unbroadcast(xp, product, product.shape, _x.shape)
 
 
-def _pull_right(xp: Any, g: Any, x: Any, y: Any) -> Any:
+def _pull_right(xp: Any, g: Any, x: Any, _y: Any) -> Any:
     product = xp.matmul(x.T if len(x.shape) == 2 else xp.matrix_transpose(x), g)
-    return product if product.shape == y.shape else unbroadcast(xp, product, product.shape, y.shape)
+    return product if product.shape == _y.shape else unbroadcast(xp, product, product.shape, _y.shape)
 
 
 def _rows(xp: Any, x: Any) -> Any:
@@ -57,12 +58,16 @@ _matmul = Contraction(
     "matmul",
     "...ij,...jk->...ik",
     None,
-    (
-        lambda xp, g, _x, y: _pull_left(xp, g, _x, y),
-        lambda xp, g, x, _y: _pull_right(xp, g, x, _y),
-    ),
+    (_pull_left, _pull_right),
     batch=_batch_matmul,
     leaf=True,
+)
+
+
+_of_matrices = binary(
+    _matmul,
+    False,
+    general=lambda primitive, matrices, _: bind(primitive, of_one_dtype(matrices), NO_PARAMS),
 )
 
 
@@ -145,13 +150,10 @@ def matmul(x: Any, y: Any, /) -> Array:
         If the inner sizes differ, or an operand is 0-d.
     """
     if type(x) is Array and type(y) is Array:
-        # The plain case: two matrices of one library and dtype that fit.
-        left_value, right_value = x._value, y._value
-        kernel = _matmul.kernels.get(type(left_value))
-        if kernel is not None and kernel is _matmul.kernels.get(type(right_value)):
-            shape, other = left_value.shape, right_value.shape
-            if left_value.dtype == right_value.dtype and len(shape) == 2 == len(other) and shape[1] == other[0]:
-                return bind(_matmul, (x, y), NO_PARAMS)
+        # The plain case: two matrices that fit.
+        shape, other = x._value.shape, y._value.shape
+        if len(shape) == 2 == len(other) and shape[1] == other[0]:
+            return _of_matrices(x, y)
     left, right = of_one_dtype((as_array(x, "matmul"), as_array(y, "matmul")))
     if left.ndim == 0 or right.ndim == 0:
         raise ShapeError(f"matmul requires arrays of at least one dimension, got {left.shape} and {right.shape}")

@@ -31,7 +31,7 @@ _mean_square_primitive = General(
 
 
 mean_square = binary(  # it is element by element, up to the mean
-    _mean_square_primitive,  # type: ignore[arg-type]
+    _mean_square_primitive,
     True,
     "Return mean((x - y)**2) of two Arrays of one shape.",
 )

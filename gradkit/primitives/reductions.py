@@ -33,6 +33,7 @@ def expand(xp: Any, reduced: Any, ndim: int, axis: tuple[int, ...], keepdims: bo
     return xp.reshape(reduced, tuple(sizes))
 
 
+@functools.lru_cache(1024)
 def _count(shape: tuple[int, ...], axis: tuple[int, ...]) -> int:
     return math.prod(shape[a] for a in axis)
 

@@ -62,6 +62,7 @@ def test_a_step_of_sgd_is_the_general_text(
 PULLED: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "affine": (affine, ((3, 4), (4, 2), (2,))),
     "mean_square": (mean_square, ((3, 4), (3, 4))),
+    "square": (gradkit.numpy.square, ((3, 4),)),
     "tanh": (gradkit.numpy.tanh, ((3, 4),)),
 }
 """By the primitive that a backend may have a kernel for the pull of: a function, and the shapes of its arguments."""
