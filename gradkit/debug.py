@@ -68,7 +68,7 @@ def callback(callback: Callable[..., Any], *args: Any, ordered: bool = False, **
 
 @dataclass(frozen=True)
 class _Run:
-    """The call of a function with arrays in the places where `rest` has None: equal for two calls of one program."""
+    """The call of a function with arrays where `rest` has None: equal for two calls of one program."""
 
     callback: Callable[..., Any]
     treedef: Any

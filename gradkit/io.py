@@ -395,12 +395,12 @@ MARKS = (
 def _own(name: str, header: Header) -> _Own | None:
     """Return what this module wrote into the metadata, checked; None where another program wrote the file."""
     stamped = header.metadata.get(METADATA)
-    place = f"{name}: the metadata (in the header, bytes 8 to {header.end:,}) are damaged"
+    damage = f"{name}: the metadata (in the header, bytes 8 to {header.end:,}) are damaged"
     if stamped is None:
         parts = [part for item in header.metadata.items() for part in item]
         if sum(any(mark.search(part) for part in parts) for mark in MARKS) >= 2:
             raise FileFormatError(
-                f"{place}: expected them under the name {METADATA}, got {', '.join(header.metadata)}."
+                f"{damage}: expected them under the name {METADATA}, got {', '.join(header.metadata)}."
             )
         return None
     stamp, _, described = stamped.partition(" ")
@@ -420,5 +420,5 @@ def _own(name: str, header: Header) -> _Own | None:
     except FileFormatError:
         raise
     except ValueError as error:
-        raise FileFormatError(f"{place}: {error}.") from error
+        raise FileFormatError(f"{damage}: {error}.") from error
     return _Own(version, scalars, own["crc32"], own["complex128"])

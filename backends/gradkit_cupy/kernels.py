@@ -103,14 +103,14 @@ ADDED_AS = {
 def scatter_add(updates: Raw, indices: Raw, *, axis: int, size: int) -> Raw:
     """Add the updates into zeros. The order of additions at one index is the GPU's, so the last bits may differ."""
     shape = updates.shape[:axis] + (size,) + updates.shape[axis + 1 :]
-    place = (slice(None),) * axis + (indices,)
+    index = (slice(None),) * axis + (indices,)
     dtype = updates.dtype
     result = cupy.zeros(shape, ADDED_AS.get(dtype.name, dtype))
     if dtype.kind == "c":
-        cupy.add.at(result.real, place, updates.real)
-        cupy.add.at(result.imag, place, updates.imag)
+        cupy.add.at(result.real, index, updates.real)
+        cupy.add.at(result.imag, index, updates.imag)
     else:
-        cupy.add.at(result, place, updates.astype(result.dtype, copy=False))
+        cupy.add.at(result, index, updates.astype(result.dtype, copy=False))
     return result.astype(dtype, copy=False)
 
 

@@ -64,14 +64,14 @@ def sgd_update(
 
 def _tables(groups: Sequence[Sequence[Raw]], with_velocities: bool) -> Iterator[tuple[Any, int, int]]:
     """Yield the pointers of as many leaves as a launch takes, how many they are, and the size of the largest."""
-    places = (0, 1, 2, 3, 4) if with_velocities else (0, 1, 3)
+    positions = (0, 1, 2, 3, 4) if with_velocities else (0, 1, 3)
     leaves = list(zip(*groups, strict=True))
     for start in range(0, len(leaves), LEAVES):
         part = leaves[start : start + LEAVES]
         rows = np.zeros(LEAVES, LEAF)
         for row, arrays in zip(rows, part, strict=False):
-            for place, array in zip(places, arrays, strict=True):
-                row[place] = array.data.ptr
+            for position, array in zip(positions, arrays, strict=True):
+                row[position] = array.data.ptr
             row["size"] = arrays[0].size
         # An array of one element is passed by value: as the struct `Leaves`.
         yield rows.view(np.dtype((np.void, rows.nbytes))), len(part), max(arrays[0].size for arrays in part)

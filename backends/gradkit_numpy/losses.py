@@ -36,13 +36,13 @@ def softmax_error(logits: Raw, labels: Raw) -> Raw:
     result /= _row_sums(result)[:, None]
     # The label's own share minus 1, as minus the sum of the others: where it is near 1 the difference would cancel.
     if valid is None:
-        places = np.arange(len(chosen)), chosen
-        result[places] = 0
-        result[places] = -_row_sums(result)
+        positions = np.arange(len(chosen)), chosen
+        result[positions] = 0
+        result[positions] = -_row_sums(result)
     else:
-        places = np.nonzero(valid)[0], chosen[valid]
-        result[places] = 0
-        result[places] = -_row_sums(result)[valid]
+        positions = np.nonzero(valid)[0], chosen[valid]
+        result[positions] = 0
+        result[positions] = -_row_sums(result)[valid]
     return result.reshape(logits.shape).astype(logits.dtype, copy=False)
 
 

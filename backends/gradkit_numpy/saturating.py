@@ -60,10 +60,10 @@ def sigmoid_slope(x: Raw, y: Raw) -> Raw:
 
 
 def _mend(slope: Raw, cancelled: Raw, height: int, steepness: int, x: Raw) -> Raw:
-    places = cancelled.ravel().nonzero()[0]
-    if len(places) > slope.size // 4 or not slope.flags.c_contiguous:
+    positions = cancelled.ravel().nonzero()[0]
+    if len(positions) > slope.size // 4 or not slope.flags.c_contiguous:
         return _in_full(height, steepness, x)
-    slope.ravel()[places] = _in_full(height, steepness, x.ravel()[places])
+    slope.ravel()[positions] = _in_full(height, steepness, x.ravel()[positions])
     return slope
 
 

@@ -1,4 +1,4 @@
-"""Updates by index and slices at computed places in NumPy's terms: a view, one assignment, or the ufunc's own `at`."""
+"""Updates by index and slices at computed positions with NumPy: a view, one assignment, or the ufunc's own `at`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def last_of_equal(x: Raw) -> Raw:
     numbers = np.arange(rows.shape[1])
     for row, found in zip(rows, result, strict=True):
         writers = np.empty(max(int(row.max(initial=0)) + 2, 1), numbers.dtype)
-        writers[row] = numbers  # -1 is the last place, which nothing else takes
+        writers[row] = numbers  # -1 is the last position, which nothing else takes
         np.equal(writers[row], numbers, out=found)
     return result.reshape(x.shape)
 

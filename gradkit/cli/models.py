@@ -116,8 +116,8 @@ class Scaling:
         if values.dtype == np.float32 and not shift.any() and (self.scale == 1).all():
             return values
         result = values if values.dtype == np.float32 else np.empty(values.shape, np.float32)
-        for block, place in zip(blocks(values), blocks(result), strict=True):
-            place[...] = (block - shift) / self.scale
+        for block, target in zip(blocks(values), blocks(result), strict=True):
+            target[...] = (block - shift) / self.scale
         return result
 
     def undo(self, values: HostArray) -> HostArray:

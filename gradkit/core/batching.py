@@ -40,7 +40,7 @@ class Gating(Protocol):
         """Return an argument as the operation is to see it."""
 
     def copy(self, before: int) -> Gating:
-        """Return one that knows what it has made before a place in the order of making."""
+        """Return one that knows what it has made before a position in the order of making."""
 
 
 class BatchTrace(Trace):
@@ -80,8 +80,8 @@ class BatchTrace(Trace):
             # Nothing is computed: a batching rule may fold the batch into another axis, whose size 0 then hides.
             out, axis = _empty(primitive, values, axes, params)
         if primitive.multiple_results:
-            places = axis if isinstance(axis, tuple) else (axis,) * len(out)
-            return tuple(self.wrap(o, a) for o, a in zip(out, places, strict=True))
+            axes_of_results = axis if isinstance(axis, tuple) else (axis,) * len(out)
+            return tuple(self.wrap(o, a) for o, a in zip(out, axes_of_results, strict=True))
         return self.wrap(out, axis)
 
     def call(self, operation: HigherOrder, args: list[Any], params: Mapping[str, Any]) -> list[Any]:
@@ -176,8 +176,8 @@ def reduction(primitive: Primitive, values: Sequence[Any], axes: Axes, size: int
     (x,), (batch,) = values, axes
     assert batch is not None
     shifted = tuple(a + (a >= batch) for a in params["axis"])
-    place = batch if params.get("keepdims") else batch - sum(a < batch for a in shifted)
-    return bind(primitive, (x,), {**params, "axis": shifted}), place
+    out_axis = batch if params.get("keepdims") else batch - sum(a < batch for a in shifted)
+    return bind(primitive, (x,), {**params, "axis": shifted}), out_axis
 
 
 def along_axes(primitive: Primitive, values: Sequence[Any], axes: Axes, size: int, params: Params) -> tuple[Any, int]:

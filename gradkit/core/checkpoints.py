@@ -75,9 +75,9 @@ def _take_apart(value: Any, trace: ReverseTrace, kept: Flat) -> Callable[[Flat],
     """Put what an argument holds below one level into `kept`; give the function that puts it together again."""
     node = value._node if type(value) is Array else None
     if node is None or not (node.trace is trace or node.trace.level > trace.level):
-        place = len(kept)
+        index = len(kept)
         kept.append(value)
-        return lambda values: as_bound(values[place])
+        return lambda values: as_bound(values[index])
     if type(value._value) is Batched:
         axis, whole = value._value.axis, _take_apart(value._value.array, trace, kept)
         return lambda values: wrap(Batched(whole(values), axis), node)

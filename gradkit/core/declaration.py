@@ -56,7 +56,7 @@ def check(primitive: Any, base: type) -> None:
     counts = {count for count in stated if count is not None}
     text = _count(primitive.forward, 1)
     if text is not None and (primitive.broadcasts or any(text < count for count in counts)):
-        counts.add(text)  # of other families it may have parameters by place
+        counts.add(text)  # of other families it may have parameters by position
     if primitive.broadcasts:
         counts.add(len(primitive.rules))
     if len(counts) > 1:

@@ -11,7 +11,7 @@ from gradkit.core.closures import check_closures, closure_error
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.graph import capturing
 from gradkit.core.layers import followers
-from gradkit.core.node import again, in_progress, new_level, places
+from gradkit.core.node import again, in_progress, new_level, positions
 from gradkit.core.reverse import ReverseTrace
 
 __all__ = ["Batch", "Flat", "Function", "RuleBatch"]
@@ -54,11 +54,10 @@ class Batch:
         trace = self.trace
         with self.in_progress(flat):
             outs = self.check(function([trace.wrap(value, axis) for value, axis in zip(flat, axes, strict=True)]))
-            values, places = trace.unwrap(outs)
-        found = [place is not None for place in places]
-        return [
-            at_front(v, axis, trace.size) if b else v for v, axis, b in zip(values, places, found, strict=True)
-        ], found
+            values, found_axes = trace.unwrap(outs)
+        found = [axis is not None for axis in found_axes]
+        moved = zip(values, found_axes, found, strict=True)
+        return [at_front(v, axis, trace.size) if has else v for v, axis, has in moved], found
 
     def note(self, outs: Flat, found: Sequence[bool], batched: Sequence[bool] | None = None) -> Flat:
         """Note which results have the batch (by default those `found` with it), and repeat those that lack it.
@@ -83,7 +82,7 @@ class RuleBatch(Batch):
     def __init__(self, trace: BatchTrace, kind: str) -> None:
         super().__init__(trace)
         self._kind = kind
-        self._places, self._last = places(), new_level()
+        self._positions, self._last = positions(), new_level()
 
     def in_progress(self, flat: Flat) -> AbstractContextManager[None]:
         """Let the batch be in progress, and all that began after it and before the call, with what that closes over."""
@@ -96,8 +95,8 @@ class RuleBatch(Batch):
         """Return the results, if they depend on nothing that was above the batch when the call was made."""
         if not self.trace.level > self._last:
             return check_closures(self.trace, outs, self._kind)
-        start, end = self._places(self.trace), (self._last, 0)
-        above = (other for other in followers(outs) if start < self._places(other) < end)
+        start, end = self._positions(self.trace), (self._last, 0)
+        above = (other for other in followers(outs) if start < self._positions(other) < end)
         if any(isinstance(other, ForwardTrace | ReverseTrace) for other in above):
             raise closure_error(self._kind)
         return outs

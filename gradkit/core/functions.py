@@ -152,9 +152,9 @@ def _batched_forward(batch: Batch, forward: Forward, axes: Sequence[int | None])
 def _batched_backward(batch: Batch, backward: Backward, axes: Sequence[int | None]) -> Backward:
     def backward_batch(residuals: Flat, cotangents: Flat) -> Flat:
         count = len(residuals)
-        places = [0 if batched else None for batched in (*batch.kept, *batch.batched)]
+        axes_of_all = [0 if batched else None for batched in (*batch.kept, *batch.batched)]
         shares, found = batch.run_as_found(
-            lambda both: backward(both[:count], both[count:]), [*residuals, *cotangents], places
+            lambda both: backward(both[:count], both[count:]), [*residuals, *cotangents], axes_of_all
         )
         return [
             share if axis is None and not batched else _unbatch(batch.whole(share, batched), axis)

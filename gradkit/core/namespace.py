@@ -66,7 +66,7 @@ class ArrayNamespace:
     """The functions of texts on Arrays.
 
     A module of primitives publishes its own (`publish`). A primitive without one is bound as it is declared, its arrays
-    by place and its parameters by name. Names of dtypes are NumPy's, as those of Arrays are.
+    by position and its parameters by name. Names of dtypes are NumPy's, as those of Arrays are.
     """
 
     bind: Callable[..., Any]

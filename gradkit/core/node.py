@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Ended", "Leaf", "Node", "Trace", "again", "branch", "changes", "enable_grad", "in_progress", "new_level",
-    "new_sequence", "no_grad", "open_no_grad", "places", "recording",
+    "new_sequence", "no_grad", "open_no_grad", "positions", "recording",
 ]  # fmt: skip
 
 new_level = itertools.count(_STEP := 1 << 16, _STEP).__next__
-"""Levels have gaps, for traces that stand in the place of one which is there already."""
+"""Levels have gaps, for traces that stand for one which is there already."""
 new_sequence = itertools.count().__next__
 
 open_no_grad: list[None] = []
@@ -122,22 +122,22 @@ class Ended(int):
     Where a part of its function runs again (`again`) it compares as the level that it was.
     """
 
-    def place(self) -> tuple[int, int] | None:
-        """Return its place among the levels, or None where it is in progress no longer."""
+    def position(self) -> tuple[int, int] | None:
+        """Return its position among the levels, or None where it is in progress no longer."""
         return _among(_again.get(), int(self), _open_again)
 
     def __bool__(self) -> bool:
-        return _place(self) is not None
+        return _position(self) is not None
 
     def __gt__(self, other: int) -> bool:
-        return _place(self) > _place(other)
+        return _position(self) > _position(other)
 
     def __lt__(self, other: int) -> bool:
-        return _place(self) < _place(other)
+        return _position(self) < _position(other)
 
 
 def _among(own: Iterable[Again], level: int, everywhere: Sequence[Again]) -> tuple[int, int] | None:
-    """Return a level's place in what runs again: here, or in the thread that must have employed this one."""
+    """Return a level's position in what runs again: here, or in the thread that must have employed this one."""
     for part in own:
         if part.first <= level < part.last:
             return part.now, level
@@ -156,21 +156,21 @@ def _among(own: Iterable[Again], level: int, everywhere: Sequence[Again]) -> tup
     return (parts[-1].now, level) if parts else None
 
 
-def places() -> Callable[[Trace], tuple[int, int]]:
-    """Return the function that gives the place that a transform has now among the others, for a comparison later."""
+def positions() -> Callable[[Trace], tuple[int, int]]:
+    """Return the function that gives the position that a transform has now among the others, for a comparison later."""
     own, everywhere = _again.get(), tuple(_open_again)
 
-    def place(trace: Trace) -> tuple[int, int]:
+    def position(trace: Trace) -> tuple[int, int]:
         has_returned = isinstance(trace.level, Ended)
         return (_among(own, trace.number, everywhere) if has_returned else None) or (trace.number, 0)
 
-    return place
+    return position
 
 
-def _place(level: int) -> tuple[int, int]:
+def _position(level: int) -> tuple[int, int]:
     if not isinstance(level, Ended):
         return level, 0
-    found = level.place()
+    found = level.position()
     if found is None:
         raise UnexpectedTracerError(
             "Encountered an unexpected tracer: an array from inside a function that a transform (grad, vjp, vmap, ...) "
@@ -228,7 +228,7 @@ class Trace(ABC):
     Attributes
     ----------
     level : int
-        Its place among the others.
+        Its position among the others.
     number : int
         The level that it began with.
     """
@@ -238,7 +238,7 @@ class Trace(ABC):
     number: int
 
     def __init__(self, above: Trace | None = None) -> None:
-        """Begin above all transforms in progress, or right above one, in whose place it stands."""
+        """Begin above all transforms in progress, or right above one that it stands for."""
         if above is None:
             self.level = self.number = new_level()
         else:
@@ -276,7 +276,7 @@ class Trace(ABC):
 def in_progress(trace: Trace) -> bool:
     """Return whether a transform has not returned, or what it ran is running again."""
     level = trace.level
-    return not isinstance(level, Ended) or level.place() is not None
+    return not isinstance(level, Ended) or level.position() is not None
 
 
 class Node:

@@ -45,16 +45,16 @@ def raveled(at: Sequence[int], shape: Sequence[int]) -> int:
     >>> raveled((1, 2), (2, 3)), unraveled(5, (2, 3))
     (5, (1, 2))
     """
-    place = 0
+    position = 0
     for i, size in zip(at, shape, strict=True):
-        place = place * size + i
-    return place
+        position = position * size + i
+    return position
 
 
-def unraveled(place: int, shape: Sequence[int]) -> tuple[int, ...]:
+def unraveled(position: int, shape: Sequence[int]) -> tuple[int, ...]:
     """Return the position along each axis: `raveled` the other way round."""
     at = []
     for size in reversed(shape):
-        place, i = divmod(place, size)
+        position, i = divmod(position, size)
         at.append(i)
     return tuple(reversed(at))

@@ -135,10 +135,10 @@ class View(Linear):
         self.index, self.example = index, example
         shape, params = example
         for at in itertools.product(*map(range, options["shape"](_Shaped(shape), **params))):
-            place = tuple(index(at, shape, **params))
-            if len(place) != len(shape) or not all(0 <= p < n for p, n in zip(place, shape, strict=True)):
+            element = tuple(index(at, shape, **params))
+            if len(element) != len(shape) or not all(0 <= p < n for p, n in zip(element, shape, strict=True)):
                 raise TypeError(
-                    f"{here}: it is no view: its element {at} would be the element {place} of an argument of shape "
+                    f"{here}: it is no view: its element {at} would be the element {element} of an argument of shape "
                     f"{shape} (parameters {dict(params)})."
                 )
         if rules is None:
@@ -243,8 +243,8 @@ def _scatter(view: View, xp: Any, g: Any, x: Any, **params: Any) -> Any:
     """Add each element of a cotangent where it came from, which the view of positions says."""
     size = math.prod(x.shape)
     positions = xp.reshape(xp.arange(size, dtype=xp.int64, device=g.device), x.shape)
-    places = getattr(xp, view.name)(positions, **params)
-    flat = xp.scatter_add(xp.reshape(g, (-1,)), xp.reshape(places, (-1,)), axis=0, size=size)
+    sources = getattr(xp, view.name)(positions, **params)
+    flat = xp.scatter_add(xp.reshape(g, (-1,)), xp.reshape(sources, (-1,)), axis=0, size=size)
     return xp.reshape(flat, x.shape)
 
 

@@ -285,12 +285,12 @@ class _Rows:
 
     def bring_to_devices(self, indices: Array) -> list[Any]:
         """Bring indices to each leaf's device; return them raw, one for each leaf."""
-        places: dict[Device | None, Any] = {}
+        by_device: dict[Device | None, Any] = {}
         for leaf in self._leaves:
             device = _device(leaf)
-            if device not in places:
-                places[device] = host(indices) if device is None else raw(asarray(indices, device=device))
-        return [places[_device(leaf)] for leaf in self._leaves]
+            if device not in by_device:
+                by_device[device] = host(indices) if device is None else raw(asarray(indices, device=device))
+        return [by_device[_device(leaf)] for leaf in self._leaves]
 
     def gather(self, indices: list[Any]) -> Any:
         """Return the rows at `indices`, one raw array of them for each leaf."""

@@ -235,7 +235,7 @@ class _File:
                 exact = int(field) if integers and field.lstrip("+-").isdigit() else None
                 if exact is None or not _fits(exact, dtype):
                     raise self._error(
-                        f"{self._place(line, columns[i])}: {dtype.name} cannot hold {float(table[row, i])!r}"
+                        f"{self._position(line, columns[i])}: {dtype.name} cannot hold {float(table[row, i])!r}"
                         f"{' exactly' if integers else ''}. Choose a wider or a floating dtype, or correct the file."
                     )
                 converted[row, i] = exact
@@ -273,7 +273,7 @@ class _File:
         for line, fields in self._rows():
             for column, field in enumerate(fields):
                 if not is_number(field):
-                    return f"{self._place(line, column)}: {self._describe(line, field)}"
+                    return f"{self._position(line, column)}: {self._describe(line, field)}"
             width = width or len(fields)
             if len(fields) != width:
                 return (
@@ -321,7 +321,7 @@ class _File:
 
     # Messages
 
-    def _place(self, line: int, column: int) -> str:
+    def _position(self, line: int, column: int) -> str:
         names = self.names or []
         return f"line {line}, column {column + 1}" + (f" ({names[column]!r})" if column < len(names) else "")
 

@@ -336,10 +336,10 @@ class _File:
                 raise self._error(
                     f"line {number} has {len(row)} fields, but the header names {len(self.header)} columns. {cause}"
                 )
-            for place, column in enumerate(columns):
+            for position, column in enumerate(columns):
                 value = row[column].strip()
                 where = f"line {number}, column {self.header[column]!r}"
-                if is_text and place == numbers:
+                if is_text and position == numbers:
                     if not value:
                         raise self._error(f"{where}: the value is missing. Fill it in, or leave the row out.")
                     continue

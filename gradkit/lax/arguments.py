@@ -106,9 +106,9 @@ def require(caller: str, arrays: Sequence[Array], accepted: Sequence[Sequence[st
     for position, (array, words) in enumerate(zip(arrays, accepted, strict=True)):
         name = dtype_name(array)
         if not any(name.startswith(PREFIXES.get(word, (word,))) for word in words):
-            place = f" at position {position}" if len(arrays) > 1 else ""
+            where = f" at position {position}" if len(arrays) > 1 else ""
             raise TypeError(
-                f"{caller} does not accept dtype {name}{place}. Accepted dtypes{place} are subtypes of "
+                f"{caller} does not accept dtype {name}{where}. Accepted dtypes{where} are subtypes of "
                 f"{', '.join(words)}."
             )
 

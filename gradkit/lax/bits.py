@@ -83,9 +83,9 @@ def bitwise_not(x: Any) -> Array:
 
 def _shift(caller: str, shift: Callable[[Any, Any], Array], x: Any, y: Any, beyond: Callable[[Array], Array]) -> Array:
     """Shift; what is shifted by a negative number or by its whole width and more is what `beyond` says."""
-    array, places = _check(caller, INTEGER, x, y)
-    possible = e.logical_and(places >= 0, places < _width(array))
-    shifted = shift(array, e.where(possible, places, 0))
+    array, shifts = _check(caller, INTEGER, x, y)
+    possible = e.logical_and(shifts >= 0, shifts < _width(array))
+    shifted = shift(array, e.where(possible, shifts, 0))
     return e.where(possible, shifted, beyond(array))
 
 
@@ -97,8 +97,8 @@ def shift_left(x: Any, y: Any) -> Array:
 def shift_right_logical(x: Any, y: Any) -> Array:
     """Shift bits to the right; zeros come in."""
 
-    def shift(array: Array, places: Array) -> Array:
-        return cast(e.bitwise_right_shift(_unsigned(array), _unsigned(places)), dtype_name(array))
+    def shift(array: Array, shifts: Array) -> Array:
+        return cast(e.bitwise_right_shift(_unsigned(array), _unsigned(shifts)), dtype_name(array))
 
     return _shift("shift_right_logical", shift, x, y, zeros_like)
 
@@ -106,9 +106,9 @@ def shift_right_logical(x: Any, y: Any) -> Array:
 def shift_right_arithmetic(x: Any, y: Any) -> Array:
     """Shift bits to the right; copies of the sign come in."""
 
-    def shift(array: Array, places: Array) -> Array:
+    def shift(array: Array, shifts: Array) -> Array:
         signed = dtype_name(array).removeprefix("u")
-        return convert(e.bitwise_right_shift(convert(array, signed), convert(places, signed)), dtype_name(array))
+        return convert(e.bitwise_right_shift(convert(array, signed), convert(shifts, signed)), dtype_name(array))
 
     return _shift(
         "shift_right_arithmetic", shift, x, y, lambda array: shift(array, _constant(_width(array) - 1, array))

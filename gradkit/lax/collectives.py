@@ -157,9 +157,9 @@ def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False) ->
 def _gather(x: Array, frame: BatchTrace, axis: int, tiled: bool) -> Array:
     # A sum of one-hot rows: linear, so derivatives and other batches follow from psum's.
     position = frame.wrap(arange(frame.size, device=x.device), 0)
-    places = reshape(arange(frame.size, device=x.device), (frame.size, *(1,) * x.ndim))
+    numbers = reshape(arange(frame.size, device=x.device), (frame.size, *(1,) * x.ndim))
     row = expand_dims(x, axis=0)
-    gathered = bind(_psum, (where(places == position, row, zeros_like(row)),), {"frame": frame})
+    gathered = bind(_psum, (where(numbers == position, row, zeros_like(row)),), {"frame": frame})
     moved = moveaxis(gathered, 0, axis)
     if not tiled:
         return moved

@@ -171,13 +171,13 @@ def _convolve(x: Array, w: Array, strides: Sizes, dilation: Sizes, groups: int) 
         permute_dims(x, (1, 0, *range(2, x.ndim))), (1, 1, *window), (1, 1, *strides), (1, 1, *dilation)
     )
     spatial = columns.shape[3:]
-    elements, places = columns.shape[0], batch * math.prod(spatial)
+    elements, positions = columns.shape[0], batch * math.prod(spatial)
     rows = reshape(permute_dims(w, (0, *range(2, w.ndim), 1)), (groups, outputs // groups, elements * inputs))
     if groups == 1:
-        product = matmul(reshape(rows, rows.shape[1:]), reshape(columns, (elements * features, places)))
+        product = matmul(reshape(rows, rows.shape[1:]), reshape(columns, (elements * features, positions)))
     else:
-        grouped = permute_dims(reshape(columns, (elements, groups, inputs, places)), (1, 0, 2, 3))
-        product = matmul(rows, reshape(grouped, (groups, elements * inputs, places)))
+        grouped = permute_dims(reshape(columns, (elements, groups, inputs, positions)), (1, 0, 2, 3))
+        product = matmul(rows, reshape(grouped, (groups, elements * inputs, positions)))
     result = reshape(product, (outputs, batch, *spatial))
     return permute_dims(result, (1, 0, *range(2, result.ndim)))
 
@@ -377,7 +377,7 @@ def conv_general_dilated_local(
     dimension_numbers: Any = None,
     precision: PrecisionLike = None,
 ) -> Array:
-    """Convolve with a kernel of its own at each place.
+    """Convolve with a kernel of its own at each position.
 
     See `conv_general_dilated` for the parameters. The kernel's input features are the elements of a window as
     `conv_general_dilated_patches` orders them, and its spatial axes are the result's.
@@ -389,7 +389,7 @@ def conv_general_dilated_local(
         left, filter_shape, window_strides, padding, lhs_dilation, rhs_dilation, canonical
     )
     kernel = _reorder(right, numbers.rhs_spec)
-    places = tuple(range(2, left.ndim))
-    product = dot_general(kernel, patches, (((1,), (1,)), (places, places)))
-    rank = len(places)
+    positions = tuple(range(2, left.ndim))
+    product = dot_general(kernel, patches, (((1,), (1,)), (positions, positions)))
+    rank = len(positions)
     return _reorder(permute_dims(product, (rank + 1, rank, *range(rank))), _inverse(numbers.out_spec))

@@ -95,7 +95,7 @@ class Entry:
         self._start = start
         self._outer = trace.gate
         self._entries: Sequence[Entry] = ()
-        # By identity, with the array itself, which keeps that alive, and the place in the order of making.
+        # By identity, with the array itself, which keeps that alive, and the position in the order of making.
         self._arrays: dict[int, tuple[Array, Array, int]] = {}
         self.same: list[Array] = []
 
@@ -168,7 +168,7 @@ class Gate(Node):
         self.sequence = sequence
 
     def __lt__(self, other: Node) -> bool:
-        return False  # the gates of a branch come at one place in the order, and do not depend on each other
+        return False  # the gates of a branch come at one position in the order, and do not depend on each other
 
 
 def behind_gates(
@@ -185,7 +185,7 @@ def behind_gates(
     level : int
         The level of the transform that the choice belongs to. The gates are those of the levels above.
     start : int
-        The place of the gates in the order of the nodes' making: before those of the branch, behind all from before it.
+        The position of the gates in the order of making: before the nodes of the branch, behind all from before it.
     entry : callable
         What the arrays of the levels below go through.
     """

@@ -95,7 +95,7 @@ class ScatterDimensionNumbers(NamedTuple):
     scatter_indices_batching_dims: Sequence[int] = ()
 
 
-class Places(NamedTuple):
+class Targets(NamedTuple):
     """Where the elements of windows are.
 
     Attributes
@@ -110,7 +110,7 @@ class Places(NamedTuple):
     inside: Array | None
 
 
-def _places(
+def _targets(
     caller: str,
     shape: Sizes,
     indices: Array,
@@ -119,7 +119,7 @@ def _places(
     batching: tuple[Sizes, Sizes],
     window: Sizes,
     mode: GatherScatterMode,
-) -> Places:
+) -> Targets:
     """Find the elements of windows.
 
     `sizes` are those of a window along each axis of the operand, `window` the axes that the windows keep.
@@ -154,7 +154,7 @@ def _places(
             flat = flat + _along(counted(size, indices), where, rank) * stride
         if axis in window:
             flat = flat + _along(counted(sizes[axis], indices), len(batch) + window.index(axis), rank) * stride
-    return Places(broadcast_to(flat, (*batch, *(sizes[a] for a in window))), inside)
+    return Targets(broadcast_to(flat, (*batch, *(sizes[a] for a in window))), inside)
 
 
 def _along(positions: Array, axis: int, rank: int) -> Array:
@@ -207,12 +207,12 @@ def gather(
             f"gather: offset_dims must have one axis for each axis of a window, {window}, got {numbers.offset_dims}"
         )
     batching = (tuple(numbers.operand_batching_dims), tuple(numbers.start_indices_batching_dims))
-    places = _places("gather", array.shape, indices, sizes, tuple(numbers.start_index_map), batching, window, how)
-    taken = reshape(take(reshape(array, -1), reshape(places.flat, -1), axis=0), places.flat.shape)
+    targets = _targets("gather", array.shape, indices, sizes, tuple(numbers.start_index_map), batching, window, how)
+    taken = reshape(take(reshape(array, -1), reshape(targets.flat, -1), axis=0), targets.flat.shape)
     batch = indices.ndim - 1
-    if places.inside is not None:
+    if targets.inside is not None:
         filling = _filling(dtype_name(array)) if fill_value is None else fill_value
-        mask = reshape(places.inside, (*places.inside.shape, *(1,) * len(window)))
+        mask = reshape(targets.inside, (*targets.inside.shape, *(1,) * len(window)))
         taken = e.where(mask, taken, filling)
     return permute_dims(taken, _order(batch, tuple(numbers.offset_dims)))
 
@@ -234,8 +234,8 @@ def _filling(dtype: str) -> Any:
 
 def _add(x: Array, updates: Array, positions: Array, *, axis: int) -> Array:
     valid = positions >= 0
-    places = e.where(valid, positions, 0)
-    return x + scattering.scatter_add(e.masked(updates, valid), places, axis=axis, size=x.shape[axis])
+    targets = e.where(valid, positions, 0)
+    return x + scattering.scatter_add(e.masked(updates, valid), targets, axis=axis, size=x.shape[axis])
 
 
 def _scatter(name: str, update: Callable[..., Array], text: str) -> Callable[..., Array]:
@@ -271,14 +271,14 @@ def _scatter(name: str, update: Callable[..., Array], text: str) -> Callable[...
             sizes[axis] = n
         batching = (tuple(numbers.operand_batching_dims), tuple(numbers.scatter_indices_batching_dims))
         index_map = tuple(numbers.scatter_dims_to_operand_dims)
-        places = _places(name, array.shape, indices, tuple(sizes), index_map, batching, window, how)
-        if places.flat.shape != new.shape:
+        targets = _targets(name, array.shape, indices, tuple(sizes), index_map, batching, window, how)
+        if targets.flat.shape != new.shape:
             raise TypeError(
-                f"{name}: expected updates of shape {places.flat.shape} (batch, then window), got {new.shape}"
+                f"{name}: expected updates of shape {targets.flat.shape} (batch, then window), got {new.shape}"
             )
-        flat = places.flat
-        if places.inside is not None:
-            flat = e.where(reshape(places.inside, (*places.inside.shape, *(1,) * len(window))), flat, -1)
+        flat = targets.flat
+        if targets.inside is not None:
+            flat = e.where(reshape(targets.inside, (*targets.inside.shape, *(1,) * len(window))), flat, -1)
         changed = update(reshape(array, -1), reshape(new, -1), reshape(flat, -1), axis=0)
         return reshape(changed, array.shape)
 
@@ -293,7 +293,7 @@ def _scatter(name: str, update: Callable[..., Array], text: str) -> Callable[...
 scatter = _scatter("scatter", scattering.scatter_set, "they replace what is there; of several the last one stays.")
 scatter_add = _scatter("scatter_add", _add, "they are added to what is there.")
 scatter_sub = _scatter(
-    "scatter_sub", lambda x, new, places, *, axis: _add(x, -new, places, axis=axis), "they are subtracted."
+    "scatter_sub", lambda x, new, targets, *, axis: _add(x, -new, targets, axis=axis), "they are subtracted."
 )
 scatter_mul = _scatter("scatter_mul", scattering.scatter_multiply, "they are multiplied with what is there.")
 scatter_min = _scatter("scatter_min", scattering.scatter_min, "the smaller of them and of what is there stays.")
@@ -311,14 +311,14 @@ def scatter_apply(
     unique_indices: bool = False,
     mode: Any = None,
 ) -> Array:
-    """Apply a function to windows of an array: once for each place, also where several windows have it.
+    """Apply a function to windows of an array: once for each element, also where several windows have it.
 
     `update_shape` is what the shape of `scatter`'s updates would be; see there for the rest.
     """
 
-    def update(x: Array, _: Array, places: Array, *, axis: int) -> Array:
-        present = take(x, e.clip(places, 0, x.shape[axis] - 1), axis=axis)
-        return scattering.scatter_set(x, func(present), places, axis=axis)
+    def update(x: Array, _: Array, targets: Array, *, axis: int) -> Array:
+        present = take(x, e.clip(targets, 0, x.shape[axis] - 1), axis=axis)
+        return scattering.scatter_set(x, func(present), targets, axis=axis)
 
     array = array_of(operand, "scatter_apply")
     updates = broadcast_to(cast(array_of(0, "scatter_apply"), dtype_name(array)), tuple(update_shape))

@@ -67,16 +67,18 @@ def _push(function: Callable[[Flat], Flat], constants: Flat, tangents: Flat, lik
     return found
 
 
-def _of_some(function: Callable[[Flat], Flat], constants: Flat, places: list[int]) -> tuple[Callable[..., Flat], Flat]:
+def _of_some(
+    function: Callable[[Flat], Flat], constants: Flat, positions: list[int]
+) -> tuple[Callable[..., Flat], Flat]:
     """Return a function of some of the constants, and those."""
 
     def of_some(*moving: Any) -> Flat:
         every = list(constants)
-        for place, value in zip(places, moving, strict=True):
-            every[place] = value
+        for position, value in zip(positions, moving, strict=True):
+            every[position] = value
         return function(every)
 
-    return of_some, [constants[place] for place in places]
+    return of_some, [constants[position] for position in positions]
 
 
 @dataclass

@@ -66,7 +66,7 @@ def padded(array: Array, value: Array | None, config: Sequence[Sequence[int]]) -
             f"Dimension size after padding is not at least 0, got result shape {shape}, for padding_config {config} "
             f"and operand shape {array.shape}"
         )
-    kept, places = [], []
+    kept, slices = [], []
     for size, new, (low, _, between) in zip(array.shape, shape, config, strict=True):
         # Element i goes to position low + i * step; those that leave the result are cut off.
         step = between + 1
@@ -74,11 +74,11 @@ def padded(array: Array, value: Array | None, config: Sequence[Sequence[int]]) -
         last = max(first, min(size, (new - 1 - low) // step + 1))
         kept.append(slice(first, last) if (first, last) != (0, size) else slice(None))
         start = low + first * step
-        places.append(slice(start, start + (last - first - 1) * step + 1, step) if last > first else slice(0, 0))
+        slices.append(slice(start, start + (last - first - 1) * step + 1, step) if last > first else slice(0, 0))
     inner = cut(array, kept)
     if inner.shape == shape:
         return inner
-    index = tuple(places)
+    index = tuple(slices)
     result = pad_index(inner, index=index, shape=shape)
     if value is None:
         return result

@@ -74,15 +74,15 @@ def top_k(operand: Any, k: int, *, axis: int = -1) -> tuple[Array, Array]:
     Of equal elements the first comes first; NaN is the largest number.
     """
     array = array_of(operand, "top_k")
-    place, count = axis_in(axis, array.ndim), operator.index(k)
+    along, count = axis_in(axis, array.ndim), operator.index(k)
     if count < 0:
         raise ValueError(f"k argument to top_k must be nonnegative, got {count}")
-    if count > array.shape[place]:
+    if count > array.shape[along]:
         raise ValueError(
             f"k argument to top_k must be no larger than size along axis; got k={count} with "
-            f"shape={list(array.shape)} and axis={place}"
+            f"shape={list(array.shape)} and axis={along}"
         )
-    values, positions = searching.top_k(array, count, axis=place)
+    values, positions = searching.top_k(array, count, axis=along)
     return values, cast(positions, "int32") if positions.dtype.name != "int32" else positions
 
 

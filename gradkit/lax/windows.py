@@ -92,8 +92,8 @@ def reduce_window(
     ]
     known = MONOIDS.get(computation) if len(columns) == 1 and computation.__hash__ is not None else None
     if known in FIRST and columns[0].size:
-        place = FIRST[known](columns[0], axis=0, keepdims=True)
-        found = reshape(take_along_axis(columns[0], place, axis=0), columns[0].shape[1:])
+        position = FIRST[known](columns[0], axis=0, keepdims=True)
+        found = reshape(take_along_axis(columns[0], position, axis=0), columns[0].shape[1:])
         return unflatten(tree, [convert(computation(values[0], found), dtype_name(found))])
     assert columns[0].ndim == rank + 1
     return unflatten(tree, combine_rows(computation, columns, values, (0,), tree))

@@ -140,11 +140,11 @@ def squareplus(x: Any, b: float = 4.0) -> Array:
 def glu(x: Any, axis: int = -1) -> Array:
     """Compute a sigmoid(b), where a and b are the halves of x along an axis (Dauphin et al., 2017)."""
     array = _floating(x)
-    (place,) = normalize_axes(axis, array.ndim, "glu")
-    half, odd = divmod(array.shape[place], 2)
+    (position,) = normalize_axes(axis, array.ndim, "glu")
+    half, odd = divmod(array.shape[position], 2)
     if odd:
         raise ValueError(f"glu: the size of x along axis {axis} must be even, got {array.shape}")
-    before = (slice(None),) * place
+    before = (slice(None),) * position
     return array[*before, :half] * sigmoid(array[*before, half:])
 
 
@@ -273,9 +273,9 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
         raise TypeError(f"one_hot: x must have an integer dtype, got {positions.dtype}")
     name = np.dtype(dtype).name if dtype is not None else dtype_name(require_inexact(asarray(0.0)))
     rows = bind_one_hot(positions, num_classes, name)
-    (place,) = normalize_axes(axis, rows.ndim, "one_hot")
+    (position,) = normalize_axes(axis, rows.ndim, "one_hot")
     last = rows.ndim - 1
-    return rows if place == last else permute_dims(rows, (*range(place), last, *range(place, last)))
+    return rows if position == last else permute_dims(rows, (*range(position), last, *range(position, last)))
 
 
 def _not_positive(x: Array) -> Array:

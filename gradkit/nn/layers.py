@@ -242,8 +242,8 @@ class _ParameterPath(optree.GetAttrEntry):
     """The step of a path from an MLP to a parameter, two attributes at once: ``layers[0].weight``."""
 
     def __call__(self, model: Any, /) -> Any:
-        place, _, name = self.entry.rpartition("].")
-        return getattr(model.layers[int(place.removeprefix("layers["))], name)
+        position, _, name = self.entry.rpartition("].")
+        return getattr(model.layers[int(position.removeprefix("layers["))], name)
 
     def codify(self, /, node: str = "") -> str:
         return f"{node}.{self.entry}"

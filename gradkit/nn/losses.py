@@ -115,8 +115,8 @@ def _check_labels(labels: Array, classes: int) -> None:
     smallest, largest = seen.min(), seen.max()
     if smallest < 0 or largest >= classes:
         worst = smallest if smallest < 0 else largest
-        place = np.unravel_index(int((seen == worst).argmax()), seen.shape)
-        where = ", ".join(map(str, place))
+        position = np.unravel_index(int((seen == worst).argmax()), seen.shape)
+        where = ", ".join(map(str, position))
         way_out = "Renumber the labels" + (f", or give the model {largest + 1} outputs." if smallest >= 0 else ".")
         raise ValueError(
             f"softmax_cross_entropy: labels[{where}] is {worst}, and logits have {classes} classes: labels must be "

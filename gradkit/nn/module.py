@@ -212,11 +212,11 @@ def _rows_of(path: str, module: Module) -> list[tuple[str, str, str, int]]:
             (where + tree.keystr(steps), leaf)
             for steps, leaf in tree.leaves_with_path(value, is_leaf=lambda x: isinstance(x, Module))
         ]
-        for place, leaf in inner:
+        for position, leaf in inner:
             if isinstance(leaf, Module):
-                rows.extend(leaf._rows(place))
+                rows.extend(leaf._rows(position))
             else:
-                own.append((place.removeprefix(f"{path}."), leaf))
+                own.append((position.removeprefix(f"{path}."), leaf))
     if own or not rows:
         shapes = ", ".join(f"{name} {_shape(leaf)}" for name, leaf in own)
         settings = ", ".join(setting_name(getattr(module, name)) for name in module._settings)

@@ -1,4 +1,4 @@
-"""What the functions of this package do with their arguments before they compute: promote, place, refuse."""
+"""What the functions of this package do with their arguments before they compute: promote, move, refuse."""
 
 from __future__ import annotations
 

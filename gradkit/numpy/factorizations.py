@@ -214,8 +214,8 @@ def _hermitian_svd(array: Array, compute_uv: bool) -> Any:
     if not compute_uv:
         return sizes
     signs = along_axis.take_along_axis(e.sign(values), order, axis=sizes.ndim - 1)
-    places = broadcast_to(expand_dims(order, axis=-2), vectors.shape)
-    u = along_axis.take_along_axis(vectors, places, axis=vectors.ndim - 1)
+    positions = broadcast_to(expand_dims(order, axis=-2), vectors.shape)
+    u = along_axis.take_along_axis(vectors, positions, axis=vectors.ndim - 1)
     return SVDResult(u, sizes, adjoint(u * expand_dims(signs, axis=-2)))
 
 

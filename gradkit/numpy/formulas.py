@@ -295,16 +295,16 @@ def right_shift(x1: Any, x2: Any, /) -> Array:
 def bitwise_count(x: Any, /) -> Array:
     """Return how many bits of the absolute values are 1, as uint8."""
     array = xp.abs(_integers("bitwise_count", x)[0])
-    places = arange(8 * array.dtype.itemsize, dtype=array.dtype, device=array.device)
-    bits = xp.bitwise_and(xp.bitwise_right_shift(xp.expand_dims(array, axis=-1), places), 1)
+    positions = arange(8 * array.dtype.itemsize, dtype=array.dtype, device=array.device)
+    bits = xp.bitwise_and(xp.bitwise_right_shift(xp.expand_dims(array, axis=-1), positions), 1)
     return cast(xp.sum(bits, axis=-1), "uint8")
 
 
-def _places(bitorder: str, like: Array) -> Array:
+def _positions(bitorder: str, like: Array) -> Array:
     if bitorder not in ("little", "big"):
         raise ValueError(f"bitorder: expected 'little' or 'big', got {bitorder!r}")
-    places = arange(8, dtype="uint8", device=like.device)
-    return places if bitorder == "little" else places[::-1]
+    positions = arange(8, dtype="uint8", device=like.device)
+    return positions if bitorder == "little" else positions[::-1]
 
 
 def packbits(a: Any, axis: int | None = None, bitorder: str = "big") -> Array:
@@ -312,7 +312,7 @@ def packbits(a: Any, axis: int | None = None, bitorder: str = "big") -> Array:
     array = as_array(a, "packbits")
     if array.dtype.kind not in "biu":
         raise TypeError(f"packbits: expected an input array of integer or boolean data type, got {array.dtype}")
-    places = _places(bitorder, array)
+    positions = _positions(bitorder, array)
     bits = cast(array != 0, "uint8")
     bits, axis = (xp.reshape(bits, -1), 0) if axis is None else (bits, axis_of(axis, bits.ndim, "packbits"))
     bits = moveaxis(bits, axis, -1)
@@ -320,7 +320,7 @@ def packbits(a: Any, axis: int | None = None, bitorder: str = "big") -> Array:
     if missing:
         bits = _followed_by_zeros(bits, missing)
     bytes_ = xp.reshape(bits, (*bits.shape[:-1], bits.shape[-1] // 8, 8))
-    packed = xp.sum(xp.bitwise_left_shift(bytes_, places), axis=-1)
+    packed = xp.sum(xp.bitwise_left_shift(bytes_, positions), axis=-1)
     return moveaxis(cast(packed, "uint8"), -1, axis)
 
 
@@ -329,10 +329,10 @@ def unpackbits(a: Any, axis: int | None = None, count: int | None = None, bitord
     array = as_array(a, "unpackbits")
     if dtype_name(array) != "uint8":
         raise TypeError(f"unpackbits: expected an input array of unsigned byte data type, got {array.dtype}")
-    places = _places(bitorder, array)
+    positions = _positions(bitorder, array)
     array, axis = (xp.reshape(array, -1), 0) if axis is None else (array, axis_of(axis, array.ndim, "unpackbits"))
     array = moveaxis(array, axis, -1)
-    bits = xp.bitwise_and(xp.bitwise_right_shift(xp.expand_dims(array, axis=-1), places), 1)
+    bits = xp.bitwise_and(xp.bitwise_right_shift(xp.expand_dims(array, axis=-1), positions), 1)
     bits = xp.reshape(bits, (*bits.shape[:-2], 8 * array.shape[-1]))
     if count is not None and count > bits.shape[-1]:
         bits = _followed_by_zeros(bits, count - bits.shape[-1])

@@ -56,7 +56,7 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
     integer = default_dtype(INTEGER)
     if size is None:
         found = host(array.detach()).nonzero()
-        return tuple(asarray(places, dtype=integer, device=array.device) for places in found)
+        return tuple(asarray(positions, dtype=integer, device=array.device) for positions in found)
     size = operator.index(size)
     chosen = reshape(require_bool(array, "nonzero"), -1)
     # False sorts before True, so this has the positions of the true ones first, in their order.
@@ -67,10 +67,10 @@ def nonzero(a: Any, *, size: int | None = None, fill_value: Any = None) -> tuple
     fills = fill_value if isinstance(fill_value, tuple) else (fill_value,) * array.ndim
     if len(fills) != array.ndim:
         raise ValueError(f"nonzero: fill_value must have one entry for each of {array.ndim} axes, got {fill_value}")
-    places = unravel_index(flat, array.shape)
+    positions = unravel_index(flat, array.shape)
     return tuple(
-        _keep_integer(e.where(present, place, 0 if fill is None else beside(fill, place)), integer)
-        for place, fill in zip(places, fills, strict=True)
+        _keep_integer(e.where(present, position, 0 if fill is None else beside(fill, position)), integer)
+        for position, fill in zip(positions, fills, strict=True)
     )
 
 
@@ -107,14 +107,14 @@ def ix_(*args: Any) -> tuple[Array, ...]:
     """
     result = []
     for axis, arg in enumerate(args):
-        places = asarray(arg) if isinstance(arg, list | tuple) else as_array(arg, "ix_")
-        if places.ndim != 1:
-            raise ValueError(f"Arguments to jax.numpy.ix_ must be 1-dimensional, got shape {places.shape}")
-        if dtype_name(places) == "bool":
-            (places,) = nonzero(places)
-        if not places.size:
-            places = cast(places, default_dtype(INTEGER))
-        result.append(reshape(places, (*(1,) * axis, -1, *(1,) * (len(args) - axis - 1))))
+        positions = asarray(arg) if isinstance(arg, list | tuple) else as_array(arg, "ix_")
+        if positions.ndim != 1:
+            raise ValueError(f"Arguments to jax.numpy.ix_ must be 1-dimensional, got shape {positions.shape}")
+        if dtype_name(positions) == "bool":
+            (positions,) = nonzero(positions)
+        if not positions.size:
+            positions = cast(positions, default_dtype(INTEGER))
+        result.append(reshape(positions, (*(1,) * axis, -1, *(1,) * (len(args) - axis - 1))))
     return tuple(result)
 
 
@@ -133,7 +133,7 @@ def indices(dimensions: Sequence[int], dtype: Any = None, sparse: bool = False) 
         return grid
     if not grid:
         return reshape(arange(0, dtype=dtype), (0,))
-    return stack([broadcast_to(places, sizes) for places in grid], axis=0)
+    return stack([broadcast_to(positions, sizes) for positions in grid], axis=0)
 
 
 def diag_indices(n: int, ndim: int = 2) -> tuple[Array, ...]:
@@ -215,11 +215,11 @@ def unravel_index(indices: Any, shape: int | Sequence[int]) -> tuple[Array, ...]
     if not dtype_name(flat).startswith("uint"):
         flat = e.where(flat < 0, flat + total, flat)
     flat = e.clip(flat, 0, max(total - 1, 0))
-    places = []
+    positions = []
     for size in reversed(sizes):
-        places.append(flat % max(size, 1))
+        positions.append(flat % max(size, 1))
         flat = flat // max(size, 1)
-    return tuple(reversed(places))
+    return tuple(reversed(positions))
 
 
 def ravel_multi_index(
@@ -257,10 +257,10 @@ def ravel_multi_index(
             values = host(array)
             if values.size and (values.min() < 0 or values.max() >= size):
                 raise ValueError("invalid entry in coordinates array")
-            place = array
+            position = array
         else:
-            place = array % size if mode == "wrap" else e.clip(array, 0, size - 1)
-        result = place if result is None else result * size + place
+            position = array % size if mode == "wrap" else e.clip(array, 0, size - 1)
+        result = position if result is None else result * size + position
     return result if dtype is None else primitives.astype(result, dtype)
 
 
@@ -294,22 +294,22 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Tr
     """
     _refuse_inplace(inplace, "put")
     array = as_array(a, "put")
-    places = reshape(beside(ind, array), -1)
+    positions = reshape(beside(ind, array), -1)
     values = reshape(beside(v, array), -1)
     if mode not in (None, "wrap", "clip"):
         if mode == "raise":
             raise NotImplementedError("The 'raise' mode to jnp.put is not supported.")
         raise ValueError(f"mode should be one of 'wrap' or 'clip'; got mode={mode!r}")
-    if not array.size or not places.size or not values.size:
+    if not array.size or not positions.size or not values.size:
         return array
     if mode == "wrap":
-        places = places % array.size
+        positions = positions % array.size
     elif mode == "clip":
-        places = e.clip(places, 0, array.size - 1)
+        positions = e.clip(positions, 0, array.size - 1)
     else:
-        (places,) = unravel_index(places, array.size)
-    values = _repeat(values, places.shape[0])
-    flat = reshape(array, -1).at[places].set(values)
+        (positions,) = unravel_index(positions, array.size)
+    values = _repeat(values, positions.shape[0])
+    flat = reshape(array, -1).at[positions].set(values)
     return reshape(flat, array.shape)
 
 
@@ -361,5 +361,5 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True)
         raise ValueError("All dimensions of input must be of equal length")
     n = min(array.shape)
     values = beside(val, array)
-    places = arange(n, device=array.device)
-    return array.at[(places,) * array.ndim].set(values if not values.ndim else _repeat(reshape(values, -1), n))
+    positions = arange(n, device=array.device)
+    return array.at[(positions,) * array.ndim].set(values if not values.ndim else _repeat(reshape(values, -1), n))

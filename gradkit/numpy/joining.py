@@ -233,7 +233,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
     positions = np.clip(np.where(indices < 0, indices + size, indices), 0, size).astype(int)
     shape = (*array.shape[:axis], len(positions), *array.shape[axis + 1 :])
     joined = manipulation.concat([array, xp.broadcast_to(added, shape)], axis=axis)
-    # Where several go to one place they keep their order, before what was there.
+    # Where several go to one position they keep their order, before what was there.
     order = np.argsort(np.concatenate([np.arange(size) + 0.5, positions]), kind="stable")
     return xp.take(joined, asarray(order, device=array.device), axis=axis)
 

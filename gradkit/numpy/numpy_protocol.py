@@ -156,10 +156,10 @@ def _read(value: Any) -> Any:
 
 def _found(name: str, modules: Sequence[str] = ()) -> Callable[..., Any] | None:
     """Return gradkit's function of that name of NumPy's, if there is one."""
-    place = above.numpy()
+    position = above.numpy()
     for module in modules:
-        place = getattr(place, module, None)
-    function: Callable[..., Any] | None = getattr(place, name, None)
+        position = getattr(position, module, None)
+    function: Callable[..., Any] | None = getattr(position, name, None)
     return function
 
 
@@ -184,7 +184,7 @@ def _translate(
 ) -> tuple[list[Any], dict[str, Any]]:
     """Return a call's arguments as gradkit's function takes them, by position and by name.
 
-    A parameter of NumPy's is the one of that name, or else the one in that place (``a`` is ``x``).
+    A parameter of NumPy's is the one of that name, or else the one in that position (``a`` is ``x``).
     """
     ours = _parameters(function)
     if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in (*theirs.values(), *ours.values())):
@@ -216,8 +216,10 @@ def _in_the_place_of(name: str, theirs: Parameters, ours: Parameters) -> str | N
     """Return the name of our parameter that stands where NumPy's `name` does, unless NumPy has that one elsewhere."""
     if name == "out":  # memory to write to stands for no other argument
         return None
-    place = _by_position(theirs).index(name) if name in _by_position(theirs) else len(ours)
-    return next((other for other in _by_position(ours)[place : place + 1] if other not in _by_position(theirs)), None)
+    position = _by_position(theirs).index(name) if name in _by_position(theirs) else len(ours)
+    return next(
+        (other for other in _by_position(ours)[position : position + 1] if other not in _by_position(theirs)), None
+    )
 
 
 def _by_position(parameters: Parameters) -> list[str]:

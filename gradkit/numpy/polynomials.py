@@ -212,7 +212,7 @@ def polyfit(
     Parameters
     ----------
     x : array, shape (n,)
-        The points' places.
+        The points' positions.
     y : array, shape (n,) or (n, k)
         The values there.
     deg : int
@@ -231,21 +231,21 @@ def polyfit(
     Array, shape (deg + 1,) or (deg + 1, k), or a tuple
         The coefficients, the highest power first.
     """
-    places, values = promote_args("polyfit", x, y, inexact=True)
+    positions, values = promote_args("polyfit", x, y, inexact=True)
     order = operator.index(deg) + 1
     if order < 1:
         raise ValueError(f"expected deg >= 0, got {deg}")
-    if places.ndim != 1 or places.shape[0] == 0:
-        raise TypeError(f"expected non-empty 1D vector for x, got shape {places.shape}")
-    if values.ndim not in (1, 2) or values.shape[0] != places.shape[0]:
-        raise TypeError(f"expected 1D or 2D array of length {places.shape[0]} for y, got shape {values.shape}")
+    if positions.ndim != 1 or positions.shape[0] == 0:
+        raise TypeError(f"expected non-empty 1D vector for x, got shape {positions.shape}")
+    if values.ndim not in (1, 2) or values.shape[0] != positions.shape[0]:
+        raise TypeError(f"expected 1D or 2D array of length {positions.shape[0]} for y, got shape {values.shape}")
     if rcond is None:
-        rcond = places.shape[0] * float(finfo(places.dtype).eps)
-    lhs, rhs = vander(places, order), xp.reshape(values, (values.shape[0], -1))
+        rcond = positions.shape[0] * float(finfo(positions.dtype).eps)
+    lhs, rhs = vander(positions, order), xp.reshape(values, (values.shape[0], -1))
     if w is not None:
-        weights = xp.astype(beside(w, places), places.dtype)
-        if weights.shape != places.shape:
-            raise TypeError(f"expected w of shape {places.shape}, got {weights.shape}")
+        weights = xp.astype(beside(w, positions), positions.dtype)
+        if weights.shape != positions.shape:
+            raise TypeError(f"expected w of shape {positions.shape}, got {weights.shape}")
         lhs, rhs = lhs * xp.expand_dims(weights, axis=1), rhs * xp.expand_dims(weights, axis=1)
     scale = xp.expand_dims(xp.sqrt(xp.sum(lhs * lhs, axis=0)), axis=1)
     lhs = lhs / xp.matrix_transpose(scale)
@@ -258,14 +258,14 @@ def polyfit(
     residuals = xp.sum(xp.square(matmul(lhs, scaled) - rhs), axis=0)
     if full:
         # As LAPACK has it: none where the matrix has not full rank, or no more rows than columns.
-        complete = places.shape[0] > order and int(rank) == order
+        complete = positions.shape[0] > order and int(rank) == order
         return coefficients, residuals if complete else residuals[:0], rank, singular, asarray(rcond)
     inverse = linalg.inv(matmul(xp.matrix_transpose(lhs), lhs)) / (scale * xp.matrix_transpose(scale))
     if cov == "unscaled":
         factor = ones_like(residuals)
-    elif places.shape[0] <= order:
+    elif positions.shape[0] <= order:
         raise ValueError("the number of data points must exceed order to scale the covariance matrix")
     else:
-        factor = residuals / (places.shape[0] - order)
+        factor = residuals / (positions.shape[0] - order)
     covariance = xp.expand_dims(inverse, axis=2) * factor
     return coefficients, covariance[:, :, 0] if values.ndim == 1 else covariance

@@ -149,12 +149,12 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
         raise ValueError(f"Valid values for indexing are 'xy' and 'ij', got {indexing}")
     if any(array.ndim > 1 for array in arrays):
         raise ValueError(f"Arguments to jax.numpy.meshgrid must be at most 1D, got shapes {[a.shape for a in arrays]}")
-    places = list(range(len(arrays)))
+    positions = list(range(len(arrays)))
     if indexing == "xy" and len(arrays) > 1:
-        places[:2] = 1, 0
+        positions[:2] = 1, 0
     results = [
-        xp.reshape(array, (1,) * place + (-1,) + (1,) * (len(arrays) - place - 1))
-        for array, place in zip(arrays, places, strict=True)
+        xp.reshape(array, (1,) * position + (-1,) + (1,) * (len(arrays) - position - 1))
+        for array, position in zip(arrays, positions, strict=True)
     ]
     return tuple(results) if sparse or not results else broadcast_arrays(*results)
 
@@ -190,35 +190,35 @@ class Grid:
 class Joiner:
     """``r_[0:3, 7, x]``: slices, numbers and arrays joined along an axis; ``c_`` joins them as columns.
 
-    A first entry ``"axis,ndim,place"`` says along which axis, with how many axes at least, and where those that are
+    A first entry ``"axis,ndim,position"`` says along which axis, with how many axes at least, and where those that are
     added do not go.
     """
 
-    def __init__(self, axis: int, ndim: int, place: int) -> None:
-        self.directive = axis, ndim, place
+    def __init__(self, axis: int, ndim: int, position: int) -> None:
+        self.directive = axis, ndim, position
 
     def __getitem__(self, key: Any) -> Array:
         parts = key if isinstance(key, tuple) else (key,)
-        axis, ndim, place = self.directive
+        axis, ndim, position = self.directive
         if parts and isinstance(parts[0], str):
             if parts[0] in ("r", "c"):
                 raise NotImplementedError(f"r_ and c_ make no matrices, got {parts[0]!r}")
             numbers = [int(number) for number in parts[0].split(",")]
-            axis, ndim, place = (*numbers, *(0, 1, -1)[len(numbers) :])[:3]
+            axis, ndim, position = (*numbers, *(0, 1, -1)[len(numbers) :])[:3]
             parts = parts[1:]
         if not parts:
             raise ValueError("need at least one array to concatenate")
-        arrays = [_widen(part, ndim, place) for part in parts]
+        arrays = [_widen(part, ndim, position) for part in parts]
         return xp.concat(arrays, axis=axis)
 
 
-def _widen(part: Any, ndim: int, place: int) -> Array:
+def _widen(part: Any, ndim: int, position: int) -> Array:
     array = _range(part) if isinstance(part, slice) else asarray(part)
     missing = ndim - array.ndim
     if missing <= 0:
         return array
     # Where the first of the array's own axes goes among all of them.
-    before = min(place % (missing + 1) if place >= 0 else max(place + missing + 1, 0), missing)
+    before = min(position % (missing + 1) if position >= 0 else max(position + missing + 1, 0), missing)
     return xp.reshape(array, (*(1,) * before, *array.shape, *(1,) * (missing - before)))
 
 

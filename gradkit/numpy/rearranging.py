@@ -92,7 +92,7 @@ def roll(a: Any, shift: Any, axis: int | Sequence[int] | None = None) -> Array:
     a : array
         Of any shape.
     shift : int, tuple of int, or array of int
-        By how many places. Under `vmap` it may be an array whose values differ.
+        By how many positions. Under `vmap` it may be an array whose values differ.
     axis : int, tuple of int or None
         The axes, one for each shift; None: the flattened array.
     """
@@ -105,8 +105,8 @@ def roll(a: Any, shift: Any, axis: int | Sequence[int] | None = None) -> Array:
         axes, shifts = (axes * len(shifts), shifts) if len(axes) == 1 else (axes, shifts * len(axes))
     if len(axes) != len(shifts):
         raise ValueError(f"roll: got {len(shifts)} shifts and {len(axes)} axes, expected as many")
-    for number, places in zip(axes, shifts, strict=True):
-        array = _roll(array, places, axis_of(number, array.ndim, "roll"))
+    for number, positions in zip(axes, shifts, strict=True):
+        array = _roll(array, positions, axis_of(number, array.ndim, "roll"))
     return array
 
 
@@ -120,13 +120,13 @@ def _shifts(shift: Any) -> tuple[Any, ...]:
     return (shift,)
 
 
-def _roll(x: Array, places: Any, axis: int) -> Array:
+def _roll(x: Array, positions: Any, axis: int) -> Array:
     size = x.shape[axis]
     if size == 0:
         return renewed(x)
-    if type(places) is Array:
-        return take(x, (_counting(x, size) - wide_integers(places, size)) % size, axis=axis)
-    cut = -operator.index(places) % size
+    if type(positions) is Array:
+        return take(x, (_counting(x, size) - wide_integers(positions, size)) % size, axis=axis)
+    cut = -operator.index(positions) % size
     lead = (slice(None),) * axis
     return renewed(x) if cut == 0 else concat([x[(*lead, slice(cut, None))], x[(*lead, slice(cut))]], axis=axis)
 

@@ -135,9 +135,9 @@ def unique(
         if found is None:
             results.append(xp.concat([first[1:], last]) - first)
         else:
-            place = arange(size, device=array.device)
-            ends = xp.where(place + 1 < found, starts[1:], count)
-            results.append(xp.where(place < found, ends - first, 0))
+            position = arange(size, device=array.device)
+            ends = xp.where(position + 1 < found, starts[1:], count)
+            results.append(xp.where(position < found, ends - first, 0))
     return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -176,16 +176,16 @@ def _positions(mask: Array, size: int) -> Array:
     order = argsort(cast(xp.logical_not(mask), "uint8"))[:size]
     if size > count:
         order = pad(order, (0, size - count))
-    place = arange(size, device=mask.device)
-    return xp.where(place < xp.sum(cast(mask, default_dtype(INTEGER))), order, 0)
+    position = arange(size, device=mask.device)
+    return xp.where(position < xp.sum(cast(mask, default_dtype(INTEGER))), order, 0)
 
 
 def _fill(values: Array, found: Array | None, size: int, fill_value: Any) -> Array:
     """Put `fill_value` behind the first `found` rows, if one is given."""
     if found is None or fill_value is None:
         return values
-    place = xp.reshape(arange(size, device=values.device), (-1,) + (1,) * (values.ndim - 1))
-    return xp.where(place < found, values, fill_value)
+    position = xp.reshape(arange(size, device=values.device), (-1,) + (1,) * (values.ndim - 1))
+    return xp.where(position < found, values, fill_value)
 
 
 def unique_all(x: Any, /, *, size: int | None = None, fill_value: Any = None) -> UniqueAllResult:
@@ -241,8 +241,8 @@ def isin(
         found = xp.any(xp.expand_dims(x, axis=-1) == tests, axis=-1)
     else:
         ordered = sort(tests)
-        place = xp.minimum(searchsorted(ordered, x), count - 1)
-        found = xp.take(ordered, place) == x
+        position = xp.minimum(searchsorted(ordered, x), count - 1)
+        found = xp.take(ordered, position) == x
     return xp.logical_not(found) if invert else found
 
 

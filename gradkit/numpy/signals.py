@@ -108,7 +108,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     x : array
         Where to interpolate, of any shape.
     xp : array, shape (n,)
-        The points' places, in ascending order unless `period` is given.
+        The points' positions, in ascending order unless `period` is given.
     fp : array, shape (n,)
         The values there.
     left, right : number or "extrapolate", optional
@@ -124,11 +124,11 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     """
     like = next((array for array in (x, xp, fp) if type(array) is Array), None)
     x, xp, fp = (_listed(values, like) for values in (x, xp, fp))
-    x_array, places = promote_args("interp", x, xp, inexact=True)
+    x_array, positions = promote_args("interp", x, xp, inexact=True)
     values = require_inexact(as_array(fp, "interp"))
-    if places.shape != values.shape or places.ndim != 1:
+    if positions.shape != values.shape or positions.ndim != 1:
         raise ValueError(
-            f"xp and fp must be one-dimensional arrays of equal size, got shapes {places.shape} and {values.shape}"
+            f"xp and fp must be one-dimensional arrays of equal size, got shapes {positions.shape} and {values.shape}"
         )
     if is_complex(x_array.dtype):
         raise ValueError("jnp.interp: complex x values not supported.")
@@ -137,23 +137,23 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
             raise ValueError(f"the only valid string value of `{name}` is 'extrapolate', but got: {side!r}")
     if period is not None:
         period = primitives.abs(beside(period, x_array))
-        x_array, places = x_array % period, places % period
-        order = argsort(places)
-        places, values = primitives.take(places, order), primitives.take(values, order)
-        places = primitives.concat([places[-1:] - period, places, places[:1] + period])
+        x_array, positions = x_array % period, positions % period
+        order = argsort(positions)
+        positions, values = primitives.take(positions, order), primitives.take(values, order)
+        positions = primitives.concat([positions[-1:] - period, positions, positions[:1] + period])
         values = primitives.concat([values[-1:], values, values[:1]])
-    upper = primitives.clip(searchsorted(places, x_array, side="right"), 1, places.shape[0] - 1)
-    start, end = primitives.take(places, upper - 1), primitives.take(places, upper)
+    upper = primitives.clip(searchsorted(positions, x_array, side="right"), 1, positions.shape[0] - 1)
+    start, end = primitives.take(positions, upper - 1), primitives.take(positions, upper)
     low, high = primitives.take(values, upper - 1), primitives.take(values, upper)
     width = end - start
-    empty = primitives.abs(width) <= float(finfo(places.dtype).tiny)
+    empty = primitives.abs(width) <= float(finfo(positions.dtype).tiny)
     slope = (high - low) / primitives.where(empty, 1, width)
     result = primitives.where(empty, low, low + (x_array - start) * slope)
     if period is None:
         if not isinstance(left, str):
-            result = primitives.where(x_array < places[0], values[0] if left is None else left, result)
+            result = primitives.where(x_array < positions[0], values[0] if left is None else left, result)
         if not isinstance(right, str):
-            result = primitives.where(x_array > places[-1], values[-1] if right is None else right, result)
+            result = primitives.where(x_array > positions[-1], values[-1] if right is None else right, result)
     return result
 
 
@@ -221,7 +221,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int | None = N
     f : array
         The function's values, of any shape.
     *varargs : number or array, shape (n,)
-        The distance of samples, or their places: one for all axes, or one for each. By default 1.
+        The distance of samples, or their positions: one for all axes, or one for each. By default 1.
     axis : int, tuple of int or None
         The axes; None: all.
     edge_order : None
@@ -277,7 +277,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
     y : array
         The function's values.
     x : array, optional
-        Their places: of the shape of `y`, or a vector along `axis`.
+        Their positions: of the shape of `y`, or a vector along `axis`.
     dx : number or array
         The distance of samples, where there is no `x`.
     axis : int
@@ -290,8 +290,8 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
             width = primitives.reshape(width, (1,) * (values.ndim - width.ndim) + width.shape)
             width = moveaxis(width, axis, -1)
     else:
-        values, places = promote_args("trapezoid", y, x, inexact=True)
-        width = diff(places) if places.ndim == 1 else moveaxis(diff(places, axis=axis), axis, -1)
+        values, positions = promote_args("trapezoid", y, x, inexact=True)
+        width = diff(positions) if positions.ndim == 1 else moveaxis(diff(positions, axis=axis), axis, -1)
     values = moveaxis(values, axis, -1)
     return 0.5 * primitives.sum(width * (values[..., 1:] + values[..., :-1]), axis=-1)
 

@@ -182,14 +182,14 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, meth
 
 
 def _align(arr: Any, indices: Any, axis: int | None, caller: str) -> tuple[Array, Array, int]:
-    array, places = as_array(arr, caller), require_integers(as_array(indices, caller), caller)
+    array, positions = as_array(arr, caller), require_integers(as_array(indices, caller), caller)
     if axis is None:
-        if places.ndim != 1:
-            raise ValueError(f"{caller} indices must be 1D if axis=None, got shape {places.shape}")
+        if positions.ndim != 1:
+            raise ValueError(f"{caller} indices must be 1D if axis=None, got shape {positions.shape}")
         array, axis = reshape(array, -1), 0
-    if array.ndim != places.ndim:
-        raise ValueError(f"indices and arr must have the same number of dimensions; {places.ndim} vs. {array.ndim}")
-    return array, places, axis_of(axis, array.ndim, caller)
+    if array.ndim != positions.ndim:
+        raise ValueError(f"indices and arr must have the same number of dimensions; {positions.ndim} vs. {array.ndim}")
+    return array, positions, axis_of(axis, array.ndim, caller)
 
 
 def take_along_axis(
@@ -226,16 +226,16 @@ def take_along_axis(
     Array([[2.],
            [3.]], dtype=float32)
     """
-    array, places, axis = _align(arr, indices, axis, "take_along_axis")
+    array, positions, axis = _align(arr, indices, axis, "take_along_axis")
     size = array.shape[axis]
     word = "clip" if mode == "one_hot" else gather_mode(mode)
     if word is None:
-        word = "fill" if type(raw(places)) in STAND_INS else "raise"
-    places, valid = bounded(places, size, word)
-    shape = broadcast_sizes([(*array.shape[:axis], 1, *array.shape[axis + 1 :]), places.shape])
+        word = "fill" if type(raw(positions)) in STAND_INS else "raise"
+    positions, valid = bounded(positions, size, word)
+    shape = broadcast_sizes([(*array.shape[:axis], 1, *array.shape[axis + 1 :]), positions.shape])
     array = broadcast_to(array, (*shape[:axis], size, *shape[axis + 1 :]))
-    places = broadcast_to(places, shape)
-    taken = along_axis.take_along_axis(array, places, axis=axis)
+    positions = broadcast_to(positions, shape)
+    taken = along_axis.take_along_axis(array, positions, axis=axis)
     if valid is None:
         return taken
     flat = fill(reshape(taken, -1), reshape(broadcast_to(valid, shape), -1), 0, fill_value)
@@ -268,23 +268,23 @@ def put_along_axis(
             "inplace=False to instead return an updated array."
         )
     whole = as_array(arr, "put_along_axis")
-    array, places, axis = _align(whole, indices, axis, "put_along_axis")
+    array, positions, axis = _align(whole, indices, axis, "put_along_axis")
     updates = as_values(array, values)
     if dtype_name(updates) != dtype_name(array):
         updates = cast(updates, dtype_name(array))
-    updates = broadcast_to(updates, places.shape)
+    updates = broadcast_to(updates, positions.shape)
     size = array.shape[axis]
-    shape = (*array.shape[:axis], places.shape[axis], *array.shape[axis + 1 :])
-    updates, places = broadcast_to(updates, shape), broadcast_to(places, shape)
-    places, valid = bounded(wide_integers(places, array.size), size, gather_mode(mode) or "fill")
+    shape = (*array.shape[:axis], positions.shape[axis], *array.shape[axis + 1 :])
+    updates, positions = broadcast_to(updates, shape), broadcast_to(positions, shape)
+    positions, valid = bounded(wide_integers(positions, array.size), size, gather_mode(mode) or "fill")
     if valid is not None:
-        places = e.where(valid, places, -1)
+        positions = e.where(valid, positions, -1)
     # As one row after another, positions count from the beginning of the first.
     order = (*(a for a in range(array.ndim) if a != axis), axis)
     back = tuple(order.index(a) for a in range(array.ndim))
-    rows, updates, places = (permute_dims(each, order) for each in (array, updates, places))
+    rows, updates, positions = (permute_dims(each, order) for each in (array, updates, positions))
     moved_shape = rows.shape
-    number = reshape(counted(math.prod(places.shape[:-1]), places), (*places.shape[:-1], 1))
-    flat = reshape(e.where(places < 0, -1, places + number * size), -1)
+    number = reshape(counted(math.prod(positions.shape[:-1]), positions), (*positions.shape[:-1], 1))
+    flat = reshape(e.where(positions < 0, -1, positions + number * size), -1)
     result = scatter_set(reshape(rows, -1), reshape(updates, -1), flat, axis=0)
     return reshape(permute_dims(reshape(result, moved_shape), back), whole.shape)

@@ -120,8 +120,8 @@ class ufunc:
             array, mask = array.reshape(-1), None if mask is None else mask.reshape(-1)
         else:
             kept = None
-        rows, place = _rows(array, 0 if axis is None else axis)
-        masks = None if mask is None else _rows(mask, place)[0]
+        rows, position = _rows(array, 0 if axis is None else axis)
+        masks = None if mask is None else _rows(mask, position)[0]
         start = self.identity if initial is None else initial
         if start is None and (masks is not None or not rows.shape[0]):
             what = "with where" if masks is not None else "of no elements"
@@ -139,14 +139,14 @@ class ufunc:
         result = _scan(step, carry, (rows, masks))[0] if rows.shape[0] else carry
         if not keepdims:
             return result
-        return result.reshape(kept) if kept is not None else xp.expand_dims(result, place)
+        return result.reshape(kept) if kept is not None else xp.expand_dims(result, position)
 
     def accumulate(self, a: Any, axis: int = 0, dtype: Any = None, out: None = None) -> Array:
         """Apply the function along an axis, and give every intermediate result."""
         array = self._binary("accumulate", a, dtype, out)
         if axis is None:
             raise ValueError("accumulate does not allow multiple axes")
-        rows, place = _rows(array, axis)
+        rows, position = _rows(array, axis)
         if rows.shape[0] < 2:
             return array
 
@@ -155,26 +155,26 @@ class ufunc:
             return new, new
 
         results = _scan(step, rows[0], rows[1:])[1]
-        return moveaxis(xp.concat([rows[:1], results], axis=0), 0, place)
+        return moveaxis(xp.concat([rows[:1], results], axis=0), 0, position)
 
     def reduceat(self, a: Any, indices: Any, axis: int = 0, dtype: Any = None, out: None = None) -> Array:
         """Reduce the slices that begin at `indices`, each up to the next; one that does not rise takes one element."""
         array = self._binary("reduceat", a, dtype, out)
         starts = [int(i) for i in as_array(indices)]
-        rows, place = _rows(array, axis)
+        rows, position = _rows(array, axis)
         ends = [*starts[1:], rows.shape[0]]
         pieces = [self.reduce(rows[i : max(j, i + 1)], 0) for i, j in zip(starts, ends, strict=True)]
-        return xp.stack(pieces, axis=place)
+        return xp.stack(pieces, axis=position)
 
     def at(self, a: Any, indices: Any, b: Any = None, /, *, inplace: bool = True) -> Array:
-        """Apply the function at some places, one after another, and give the new array.
+        """Apply the function at some elements, one after another, and give the new array.
 
         Parameters
         ----------
         a : array
             The array.
         indices : index
-            The places; one that is named twice is changed twice.
+            The elements; one that is named twice is changed twice.
         b : array, optional
             The second arguments.
         inplace : bool
@@ -187,15 +187,15 @@ class ufunc:
         if self.nin not in (1, 2) or self.nout != 1 or (b is None) != (self.nin == 1):
             raise ValueError(f"{self!r}.at: one argument needs no b, two need one; a result is needed")
         array = as_array(a)
-        places = arange(math.prod(array.shape)).reshape(array.shape)[indices]
-        values = None if b is None else xp.broadcast_to(as_array(b), places.shape).reshape(-1)
+        positions = arange(math.prod(array.shape)).reshape(array.shape)[indices]
+        values = None if b is None else xp.broadcast_to(as_array(b), positions.shape).reshape(-1)
 
         def step(flat: Array, element: Any) -> tuple[Array, None]:
-            place, value = element
-            new = self(flat[place]) if value is None else self(flat[place], value)
-            return flat.at[place].set(new.astype(flat.dtype)), None
+            position, value = element
+            new = self(flat[position]) if value is None else self(flat[position], value)
+            return flat.at[position].set(new.astype(flat.dtype)), None
 
-        changed = _scan(step, array.reshape(-1), (places.reshape(-1), values))[0]
+        changed = _scan(step, array.reshape(-1), (positions.reshape(-1), values))[0]
         return xp.reshape(changed, array.shape)
 
     def outer(self, a: Any, b: Any, /) -> Any:

@@ -92,12 +92,12 @@ def like(
     return converted(new), None if velocities is None else converted(velocities)
 
 
-def check_shapes(params: Sequence[Any], grads: Sequence[Any], place: Callable[[int], str]) -> None:
+def check_shapes(params: Sequence[Any], grads: Sequence[Any], name_of: Callable[[int], str]) -> None:
     """Raise where a gradient has not its parameter's shape."""
     for i, (parameter, gradient) in enumerate(zip(params, grads, strict=True)):
         if parameter.shape != gradient.shape:
             raise ShapeError(
-                f"SGD: a gradient must have its parameter's shape, got {gradient.shape} for {place(i)} of shape "
+                f"SGD: a gradient must have its parameter's shape, got {gradient.shape} for {name_of(i)} of shape "
                 f"{parameter.shape}"
             )
 

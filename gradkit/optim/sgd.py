@@ -351,9 +351,9 @@ class SGD:
         grads: Sequence[Any],
         velocities: Sequence[Any] | None,
         step: Any,
-        place: Callable[[int], str],
+        name_of: Callable[[int], str],
     ) -> tuple[list[Array], list[Array] | None]:
-        """Return the new parameters and velocities; `place` says where the i-th is, for errors."""
+        """Return the new parameters and velocities; `name_of` says which is the i-th, for errors."""
         learning_rate: Any = self.learning_rate
         if callable(learning_rate):
             learning_rate = rate_of(learning_rate(step))
@@ -374,7 +374,7 @@ class SGD:
         # A transform in progress follows them, or something is no Array yet.
         given = (params, grads, velocities)
         arrays = [None if group is None else [array_of(leaf) for leaf in group] for group in given]
-        check_shapes(arrays[0], arrays[1], place)  # type: ignore[arg-type]
+        check_shapes(arrays[0], arrays[1], name_of)  # type: ignore[arg-type]
         return like(arrays[0], *sgd_update(*arrays, learning_rate=learning_rate, scale=scale, **options))  # type: ignore[arg-type]
 
 

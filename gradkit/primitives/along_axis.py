@@ -20,11 +20,11 @@ def _rows(xp: Any, x: Any, axis: int) -> tuple[Any, Any]:
 
 def _add_along_axis(xp: Any, updates: Any, indices: Any, *, axis: int, size: int) -> Any:
     rows, shape = _rows(xp, updates, axis)
-    places, _ = _rows(xp, indices, axis)
-    places = xp.astype(places, xp.int64)
-    starts = xp.arange(rows.shape[0], dtype=places.dtype, device=places.device) * size
+    positions, _ = _rows(xp, indices, axis)
+    positions = xp.astype(positions, xp.int64)
+    starts = xp.arange(rows.shape[0], dtype=positions.dtype, device=positions.device) * size
     flat = xp.scatter_add(
-        xp.reshape(rows, (-1,)), xp.reshape(places + starts[:, None], (-1,)), axis=0, size=rows.shape[0] * size
+        xp.reshape(rows, (-1,)), xp.reshape(positions + starts[:, None], (-1,)), axis=0, size=rows.shape[0] * size
     )
     return xp.moveaxis(xp.reshape(flat, (*shape[:-1], size)), -1, axis)
 
@@ -66,8 +66,8 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int) -> Array:
 def add_along_axis(updates: Any, indices: Any, /, *, axis: int, size: int) -> Array:
     """Sum elements by index in each row along an axis, which has `size` in the result: `take_along_axis` transposed."""
     updates = as_array(updates, "add_along_axis")
-    places = wide_integers(as_array(indices, "add_along_axis"))
-    return bind(_add_along_axis_primitive, (updates, places), {"axis": axis, "size": size})
+    positions = wide_integers(as_array(indices, "add_along_axis"))
+    return bind(_add_along_axis_primitive, (updates, positions), {"axis": axis, "size": size})
 
 
 publish(globals(), __all__)

@@ -1,6 +1,6 @@
-"""Slices whose place is computed: `lax.dynamic_slice`, `lax.dynamic_update_slice` and their forms for one axis.
+"""Slices whose position is computed: `lax.dynamic_slice`, `lax.dynamic_update_slice` and their forms for one axis.
 
-Sizes are static and places are values, so these work where an index would have to be known: under `vmap` and in graphs.
+Sizes are static, positions are values, so these work where an index would have to be known: under `vmap`, in graphs.
 A slice that would reach over an end is moved inwards.
 """
 
@@ -57,13 +57,13 @@ def _update(xp: Any, x: Any, update: Any, starts: Any, *, axes: tuple[int, ...])
     for i, axis in enumerate(axes):
         size, room = update.shape[axis], x.shape[axis] - update.shape[axis]
         if room:
-            places = xp.arange(x.shape[axis], dtype=starts.dtype, device=starts.device)
-            places = places - _begin(xp, starts, i, x.shape[axis], room)
-            here = places == 0 if size == 1 else (places >= 0) & (places < size)
+            positions = xp.arange(x.shape[axis], dtype=starts.dtype, device=starts.device)
+            positions = positions - _begin(xp, starts, i, x.shape[axis], room)
+            here = positions == 0 if size == 1 else (positions >= 0) & (positions < size)
             here = xp.reshape(here, (-1,) + (1,) * (x.ndim - axis - 1))
             inside = here if inside is None else inside & here
             if size != 1:
-                update = xp.take(update, xp.minimum(xp.maximum(places, 0), size - 1), axis=axis)
+                update = xp.take(update, xp.minimum(xp.maximum(positions, 0), size - 1), axis=axis)
     return update if inside is None else xp.where(inside, update, x)
 
 
@@ -189,7 +189,7 @@ def _known(start: int, size: int, room: int) -> int:
 
 
 def dynamic_slice(operand: Any, start_indices: Starts, slice_sizes: Sequence[int]) -> Array:
-    """Return a slice of given sizes from a place that is computed.
+    """Return a slice of given sizes from a position that is computed.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def dynamic_slice(operand: Any, start_indices: Starts, slice_sizes: Sequence[int
 
 
 def dynamic_update_slice(operand: Any, update: Any, start_indices: Starts) -> Array:
-    """Return an array with a slice replaced, at a place that is computed.
+    """Return an array with a slice replaced, at a position that is computed.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ def _axis(x: Array, axis: int, caller: str) -> int:
 
 
 def dynamic_slice_in_dim(operand: Any, start_index: Any, slice_size: int, axis: int = 0) -> Array:
-    """Return `slice_size` neighbours along an axis, from a place that is computed. See `dynamic_slice`."""
+    """Return `slice_size` neighbours along an axis, from a position that is computed. See `dynamic_slice`."""
     x = as_array(operand, "dynamic_slice_in_dim")
     axis = _axis(x, axis, "dynamic_slice_in_dim")
     sizes = list(x.shape)

@@ -23,12 +23,12 @@ def _forward(xp: Any, x: Any) -> tuple[Any, Any, Any]:
     m, n = x.shape[-2:]
     batch = tuple(x.shape[:-2])
     work = library.asarray(library.reshape(x, (math.prod(batch), m, n)), copy=True)
-    places = library.arange(m, dtype=library.int64, device=x.device)
-    permutation = library.broadcast_to(places, (work.shape[0], m))
+    positions = library.arange(m, dtype=library.int64, device=x.device)
+    permutation = library.broadcast_to(positions, (work.shape[0], m))
     pivots = []
     for j in range(min(m, n)):
         pivot = library.argmax(_sizes(library, work[:, j:, j]), axis=1, keepdims=True) + j
-        order = library.where(places == j, pivot, library.where(places == pivot, j, places))
+        order = library.where(positions == j, pivot, library.where(positions == pivot, j, positions))
         work = library.take_along_axis(work, library.broadcast_to(order[:, :, None], work.shape), axis=1)
         permutation = library.take_along_axis(permutation, order, axis=1)
         pivots.append(pivot)

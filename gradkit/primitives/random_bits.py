@@ -81,14 +81,14 @@ def _random_order(xp: Any, key: Raw, *, shape: tuple[int, ...], axis: int, dtype
     axis -= len(shape)  # counted from the end, so that a batch of keys may stand in front
     low_words = xp.arange(2, dtype=xp.uint32, device=key.device)
     trailing = (1,) * (-1 - axis)
-    places = xp.reshape(xp.arange(shape[axis], dtype=xp.uint64, device=key.device), (shape[axis], *trailing))
-    order = xp.broadcast_to(places, key.shape[:-1] + shape)
+    positions = xp.reshape(xp.arange(shape[axis], dtype=xp.uint64, device=key.device), (shape[axis], *trailing))
+    order = xp.broadcast_to(positions, key.shape[:-1] + shape)
     for _ in range(shuffling_rounds(math.prod(shape))):
         children = xp.fold_in(key[..., None, :], low_words)
         key = children[..., 0, :]
         bits = xp.random_bits(children[..., 1, :], shape=shape, bit_width=32)
-        # The place stands below the random bits, so equal bits keep their order: a stable sort, by a fast one.
-        ranked = xp.sort(xp.astype(bits, xp.uint64) << 32 | places, axis=axis, descending=False) & 0xFFFFFFFF
+        # The position stands below the random bits, so equal bits keep their order: a stable sort, by a fast one.
+        ranked = xp.sort(xp.astype(bits, xp.uint64) << 32 | positions, axis=axis, descending=False) & 0xFFFFFFFF
         order = xp.take_along_axis(order, xp.astype(ranked, xp.int64), axis=axis)
     return xp.astype(order, getattr(xp, dtype))
 
@@ -173,7 +173,7 @@ def fold_in(key: Array, data: Array, /) -> Array:
 
 
 def random_order(key: Array, /, *, shape: tuple[int, ...], axis: int, dtype: str) -> Array:
-    """Return independent random permutations of the places along an axis.
+    """Return independent random permutations of the positions along an axis.
 
     Parameters
     ----------

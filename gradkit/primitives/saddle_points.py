@@ -19,15 +19,9 @@ from gradkit.core.calls import apply, binary
 from gradkit.core.namespace import publish
 
 __all__ = [
-    "binomial_in_first",
-    "binomial_in_second",
-    "binomial_score",
-    "log_binomial",
-    "log_poisson",
-    "log_share",
-    "poisson_in_count",
-    "poisson_score",
-]
+    "binomial_in_first", "binomial_in_second", "binomial_score", "log_binomial", "log_poisson", "log_share",
+    "poisson_in_count", "poisson_score",
+]  # fmt: skip
 
 LARGE = 10.0
 """From here on counts are taken by the saddle-point form; below nothing cancels that would be missed."""

@@ -31,17 +31,17 @@ __all__ = [
 def batch_by_position(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, int]:
     """Run an operation on arrays and, as its last argument, positions along ``axis``."""
     *arrays, positions = values
-    *places, batch = axes
+    *array_axes, batch = axes
     axis = params["axis"]
     if batch is None:
-        fronts = [at_front(array, place, size) for array, place in zip(arrays, places, strict=True)]
+        fronts = [at_front(array, array_axis, size) for array, array_axis in zip(arrays, array_axes, strict=True)]
         return bind(primitive, (*fronts, positions), {**params, "axis": axis + 1}), 0
     positions = at_front(positions, batch, size)
     span = params.get("size")
-    if len(arrays) == 1 and places[0] is None and span is None:
+    if len(arrays) == 1 and array_axes[0] is None and span is None:
         flat, joined = reshape(positions, -1), arrays
     else:
-        fronts = [at_front(array, place, size) for array, place in zip(arrays, places, strict=True)]
+        fronts = [at_front(array, array_axis, size) for array, array_axis in zip(arrays, array_axes, strict=True)]
         span = fronts[0].shape[axis + 1] if span is None else span
         positions = wide_integers(positions, size * span)
         moved = positions + counted(size, positions)[:, None] * span
@@ -91,7 +91,7 @@ def scatter_add(updates: Any, indices: Any, /, *, axis: int, size: int) -> Array
     updates : array
         The slices, along `axis`.
     indices : array of int, shape (updates.shape[axis],)
-        Where each slice goes, from 0 to size - 1; where several go to one place they are added.
+        Where each slice goes, from 0 to size - 1; where several go to one position they are added.
     axis : int
         The axis.
     size : int
@@ -100,7 +100,7 @@ def scatter_add(updates: Any, indices: Any, /, *, axis: int, size: int) -> Array
     return bind(_scatter_add_primitive, (updates, indices), {"axis": axis, "size": size})
 
 
-# The other updates, in the standard's terms: what goes to one place is brought together by sorting
+# The other updates, in the standard's terms: what goes to one position is brought together by sorting
 
 
 def _cut(x: Any, axis: int, start: int | None, stop: int | None) -> Any:
@@ -138,10 +138,10 @@ def _by_sorting(combine: Callable[..., Any] | None) -> Callable[..., Any]:
         updates = xp.take(updates, order, axis=axis)
         if combine is not None:
             updates = _segment_scan(xp, lambda a, b: combine(xp, a, b), updates, keys, axis)
-        places = xp.arange(x.shape[axis], dtype=keys.dtype, device=keys.device)
-        last = xp.searchsorted(keys, places, side="right") - 1
+        positions = xp.arange(x.shape[axis], dtype=keys.dtype, device=keys.device)
+        last = xp.searchsorted(keys, positions, side="right") - 1
         last = xp.where(last < 0, xp.zeros_like(last), last)
-        found = _along(xp.take(keys, last, axis=0) == places, axis, x.ndim)
+        found = _along(xp.take(keys, last, axis=0) == positions, axis, x.ndim)
         arriving = xp.take(updates, last, axis=axis)
         return xp.where(found, arriving if combine is None else combine(xp, x, arriving), x)
 
@@ -170,14 +170,14 @@ def _scatter(name: str, combine: Callable[..., Any] | None, rules: Any, forward_
 
 
 def _pull_set(xp: Any, g: Any, _y: Any, _x: Any, _updates: Any, indices: Any, *, axis: int) -> Any:
-    _, places = _valid(xp, indices)
-    return xp.scatter_set(g, xp.zeros_like(xp.take(g, places, axis=axis)), indices, axis=axis)
+    _, positions = _valid(xp, indices)
+    return xp.scatter_set(g, xp.zeros_like(xp.take(g, positions, axis=axis)), indices, axis=axis)
 
 
 def _pull_set_updates(xp: Any, g: Any, _y: Any, _x: Any, _updates: Any, indices: Any, *, axis: int) -> Any:
-    # Where several slices went to one place the last one is there: the others have no derivative.
-    valid, places = _valid(xp, indices)
-    return xp.masked(xp.take(g, places, axis=axis), _along(valid & xp.last_of_equal(indices), axis, g.ndim))
+    # Where several slices went to one position the last one is there: the others have no derivative.
+    valid, positions = _valid(xp, indices)
+    return xp.masked(xp.take(g, positions, axis=axis), _along(valid & xp.last_of_equal(indices), axis, g.ndim))
 
 
 def _push_set(xp: Any, tangents: Any, _y: Any, x: Any, updates: Any, indices: Any, *, axis: int) -> Any:
@@ -187,7 +187,7 @@ def _push_set(xp: Any, tangents: Any, _y: Any, x: Any, updates: Any, indices: An
 
 
 def _others(xp: Any, updates: Any, indices: Any, axis: int) -> Any:
-    """Return for each slice the product of the other slices that go to the same place; nothing is divided."""
+    """Return for each slice the product of the other slices that go to the same position; nothing is divided."""
     if indices.shape[0] < 2:
         return xp.ones_like(updates)
     order = xp.argsort(indices, axis=0, descending=False)
@@ -206,18 +206,18 @@ def _before(xp: Any, x: Any, keys: Any, axis: int) -> Any:
 
 
 def _pull_multiply_updates(xp: Any, g: Any, _y: Any, x: Any, updates: Any, indices: Any, *, axis: int) -> Any:
-    valid, places = _valid(xp, indices)
-    share = xp.take(g * x, places, axis=axis) * _others(xp, updates, indices, axis)
+    valid, positions = _valid(xp, indices)
+    share = xp.take(g * x, positions, axis=axis) * _others(xp, updates, indices, axis)
     return xp.masked(share, _along(valid, axis, g.ndim))
 
 
 def _choose(xp: Any, g: Any, y: Any, x: Any, updates: Any, indices: Any, axis: int) -> tuple[Any, Any, Any, Any]:
     """Return where the extremum came from `x` and from the slices, the share of each of them, and the positions."""
-    valid, places = _valid(xp, indices)
+    valid, positions = _valid(xp, indices)
     from_x = xp.astype(x == y, y.dtype)
-    from_updates = (updates == xp.take(y, places, axis=axis)) & _along(valid, axis, g.ndim)
-    count = from_x + xp.scatter_add(xp.astype(from_updates, y.dtype), places, axis=axis, size=x.shape[axis])
-    return from_x, from_updates, g / count, places
+    from_updates = (updates == xp.take(y, positions, axis=axis)) & _along(valid, axis, g.ndim)
+    count = from_x + xp.scatter_add(xp.astype(from_updates, y.dtype), positions, axis=axis, size=x.shape[axis])
+    return from_x, from_updates, g / count, positions
 
 
 def _pull_extremum(xp: Any, g: Any, y: Any, x: Any, updates: Any, indices: Any, *, axis: int) -> Any:
@@ -226,8 +226,8 @@ def _pull_extremum(xp: Any, g: Any, y: Any, x: Any, updates: Any, indices: Any, 
 
 
 def _pull_extremum_updates(xp: Any, g: Any, y: Any, x: Any, updates: Any, indices: Any, *, axis: int) -> Any:
-    _, from_updates, share, places = _choose(xp, g, y, x, updates, indices, axis)
-    return xp.masked(xp.take(share, places, axis=axis), from_updates)
+    _, from_updates, share, positions = _choose(xp, g, y, x, updates, indices, axis)
+    return xp.masked(xp.take(share, positions, axis=axis), from_updates)
 
 
 _scatter_set = _scatter("scatter_set", None, (_pull_set, _pull_set_updates), _push_set)
@@ -255,7 +255,9 @@ def _public(primitive: General, what: str) -> Callable[..., Array]:
     return scatter
 
 
-scatter_set = _public(_scatter_set, "slices replaced by those of `updates`; of several for one place the last one wins")
+scatter_set = _public(
+    _scatter_set, "slices replaced by those of `updates`; of several for one position the last one wins"
+)
 scatter_multiply = _public(_scatter_multiply, "slices multiplied by those of `updates`")
 scatter_min = _public(_scatter_min, "the smaller of its slices and those of `updates`")
 scatter_max = _public(_scatter_max, "the larger of its slices and those of `updates`")

@@ -1,4 +1,4 @@
-"""Orders and places: sorting, what sorts, and where values belong in what is sorted; running sums as XLA adds them."""
+"""Orders and positions: sorting, what sorts, and where values belong in it; running sums as XLA adds them."""
 
 from __future__ import annotations
 

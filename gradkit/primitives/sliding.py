@@ -13,8 +13,8 @@ __all__ = ["sliding_product"]
 
 def _sliding_product(xp: Any, x: Any, y: Any) -> Any:
     size = x.shape[0] - y.shape[0] + 1
-    first, place = (xp.arange(n, dtype=xp.int64, device=x.device) for n in (size, y.shape[0]))
-    windows = first[:, None] + place[None, :]
+    first, position = (xp.arange(n, dtype=xp.int64, device=x.device) for n in (size, y.shape[0]))
+    windows = first[:, None] + position[None, :]
     rows = xp.reshape(xp.take(x, xp.reshape(windows, (-1,)), axis=0), (size, y.shape[0]))
     return xp.matmul(rows, y[:, None])[:, 0]
 
@@ -35,7 +35,7 @@ _primitive = Linear(
 
 
 def sliding_product(x: Array, y: Array, /) -> Array:
-    """Return the sums ``sum(x[i:i + m] * y)`` for every place i where the m elements of `y` fit into `x`.
+    """Return the sums ``sum(x[i:i + m] * y)`` for every position i where the m elements of `y` fit into `x`.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ class IndexUpdate:
     """An array and an index; the methods give what is there, or the array with it changed.
 
     All of them take JAX's keywords. ``mode`` says what an index out of range does: for updates ``"drop"`` (also
-    ``"fill"``, the default) leaves it out, ``"clip"`` takes the nearest place, ``"promise_in_bounds"`` does not look.
+    ``"fill"``, the default) leaves it out, ``"clip"`` takes the nearest element, ``"promise_in_bounds"`` does not look.
     ``indices_are_sorted`` and ``unique_indices`` make no difference.
 
     Examples
@@ -115,25 +115,25 @@ class IndexUpdate:
     def set(
         self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
-        """Return the array with ``x[index] = values``. Of several values for one place the last one is taken."""
+        """Return the array with ``x[index] = values``. Of several values for one element the last one is taken."""
         return _update(self.array, self.index, values, SET, mode)
 
     def add(
         self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
-        """Return the array with ``x[index] += values``. Several values for one place are all added."""
+        """Return the array with ``x[index] += values``. Several values for one element are all added."""
         return _update(self.array, self.index, values, ADD, mode)
 
     def subtract(
         self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
-        """Return the array with ``x[index] -= values``. Several values for one place are all subtracted."""
+        """Return the array with ``x[index] -= values``. Several values for one element are all subtracted."""
         return _update(self.array, self.index, e.negative(as_values(self.array, values)), ADD, mode)
 
     def multiply(
         self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
-        """Return the array with ``x[index] *= values``. Several values for one place are all multiplied."""
+        """Return the array with ``x[index] *= values``. Several values for one element are all multiplied."""
         return _update(self.array, self.index, values, MULTIPLY, mode)
 
     mul = multiply
@@ -141,14 +141,14 @@ class IndexUpdate:
     def divide(
         self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
-        """Return the array with ``x[index] /= values``. Several values for one place all divide."""
+        """Return the array with ``x[index] /= values``. Several values for one element all divide."""
         divisors = _update(ones_like(self.array), self.index, values, MULTIPLY, mode)
         return e.divide(self.array, divisors)
 
     def power(
         self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
     ) -> Array:
-        """Return the array with ``x[index] **= values``. Several exponents for one place are multiplied."""
+        """Return the array with ``x[index] **= values``. Several exponents for one element are multiplied."""
         exponents = _update(ones_like(self.array), self.index, values, MULTIPLY, mode)
         return e.pow(self.array, exponents)
 
@@ -172,7 +172,7 @@ class IndexUpdate:
         unique_indices: bool = False,
         mode: Any = None,
     ) -> Array:
-        """Return the array with ``x[index] = func(x[index])``; a place that is named twice is changed once."""
+        """Return the array with ``x[index] = func(x[index])``; an element that is named twice is changed once."""
         chosen = self.get(mode="clip")
         return _update(self.array, self.index, func(chosen), SET, mode)
 

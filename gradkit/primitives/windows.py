@@ -29,8 +29,8 @@ def windows_shape(shape: Sizes, window: Sizes, strides: Sizes, dilation: Sizes) 
 def _by_element(shape: Sizes, window: Sizes, strides: Sizes, dilation: Sizes) -> Iterator[tuple[slice, ...]]:
     """Give, for each element of the window, the index of that element of all windows."""
     count = windows_shape(shape, window, strides, dilation)
-    for place in itertools.product(*map(range, window)):
-        starts = [p * d for p, d in zip(place, dilation, strict=True)]
+    for position in itertools.product(*map(range, window)):
+        starts = [p * d for p, d in zip(position, dilation, strict=True)]
         yield tuple(
             slice(start, start + (n - 1) * stride + 1, stride) if n else slice(0, 0)
             for start, n, stride in zip(starts, count, strides, strict=True)
@@ -40,10 +40,10 @@ def _by_element(shape: Sizes, window: Sizes, strides: Sizes, dilation: Sizes) ->
 def _by_window(count: Sizes, window: Sizes, strides: Sizes, dilation: Sizes) -> Iterator[tuple[slice, ...]]:
     """Give, for each window, its index; an axis that has no windows is taken whole."""
     sliding = [w != 1 or s != 1 for w, s in zip(window, strides, strict=True)]
-    for place in itertools.product(*(range(n if moves else 1) for n, moves in zip(count, sliding, strict=True))):
+    for position in itertools.product(*(range(n if moves else 1) for n, moves in zip(count, sliding, strict=True))):
         yield tuple(
             slice(p * stride, p * stride + (w - 1) * d + 1, d) if moves else slice(None)
-            for p, stride, w, d, moves in zip(place, strides, window, dilation, sliding, strict=True)
+            for p, stride, w, d, moves in zip(position, strides, window, dilation, sliding, strict=True)
         )
 
 
@@ -65,10 +65,10 @@ def _sliding_windows(xp: Any, x: Any, *, window: Sizes, strides: Sizes, dilation
     # Fewer windows than elements in each: whole windows are copied.
     rows = xp.stack([x[index] for index in _by_window(count, window, strides, dilation)], axis=0)
     rows = xp.reshape(rows, (*(count[a] for a in moving), *each))
-    places = len(moving)
+    positions = len(moving)
     order = (
-        *(places + a for a in moving),
-        *(moving.index(a) if a in moving else places + a for a in range(len(count))),
+        *(positions + a for a in moving),
+        *(moving.index(a) if a in moving else positions + a for a in range(len(count))),
     )
     return xp.reshape(xp.permute_dims(rows, order), (elements, *count))
 
@@ -83,11 +83,11 @@ def _overlap_add(xp: Any, g: Any, *, shape: Sizes, window: Sizes, strides: Sizes
         for k, index in enumerate(_by_element(shape, window, strides, dilation)):
             result[index] += g[k, ...]
         return result
-    places = len(moving)
+    positions = len(moving)
     rows = xp.reshape(g, (*(window[a] for a in moving), *count))
     order = (
-        *(places + a for a in moving),
-        *(moving.index(a) if a in moving else places + a for a in range(len(count))),
+        *(positions + a for a in moving),
+        *(moving.index(a) if a in moving else positions + a for a in range(len(count))),
     )
     rows = xp.reshape(xp.permute_dims(rows, order), (windows, *each))
     for p, index in enumerate(_by_window(count, window, strides, dilation)):
@@ -119,8 +119,8 @@ _windows = View(
     ),
     hands_on=False,
     index=lambda at, of, *, window, strides, dilation: [
-        i * stride + place * d
-        for i, stride, place, d in zip(at[1:], strides, unraveled(at[0], window), dilation, strict=True)
+        i * stride + position * d
+        for i, stride, position, d in zip(at[1:], strides, unraveled(at[0], window), dilation, strict=True)
     ],
     example=((5, 3), {"window": (2, 1), "strides": (1, 2), "dilation": (2, 1)}),
     copies=True,

@@ -34,7 +34,7 @@ def first_mismatch(prefix: Any, full: Any, name: str, is_leaf: IsLeaf | None = N
 def mismatches(
     path: KeyPath, prefix: Any, full: Any, name: str, is_leaf: IsLeaf | None = None
 ) -> Iterator[TreeMismatchError]:
-    """Give the error for each place where `prefix` is no prefix of `full`."""
+    """Give the error for each node where `prefix` is no prefix of `full`."""
     structure = _top(prefix)
     if structure is None or (is_leaf is not None and is_leaf(prefix)):
         return

@@ -160,13 +160,13 @@ def choice(
             f"choice: cannot take a larger sample (size {draws}, shape={sizes}) than the population (size {count}) "
             f"with replace=False. Take fewer, or replace=True."
         )
-    places = _places(key, count, sizes, replace, p, mode)
+    positions = _positions(key, count, sizes, replace, p, mode)
     if type(population) is int:
-        return reshape(places, sizes)
-    return reshape(take(population, places, axis=axis), result_shape)
+        return reshape(positions, sizes)
+    return reshape(take(population, positions, axis=axis), result_shape)
 
 
-def _places(key: Array, count: int, shape: tuple[int, ...], replace: bool, p: Any, mode: str | None) -> Array:
+def _positions(key: Array, count: int, shape: tuple[int, ...], replace: bool, p: Any, mode: str | None) -> Array:
     draws = math.prod(shape)
     if p is None:
         return randint(key, shape, 0, count) if replace else permutation(key, count)[:draws]

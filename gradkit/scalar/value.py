@@ -315,8 +315,8 @@ def general(operation: Operation, *operands: Any) -> Any:
             if len(operands) > 1:
                 out._second, out._second_slope = operands[1], slopes[1]
         else:
-            place = 1 - operation.number
-            out._first, out._first_slope = operands[place], slopes[place]
+            index = 1 - operation.number
+            out._first, out._first_slope = operands[index], slopes[index]
             out._second_slope = operands[operation.number]
     return out
 

@@ -241,8 +241,8 @@ def lu(a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite:
     lower = tril(factors[..., :k], k=-1) + eye(m, k, dtype=array.dtype, device=array.device)
     upper = triu(factors[..., :k, :], k=0)
     if permute_l:
-        places = broadcast_to(expand_dims(argsort(permutation, axis=-1), axis=-1), lower.shape)
-        return take_along_axis(lower, places, axis=lower.ndim - 2), upper
+        positions = broadcast_to(expand_dims(argsort(permutation, axis=-1), axis=-1), lower.shape)
+        return take_along_axis(lower, positions, axis=lower.ndim - 2), upper
     rows = expand_dims(arange(m, dtype="int32", device=array.device), axis=-1)
     matches = elementwise.equal(expand_dims(permutation, axis=-2), rows)
     return astype(matches, real_part_of(array.dtype.name)), lower, upper
@@ -274,11 +274,11 @@ def lu_solve(
 
 def _permutation(pivots: Array, n: int) -> Array:
     """Return which row comes where after rows changed places, one after another."""
-    places = arange(n, dtype=pivots.dtype, device=pivots.device)
-    order = broadcast_to(places, (*pivots.shape[:-1], n))
+    positions = arange(n, dtype=pivots.dtype, device=pivots.device)
+    order = broadcast_to(positions, (*pivots.shape[:-1], n))
     for i in range(pivots.shape[-1]):
         other = pivots[..., i : i + 1]
-        swap = elementwise.where(places == i, other, elementwise.where(places == other, i, places))
+        swap = elementwise.where(positions == i, other, elementwise.where(positions == other, i, positions))
         order = take_along_axis(order, swap, axis=order.ndim - 1)
     return order
 
@@ -385,5 +385,5 @@ def toeplitz(c: Any, r: Any = None) -> Array:
     column, row = broadcast_to(column, (*batch, m)), broadcast_to(row, (*batch, n))
     elements = concat([column[..., ::-1], row[..., 1:]], axis=-1)
     rows, columns = arange(m, device=column.device), arange(n, device=column.device)
-    places = reshape((m - 1) - expand_dims(rows, axis=-1) + columns, (m * n,))
-    return reshape(take(elements, places, axis=elements.ndim - 1), (*batch, m, n))
+    positions = reshape((m - 1) - expand_dims(rows, axis=-1) + columns, (m * n,))
+    return reshape(take(elements, positions, axis=elements.ndim - 1), (*batch, m, n))

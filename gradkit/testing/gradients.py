@@ -306,7 +306,7 @@ class Direction:
             if wrong is None:  # each half is within its tolerance
                 break
             (start, stop), sides = wrong
-        where, factor = self.place(start, stop, names)
+        where, factor = self.name_elements(start, stop, names)
         mode = "forward" if self.gradients is None else "reverse"
         return (
             f"check_grads: wrong derivative of order {order} with respect to {where}: {mode} mode gives "
@@ -315,7 +315,7 @@ class Direction:
             f"rtol={self.comparison.rtol:g})"
         )
 
-    def place(self, start: int, stop: int, names: Sequence[str]) -> tuple[str, float]:
+    def name_elements(self, start: int, stop: int, names: Sequence[str]) -> tuple[str, float]:
         """Name the elements from `start` to below `stop`; for a real one also give the direction there."""
         ends = zip(names, self.offsets, self.offsets[1:], strict=False)
         if stop - start > 1:

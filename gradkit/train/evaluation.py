@@ -139,6 +139,6 @@ def first_not_finite(name: str, data: tuple[Any, Any] | None) -> str | None:
             known = np.isfinite(values)
             if not known.all():
                 position = np.argwhere(~known)[0].tolist()
-                place = ", ".join(map(str, (start + position[0], *position[1:])))
-                return f"{name}[{i}][{place}] is {values[tuple(position)]}"
+                at = ", ".join(map(str, (start + position[0], *position[1:])))
+                return f"{name}[{i}][{at}] is {values[tuple(position)]}"
     return None

@@ -1,6 +1,6 @@
 """One step of training: the loss of a batch, its gradient, and the update, as one function.
 
-This is the one place that chooses how a step is run; `fit` and the estimators take what it gives.
+This alone chooses how a step is run; `fit` and the estimators take what it gives.
 """
 
 from __future__ import annotations

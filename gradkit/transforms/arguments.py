@@ -17,7 +17,7 @@ from gradkit.tree import flatten, keystr, leaves_with_path, unflatten
 
 __all__ = [
     "Argnums", "as_array", "as_array_leaf", "check_callable", "check_pair", "lower", "lowered_tree", "named_like",
-    "node_at", "place_of", "positions_of", "replace", "run_under", "select", "without_tape",
+    "node_at", "path_to", "positions_of", "replace", "run_under", "select", "without_tape",
 ]  # fmt: skip
 
 Argnums = int | Sequence[int]
@@ -71,12 +71,12 @@ def as_array_leaf(value: Any, arguments: Any) -> Array:
         return as_array(value)
     except TypeError as error:
         raise TypeError(
-            f"Argument {value!r} of type {type(value).__name__}{place_of(value, arguments)} is not a valid array or "
+            f"Argument {value!r} of type {type(value).__name__}{path_to(value, arguments)} is not a valid array or "
             f"number"
         ) from error
 
 
-def place_of(value: Any, arguments: Any) -> str:
+def path_to(value: Any, arguments: Any) -> str:
     """Say where in the arguments a leaf is, unless it is an argument itself."""
     for path, leaf in leaves_with_path(arguments):
         if leaf is value:

@@ -133,12 +133,12 @@ def _words(value: Any, name: str) -> tuple[str, ...]:
     return words
 
 
-def _hashable(value: Any, place: int | str) -> Any:
+def _hashable(value: Any, argument: int | str) -> Any:
     try:
         hash(value)
     except TypeError as error:
         raise ValueError(
-            f"Non-hashable static arguments are used in a jit function: argument {place!r} is {value!r} of type "
+            f"Non-hashable static arguments are used in a jit function: argument {argument!r} is {value!r} of type "
             f"{type(value).__name__}. A static argument must be hashable."
         ) from error
     return value

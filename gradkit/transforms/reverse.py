@@ -37,7 +37,7 @@ from gradkit.transforms.arguments import (
     lowered_tree,
     named_like,
     node_at,
-    place_of,
+    path_to,
     positions_of,
     replace,
     run_under,
@@ -289,7 +289,7 @@ def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool | None, allow_int
         if not allow_int:
             raise TypeError(
                 f"grad requires real- or complex-valued inputs (input dtype that is a sub-dtype of np.inexact), but "
-                f"got {name}{place_of(value, chosen)}. If you want to use Boolean- or integer-valued inputs, use "
+                f"got {name}{path_to(value, chosen)}. If you want to use Boolean- or integer-valued inputs, use "
                 f"vjp or set allow_int to True; to differentiate, convert the value to a float."
             )
         # An integer does not move by small steps: it is no input of the trace, and its gradient is zero.
@@ -297,7 +297,7 @@ def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool | None, allow_int
     if kind_of(name) != COMPLEX and holomorphic:
         raise TypeError(
             f"grad with holomorphic=True requires inputs with complex dtype, but got {name}"
-            f"{place_of(value, chosen)}. Leave holomorphic out, or convert the input to complex64."
+            f"{path_to(value, chosen)}. Leave holomorphic out, or convert the input to complex64."
         )
     return wrap(inner, Leaf(trace, tuple(inner.shape), dtype))
 

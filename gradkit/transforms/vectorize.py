@@ -119,12 +119,12 @@ def vmap(
             finally:
                 trace.end()
         outputs, out_tree = flatten(result)
-        places = _flat_axes("out_axes", out_axes, result)
+        out_axes_of_leaves = _flat_axes("out_axes", out_axes, result)
         return unflatten(
             out_tree,
             [
                 _output_of_float0(trace, output, axis) if is_float0(output) else _output(trace, as_array(output), axis)
-                for output, axis in zip(outputs, places, strict=True)
+                for output, axis in zip(outputs, out_axes_of_leaves, strict=True)
             ],
         )
 
@@ -184,34 +184,34 @@ def _size(arrays: Sequence[Any], axes: Sequence[int | None], given: int | None, 
     return int(sizes[0])
 
 
-def _output_of_float0(trace: BatchTrace, output: Any, place: int | None) -> Any:
+def _output_of_float0(trace: BatchTrace, output: Any, out_axis: int | None) -> Any:
     """Return cotangents of whole numbers, which are the same for every element, with the batch's axis."""
-    if place is None:
+    if out_axis is None:
         return output
     sizes = list(output.shape)
-    sizes.insert(place % (len(sizes) + 1), trace.size)
+    sizes.insert(out_axis % (len(sizes) + 1), trace.size)
     return zeros_of_float0(tuple(sizes))
 
 
-def _output(trace: BatchTrace, output: Array, place: int | None) -> Array:
-    """Return a result as the levels below see it, with the batch's axis at `place`."""
+def _output(trace: BatchTrace, output: Array, out_axis: int | None) -> Array:
+    """Return a result as the levels below see it, with the batch's axis at `out_axis`."""
     if node_at(output, trace) is None:
-        if place is None:
+        if out_axis is None:
             return output
         front = broadcast_to(output, (trace.size, *output.shape))
         axis = 0
     else:
         stand_in = output._value
-        if place is None:
+        if out_axis is None:
             raise ValueError(
                 "vmap has mapped output but out_axes is None: the result is not the same for every element of the batch"
             )
         front, axis = stand_in.array, stand_in.axis
-    if not -front.ndim <= place < front.ndim:
-        raise ValueError(f"vmap out_axes: axis {place} is out of bounds for a result of {front.ndim} dimensions")
-    place %= front.ndim
-    if axis == place:
+    if not -front.ndim <= out_axis < front.ndim:
+        raise ValueError(f"vmap out_axes: axis {out_axis} is out of bounds for a result of {front.ndim} dimensions")
+    out_axis %= front.ndim
+    if axis == out_axis:
         return front
     front = moved_to_front(front, axis)
     order = tuple(range(1, front.ndim))
-    return permute_dims(front, (*order[:place], 0, *order[place:]))
+    return permute_dims(front, (*order[:out_axis], 0, *order[out_axis:]))

@@ -1,4 +1,4 @@
-"""`decision_boundary`: which class a model of two inputs sees in each place of the plane, and the data on it."""
+"""`decision_boundary`: which class a model of two inputs sees in each point of the plane, and the data on it."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ def decision_boundary(
     inputs : (str, str)
         What the axes are, with their units: ``("petal length (cm)", "petal width (cm)")``.
     resolution : int, optional
-        The number of places along each axis at which the model is evaluated; by default 200, and 50 for a network of
-        `gradkit.scalar`, which is evaluated at one place after the other.
+        The number of points along each axis at which the model is evaluated; by default 200, and 50 for a network of
+        `gradkit.scalar`, which is evaluated at one point after the other.
     batch_size : int
-        The number of places that are evaluated at once.
+        The number of points that are evaluated at once.
     title : str, optional
         What was trained. By default the model's layers, and its accuracy on the data.
     ax : Axes, optional

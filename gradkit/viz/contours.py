@@ -97,10 +97,10 @@ def descent(
             loss, points, along=along, limits=limits, resolution=resolution, batch_size=batch_size, key=key
         )
     figure, axes = axes_of(ax, "descent", (5.6, 5.4))
-    places = ground.project(models)
+    points = ground.project(models)
     descends = len(models) > 1 or len(ground.path) > 1
-    handles, labels = _contour(axes, ground, unit, np.concatenate([ground.path, places]))
-    marks = _path(axes, places) if descends else _point(axes, places)
+    handles, labels = _contour(axes, ground, unit, np.concatenate([ground.path, points]))
+    marks = _path(axes, points) if descends else _point(axes, points)
     axes.set(
         xlim=(ground.across[0], ground.across[-1]),
         ylim=(ground.up[0], ground.up[-1]),
@@ -115,7 +115,7 @@ def descent(
     return save(figure, path)
 
 
-def _contour(axes: Axes, ground: Landscape, unit: str, places: HostArray) -> tuple[list[Any], list[str]]:
+def _contour(axes: Axes, ground: Landscape, unit: str, points: HostArray) -> tuple[list[Any], list[str]]:
     """Draw labelled contours, darker where the loss is higher; return what the legend says of them."""
     from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize  # optional
     from matplotlib.lines import Line2D  # optional
@@ -136,17 +136,17 @@ def _contour(axes: Axes, ground: Landscape, unit: str, places: HostArray) -> tup
             fmt=lambda level: f"{level:.3g}",
             colors="black",
             inline_spacing=3,
-            manual=_free_places(lines, ground, places),
+            manual=_free_points(lines, ground, points),
         )
     name = f"{ground.loss_name} ({unit})" if unit else ground.loss_name
     return [Line2D([], [], color="#555555", linewidth=0.7)], [name]
 
 
-def _free_places(lines: Any, ground: Landscape, places: HostArray) -> list[tuple[float, float]]:
-    """Return for each contour the place on it that is farthest from the path, the edges and the labels before it."""
+def _free_points(lines: Any, ground: Landscape, points: HostArray) -> list[tuple[float, float]]:
+    """Return for each contour the point on it that is farthest from the path, the edges and the labels before it."""
     corner = np.asarray([ground.across[0], ground.up[0]])
     extent = np.asarray([ground.across[-1], ground.up[-1]]) - corner
-    ends = (places - corner) / extent
+    ends = (points - corner) / extent
     between = np.linspace(0, 1, 9)[:, None, None]
     # The corner is where an animation says which frame it is.
     taken = [*CORNER, *ends, *(ends[:-1] + between * np.diff(ends, axis=0)).reshape(-1, 2)]
@@ -182,19 +182,19 @@ def _levels(losses: Any) -> tuple[HostArray, bool]:
     return levels[(levels > low) & (levels < high)], False
 
 
-def _path(axes: Axes, places: HostArray) -> dict[str, Any]:
+def _path(axes: Axes, points: HostArray) -> dict[str, Any]:
     """Draw the path, and return its marks by what the legend calls them."""
-    x, y = places.T
+    x, y = points.T
     # Under the line a white one, so that it is seen on dark ground.
     axes.plot(x, y, color="white", linewidth=3.4, zorder=3)
     (steps,) = axes.plot(x, y, color="black", linewidth=1.2, marker="o", markersize=3.6, zorder=3)
     (start,) = axes.plot(
         x[0], y[0], "s", color="white", markeredgecolor="black", markersize=8, markeredgewidth=1.4, zorder=4
     )
-    return {"steps": steps, "start": start, "last step": _point(axes, places)["the model"]}
+    return {"steps": steps, "start": start, "last step": _point(axes, points)["the model"]}
 
 
-def _point(axes: Axes, places: HostArray) -> dict[str, Any]:
+def _point(axes: Axes, points: HostArray) -> dict[str, Any]:
     """Mark where a path ends, or the one point."""
-    (star,) = axes.plot(*places[-1], "*", color="black", markeredgecolor="white", markersize=15, zorder=5)
+    (star,) = axes.plot(*points[-1], "*", color="black", markeredgecolor="white", markersize=15, zorder=5)
     return {"the model": star}

@@ -140,11 +140,11 @@ def choose_plane(parameters: Parameters, center: Leaves, names: tuple[str, str])
     ValueError
         If there is no such parameter, or both are the same.
     """
-    places = [parameters.find(name) for name in names]
-    if places[0] == places[1]:
+    found = [parameters.find(name) for name in names]
+    if found[0] == found[1]:
         raise ValueError(f"descent: along must name two different parameters, got {names[0]!r} and {names[1]!r}")
     directions, origin = [], []
-    for which, index in places:
+    for which, index in found:
         direction = [jnp.zeros_like(leaf) for leaf in center]
         direction[which] = direction[which].at[index].set(1)
         directions.append(direction)

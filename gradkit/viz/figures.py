@@ -187,8 +187,8 @@ def legend_below(ax: Axes, handles: Sequence[Any], labels: Sequence[str]) -> Non
 
 def _width(ax: Axes) -> float:
     """Return the width that Axes have for themselves and what belongs to them, in points."""
-    place = ax.get_subplotspec()
-    columns = 1 if place is None else place.get_gridspec().ncols
+    spec = ax.get_subplotspec()
+    columns = 1 if spec is None else spec.get_gridspec().ncols
     return float(72 * ax.figure.bbox.width / ax.figure.dpi / columns)
 
 

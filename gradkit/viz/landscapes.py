@@ -32,7 +32,7 @@ HostArray = np.ndarray[Any, Any]
 Limits = tuple[tuple[float, float], tuple[float, float]]
 Along = str | tuple[Any, Any] | None
 LARGEST, MOST = 2**18, 256
-"""How many numbers an array may have while places are evaluated together, and how many places these are at most."""
+"""How many numbers an array may have while points are evaluated together, and how many points these are at most."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,7 +68,7 @@ class Landscape:
         return self.plane.project([self.parameters.of(m, f"point {i}") for i, m in enumerate(models)])
 
     def __repr__(self) -> str:
-        return f"Landscape({self.loss_name} of {self.model_name}, {len(self.up)} x {len(self.across)} places)"
+        return f"Landscape({self.loss_name} of {self.model_name}, {len(self.up)} x {len(self.across)} points)"
 
 
 def landscape(
@@ -104,10 +104,10 @@ def landscape(
     limits : ((left, right), (bottom, top)), optional
         The coordinates at the plane's edges. By default the path and a margin, and for one point 1 in each direction.
     resolution : int
-        The number of places along each direction.
+        The number of points along each direction.
     batch_size : int, optional
-        The number of places at which the loss is evaluated at once, by `vmap`; by default as many as keep the largest
-        array in it below 262,144 numbers, which stay in a cache. (A loss that asks for values is evaluated at one place
+        The number of points at which the loss is evaluated at once, by `vmap`; by default as many as keep the largest
+        array in it below 262,144 numbers, which stay in a cache. (A loss that asks for values is evaluated at one point
         after the other.)
     key : Array, optional
         The random key of random directions; by default ``random.key(0)``, so that a picture is the same when it is
@@ -151,8 +151,8 @@ def landscape(
         on_plane = plane.project(path)
         (left, right), (bottom, top) = _limits(limits, on_plane)
         across, up = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
-        places = np.stack([axis.ravel() for axis in np.meshgrid(across, up)], axis=1)
-        losses = _losses(loss, parameters, plane, places, batch_size).reshape(resolution, resolution)
+        points = np.stack([axis.ravel() for axis in np.meshgrid(across, up)], axis=1)
+        losses = _losses(loss, parameters, plane, points, batch_size).reshape(resolution, resolution)
     if not np.isfinite(losses).any():
         raise ValueError(
             "descent: the loss is NaN or infinite everywhere on the plane. Did the training diverge? Give the steps "
@@ -225,9 +225,9 @@ def _limits(limits: Limits | None, path: HostArray) -> Limits:
 
 
 def _losses(
-    loss: Callable[[Any], Any], parameters: Parameters, plane: Plane, places: HostArray, batch_size: int | None
+    loss: Callable[[Any], Any], parameters: Parameters, plane: Plane, points: HostArray, batch_size: int | None
 ) -> HostArray:
-    """Return the loss at places on the plane, evaluated on the model's device."""
+    """Return the loss at points on the plane, evaluated on the model's device."""
     directions = list(zip(plane.center, plane.first, plane.second, strict=True))
     device = plane.center[0].device
 
@@ -238,10 +238,10 @@ def _losses(
     # Single numbers do not come in batches.
     fitting = None if parameters.numbers else _fitting(at, plane.center[0])
     evaluate = _one_by_one(at) if fitting is None else vmap(at)
-    size = batch_size or fitting or len(places)
+    size = batch_size or fitting or len(points)
     parts = []
-    offsets = places - np.asarray(plane.origin)
-    for begin in range(0, len(places), size):
+    offsets = points - np.asarray(plane.origin)
+    for begin in range(0, len(points), size):
         a, b = (jnp.asarray(each.astype("float32"), device=device) for each in offsets[begin : begin + size].T)
         values = evaluate(a, b)
         parts.append(host(values) if type(values) is Array else values)
@@ -249,10 +249,10 @@ def _losses(
 
 
 def _fitting(at: Callable[[Array, Array], Array], like: Array) -> int | None:
-    """Return at how many places a function can be evaluated at once; None if it asks for values."""
-    place = jnp.zeros((), "float32", device=like.device)
+    """Return at how many points a function can be evaluated at once; None if it asks for values."""
+    point = jnp.zeros((), "float32", device=like.device)
     try:
-        graph = make_jaxpr(at)(place, place)
+        graph = make_jaxpr(at)(point, point)
     except (JAXTypeError, JAXIndexError):
         return None
     largest = max((math.prod(result.shape) for equation in graph.eqns for result in equation.outputs), default=1)
@@ -269,7 +269,7 @@ def _number(value: Any) -> Array:
 
 
 def _one_by_one(at: Callable[[Array, Array], Array]) -> Callable[[Array, Array], HostArray]:
-    """Return what evaluates a function at one place after the other."""
+    """Return what evaluates a function at one point after the other."""
 
     def evaluate(a: Array, b: Array) -> HostArray:
         return np.asarray([float(at(a[i], b[i])) for i in range(a.shape[0])])

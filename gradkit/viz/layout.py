@@ -37,7 +37,7 @@ Point = tuple[float, float]
 
 @dataclass(eq=False)
 class Figure:
-    """A mark with a place: its centre, its size, and for a record the widths of its cells."""
+    """A mark with a position: its centre, its size, and for a record the widths of its cells."""
 
     mark: Mark
     width: float
@@ -46,16 +46,16 @@ class Figure:
     x: float = 0.0
     y: float = 0.0
 
-    def text_places(self) -> list[tuple[float, float, str]]:
+    def text_positions(self) -> list[tuple[float, float, str]]:
         """Return the centre of each line of text, and the line."""
         if self.mark.shape != "record":
             return _lines_at(self.x, self.y, "\n".join(self.mark.texts))
-        places = []
+        positions = []
         left = self.x - self.width / 2
         for width, text in zip(self.cells, self.mark.texts, strict=True):
-            places += _lines_at(left + width / 2, self.y, text)
+            positions += _lines_at(left + width / 2, self.y, text)
             left += width
-        return places
+        return positions
 
     def walls(self) -> list[float]:
         """Return where the lines between the cells of a record are."""
@@ -72,7 +72,7 @@ class Arrow:
 
 @dataclass(eq=False)
 class Layout:
-    """A diagram with places for everything."""
+    """A diagram with positions for everything."""
 
     width: float
     height: float
@@ -105,7 +105,7 @@ def _figure(mark: Mark) -> Figure:
 
 
 class _Slot:
-    """A place in a layer: a figure, or a bend of an arrow that passes through."""
+    """A position in a layer: a figure, or a bend of an arrow that passes through."""
 
     __slots__ = ("figure", "height", "layer", "left", "right", "weight", "y")
 
@@ -121,7 +121,7 @@ class _Slot:
 
 
 def lay_out(diagram: Diagram) -> Layout:
-    """Find a place for every mark and a way for every arrow.
+    """Find a position for every mark and a way for every arrow.
 
     Parameters
     ----------
@@ -207,11 +207,11 @@ def _with_few_crossings(layers: list[list[_Slot]]) -> list[list[_Slot]]:
             break
         to_right = sweep % 2 == 0
         for layer in layers if to_right else reversed(layers):
-            place = {slot: i for near in layers for i, slot in enumerate(near)} if len(layer) > 1 else {}
+            position = {slot: i for near in layers for i, slot in enumerate(near)} if len(layer) > 1 else {}
 
-            def middle(slot: _Slot, place: dict[_Slot, int] = place, to_right: bool = to_right) -> float:
+            def middle(slot: _Slot, position: dict[_Slot, int] = position, to_right: bool = to_right) -> float:
                 near = slot.left if to_right else slot.right
-                return sum(place[other] for other in near) / len(near) if near else place[slot]
+                return sum(position[other] for other in near) / len(near) if near else position[slot]
 
             if len(layer) > 1:
                 layer.sort(key=middle)
@@ -225,8 +225,8 @@ def _crossings(layers: Sequence[Sequence[_Slot]]) -> int:
     """Count the pairs of arrows between neighbouring layers that cross."""
     total = 0
     for layer, following in pairwise(layers):
-        place = {slot: i for i, slot in enumerate(following)}
-        ends = [place[other] for slot in layer for other in sorted(slot.right, key=place.__getitem__)]
+        position = {slot: i for i, slot in enumerate(following)}
+        ends = [position[other] for slot in layer for other in sorted(slot.right, key=position.__getitem__)]
         seen = [0] * (len(following) + 1)  # a Fenwick tree of the ends so far
         for count, end in enumerate(ends):
             total += count
@@ -298,7 +298,7 @@ def _lay_out(
     figures: dict[Mark, Figure],
     chains: Sequence[tuple[list[_Slot], bool]],
 ) -> Layout:
-    """Turn layers and heights into places on a page."""
+    """Turn layers and heights into positions on a page."""
     slots = [slot for layer in layers for slot in layer]
     title_width, title_height = _text_size(diagram.title, TITLE_SIZE) if diagram.title else (0.0, 0.0)
     top = MARGIN + (title_height + PADDING if diagram.title else 0.0)

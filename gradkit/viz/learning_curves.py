@@ -249,7 +249,7 @@ def _draw(axes: Axes, panel: _Panel, runs: Sequence[_Run], units: Mapping[str, s
             if name in run.columns:
                 values = run.columns[name] * scale
                 validation = name.startswith(VALIDATION)
-                (line,) = axes.plot(_places(run), values, **_look(i, len(runs), validation, len(values)))
+                (line,) = axes.plot(_positions(run), values, **_look(i, len(runs), validation, len(values)))
                 lines.setdefault(run.name if len(runs) > 1 else "validation" if validation else "training", line)
                 drawn.append(values)
     values = np.concatenate(drawn)
@@ -258,8 +258,8 @@ def _draw(axes: Axes, panel: _Panel, runs: Sequence[_Run], units: Mapping[str, s
         _decades(axes, values.max() / values.min())
     axes.set(xlabel=_clock(runs[0]), ylabel=readable(_label(panel.quantity, units)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    if all(len(_places(run)) == 1 for run in runs):
-        axes.set_xlim(_places(runs[0])[0] - 1, _places(runs[0])[0] + 1)
+    if all(len(_positions(run)) == 1 for run in runs):
+        axes.set_xlim(_positions(runs[0])[0] - 1, _positions(runs[0])[0] + 1)
     axes.grid(alpha=0.3)
     if len(runs) > 1 and len(panel.names) > 1:
         # Of each run the two curves have its markers; which of them is which is said once.
@@ -311,8 +311,8 @@ def _clock(run: _Run) -> str:
     return next((name for name in CLOCKS if name in run.columns), "row")
 
 
-def _places(run: _Run) -> HostColumn:
-    """Return the places of a run's rows on the horizontal axis."""
+def _positions(run: _Run) -> HostColumn:
+    """Return the positions of a run's rows on the horizontal axis."""
     found = run.columns.get(_clock(run))
     return np.arange(1.0, len(next(iter(run.columns.values()))) + 1) if found is None else found
 
@@ -334,7 +334,7 @@ def _title(title: str | None, runs: Sequence[_Run]) -> str:
     if len(runs) > 1:
         return ", ".join(run.name for run in runs)
     (run,) = runs
-    rows = len(_places(run))
+    rows = len(_positions(run))
     clock = _clock(run)
-    last = int(_places(run)[-1]) if clock != "row" else rows
+    last = int(_positions(run)[-1]) if clock != "row" else rows
     return f"{run.name or 'training'}: {last} {clock}{'' if last == 1 else 's'}"

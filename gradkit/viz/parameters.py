@@ -37,7 +37,7 @@ class Parameters(NamedTuple):
     structure : PyTreeDef
     leaves : list
         All leaves of the model.
-    places : dict
+    arrays : dict
         Which of them are parameters, by their names.
     numbers : dict
         Which of them are single numbers of a backend without axes, by their names. These are put into one vector, the
@@ -46,7 +46,7 @@ class Parameters(NamedTuple):
 
     structure: Any
     leaves: list[Any]
-    places: dict[str, int]
+    arrays: dict[str, int]
     numbers: dict[str, int]
 
     def of(self, model: Any, what: str) -> Leaves:
@@ -57,37 +57,37 @@ class Parameters(NamedTuple):
                 f"descent: {what} has another structure than the last of the path: {structure}, and not "
                 f"{self.structure}. All must be one model, at different times."
             )
-        for name, place in self.places.items():
-            shape, expected = tuple(np.shape(leaves[place])), self.leaves[place].shape
+        for name, at in self.arrays.items():
+            shape, expected = tuple(np.shape(leaves[at])), self.leaves[at].shape
             if shape != expected:
                 raise TreeMismatchError(
                     f"descent: {name} has shape {shape} in {what}, and {expected} in the last of the path. All must be "
                     f"one model, at different times."
                 )
-        values = [jnp.asarray(leaves[place]).detach() for place in self.places.values()]
+        values = [jnp.asarray(leaves[at]).detach() for at in self.arrays.values()]
         if self.numbers:
-            numbers = np.asarray([float(leaves[place]) for place in self.numbers.values()])
+            numbers = np.asarray([float(leaves[at]) for at in self.numbers.values()])
             values.append(jnp.asarray(numbers, device=devices("cpu")[0]))
         return values
 
     def model(self, values: Sequence[Array]) -> Any:
         """Return the model with these parameters."""
         leaves = list(self.leaves)
-        for place, value in zip(self.places.values(), values, strict=False):
-            leaves[place] = value
+        for at, value in zip(self.arrays.values(), values, strict=False):
+            leaves[at] = value
         if self.numbers:
-            for place, number in zip(self.numbers.values(), values[-1].tolist(), strict=True):
-                leaves[place] = number
+            for at, number in zip(self.numbers.values(), values[-1].tolist(), strict=True):
+                leaves[at] = number
         return tree.unflatten(self.structure, leaves)
 
     def entries(self) -> Iterator[tuple[str, tuple[int, tuple[int, ...]]]]:
         """Yield each single parameter: its name, which of the arrays it is in, and where."""
-        for which, (name, place) in enumerate(self.places.items()):
-            shape = self.leaves[place].shape
+        for which, (name, at) in enumerate(self.arrays.items()):
+            shape = self.leaves[at].shape
             for index in np.ndindex(shape):
                 yield (f"{name}[{', '.join(map(str, index))}]" if shape else name), (which, index)
         for i, name in enumerate(self.numbers):
-            yield name, (len(self.places), (i,))
+            yield name, (len(self.arrays), (i,))
 
     def find(self, entry: str) -> tuple[int, tuple[int, ...]]:
         """Return which of the arrays a single parameter is in, and where.
@@ -99,19 +99,19 @@ class Parameters(NamedTuple):
         """
         wanted = _plain_name(entry)
         if wanted in self.numbers:
-            return len(self.places), (list(self.numbers).index(wanted),)
+            return len(self.arrays), (list(self.numbers).index(wanted),)
         found = False
-        for which, (name, place) in enumerate(self.places.items()):
+        for which, (name, at) in enumerate(self.arrays.items()):
             match = re.fullmatch(r"(?:\[\s*(-?\d+(?:\s*,\s*-?\d+)*)\s*\])?", wanted.removeprefix(name))
             if wanted.startswith(name) and match:
                 found = True
                 index = tuple(int(number) for number in (match[1] or "").split(",") if number)
-                shape = self.leaves[place].shape
+                shape = self.leaves[at].shape
                 if len(index) == len(shape) and all(-n <= i < n for i, n in zip(index, shape, strict=True)):
                     return which, tuple(i % n for i, n in zip(index, shape, strict=True))
         problem = "has no single number there" if found else "has no parameter of that name"
         example, _ = next(self.entries())
-        known = [f"{name} of shape {self.leaves[place].shape}" for name, place in self.places.items()]
+        known = [f"{name} of shape {self.leaves[at].shape}" for name, at in self.arrays.items()]
         known += self.numbers
         more = f", and {len(known) - 12} more" if len(known) > 12 else ""
         raise ValueError(
@@ -128,21 +128,21 @@ def split_model(model: Any) -> Parameters:
     ValueError
         If it has no such leaf.
     """
-    places: dict[str, int] = {}
+    arrays: dict[str, int] = {}
     numbers: dict[str, int] = {}
     leaves = []
     for i, (path, leaf) in enumerate(tree.leaves_with_path(model)):
         array = jnp.asarray(leaf) if isinstance(leaf, float) or backend_of(leaf) is not None else leaf
         leaves.append(array)
         if type(array) is Array and is_inexact(array.dtype.name) and not array.dtype.name.startswith("complex"):
-            kind = numbers if stands_alone(array) else places
+            kind = numbers if stands_alone(array) else arrays
             kind[_plain_name(tree.keystr(path)) or ROOT] = i
-    if not places and not numbers:
+    if not arrays and not numbers:
         raise ValueError(
             f"descent: the model has no parameters of floating dtype, got {type(model).__name__}. Give a model, or a "
             f"list of what it was after each step."
         )
-    return Parameters(tree.structure(model), leaves, places, numbers)
+    return Parameters(tree.structure(model), leaves, arrays, numbers)
 
 
 def _plain_name(path: str) -> str:

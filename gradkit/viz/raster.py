@@ -67,8 +67,8 @@ def _figure(axes: Any, figure: Figure) -> None:
         axes.add_patch(patches.Rectangle((left + 3, top + 3), figure.width - 6, figure.height - 6, **style))
     for x in figure.walls():
         axes.plot([x, x], [top, top + figure.height], color="black", linewidth=LINE_WIDTH)
-    for place in figure.text_places():
-        _text(axes, *place)
+    for text in figure.text_positions():
+        _text(axes, *text)
 
 
 def _arrow(axes: Any, arrow: Arrow) -> None:

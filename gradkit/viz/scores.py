@@ -1,4 +1,4 @@
-"""How a model scores places of the plane: on its own device, a batch of them at a time."""
+"""How a model scores points of the plane: on its own device, a batch of them at a time."""
 
 from __future__ import annotations
 

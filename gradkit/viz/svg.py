@@ -41,7 +41,7 @@ def _figure(figure: Figure) -> list[str]:
     mark = figure.mark
     style = 'fill="white" stroke="black"' + ' stroke-dasharray="4 3"' * mark.dashed
     left, top = figure.x - figure.width / 2, figure.y - figure.height / 2
-    texts = [_text(*place) for place in figure.text_places()]
+    texts = [_text(*text) for text in figure.text_positions()]
     if mark.shape == "oval":
         radii = f'rx="{figure.width / 2:.1f}" ry="{figure.height / 2:.1f}"'
         return [f'<ellipse cx="{figure.x:.1f}" cy="{figure.y:.1f}" {radii} {style}/>', *texts]

@@ -201,9 +201,9 @@ class Distribution:
 
     def _signature(self, kind: str) -> inspect.Signature:
         variables = () if kind == "entropy" else ("q",) if kind in QUANTILES else (self.variable,)
-        place = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters = [inspect.Parameter(name, place) for name in (*variables, *self.shapes)]
-        parameters += [inspect.Parameter(name, place, default=default) for name, default in self._defaults_of(kind)]
+        position = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [inspect.Parameter(name, position) for name in (*variables, *self.shapes)]
+        parameters += [inspect.Parameter(name, position, default=default) for name, default in self._defaults_of(kind)]
         return inspect.Signature(parameters)
 
     def _defaults_of(self, kind: str) -> tuple[tuple[str, float], ...]:
