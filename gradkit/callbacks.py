@@ -12,6 +12,7 @@ from gradkit.core import MultipleResults
 from gradkit.core.array import Array
 from gradkit.core.batching import at_front, one_by_one
 from gradkit.core.binding import bind_several
+from gradkit.core.graph import bind_where_captured
 from gradkit.core.promotion import dtype_named
 from gradkit.core.stand_in import Abstract
 from gradkit.core.values import host
@@ -153,7 +154,7 @@ def _make_call(
 
     function = _OnTheHost(callback, in_tree, out_tree)
     params = {"function": function, "results": results, "method": method, "kind": kind}
-    return unflatten(out_tree, bind_several(_callback, arrays, params))
+    return unflatten(out_tree, bind_where_captured(_callback, arrays, params))
 
 
 @dataclass(frozen=True)

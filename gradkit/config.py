@@ -12,13 +12,16 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
-from gradkit.backend import current_backend, first_on_gpu, set_backend
+from gradkit.backend import current_backend, first_on_gpu, openings, set_backend
 from gradkit.errors import unknown_name
 
 __all__ = ["Config", "config", "debug_changes", "debug_nans", "enable_x64", "item_assignment", "setting"]
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
-OWN = ("gradkit_debug_changes", "gradkit_item_assignment", "jax_debug_nans", "jax_disable_jit", "jax_enable_x64")
+OWN = (
+    "gradkit_debug_changes", "gradkit_item_assignment", "jax_debug_nans", "jax_disable_jit", "jax_enable_x64",
+    "jax_log_compiles",
+)  # fmt: skip
 PLATFORMS = ("jax_platform_name", "jax_platforms")
 FIXED: dict[str, tuple[Any, str]] = {
     "jax_debug_infs": (False, "There is no check for infinities; jax_debug_nans finds NaNs."),
@@ -32,8 +35,8 @@ WITHOUT_MEANING = frozenset(
     """
     jax_check_tracer_leaks jax_compilation_cache_dir jax_compiler_enable_remat_pass jax_cpu_enable_async_dispatch
     jax_debug_key_reuse jax_default_matmul_precision jax_enable_checks jax_enable_compilation_cache
-    jax_enable_custom_prng jax_explain_cache_misses jax_include_full_tracebacks_in_locations jax_log_compiles
-    jax_logging_level jax_persistent_cache_enable_xla_caches jax_persistent_cache_min_compile_time_secs
+    jax_enable_custom_prng jax_explain_cache_misses jax_include_full_tracebacks_in_locations jax_logging_level
+    jax_persistent_cache_enable_xla_caches jax_persistent_cache_min_compile_time_secs
     jax_persistent_cache_min_entry_size_bytes jax_pprint_use_color jax_softmax_custom_jvp jax_traceback_filtering
     jax_transfer_guard jax_use_shardy_partitioner
     """.split()
@@ -64,16 +67,19 @@ class _Setting:
     def __set__(self, instance: Config, value: bool) -> None:
         with self.lock:
             self.everywhere = value
+            openings.generation += 1
             self._tell()
 
     @contextmanager
     def block(self, value: bool) -> Iterator[None]:
         token = self.here.set(value)
+        openings.blocks.append(None)
         self._count(value)
         try:
             yield
         finally:
             self._count(-value)
+            openings.blocks.pop()
             with suppress(
                 ValueError
             ):  # a generator that is continued, or closed, by another task: nothing is set there
@@ -105,6 +111,9 @@ class Config:
         Whether an operation that gives NaN, or whose derivative does, raises FloatingPointError.
     jax_disable_jit : bool
         Whether `jit` leaves functions as they are.
+    jax_log_compiles : bool
+        Whether `jit` says what it traces and compiles, and why. It starts from the environment variable
+        ``GRADKIT_LOG_COMPILES``.
     gradkit_debug_changes : bool
         Whether a backward pass compares checksums of what it reads, to find what was changed in place since. It starts
         from the environment variable ``GRADKIT_DEBUG_CHANGES``; see `gradkit.debug_changes`.
@@ -120,6 +129,7 @@ class Config:
     jax_debug_nans = _Setting("jax_debug_nans")
     jax_disable_jit = _Setting("jax_disable_jit")
     jax_enable_x64 = _Setting("jax_enable_x64", _is_true("GRADKIT_ENABLE_X64"))
+    jax_log_compiles = _Setting("jax_log_compiles", _is_true("GRADKIT_LOG_COMPILES"))
 
     def __init__(self) -> None:
         self._others: dict[str, Any] = {name: value for name, (value, _) in FIXED.items()}
@@ -155,6 +165,7 @@ class Config:
             _use_platform(name, value)
         elif name in WITHOUT_MEANING:
             self._others[name] = value
+            openings.generation += 1
         else:
             raise unknown_name("setting", name, self.values)
 

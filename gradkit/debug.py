@@ -12,8 +12,9 @@ from gradkit.backend import backend_of
 from gradkit.core import Array, MultipleResults
 from gradkit.core.array import wrap
 from gradkit.core.batching import one_by_one
-from gradkit.core.binding import bind_several
+from gradkit.core.graph import bind_where_captured
 from gradkit.core.namespace import as_bound
+from gradkit.core.operands import new_array
 from gradkit.core.values import host
 from gradkit.tree import flatten, unflatten
 
@@ -60,10 +61,8 @@ def callback(callback: Callable[..., Any], *args: Any, ordered: bool = False, **
     rest = tuple(None if flag else (type(leaf), leaf) for leaf, flag in zip(leaves, followed, strict=True))
     run = _Run(callback, treedef, rest)
     arrays = [as_bound(leaf) for leaf, flag in zip(leaves, followed, strict=True) if flag]
-    if arrays:
-        bind_several(_callback, arrays, {"function": run})
-    else:
-        run()
+    # Without arguments there is still a place to be at.
+    bind_where_captured(_callback, arrays or [new_array(0)], {"function": run})
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from gradkit.backend.registry import (
     NOTHING,
     REAL,
     SEVERAL,
+    UNUSABLE,
     backend_names,
     backend_of,
     first_on_gpu,
@@ -28,12 +29,14 @@ from gradkit.backend.switch import (
     current_backend,
     current_device,
     default_device,
+    openings,
     set_backend,
     use_backend,
 )
 
 __all__ = [
-    "DTYPE_NAMES", "ENTRY_POINT_GROUP", "ENVIRONMENT_VARIABLE", "INEXACT", "NOTHING", "REAL", "SEVERAL", "Backend",
-    "Device", "backend_names", "backend_of", "current_backend", "current_device", "default_device", "first_on_gpu",
-    "get_backend", "load_backend", "register_backend", "scipy_special", "set_backend", "use_backend", "why_not",
+    "DTYPE_NAMES", "ENTRY_POINT_GROUP", "ENVIRONMENT_VARIABLE", "INEXACT", "NOTHING", "REAL", "SEVERAL", "UNUSABLE",
+    "Backend", "Device", "backend_names", "backend_of", "current_backend", "current_device", "default_device",
+    "first_on_gpu", "get_backend", "load_backend", "openings", "register_backend", "scipy_special", "set_backend",
+    "use_backend", "why_not",
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -12,8 +12,8 @@ from gradkit.backend.protocol import Backend, Raw, RawType
 from gradkit.errors import BackendNotInstalledError, BackendUnusableError, unknown_name
 
 __all__ = [
-    "DTYPE_NAMES", "ENTRY_POINT_GROUP", "INEXACT", "NOTHING", "REAL", "SEVERAL", "backend_names", "backend_of",
-    "first_on_gpu", "get_backend", "load_backend", "register_backend", "why_not",
+    "DTYPE_NAMES", "ENTRY_POINT_GROUP", "INEXACT", "NOTHING", "REAL", "SEVERAL", "UNUSABLE", "backend_names",
+    "backend_of", "first_on_gpu", "get_backend", "load_backend", "register_backend", "why_not",
 ]  # fmt: skip
 
 ENTRY_POINT_GROUP = "gradkit.backends"
@@ -31,6 +31,8 @@ SEVERAL: dict[RawType, Backend] = {}
 devices, whichever is current."""
 REAL: dict[RawType, frozenset[Any]] = {}
 """By the type of a raw array, once one has been seen: those of them that are real."""
+UNUSABLE: dict[type, Callable[[Any], None]] = {}
+"""By the type of what stands where an array was: what raises the error that says so."""
 
 
 @cache
@@ -130,6 +132,8 @@ def backend_of(value: Raw) -> Backend | None:
     backend = _by_type.get(kind)
     if backend is None:
         backend = _find_owner(kind)
+        if kind in UNUSABLE:
+            UNUSABLE[kind](value)
         if backend is not None:
             _by_type[kind] = backend
             if backend.has_several_devices:

@@ -12,9 +12,31 @@ from gradkit.backend.protocol import Backend, Device
 from gradkit.backend.registry import get_backend
 from gradkit.errors import BackendNotInstalledError, BackendUnusableError
 
-__all__ = ["ENVIRONMENT_VARIABLE", "current_backend", "current_device", "default_device", "set_backend", "use_backend"]
+__all__ = [
+    "ENVIRONMENT_VARIABLE", "current_backend", "current_device", "default_device", "openings", "set_backend",
+    "use_backend",
+]  # fmt: skip
 
 ENVIRONMENT_VARIABLE = "GRADKIT_BACKEND"
+
+
+class Openings:
+    """What a thread or task may see otherwise than the process: whoever keeps what depends on it asks here first.
+
+    Attributes
+    ----------
+    blocks : list
+        An entry for each block that is open in any thread, and gives a setting, a backend or a device another value.
+    generation : int
+        How often the process's own value of one was changed.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: list[None] = []
+        self.generation = 0
+
+
+openings = Openings()
 
 _process_default: Backend | None = None
 _context_default: ContextVar[Backend | None] = ContextVar("gradkit_backend", default=None)
@@ -59,6 +81,7 @@ def set_backend(name: str) -> None:
     """
     global _process_default
     _process_default = get_backend(name)
+    openings.generation += 1
 
 
 @contextmanager
@@ -74,9 +97,11 @@ def use_backend(name: str) -> Iterator[None]:
     """
     token = _context_default.set(get_backend(name))
     device_token = _context_device.set(None)
+    openings.blocks.append(None)
     try:
         yield
     finally:
+        openings.blocks.pop()
         _context_device.reset(device_token)
         _context_default.reset(token)
 
@@ -99,10 +124,12 @@ def default_device(device: Device) -> Iterator[None]:
     backend = get_backend(device.backend)
     token = _context_default.set(backend)
     device_token = _context_device.set(device)
+    openings.blocks.append(None)
     try:
         with backend.placing(device.raw):
             yield
     finally:
+        openings.blocks.pop()
         _context_device.reset(device_token)
         _context_default.reset(token)
 

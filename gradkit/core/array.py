@@ -14,7 +14,7 @@ from gradkit.backend import Backend, Device, backend_of
 from gradkit.core.above import above
 from gradkit.core.node import Node
 from gradkit.core.promotion import is_inexact, is_of_numbers
-from gradkit.core.stand_in import STAND_INS, Abstract, Batched
+from gradkit.core.stand_in import STAND_INS, Abstract, Batched, Deleted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,6 +110,8 @@ class Array(Attached):
         value = self._value
         if type(value) is Array or type(value) in STAND_INS:
             return cast("np.dtype[Any]", value.dtype)
+        if type(value) is Deleted:
+            return value.former_dtype
         return owner_of(value).dtype_of(value)
 
     @property
@@ -127,6 +129,16 @@ class Array(Attached):
         if type(value) is not Abstract:
             owner_of(value).wait(value)
         return self
+
+    def is_deleted(self) -> bool:
+        """Return whether a jitted function got this array as a donated argument, and with it its memory."""
+        return type(self._value) is Deleted
+
+    def delete(self) -> None:
+        """Give the memory back: whoever uses this array from now on gets an error."""
+        if type(self._value) is not Deleted:
+            self._value = Deleted(self.shape, self.dtype)
+            self._node = None
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
         """Return `gradkit.numpy`."""

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from gradkit.core.array import Array, backend_of_array, device_of_array, innermost, wrap
+from gradkit.core.array import Array, backend_of_array, device_of_array, innermost, is_followed, wrap
 from gradkit.core.binding import bind, bind_several, has_no_values, highest_trace
 from gradkit.core.families import MultipleResults
 from gradkit.core.namespace import as_bound, bound
@@ -23,13 +23,13 @@ from gradkit.core.sources import noting_sources, source_here
 from gradkit.core.stand_in import Abstract
 
 __all__ = [
-    "Equation", "Graph", "GraphTrace", "HigherOrder", "Params", "Variable", "abstract_like", "branch_of", "capturing",
-    "graph_of", "graphs_in", "zeros_of",
+    "Equation", "Graph", "GraphTrace", "HigherOrder", "Params", "Variable", "abstract_like", "bind_where_captured",
+    "branch_of", "capturing", "graph_of", "graphs_in", "zeros_of",
 ]  # fmt: skip
 
-_capturing: ContextVar[bool] = ContextVar("gradkit_capturing", default=False)
+_capturing: ContextVar[GraphTrace | None] = ContextVar("gradkit_capturing", default=None)
 capturing = _capturing.get
-"""Whether a graph is being captured."""
+"""The innermost capture of a graph in progress, or None."""
 
 
 class Variable:
@@ -206,12 +206,15 @@ class Graph:
         Its operations, in order.
     outputs : list of Variable, Array or number
         Its results' leaves.
+    derived : dict
+        What was made of it: its transforms, and what runs it. It lives as long as the graph.
     """
 
     inputs: list[Variable] = field(default_factory=list)
     constants: list[tuple[Variable, Array]] = field(default_factory=list)
     equations: list[Equation] = field(default_factory=list)
     outputs: list[Any] = field(default_factory=list)
+    derived: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def run(self, arguments: Sequence[Any]) -> list[Any]:
         """Run the operations on arrays that have values (or on those of a transform)."""
@@ -232,14 +235,23 @@ class Graph:
 
 
 class GraphTrace(Trace):
-    """The capture of one graph."""
+    """The capture of one graph.
 
-    __slots__ = ("_known", "graph")
+    Attributes
+    ----------
+    graph : Graph
+        What has been captured.
+    parameters : set of Variable
+        Inputs that may be a module's parameters, which transforms inside take as plain values.
+    """
+
+    __slots__ = ("_known", "graph", "parameters")
 
     def __init__(self, above: Trace | None = None) -> None:
         super().__init__(above)
         self.graph = Graph()
         self._known: dict[tuple[int, int], Variable] = {}
+        self.parameters: set[Variable] = set()
 
     def new_input(self, value: Abstract) -> Array:
         """Return an argument of the function."""
@@ -280,7 +292,7 @@ class GraphTrace(Trace):
 
     def run(self, function: Callable[..., Sequence[Array]], inputs: Sequence[Abstract]) -> Graph:
         """Run a function of Arrays, which gives a list of them, and return its graph."""
-        token = _capturing.set(True)
+        token = _capturing.set(self)
         try:
             outputs = function(*map(self.new_input, inputs))
             self.graph.outputs.extend(self.operand(as_bound(output)) for output in outputs)
@@ -291,6 +303,14 @@ class GraphTrace(Trace):
 
     def _variable(self, value: Abstract) -> Array:
         return wrap(value, cast(Node, Variable(self, value)))
+
+
+def bind_where_captured(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Run a call of a function of the host: in a graph at each run, also where its arguments are known."""
+    trace = capturing()
+    if trace is not None and not has_no_values(args) and not any(map(is_followed, args)):
+        return tuple(trace.process(primitive, args, params))
+    return bind_several(primitive, args, params)
 
 
 def abstract_like(array: Array) -> Abstract:

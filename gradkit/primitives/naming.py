@@ -1,4 +1,4 @@
-"""`name`: the identity, which says to a policy of `checkpoint` which value it is."""
+"""Identities that say something of a value: its name, to a policy of `checkpoint`; that the tape ends there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gradkit.core.array import Array
 from gradkit.core.batching import elementwise, same_shape
 from gradkit.core.binding import bind
 
-__all__ = ["NAME", "named"]
+__all__ = ["NAME", "WITHOUT_TAPE", "named"]
 
 NAME = Linear(
     "name",
@@ -18,6 +18,20 @@ NAME = Linear(
     shape=same_shape,
     shares_memory=True,
 )
+
+WITHOUT_TAPE = Linear(
+    "without_tape",
+    lambda xp, x: x,
+    (lambda xp, g, _x: g,),
+    small_cotangent=True,
+    batch=elementwise,
+    shape=same_shape,
+    shares_memory=True,
+)
+"""A module's parameter as a transform inside of a jitted function takes it: a plain value to the lecture's tape.
+
+It stands in graphs that `transforms.call_rules` takes in and changes; none of those that run has it.
+"""
 
 
 def named(x: Array, name: str) -> Array:

@@ -2,7 +2,7 @@
 
 from gradkit.transforms.abstract import ClosedJaxpr, ShapeDtypeStruct, eval_shape, make_jaxpr, typeof
 from gradkit.transforms.checkpoint import checkpoint, checkpoint_name, remat
-from gradkit.transforms.compile import disable_jit, jit
+from gradkit.transforms.compile import clear_caches, disable_jit, jit
 from gradkit.transforms.custom import custom_gradient, custom_jvp, custom_vjp
 from gradkit.transforms.forward import jvp, linearize
 from gradkit.transforms.jacobians import hessian, jacfwd, jacobian, jacrev
@@ -13,8 +13,8 @@ from gradkit.transforms.reverse import grad, value_and_grad, vjp
 from gradkit.transforms.vectorize import vmap
 
 __all__ = [
-    "ClosedJaxpr", "ShapeDtypeStruct", "checkpoint", "checkpoint_name", "checkpoint_policies", "closure_convert",
-    "custom_gradient", "custom_jvp", "custom_vjp", "disable_jit", "ensure_compile_time_eval", "eval_shape", "grad",
-    "hessian", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linear_transpose", "linearize", "make_jaxpr",
-    "named_call", "named_scope", "remat", "typeof", "value_and_grad", "vjp", "vmap",
+    "ClosedJaxpr", "ShapeDtypeStruct", "checkpoint", "checkpoint_name", "checkpoint_policies", "clear_caches",
+    "closure_convert", "custom_gradient", "custom_jvp", "custom_vjp", "disable_jit", "ensure_compile_time_eval",
+    "eval_shape", "grad", "hessian", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "linear_transpose", "linearize",
+    "make_jaxpr", "named_call", "named_scope", "remat", "typeof", "value_and_grad", "vjp", "vmap",
 ]  # fmt: skip

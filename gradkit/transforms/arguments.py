@@ -10,9 +10,11 @@ from typing import Any, TypeVar, cast
 from gradkit.backend import backend_of
 from gradkit.core.array import Array, wrap
 from gradkit.core.assignment import keeping_arguments
-from gradkit.core.binding import PYTHON_NUMBERS
-from gradkit.core.node import Leaf, Node, Trace
+from gradkit.core.binding import PYTHON_NUMBERS, bind
+from gradkit.core.graph import Variable
+from gradkit.core.node import NO_PARAMS, Leaf, Node, Trace
 from gradkit.core.operands import new_array
+from gradkit.primitives.naming import WITHOUT_TAPE
 from gradkit.tree import flatten, keystr, leaves_with_path, unflatten
 
 __all__ = [
@@ -86,7 +88,10 @@ def path_to(value: Any, arguments: Any) -> str:
 
 def without_tape(array: Array) -> Array:
     """Return a module's parameter as a plain value, which is how the transforms see it; else the array itself."""
-    node = array._node
+    node: Any = array._node
+    if type(node) is Variable:  # which might be one when the graph runs
+        capture: Any = node.trace
+        return bind(WITHOUT_TAPE, (array,), NO_PARAMS) if node in capture.parameters else array
     return wrap(array._value) if type(node) is Leaf and node.is_parameter else array
 
 

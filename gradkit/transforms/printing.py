@@ -112,13 +112,14 @@ def _equation(equation: Equation, known: dict[Variable, str], define: Any, names
     if primitive == "matmul":
         params = [[f"dimension_numbers={_contraction(*equation.inputs)}"]]
     name = primitive_name(equation)
+    left = f"{left} = " if left else ""  # what is done for its effect has no results
     if not params:
-        return [f"{left} = {name} {inputs}"]
+        return [f"{left}{name} {inputs}"]
     if all(len(lines) == 1 for lines in params):
-        text = f"{left} = {name}[{' '.join(lines[0] for lines in params)}] {inputs}"
+        text = f"{left}{name}[{' '.join(lines[0] for lines in params)}] {inputs}"
         if len(text) <= WIDTH - 4:
             return [text]
-    return [f"{left} = {name}[", *("  " + line for lines in params for line in lines), f"] {inputs}"]
+    return [f"{left}{name}[", *("  " + line for lines in params for line in lines), f"] {inputs}"]
 
 
 def _params(primitive: str, params: Mapping[str, Any], names: Iterator[str]) -> list[list[str]]:
@@ -126,7 +127,7 @@ def _params(primitive: str, params: Mapping[str, Any], names: Iterator[str]) -> 
     for key in sorted(params):
         value = params[key]
         shown = PARAMETERS.get((primitive, key), key)
-        if key == "results" or (key == "keepdims" and not value):  # which the graph says already
+        if key == "results" or (key in ("keepdims", "inline") and not value):  # which the graph says already
             continue
         if graphs := graphs_in(value):
             blocks = [_lines(graph, names) for graph in graphs]

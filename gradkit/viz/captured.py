@@ -12,6 +12,7 @@ from gradkit.core import Array
 from gradkit.core.array import raw
 from gradkit.core.graph import Equation, Graph, Variable
 from gradkit.transforms import make_jaxpr
+from gradkit.transforms.call_rules import without_calls
 from gradkit.viz.computation import Computation, Operation, Quantity
 from gradkit.viz.naming import Labels, is_value, operation_of
 
@@ -33,7 +34,7 @@ def computation_of(
         Of what the function uses beside its arguments.
     """
     jaxpr = make_jaxpr(function)(*args, **kwargs)
-    graph: Graph = jaxpr.jaxpr
+    graph: Graph = without_calls(jaxpr.jaxpr)
     quantities: dict[Variable, Quantity] = {}
     for variable, label in zip(graph.inputs, _argument_labels(function, args, kwargs), strict=True):
         quantities[variable] = Quantity(label, "input", variable.shape, variable.dtype.name)

@@ -76,6 +76,7 @@ SAMPLES: dict[str, list[tuple[Sequence[Any], Mapping[str, Any]]]] = {
     "sliding_windows": [((reals(size, 5),), WINDOWS) for size in (1, 3, 7)],
     "softmax_error": [((reals(4, 5), LABELS), {})],
     "stop_gradient": [((reals(3),), {})],
+    "without_tape": [((reals(3),), {})],
     "triangular_solve": [
         ((reals(3, 3) + 2 * np.eye(3), reals(3, 2)), {"lower": lower, "unit_diagonal": unit})
         for lower in (True, False)

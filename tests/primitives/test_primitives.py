@@ -78,6 +78,7 @@ def test_every_primitive_has_a_case_here() -> None:
 
 
 ELSEWHERE = {
+    "without_tape": "test_jit.py",
     "astype": "test_core.py",
     "debug_callback": "test_config.py",
     "name": "test_rematerialization.py",

@@ -619,7 +619,7 @@ MISTAKES: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "an argument of jit that is no array",
         lambda: gradkit.jit(lambda x: x)("a"),
         TypeError,
-        "is not a valid array or number",
+        "was passed to the function at path x",
     ),
 ]
 

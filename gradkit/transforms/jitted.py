@@ -1,0 +1,414 @@
+"""`Jitted`: a function that is captured once for each signature of its arguments, and then runs as a program.
+
+A signature is the structure of the arguments, shape, dtype and place of each leaf, the static arguments, and the
+settings. Looking one up has to be fast, so there are two tables: `_fast` by what a call shows at once, the types,
+dtypes and shapes of what its Arrays hold; and that of the programs by the signature, for calls that are new to `_fast`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import weakref
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MethodType
+from typing import Any, NamedTuple
+
+import optree
+
+from gradkit.backend import SEVERAL, current_backend
+from gradkit.config import config
+from gradkit.core.array import Array, backend_of_array, device_of_array
+from gradkit.core.node import Leaf
+from gradkit.core.promotion import PYTHON_NUMBERS, promote
+from gradkit.pytrees.containers import NAMESPACE
+from gradkit.transforms.abstract import ShapeDtypeStruct
+from gradkit.transforms.arguments import as_array, named_like
+from gradkit.transforms.call_arguments import Places, hashable
+from gradkit.transforms.compile_log import tracing
+from gradkit.transforms.float0 import is_float0
+from gradkit.transforms.programs import Form, Program, capture_program
+from gradkit.transforms.stages import Lowered, Traced
+from gradkit.transforms.surroundings import described, surroundings
+from gradkit.tree import PyTreeDef, flatten, keystr, leaves_with_path
+
+__all__ = ["Jitted", "Options", "clear_programs"]
+
+LARGEST = 4096
+"""How many signatures of one function are kept, and how many calls that they are known by."""
+
+_flatten = optree.tree_flatten
+_dtype_of_number = {kind: promote([], [kind]) for kind in PYTHON_NUMBERS}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `jit` was asked for: which arguments are static or donated, and whether graphs take the call apart."""
+
+    static: Places
+    donated: Places
+    inline: bool
+
+
+Fixed = Sequence[tuple[int | str, type, Any]]
+"""The static arguments: position or name, type, value."""
+
+
+class Signature(NamedTuple):
+    """What a program is captured for."""
+
+    tree: PyTreeDef
+    forms: tuple[Form, ...]
+    fixed: tuple[tuple[int | str, type, Any], ...]
+    settings: int
+
+
+class Programs:
+    """The programs of one function, shared by all that `jit` made of it with the same options."""
+
+    def __init__(self) -> None:
+        self.fast: dict[Hashable, Program] = {}
+        self.by_signature: dict[Signature, Program] = {}
+        self.locks: defaultdict[Signature, threading.RLock] = defaultdict(threading.RLock)
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self.fast.clear()
+        self.by_signature.clear()
+        self.locks.clear()
+
+    def keep(self, signature: Signature, program: Program) -> None:
+        """Keep a program; of too many the first are forgotten."""
+        if len(self.by_signature) >= LARGEST:
+            self.by_signature.pop(next(iter(self.by_signature)), None)
+            self.fast.clear()
+        self.by_signature[signature] = program
+
+
+_of_functions: weakref.WeakKeyDictionary[Any, dict[Options, Programs]] = weakref.WeakKeyDictionary()
+_all: weakref.WeakSet[Programs] = weakref.WeakSet()
+_lock = threading.Lock()
+
+
+def clear_programs() -> None:
+    """Forget the programs of all functions."""
+    for programs in list(_all):
+        programs.clear()
+
+
+def _programs_of(fun: Callable[..., Any], options: Options) -> Programs:
+    with _lock:
+        try:
+            known = _of_functions.setdefault(fun, {})
+        except TypeError:  # it does not hash, or nothing can refer to it weakly
+            known = {}
+        found = known.get(options)
+        if found is None:
+            found = known[options] = Programs()
+            _all.add(found)
+        return found
+
+
+class Jitted:
+    """What `jit` returns.
+
+    Attributes
+    ----------
+    __wrapped__ : callable
+        The function.
+    """
+
+    def __init__(self, fun: Callable[..., Any], options: Options) -> None:
+        named_like(fun)(self)
+        self.__wrapped__ = fun
+        self._options = options
+        self._takes_fast_path = not options.static
+        self._programs = _programs_of(fun, options)
+        self._fast = self._programs.fast
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the function: captured at the first call with a signature, as a program from then on."""
+        key: list[Any] | None = None
+        if self._takes_fast_path:
+            leaves: list[Any] | tuple[Any, ...]
+            # Arguments that are Arrays all of them need no taking apart.
+            key = [len(args), surroundings()]
+            append = key.append
+            leaves = args
+            if kwargs:
+                key = None
+            for x in args:
+                if type(x) is not Array or x._node is not None:
+                    key = None
+                    break
+                value = x._value
+                append(type(value))
+                append(value.dtype)
+                append(value.shape)
+            if key is None:
+                leaves, key = self._key(args, kwargs)
+            if key is not None:
+                program = self._fast.get(tuple(key))
+                if program is not None:
+                    return program.run([*leaves])
+        return self._call(args, kwargs, key)
+
+    def _key(self, args: Any, kwargs: Any) -> tuple[list[Any], list[Any] | None]:
+        """Return the leaves of arguments, and what they are known by in `_fast`; None where they are not plain."""
+        leaves: list[Any]
+        leaves, spec = _flatten((args, kwargs), None, namespace=NAMESPACE)  # type: ignore[arg-type]
+        key: list[Any] = [spec, surroundings()]
+        append = key.append
+        for x in leaves:
+            if type(x) is Array:
+                if x._node is not None:
+                    return leaves, None
+                value = x._value
+                append(type(value))
+                append(value.dtype)
+                append(value.shape)
+            elif type(x) in PYTHON_NUMBERS:
+                append(type(x))
+            else:
+                return leaves, None
+        return leaves, key
+
+    def _call(self, args: Any, kwargs: Any, key: list[Any] | None) -> Any:
+        if config.jax_disable_jit:
+            return self.__wrapped__(*args, **kwargs)
+        call = self.taken_apart(args, kwargs)
+        program = self.program(call)
+        plain = all(type(leaf) is not Array or leaf._node is None for leaf in call.leaves)
+        if not plain:
+            return program.call([array for array in call.arrays if array is not None])
+        # On one of several devices an array has to be asked for its place, which `_fast` does not do.
+        if key is not None and program.is_for_all and not any(part in SEVERAL for part in key if type(part) is type):
+            if len(self._fast) >= LARGEST:
+                self._fast.clear()
+            self._fast[tuple(key)] = program
+        return program.run(
+            [
+                leaf if form.kind is not None else array
+                for leaf, array, form in zip(call.leaves, call.arrays, call.signature.forms, strict=True)
+            ]
+        )
+
+    # Signatures and programs
+
+    def taken_apart(self, args: Sequence[Any], kwargs: Mapping[str, Any], abstract: bool = False) -> Call:
+        """Take the arguments of a call apart; in the place of arrays there may be their shapes, if `abstract`."""
+        fixed: list[tuple[int | str, type, Any]] = []
+        given, named = tuple(args), kwargs
+        static = self._options.static
+        if static:
+            positions, names = static.among(len(args)), static.names & kwargs.keys()
+            fixed += [(i, type(args[i]), hashable(args[i])) for i in sorted(positions)]
+            fixed += [(name, type(kwargs[name]), hashable(kwargs[name])) for name in sorted(names)]
+            given = tuple(arg for i, arg in enumerate(args) if i not in positions)
+            named = {name: arg for name, arg in kwargs.items() if name not in names}
+        leaves, tree = flatten((given, dict(named)))
+        arrays = [self._array(leaf, abstract, fixed, given, named) for leaf in leaves]
+        forms = tuple(map(_form_of, leaves, arrays))
+        return Call(Signature(tree, forms, tuple(fixed), surroundings()), leaves, arrays)
+
+    def _array(self, leaf: Any, abstract: bool, fixed: Fixed, args: Any, kwargs: Any) -> Array | None:
+        """Return a leaf as an Array; None for what has no values."""
+        if type(leaf) is Array:
+            return leaf
+        if is_float0(leaf) or (abstract and isinstance(leaf, ShapeDtypeStruct)):
+            return None
+        try:
+            return as_array(leaf)
+        except TypeError as error:
+            path = next(path for path, value in leaves_with_path((args, dict(kwargs))) if value is leaf)
+            raise TypeError(
+                f"Error interpreting argument to {self.__wrapped__} as an abstract array. The problematic value is of "
+                f"type {type(leaf)} and was passed to the function at path {self.path(path, fixed)}.\n"
+                f"This typically means that a jit-wrapped function was called with a non-array argument, and this "
+                f"argument was not marked as static using the static_argnums or static_argnames parameters of jit."
+            ) from error
+
+    def path(self, path: Any, fixed: Fixed) -> str:
+        """Return a leaf's place in words of the function: its parameter's name, and the way from there."""
+        if path[0].idx == 1:
+            return f"{path[1].key}{keystr(path[2:])}"
+        try:
+            parameters = inspect.signature(self.__wrapped__).parameters.values()
+        except (TypeError, ValueError):  # a builtin, which says nothing of its parameters
+            parameters = ()  # type: ignore[assignment]
+        names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        i = _position(path[1].idx, fixed)
+        return f"{names[i] if i < len(names) else f'args[{i}]'}{keystr(path[2:])}"
+
+    def program(self, call: Call) -> Program:
+        """Return the program for a signature, captured where it is new: by one of several threads."""
+        programs, signature = self._programs, call.signature
+        program = programs.by_signature.get(signature)
+        if program is not None:
+            return program
+        with programs.locks[signature]:
+            program = programs.by_signature.get(signature)
+            if program is None:
+                program = self._captured(call)
+                if program.is_for_all:
+                    programs.keep(signature, program)
+        programs.locks.pop(signature, None)
+        return program
+
+    def _captured(self, call: Call) -> Program:
+        signature = call.signature
+
+        def rebuilt(tree: Any) -> tuple[Any, Any]:
+            given, named = tree
+            args, kwargs = list(given), dict(named)
+            for place, _, value in signature.fixed:
+                if isinstance(place, int):
+                    args.insert(place, value)
+                else:
+                    kwargs[place] = value
+            return args, kwargs
+
+        with tracing(self._name, lambda: self._news(signature)):
+            return capture_program(
+                self.__wrapped__,
+                rebuilt,
+                signature.tree,
+                signature.forms,
+                self._name,
+                _where(self.__wrapped__),
+                call.leaves,
+                self._options.inline,
+                self._donated(signature),
+            )
+
+    @property
+    def _name(self) -> str:
+        name = getattr(self.__wrapped__, "__name__", None)
+        return name if isinstance(name, str) else "<unnamed function>"
+
+    def paths(self, signature: Signature) -> list[Any]:
+        """Return the paths of the leaves of the arguments."""
+        return [path for path, _ in leaves_with_path(signature.tree.unflatten(range(len(signature.forms))))]
+
+    def _donated(self, signature: Signature) -> list[int]:
+        """Return which leaves are of donated arguments."""
+        donated = self._options.donated
+        if not donated:
+            return []
+        given, _ = signature.tree.unflatten(range(len(signature.forms)))
+        positions = donated.among(len(given) + sum(isinstance(place, int) for place, _, _ in signature.fixed))
+        return [
+            i
+            for i, path in enumerate(self.paths(signature))
+            if (
+                _position(path[1].idx, signature.fixed) in positions
+                if path[0].idx == 0
+                else path[1].key in donated.names
+            )
+        ]
+
+    def _news(self, signature: Signature) -> list[str]:
+        """Say what is new in a signature, compared with the nearest of those that were seen before."""
+        seen = list(self._programs.by_signature)
+        if not seen:
+            forms = ", ".join(map(str, signature.forms))
+            return [f"never seen function, defined at {_where(self.__wrapped__)}, with {forms}"]
+        changes = [self._changes(signature, other) for other in reversed(seen)]
+        return ["all previously seen signatures differ. For the closest one:", *min(changes, key=len)]
+
+    def _changes(self, now: Signature, before: Signature) -> list[str]:
+        lines = []
+        if now.tree != before.tree:
+            lines.append(f"  * the arguments' structure is now {now.tree} and before {before.tree}")
+        else:
+            lines += [
+                f"  * at {self.path(path, now.fixed)}, now {new} and before {old}"
+                for path, new, old in zip(self.paths(now), now.forms, before.forms, strict=True)
+                if new != old
+            ]
+        if now.fixed != before.fixed:
+            lines.append(f"  * static arguments are now {_shown(now.fixed)} and before {_shown(before.fixed)}")
+        if now.settings != before.settings:
+            new_settings, old_settings = described(now.settings), described(before.settings)
+            lines += [
+                f"  * the setting {name} is now {value} and before {old_settings[name]}"
+                for name, value in new_settings.items()
+                if value != old_settings[name]
+            ]
+        return lines
+
+    # What JAX's have
+
+    def trace(self, *args: Any, **kwargs: Any) -> Traced:
+        """Capture the function for these arguments, or for anything with their shapes and dtypes."""
+        call = self.taken_apart(args, kwargs, abstract=True)
+        return Traced(self.program(call), self._donated(call.signature), partial(self._label, call.signature))
+
+    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+        """Return ``trace(...).lower()``."""
+        return self.trace(*args, **kwargs).lower()
+
+    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the shapes and dtypes of the results for these arguments."""
+        return self.trace(*args, **kwargs).out_info
+
+    def _label(self, signature: Signature, leaf: int) -> str:
+        return self.path(self.paths(signature)[leaf], signature.fixed)
+
+    def clear_cache(self) -> None:
+        """Forget what was captured."""
+        self._programs.clear()
+
+    def _cache_size(self) -> int:
+        return len(self._programs.by_signature)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else MethodType(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<PjitFunction of {self.__wrapped__!r}>"
+
+    def __reduce__(self) -> Any:
+        return Jitted, (self.__wrapped__, self._options)
+
+
+class Call(NamedTuple):
+    """The arguments of a call, taken apart: their signature, their leaves, and those as Arrays."""
+
+    signature: Signature
+    leaves: list[Any]
+    arrays: list[Array | None]
+
+
+def _position(index: int, fixed: Fixed) -> int:
+    """Return the position of an argument, of its number among those that are not static."""
+    for place, _, _ in fixed:
+        if isinstance(place, int) and place <= index:
+            index += 1
+    return index
+
+
+def _form_of(leaf: Any, array: Array | None) -> Form:
+    if array is None:
+        if is_float0(leaf):
+            return Form(leaf.shape, None, None, None, "float0")
+        backend = current_backend()
+        return Form(leaf.shape, leaf.dtype, backend, backend.devices[0])
+    kind: Any = None
+    if type(leaf) in PYTHON_NUMBERS:
+        kind = type(leaf)
+    elif (node := array._node) is not None and not node.trace.level and not (type(node) is Leaf and node.is_parameter):
+        kind = "tape"
+    return Form(array.shape, array.dtype, backend_of_array(array), device_of_array(array), kind)
+
+
+def _shown(fixed: Fixed) -> str:
+    return ", ".join(f"{place}: {value!r}" for place, _, value in fixed) or "none"
+
+
+def _where(fun: Any) -> str:
+    code = getattr(inspect.unwrap(fun) if hasattr(fun, "__wrapped__") else fun, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else "<unknown>"

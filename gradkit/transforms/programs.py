@@ -1,0 +1,287 @@
+"""A function that was captured for one signature of its arguments, and how it runs on leaves like them."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from gradkit.compiler.executables import Executable
+from gradkit.core.array import Array, is_followed, owner_of, wrap
+from gradkit.core.assignment import keeping_arguments
+from gradkit.core.graph import Graph, GraphTrace, Variable
+from gradkit.core.operands import new_array
+from gradkit.core.promotion import is_inexact
+from gradkit.core.stand_in import Abstract
+from gradkit.errors import JAXTypeError
+from gradkit.transforms.arguments import as_array
+from gradkit.transforms.call_rules import JIT, executable_for, runs_over_an_axis
+from gradkit.transforms.float0 import is_float0
+from gradkit.transforms.printing import type_text
+from gradkit.transforms.tape_marks import unmarked
+from gradkit.tree import PyTreeDef, flatten, unflatten
+
+__all__ = ["Form", "Program", "capture_program"]
+
+
+class Form(NamedTuple):
+    """What a captured function knows of a leaf of its arguments.
+
+    Attributes
+    ----------
+    shape, dtype, backend, device
+        Of the array.
+    kind : type, str or None
+        The type of a Python number; ``"float0"`` for what has no elements; ``"tape"`` for an array that the tape
+        follows and that is no module's parameter; else None.
+    """
+
+    shape: tuple[int, ...]
+    dtype: Any
+    backend: Any
+    device: Any
+    kind: Any = None
+
+    def __str__(self) -> str:
+        number = f" (a Python {self.kind.__name__})" if isinstance(self.kind, type) else ""
+        return f"{type_text(self)}{number}"
+
+
+class Program:
+    """A captured function.
+
+    Attributes
+    ----------
+    name : str
+        The function's name.
+    graph : Graph
+        Its graph, whose first inputs are what it closes over.
+    constants : list of Array
+        That.
+    forms : tuple of Form
+        The leaves of its arguments.
+    in_tree, out_tree : PyTreeDef
+        The structures of its arguments and result.
+    float0 : dict of int to array
+        The results that have no elements to speak of, by their place.
+    donated : list of int
+        Inputs of the graph whose memory the results may take.
+    is_for_all : bool
+        Whether it closes over nothing that belongs to a transform in progress, so that other calls may use it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        graph: Graph,
+        constants: list[Array],
+        forms: tuple[Form, ...],
+        trees: tuple[PyTreeDef, PyTreeDef],
+        float0: dict[int, Any],
+        inline: bool,
+        donated: Sequence[int],
+    ) -> None:
+        self.name = name
+        self.graph = graph
+        self.constants = constants
+        self.forms = forms
+        self.in_tree, self.out_tree = trees
+        self.inline = inline
+        self.is_for_all = not any(map(is_followed, constants)) and not runs_over_an_axis(graph)
+        self._numbers = [i for i, form in enumerate(forms) if type(form.kind) is type]
+        self._left_out = {i for i, form in enumerate(forms) if form.kind == "float0"}
+        self.float0 = float0
+        self._shared = _shared_outputs(graph, len(constants))
+        self._build = self.out_tree.spec.unflatten
+        self._run: Executable | None = None
+        self.donated = self._usable(donated)
+
+    # On values
+
+    def run(self, leaves: list[Any]) -> Any:
+        """Run it on leaves that no transform follows, and give the result."""
+        for i in self._numbers:
+            leaves[i] = new_array(leaves[i])
+        if self._left_out:
+            leaves = [leaf for i, leaf in enumerate(leaves) if i not in self._left_out]
+        if self.constants:
+            if any(constant._node is not None for constant in self.constants):
+                return self.call(leaves)
+            leaves = [*self.constants, *leaves]
+        if self.donated:
+            return self._donating(leaves)
+        return self._result((self._run or self.executable)(leaves))
+
+    @property
+    def executable(self) -> Executable:
+        """What runs the graph, where no memory is given away."""
+        if self._run is None:
+            self._run = executable_for(self.graph, self.name)
+        return self._run
+
+    def call(self, arrays: list[Array]) -> Any:
+        """Run it on Arrays that transforms may follow."""
+        args = [*self.constants, *arrays]
+        return self._result(JIT.run(args, name=self.name, jaxpr=self.graph, inline=self.inline))
+
+    def _result(self, outs: list[Any]) -> Any:
+        for i, copied in self._shared:
+            outs[i] = _copy(outs[i]) if copied else wrap(outs[i]._value, outs[i]._node)
+        for i, value in self.float0.items():
+            outs.insert(i, value)
+        return self._build(outs)
+
+    # Donated arguments
+
+    def _usable(self, donated: Sequence[int]) -> list[int]:
+        """Return the inputs of the graph, of those that are donated, that have the shape and dtype of a result."""
+        left = [_type_of(out) for out in self.graph.outputs]
+        usable, others = [], []
+        for i in donated:
+            if self.forms[i].kind is not None:
+                continue
+            form = self.forms[i].shape, self.forms[i].dtype
+            if form in left:
+                left.remove(form)
+                usable.append(i + len(self.constants) - sum(j < i for j in self._left_out))
+            else:
+                others.append(type_text(self.forms[i]))
+        if others:
+            warnings.warn(f"Some donated buffers were not usable: {', '.join(others)}.", UserWarning, stacklevel=6)
+        return usable
+
+    def _donating(self, arrays: list[Array]) -> Any:
+        given = [arrays[i] for i in self.donated]
+        values = [id(array._value) for array in arrays]
+        if any(values.count(id(array._value)) > 1 for array in given):
+            raise ValueError(
+                "Attempt to use a buffer that was previously donated in the same call. Toy example for this bug: "
+                "`f(donate(a), a)`."
+            )
+        # Memory is taken where the argument alone holds it: not that of views, nor what Python holds elsewhere.
+        own = all(map(_is_sole, given))
+        run = executable_for(self.graph, self.name, self.donated if own else ())
+        try:
+            result = self._result(run(arrays))
+        except BaseException:
+            if own:
+                _delete(given)
+            raise
+        _delete(given)
+        return result
+
+
+def _delete(arrays: Iterable[Array]) -> None:
+    for array in arrays:
+        array.delete()
+
+
+def _is_sole(array: Array) -> bool:
+    # The slot of the Array, and the argument of getrefcount.
+    return sys.getrefcount(array._value) <= 2 and getattr(array._value, "base", None) is None
+
+
+def _type_of(output: Any) -> tuple[Any, Any]:
+    return tuple(output.shape), output.dtype
+
+
+def _shared_outputs(graph: Graph, constants: int) -> list[tuple[int, bool]]:
+    """Return the results that another result or an input is as well, and whether they are copied.
+
+    What is closed over is kept from call to call, and nobody may change it in place.
+    """
+    kept = set(graph.inputs[:constants])
+    seen = set(graph.inputs[constants:])
+    shared = []
+    for i, out in enumerate(graph.outputs):
+        if type(out) is not Variable or out in kept:
+            shared.append((i, True))
+        elif out in seen:
+            shared.append((i, False))
+        else:
+            seen.add(out)
+    return shared
+
+
+def _copy(array: Any) -> Array:
+    if type(array) is not Array:
+        return new_array(array)
+    if type(array._value) is Array or array._node is not None or type(array._value) is Abstract:
+        return wrap(array._value, array._node)
+    return wrap(owner_of(array._value).xp.asarray(array._value, copy=True))
+
+
+# Capturing
+
+
+def capture_program(
+    fun: Callable[..., Any],
+    rebuilt: Callable[[Any], tuple[Any, Any]],
+    tree: PyTreeDef,
+    forms: tuple[Form, ...],
+    name: str,
+    where: str,
+    leaves: Sequence[Any],
+    inline: bool,
+    donated: Sequence[int],
+) -> Program:
+    """Run a function once on arrays without values, and return what it did.
+
+    Parameters
+    ----------
+    fun : callable
+        The function.
+    rebuilt : callable
+        Gives its arguments, positional ones and those by name, from the tree of those that are not static.
+    tree, forms, leaves
+        That tree's structure, and of its leaves what is known, and themselves.
+    name, where : str
+        The function's name, and where it is defined.
+    inline, donated
+        As in `Program`.
+    """
+    trees: list[PyTreeDef] = []
+    float0: dict[int, Any] = {}
+    trace = GraphTrace()
+
+    def flat_function(*flat: Any) -> list[Any]:
+        trace.parameters.update(
+            x._node
+            for x, form in zip(flat, dynamic, strict=True)
+            if form.kind != "tape" and is_inexact(form.dtype.name)
+        )
+        given = iter(flat)
+        args, kwargs = rebuilt(
+            unflatten(
+                tree, [leaf if f.kind == "float0" else next(given) for leaf, f in zip(leaves, forms, strict=True)]
+            )
+        )
+        outputs, out_tree = flatten(keeping_arguments(fun)(*args, **kwargs))
+        trees.append(out_tree)
+        float0.update((i, output) for i, output in enumerate(outputs) if is_float0(output))
+        return [_as_result(output, name, where) for output in outputs if not is_float0(output)]
+
+    dynamic = [form for form in forms if form.kind != "float0"]
+    inputs = [
+        Abstract(form.shape, form.dtype, form.backend, form.device, form.kind if type(form.kind) is type else None)
+        for form in dynamic
+    ]
+    try:
+        captured = trace.run(flat_function, inputs)
+    except JAXTypeError as error:
+        error.add_note(f"The error occurred while tracing the function {name} at {where} for jit.")
+        raise
+    graph = unmarked(captured.closed())
+    constants = [constant for _, constant in captured.constants]
+    return Program(name, graph, constants, forms, (tree, trees[0]), float0, inline, donated)
+
+
+def _as_result(output: Any, name: str, where: str) -> Array:
+    try:
+        return as_array(output)
+    except TypeError as error:
+        raise TypeError(
+            f"function {name} at {where} traced for jit returned a value of type {type(output)}, which is not a valid "
+            f"JAX type"
+        ) from error
