@@ -84,7 +84,7 @@ class Jit(HigherOrder):
 
         def pushed() -> Derived:
             forms = [*_forms(jaxpr), *(form for form, flag in zip(_forms(jaxpr), flags, strict=True) if flag)]
-            return Derived(*graph_of(lambda *flat: _pushed(jaxpr, flat, flags, wanted), forms))
+            return Derived(*graph_of(lambda *flat: _push(jaxpr, flat, flags, wanted), forms))
 
         found = _known(jaxpr, ("forward", flags), pushed)
         outs = found.call([*primals, *given], name, inline)
@@ -241,7 +241,7 @@ class Passes(Derived):
 
         def run(*flat: Any) -> Flat:
             given = iter(flat[len(self.forms) :])
-            record = self.outline.filled(flat[: len(self.forms)])
+            record = self.outline.fill(flat[: len(self.forms)])
             shares = record.pull([None if g is None else next(given) for g in cotangents])
             present[:] = [share is not None for share in shares]
             return [as_bound(share) for share in shares if share is not None]
@@ -261,7 +261,7 @@ def _known(graph: Graph, key: tuple[Hashable, ...], make: Callable[[], Any]) -> 
     return found
 
 
-def _pushed(graph: Graph, flat: Sequence[Any], flags: Flags, wanted: Sequence[bool]) -> Flat:
+def _push(graph: Graph, flat: Sequence[Any], flags: Flags, wanted: Sequence[bool]) -> Flat:
     """Run a graph in forward mode, on its arguments and the tangents of those whose flag is set."""
     trace = ForwardTrace()
     directions = iter(flat[len(flags) :])
@@ -282,8 +282,8 @@ def _forward_pass(graph: Graph, tracked: Flags, wanted: Sequence[bool]) -> Passe
     found: dict[str, Any] = {}
 
     def run(*flat: Any) -> Flat:
-        outs, record = _recorded(graph, list(flat), tracked, wanted)
-        residuals, found["outline"] = record.taken_apart()
+        outs, record = _record(graph, list(flat), tracked, wanted)
+        residuals, found["outline"] = record.take_apart()
         sources, found["fixed"] = [], []
         inputs = {id(x._node): i for i, x in enumerate(flat)}
         results = {id(out._node): i for i, out in enumerate(outs) if type(out._node) is Variable}
@@ -307,7 +307,7 @@ def _forward_pass(graph: Graph, tracked: Flags, wanted: Sequence[bool]) -> Passe
     return Passes(*derived, **found)
 
 
-def _recorded(graph: Graph, inputs: Flat, tracked: Flags, wanted: Sequence[bool]) -> tuple[Flat, Record]:
+def _record(graph: Graph, inputs: Flat, tracked: Flags, wanted: Sequence[bool]) -> tuple[Flat, Record]:
     """Run a graph in reverse mode: give the results, and the record from them back to the inputs that are tracked."""
     trace = ReverseTrace()
     leaves = [

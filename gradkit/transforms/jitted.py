@@ -179,7 +179,7 @@ class Jitted:
     def _call(self, args: Any, kwargs: Any, key: list[Any] | None) -> Any:
         if config.jax_disable_jit:
             return self.__wrapped__(*args, **kwargs)
-        call = self.taken_apart(args, kwargs)
+        call = self.take_apart(args, kwargs)
         program = self.program(call)
         plain = all(type(leaf) is not Array or leaf._node is None for leaf in call.leaves)
         if not plain:
@@ -198,7 +198,7 @@ class Jitted:
 
     # Signatures and programs
 
-    def taken_apart(self, args: Sequence[Any], kwargs: Mapping[str, Any], abstract: bool = False) -> Call:
+    def take_apart(self, args: Sequence[Any], kwargs: Mapping[str, Any], abstract: bool = False) -> Call:
         """Take the arguments of a call apart; in the place of arrays there may be their shapes, if `abstract`."""
         fixed: list[tuple[int | str, type, Any]] = []
         given, named = tuple(args), kwargs
@@ -344,7 +344,7 @@ class Jitted:
 
     def trace(self, *args: Any, **kwargs: Any) -> Traced:
         """Capture the function for these arguments, or for anything with their shapes and dtypes."""
-        call = self.taken_apart(args, kwargs, abstract=True)
+        call = self.take_apart(args, kwargs, abstract=True)
         return Traced(self.program(call), self._donated(call.signature), partial(self._label, call.signature))
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:

@@ -19,7 +19,7 @@ from gradkit.transforms.arguments import as_array
 from gradkit.transforms.call_rules import JIT, executable_for, runs_over_an_axis
 from gradkit.transforms.float0 import is_float0
 from gradkit.transforms.printing import type_text
-from gradkit.transforms.tape_marks import unmarked
+from gradkit.transforms.tape_marks import without_marks
 from gradkit.tree import PyTreeDef, flatten, unflatten
 
 __all__ = ["Form", "Program", "capture_program"]
@@ -272,7 +272,7 @@ def capture_program(
     except JAXTypeError as error:
         error.add_note(f"The error occurred while tracing the function {name} at {where} for jit.")
         raise
-    graph = unmarked(captured.closed())
+    graph = without_marks(captured.closed())
     constants = [constant for _, constant in captured.constants]
     return Program(name, graph, constants, forms, (tree, trees[0]), float0, inline, donated)
 

@@ -16,12 +16,12 @@ from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.primitive import Primitive
 from gradkit.primitives.naming import WITHOUT_TAPE
 
-__all__ = ["as_the_tape_sees", "unmarked"]
+__all__ = ["as_the_tape_sees", "without_marks"]
 
 MARKED = "marked"
 
 
-def unmarked(graph: Graph) -> Graph:
+def without_marks(graph: Graph) -> Graph:
     """Return a graph without marks; what the tape is to see of it stays known."""
     if not _has_marks(graph):
         return graph
