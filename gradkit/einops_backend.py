@@ -6,10 +6,8 @@ gradkit, so an import of it is waited for. gradkit itself never imports it.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -31,8 +29,11 @@ def register_with_einops() -> None:
         sys.meta_path.insert(0, _Finder())
 
 
-class _Finder(MetaPathFinder):
-    """Finds one module as the other finders do, and no other; then it is gone."""
+class _Finder:
+    """Finds one module as the other finders do, and no other; then it is gone.
+
+    It and its loader derive from no class of `importlib.abc`, whose import takes as long as a tenth of gradkit's.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -41,13 +42,15 @@ class _Finder(MetaPathFinder):
             return None
         if self in sys.meta_path:
             sys.meta_path.remove(self)
+        import importlib.util  # late: nobody else needs it, and einops is imported in few processes
+
         spec = importlib.util.find_spec(fullname)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
+            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
         return spec
 
 
-class _Loader(Loader):
+class _Loader:
     """Loads a module as another loader does, and defines the backend when that is done."""
 
     def __init__(self, loader: Any) -> None:

@@ -13,8 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradkit.errors import UnexpectedTracerError
 
@@ -71,8 +70,7 @@ def enable_grad() -> Iterator[None]:
         _recording.reset(token)
 
 
-@dataclass(frozen=True)
-class Again:
+class Again(NamedTuple):
     """A part of a function that runs again, after the transforms that it ran under have returned.
 
     Attributes

@@ -6,8 +6,7 @@ Then the result's axes go where NumPy puts them. So both derivatives are those o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gradkit.core import Array, bind
 from gradkit.core.array import place_of_array, wrap
@@ -23,8 +22,7 @@ from gradkit.primitives.taking import fill, take_flat
 __all__ = ["Indexer", "gather", "indexer_of", "integer_scalar"]
 
 
-@dataclass(frozen=True)
-class Indexer:
+class Indexer(NamedTuple):
     """Where an index with arrays points to, in an array that has been sliced and whose indexed axes have been joined.
 
     Attributes

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gradkit.config import config
 from gradkit.core import Array
@@ -35,8 +34,7 @@ from gradkit.primitives.truth_indices import has_truth_value, with_axes_for_trut
 __all__ = ["IndexUpdate", "IndexUpdateHelper", "as_values", "setitem"]
 
 
-@dataclass(frozen=True)
-class Update:
+class Update(NamedTuple):
     """How new values meet what is there: in a slice, and where several may meet it at once, along an axis."""
 
     name: str
@@ -58,11 +56,11 @@ MIN = Update("min", e.minimum, scattering.scatter_min)
 MAX = Update("max", e.maximum, scattering.scatter_max)
 
 
-@dataclass(frozen=True)
 class IndexUpdateHelper:
     """What ``x.at`` is: it takes an index."""
 
-    array: Array
+    def __init__(self, array: Array) -> None:
+        self.array = array
 
     def __getitem__(self, index: Any) -> IndexUpdate:
         return IndexUpdate(self.array, index)
@@ -71,7 +69,6 @@ class IndexUpdateHelper:
         return f"_IndexUpdateHelper({self.array!r})"
 
 
-@dataclass(frozen=True)
 class IndexUpdate:
     """An array and an index; the methods give what is there, or the array with it changed.
 
@@ -89,8 +86,9 @@ class IndexUpdate:
     Array([2., 0., 0., 0.], dtype=float32)
     """
 
-    array: Array
-    index: Any
+    def __init__(self, array: Array, index: Any) -> None:
+        self.array = array
+        self.index = index
 
     def __repr__(self) -> str:
         return f"_IndexUpdateRef({self.array!r}, {self.index!r})"
