@@ -83,8 +83,15 @@ def _first_is_larger(xp: Any, x: Any, y: Any) -> Any:
     return (xp.astype(x > y, dtype) + xp.astype(x >= y, dtype)) / 2
 
 
+SMALL_EXPONENT = 0.5
+"""Below it the power in a derivative may overflow where the derivative does not: its root is multiplied twice."""
+
+
 def _power_in_base(xp: Any, x: Any, y: Any) -> Any:
     if type(y) in NUMBERS and cmath.isfinite(y):
+        if 0 < abs(y) < SMALL_EXPONENT:
+            root = x ** ((y - 1) / 2)
+            return y * root * root
         return xp.zeros_like(x) if y == 0 else y * x ** (y - 1)
     return xp.power_slope(x, xp.zeros_like(x) + y if type(y) in NUMBERS else y)
 

@@ -7,6 +7,7 @@ formula means, and its own derivative stated the same way, so that the second de
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from gradkit.core import Array, Elementwise, bind
@@ -227,8 +228,14 @@ def _power_log(xp: Any, z: Any, x: Any, y: Any) -> Any:
 
 
 def _second_of_power(xp: Any, x: Any, y: Any) -> Any:
-    slope = xp.power_slope(x, y - 1)
-    return vanishing(xp, y, xp.where(y == 0, xp.zeros_like(slope), slope))
+    if is_complex(x.dtype):
+        factor, slope = y, xp.power_slope(x, y - 1)
+    else:
+        # With a small exponent x**(y - 2) may overflow where y (y - 1) x**(y - 2) does not.
+        small, one = (xp.abs(y) < 1) & (x > 0) & (x < math.inf), xp.ones_like(x * y)
+        factor = xp.where(small, (y - 1) / xp.where(small, x, one), y)
+        slope = xp.power_slope(x, xp.where(small, y, y - 1))
+    return vanishing(xp, factor, xp.where(y == 0, xp.zeros_like(slope), slope))
 
 
 def _mixed_of_power(xp: Any, x: Any, y: Any) -> Any:

@@ -72,7 +72,7 @@ def second_of_boxcox(logarithm: Any, k: Any) -> Any:
 EXACT: dict[str, tuple[tuple[list[float], list[float]], dict[tuple[int, ...], Formula]]] = {
     # Where to look, and the derivatives by the numbers of the arguments.
     "pow": (
-        ([1e-30, 0.3, 1.0, 2.0, 1e5, 1e30], [-2.0, -0.5, 0.0, 1e-5, 0.5, 1.0, 1.5, 2.0, 3.0]),
+        ([1e-30, 1e-20, 0.3, 1.0, 2.0, 1e5, 1e30], [-2.0, -0.5, 0.0, 1e-5, 0.5, 1.0, 1.5, 2.0, 3.0]),
         {
             (0,): lambda x, y: y * x ** (y - 1),
             (1,): lambda x, y: x**y * log(x),
