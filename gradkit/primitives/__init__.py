@@ -2,6 +2,7 @@
 
 from gradkit.primitives import axes, new_arrays, operators  # noqa: F401 - texts call what they publish
 from gradkit.primitives.along_axis import *  # noqa: F403
+from gradkit.primitives.beta_slopes import *  # noqa: F403
 from gradkit.primitives.bit_patterns import *  # noqa: F403
 from gradkit.primitives.creation import *  # noqa: F403
 from gradkit.primitives.cumulative import *  # noqa: F403

@@ -160,11 +160,14 @@ EXACT: dict[str, tuple[tuple[list[float], list[float]], dict[tuple[int, ...], Fo
         },
     ),
     "beta": (
-        ([1e-5, 0.3, 2.0, 170.0, 1e5], [1e-5, 0.3, 2.0, 10.0]),
+        ([1e-30, 1e-10, 1e-5, 0.3, 2.0, 9.0, 170.0, 1e5], [1e-20, 1e-5, 0.3, 2.0, 10.0]),
         {
             (0,): lambda x, y: beta(x, y) * (psi(x) - psi(x + y)),
             (1,): lambda x, y: beta(x, y) * (psi(y) - psi(x + y)),
             (0, 0): lambda x, y: beta(x, y) * ((psi(x) - psi(x + y)) ** 2 + psi1(x) - psi1(x + y)),
+            (0, 1): lambda x, y: beta(x, y) * ((psi(x) - psi(x + y)) * (psi(y) - psi(x + y)) - psi1(x + y)),
+            (1, 0): lambda x, y: beta(x, y) * ((psi(x) - psi(x + y)) * (psi(y) - psi(x + y)) - psi1(x + y)),
+            (1, 1): lambda x, y: beta(x, y) * ((psi(y) - psi(x + y)) ** 2 + psi1(y) - psi1(x + y)),
         },
     ),
     "poch": (
@@ -172,6 +175,9 @@ EXACT: dict[str, tuple[tuple[list[float], list[float]], dict[tuple[int, ...], Fo
         {
             (0,): lambda z, m: rising(z, m) * (psi(z + m) - psi(z)),
             (1,): lambda z, m: rising(z, m) * psi(z + m),
+            (0, 0): lambda z, m: rising(z, m) * ((psi(z + m) - psi(z)) ** 2 + psi1(z + m) - psi1(z)),
+            (0, 1): lambda z, m: rising(z, m) * ((psi(z + m) - psi(z)) * psi(z + m) + psi1(z + m)),
+            (1, 1): lambda z, m: rising(z, m) * (psi(z + m) ** 2 + psi1(z + m)),
         },
     ),
     "comb": (
@@ -179,6 +185,16 @@ EXACT: dict[str, tuple[tuple[list[float], list[float]], dict[tuple[int, ...], Fo
         {
             (0,): lambda n, k: choose(n, k) * (psi(n + 1) - psi(n - k + 1)),
             (1,): lambda n, k: choose(n, k) * (psi(n - k + 1) - psi(k + 1)),
+            (0, 0): lambda n, k: (
+                choose(n, k) * ((psi(n + 1) - psi(n - k + 1)) ** 2 + psi1(n + 1) - psi1(n - k + 1))
+            ),
+            (0, 1): lambda n, k: (
+                choose(n, k)
+                * ((psi(n + 1) - psi(n - k + 1)) * (psi(n - k + 1) - psi(k + 1)) + psi1(n - k + 1))
+            ),
+            (1, 1): lambda n, k: (
+                choose(n, k) * ((psi(n - k + 1) - psi(k + 1)) ** 2 - psi1(n - k + 1) - psi1(k + 1))
+            ),
         },
     ),
     "boxcox": (

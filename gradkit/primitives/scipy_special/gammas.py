@@ -36,8 +36,8 @@ betaln = declare(
 )
 beta = declare(
     "beta",
-    lambda xp, y, a, b: -y * xp.digamma_difference(a, b),
-    lambda xp, y, a, b: -y * xp.digamma_difference(b, a),
+    lambda xp, _y, a, b: xp.beta_slope(a, b),
+    lambda xp, _y, a, b: xp.beta_slope(b, a),
 )
 
 
