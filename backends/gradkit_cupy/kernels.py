@@ -46,6 +46,19 @@ def affine(x: Raw, w: Raw, b: Raw) -> Raw:
     return result
 
 
+def root_of_squares(x: Raw, *, axis: tuple[int, ...], keepdims: bool, divisor: float) -> Raw:
+    # Always over the largest element: to ask whether squares are lost would wait for the GPU.
+    sizes = cupy.abs(x)
+    if x.size == 0 or axis == ():
+        return cupy.sqrt(_reduction("sum")(sizes * sizes, axis, keepdims) / divisor)
+    largest = sizes.max(axis=axis, keepdims=True)
+    largest = cupy.where(cupy.isfinite(largest) & (largest > 0), largest, largest.dtype.type(1))
+    sizes /= largest
+    total = (sizes * sizes).sum(axis=axis, keepdims=True) / divisor
+    root = cupy.sqrt(total) * largest
+    return root if keepdims else cupy.squeeze(root, axis)
+
+
 def reshape(x: Raw, shape: tuple[int, ...]) -> Raw:
     return x.reshape(shape)
 
@@ -146,6 +159,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "matmul": matmul,
     "affine": affine,
     "reshape": reshape,
+    "root_of_squares": root_of_squares,
     "permute_dims": permute_dims,
     "masked": masked,
     "relu": relu,

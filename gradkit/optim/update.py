@@ -9,7 +9,8 @@ from gradkit import tree
 from gradkit.core import Array
 from gradkit.core.operands import as_array, cast, dtype_name
 from gradkit.core.promotion import promote
-from gradkit.numpy import sqrt, square, where
+from gradkit.numpy import concat, reshape, where
+from gradkit.primitives.roots import root_of_squares
 
 __all__ = ["clip_scale", "global_norm", "sgd_update"]
 
@@ -70,8 +71,8 @@ def global_norm(grads: Any) -> Array:
     Returns
     -------
     Array, shape ()
-        In float32 at least: the squares of half-precision numbers above 255 overflow. Its derivative where all are 0
-        is 0.
+        In float32 at least, and right wherever it is a number of that dtype: no square overflows. Its derivative where
+        all are 0 is 0.
 
     Examples
     --------
@@ -79,20 +80,13 @@ def global_norm(grads: Any) -> Array:
     >>> global_norm({"a": jnp.asarray([3.0]), "b": jnp.asarray([4.0])})
     Array(5., dtype=float32)
     """
-    squares = [square(_wide(as_array(leaf, "global_norm"))).sum() for leaf in tree.leaves(grads)]
-    if not squares:
+    leaves = [as_array(leaf, "global_norm") for leaf in tree.leaves(grads)]
+    if not leaves:
         raise ValueError("global_norm: grads has no arrays")
-    total = squares[0]
-    for another in squares[1:]:
-        total = total + another
-    zero = total == 0
-    return where(zero, 0.0, sqrt(where(zero, 1.0, total)))
-
-
-def _wide(leaf: Array) -> Array:
-    name = dtype_name(leaf)
-    wide = promote([name, "float32"])
-    return leaf if name == wide else cast(leaf, wide)
+    wide = promote([*map(dtype_name, leaves), "float32"])
+    flat = [reshape(leaf if dtype_name(leaf) == wide else cast(leaf, wide), (-1,)) for leaf in leaves]
+    norm = root_of_squares(flat[0] if len(flat) == 1 else concat(flat), (0,))
+    return where(norm == 0, 0.0, norm)
 
 
 def clip_scale(grads: Sequence[Any], largest: float) -> Array:
