@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from gradkit.core import Array, General, Linear, bind
-from gradkit.core.batching import along_axes, same_shape
+from gradkit.core.batching import along_axes, leading, same_shape
 from gradkit.core.namespace import publish
 from gradkit.core.operands import as_array, require_inexact
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.manipulation import concat, reshape, stack
 
-__all__ = ["cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum"]
+__all__ = ["cumlogsumexp", "cummax", "cummin", "cumprod", "cumsum", "sheltered_product"]
 
 
 def cut(x: Any, axis: int, part: slice) -> Any:
@@ -37,6 +37,28 @@ def _from_the_library(name: str) -> Callable[..., Any]:
     return forward
 
 
+def _sheltered(xp: Any, x: Any, y: Any) -> Any:
+    """Return x y, which is 0 where one of them is 0 and the other has overflowed."""
+    nothing = ((x == 0) & xp.isinf(y)) | ((y == 0) & xp.isinf(x))
+    return xp.where(nothing, xp.zeros_like(x), x) * xp.where(nothing, xp.zeros_like(y), y)
+
+
+# Parts of a product that overflow have no share in a derivative that takes them times 0. A rule of the kind of
+# `multiply` would multiply first; here the cotangent is a factor like the others, in every order of derivative.
+_product = General(
+    "sheltered_product",
+    _sheltered,
+    (lambda xp, g, _z, _x, y: xp.sheltered_product(g, y), lambda xp, g, _z, x, _y: xp.sheltered_product(g, x)),
+    batch=leading,
+    shape=same_shape,
+)
+
+
+def sheltered_product(x: Any, y: Any) -> Array:
+    """Multiply two arrays of one shape, as parts of a product that may overflow."""
+    return bind(_product, (x, y), {})
+
+
 def _pull_cumprod(xp: Any, g: Any, _y: Any, x: Any, *, axis: int, reverse: bool) -> Any:
     """Multiply what is before each element with the sum of the cotangents, each times what is between the two.
 
@@ -51,15 +73,16 @@ def _pull_cumprod(xp: Any, g: Any, _y: Any, x: Any, *, axis: int, reverse: bool)
     total, factor = g, cut(x, axis, slice(1, None))
     step = 1
     while step < size:
-        head = cut(total, axis, slice(0, size - step)) + factor * cut(total, axis, slice(step, None))
+        later = xp.sheltered_product(factor, cut(total, axis, slice(step, None)))
+        head = cut(total, axis, slice(0, size - step)) + later
         total = xp.concat([head, cut(total, axis, slice(size - step, None))], axis=axis)
         rest = size - 2 * step
         if rest > 0:
-            factor = cut(factor, axis, slice(0, rest)) * cut(factor, axis, slice(step, step + rest))
+            factor = xp.sheltered_product(cut(factor, axis, slice(0, rest)), cut(factor, axis, slice(step, step + rest)))
         step *= 2
     inclusive = xp.cumprod(x, axis=axis, reverse=False)
     before = xp.concat([xp.ones_like(cut(x, axis, slice(0, 1))), cut(inclusive, axis, slice(0, -1))], axis=axis)
-    return before * total
+    return xp.sheltered_product(before, total)
 
 
 _cumsum = Linear(

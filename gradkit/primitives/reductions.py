@@ -85,7 +85,7 @@ def _pull_prod(xp: Any, g: Any, _y: Any, x: Any, *, axis: tuple[int, ...], keepd
     one = xp.ones_like(row[..., :1])
     before = xp.concat([one, xp.cumprod(row, axis=last, reverse=False)[..., :-1]], axis=last)
     behind = xp.concat([xp.cumprod(row, axis=last, reverse=True)[..., 1:], one], axis=last)
-    others = xp.reshape(before * behind, moved.shape)
+    others = xp.reshape(xp.sheltered_product(before, behind), moved.shape)
     order = (*kept, *axis)
     others = xp.permute_dims(others, tuple(order.index(a) for a in range(x.ndim)))
     return expand(xp, g, x.ndim, axis, keepdims) * others

@@ -25,6 +25,7 @@ from gradkit.scipy import special
 mp = mpmath.mp.clone()
 mp.dps = 1000
 STEP = mp.mpf(10) ** -300
+BEND = mp.mpf(10) ** -60
 WEIGHTS = (1.0, -2.0, 3.0)
 Row = list[Any]
 
@@ -200,3 +201,65 @@ def test_second_derivatives_of_roots_of_squares_are_of_their_scale(name: str, dt
             scale = np.asarray(2.0 ** round(exponent * float(np.log2(limit))), dtype)
             found = np.asarray(gradkit.device_get(gradkit.hessian(function)(xp.asarray(row * scale)))) * scale
             np.testing.assert_allclose(found, ordinary, rtol=1e-4, atol=1e-5)
+
+
+@functools.cache
+def right_bends(name: str, dtype: str) -> list[list[Row]]:
+    """Return the matrices of second derivatives, by differences as well."""
+    with mp.workdps(2000):
+        return _bends(name, dtype)
+
+
+def _bends(name: str, dtype: str) -> list[list[Row]]:
+    found = []
+    for row in rows(dtype):
+        point = [mp.mpf(float(v)) for v in row]
+        steps = [BEND * (abs(v) or mp.mpf(float(np.finfo(dtype).tiny))) for v in point]
+
+        def at(*moves: int, point: Row = point, steps: Row = steps) -> Any:
+            return weighted(EXACT[name]([v + m * h for v, m, h in zip(point, moves, steps, strict=True)]))
+
+        bends = [[mp.mpf(0)] * 3 for _ in range(3)]
+        for i, j in itertools.combinations_with_replacement(range(3), 2):
+            e, f = [int(k == i) for k in range(3)], [int(k == j) for k in range(3)]
+            if i == j:
+                change = at(*e) - 2 * at(0, 0, 0) + at(*(-k for k in e))
+                bends[i][i] = change / steps[i] ** 2
+            else:
+                both = [a + b for a, b in zip(e, f, strict=True)]
+                change = at(*both) - at(*e) - at(*f) + 2 * at(0, 0, 0) - at(*(-k for k in e)) - at(*(-k for k in f))
+                change += at(*(-k for k in both))
+                bends[i][j] = bends[j][i] = change / (2 * steps[i] * steps[j])
+        found.append(bends)
+    return found
+
+
+SLOW = ("log", "softmax", "ord=")
+BENDS = [
+    pytest.param(*pair, marks=[pytest.mark.long] * any(word in pair[0] for word in SLOW))
+    for pair in itertools.product(SWEPT, ["float32", "float64"])
+]
+
+
+@pytest.mark.parametrize("name,dtype", BENDS)
+def test_second_derivatives_are_those_of_mpmath(name: str, dtype: str, xp: Any) -> None:
+    function, batch = SWEPT[name], rows(dtype)
+    weights, limits = xp.asarray(np.asarray(WEIGHTS, dtype)), np.finfo(dtype)
+
+    def total(x: Any) -> Any:
+        result = function(x)
+        return (result * weights).sum() if result.ndim else result
+
+    wrong = []
+    formula = formula_of(name)
+    for row, bends, (_, slopes) in zip(batch, right_bends(formula, dtype), right(formula, dtype), strict=True):
+        exact = np.reshape(numbers([b for part in bends for b in part]), (3, 3))
+        found = np.asarray(gradkit.device_get(gradkit.hessian(total)(xp.asarray(row))), float)
+        inner = np.abs(exact) < float(limits.max)
+        # What the derivatives of elements beside may have lost.
+        scale = np.max(np.abs(exact), where=inner, initial=np.max(np.abs(numbers(slopes))) / np.max(np.abs(row)))
+        near = np.abs(found - exact) <= 100 * float(limits.eps) * scale + 16 * float(limits.tiny)
+        near |= (np.abs(exact) > 0.99 * float(limits.max)) & ~np.isfinite(found)
+        if not near.all():
+            wrong.append(f"{row.tolist()}: {found.tolist()}, not {exact.tolist()}")
+    assert not wrong, f"{len(wrong)} of {len(batch)} wrong\n" + "\n".join(wrong)
