@@ -136,6 +136,18 @@ def astype(x: Raw, dtype: Any) -> Raw:
 BITS = {size: np.dtype(f"int{8 * size}") for size in (1, 2, 4, 8)}
 
 
+def sheltered_product(x: Raw, y: Raw) -> Raw:
+    # 0 times an infinity is seen in the result; there is hardly ever one.
+    token = begin_silence()
+    try:
+        z = x * y
+    finally:
+        end_silence(token)
+    if np.isnan(z).any():
+        z = np.where(np.isnan(z) & ((x == 0) & (y == y) | (y == 0) & (x == x)), z.dtype.type(0), z)
+    return z
+
+
 def masked(g: Raw, mask: Raw) -> Raw:
     # The bits times 1 or 0. np.where branches at each element, and on a mask without a pattern (relu's) takes 20 times
     # as long: every second guess of the processor is wrong.
@@ -254,6 +266,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "astype": astype,
     "astype_exact": astype,
     "masked": masked,
+    "sheltered_product": sheltered_product,
     "relu": relu,
     "square_pull": square_pull,
     "scatter_add": scatter_add,

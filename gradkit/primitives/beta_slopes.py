@@ -1,9 +1,9 @@
-"""The derivatives of the beta function: the mixed second one, of which usual formulas leave nothing for a tiny argument.
+"""The derivatives of the beta function: of the mixed second one usual formulas leave nothing for a tiny argument.
 
 As a goes to 0, B(a, b) goes to 1 / a, and its derivative in a and b to a number; by psi functions that is
-B ((psi(a) - psi(s)) (psi(b) - psi(s)) - psi'(s)), s = a + b, where terms of the size of 1 / a cancel. With the recurrence
-of psi (DLMF 5.5.2) taken out of it and the series of what is left (DLMF 5.7.6), it is a sum of positive terms:
-for a <= b it is B times
+B ((psi(a) - psi(s)) (psi(b) - psi(s)) - psi'(s)), s = a + b, where terms of the size of 1 / a cancel. With the
+recurrence of psi (DLMF 5.5.2) taken out of it and the series of what is left (DLMF 5.7.6), it is a sum of positive
+terms: for a <= b it is B times
 
     Q(b, a) + (psi(s + 1) - psi(a + 1)) (psi(s + 1) - psi(b + 1)) + a / s (Q(a, b) - Q(b, a)),
 

@@ -39,8 +39,9 @@ def _from_the_library(name: str) -> Callable[..., Any]:
 
 def _sheltered(xp: Any, x: Any, y: Any) -> Any:
     """Return x y, which is 0 where one of them is 0 and the other has overflowed."""
-    nothing = ((x == 0) & xp.isinf(y)) | ((y == 0) & xp.isinf(x))
-    return xp.where(nothing, xp.zeros_like(x), x) * xp.where(nothing, xp.zeros_like(y), y)
+    z = x * y
+    nothing = (z != z) & ((x == 0) & (y == y) | (y == 0) & (x == x))
+    return xp.where(nothing, xp.zeros_like(z), z)
 
 
 # Parts of a product that overflow have no share in a derivative that takes them times 0. A rule of the kind of
@@ -78,7 +79,9 @@ def _pull_cumprod(xp: Any, g: Any, _y: Any, x: Any, *, axis: int, reverse: bool)
         total = xp.concat([head, cut(total, axis, slice(size - step, None))], axis=axis)
         rest = size - 2 * step
         if rest > 0:
-            factor = xp.sheltered_product(cut(factor, axis, slice(0, rest)), cut(factor, axis, slice(step, step + rest)))
+            factor = xp.sheltered_product(
+                cut(factor, axis, slice(0, rest)), cut(factor, axis, slice(step, step + rest))
+            )
         step *= 2
     inclusive = xp.cumprod(x, axis=axis, reverse=False)
     before = xp.concat([xp.ones_like(cut(x, axis, slice(0, 1))), cut(inclusive, axis, slice(0, -1))], axis=axis)

@@ -72,6 +72,7 @@ SAMPLES: dict[str, list[tuple[Sequence[Any], Mapping[str, Any]]]] = {
         name: [((reals(2, 3), reals(4, 2).T, PLACES), {"axis": 1}), ((reals(3, 2), reals(4, 2), PLACES), {"axis": 0})]
         for name in ("scatter_max", "scatter_min", "scatter_multiply", "scatter_set")
     },
+    "sheltered_product": [((reals(3, 2), reals(2, 3).T), {})],
     "sliding_product": [((reals(9), reals(4)), {}), ((reals(3), reals(3)), {})],
     "sliding_windows": [((reals(size, 5),), WINDOWS) for size in (1, 3, 7)],
     "softmax_error": [((reals(4, 5), LABELS), {})],

@@ -185,16 +185,11 @@ EXACT: dict[str, tuple[tuple[list[float], list[float]], dict[tuple[int, ...], Fo
         {
             (0,): lambda n, k: choose(n, k) * (psi(n + 1) - psi(n - k + 1)),
             (1,): lambda n, k: choose(n, k) * (psi(n - k + 1) - psi(k + 1)),
-            (0, 0): lambda n, k: (
-                choose(n, k) * ((psi(n + 1) - psi(n - k + 1)) ** 2 + psi1(n + 1) - psi1(n - k + 1))
-            ),
+            (0, 0): lambda n, k: choose(n, k) * ((psi(n + 1) - psi(n - k + 1)) ** 2 + psi1(n + 1) - psi1(n - k + 1)),
             (0, 1): lambda n, k: (
-                choose(n, k)
-                * ((psi(n + 1) - psi(n - k + 1)) * (psi(n - k + 1) - psi(k + 1)) + psi1(n - k + 1))
+                choose(n, k) * ((psi(n + 1) - psi(n - k + 1)) * (psi(n - k + 1) - psi(k + 1)) + psi1(n - k + 1))
             ),
-            (1, 1): lambda n, k: (
-                choose(n, k) * ((psi(n - k + 1) - psi(k + 1)) ** 2 - psi1(n - k + 1) - psi1(k + 1))
-            ),
+            (1, 1): lambda n, k: choose(n, k) * ((psi(n - k + 1) - psi(k + 1)) ** 2 - psi1(n - k + 1) - psi1(k + 1)),
         },
     ),
     "boxcox": (

@@ -41,6 +41,7 @@ CALLS: list[Call] = [
     ("reshape", (X,), {"shape": (2, 6)}),
     ("permute_dims", (CUBE,), {"axes": (2, 0, 1)}),
     ("masked", (X, X > 0), {}),
+    ("sheltered_product", (X, X), {}),
     ("masked", (X[0], X > 0), {}),
     ("masked", (X.T, X.T > 0), {}),
     ("masked", (np.asarray([np.inf, np.nan, -np.inf, np.nan]), np.asarray([True, True, False, False])), {}),
