@@ -136,6 +136,23 @@ def test_the_global_norm_is_that_of_optax(xp: Any) -> None:
         np.testing.assert_allclose(float(optim.global_norm(arrays(gradient))), optax.tree.norm(gradient), rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_global_norm_is_right_where_squares_overflow_or_underflow(dtype: str, xp: Any) -> None:
+    limits = np.finfo(dtype)
+    for scale in (float(limits.max) ** 0.9, 1.0, float(limits.tiny) ** 0.9):
+        gradient = {
+            "w": xp.asarray(np.asarray([3 * scale, 0.0], dtype)),
+            "b": xp.asarray(np.asarray(-4 * scale, dtype)),
+        }
+        assert float(optim.global_norm(gradient)) == pytest.approx(5 * scale, rel=1e-6)
+        slopes = gradkit.grad(optim.global_norm)(gradient)
+        np.testing.assert_allclose(gradkit.device_get(slopes["w"]), [0.6, 0.0], rtol=1e-6)
+        assert float(slopes["b"]) == pytest.approx(-0.8, rel=1e-6)
+    # A part that is all zeros is no end of the norm's smoothness.
+    bend = gradkit.hessian(lambda b: optim.global_norm([xp.asarray([3.0, 4.0]), b]))(xp.zeros(2))
+    np.testing.assert_allclose(gradkit.device_get(bend), np.eye(2) / 5, rtol=1e-6)
+
+
 def test_gradients_of_zero_are_clipped_to_zero(xp: Any) -> None:
     zeros = tree.map(jnp.zeros_like, arrays(PARAMS))
     params, _ = run(optim.SGD(0.1, clip_norm=1.0), arrays(PARAMS), [zeros])

@@ -92,6 +92,8 @@ ELSEWHERE = {
     **dict.fromkeys(("power_log", "power_slope"), "test_pairs_in_tails.py"),
     **dict.fromkeys((*gamma_differences.__all__, *power_transforms.__all__), "test_pairs_in_tails.py"),
     **dict.fromkeys(relative_entropies.__all__, "test_pairs_in_tails.py"),
+    **dict.fromkeys(("beta_mixed", "beta_slope"), "test_pairs_in_tails.py"),
+    "sheltered_product": "test_reductions_in_tails.py",
     **dict.fromkeys(saddle_points.__all__, "test_densities_near_modes.py"),
     **dict.fromkeys(("overlap_add", "reduce_precision", "sliding_windows"), "test_lax.py"),
     **dict.fromkeys(("cbrt", "gcd", "sliding_product"), "test_numpy_names.py"),
