@@ -15,7 +15,7 @@ import numpy as np
 from gradkit_numpy import linear_algebra, losses, saturating, scattering
 from gradkit_numpy.losses import ones
 from gradkit_numpy.silence import SILENCE
-from gradkit_numpy.threefry import random_bits
+from gradkit_numpy.threefry import fold_in, random_bits
 
 __all__ = ["KERNELS"]
 
@@ -262,6 +262,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "reshape": reshape,
     "permute_dims": permute_dims,
     "broadcast_to": broadcast_to,
+    "fold_in": fold_in,
     "getitem": getitem,
     "astype": astype,
     "astype_exact": astype,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["random_bits"]
+__all__ = ["fold_in", "random_bits"]
 
 Raw = Any
 
@@ -47,7 +47,7 @@ def random_bits(key: Raw, *, shape: tuple[int, ...], bit_width: int) -> Raw:
         # Few numbers of each of many keys: the keys stand side by side, along which NumPy's loops run.
         bits = np.empty((size, len(keys)), f"uint{bit_width}")
         counters = np.arange(size, dtype=np.uint32)[:, None]
-        width = BLOCK // max(1, size)
+        width = min(len(keys), BLOCK // max(1, size))
         buffers = np.empty((3, size, width), np.uint32)
         for start in range(0, len(keys), width):
             part = bits[:, start : start + width]
@@ -69,8 +69,52 @@ def random_bits(key: Raw, *, shape: tuple[int, ...], bit_width: int) -> Raw:
     return bits.reshape(key.shape[:-1] + shape)
 
 
+def fold_in(key: Raw, data: Raw) -> Raw:
+    """Return the key of each number under its key.
+
+    Parameters
+    ----------
+    key : array of uint32, shape (..., 2)
+        The keys.
+    data : array of uint32
+        The numbers; their shape and that of the keys broadcast.
+
+    Returns
+    -------
+    array of uint32, shape (..., 2)
+        Both words of the block whose counter is the number.
+    """
+    shape = np.broadcast(key[..., 0], data).shape
+    # Written out, so that no operation broadcasts, and with the first axis innermost: keys are many, numbers often two.
+    words = np.empty((*shape, 3), np.uint32, order="F")
+    words[..., 0], words[..., 1], words[..., 2] = key[..., 0], key[..., 1], data
+    high_word, low_word, counter = words.reshape(-1, 3, order="F").T
+    size = counter.size
+    keys = np.empty((size, 2), np.uint32, order="F")
+    buffers = np.empty((3, min(BLOCK, size)), np.uint32)
+    for start in range(0, size, BLOCK):
+        block = slice(start, start + BLOCK)
+        here = buffers[:, : size - start]
+        keys[block, 0], keys[block, 1] = _scramble(
+            here, high_word[block], low_word[block], np.uint32(0), counter[block]
+        )
+    return np.ascontiguousarray(keys.reshape((*shape, 2), order="F"))
+
+
 def _fill(bits: Raw, buffers: Raw, high_word: Raw, low_word: Raw, high_counter: Raw, low_counter: Raw) -> None:
     """Write the bits of counters under keys, which broadcast against each other."""
+    high, low = _scramble(buffers, high_word, low_word, high_counter, low_counter)
+    if bits.dtype.itemsize == 8:
+        bits[...] = high
+        np.left_shift(bits, np.uint64(32), bits)
+        np.bitwise_or(bits, low, bits)
+    else:
+        # Assigning to a narrower type keeps the low bits.
+        bits[...] = np.bitwise_xor(high, low, high)
+
+
+def _scramble(buffers: Raw, high_word: Raw, low_word: Raw, high_counter: Raw, low_counter: Raw) -> tuple[Raw, Raw]:
+    """Return the scrambled words of counters under keys, which are in the buffers."""
     words = (high_word, low_word, high_word ^ low_word ^ PARITY)
     high, low, turned = buffers
     high[...] = high_word + high_counter
@@ -84,10 +128,4 @@ def _fill(bits: Raw, buffers: Raw, high_word: Raw, low_word: Raw, high_counter: 
             np.bitwise_xor(low, high, low)
         np.add(high, words[(i + 1) % 3], high)
         np.add(low, words[(i + 2) % 3] + np.uint32(i + 1), low)
-    if bits.dtype.itemsize == 8:
-        bits[...] = high
-        np.left_shift(bits, np.uint64(32), bits)
-        np.bitwise_or(bits, low, bits)
-    else:
-        # Assigning to a narrower type keeps the low bits.
-        bits[...] = np.bitwise_xor(high, low, high)
+    return high, low

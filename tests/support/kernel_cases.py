@@ -17,6 +17,7 @@ CUBE = _random.normal(size=(2, 4, 3))
 INDEX = np.asarray([2, 0, 2])
 KEYS = np.asarray([[0, 42], [7, 0xFFFFFFFF]], np.uint32)
 COUNTERS = np.asarray([0xFFFFFFFF, 5], np.uint32)
+MANY_KEYS = np.arange(40_000, dtype=np.uint32).reshape(-1, 2)  # more numbers than a block of NumPy's kernels
 
 Call = tuple[str, tuple[np.ndarray, ...], dict[str, Any]]
 
@@ -95,11 +96,12 @@ CALLS: list[Call] = [
     ("dynamic_update_slice", (X, X[:2], np.asarray([-1])), {"axes": (0,)}),
     ("dynamic_update_slice", (X, X[:0], np.asarray([1, 0])), {"axes": (0, 1)}),
     *(("random_bits", (keys,), {"shape": shape, "bit_width": width})
-      for keys, shape in ((KEYS, (5,)), (KEYS[0], (3, 7)), (KEYS, (0,)), (KEYS[0], ()))
+      for keys, shape in ((KEYS, (5,)), (KEYS[0], (3, 7)), (KEYS, (0,)), (KEYS[0], ()), (MANY_KEYS, (2,)))
       for width in (8, 16, 32, 64)),
     *(("fold_in", (keys, data), {})
       for keys, data in ((KEYS[0], COUNTERS[0]), (KEYS[0], COUNTERS), (KEYS[0], COUNTERS[:0]), (KEYS, COUNTERS),
-                         (KEYS[:, None], COUNTERS), (KEYS[:1], COUNTERS[0]), (KEYS.T.copy().T, COUNTERS))),
+                         (KEYS[:, None], COUNTERS), (KEYS[:1], COUNTERS[0]), (KEYS.T.copy().T, COUNTERS),
+                         (MANY_KEYS[:, None], COUNTERS[:2]))),
 ]  # fmt: skip
 
 
