@@ -28,6 +28,8 @@ METHODS = (None, "sequential", "sequential_unrolled", "expand_dims", "broadcast_
 class HostCallback(MultipleResults):
     """A call of a function of the host. It has no derivative, and says so."""
 
+    distinct = True  # it may draw random numbers
+
     def abstract(self, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """Return what was promised."""
         backend, device = self.place(args, params)

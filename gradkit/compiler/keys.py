@@ -17,7 +17,7 @@ from gradkit.core.namespace import as_bound
 from gradkit.core.promotion import PYTHON_NUMBERS
 from gradkit.core.stand_in import Abstract
 
-__all__ = ["key_of"]
+__all__ = ["key_of", "key_of_value"]
 
 Key = tuple[Hashable, ...]
 
@@ -55,13 +55,15 @@ def _graph(graph: Graph, arrays: list[Array]) -> Key:
         return tuple(forms)
 
     def operands(values: Sequence[Any]) -> Key:
-        return tuple(numbers[x] if type(x) is Variable else _value(x, arrays) for x in values)
+        return tuple(numbers[x] if type(x) is Variable else key_of_value(x, arrays) for x in values)
 
     def equation(one: Equation) -> Key:
         primitive = one.primitive
         left_out = primitive.derivative if isinstance(primitive, HigherOrder) else ()
         try:
-            params = tuple((name, _value(one.params[name], arrays)) for name in sorted({*one.params} - {*left_out}))
+            params = tuple(
+                (name, key_of_value(one.params[name], arrays)) for name in sorted({*one.params} - {*left_out})
+            )
         except TypeError as error:
             raise TypeError(f"the parameters of {primitive.name} make no key: {error}") from error
         return primitive, operands(one.inputs), params, define(one.outputs)
@@ -78,7 +80,7 @@ def _form(form: Abstract) -> Key:
     return form.shape, form.dtype, form.backend, form.device
 
 
-def _value(value: Any, arrays: list[Array]) -> Hashable:
+def key_of_value(value: Any, arrays: list[Array]) -> Hashable:
     """Return a literal or a parameter as what hashes; an array goes into `arrays`."""
     kind = type(value)
     if kind is Array or backend_of(value) is not None:
@@ -88,9 +90,9 @@ def _value(value: Any, arrays: list[Array]) -> Hashable:
     if kind in PYTHON_NUMBERS:
         return kind, repr(value)  # 1, 1.0 and True are equal, and so are 0.0 and -0.0
     if kind is slice:
-        return slice, _value((value.start, value.stop, value.step), arrays)
+        return slice, key_of_value((value.start, value.stop, value.step), arrays)
     if kind is tuple:
-        return tuple(_value(part, arrays) for part in value)
+        return tuple(key_of_value(part, arrays) for part in value)
     if kind is Graph:
         return _graph(value, arrays)
     hash(value)

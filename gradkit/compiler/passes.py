@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import compress
 from typing import Any
 
-from gradkit.core.graph import Equation, Graph, HigherOrder, Variable
+from gradkit.core.graph import Equation, Graph, GraphTrace, HigherOrder, Variable
 from gradkit.core.promotion import is_inexact
+from gradkit.core.stand_in import Abstract
 
 __all__ = [
-    "dependent", "differentiable", "last_use", "marked", "needed", "reached", "reads", "settled", "variables_in",
-    "without_dead_code",
+    "dependent", "differentiable", "last_use", "marked", "needed", "new_variable", "reached", "reads", "settled",
+    "variables_in", "without_dead_code",
 ]  # fmt: skip
 
 Flags = Sequence[bool]
@@ -27,6 +28,16 @@ Walk = Callable[[Graph, Flags], list[bool]]
 def variables_in(operands: Iterable[Any]) -> list[Variable]:
     """Return the operands that are variables, not literals."""
     return [operand for operand in operands if type(operand) is Variable]
+
+
+def new_variable(form: Abstract) -> Variable:
+    """Return a variable for what a pass writes down."""
+    return Variable(WRITTEN, form)
+
+
+WRITTEN = GraphTrace()
+"""Whose the variables of passes are: no capture's, so nobody computes with them."""
+WRITTEN.end()
 
 
 # Backwards: what results need

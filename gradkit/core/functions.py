@@ -185,6 +185,8 @@ class CustomCall(HigherOrder):
     function closes over.
     """
 
+    calls = "call_jaxpr"
+
     @property
     def kind(self) -> str:
         """Its name in errors."""

@@ -88,10 +88,13 @@ class HigherOrder(MultipleResults):
     ----------
     derivative : sequence of str
         Parameters that say what its derivative is, and nothing of what it computes.
+    calls : str or None
+        The parameter whose graph it runs once on its arguments, where that is all that it does on values.
     """
 
     has_kernels = False
     derivative: Sequence[str] = ()
+    calls: str | None = None
 
     def __init__(self, name: str) -> None:
         super().__init__(name, None, (None,))

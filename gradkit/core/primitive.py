@@ -66,6 +66,8 @@ class Primitive(ABC):
     """How many parameters a rule has in front of the arguments: xp, and the result or the cotangent."""
     broadcasts = False
     """Whether the arguments are broadcast against each other."""
+    distinct = False
+    """Whether a compiler leaves it where it stands, neither merged with an equal one nor moved."""
 
     hands_on = False
     """Whether a rule may hand on the cotangent itself, or a view of it."""

@@ -12,6 +12,7 @@ from gradkit.core.promotion import dtype_named, is_complex
 from gradkit.lax.arguments import array_of, convert, named_dtype, sizes_of
 from gradkit.primitives import elementwise as e
 from gradkit.primitives import new_arrays
+from gradkit.primitives.barriers import behind_barrier
 from gradkit.primitives.creation import stop_gradient as cut_off
 from gradkit.primitives.manipulation import broadcast_to, reshape
 from gradkit.tree import map as tree_map
@@ -144,5 +145,5 @@ def stop_gradient(x: Any) -> Any:
 
 
 def optimization_barrier(operand: Any, /) -> Any:
-    """Return the pytree as it is: nothing is reordered across it, nor anywhere else."""
-    return tree_map(lambda leaf: array_of(leaf, "optimization_barrier"), operand)
+    """Return the pytree as it is: a compiler neither moves anything across it nor merges what is on its two sides."""
+    return tree_map(lambda leaf: behind_barrier(array_of(leaf, "optimization_barrier")), operand)

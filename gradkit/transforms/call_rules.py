@@ -45,6 +45,7 @@ class Jit(HigherOrder):
     """
 
     derivative = ("name",)
+    calls = "jaxpr"
 
     def run(self, args: Sequence[Any], **params: Any) -> Flat:
         """Run it under the highest transform among its arguments."""

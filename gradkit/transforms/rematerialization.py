@@ -23,6 +23,7 @@ from gradkit.core.graph import Equation, Graph, HigherOrder, Variable, abstract_
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf, Node
 from gradkit.core.reverse import ReverseTrace
+from gradkit.primitives.barriers import behind_barrier
 
 __all__ = ["Offloadable", "call_checkpointed"]
 
@@ -48,6 +49,7 @@ class Checkpoint(HigherOrder):
     """A call of a graph that runs again in the backward pass. In forward mode and on batches it is one of another."""
 
     derivative = ("policy",)
+    calls = "jaxpr"
 
     def run(self, args: Sequence[Any], **params: Any) -> Flat:
         """Run it under the highest transform among its arguments."""
@@ -191,6 +193,8 @@ def _record_graph(trace: ReverseTrace, graph: Graph, args: Flat, policy: Policy 
 
     def pullback(parts: Parts, residuals: Flat) -> Sequence[Any]:
         kept = {name: as_bound(_brought_back(value)) for name, value in zip(names, residuals, strict=True)}
+        if capturing():  # a compiler would find that what runs again has been computed before, and keep it
+            kept = {name: behind_barrier(value) for name, value in kept.items()}
         return _pull_again(graph, recomputation, forms, kept, tracked, parts)
 
     return list(record_call(trace, outs, [p for p in parents if p is not None], pullback, residuals))

@@ -82,6 +82,7 @@ ELSEWHERE = {
     "astype": "test_core.py",
     "debug_callback": "test_config.py",
     "name": "test_rematerialization.py",
+    "optimization_barrier": "test_rematerialization.py",
     "pure_callback": "test_jax_names.py",
     **dict.fromkeys(("pmax", "pmin", "psum"), "test_transforms.py"),
     **dict.fromkeys(("dynamic_slice", "dynamic_update_slice"), "test_indexing.py"),

@@ -298,3 +298,16 @@ def test_results_of_a_checkpointed_function_that_are_the_same_for_a_batch_stay_s
         )
 
     check_same(program, np.asarray([0.3, 0.5]), np.asarray(2.0))
+
+
+def test_a_barrier_is_the_identity_under_every_transform(xp: Any) -> None:
+    def program(m: Any, n: Any) -> Any:
+        def f(x: Any) -> Any:
+            return m.lax.optimization_barrier(n.sin(x)) ** 2
+
+        def both(x: Any) -> Any:
+            return f(x), m.jvp(f, (x,), (n.cos(x),)), m.vmap(m.grad(lambda x: m.grad(f)(x) ** 2))(x)
+
+        return both
+
+    check_same(program, np.asarray([0.3, -1.5, 2.0]))
