@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -301,33 +300,38 @@ def test_threads_compile_at_once_and_each_is_right() -> None:
     assert results == {i: 0.5 + i for i in range(8)}
 
 
+FORKS = """
+import ctypes, os, threading
+from gradkit_numpy.native.machine import compiled
+
+def program(i):
+    return compiled(f"define double @f(double %x) {{ %y = fadd double %x, {i}.0\\n ret double %y }}", "f")
+
+def run(code):
+    return ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)(code.address)(1.0)
+
+def keep_compiling():
+    i = 1000
+    while not stop.is_set():
+        i += 1
+        program(i)
+
+old, stop = program(1), threading.Event()
+thread = threading.Thread(target=keep_compiling)
+thread.start()
+try:
+    for i in range(20):
+        child = os.fork()
+        if not child:
+            os._exit(0 if run(old) == 2.0 and run(program(i)) == 1.0 + i else 1)
+        assert os.waitpid(child, 0)[1] == 0
+finally:
+    stop.set()
+    thread.join()
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_runs_old_code_and_compiles_new_code_while_the_parent_compiles() -> None:
-    old, stop = compiled(TWICE, "twice"), threading.Event()
-
-    def keep_compiling() -> None:
-        i = 0
-        while not stop.is_set():
-            i += 1
-            compiled(TWICE.replace("%x, %x", f"%x, {i}.0"), "twice")
-
-    thread = threading.Thread(target=keep_compiling)
-    thread.start()
-    try:
-        context = multiprocessing.get_context("fork")
-        for i in range(10):
-            child = context.Process(target=_in_a_child, args=(old, i))
-            child.start()
-            child.join(10)
-            assert child.exitcode == 0
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _in_a_child(old: Code, i: int) -> None:
-    new = compiled(TWICE.replace("%x, %x", f"%x, {i}.5"), "twice")
-    assert run(old, 1.0) == 2.0
-    assert run(new, 1.0) == 1.5 + i
-    os._exit(0)
+    environment = {**os.environ, "GRADKIT_CACHE": "off"}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS], check=True, env=environment, timeout=120)

@@ -17,7 +17,7 @@ from itertools import count
 from typing import Any
 
 from gradkit_numpy.native import object_code
-from gradkit_numpy.native.symbols import addresses_for
+from gradkit_numpy.native.symbols import addresses_for, declared_once
 
 __all__ = ["Code", "CompileError", "compiled", "why_unusable"]
 
@@ -91,8 +91,8 @@ def compiled(text: str, entry: str, symbols: Mapping[str, int] | None = None) ->
     ----------
     text : str
         The program, as LLVM text. It declares what it calls of others by name: routines of BLAS and of C's library
-        (`gradkit_numpy.native.symbols`), and `symbols`. LLVM takes time for a function that grows faster than its
-        length, so each nest of loops of a large program should be a function of its own.
+        (`gradkit_numpy.native.symbols`), and `symbols`; the same line may declare a name again. LLVM's time for a
+        function grows faster than its length, so each nest of loops of a large program should be a function of its own.
     entry : str
         The function whose address is asked for.
     symbols : Mapping, optional
@@ -133,7 +133,7 @@ def _object_of(text: str) -> bytes:
     options.slp_vectorization = options.loop_unrolling = options.loop_interleaving = not large
     builder = llvm.create_pass_builder(machine, options)
     try:
-        with llvm.parse_assembly(text, llvm.create_context()) as module:
+        with llvm.parse_assembly(declared_once(text), llvm.create_context()) as module:
             module.verify()
             builder.getModulePassManager().run(module, builder)
             code: bytes = machine.emit_object(module)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 
-__all__ = ["BLAS", "LIBM", "address_of", "addresses_for"]
+__all__ = ["BLAS", "LIBM", "address_of", "addresses_for", "declared_once"]
 
 BLAS = frozenset(
     """
@@ -40,6 +40,7 @@ LIBRARIES: Mapping[str, tuple[str | None, ...]] = {
     "win32": ("ucrtbase", "msvcrt"),
 }
 DECLARED = re.compile(r"^\s*declare\b[^@\n]*@(?!llvm\.)([\w.$]+)\s*\(", re.MULTILINE)
+DECLARATION = re.compile(r"^\s*declare\b.*$", re.MULTILINE)
 
 
 @cache
@@ -99,3 +100,16 @@ def addresses_for(text: str, given: Mapping[str, int]) -> tuple[dict[str, int], 
     found = {name: given.get(name, address_of(name) if name not in given else None) for name in declared}
     known = {name: address for name, address in found.items() if address is not None}
     return {**_implicit(), **known}, sorted(declared - known.keys())
+
+
+def declared_once(text: str) -> str:
+    """Return a program without declarations that repeat an earlier one: LLVM would refuse them."""
+    seen: set[str] = set()
+
+    def once(found: re.Match[str]) -> str:
+        line = found[0].strip()
+        repeated = line in seen
+        seen.add(line)
+        return "" if repeated else line
+
+    return DECLARATION.sub(once, text)

@@ -1,0 +1,187 @@
+"""The native backend's functions against mpmath, and against NumPy in a wider format, over all exponents."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+
+pytest.importorskip("llvmlite", reason="native code needs the extra jit")
+pytest.importorskip("scipy", reason="native code needs the extra jit")
+
+from gradkit_numpy.native import object_code
+from gradkit_numpy.native.machine import compiled
+from gradkit_numpy.native.math import NAMES, function_text
+from gradkit_numpy.native.symbols import declared_once
+from scipy import special
+
+Array = np.ndarray[Any, Any]
+DTYPES = ("float32", "float64")
+LLVM = {"float32": ("float", "f32"), "float64": ("double", "f64")}
+ULPS = 2.0
+
+# What NumPy and SciPy call them, and mpmath.
+NUMPY: dict[str, Callable[..., Any]] = {
+    "exp": np.exp,
+    "log": np.log,
+    "sigmoid": special.expit,
+    "tanh": np.tanh,
+}
+MPMATH: dict[str, Callable[..., Any]] = {
+    "exp": mpmath.exp,
+    "log": lambda x: mpmath.log(x) if x > 0 else mpmath.nan,
+    "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+    "tanh": mpmath.tanh,
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> None:
+    object_code.keep_in(None)
+
+
+def loop_text(name: str, dtype: str) -> str:
+    """Return a program that computes a function of each element of arrays."""
+    kind, suffix = LLVM[dtype]
+    text = function_text(name, dtype)
+    number = text.split(f"@gk_{name}_{suffix}(")[1].split(")")[0].count("%")
+    loads = "".join(
+        f"%p{i} = getelementptr {kind}, ptr %in{i}, i64 %i\n%x{i} = load {kind}, ptr %p{i}\n" for i in range(number)
+    )
+    return f"""{text}
+    define void @loop(i64 %n, ptr noalias %out, {", ".join(f"ptr noalias %in{i}" for i in range(number))}) {{
+    entry:
+      br label %loop
+    loop:
+      %i = phi i64 [0, %entry], [%next, %loop]
+      {loads}
+      %y = call {kind} @gk_{name}_{suffix}({", ".join(f"{kind} %x{i}" for i in range(number))})
+      %q = getelementptr {kind}, ptr %out, i64 %i
+      store {kind} %y, ptr %q
+      %next = add nuw nsw i64 %i, 1
+      %more = icmp ne i64 %next, %n
+      br i1 %more, label %loop, label %end
+    end:
+      ret void
+    }}"""
+
+
+@cache
+def native(name: str, dtype: str) -> Callable[..., Array]:
+    """Return a function of arrays that LLVM vectorizes."""
+    code = compiled(loop_text(name, dtype), "loop")
+
+    def run(*xs: Array) -> Array:
+        arrays = [np.ascontiguousarray(x) for x in np.broadcast_arrays(*xs)]
+        out = np.empty_like(arrays[0])
+        kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, *[ctypes.c_void_p] * (len(arrays) + 1))
+        kind(code.address)(out.size, out.ctypes.data, *(x.ctypes.data for x in arrays))
+        return out
+
+    return run
+
+
+def assert_within(y: Array, exact: Array, dtype: str, *args: Array) -> None:
+    """Check that `y` is off by two units in the last place at most, `exact` being in a wider format."""
+    info = np.finfo(dtype)
+    with np.errstate(all="ignore"):
+        expected = exact.astype(dtype)
+        unit = np.ldexp(1.0, np.maximum(np.frexp(np.abs(exact))[1] - 1, info.minexp) - info.nmant)
+        off = np.abs(y.astype(exact.dtype) - exact) / unit
+    finite = np.isfinite(expected) & np.isfinite(y)
+    same = (y == expected) | (np.isnan(y) & np.isnan(expected))
+    wrong = np.where(finite, off > ULPS, ~same)
+    where = np.flatnonzero(wrong)[:5]
+    assert not where.size, [(*(x[i] for x in args), y[i], expected[i], off[i]) for i in where]
+
+
+def every(step: int, start: int = 0) -> Array:
+    """Return float32's numbers in the order of their bits, each `step`-th."""
+    return np.arange(start, 2**32, step, dtype=np.uint64).astype(np.uint32).view(np.float32)
+
+
+@pytest.mark.parametrize("name", sorted(set(NUMPY) & NAMES))
+def test_float32_is_at_most_two_units_off(name: str) -> None:
+    x = every(4001)
+    with np.errstate(all="ignore"):
+        exact = NUMPY[name](x.astype(np.float64))
+    assert_within(native(name, "float32")(x), exact, "float32", x)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", sorted(set(NUMPY) & NAMES))
+def test_every_float32_is_at_most_two_units_off(name: str) -> None:
+    for start in range(256):
+        x = every(256, start)
+        with np.errstate(all="ignore"):
+            exact = NUMPY[name](x.astype(np.float64))
+        assert_within(native(name, "float32")(x), exact, "float32", x)
+
+
+def off_by(y: float, exact: Any) -> float:
+    """Return how many of float64's units `y` is off what mpmath found."""
+    expected = float(exact)  # mpmath rounds to nearest
+    if math.isnan(expected) or math.isinf(expected):
+        return 0.0 if y == expected or (math.isnan(y) and math.isnan(expected)) else math.inf
+    if not math.isfinite(y):
+        return math.inf
+    unit = mpmath.ldexp(1, max(mpmath.frexp(abs(exact))[1] - 1 if exact else -1100, -1022) - 52)
+    return float(abs(mpmath.mpf(y) - exact) / unit)
+
+
+@pytest.mark.parametrize("name", sorted(set(MPMATH) & NAMES))
+def test_float64_is_at_most_two_units_off(name: str) -> None:
+    rng = np.random.default_rng(0)
+    bits = (np.arange(2048, dtype=np.uint64) << np.uint64(52)) | rng.integers(0, 2**52, 2048, dtype=np.uint64)
+    x = np.concatenate(
+        [bits.view(np.float64), rng.uniform(0, 750, 500), rng.uniform(0, 4, 1500), rng.uniform(0, 40, 500)]
+    )
+    x = np.concatenate([x, -x])
+    with mpmath.workprec(200):
+        for a, y in zip(x.tolist(), native(name, "float64")(x).tolist(), strict=True):
+            exact = MPMATH[name](mpmath.mpf(a))
+            assert off_by(y, exact) <= ULPS, (a, y, exact)
+
+
+EDGES = [0.0, 1.0, 0.5, 2.0, math.inf, math.nan]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", sorted(set(NUMPY) & NAMES))
+def test_zeros_infinities_nan_and_subnormals_are_as_numpy_has_them(name: str, dtype: str) -> None:
+    info = np.finfo(dtype)
+    sizes = [*EDGES, info.max, info.tiny, info.smallest_subnormal, 3 * info.smallest_subnormal, info.eps]
+    x = np.array([*sizes, *(-size for size in sizes)], dtype)
+    y = native(name, dtype)(x)
+    with np.errstate(all="ignore"):
+        expected = NUMPY[name](x)
+    np.testing.assert_allclose(y, expected, rtol=2 * info.eps, atol=0)
+    signed = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(y)[signed], np.signbit(expected)[signed])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_the_loop_vectorizer_takes_each_function(name: str, dtype: str) -> None:
+    import llvmlite.binding as llvm
+    from gradkit_numpy.native import machine
+
+    assert machine.why_unusable() is None
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = True
+    builder = llvm.create_pass_builder(machine._machine(3), options)
+    with llvm.parse_assembly(declared_once(loop_text(name, dtype)), llvm.create_context()) as module:
+        builder.getModulePassManager().run(module, builder)
+        assert re.search(rf"store <\d+ x {LLVM[dtype][0]}>", str(module))
+
+
+def test_a_text_may_stand_beside_others_and_itself() -> None:
+    texts = [function_text(name, dtype) for name in sorted(NAMES) for dtype in DTYPES]
+    compiled("\n".join([*texts, "define void @f() { ret void }"]), "f")

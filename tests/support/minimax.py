@@ -1,0 +1,150 @@
+"""The coefficients of the native backend's functions: polynomials of least error, by Remez' algorithm in mpmath.
+
+`python tests/support/minimax.py` prints backends/gradkit_numpy/native/coefficients.py. Each polynomial approximates
+what is left of a function when its first terms, which are exact, are taken away; the weight is what an error of the
+polynomial counts in the result. Rounding the coefficients costs little, as they are multiplied by something small.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mpmath
+from mpmath import mp, mpf
+
+DIGITS = {"float32": 24, "float64": 53}
+PRECISION = 240
+GRID = 700
+TINY = mpf(2) ** -40
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A polynomial of least error: of what, from where to where, with which weight, and how many terms by format."""
+
+    function: Callable[[Any], Any]
+    low: Any
+    high: Any
+    terms: dict[str, int]
+    weight: Callable[[Any], Any] = lambda x: mpf(1)
+
+
+def from_series(function: Callable[[Any], Any], series: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function that is computed by its first terms where it would be zero by zero."""
+    return lambda x: series(x) if abs(x) < TINY else function(x)
+
+
+def at_root(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function of the square of its argument."""
+    return lambda z: function(mp.sqrt(z))
+
+
+def fits() -> dict[str, Fit]:
+    half_log = mp.log(2) / 2 * mpf("1.0005")
+    low, high = mp.sqrt(mpf(1) / 2) - mpf("1.0001"), mp.sqrt(2) - mpf("0.9999")
+    return {
+        # exp(r) = 1 + r + r^2 q(r)
+        "exp": Fit(
+            from_series(lambda r: (mp.exp(r) - 1 - r) / r**2, lambda r: mpf(1) / 2 + r / 6),
+            -half_log,
+            half_log,
+            {"float32": 5, "float64": 10},
+            lambda r: r**2 + mpf("1e-3"),
+        ),
+        # log(1 + f) = f - f^2 / 2 + f^3 q(f)
+        "log": Fit(
+            from_series(lambda f: (mp.log1p(f) - f + f**2 / 2) / f**3, lambda f: mpf(1) / 3 - f / 4),
+            low,
+            high,
+            {"float32": 8},
+            lambda f: f**2 + mpf("1e-3"),
+        ),
+        # log(1 + f) = f - f^2 / 2 + s (f^2 / 2 + z q(z)), s = f / (2 + f), z = s^2
+        "log_of_quotient": Fit(
+            at_root(from_series(lambda s: (2 * mp.atanh(s) / s - 2) / s**2, lambda s: mpf(2) / 3 + 2 * s**2 / 5)),
+            mpf(0),
+            (high / (2 + high)) ** 2,
+            {"float64": 7},
+            lambda z: z + mpf("1e-4"),
+        ),
+    }
+
+
+def remez(fit: Fit, terms: int) -> tuple[Any, list[Any]]:
+    """Return the largest weighted error, and the coefficients, the constant term's first."""
+    middle, half = (fit.low + fit.high) / 2, (fit.high - fit.low) / 2
+    points = [middle - half * mp.cos(mp.pi * i / GRID) for i in range(GRID + 1)]
+    values = [(fit.function(x), fit.weight(x)) for x in points]
+    chosen = [round(GRID * (2 * i + 1) / (2 * terms + 2)) for i in range(terms + 1)]
+    for _ in range(40):
+        matrix, right = mp.matrix(terms + 1, terms + 1), mp.matrix(terms + 1, 1)
+        for row, i in enumerate(chosen):
+            value, weight = values[i]
+            for column in range(terms):
+                matrix[row, column] = points[i] ** column if column else mpf(1)
+            matrix[row, terms] = (-1) ** row / weight
+            right[row] = value
+        solution = mp.lu_solve(matrix, right)
+        coefficients = [solution[column] for column in range(terms)]
+        errors = [w * (v - mp.polyval(coefficients[::-1], x)) for x, (v, w) in zip(points, values, strict=True)]
+        before, chosen = chosen, extrema(errors, terms + 1)
+        if chosen == before:
+            return max(map(abs, errors)), coefficients
+    return max(map(abs, errors)), coefficients
+
+
+def extrema(errors: Sequence[Any], number: int) -> list[int]:
+    """Return the places of that many largest errors, whose signs alternate."""
+    found = [0]
+    for i, error in enumerate(errors):
+        if (error > 0) != (errors[found[-1]] > 0):
+            found.append(i)
+        elif abs(error) > abs(errors[found[-1]]):
+            found[-1] = i
+    while len(found) > number:
+        del found[0 if abs(errors[found[0]]) < abs(errors[found[-1]]) else -1]
+    return found
+
+
+def tables(only: Sequence[str] = ()) -> dict[str, dict[str, tuple[float, ...]]]:
+    """Return the coefficients by name and format, rounded to that; the errors go to stderr."""
+    with mp.workprec(PRECISION):
+        result: dict[str, dict[str, tuple[float, ...]]] = {}
+        for name, fit in fits().items():
+            if only and name not in only:
+                continue
+            for dtype, terms in fit.terms.items():
+                error, coefficients = remez(fit, terms)
+                print(f"{name} {dtype}: error 2^{mpmath.nstr(mp.log(error, 2), 4)}", file=sys.stderr)
+                with mp.workprec(DIGITS[dtype]):
+                    result.setdefault(name, {})[dtype] = tuple(float(+c) for c in coefficients)
+        return result
+
+
+HEAD = '''"""Coefficients of polynomials of least error, the constant term's first: made by tests/support/minimax.py."""
+
+from __future__ import annotations
+
+__all__ = ["COEFFICIENTS"]
+
+'''
+
+
+def main() -> None:
+    print(HEAD + "COEFFICIENTS: dict[str, dict[str, tuple[float, ...]]] = {")
+    for name, by_format in tables().items():
+        print(f'    "{name}": {{')
+        for dtype, coefficients in by_format.items():
+            print(f'        "{dtype}": (')
+            for coefficient in coefficients:
+                print(f"            {coefficient!r},")
+            print("        ),")
+        print("    },")
+    print("}")
+
+
+if __name__ == "__main__":
+    main()
