@@ -12,13 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from gradkit import primitives as _operators  # noqa: F401 - what an Array's operators are is declared there
-from gradkit.backend import (
-    Device,
-    current_backend,
-    default_device,
-    set_backend,
-    use_backend,
-)
+from gradkit.backend import Device, current_backend, default_device, set_backend, use_backend
 from gradkit.config import config, debug_changes, debug_nans, enable_x64, item_assignment
 from gradkit.core import Array, enable_grad, no_grad
 from gradkit.core.above import above as _above

@@ -8,15 +8,7 @@ from typing import Any
 import optree
 
 from gradkit.pytrees.containers import NAMESPACE
-from gradkit.pytrees.keys import (
-    DictKey,
-    FlattenedIndexKey,
-    GetAttrKey,
-    KeyEntry,
-    KeyPath,
-    SequenceKey,
-    keystr,
-)
+from gradkit.pytrees.keys import DictKey, FlattenedIndexKey, GetAttrKey, KeyEntry, KeyPath, SequenceKey, keystr
 from gradkit.pytrees.registry import (
     Partial,
     register_dataclass,

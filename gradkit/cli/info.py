@@ -9,14 +9,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 
-from gradkit.backend import (
-    ENVIRONMENT_VARIABLE,
-    Backend,
-    backend_names,
-    current_backend,
-    load_backend,
-    why_not,
-)
+from gradkit.backend import ENVIRONMENT_VARIABLE, Backend, backend_names, current_backend, load_backend, why_not
 from gradkit.errors import BackendNotInstalledError, BackendUnusableError
 
 __all__ = ["print_info"]

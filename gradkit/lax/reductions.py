@@ -120,11 +120,7 @@ MONOIDS: dict[Any, Callable[[Any, Axes], Array]] = {
 
 
 def reduce(
-    operands: Any,
-    init_values: Any,
-    computation: Callable[[Any, Any], Any],
-    dimensions: Axes,
-    out_sharding: None = None,
+    operands: Any, init_values: Any, computation: Callable[[Any, Any], Any], dimensions: Axes, out_sharding: None = None
 ) -> Any:
     """Combine elements over axes by any function of two values.
 

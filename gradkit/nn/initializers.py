@@ -33,15 +33,13 @@ TRUNCATED_DEVIATION = 0.87962566103423978
 
 def zeros(key: Any, shape: Shape, dtype: Any = None, out_sharding: None = None) -> Array:
     """Return zeros; an initializer itself."""
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "zeros")
+    refuse_sharding(out_sharding, "zeros")
     return full(shape, 0.0, dtype)
 
 
 def ones(key: Any, shape: Shape, dtype: Any = None, out_sharding: None = None) -> Array:
     """Return ones; an initializer itself."""
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "ones")
+    refuse_sharding(out_sharding, "ones")
     return full(shape, 1.0, dtype)
 
 

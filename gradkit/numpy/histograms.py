@@ -49,8 +49,7 @@ def bincount(
     >>> jnp.bincount(jnp.asarray([1, 1, 3]))
     Array([0, 2, 0, 1], dtype=int32)
     """
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "bincount")
+    refuse_sharding(out_sharding, "bincount")
     numbers = as_array(x, "bincount")
     if numbers.dtype.kind not in "biu":
         raise TypeError(f"x argument to bincount must have an integer type; got {numbers.dtype}")

@@ -160,8 +160,7 @@ def repeat(
     >>> jnp.repeat(jnp.asarray([1, 2]), jnp.asarray([1, 3]))
     Array([1, 2, 2, 2], dtype=int32)
     """
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "repeat")
+    refuse_sharding(out_sharding, "repeat")
     array = as_array(a, "repeat")
     if axis is None:
         array, axis = reshape(array, -1), 0

@@ -31,8 +31,7 @@ __all__ = [
 
 def ravel(a: Any, order: str = "C", *, out_sharding: None = None) -> Array:
     """Return the elements in one axis: row by row, or column by column with ``order="F"``."""
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "ravel")
+    refuse_sharding(out_sharding, "ravel")
     array = as_array(a, "ravel")
     if order not in ("C", "F"):
         raise ValueError(f"ravel: order must be 'C' or 'F', got {order!r}")

@@ -269,8 +269,7 @@ def percentile(
     out_sharding: None = None,
 ) -> Array:
     """Return percentiles: `quantile` with `q` from 0 to 100."""
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "percentile")
+    refuse_sharding(out_sharding, "percentile")
     _refuse_overwrite(out, overwrite_input, "percentile")
     return _quantile(a, _hundredth(q), axis, method, keepdims, weights, False, "percentile")
 

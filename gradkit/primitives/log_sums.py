@@ -19,12 +19,7 @@ __all__ = ["logsumexp"]
 
 
 def logsumexp(
-    a: Any,
-    axis: Axis = None,
-    b: Any = None,
-    keepdims: bool = False,
-    return_sign: bool = False,
-    where: Any = None,
+    a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, return_sign: bool = False, where: Any = None
 ) -> Any:
     """Return log(sum(b * exp(x))) over axes, without overflow.
 

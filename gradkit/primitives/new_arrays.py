@@ -334,14 +334,7 @@ def arange(
     return wrap(backend.xp.arange(first, last, distance, dtype=raw_dtype, device=place))
 
 
-def eye(
-    N: int,
-    M: int | None = None,
-    k: int = 0,
-    dtype: Any = None,
-    *,
-    device: Device | None = None,
-) -> Array:
+def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None, *, device: Device | None = None) -> Array:
     """Return a matrix of shape (N, M) with ones on its k-th diagonal."""
     backend, place = _place(device)
     raw_dtype = _raw_dtype(backend, dtype, default_dtype(FLOATING))

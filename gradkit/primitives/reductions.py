@@ -272,13 +272,7 @@ def _over_one_or_all(axis: int | None, keepdims: bool, ndim: int, caller: str) -
 
 
 def mean(
-    a: Any,
-    axis: Axis = None,
-    dtype: Any = None,
-    out: None = None,
-    keepdims: bool = False,
-    *,
-    where: Any = None,
+    a: Any, axis: Axis = None, dtype: Any = None, out: None = None, keepdims: bool = False, *, where: Any = None
 ) -> Array:
     """Return the arithmetic mean over axes (None: all). Integers are averaged in the default float dtype.
 

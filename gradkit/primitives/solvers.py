@@ -17,13 +17,7 @@ from gradkit.core.namespace import lift, publish, unbroadcast
 from gradkit.core.node import NO_PARAMS, Node
 from gradkit.core.operands import as_array
 from gradkit.core.promotion import is_complex, real_part_of
-from gradkit.primitives.matrices import (
-    Decomposition,
-    adjoint,
-    conjugate,
-    eye_like,
-    hermitian,
-)
+from gradkit.primitives.matrices import Decomposition, adjoint, conjugate, eye_like, hermitian
 
 __all__ = ["cofactor", "det", "expm", "inv", "pinv", "slogdet", "solve", "triangular_solve"]
 

@@ -113,10 +113,7 @@ def register_pytree_node_class(cls: Class) -> Class:
 
 
 def register_pytree_with_keys(
-    nodetype: type,
-    flatten_with_keys: FlattenWithKeys,
-    unflatten_func: Unflatten,
-    flatten_func: Flatten | None = None,
+    nodetype: type, flatten_with_keys: FlattenWithKeys, unflatten_func: Unflatten, flatten_func: Flatten | None = None
 ) -> None:
     """Make a class a container whose children have keys; `flatten_func` is accepted as in JAX and not needed."""
     _check(nodetype, flatten_with_keys=flatten_with_keys, unflatten_func=unflatten_func)

@@ -28,16 +28,7 @@ from gradkit.random.distributions import (
     wald,
     weibull_min,
 )
-from gradkit.random.floats import (
-    cauchy,
-    exponential,
-    gumbel,
-    laplace,
-    logistic,
-    normal,
-    truncated_normal,
-    uniform,
-)
+from gradkit.random.floats import cauchy, exponential, gumbel, laplace, logistic, normal, truncated_normal, uniform
 from gradkit.random.integers import bits, randint
 from gradkit.random.keys import PRNGKey, clone, fold_in, key, key_data, key_impl, split, wrap_key_data
 from gradkit.random.state import next_key, seed

@@ -60,8 +60,7 @@ def permutation(key: Array, x: Any, axis: int = 0, independent: bool = False, *,
     >>> gradkit.random.permutation(gradkit.random.key(0), 5)
     Array([0, 1, 4, 3, 2], dtype=int32)
     """
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "permutation")
+    refuse_sharding(out_sharding, "permutation")
     key = one_key(key, "permutation")
     dtype = default_dtype(INTEGER)
     array: Any = _population(x, "x", "permutation")
@@ -96,13 +95,7 @@ def _population(x: Any, name: str, caller: str) -> Any:
 
 
 def choice(
-    key: Array,
-    a: Any,
-    shape: Shape = (),
-    replace: bool = True,
-    p: Any = None,
-    axis: int = 0,
-    mode: str | None = None,
+    key: Array, a: Any, shape: Shape = (), replace: bool = True, p: Any = None, axis: int = 0, mode: str | None = None
 ) -> Array:
     """Draw elements (or slices) of an array, or integers from 0 to below `a`.
 
@@ -218,8 +211,7 @@ def bernoulli(
     >>> gradkit.random.bernoulli(gradkit.random.key(0), 0.5, (4,))
     Array([False, False,  True,  True], dtype=bool)
     """
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "bernoulli")
+    refuse_sharding(out_sharding, "bernoulli")
     key = one_key(key, "bernoulli")
     if mode not in ("low", "high"):
         raise ValueError(f"bernoulli: mode must be 'low' or 'high', got {mode!r}.")
@@ -283,8 +275,7 @@ def categorical(
     >>> gradkit.random.categorical(gradkit.random.key(0), jnp.log(jnp.asarray([0.1, 0.2, 0.7])), shape=(5,))
     Array([1, 2, 2, 1, 2], dtype=int32)
     """
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "categorical")
+    refuse_sharding(out_sharding, "categorical")
     key = one_key(key, "categorical")
     scores = require_inexact(asarray(logits) if isinstance(logits, list | tuple) else as_array(logits, "categorical"))
     (axis,) = normalize_axes(axis, scores.ndim, "categorical")

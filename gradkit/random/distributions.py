@@ -62,8 +62,7 @@ def rademacher(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding
     >>> gradkit.random.rademacher(gradkit.random.key(0), (4,)).tolist()
     [-1, -1, 1, 1]
     """
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "rademacher")
+    refuse_sharding(out_sharding, "rademacher")
     name = integer_dtype(dtype, "rademacher")
     signs: Array = 2 * cast(bernoulli(key, 0.5, checked_shape(shape, "rademacher")), name) - 1
     return signs
@@ -73,16 +72,14 @@ def lognormal(
     key: Array, sigma: Any = 1.0, shape: Shape | None = None, dtype: Any = None, *, out_sharding: None = None
 ) -> Array:
     """Draw numbers whose logarithm is normal with standard deviation `sigma`: exp(sigma z) of a normal z."""
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "lognormal")
+    refuse_sharding(out_sharding, "lognormal")
     key, sizes, name, (sigma,) = _parameters("lognormal", key, shape, dtype, sigma=sigma)
     return exp(normal(key, sizes, name) * sigma)
 
 
 def maxwell(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Maxwell distribution of scale 1: the length of a vector of three normal numbers."""
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "maxwell")
+    refuse_sharding(out_sharding, "maxwell")
     key, sizes, name, _ = _parameters("maxwell", key, shape, dtype)
     return sqrt(sum(square(normal(key, (*sizes, 3), name)), axis=-1))
 
@@ -112,8 +109,7 @@ def rayleigh(
     key: Array, scale: Any, shape: Shape | None = None, dtype: Any = None, *, out_sharding: None = None
 ) -> Array:
     """Draw from the Rayleigh distribution, scale sqrt(-2 log u) of a uniform u."""
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "rayleigh")
+    refuse_sharding(out_sharding, "rayleigh")
     key, sizes, name, (scale,) = _parameters("rayleigh", key, shape, dtype, scale=scale)
     drawn: Array = sqrt(log(uniform(key, sizes, name)) * -2.0) * scale
     return drawn
@@ -121,8 +117,7 @@ def rayleigh(
 
 def pareto(key: Array, b: Any, shape: Shape | None = None, dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Pareto distribution of shape `b` above 1, exp(e / b) of an exponential e."""
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "pareto")
+    refuse_sharding(out_sharding, "pareto")
     key, sizes, name, (b,) = _parameters("pareto", key, shape, dtype, b=b)
     return exp(exponential(key, sizes, name) / b)
 
@@ -160,8 +155,7 @@ def triangular(
     out_sharding: None = None,
 ) -> Array:
     """Draw from the triangular distribution between `left` and `right`, whose density is largest at `mode`."""
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "triangular")
+    refuse_sharding(out_sharding, "triangular")
     key, sizes, name, (left, mode, right) = _parameters(
         "triangular", key, shape, dtype, left=left, mode=mode, right=right
     )
@@ -180,8 +174,7 @@ def geometric(key: Array, p: Any, shape: Shape | None = None, dtype: Any = None,
     >>> gradkit.random.geometric(gradkit.random.key(0), 0.3, (4,)).tolist()
     [1, 1, 4, 3]
     """
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "geometric")
+    refuse_sharding(out_sharding, "geometric")
     result = integer_dtype(dtype, "geometric")
     key, sizes, name, (p,) = _parameters("geometric", key, shape, None, p=p)
     trials = floor(log(uniform(key, sizes, name, 2.0**-23 if name == "float32" else 2.0**-52)) / log1p(-p)) + 1.0
@@ -190,8 +183,7 @@ def geometric(key: Array, p: Any, shape: Shape | None = None, dtype: Any = None,
 
 def wald(key: Array, mean: Any, shape: Shape | None = None, dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Wald (inverse Gaussian) distribution of scale 1 (Michael, Schucany and Haas 1976)."""
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "wald")
+    refuse_sharding(out_sharding, "wald")
     key, sizes, name, (mean,) = _parameters("wald", key, shape, dtype, mean=mean)
     normal_key, uniform_key = split(key)
     y = square(normal(normal_key, sizes, name))
@@ -232,8 +224,7 @@ def multivariate_normal(
     >>> gradkit.random.multivariate_normal(gradkit.random.key(0), jnp.zeros(2), jnp.eye(2), (5,)).shape
     (5, 2)
     """
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "multivariate_normal")
+    refuse_sharding(out_sharding, "multivariate_normal")
     if method not in ("cholesky", "eigh", "svd"):
         raise ValueError(f"multivariate_normal: method must be one of 'cholesky', 'eigh' and 'svd', got {method!r}.")
     key = one_key(key, "multivariate_normal")
@@ -288,8 +279,7 @@ def orthogonal(
     Array, shape (*shape, n, m)
         JAX's matrices, to rounding.
     """
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "orthogonal")
+    refuse_sharding(out_sharding, "orthogonal")
     sizes = checked_shape(shape, "orthogonal")
     columns = n if m is None else m
     low, high = sorted((n, columns))

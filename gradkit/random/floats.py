@@ -64,8 +64,7 @@ def uniform(
     >>> gradkit.random.uniform(gradkit.random.key(0), (3,))
     Array([0.947667  , 0.9785799 , 0.33229148], dtype=float32)
     """
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "uniform")
+    refuse_sharding(out_sharding, "uniform")
     key = one_key(key, "uniform")
     name = floating_dtype(dtype, "uniform")
     sizes = checked_shape(shape, "uniform")
@@ -142,8 +141,7 @@ def normal(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: No
     >>> gradkit.random.normal(gradkit.random.key(0), (3,))
     Array([ 1.6226422 ,  2.0252647 , -0.43359444], dtype=float32)
     """
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "normal")
+    refuse_sharding(out_sharding, "normal")
     key = one_key(key, "normal")
     name = complex_or_floating_dtype(dtype, "normal")
     sizes = checked_shape(shape, "normal")
@@ -194,8 +192,7 @@ def truncated_normal(
     >>> gradkit.random.truncated_normal(gradkit.random.key(0), -1.0, 1.0, (3,))
     Array([ 0.8618594,  0.9412883, -0.2910484], dtype=float32)
     """
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "truncated_normal")
+    refuse_sharding(out_sharding, "truncated_normal")
     key = one_key(key, "truncated_normal")
     name = floating_dtype(dtype, "truncated_normal")
     sizes = None if shape is None else checked_shape(shape, "truncated_normal")
@@ -217,8 +214,7 @@ def truncated_normal(
 
 def exponential(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the exponential distribution of rate 1, -log(1 - u) of a uniform u; arguments as for `normal`."""
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "exponential")
+    refuse_sharding(out_sharding, "exponential")
     return -log1p(-_uniform(*_drawn("exponential", key, shape, dtype)))
 
 
@@ -234,8 +230,7 @@ def gumbel(
     mode : {"low", "high"}, optional
         "high" draws twice the bits, so that the far tail is drawn right (to 32 instead of 16 in float32).
     """
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "gumbel")
+    refuse_sharding(out_sharding, "gumbel")
     checked, sizes, name = _drawn("gumbel", key, shape, dtype)
     limits = np.finfo(name)
     if mode in (None, "low"):
@@ -250,8 +245,7 @@ def gumbel(
 
 def laplace(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Laplace distribution of scale 1; arguments as for `normal`."""
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "laplace")
+    refuse_sharding(out_sharding, "laplace")
     checked, sizes, name = _drawn("laplace", key, shape, dtype)
     u = _uniform(checked, sizes, name, -1.0 + np.finfo(name).epsneg, 1.0)
     return sign(u) * log1p(-abs(u))
@@ -259,8 +253,7 @@ def laplace(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: N
 
 def logistic(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the logistic distribution, log(u / (1 - u)) of a uniform u; arguments as for `normal`."""
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "logistic")
+    refuse_sharding(out_sharding, "logistic")
     checked, sizes, name = _drawn("logistic", key, shape, dtype)
     u = _uniform(checked, sizes, name, np.finfo(name).tiny, 1.0)
     return log(u) - log1p(-u)
@@ -268,7 +261,6 @@ def logistic(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: 
 
 def cauchy(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Cauchy distribution, tan(pi (u - 1/2)) of a uniform u; arguments as for `normal`."""
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "cauchy")
+    refuse_sharding(out_sharding, "cauchy")
     checked, sizes, name = _drawn("cauchy", key, shape, dtype)
     return tan(math.pi * (_uniform(checked, sizes, name, np.finfo(name).eps, 1.0) - 0.5))

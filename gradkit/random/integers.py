@@ -49,8 +49,7 @@ def bits(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None
     >>> gradkit.random.bits(gradkit.random.key(0), (3,))
     Array([4070199207, 4202968722, 1427181096], dtype=uint32)
     """
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "bits")
+    refuse_sharding(out_sharding, "bits")
     key = one_key(key, "bits")
     name = unsigned_dtype(dtype, "bits")
     return random_bits(key, shape=checked_shape(shape, "bits"), bit_width=np.dtype(name).itemsize * 8)
@@ -92,8 +91,7 @@ def randint(
     >>> gradkit.random.randint(gradkit.random.key(0), (5,), 1, 7)
     Array([2, 1, 3, 2, 6], dtype=int32)
     """
-    if out_sharding is not None:
-        refuse_sharding(out_sharding, "randint")
+    refuse_sharding(out_sharding, "randint")
     key = one_key(key, "randint")
     name = integer_dtype(dtype, "randint")
     sizes = checked_shape(shape, "randint")

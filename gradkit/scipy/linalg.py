@@ -330,13 +330,7 @@ def expm(A: Any, *, upper_triangular: bool = False, max_squarings: int = 16) -> 
     return elementwise.where(norms < largest, result, float("nan"))
 
 
-def expm_frechet(
-    A: Any,
-    E: Any,
-    *,
-    method: str | None = None,
-    compute_expm: bool = True,
-) -> Any:
+def expm_frechet(A: Any, E: Any, *, method: str | None = None, compute_expm: bool = True) -> Any:
     """Return the exponentials of matrices (if `compute_expm`) and their derivatives in the direction `E`."""
     array, direction = promote_args("expm_frechet", A, E, inexact=True)
     array = _square(array, "expm_frechet")

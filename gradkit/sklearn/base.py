@@ -22,16 +22,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from gradkit.backend import use_backend
 from gradkit.numpy import asarray
-from gradkit.sklearn.network import (
-    ACTIVATIONS,
-    Training,
-    batches,
-    epoch,
-    make_network,
-    predict,
-    to_host,
-    training,
-)
+from gradkit.sklearn.network import ACTIVATIONS, Training, batches, epoch, make_network, predict, to_host, training
 from gradkit.sklearn.outputs import OUTPUTS
 
 __all__ = ["BaseMLP"]
@@ -76,49 +67,30 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         "backend": [str, None],
     }
 
-    def __init__(
-        self,
-        loss: str,
-        hidden_layer_sizes: Any,
-        activation: str,
-        alpha: float,
-        batch_size: Any,
-        learning_rate: str,
-        learning_rate_init: float,
-        power_t: float,
-        max_iter: int,
-        shuffle: bool,
-        random_state: Any,
-        tol: float,
-        verbose: bool | int,
-        warm_start: bool,
-        momentum: float,
-        nesterovs_momentum: bool,
-        early_stopping: bool,
-        validation_fraction: float,
-        n_iter_no_change: float,
-        backend: str | None,
-    ) -> None:
-        self.loss = loss
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.backend = backend
+    loss: str
+    hidden_layer_sizes: Any
+    activation: str
+    alpha: float
+    batch_size: Any
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    random_state: Any
+    tol: float
+    verbose: bool | int
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: float
+    backend: str | None
+
+    def _keep(self, parameters: dict[str, Any]) -> None:
+        """Make attributes of a constructor's parameters, which is all that scikit-learn lets it do."""
+        vars(self).update((name, value) for name, value in parameters.items() if name != "self")
 
     # What differs between the two
 

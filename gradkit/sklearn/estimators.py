@@ -109,6 +109,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     ((450, 10), dtype('float32'))
     """
 
+    loss = "log_loss"
+
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),
@@ -132,28 +134,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         n_iter_no_change: float = 10,
         backend: str | None = None,
     ) -> None:
-        super().__init__(
-            loss="log_loss",
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            alpha=alpha,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            power_t=power_t,
-            max_iter=max_iter,
-            shuffle=shuffle,
-            random_state=random_state,
-            tol=tol,
-            verbose=verbose,
-            warm_start=warm_start,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            backend=backend,
-        )
+        self._keep(locals())
 
     def fit(self, X: Host, y: Host, sample_weight: Host | None = None) -> Self:
         """Train the network.
@@ -181,13 +162,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         """
         return self._fit(X, y, sample_weight, incremental=False)
 
-    def partial_fit(
-        self,
-        X: Host,
-        y: Host,
-        sample_weight: Host | None = None,
-        classes: Host | None = None,
-    ) -> Self:
+    def partial_fit(self, X: Host, y: Host, sample_weight: Host | None = None, classes: Host | None = None) -> Self:
         """Train for one epoch, going on from where the last call ended.
 
         Parameters
@@ -357,28 +332,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         n_iter_no_change: float = 10,
         backend: str | None = None,
     ) -> None:
-        super().__init__(
-            loss=loss,
-            hidden_layer_sizes=hidden_layer_sizes,
-            activation=activation,
-            alpha=alpha,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            power_t=power_t,
-            max_iter=max_iter,
-            shuffle=shuffle,
-            random_state=random_state,
-            tol=tol,
-            verbose=verbose,
-            warm_start=warm_start,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            backend=backend,
-        )
+        self._keep(locals())
 
     def fit(self, X: Host, y: Host, sample_weight: Host | None = None) -> Self:
         """Train the network.

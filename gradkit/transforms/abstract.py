@@ -206,10 +206,7 @@ class ClosedJaxpr:
 
 
 def make_jaxpr(
-    fun: Callable[..., Any],
-    static_argnums: int | Sequence[int] = (),
-    axis_env: Any = None,
-    return_shape: bool = False,
+    fun: Callable[..., Any], static_argnums: int | Sequence[int] = (), axis_env: Any = None, return_shape: bool = False
 ) -> Callable[..., Any]:
     """Make the function that captures the graph of `fun`.
 

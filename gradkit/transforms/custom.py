@@ -27,10 +27,7 @@ class _Custom:
     """What both kinds share: the function, and which of its arguments are not differentiated."""
 
     def __init__(
-        self,
-        fun: Callable[..., Any],
-        nondiff_argnums: Sequence[int] = (),
-        nondiff_argnames: Sequence[str] = (),
+        self, fun: Callable[..., Any], nondiff_argnums: Sequence[int] = (), nondiff_argnames: Sequence[str] = ()
     ) -> None:
         check_callable(fun)
         named_like(fun)(cast(Any, self))

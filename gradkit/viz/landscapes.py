@@ -16,13 +16,7 @@ from gradkit.core import Array, no_grad
 from gradkit.core.values import host
 from gradkit.errors import JAXIndexError, JAXTypeError, ShapeError
 from gradkit.transforms import make_jaxpr, vmap
-from gradkit.viz.directions import (
-    Plane,
-    choose_plane,
-    given,
-    principal,
-    random_plane,
-)
+from gradkit.viz.directions import Plane, choose_plane, given, principal, random_plane
 from gradkit.viz.parameters import Parameters, split_model
 from gradkit.viz.titles import model_name
 

@@ -25,12 +25,7 @@ from gradkit.numpy import (
     where,
 )
 from gradkit.primitives import log_ndtr, logit, ndtr, ndtri, sigmoid, softplus
-from gradkit.primitives.scipy_special import (
-    bessel_i0e,
-    betaln,
-    erfcx,
-    normal_density,
-)
+from gradkit.primitives.scipy_special import bessel_i0e, betaln, erfcx, normal_density
 from gradkit.primitives.special import erf, polynomial
 from gradkit.scipy.stats.distribution import Distribution, Standard
 
