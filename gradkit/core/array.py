@@ -24,7 +24,7 @@ else:
     Attached = object
 
 __all__ = [
-    "Array", "as_array", "attach", "backend_of_array", "carries_derivative", "device_of_array", "dtype_as_stored",
+    "Array", "as_wrapped", "attach", "backend_of_array", "carries_derivative", "device_of_array", "dtype_as_stored",
     "innermost", "is_followed", "owner_of", "place_of_array", "raw", "renewed", "wrap",
 ]  # fmt: skip
 
@@ -178,7 +178,7 @@ def renewed(array: Array) -> Array:
     return wrap(array._value, array._node)
 
 
-def as_array(value: Any) -> Array:
+def as_wrapped(value: Any) -> Array:
     """Return a raw array as an Array, and an Array as it is."""
     return value if type(value) is Array else wrap(value)
 

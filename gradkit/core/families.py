@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from gradkit.backend import backend_of
-from gradkit.core.array import Array, as_array, dtype_as_stored, wrap
+from gradkit.core.array import Array, as_wrapped, dtype_as_stored, wrap
 from gradkit.core.batching import broadcast_shape, elementwise
 from gradkit.core.binding import bind
 from gradkit.core.namespace import PLAIN, as_bound, bound, lift, namespace_of, unbroadcast
@@ -333,7 +333,7 @@ def _with_parts(trace: Trace, joint: Node, outs: Sequence[Any]) -> tuple[Array, 
     return tuple(
         wrap(o, Node(trace, o.shape, dtype_as_stored(o), PART, (joint,), (), {"position": i}, joint.plain))
         if _is_inexact_value(o)
-        else as_array(o)
+        else as_wrapped(o)
         for i, o in enumerate(outs)
     )
 
@@ -373,7 +373,7 @@ class MultipleResults(General):
         """Return the results as Arrays with nodes, which share the operation's own."""
         reads, parents = self.reads_and_parents(tracked)
         if not parents:
-            return tuple(map(as_array, out))
+            return tuple(map(as_wrapped, out))
         nodes = [node if parents >> i & 1 else None for i, node in enumerate(nodes)]
         saved: list[Any] = [out]
         for value, node in zip(values, nodes, strict=True):
@@ -436,6 +436,6 @@ def record_call(
     """
     values = [o._value if o._node is None else o for o in outs]
     if not parents:
-        return tuple(map(as_array, values))
+        return tuple(map(as_wrapped, values))
     joint = Node(trace, None, None, CALL, parents, (pullback, *residuals), NO_PARAMS, False)  # type: ignore[arg-type]
     return _with_parts(trace, joint, values)

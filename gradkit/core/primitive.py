@@ -12,7 +12,7 @@ from typing import Any
 
 from gradkit.backend import Backend, Device, backend_of
 from gradkit.core.above import above
-from gradkit.core.array import Array, as_array, backend_of_array, dtype_as_stored
+from gradkit.core.array import Array, as_wrapped, backend_of_array, dtype_as_stored
 from gradkit.core.declaration import check
 from gradkit.core.namespace import PRIMITIVES, kernel_namespace, leaf_namespace
 from gradkit.core.node import Node, Trace
@@ -189,7 +189,7 @@ class Primitive(ABC):
             found = self.known_reads[tracked] = self.reads_and_parents(tracked)
         reads, parents = found
         if not parents:
-            return as_array(out)
+            return as_wrapped(out)
         if parents != tracked:
             nodes = [node if parents >> i & 1 else None for i, node in enumerate(nodes)]
         saved = [out if reads & 1 else None]

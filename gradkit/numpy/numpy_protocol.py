@@ -15,8 +15,10 @@ from gradkit.backend import backend_of
 from gradkit.core import Array
 from gradkit.core.above import above
 from gradkit.core.binding import PYTHON_NUMBERS
+from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import changes
 from gradkit.core.printing import describe
+from gradkit.core.structured import Reducing
 from gradkit.core.values import host, values_of
 from gradkit.primitives.new_arrays import asarray
 from gradkit.tree import leaves
@@ -27,15 +29,7 @@ Parameters = Mapping[str, inspect.Parameter]
 
 UFUNC_METHODS = {
     "accumulate": {"add": "cumsum", "multiply": "cumprod"},
-    "reduce": {
-        "add": "sum",
-        "logaddexp": "logsumexp",
-        "logical_and": "all",
-        "logical_or": "any",
-        "maximum": "max",
-        "minimum": "min",
-        "multiply": "prod",
-    },
+    "reduce": {p.combine: p.name for p in PRIMITIVES.values() if isinstance(p, Reducing) and not p.mean},
 }
 """What ``np.add.reduce`` and the like are."""
 

@@ -90,7 +90,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _keep(self, parameters: dict[str, Any]) -> None:
         """Make attributes of a constructor's parameters, which is all that scikit-learn lets it do."""
-        vars(self).update((name, value) for name, value in parameters.items() if name != "self")
+        self.__dict__.update((name, value) for name, value in parameters.items() if name != "self")
 
     # What differs between the two
 
