@@ -86,13 +86,13 @@ __version__ = "0.1.0"
 __all__ = [
     "Array", "Device", "ShapeDtypeStruct", "Value", "block_until_ready", "checkpoint", "checkpoint_policies",
     "clear_caches", "closure_convert", "config", "current_backend", "custom_gradient", "custom_jvp", "custom_vjp",
-    "data", "debug", "debug_changes", "debug_nans", "default_backend", "default_device", "device_count",
-    "device_get", "device_put", "devices", "disable_jit", "enable_grad", "enable_x64", "ensure_compile_time_eval",
-    "errors", "eval_shape", "fit", "grad", "hessian", "item_assignment", "jacfwd", "jacobian", "jacrev", "jit",
-    "jvp", "lax", "linear_transpose", "linearize", "load", "local_device_count", "local_devices", "make_jaxpr",
-    "named_call", "named_scope", "nn", "no_grad", "numpy", "ops", "optim", "pure_callback", "random", "remat",
-    "save", "scalar", "scipy", "set_backend", "train", "tree", "tree_util", "typeof", "use_backend",
-    "value_and_grad", "viz", "vjp", "vmap",
+    "data", "debug", "debug_changes", "debug_nans", "default_backend", "default_device", "device_count", "device_get",
+    "device_put", "devices", "disable_jit", "enable_grad", "enable_x64", "ensure_compile_time_eval", "errors",
+    "eval_shape", "fit", "grad", "hessian", "item_assignment", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "lax",
+    "linear_transpose", "linearize", "load", "local_device_count", "local_devices", "make_jaxpr", "named_call",
+    "named_scope", "nn", "no_grad", "numpy", "ops", "optim", "pure_callback", "random", "remat", "save", "scalar",
+    "scipy", "set_backend", "train", "tree", "tree_util", "typeof", "use_backend", "value_and_grad", "viz", "vjp",
+    "vmap",
 ]  # fmt: skip
 
 _MODULES = frozenset(

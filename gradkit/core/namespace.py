@@ -65,8 +65,8 @@ def leaf_namespace(backend: Backend) -> LeafNamespace:
 class ArrayNamespace:
     """The functions of texts on Arrays.
 
-    A module of primitives publishes its own (`publish`). A primitive without one is bound as it is declared, its arrays
-    by position and its parameters by name. Names of dtypes are NumPy's, as those of Arrays are.
+    A module of primitives publishes its own (`publish`). A primitive without one is the function, called with arrays by
+    position and parameters by name. Names of dtypes are NumPy's, as those of Arrays are.
     """
 
     bind: Callable[..., Any]
@@ -79,7 +79,7 @@ class ArrayNamespace:
                 f"texts on Arrays have no {name!r}: it is no primitive, no function that a module of primitives "
                 f"publishes, and no dtype. What asks for the library or the backend is a leaf (leaf=True)."
             )
-        found = dtype_named(name) if primitive is None else _caller(self.bind, primitive)
+        found = dtype_named(name) if primitive is None else primitive
         setattr(self, name, found)
         return found
 
@@ -99,14 +99,10 @@ def publish(functions: Mapping[str, Any], names: Iterable[str]) -> None:
     """
     for name in names:
         function = functions[name]
-        if "<locals>" in function.__qualname__:
+        if "<locals>" in getattr(function, "__qualname__", ""):
             function.__name__ = function.__qualname__ = name
             function.__module__ = functions["__name__"]
         setattr(ARRAYS, name, function)
-
-
-def _caller(bind: Callable[..., Any], primitive: Primitive) -> Callable[..., Any]:
-    return lambda *args, **params: bind(primitive, args, params)
 
 
 PLAIN: dict[type, KernelNamespace] = {}

@@ -14,7 +14,7 @@ from gradkit.backend import Backend, Device, backend_of
 from gradkit.core.above import above
 from gradkit.core.array import Array, as_wrapped, backend_of_array, dtype_as_stored
 from gradkit.core.declaration import check
-from gradkit.core.namespace import PRIMITIVES, kernel_namespace, leaf_namespace
+from gradkit.core.namespace import ARRAYS, PRIMITIVES, kernel_namespace, leaf_namespace
 from gradkit.core.node import Node, Trace
 from gradkit.core.promotion import PYTHON_NUMBERS, dtype_named
 from gradkit.core.silence import silenced
@@ -106,6 +106,11 @@ class Primitive(ABC):
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
+
+    def __call__(self, *args: Any, **params: Any) -> Array:
+        """Bind it: where its signature is plain, the primitive is the function."""
+        out: Array = ARRAYS.bind(self, args, params)
+        return out
 
     # Forward
 

@@ -29,7 +29,7 @@ def _add_along_axis(xp: Any, updates: Any, indices: Any, *, axis: int, size: int
     return xp.moveaxis(xp.reshape(flat, (*shape[:-1], size)), -1, axis)
 
 
-_take_along_axis = Linear(
+take_along_axis = Linear(
     "take_along_axis",
     lambda xp, x, indices, *, axis: xp.library.take_along_axis(x, indices, axis=axis),
     (lambda xp, g, x, indices, *, axis: xp.add_along_axis(g, indices, axis=axis, size=x.shape[axis]), None),
@@ -38,6 +38,17 @@ _take_along_axis = Linear(
     shape=lambda x, indices, *, axis: tuple(indices.shape),
     leaf=True,
 )
+"""Take one element for each index, in the index's own row along an axis.
+
+Parameters
+----------
+x : array
+    What to take from.
+indices : array of int
+    Of the shape of `x` but for `axis`, none negative and all in range.
+axis : int
+    The axis, not negative.
+"""
 _add_along_axis_primitive = Linear(
     "add_along_axis",
     _add_along_axis,
@@ -46,21 +57,6 @@ _add_along_axis_primitive = Linear(
     batch=along_axes,
     shape=lambda updates, indices, *, axis, size: (*updates.shape[:axis], size, *updates.shape[axis + 1 :]),
 )
-
-
-def take_along_axis(x: Any, indices: Any, /, *, axis: int) -> Array:
-    """Take one element for each index, in the index's own row along an axis.
-
-    Parameters
-    ----------
-    x : array
-        What to take from.
-    indices : array of int
-        Of the shape of `x` but for `axis`, none negative and all in range.
-    axis : int
-        The axis, not negative.
-    """
-    return bind(_take_along_axis, (x, indices), {"axis": axis})
 
 
 def add_along_axis(updates: Any, indices: Any, /, *, axis: int, size: int) -> Array:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gradkit.core import Array, General, Linear, bind
+from gradkit.core import General, Linear, bind
 from gradkit.core.batching import elementwise, moved_to_front, same_shape
 from gradkit.core.promotion import dtype_named
 
@@ -64,7 +64,7 @@ def _round(x: Any, exponent_bits: int, mantissa_bits: int) -> Any:
     return np.where(np.isnan(x), x, rounded)
 
 
-_bitcast_primitive = General(
+bitcast = General(
     "bitcast",
     _bitcast,
     (None,),
@@ -74,7 +74,8 @@ _bitcast_primitive = General(
     leaf=True,
     shares_memory=True,
 )
-_reduce_precision_primitive = Linear(
+"""Read the bits of `x` as those of the dtype; see `gradkit.lax.bitcast_convert_type`."""
+reduce_precision = Linear(
     "reduce_precision",
     _reduce_precision,
     (
@@ -87,13 +88,4 @@ _reduce_precision_primitive = Linear(
     shape=same_shape,
     leaf=True,
 )
-
-
-def bitcast(x: Array, /, *, dtype: str) -> Array:
-    """Read the bits of `x` as those of the dtype; see `gradkit.lax.bitcast_convert_type`."""
-    return bind(_bitcast_primitive, (x,), {"dtype": dtype})
-
-
-def reduce_precision(x: Array, /, *, exponent_bits: int, mantissa_bits: int) -> Array:
-    """Round to a format with fewer bits; see `gradkit.lax.reduce_precision`."""
-    return bind(_reduce_precision_primitive, (x,), {"exponent_bits": exponent_bits, "mantissa_bits": mantissa_bits})
+"""Round to a format with fewer bits; see `gradkit.lax.reduce_precision`."""

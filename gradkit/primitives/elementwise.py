@@ -278,11 +278,12 @@ _where = Elementwise(
     (None, passes_where(lambda xp, _z, c, _x, _y: c), passes_where(lambda xp, _z, c, _x, _y: xp.logical_not(c))),
     dtype=lambda c, x, y: (x if type(x) is Array else y).dtype,
 )
-_masked = Elementwise(
+masked = Elementwise(
     "masked",
     lambda xp, x, mask: xp.where(mask, x, xp.zeros_like(x)),
     (passes_where(lambda xp, _y, _x, mask: mask), None),
 )
+"""Return `x` where the bool array `mask` holds, and 0 elsewhere."""
 
 
 def where(condition: Any, x: Any, y: Any, /) -> Array:
@@ -308,11 +309,6 @@ def where(condition: Any, x: Any, y: Any, /) -> Array:
     Array([1., 6.], dtype=float32)
     """
     return apply(_where, (require_bool(as_array(condition, "where"), "where"), x, y), floating=False, first=1)
-
-
-def masked(x: Array, mask: Array, /) -> Array:
-    """Return `x` where the bool array `mask` holds, and 0 elsewhere."""
-    return bind(_masked, (x, mask), NO_PARAMS)
 
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Array:

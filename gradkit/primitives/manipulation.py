@@ -109,7 +109,7 @@ def _transfer_text(xp: Any, x: Any, *, source: Device, target: Device) -> Any:
     return get_backend(target.backend).from_host(xp.backend.to_host(x), target.raw)
 
 
-_transfer = Transfer(
+transfer = Transfer(
     "transfer",
     _transfer_text,
     (lambda xp, g, _x, *, source, target: xp.transfer(g, source=target, target=source),),
@@ -118,6 +118,7 @@ _transfer = Transfer(
     shares_memory=True,  # from one backend of the host to another
     leaf=True,
 )
+"""Copy an Array from the device where it is to another one."""
 
 
 class Concatenate(Linear):
@@ -341,11 +342,6 @@ def to_device(x: Any, device: Device, /, *, stream: Any = None) -> Array:
     if source == device:
         return array
     return transfer(array, source=source, target=device)
-
-
-def transfer(x: Array, /, *, source: Device, target: Device) -> Array:
-    """Copy an Array from the device where it is to another one."""
-    return bind(_transfer, (x,), {"source": source, "target": target})
 
 
 publish(globals(), __all__)

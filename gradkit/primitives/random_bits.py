@@ -13,7 +13,6 @@ from typing import Any
 
 from gradkit.core import Array, General, bind
 from gradkit.core.batching import aligned, broadcast_sizes, leading
-from gradkit.core.node import NO_PARAMS
 
 __all__ = ["fold_in", "random_bits", "random_order", "threefry2x32"]
 
@@ -109,7 +108,7 @@ def _batch_fold_in(primitive: Any, values: Any, axes: Any, size: int, params: An
     return bind(primitive, (aligned(key, batch_key, rank + 1), aligned(data, batch_data, rank)), params), 0
 
 
-_random_bits_primitive = General(
+random_bits = General(
     "random_bits",
     _random_bits,
     (None,),
@@ -117,14 +116,44 @@ _random_bits_primitive = General(
     shape=_shape_for_each_key,
     dtype=lambda _key, *, shape, bit_width: f"uint{bit_width}",
 )
-_fold_in_primitive = General(
+"""Return the random bits of the counters 0, 1, 2 ... as unsigned integers.
+
+Parameters
+----------
+key : Array of uint32, shape (..., 2)
+    The keys.
+shape : tuple of int
+    The shape of what each key gives.
+bit_width : {8, 16, 32, 64}
+    How many bits a number has.
+
+Returns
+-------
+Array
+    Of shape (..., *shape) and of the unsigned integer dtype of that width.
+"""
+fold_in = General(
     "fold_in",
     _fold_in,
     (None, None),
     batch=_batch_fold_in,
     shape=lambda key, data: (*broadcast_sizes([tuple(key.shape[:-1]), tuple(data.shape)]), 2),
 )
-_random_order_primitive = General(
+"""Return the keys that keys give for counters.
+
+Parameters
+----------
+key : Array of uint32, shape (..., 2)
+    The keys.
+data : Array of uint32
+    The counters; its shape broadcasts with the leading axes of `key`.
+
+Returns
+-------
+Array of uint32
+    Of the broadcast shape, with a last axis of size 2.
+"""
+random_order = General(
     "random_order",
     _random_order,
     (None,),
@@ -132,64 +161,22 @@ _random_order_primitive = General(
     shape=_shape_for_each_key,
     dtype=lambda _key, *, shape, axis, dtype: dtype,
 )
+"""Return independent random permutations of the positions along an axis.
 
+Parameters
+----------
+key : Array of uint32, shape (..., 2)
+    The keys.
+shape : tuple of int
+    The shape of what each key permutes.
+axis : int
+    The axis along which it is permuted, counted from the front of `shape`.
+dtype : str
+    The integer dtype of the result.
 
-def random_bits(key: Array, /, *, shape: tuple[int, ...], bit_width: int) -> Array:
-    """Return the random bits of the counters 0, 1, 2 ... as unsigned integers.
-
-    Parameters
-    ----------
-    key : Array of uint32, shape (..., 2)
-        The keys.
-    shape : tuple of int
-        The shape of what each key gives.
-    bit_width : {8, 16, 32, 64}
-        How many bits a number has.
-
-    Returns
-    -------
-    Array
-        Of shape (..., *shape) and of the unsigned integer dtype of that width.
-    """
-    return bind(_random_bits_primitive, (key,), {"shape": shape, "bit_width": bit_width})
-
-
-def fold_in(key: Array, data: Array, /) -> Array:
-    """Return the keys that keys give for counters.
-
-    Parameters
-    ----------
-    key : Array of uint32, shape (..., 2)
-        The keys.
-    data : Array of uint32
-        The counters; its shape broadcasts with the leading axes of `key`.
-
-    Returns
-    -------
-    Array of uint32
-        Of the broadcast shape, with a last axis of size 2.
-    """
-    return bind(_fold_in_primitive, (key, data), NO_PARAMS)
-
-
-def random_order(key: Array, /, *, shape: tuple[int, ...], axis: int, dtype: str) -> Array:
-    """Return independent random permutations of the positions along an axis.
-
-    Parameters
-    ----------
-    key : Array of uint32, shape (..., 2)
-        The keys.
-    shape : tuple of int
-        The shape of what each key permutes.
-    axis : int
-        The axis along which it is permuted, counted from the front of `shape`.
-    dtype : str
-        The integer dtype of the result.
-
-    Returns
-    -------
-    Array
-        Of shape (..., *shape). Each vector along the axis has the numbers from 0 to ``shape[axis]`` - 1, in random
-        order.
-    """
-    return bind(_random_order_primitive, (key,), {"shape": shape, "axis": axis, "dtype": dtype})
+Returns
+-------
+Array
+    Of shape (..., *shape). Each vector along the axis has the numbers from 0 to ``shape[axis]`` - 1, in random
+    order.
+"""

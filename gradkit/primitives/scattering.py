@@ -13,7 +13,6 @@ from typing import Any
 from gradkit.core import Array, General, Linear, bind
 from gradkit.core.batching import at_front, leading, same_shape
 from gradkit.core.namespace import publish
-from gradkit.core.node import NO_PARAMS
 from gradkit.core.operands import wide_integers
 from gradkit.primitives.elementwise import where
 from gradkit.primitives.manipulation import permute_dims, reshape
@@ -73,7 +72,7 @@ def _scatter_add(xp: Any, updates: Any, indices: Any, *, axis: int, size: int) -
     return xp.moveaxis(xp.reshape(flat, (size, *rows.shape[1:])), 0, axis)
 
 
-_scatter_add_primitive = Linear(
+scatter_add = Linear(
     "scatter_add",
     _scatter_add,
     (lambda xp, g, _updates, indices, *, axis, size: xp.take(g, indices, axis=axis), None),
@@ -81,23 +80,19 @@ _scatter_add_primitive = Linear(
     batch=batch_by_position,
     shape=lambda updates, indices, *, axis, size: (*updates.shape[:axis], size, *updates.shape[axis + 1 :]),
 )
+"""Sum slices by index: the transpose of `take`.
 
-
-def scatter_add(updates: Any, indices: Any, /, *, axis: int, size: int) -> Array:
-    """Sum slices by index: the transpose of `take`.
-
-    Parameters
-    ----------
-    updates : array
-        The slices, along `axis`.
-    indices : array of int, shape (updates.shape[axis],)
-        Where each slice goes, from 0 to size - 1; where several go to one position they are added.
-    axis : int
-        The axis.
-    size : int
-        The size of that axis in the result.
-    """
-    return bind(_scatter_add_primitive, (updates, indices), {"axis": axis, "size": size})
+Parameters
+----------
+updates : array
+    The slices, along `axis`.
+indices : array of int, shape (updates.shape[axis],)
+    Where each slice goes, from 0 to size - 1; where several go to one position they are added.
+axis : int
+    The axis.
+size : int
+    The size of that axis in the result.
+"""
 
 
 # The other updates, in the standard's terms: what goes to one position is brought together by sorting
@@ -230,8 +225,8 @@ def _pull_extremum_updates(xp: Any, g: Any, y: Any, x: Any, updates: Any, indice
     return xp.masked(xp.take(share, positions, axis=axis), from_updates)
 
 
-_scatter_set = _scatter("scatter_set", None, (_pull_set, _pull_set_updates), _push_set)
-_scatter_multiply = _scatter(
+scatter_set = _scatter("scatter_set", None, (_pull_set, _pull_set_updates), _push_set)
+scatter_multiply = _scatter(
     "scatter_multiply",
     lambda xp, x, y: x * y,
     (
@@ -239,28 +234,11 @@ _scatter_multiply = _scatter(
         _pull_multiply_updates,
     ),
 )
-_scatter_min = _scatter("scatter_min", lambda xp, x, y: xp.minimum(x, y), (_pull_extremum, _pull_extremum_updates))
-_scatter_max = _scatter("scatter_max", lambda xp, x, y: xp.maximum(x, y), (_pull_extremum, _pull_extremum_updates))
-
-
-def _public(primitive: General, what: str) -> Callable[..., Array]:
-    def scatter(x: Any, updates: Any, indices: Any, /, *, axis: int) -> Array:
-        return bind(primitive, (x, updates, indices), {"axis": axis})
-
-    scatter.__name__ = scatter.__qualname__ = primitive.name
-    scatter.__doc__ = (
-        f"Return `x` with {what}, along an axis.\n\n"
-        f"`indices` has the place of each slice, or -1 for one that goes nowhere."
-    )
-    return scatter
-
-
-scatter_set = _public(
-    _scatter_set, "slices replaced by those of `updates`; of several for one position the last one wins"
-)
-scatter_multiply = _public(_scatter_multiply, "slices multiplied by those of `updates`")
-scatter_min = _public(_scatter_min, "the smaller of its slices and those of `updates`")
-scatter_max = _public(_scatter_max, "the larger of its slices and those of `updates`")
+scatter_min = _scatter("scatter_min", lambda xp, x, y: xp.minimum(x, y), (_pull_extremum, _pull_extremum_updates))
+scatter_max = _scatter("scatter_max", lambda xp, x, y: xp.maximum(x, y), (_pull_extremum, _pull_extremum_updates))
+"""Each, called as ``scatter_set(x, updates, indices, axis=axis)``, returns `x` with slices along an axis replaced by
+those of `updates` (the last of several for one position wins), multiplied by them, or the smaller or larger of both.
+`indices` has the position of each slice, or -1 for one that goes nowhere."""
 
 
 def _last_of_equal(xp: Any, x: Any) -> Any:
@@ -273,14 +251,8 @@ def _last_of_equal(xp: Any, x: Any) -> Any:
     return xp.take_along_axis(ends, xp.argsort(order, axis=last, descending=False), axis=last)
 
 
-_last_of_equal_primitive = General(
-    "last_of_equal", _last_of_equal, (None,), batch=leading, shape=same_shape, dtype="bool"
-)
-
-
-def last_of_equal(x: Array, /) -> Array:
-    """Return where the last of each group of equal numbers is, along the last axis."""
-    return bind(_last_of_equal_primitive, (x,), NO_PARAMS)
+last_of_equal = General("last_of_equal", _last_of_equal, (None,), batch=leading, shape=same_shape, dtype="bool")
+"""Return where the last of each group of equal numbers is, along the last axis."""
 
 
 publish(globals(), __all__)

@@ -8,7 +8,6 @@ from typing import Any
 from gradkit.core import Array, General, bind
 from gradkit.core.batching import along_axes, at_front, leading, same_shape
 from gradkit.core.namespace import publish
-from gradkit.core.node import NO_PARAMS
 from gradkit.core.operands import as_array, cast, dtype_name
 from gradkit.core.promotion import INTEGER, default_dtype, promote
 from gradkit.primitives import elementwise as e
@@ -97,12 +96,8 @@ def _running_sum(xp: Any, x: Any) -> Any:
     return xp.reshape(rows + offsets[..., None], (*batch, -1))[..., :size]
 
 
-_running_sum_primitive = General("running_sum", _running_sum, (None,), batch=leading, shape=same_shape)
-
-
-def running_sum(x: Array, /) -> Array:
-    """Return the running sums of real numbers along the last axis."""
-    return bind(_running_sum_primitive, (x,), NO_PARAMS)
+running_sum = General("running_sum", _running_sum, (None,), batch=leading, shape=same_shape)
+"""Return the running sums of real numbers along the last axis."""
 
 
 def sort(x: Any, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gradkit.core import Array, Linear, bind
+from gradkit.core import Linear, bind
 from gradkit.core.batching import at_front, moved_to_front
 from gradkit.core.namespace import publish
 from gradkit.core.structured import View
@@ -88,7 +88,7 @@ GETITEM = View(
     shape=lambda x, *, index: sliced_shape(x.shape, index),
     leaf=True,
 )
-_pad_index_primitive = Linear(
+pad_index = Linear(
     "pad_index",
     _pad_index,
     (lambda xp, g, _x, *, index, shape: g[index],),
@@ -96,7 +96,8 @@ _pad_index_primitive = Linear(
     shape=lambda x, *, index, shape: shape,
     leaf=True,
 )
-_set_index_primitive = Linear(
+"""Return zeros of `shape` with `x` at the slices `index`: the transpose of slicing."""
+set_index = Linear(
     "set_index",
     _set_index,
     (
@@ -107,17 +108,8 @@ _set_index_primitive = Linear(
     shape=lambda x, y, *, index: tuple(x.shape),
     leaf=True,
 )
-_set_index_primitive.jointly = True
-
-
-def pad_index(x: Array, /, *, index: tuple[Any, ...], shape: tuple[int, ...]) -> Array:
-    """Return zeros of `shape` with `x` at the slices `index`: the transpose of slicing."""
-    return bind(_pad_index_primitive, (x,), {"index": index, "shape": shape})
-
-
-def set_index(x: Array, y: Array, /, *, index: tuple[Any, ...]) -> Array:
-    """Return `x` with `y` at the slices `index`."""
-    return bind(_set_index_primitive, (x, y), {"index": index})
+"""Return `x` with `y` at the slices `index`."""
+set_index.jointly = True
 
 
 publish(globals(), ("pad_index", "set_index"))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradkit.core import Array, Linear, bind
+from gradkit.core import Linear
 from gradkit.core.namespace import publish
-from gradkit.core.node import NO_PARAMS
 
 __all__ = ["sliding_product"]
 
@@ -25,30 +24,26 @@ def _pull_long(xp: Any, g: Any, _x: Any, y: Any) -> Any:
     return xp.sliding_product(padded, y[::-1])
 
 
-_primitive = Linear(
+sliding_product = Linear(
     "sliding_product",
     _sliding_product,
     (_pull_long, lambda xp, g, x, _y: xp.sliding_product(x, g)),
     hands_on=False,
     shape=lambda x, y: (x.shape[0] - y.shape[0] + 1,),
 )
+"""Return the sums ``sum(x[i:i + m] * y)`` for every position i where the m elements of `y` fit into `x`.
 
+Parameters
+----------
+x : Array, shape (n,)
+    The longer vector.
+y : Array, shape (m,)
+    The shorter one, of the same dtype.
 
-def sliding_product(x: Array, y: Array, /) -> Array:
-    """Return the sums ``sum(x[i:i + m] * y)`` for every position i where the m elements of `y` fit into `x`.
-
-    Parameters
-    ----------
-    x : Array, shape (n,)
-        The longer vector.
-    y : Array, shape (m,)
-        The shorter one, of the same dtype.
-
-    Returns
-    -------
-    Array, shape (n - m + 1,)
-    """
-    return bind(_primitive, (x, y), NO_PARAMS)
+Returns
+-------
+Array, shape (n - m + 1,)
+"""
 
 
 publish(globals(), __all__)

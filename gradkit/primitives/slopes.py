@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradkit.core import Array, Elementwise, bind
+from gradkit.core import Elementwise
 from gradkit.core.calls import binary, unary
 from gradkit.core.namespace import publish
-from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import is_complex
 
 __all__ = [
@@ -254,7 +253,7 @@ power_slope = binary(
     True,
     DOC.format("y x**(y - 1)"),
 )
-_power_log_primitive = Elementwise(
+power_log = Elementwise(
     "power_log",
     _power_log,
     (
@@ -263,11 +262,7 @@ _power_log_primitive = Elementwise(
         lambda xp, d, _z, x, _y: d * xp.log(xp.where(d == 0, xp.ones_like(x), x)),
     ),
 )
-
-
-def power_log(z: Array, x: Array, y: Array, /) -> Array:
-    """Compute z log(x) for z = x**y element by element, the derivative of the power in y."""
-    return bind(_power_log_primitive, (z, x, y), NO_PARAMS)
+"""Compute z log(x) for z = x**y element by element, the derivative of the power in y."""
 
 
 publish(globals(), __all__)

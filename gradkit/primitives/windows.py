@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from gradkit.core import Array, Linear, bind
+from gradkit.core import Linear, bind
 from gradkit.core.batching import moved_to_front
 from gradkit.core.namespace import bound, publish
 from gradkit.core.sizes import unraveled
@@ -109,7 +109,7 @@ def _batch_overlap(primitive: Any, values: Any, axes: Any, size: int, params: An
     return bind(primitive, (second,), {**_with_batch(params), "shape": (size, *params["shape"])}), 0
 
 
-_windows = View(
+sliding_windows = View(
     "sliding_windows",
     _sliding_windows,
     (
@@ -130,7 +130,21 @@ _windows = View(
         *windows_shape(x.shape, window, strides, dilation),
     ),
 )
-_overlap = Linear(
+"""Return the elements of all windows.
+
+Parameters
+----------
+x : Array
+    Of n axes.
+window, strides, dilation : tuple of n int
+    The size of a window along each axis, how far one is from the next, and how far its elements are apart.
+
+Returns
+-------
+Array, shape (k, ...)
+    For each of the k elements of a window, in row-major order, that element of all windows.
+"""
+overlap_add = Linear(
     "overlap_add",
     _overlap_add,
     (
@@ -143,29 +157,7 @@ _overlap = Linear(
     shape=lambda x, *, shape, window, strides, dilation: shape,
     leaf=True,
 )
-
-
-def sliding_windows(x: Array, /, *, window: Sizes, strides: Sizes, dilation: Sizes) -> Array:
-    """Return the elements of all windows.
-
-    Parameters
-    ----------
-    x : Array
-        Of n axes.
-    window, strides, dilation : tuple of n int
-        The size of a window along each axis, how far one is from the next, and how far its elements are apart.
-
-    Returns
-    -------
-    Array, shape (k, ...)
-        For each of the k elements of a window, in row-major order, that element of all windows.
-    """
-    return bind(_windows, (x,), {"window": window, "strides": strides, "dilation": dilation})
-
-
-def overlap_add(x: Array, /, *, shape: Sizes, window: Sizes, strides: Sizes, dilation: Sizes) -> Array:
-    """Add the elements of all windows where they are in an array of `shape`: `sliding_windows` transposed."""
-    return bind(_overlap, (x,), {"shape": shape, "window": window, "strides": strides, "dilation": dilation})
+"""Add the elements of all windows where they are in an array of `shape`: `sliding_windows` transposed."""
 
 
 publish(globals(), __all__)
