@@ -11,16 +11,17 @@ from types import EllipsisType
 from typing import Any
 
 from gradkit.core import Array, bind
-from gradkit.core.array import raw
+from gradkit.core.array import place_of_array, raw, wrap
 from gradkit.core.namespace import publish
 from gradkit.core.operands import as_array, dtype_name
 from gradkit.core.stand_in import STAND_INS
 from gradkit.core.values import host
 from gradkit.errors import NonConcreteBooleanIndexError
 from gradkit.primitives.gathering import gather, integer_scalar
+from gradkit.primitives.manipulation import reshape
 from gradkit.primitives.new_arrays import asarray
 from gradkit.primitives.slicing import GETITEM
-from gradkit.primitives.taking import replace_by_slices
+from gradkit.primitives.taking import replace_by_slices, take_flat
 from gradkit.primitives.truth_indices import has_truth_value, is_truth_value, with_axes_for_truth_values
 
 __all__ = ["getitem"]
@@ -47,12 +48,30 @@ def getitem(x: Array, index: Any, /) -> Array:
     if only is not None:
         positions, axis = only
         return replace_by_slices(x, positions, axis, "clip" if type(raw(positions)) in STAND_INS else "raise")
+    if len(index) == 1 and _is_mask_of(index[0], shape):
+        return _chosen(x, index[0])
     if has_truth_value(index):
         return getitem(*with_axes_for_truth_values(x, [beside(part, x) for part in index]))
     parts = expand(x, index)
     if not any(type(part) is Array for part in parts):
         return bind(GETITEM, (x,), {"index": tuple(parts)})
     return gather(x, parts, "clip" if any(type(p) is Array and is_abstract(p) for p in parts) else "raise")
+
+
+def _is_mask_of(mask: Any, shape: tuple[int, ...]) -> bool:
+    """Return whether an index is an Array of truth values that can be seen, one for each element of the first axes."""
+    if type(mask) is not Array or dtype_name(mask) != "bool" or is_abstract(mask):
+        return False
+    own = mask._value.shape
+    return bool(own) and own == shape[: len(own)]
+
+
+def _chosen(x: Array, mask: Array) -> Array:
+    """Return what a mask of the first axes picks: slices of these axes, joined to one."""
+    backend, device = place_of_array(mask)
+    positions = wrap(backend.from_host(host(mask).ravel().nonzero()[0], device))
+    rest = x._value.shape[mask.ndim :]
+    return take_flat(x if mask.ndim == 1 else reshape(x, (mask.size, *rest)), positions, 0)
 
 
 def is_abstract(array: Array) -> bool:

@@ -17,16 +17,16 @@ from gradkit.core.above import above
 from gradkit.core.array import renewed
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.node import Leaf
-from gradkit.core.operands import as_array, cast, dtype_name
+from gradkit.core.operands import as_array, cast, dtype_name, of_one_dtype
 from gradkit.core.promotion import kind_of, promote
 from gradkit.errors import ShapeError
 from gradkit.primitives import elementwise as e
 from gradkit.primitives import scattering
 from gradkit.primitives.creation import ones_like
 from gradkit.primitives.gathering import gather, indexer_of
-from gradkit.primitives.indexing import beside, expand, getitem, listed
+from gradkit.primitives.indexing import beside, expand, getitem, listed, the_only_array
 from gradkit.primitives.manipulation import broadcast_to, reshape, squeeze
-from gradkit.primitives.positions import gather_mode
+from gradkit.primitives.positions import bounded, gather_mode
 from gradkit.primitives.slicing import pad_index, set_index
 from gradkit.primitives.taking import full_scalar
 from gradkit.primitives.truth_indices import has_truth_value, with_axes_for_truth_values
@@ -192,21 +192,23 @@ def _update(x: Array, index: Any, values: Any, update: Update, mode: Any) -> Arr
     """Return `x` with `values` brought to `index`, in the dtype of `x`."""
     word = gather_mode(mode) or "fill"
     y = as_values(x, values)
-    dtype = dtype_name(x)
-    if kind_of(dtype_name(y)) > kind_of(dtype):
+    dtype, given = dtype_name(x), dtype_name(y)
+    if kind_of(given) > kind_of(dtype):
         warnings.warn(
-            f"scatter inputs have incompatible types: cannot safely cast value from dtype={dtype_name(y)} to "
+            f"scatter inputs have incompatible types: cannot safely cast value from dtype={given} to "
             f"dtype={dtype}. In future JAX releases this will result in an error.",
             FutureWarning,
             stacklevel=3,
         )
-    common = promote([dtype, dtype_name(y)])
-    wide, y = (array if dtype_name(array) == common else cast(array, common) for array in (x, y))
+    wide, y = (x, y) if given == dtype else of_one_dtype((x, y))
     result = _change(wide, index, y, update, word)
     return result if dtype_name(result) == dtype else cast(result, dtype)
 
 
 def _change(x: Array, index: Any, y: Array, update: Update, mode: str) -> Array:
+    only = the_only_array(_as_tuple(index), x.ndim)
+    if only is not None:
+        return _along_axis(x, *only, y, update, mode)
     index = beside(index, x)
     if type(index) is Array and index.ndim == 0 and y.ndim == x.ndim + 1 and y.shape[0] == 1:
         y = squeeze(y, axis=0)  # what such a mask picks has one axis more
@@ -259,17 +261,33 @@ def _at_positions(x: Array, parts: list[Any], y: Array, update: Update, mode: st
     if not math.prod(indexer.sizes):
         return renewed(x)
     joined = indexer.join_axes(whole)
-    axis = indexer.lead
-    positions = indexer.positions if indexer.valid is None else e.where(indexer.valid, indexer.positions, -1)
-    shape = (*joined.shape[:axis], *positions.shape, *joined.shape[axis + 1 :])
-    updates = reshape(
-        _broadcast(y, shape), (*joined.shape[:axis], math.prod(positions.shape), *joined.shape[axis + 1 :])
-    )
-    changed = update.scatter(joined, updates, reshape(positions, -1), axis=axis)
+    changed = _scatter(joined, indexer.positions, indexer.valid, indexer.lead, y, update, mode)
     result = indexer.split_axes(changed, whole.shape)
     if all(part == slice(None) for part in indexer.basic):
         return result
     return set_index(x, result, index=indexer.basic)
+
+
+def _along_axis(x: Array, positions: Array, axis: int, y: Array, update: Update, mode: str) -> Array:
+    """Return `x` with `y` at positions along one axis: what most indices with an array are."""
+    size = x._value.shape[axis]
+    inside, valid = bounded(positions, size, mode)
+    return _scatter(x, inside, valid, axis, y, update, mode) if size else renewed(x)
+
+
+def _scatter(x: Array, positions: Array, valid: Array | None, axis: int, y: Array, update: Update, mode: str) -> Array:
+    """Return `x` with `y` at positions along an axis, of any shape; those that are not valid are left out."""
+    shape = x._value.shape
+    taken_at = positions._value.shape
+    if valid is not None:
+        positions = e.where(valid, positions, -1)
+    updates = _broadcast(y, (*shape[:axis], *taken_at, *shape[axis + 1 :]))
+    if len(taken_at) != 1:
+        positions = reshape(positions, -1)
+        updates = reshape(updates, (*shape[:axis], math.prod(taken_at), *shape[axis + 1 :]))
+    if update is ADD and valid is None and mode != "promise_in_bounds":
+        return x + scattering.scatter_add(updates, positions, axis=axis, size=shape[axis])
+    return update.scatter(x, updates, positions, axis=axis)
 
 
 def setitem(self: Array, index: Any, value: Any) -> None:

@@ -52,6 +52,8 @@ def arrays() -> dict[str, Any]:
 
 LIMITS = {
     "x[1] x[-1] x[1:3] x[::-1] x[...,0] x[None] x[:,None] x[1,2] x[:,1:] x[two] x[k] x[i] x[:,i] x[...,i]": 30,
+    "x[n>5] x[b] x[b[:,0]] x.at[i].set(1.0) x.at[i].add(1.0) x.at[:,i].add(y[:,i]) x.at[i].max(y[i])": 75,
+    "x[i,i] x[i,1] x[1,i]": 160,
     """
     jnp.take(v,i) jnp.take(x,i) jnp.take(x,i,axis=0) jnp.take(x,i,axis=1) jnp.take(x,i,axis=-1) x.take(i,axis=0)
     jnp.take(x,1,axis=0) jnp.take(x,i,axis=0,mode='clip') jnp.take(x,i,axis=0,mode='fill')
