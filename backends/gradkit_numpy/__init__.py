@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from gradkit.backend import Backend, scipy_special
+from gradkit.backend import Backend, Printer, scipy_special
 from gradkit_numpy.silence import SILENCE
 
 __all__ = ["NumpyBackend"]
@@ -35,6 +35,14 @@ class NumpyBackend(Backend):
         from gradkit_numpy.kernels import KERNELS  # late: gradkit may be imported for another backend
 
         return KERNELS
+
+    @cached_property
+    def printers(self) -> Sequence[Printer]:
+        """Native code by LLVM, where it is installed, and lists of NumPy's calls."""
+        from gradkit_numpy.native.program import NativePrinter  # late: only compiling takes them
+        from gradkit_numpy.printer import NumpyPrinter
+
+        return NativePrinter(), NumpyPrinter()
 
     silence = SILENCE
     """What enters ``numpy.errstate(all="ignore")``, and what leaves it."""

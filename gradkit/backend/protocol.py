@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gradkit.backend.plan import Printer
 from gradkit.errors import MissingDependencyError
 
 __all__ = ["Backend", "Device", "Raw", "RawType", "scipy_special"]
@@ -81,6 +82,11 @@ class Backend(ABC):
     def kernels(self) -> Mapping[str, Callable[..., Any]]:
         """Kernels that are better than one array-API call, by the primitive's name."""
         return {}
+
+    @property
+    def printers(self) -> Sequence[Printer]:
+        """What compiles plans for the library's arrays, the best first. Without one, graphs are interpreted."""
+        return ()
 
     def special(self, name: str) -> Callable[..., Any]:
         """Return a function of `scipy.special` for the library's arrays: by default SciPy's, on the host."""

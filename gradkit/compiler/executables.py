@@ -1,23 +1,37 @@
 """What runs a captured graph on values. One is made for each program: graphs with one key share it.
 
 An executable takes the graph's constants and arguments, in this order, as Arrays that no transform follows, and gives
-its results, as such. Literals are part of the program.
+its results, as such. Literals are part of the program. It is what the first of the backend's printers makes of the
+graph's plan; where there is none, or a plan fails to compile, the graph is interpreted, operation by operation.
 """
 
 from __future__ import annotations
 
+import functools
+import os
 import threading
+import warnings
 from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
+from gradkit.backend import Backend, CompileError, Printer
+from gradkit.backend.plan import Buffer, Plan
+from gradkit.compiler.expansion import expanded
 from gradkit.compiler.keys import key_of
-from gradkit.core.array import Array
-from gradkit.core.graph import Graph
+from gradkit.compiler.planning import is_taken, plannable, planned
+from gradkit.compiler.simplify import simplified
+from gradkit.core.array import Array, raw, wrap
+from gradkit.core.graph import Graph, Variable
+from gradkit.core.namespace import as_bound
 from gradkit.core.values import host
 
 __all__ = ["Executable", "clear_executables", "executable_of"]
 
+PRINTER = "GRADKIT_COMPILER"
+"""The environment variable that names the printer to use, or ``interpreter``; by default the best that works."""
+
 _executables: dict[Hashable, Executable] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 class Executable:
@@ -29,16 +43,103 @@ class Executable:
         The program, with nothing but inputs (`Graph.closed`).
     donated : sequence of int
         Inputs whose memory the results may take.
+
+    Attributes
+    ----------
+    graph : Graph
+        The program as it was given.
+    plan : Plan or None
+        What is run; None where the graph is interpreted.
+    printer : str
+        The name of what has compiled it, or ``"interpreter"``.
+    donated : tuple of int
+        The inputs whose memory results have.
     """
 
     def __init__(self, graph: Graph, donated: Sequence[int] = ()) -> None:
         self.graph = graph
-        self.donated = tuple(donated)
+        self.plan: Plan | None = None
+        self.printer = "interpreter"
+        self.donated: tuple[int, ...] = ()
         self.run: Callable[[Sequence[Array]], list[Array]] = graph.run
+        backend = _backend_of(graph)
+        printer = None if backend is None else _printer_of(backend)
+        if backend is not None and printer is not None and graph.equations:
+            self._compile(backend, printer, donated)
 
     def __call__(self, arguments: Sequence[Array]) -> list[Array]:
         """Run it."""
         return self.run(arguments)
+
+    def _compile(self, backend: Backend, printer: Printer, donated: Sequence[int]) -> None:
+        graph = simplified(expanded(self.graph, functools.partial(is_taken, printer)))
+        made = {out for equation in graph.equations for out in equation.outputs}
+        results = list(dict.fromkeys(out for out in graph.outputs if type(out) is Variable and out in made))
+        constants = [array for _, array in graph.constants]
+        program = Graph(graph.closed().inputs, [], graph.equations, list(results))
+        ranges = {variable: found for variable, array in graph.constants if (found := _range(array)) is not None}
+        plan = planned(plannable(program), printer, backend, [i + len(constants) for i in donated], ranges)
+        try:
+            run = printer.compiled(plan)
+        except CompileError as error:
+            warnings.warn(
+                f"gradkit could not compile a function and runs it operation by operation: {error}\n"
+                f"Please report this at https://github.com/gradkit/gradkit/issues, with this message and the function.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return
+        self.plan, self.printer = plan, printer.name
+        taken = [plan.memory.get(buffer) for buffer in plan.results]
+        self.donated = tuple(plan.arguments.index(x) - len(constants) for x in taken if isinstance(x, Buffer))
+        self.run = _runner(run, graph, results, list(map(raw, constants)))
+
+
+def _runner(
+    run: Callable[..., list[Any]], graph: Graph, results: Sequence[Variable], constants: list[Any]
+) -> Callable[..., list[Array]]:
+    """Return what runs a compiled plan on Arrays; results that are arguments or literals are those."""
+    if graph.outputs == results:
+        return lambda arguments: [wrap(x) for x in run([*constants, *map(raw, arguments)])]
+    numbers = {variable: i for i, variable in enumerate(graph.inputs)}
+    places = {variable: i for i, variable in enumerate(results)}
+    outputs: list[tuple[Any, int | None, int | None]] = [
+        (out, numbers.get(out), places.get(out)) if type(out) is Variable else (out, None, None)
+        for out in graph.outputs
+    ]
+
+    def whole(arguments: Sequence[Array]) -> list[Array]:
+        found = run([*constants, *map(raw, arguments)]) if graph.equations else []
+        return [
+            wrap(found[place]) if place is not None else arguments[number] if number is not None else as_bound(out)
+            for out, number, place in outputs
+        ]
+
+    return whole
+
+
+def _range(array: Array) -> tuple[int, int] | None:
+    """Return start and step of a vector of whole numbers whose neighbours are all as far apart."""
+    values = host(array)
+    if values.ndim != 1 or values.size < 2 or values.dtype.kind not in "iu":
+        return None
+    start, step = int(values[0]), int(values[1]) - int(values[0])
+    expected = range(start, start + step * values.size, step) if step else ()
+    return (start, step) if len(expected) == values.size and values.tolist() == list(expected) else None
+
+
+def _backend_of(graph: Graph) -> Backend | None:
+    """Return the one backend of a graph's arrays."""
+    variables = [*graph.inputs, *(out for equation in graph.equations for out in equation.outputs)]
+    backends = {variable.form.backend for variable in variables}
+    return backends.pop() if len(backends) == 1 else None
+
+
+def _printer_of(backend: Backend) -> Printer | None:
+    """Return the best printer of a backend that works, or the one that the environment asks for."""
+    asked = os.environ.get(PRINTER)
+    usable = [printer for printer in backend.printers if printer.why_unusable() is None]
+    return next((printer for printer in usable if asked in (None, "", printer.name)), None)
 
 
 def executable_of(graph: Graph, donated: Sequence[int] = ()) -> Executable:
@@ -53,7 +154,7 @@ def executable_of(graph: Graph, donated: Sequence[int] = ()) -> Executable:
     """
     form, arrays = key_of(graph)
     literals = tuple(host(array).tobytes() for array in arrays[len(graph.constants) :])
-    key = form, literals, tuple(donated)
+    key = form, literals, tuple(donated), os.environ.get(PRINTER)
     found = _executables.get(key)
     if found is None:
         with _lock:  # of several threads one compiles

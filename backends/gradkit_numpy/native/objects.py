@@ -1,0 +1,60 @@
+"""Where native code finds what NumPy's arrays and Python's lists hold: the fields of their structures.
+
+A call reads the addresses of its arrays itself, from a list, which is far cheaper than asking each array for its own in
+Python. NumPy's fields are part of its binary interface; CPython's are compared with what Python says when this is
+loaded (`why_unusable`), and where they differ addresses are asked for in Python.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+
+import numpy as np
+
+__all__ = ["DATA", "DTYPE", "FITS", "FLAGS", "ITEMS", "REFERENCES", "TYPE", "layout_is_known", "symbols"]
+
+REFERENCES, TYPE = 0, 8
+"""Of any object: how many references there are (32 bits), and its type."""
+ITEMS = 24
+"""Of a list: the address of its items."""
+DATA, DTYPE, FLAGS = 16, 56, 64
+"""Of an array: its elements' address, its dtype, and flags (32 bits)."""
+FITS = 0x101
+"""The flags of an array whose elements lie row by row, each where the processor reads it fastest."""
+
+DTYPES = ("bool", "float16", "float32", "float64", "complex64", "complex128") + tuple(
+    f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
+)
+
+
+@cache
+def symbols() -> dict[str, int]:
+    """Return the addresses of NumPy's type of arrays and of its dtypes, by the names that programs have for them."""
+    return {"numpy_ndarray": id(np.ndarray), **{f"numpy_{name}": id(np.dtype(name)) for name in DTYPES}}
+
+
+@cache
+def layout_is_known() -> bool:
+    """Return whether objects of this interpreter have their fields where they are expected."""
+    if sys.implementation.name != "cpython" or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return False
+    array = np.arange(6.0, dtype=np.float32).reshape(2, 3)
+    turned, listed = array.T, [array]
+
+    def word(address: int) -> int:
+        return ctypes.c_uint64.from_address(address).value
+
+    def half(address: int) -> int:
+        return ctypes.c_uint32.from_address(address).value
+
+    return (
+        half(id(array) + REFERENCES) == sys.getrefcount(array) - 1
+        and word(id(array) + TYPE) == id(np.ndarray)
+        and word(id(array) + DATA) == array.ctypes.data
+        and word(id(array) + DTYPE) == id(array.dtype)
+        and half(id(array) + FLAGS) & FITS == FITS
+        and half(id(turned) + FLAGS) & FITS != FITS
+        and word(word(id(listed) + ITEMS)) == id(array)
+    )

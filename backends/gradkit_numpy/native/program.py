@@ -1,0 +1,158 @@
+"""A plan that runs as native code on NumPy arrays."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gradkit.backend.plan import Buffer, Call, Layout, Plan
+from gradkit_numpy.native import statements
+from gradkit_numpy.native.machine import compiled, why_unusable
+from gradkit_numpy.native.objects import layout_is_known, symbols
+from gradkit_numpy.native.printer import HELD, UNFIT, printed
+
+__all__ = ["NativePrinter", "Program"]
+
+ALIGNMENT = 64
+CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p)
+ENTRY = ctypes.CFUNCTYPE(
+    ctypes.c_int32, ctypes.c_void_p, ctypes.py_object, ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p
+)
+KEPT = 256 << 20
+KEPT_CALLS = 2
+
+
+class NativePrinter:
+    """Prints plans as LLVM text."""
+
+    name = "native"
+
+    def why_unusable(self) -> str | None:
+        """Say what is missing, if anything."""
+        return why_unusable()
+
+    def takes(self, name: str, dtypes: Sequence[str]) -> bool:
+        """Return whether an elementwise primitive may stand in a nest, or a product be one of BLAS's or of loops."""
+        if name in ("matmul", "product and sum"):
+            return dtypes[0] in ("float32", "float64")
+        return statements.takes(name, dtypes)
+
+    def compiled(self, plan: Plan) -> Program:
+        """Return what runs a plan."""
+        return Program(plan)
+
+
+class Program:
+    """A compiled plan.
+
+    Results are written into arrays of earlier calls that nobody holds any longer, up to `KEPT` bytes of them.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.printed = printed(plan)
+        self.code = compiled(self.printed.text, "enter", symbols())
+        self._enter = ENTRY(self.code.address)
+        self._knows = layout_is_known()
+        self._local = threading.local()
+        self._callback = CALLBACK(self._call)
+        self._callback_address = ctypes.cast(self._callback, ctypes.c_void_p).value
+        self._dtypes = [np.dtype(buffer.dtype) for buffer in plan.arguments]
+        self._results = [(buffer.shape, np.dtype(buffer.dtype)) for buffer in plan.results]
+        taken = [plan.memory.get(buffer) for buffer in plan.results]
+        self._taken = [(i, plan.arguments.index(x)) for i, x in enumerate(taken) if isinstance(x, Buffer)]
+        self._frame = ctypes.c_void_p * (len(plan.arguments) + len(plan.results))
+        size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self._results)
+        self._old: deque[list[Any]] = deque(maxlen=KEPT_CALLS if size <= KEPT else 0)
+        self._arenas: list[tuple[int, Any]] = []
+
+    def __call__(self, arguments: list[Any]) -> list[Any]:
+        """Run it on arrays, and return arrays."""
+        try:
+            arena = self._arenas.pop()
+        except IndexError:
+            arena = self._new_arena()
+        try:
+            results = self._old.popleft()
+        except IndexError:
+            results = self._new_results()
+        code = self._enter(None, arguments, results, arena[0], self._callback_address) if self._knows else UNFIT
+        if code == HELD:
+            results = self._new_results()
+            code = self._enter(None, arguments, results, arena[0], self._callback_address)
+        if code == UNFIT:
+            arguments = [np.require(x, dtype, ("C", "A")) for x, dtype in zip(arguments, self._dtypes, strict=True)]
+            if not self._knows:
+                results = self._new_results()
+            code = self._slowly(arguments, results, arena[0])
+        self._arenas.append(arena)
+        if code:
+            error: BaseException = self._local.error
+            self._local.error = None
+            raise error
+        found = results.copy()
+        for i, number in self._taken:
+            found[i] = arguments[number]
+        self._old.append(results)
+        return found
+
+    def _slowly(self, arguments: Sequence[Any], results: Sequence[Any], arena: int) -> int:
+        """Run it by the addresses of arrays of its dtypes."""
+        frame = self._frame(
+            *(x.ctypes.data for x in arguments),
+            *(None if x is None else x.ctypes.data for x in results),
+        )
+        code: int = self._enter(ctypes.addressof(frame), arguments, results, arena, self._callback_address)
+        return code
+
+    def _new_results(self) -> list[Any]:
+        results: list[Any] = [np.empty(shape, dtype) for shape, dtype in self._results]
+        for i, _ in self._taken:
+            results[i] = None
+        return results
+
+    def _new_arena(self) -> tuple[int, Any]:
+        memory = np.empty(self.plan.arena + ALIGNMENT, np.uint8)
+        start = memory.ctypes.data
+        return start + -start % ALIGNMENT, memory
+
+    def _call(self, number: int, pointers: int) -> int:
+        call = self.printed.calls[number]
+        try:
+            self._do(call, pointers)
+        except BaseException as error:  # noqa: BLE001 - raised again by `__call__`, on the other side of native code
+            self._local.error = error
+            return 1
+        return 0
+
+    def _do(self, call: Call, pointers: int) -> None:
+        table = iter((ctypes.c_void_p * (len(call.operands) + len(call.results))).from_address(pointers))
+        operands = [view(x, next(table)) if isinstance(x, Layout) else x for x in call.operands]
+        found = call.function(*operands)
+        targets = [view(whole(buffer), next(table)) for buffer in call.results]
+        for target, value in zip(targets, found if isinstance(found, tuple) else (found,), strict=True):
+            target[...] = value
+
+
+def whole(buffer: Buffer) -> Layout:
+    """Return the layout of all of a buffer."""
+    strides, size = [], 1
+    for length in reversed(buffer.shape):
+        strides.append(size)
+        size *= length
+    return Layout(buffer, buffer.shape, tuple(reversed(strides)))
+
+
+def view(layout: Layout, address: int | None) -> np.ndarray[Any, Any]:
+    """Return the array of a layout, whose buffer is at an address."""
+    dtype = np.dtype(layout.buffer.dtype)
+    size = max(math.prod(layout.buffer.shape) * dtype.itemsize, 1)
+    memory: Any = (ctypes.c_char * size).from_address(address or 0)
+    strides = [stride * dtype.itemsize for stride in layout.strides]
+    return np.ndarray(layout.shape, dtype, memory, layout.offset * dtype.itemsize, strides)

@@ -1,0 +1,311 @@
+"""Plans: what a compiled program does, for a backend that prints it in some language. Data alone.
+
+`gradkit.compiler` makes a plan of a captured graph. Its nodes, in order, are loops over elements (`Nest`), products of
+matrices (`Product`), calls of kernels on whole arrays (`Call`), loops over plans (`Loop`, `While`) and choices between
+them (`Choice`). All of them read and write buffers by layouts: which elements of which buffer, by strides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+__all__ = [
+    "Buffer", "Call", "Choice", "CompileError", "Index", "Layout", "Load", "Loop", "Nest", "Node", "Number", "Plan",
+    "Printer", "Product", "Statement", "Store", "While",
+]  # fmt: skip
+
+Sizes = tuple[int, ...]
+
+
+@dataclass(eq=False)
+class Buffer:
+    """Memory for one array, its elements row by row.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        The array's shape.
+    dtype : str
+        The name of its dtype.
+    kind : str
+        ``"argument"``, ``"result"`` or ``"temporary"``.
+    """
+
+    shape: Sizes
+    dtype: str
+    kind: str = "temporary"
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Elements of a buffer, as an array.
+
+    Attributes
+    ----------
+    buffer : Buffer
+        Where they are.
+    shape, strides : tuple of int
+        By axis: how many, and how many elements of the buffer lie between two neighbours.
+    offset : int
+        The position of the first one, in elements.
+    """
+
+    buffer: Buffer
+    shape: Sizes
+    strides: Sizes
+    offset: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Number:
+    """A number in a nest."""
+
+    value: Any
+    dtype: str
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """The position along an axis of a nest."""
+
+    axis: int
+    dtype: str
+
+
+@dataclass(frozen=True, eq=False)
+class Load:
+    """An element of a buffer, at a position in a nest.
+
+    Attributes
+    ----------
+    layout : Layout
+        Its shape is the nest's; a stride is 0 where the array is broadcast.
+    gathered : tuple of (int, int, int)
+        Positions that are values: which of the body, the stride in elements, and the number of positions. A position
+        that is out of range is clamped.
+    """
+
+    layout: Layout
+    gathered: tuple[tuple[int, int, int], ...] = ()
+
+    @property
+    def dtype(self) -> str:
+        """The buffer's dtype."""
+        return self.layout.buffer.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """A scalar operation of a nest.
+
+    Attributes
+    ----------
+    name : str
+        The elementwise primitive.
+    operands : tuple of int
+        Positions in the nest's body.
+    dtype : str
+        The result's.
+    """
+
+    name: str
+    operands: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """Where a value of a nest goes.
+
+    Attributes
+    ----------
+    value : int
+        Its position in the body.
+    layout : Layout
+        Its shape is the nest's; the strides of the axes that are reduced are 0.
+    combine : str or None
+        The primitive that reduces values for one place, as `add`.
+    identity : number
+        What that starts from.
+    reduced : tuple of int
+        The axes that are reduced.
+    scattered : tuple of (int, int, int)
+        Positions that are values, as those of a `Load`; a value whose position is out of range goes nowhere. What is
+        there before is in the buffer already, `combine` says what is done with it, and the order of the steps matters.
+    """
+
+    value: int
+    layout: Layout
+    combine: str | None = None
+    identity: Any = None
+    reduced: Sizes = ()
+    scattered: tuple[tuple[int, int, int], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Nest:
+    """Loops over elements.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        The number of steps along each axis, the outermost first.
+    body : tuple of (Load, Number, Index or Statement)
+        What is computed at each position, in order.
+    stores : tuple of Store
+        What is kept.
+    """
+
+    sizes: Sizes
+    body: tuple[Load | Number | Index | Statement, ...]
+    stores: tuple[Store, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """``out = alpha * left @ right``, or that added to `out`.
+
+    Leading axes are batches, whose strides are 0 where they are broadcast.
+    """
+
+    out: Layout
+    left: Layout
+    right: Layout
+    alpha: float = 1.0
+    adds: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A function of whole arrays.
+
+    Attributes
+    ----------
+    name : str
+        The primitive.
+    function : callable
+        ``function(*arrays)``: an array, or a tuple of them for several results.
+    operands : tuple of (Layout or number)
+        What it is given.
+    results : tuple of Buffer
+        Where its results go.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    operands: tuple[Any, ...]
+    results: tuple[Buffer, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """A plan run a number of times.
+
+    Attributes
+    ----------
+    step : Plan
+        Its arguments are `constants`, the carry, and one element of each of `elements`; its results the carry, and one
+        element of each of `rows`.
+    constants : tuple of Layout
+        The same for every step.
+    carry : tuple of Buffer
+        It holds the start before, and the end after.
+    elements, rows : tuple of Layout
+        What is read and written step by step, along the first axis.
+    length : int
+        The number of steps.
+    reverse : bool
+        Whether the last element is the first.
+    scratch : Buffer
+        Memory for the step: the next carry where it is not written in place, and its arena.
+    """
+
+    step: Plan
+    constants: tuple[Layout, ...]
+    carry: tuple[Buffer, ...]
+    elements: tuple[Layout, ...]
+    rows: tuple[Layout, ...]
+    length: int
+    reverse: bool
+    scratch: Buffer
+
+
+@dataclass(frozen=True, eq=False)
+class While:
+    """A plan run as long as another one gives True; both take their constants and the carry."""
+
+    test: Plan
+    step: Plan
+    test_constants: tuple[Layout, ...]
+    constants: tuple[Layout, ...]
+    carry: tuple[Buffer, ...]
+    scratch: Buffer
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """One of several plans, by a whole number; all take the same operands and have the same results."""
+
+    index: Layout
+    plans: tuple[Plan, ...]
+    operands: tuple[Layout, ...]
+    results: tuple[Buffer, ...]
+    scratch: Buffer
+
+
+Node = Nest | Product | Call | Loop | While | Choice
+
+
+@dataclass(eq=False)
+class Plan:
+    """A compiled program.
+
+    Attributes
+    ----------
+    arguments, results : list of Buffer
+        What it is given, and what it gives.
+    nodes : list of Node
+        What it does, in order.
+    memory : mapping from Buffer to (int or Buffer)
+        Of each temporary buffer, and of results that are no memory of their own: the byte in the arena where it begins,
+        or the argument whose memory it has. Arguments that lose their memory have been donated.
+    arena : int
+        The bytes of memory for temporary buffers.
+    """
+
+    arguments: list[Buffer] = field(default_factory=list)
+    results: list[Buffer] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    memory: Mapping[Buffer, int | Buffer] = field(default_factory=dict)
+    arena: int = 0
+
+
+class CompileError(RuntimeError):
+    """A plan that could not be compiled; the message is the compiler's own."""
+
+
+class Printer(Protocol):
+    """What a backend compiles plans with."""
+
+    @property
+    def name(self) -> str:
+        """How it is called."""
+        ...
+
+    def why_unusable(self) -> str | None:
+        """Return None where it works on this machine, else why not, and what to install."""
+        ...
+
+    def takes(self, name: str, dtypes: Sequence[str]) -> bool:
+        """Return whether a primitive of these dtypes, the result's last, may stand in a nest.
+
+        Asked for `matmul`: whether it may be a product; for ``"product and sum"``: whether one may be added to what is
+        there; for `take` and ``"scatter"``: whether positions may be values.
+        """
+        ...
+
+    def compiled(self, plan: Plan) -> Callable[[list[Any]], list[Any]]:
+        """Return what runs a plan on raw arrays, or raise CompileError."""
+        ...

@@ -1,0 +1,550 @@
+"""Fusing: which operations of a graph become one nest of loops.
+
+The graph is read backwards. An elementwise operation whose result is read in one nest alone becomes part of it, through
+views as well; any other begins a nest of its own, which keeps its result. Since all that reads it is in that nest,
+nothing is ever between the two, so no order of the nests is lost. Then nests over the same positions are put together,
+where they read the same or one reads what the other keeps and no operation has to be between them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gradkit.compiler.access import Access, Sizes, broadcast_access, everything, row_by_row, through, through_index
+from gradkit.compiler.passes import reads, variables_in
+from gradkit.core.graph import Equation, Graph, Variable
+from gradkit.core.structured import LinearReduction, Reduction
+
+__all__ = ["Group", "Kept", "Single", "fused"]
+
+LARGEST = 120
+"""Operations in a nest: what is far longer takes a compiler of machine code more than linear time."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a group keeps of a value.
+
+    Attributes
+    ----------
+    memory : Variable
+        The array that has it.
+    value : Variable, or a literal
+        The value.
+    strides, offset : tuple of int, int
+        Where in the array, by the axes of the group.
+    combine, identity : str or None, number
+        How values for one place are reduced.
+    reduced : tuple of int
+        The axes that are reduced.
+    scattered : tuple or None
+        Positions that are values: the array of them, how it is read, the stride in elements, and how many there are.
+    """
+
+    memory: Variable
+    value: Any
+    strides: Sizes
+    offset: int = 0
+    combine: str | None = None
+    identity: Any = None
+    reduced: Sizes = ()
+    scattered: tuple[Any, Access, int, int] | None = None
+
+
+@dataclass(eq=False)
+class Group:
+    """Operations that become one nest.
+
+    Attributes
+    ----------
+    space : tuple of int
+        The nest's sizes.
+    position : tuple of int
+        Where it is among the others.
+    entries : list of Equation
+        Its operations, the last one first.
+    accesses : dict from Variable to Access
+        Their results, and by which access they are computed.
+    kept : list of Kept
+        What it keeps.
+    """
+
+    space: Sizes
+    position: tuple[int, int]
+    entries: list[Equation] = field(default_factory=list)
+    accesses: dict[Variable, Access] = field(default_factory=dict)
+    kept: list[Kept] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Single:
+    """An operation that is no part of a nest. `init` says what its results hold before it."""
+
+    equation: Equation
+    position: tuple[int, int]
+    alpha: float = 1.0
+    adds: bool = False
+
+
+class Fusion:
+    """The groups of a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        What to fuse.
+    takes, reduces, scatters : callable
+        Whether an equation may be part of a nest: elementwise, as a reduction, or as an update by positions.
+    joins : callable
+        Whether a sum may become part of a product.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        takes: Callable[[Equation], bool],
+        reduces: Callable[[Equation], bool],
+        scatters: Callable[[Equation], bool],
+        joins: Callable[[Equation], bool],
+    ) -> None:
+        self.graph = graph
+        self.joins = joins
+        self.takes = takes
+        self.reduces = reduces
+        self.scatters = scatters
+        self.producers = {out: equation for equation in graph.equations for out in equation.outputs}
+        self.outputs = set(variables_in(graph.outputs))
+        self.kept: set[Variable] = set(self.outputs)
+        """What has to be in memory."""
+        self.copied: set[Variable] = set()
+        """Views that have memory of their own."""
+        self.nodes: list[Group | Single] = []
+        self._demands: dict[Variable, list[tuple[Group, Access]]] = defaultdict(list)
+        self._reads = reads(graph)
+        self._taken: set[Equation] = set()
+
+    def run(self) -> None:
+        """Read the graph backwards."""
+        for number in reversed(range(len(self.graph.equations))):
+            equation = self.graph.equations[number]
+            if equation not in self._taken:
+                self._read(equation, number)
+        self.nodes.reverse()
+        self.nodes.sort(key=lambda node: node.position)
+
+    def _read(self, equation: Equation, number: int) -> None:
+        primitive = equation.primitive
+        name = primitive.name
+        out = equation.outputs[0]
+        if primitive.has_effect(equation.params) or len(equation.outputs) != 1:
+            self._single(equation, number)
+        elif out not in self.kept and not self._demands[out]:
+            pass
+        elif name in VIEWS and (name != "getitem" or through(equation, everything(out.shape)) is not None):
+            self._view(equation, number)
+        elif math.prod(out.shape) == 0 or any(math.prod(x.shape) == 0 for x in variables_in(equation.inputs)):
+            self._single(equation, number)
+        elif self.takes(equation):
+            self._pointwise(equation, number)
+        elif name in SCATTERS and self.scatters(equation):
+            self._scatter(equation, number)
+        elif isinstance(primitive, Reduction | LinearReduction) and self.reduces(equation):
+            self._reduction(equation, number)
+        elif name == "concatenate":
+            self._pieces(equation, number)
+        elif name in ("pad_index", "set_index") and self._part(equation, number):
+            pass
+        else:
+            self._single(equation, number)
+
+    def _single(self, equation: Equation, number: int) -> None:
+        self.kept.update(variables_in(equation.inputs))
+        self.nodes.append(Single(equation, (number, 1)))
+
+    def _view(self, equation: Equation, number: int) -> None:
+        """Pass on who reads it; what needs it as an array gets the argument's memory, or a copy."""
+        (x,), out = equation.inputs, equation.outputs[0]
+        for group, access in self._demands[out]:
+            before = through(equation, access)
+            if before is None:
+                self.kept.add(out)
+            else:
+                self._demand(x, group, before)
+        if out in self.kept:
+            moved = through(equation, everything(out.shape)) is None and not self._lies_row_by_row(x)
+            if type(x) is not Variable or out in self.outputs or moved:
+                self._copy(equation, number)
+            else:
+                self.kept.add(x)
+
+    def _copy(self, equation: Equation, number: int) -> None:
+        """Keep a view in memory of its own."""
+        x, out = equation.inputs[0], equation.outputs[0]
+        self.copied.add(out)
+        before = through(equation, everything(out.shape))
+        if before is None:  # the elements of a reshaped array lie as before
+            group = self._group(x.shape, number, Kept(out, x, row_by_row(x.shape)))
+            self._demand(x, group, everything(x.shape))
+        else:
+            group = self._group(out.shape, number, Kept(out, out, row_by_row(out.shape)))
+            self._demand(x, group, before)
+
+    def _lies_row_by_row(self, x: Variable) -> bool:
+        equation = self.producers.get(x)
+        while equation is not None and equation.primitive.name == "reshape":
+            x = equation.inputs[0]
+            equation = self.producers.get(x) if type(x) is Variable else None
+        return equation is None or equation.primitive.name not in VIEWS
+
+    def _pointwise(self, equation: Equation, number: int) -> None:
+        out = equation.outputs[0]
+        demands = self._demands[out]
+        group = None
+        if out not in self.kept and len(set(demands)) == 1:
+            group, access = demands[0]
+            size = math.prod(out.shape)
+            if len(group.entries) >= LARGEST or not (math.prod(group.space) <= size or size == 1):
+                group = None
+        if group is None:
+            if self._product_and_sum(equation, number):
+                return
+            self.kept.add(out)
+            access = everything(out.shape)
+            group = self._group(out.shape, number, Kept(out, out, row_by_row(out.shape)))
+        group.entries.append(equation)
+        group.accesses[out] = access
+        for x, how in operand_accesses(equation, access):
+            if how is None:
+                self.kept.add(x)
+            else:
+                self._demand(x, group, how)
+
+    def _product_and_sum(self, equation: Equation, number: int) -> bool:
+        """Make ``t + c * (a @ b)``, and what is like it, a product that is added to a copy of `t`."""
+        out = equation.outputs[0]
+        if equation.primitive.name not in ("add", "subtract") or not self.joins(equation):
+            return False
+        for position in (1, 0):
+            other, term = equation.inputs[1 - position], equation.inputs[position]
+            sign = -1.0 if equation.primitive.name == "subtract" else 1.0
+            if (sign < 0 and position == 0) or type(other) is not Variable or other.shape != out.shape:
+                continue
+            found = self._scaled_product(term)
+            if found is not None and found[-1].outputs[0].shape == out.shape:
+                scale, *between, product = found
+                self._taken.update([*between, product])
+                self.kept.add(out)
+                self.kept.update(variables_in(product.inputs))
+                fused = Equation(product.primitive, product.inputs, product.params, (out,))
+                self.nodes.append(Single(fused, (number, 1), sign * scale, adds=True))
+                group = self._group(out.shape, number, Kept(out, other, row_by_row(out.shape)))
+                self._demand(other, group, everything(out.shape))
+                return True
+        return False
+
+    def _scaled_product(self, term: Any) -> tuple[Any, ...] | None:
+        """Return a number, and the operations of ``number * (a @ b)``, if that is what a value is, read here alone."""
+        scale: float = 1.0
+        between: list[Equation] = []
+        while type(term) is Variable and self._reads[term] == 1 and term.dtype.kind == "f":
+            equation = self.producers.get(term)
+            if equation is None:
+                return None
+            if equation.primitive.name == "matmul":
+                return (scale, *between, equation)
+            numbers = [x for x in equation.inputs if type(x) in (int, float)]
+            if equation.primitive.name != "multiply" or len(numbers) != 1:
+                return None
+            scale *= numbers[0]
+            between.append(equation)
+            term = next(x for x in equation.inputs if x is not numbers[0])
+        return None
+
+    def _reduction(self, equation: Equation, number: int) -> None:
+        (x,), out = equation.inputs, equation.outputs[0]
+        primitive: Any = equation.primitive
+        axes, keepdims = equation.params["axis"], equation.params["keepdims"]
+        rest = iter(row_by_row(out.shape))
+        strides = []
+        for axis in range(len(x.shape)):
+            stride = next(rest) if keepdims or axis not in axes else 0
+            strides.append(0 if axis in axes else stride)
+        identity = primitive.identity_of(out.dtype.name)
+        kept = Kept(out, x, tuple(strides), 0, primitive.combine, identity, tuple(axes))
+        self.kept.add(out)
+        group = self._group(x.shape, number, kept)
+        self._demand(x, group, everything(x.shape))
+
+    def _scatter(self, equation: Equation, number: int) -> None:
+        """Write what is there before, then element after element to where the positions say."""
+        *before, updates, indices = equation.inputs
+        out, axis = equation.outputs[0], equation.params["axis"]
+        combine = SCATTERS[equation.primitive.name]
+        strides = row_by_row(out.shape)
+        self.kept.add(out)
+        start = before[0] if before else 0
+        group = self._group(out.shape, number, Kept(out, start, strides))
+        if type(start) is Variable:
+            self._demand(start, group, everything(out.shape))
+        inner = tuple(0 if i == axis else stride for i, stride in enumerate(strides))
+        place = ((axis, 0, 1),)
+        moved = (indices, place, strides[axis], out.shape[axis])
+        kept = Kept(out, updates, inner, combine=combine, scattered=moved)
+        group = Group(tuple(updates.shape), (number, 1), kept=[kept])
+        self.nodes.append(group)
+        for x, access in ((updates, everything(updates.shape)), (indices, place)):
+            self._demand(x, group, access)
+
+    def _pieces(self, equation: Equation, number: int) -> None:
+        """Let each part of a joined array be computed where it goes."""
+        out, axis = equation.outputs[0], equation.params["axis"]
+        strides = row_by_row(out.shape)
+        start = 0
+        self.kept.add(out)
+        for part in equation.inputs:
+            group = self._group(part.shape, number, Kept(out, part, strides, start * strides[axis]))
+            if type(part) is Variable:
+                self._demand(part, group, everything(part.shape))
+            start += part.shape[axis]
+
+    def _part(self, equation: Equation, number: int) -> bool:
+        """Write what is there before, then a part of it."""
+        *before, part = equation.inputs
+        out = equation.outputs[0]
+        rank = len(_indexed_shape(equation.params["index"], out.shape))
+        access = through_index(equation.params["index"], out.shape, tuple((axis, 0, 1) for axis in range(rank)))
+        if access is None:
+            return False
+        sizes = _indexed_shape(equation.params["index"], out.shape)
+        strides, offset = [0] * rank, 0
+        for (axis, start, step), stride in zip(access, row_by_row(out.shape), strict=True):
+            offset += start * stride
+            if axis is not None:
+                strides[axis] += step * stride
+        self.kept.add(out)
+        start_value = before[0] if before else 0
+        group = self._group(out.shape, number, Kept(out, start_value, row_by_row(out.shape)))
+        if type(start_value) is Variable:
+            self._demand(start_value, group, everything(out.shape))
+        group = Group(sizes, (number, 1), kept=[Kept(out, part, tuple(strides), offset)])
+        self.nodes.append(group)
+        if type(part) is Variable:
+            self._demand(part, group, broadcast_access(part.shape, everything(sizes)))
+        return True
+
+    def _group(self, space: Sizes, number: int, kept: Kept) -> Group:
+        group = Group(space, (number, 0), kept=[kept])
+        self.nodes.append(group)
+        return group
+
+    def _demand(self, x: Any, group: Group, access: Access) -> None:
+        if type(x) is Variable:
+            self._demands[x].append((group, access))
+            if x not in self.producers:
+                self.kept.add(x)
+
+    # What a group reads
+
+    def source(self, x: Any, access: Access, group: Group) -> tuple[Any, Access]:
+        """Return what a group reads where one of its operations reads `x`: what views are of."""
+        while type(x) is Variable and x not in group.accesses and x not in self.copied:
+            equation = self.producers.get(x)
+            before = None if equation is None else through(equation, access)
+            if equation is None or before is None:
+                break
+            x, access = equation.inputs[0], before
+        return x, access
+
+    def loads(self, group: Group) -> Iterator[tuple[Variable, Access | None]]:
+        """Yield which arrays in memory a group reads, and how; None where positions are values."""
+        for x, access in self._operands(group):
+            if access is None:
+                yield x, None
+                continue
+            source, how = self.source(x, access, group)
+            if type(source) is Variable and group.accesses.get(source) != how:
+                yield source, how
+
+    def _operands(self, group: Group) -> Iterator[tuple[Any, Access | None]]:
+        for equation in group.entries:
+            yield from operand_accesses(equation, group.accesses[equation.outputs[0]])
+        for kept in group.kept:
+            if kept.scattered is not None and type(kept.scattered[0]) is Variable:
+                yield kept.scattered[:2]
+            if type(kept.value) is Variable and kept.value not in group.accesses:
+                if kept.value is kept.memory:  # the copy of a view
+                    equation = self.producers[kept.value]
+                    before = through(equation, everything(kept.value.shape))
+                    assert before is not None
+                    yield equation.inputs[0], before
+                else:
+                    yield kept.value, broadcast_access(kept.value.shape, everything(group.space))
+
+    def root(self, x: Variable) -> Variable:
+        """Return the array whose memory `x` has."""
+        while x not in self.copied:
+            equation = self.producers.get(x)
+            if equation is None or equation.primitive.name not in VIEWS or type(equation.inputs[0]) is not Variable:
+                break
+            if equation.primitive.name == "getitem" and through(equation, everything(x.shape)) is None:
+                break
+            x = equation.inputs[0]
+        return x
+
+
+VIEWS = ("broadcast_to", "getitem", "permute_dims", "reshape")
+GATHERS = ("take", "take_along_axis")
+SCATTERS: dict[str, str | None] = {
+    "scatter_add": "add",
+    "scatter_max": "maximum",
+    "scatter_min": "minimum",
+    "scatter_multiply": "multiply",
+    "scatter_set": None,
+}
+"""What combines an element with what is at its place; None puts it there."""
+
+
+def _indexed_shape(index: Sequence[Any], shape: Sizes) -> Sizes:
+    """Return the shape of ``array[index]``."""
+    sizes: list[int] = []
+    rest = iter(shape)
+    for part in index:
+        if part is None:
+            sizes.append(1)
+        else:
+            size = next(rest)
+            if type(part) is slice:
+                sizes.append(len(range(*part.indices(size))))
+    return (*sizes, *rest)
+
+
+def operand_accesses(equation: Equation, access: Access) -> Iterator[tuple[Variable, Access | None]]:
+    """Yield the operands of an operation that a nest reads, and how; None where positions are values."""
+    if equation.primitive.name in GATHERS:
+        x, indices = equation.inputs
+        yield x, None
+        if type(indices) is Variable:
+            yield indices, index_access(equation, access)
+        return
+    for x in equation.inputs:
+        if type(x) is Variable:
+            yield x, broadcast_access(x.shape, access)
+
+
+def index_access(equation: Equation, access: Access) -> Access:
+    """Return how the positions of a gather are read: a vector along the axis, or an array of the result's shape."""
+    if equation.primitive.name == "take":
+        return (access[equation.params["axis"]],)
+    return broadcast_access(equation.inputs[1].shape, access)
+
+
+class Merging:
+    """Nests put together."""
+
+    def __init__(self, fusion: Fusion) -> None:
+        self.fusion = fusion
+        self.writers: dict[Variable, list[Group | Single]] = defaultdict(list)
+        self.readers: dict[Variable, list[Group | Single]] = defaultdict(list)
+        self.reads: dict[Group, dict[Variable, set[Access | None]]] = {}
+        self.gone: set[Group] = set()
+
+    def run(self) -> list[Group | Single]:
+        """Return the nodes that are left, in order."""
+        for node in self.fusion.nodes:
+            self._note(node)
+        latest: dict[tuple[Sizes, Variable], Group] = {}
+        for node in list(self.fusion.nodes):
+            if isinstance(node, Single) or not node.space:
+                continue
+            group = node
+            for x in list(self.reads[group]):
+                for other in (*self.writers[x], latest.get((group.space, x))):
+                    if isinstance(other, Group) and other is not group and other not in self.gone:
+                        self._merge(other, group)
+                latest[group.space, x] = group
+        return sorted((n for n in self.fusion.nodes if n not in self.gone), key=lambda node: node.position)
+
+    def _note(self, node: Group | Single) -> None:
+        if isinstance(node, Single):
+            for x in variables_in(node.equation.inputs):
+                self.readers[self.fusion.root(x)].append(node)
+            for out in node.equation.outputs:
+                if node.adds:
+                    self.readers[out].append(node)
+                self.writers[out].append(node)
+            return
+        found: dict[Variable, set[Access | None]] = defaultdict(set)
+        for x, access in self.fusion.loads(node):
+            root = self.fusion.root(x)
+            found[root].add(access if root is x else None)
+        self.reads[node] = found
+        for x in found:
+            self.readers[x].append(node)
+        for kept in node.kept:
+            self.writers[kept.memory].append(node)
+
+    def _merge(self, first: Group, second: Group) -> None:
+        """Put a group into a later one, if nothing has to come between."""
+        if first.space != second.space or first.position > second.position:
+            return
+        if len(first.entries) + len(second.entries) > LARGEST:
+            return
+        kept = {k.memory for k in first.kept}
+        for x in kept & self.reads[second].keys():
+            # What it reads of the first has to be at hand at the same position.
+            if self.reads[second][x] != {first.accesses.get(x)}:
+                return
+        if any(first.accesses[x] != second.accesses[x] for x in first.accesses.keys() & second.accesses.keys()):
+            return
+        below = all(
+            reader is second or reader is first or reader.position > second.position
+            for x in kept
+            for reader in self._alive(self.readers[x])
+        )
+        above = all(
+            writer is first or writer.position < first.position
+            for x in self.reads[second]
+            for writer in self._alive(self.writers[x])
+        )
+        if not (below or above) or self._writes_clash(first, second):
+            return
+        if not below:
+            second.position = first.position
+        second.entries += [e for e in first.entries if e.outputs[0] not in second.accesses]
+        second.accesses.update(first.accesses)
+        second.kept = [*first.kept, *second.kept]
+        self.gone.add(first)
+        for x, accesses in self.reads[first].items():
+            self.reads[second][x] |= accesses
+            self.readers[x].append(second)
+        for x in kept:
+            self.writers[x].append(second)
+            if x in second.accesses:
+                self.reads[second].pop(x, None)
+
+    def _writes_clash(self, first: Group, second: Group) -> bool:
+        """Return whether both write one array, which happens in parts of it that differ, or as the start of a sum."""
+        written = {kept.memory for kept in second.kept}
+        return any(kept.memory in written for kept in first.kept) or any(
+            len(list(self._alive(self.writers[k.memory]))) > 1 for k in (*first.kept, *second.kept)
+        )
+
+    def _alive(self, nodes: Iterable[Group | Single]) -> Iterator[Group | Single]:
+        return (node for node in list(nodes) if node not in self.gone)
+
+
+def fused(
+    graph: Graph,
+    takes: Callable[[Equation], bool],
+    reduces: Callable[[Equation], bool],
+    scatters: Callable[[Equation], bool],
+    joins: Callable[[Equation], bool],
+) -> tuple[Fusion, Sequence[Group | Single]]:
+    """Return the groups of a graph in order, and what was found out on the way."""
+    fusion = Fusion(graph, takes, reduces, scatters, joins)
+    fusion.run()
+    return fusion, Merging(fusion).run()

@@ -1,0 +1,213 @@
+"""Memory of a plan: one arena for its temporary buffers, by when they are written first and read last.
+
+A buffer may take the memory of one that a nest reads for the last time where it writes, element by element; so a chain
+of nests works in place, and a result takes the memory of an argument that was donated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+
+from gradkit.backend.plan import Buffer, Call, Choice, Layout, Load, Loop, Nest, Node, Plan, Product, While
+
+__all__ = ["buffers_read", "buffers_written", "place_buffers", "size_of"]
+
+ALIGNMENT = 64
+ITEM_SIZES = {"bool": 1, "bfloat16": 2}
+
+
+def item_size(dtype: str) -> int:
+    """Return the bytes of an element."""
+    return ITEM_SIZES.get(dtype) or int(dtype.lstrip("abcdefghijklmnopqrstuvwxyz")) // 8
+
+
+def size_of(buffer: Buffer) -> int:
+    """Return the bytes of a buffer, in whole units of alignment."""
+    return -(-math.prod(buffer.shape) * item_size(buffer.dtype) // ALIGNMENT) * ALIGNMENT
+
+
+def buffers_read(node: Node) -> Iterator[Buffer]:
+    """Yield what a node reads."""
+    if isinstance(node, Nest):
+        yield from (store.layout.buffer for store in node.stores if store.scattered)
+        layouts: Iterable[Layout] = (part.layout for part in node.body if isinstance(part, Load))
+    elif isinstance(node, Product):
+        layouts = (node.left, node.right, node.out) if node.adds else (node.left, node.right)
+    elif isinstance(node, Call):
+        layouts = (operand for operand in node.operands if isinstance(operand, Layout))
+    elif isinstance(node, Loop):
+        yield from node.carry
+        layouts = (*node.constants, *node.elements)
+    elif isinstance(node, While):
+        yield from node.carry
+        layouts = (*node.test_constants, *node.constants)
+    else:
+        layouts = (node.index, *node.operands)
+    for layout in layouts:
+        yield layout.buffer
+
+
+def buffers_written(node: Node) -> Iterator[Buffer]:
+    """Yield what a node writes."""
+    if isinstance(node, Nest):
+        yield from (store.layout.buffer for store in node.stores)
+    elif isinstance(node, Product):
+        yield node.out.buffer
+    elif isinstance(node, Call):
+        yield from node.results
+    else:
+        yield node.scratch
+        yield from node.results if isinstance(node, Choice) else node.carry
+        if isinstance(node, Loop):
+            yield from (layout.buffer for layout in node.rows)
+
+
+def place_buffers(plan: Plan, donated: Mapping[Buffer, Buffer | None]) -> None:
+    """Say where the buffers of a plan are, and leave out copies of an array onto itself.
+
+    `donated` has the arguments whose memory a result may take: a certain one, or None for any.
+    """
+    first: dict[Buffer, int] = {}
+    last: dict[Buffer, int] = {}
+    for position, node in enumerate(plan.nodes):
+        for buffer in buffers_read(node):
+            last[buffer] = position
+        for buffer in buffers_written(node):
+            first.setdefault(buffer, position)
+            last[buffer] = max(position, last.get(buffer, 0))
+    end = len(plan.nodes)
+    last.update((buffer, end) for buffer in plan.results)
+    memory: dict[Buffer, int | Buffer] = {}
+    free = set(donated)
+    arena = Arena()
+    leaving: dict[int, list[Buffer]] = {}
+    for buffer, position in last.items():
+        leaving.setdefault(position, []).append(buffer)
+    for position, node in enumerate(plan.nodes):
+        taken: set[Buffer] = set()
+        for buffer in dict.fromkeys(buffers_written(node)):
+            if first[buffer] != position:
+                continue
+            candidates = [old for old in replaceable(node, buffer) if last[old] == position and old not in taken]
+            given = next(iter(candidates), None)
+            if buffer.kind == "result":
+                fitting = [old for old in candidates if old in free and donated[old] in (None, buffer)]
+                if fitting:
+                    taken.add(fitting[0])
+                    memory[buffer] = fitting[0]
+                    free.discard(fitting[0])
+            elif buffer.kind == "temporary":
+                if given is not None and isinstance(place := memory.get(given), int):
+                    taken.add(given)
+                    memory[buffer] = place
+                    arena.hand_on(given, buffer)
+                else:
+                    memory[buffer] = arena.take(buffer)
+        for buffer in leaving.get(position, ()):
+            if buffer.kind == "temporary":
+                arena.give_back(buffer)
+    plan.memory = memory
+    plan.arena = arena.size
+    plan.nodes = [node for node in plan.nodes if not copies_onto_itself(node, memory)]
+
+
+def replaceable(node: Node, buffer: Buffer) -> Iterator[Buffer]:
+    """Yield the buffers that a nest reads, at each position, in the element alone that it writes in `buffer`."""
+    if not isinstance(node, Nest):
+        return
+    stores = [store for store in node.stores if store.layout.buffer is buffer]
+    if len(stores) != 1 or stores[0].combine is not None or stores[0].scattered:
+        return
+    target = stores[0].layout
+    reads: dict[Buffer, list[Load]] = {}
+    for part in node.body:
+        if isinstance(part, Load):
+            reads.setdefault(part.layout.buffer, []).append(part)
+    size = math.prod(target.shape)
+    if size != math.prod(buffer.shape):
+        return
+    written = {store.layout.buffer for store in node.stores}
+    for old, loads in reads.items():
+        if old in written or math.prod(old.shape) != size or item_size(old.dtype) != item_size(buffer.dtype):
+            continue
+        if buffer.kind == "result" and (old.shape, old.dtype) != (buffer.shape, buffer.dtype):
+            continue
+        same = all(
+            not load.gathered and same_strides(load.layout, target) and load.layout.offset == target.offset
+            for load in loads
+        )
+        if same:
+            yield old
+
+
+def same_strides(one: Layout, other: Layout) -> bool:
+    """Return whether two layouts of one shape step alike along the axes that have steps."""
+    return all(a == b for a, b, size in zip(one.strides, other.strides, one.shape, strict=True) if size != 1)
+
+
+def copies_onto_itself(node: Node, memory: dict[Buffer, int | Buffer]) -> bool:
+    """Return whether a nest does nothing but store elements where they are."""
+    if not isinstance(node, Nest) or len(node.stores) != 1 or len(node.body) != 1:
+        return False
+    (load,), (store,) = node.body, node.stores
+    if not isinstance(load, Load) or store.combine is not None or load.gathered or store.scattered:
+        return False
+    here, there = load.layout.buffer, store.layout.buffer
+    if load.dtype != there.dtype:
+        return False
+    same = memory.get(there, there) is memory.get(here, here) or (
+        isinstance(memory.get(there), int) and memory.get(there) == memory.get(here)
+    )
+    return same and same_strides(load.layout, store.layout) and load.layout.offset == store.layout.offset
+
+
+class Arena:
+    """One piece of memory, handed out in parts: the smallest free part that is large enough."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._free: list[tuple[int, int]] = []  # where, how many bytes; in order
+        self._parts: dict[Buffer, tuple[int, int]] = {}
+
+    def take(self, buffer: Buffer) -> int:
+        """Return where a buffer begins."""
+        size = size_of(buffer)
+        fitting = [part for part in self._free if part[1] >= size]
+        if fitting:
+            start, length = min(fitting, key=lambda part: part[1])
+            self._free.remove((start, length))
+            if length > size:
+                self._insert(start + size, length - size)
+        else:
+            start, length = self._last_free()
+            self.size = start + size
+        self._parts[buffer] = start, size
+        return start
+
+    def hand_on(self, old: Buffer, new: Buffer) -> None:
+        """Let a buffer have the memory of one that is read no more."""
+        self._parts[new] = self._parts.pop(old)
+
+    def give_back(self, buffer: Buffer) -> None:
+        """Note that a buffer is read no more."""
+        if buffer in self._parts:
+            self._insert(*self._parts.pop(buffer))
+
+    def _last_free(self) -> tuple[int, int]:
+        """Return what is free at the end, and take it."""
+        if self._free and sum(self._free[-1]) == self.size:
+            return self._free.pop()
+        return self.size, 0
+
+    def _insert(self, start: int, size: int) -> None:
+        if not size:
+            return
+        parts = sorted([*self._free, (start, size)])
+        joined = [parts[0]]
+        for begin, length in parts[1:]:
+            if sum(joined[-1]) == begin:
+                joined[-1] = joined[-1][0], joined[-1][1] + length
+            else:
+                joined.append((begin, length))
+        self._free = joined
