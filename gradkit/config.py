@@ -1,6 +1,7 @@
 """Settings, under JAX's names: ``gradkit.config.update("jax_enable_x64", True)`` for the process, and ``with`` blocks.
 
-A block belongs to the thread or task that opened it, so blocks of several threads may overlap as they like.
+A block belongs to the thread or task that opened it, so blocks of several threads may overlap as they like. A generator
+that is suspended in one leaves it open for whoever continues it, until it ends.
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from gradkit.backend import current_backend, first_on_gpu, openings, set_backend
+from gradkit.blocks import BlockValue
 from gradkit.errors import unknown_name
 
 __all__ = ["Config", "config", "debug_changes", "debug_nans", "enable_x64", "item_assignment", "setting"]
@@ -54,15 +55,18 @@ class _Setting:
     def __init__(self, name: str, value: bool = False) -> None:
         self.name = name
         self.everywhere = value
-        self.here: ContextVar[bool | None] = ContextVar(f"gradkit_{name}", default=None)
+        self.here = BlockValue[bool | None](f"gradkit_{name}", None)
         self.blocks = 0  # those that switch it on, in all threads
         self.on = value  # in any thread
         self.lock = threading.Lock()
         self.listeners: list[Callable[[bool], None]] = []
 
     def __get__(self, instance: Config | None, owner: type[Config]) -> bool:
-        here = self.here.get()
-        return self.everywhere if here is None else here
+        here = self.here.variable.get()
+        if here is None:  # the common case first: it is asked for each new number
+            return self.everywhere
+        found = self.here.get()
+        return self.everywhere if found is None else found
 
     def __set__(self, instance: Config, value: bool) -> None:
         with self.lock:
@@ -72,18 +76,14 @@ class _Setting:
 
     @contextmanager
     def block(self, value: bool) -> Iterator[None]:
-        token = self.here.set(value)
         openings.blocks.append(None)
         self._count(value)
         try:
-            yield
+            with self.here.block(value):
+                yield
         finally:
             self._count(-value)
             openings.blocks.pop()
-            with suppress(
-                ValueError
-            ):  # a generator that is continued, or closed, by another task: nothing is set there
-                self.here.reset(token)
 
     def _count(self, more: int) -> None:
         if more:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "AxisError", "BackendNotInstalledError", "BackendUnusableError", "ConcretizationTypeError", "DeviceMismatchError",
-    "FileFormatError", "FolderInUseError", "JAXIndexError", "JAXTypeError", "MissingDependencyError",
+    "FileFormatError", "FolderInUseError", "IndexShapeError", "JAXIndexError", "JAXTypeError", "MissingDependencyError",
     "NonConcreteBooleanIndexError", "NonFiniteLossError", "ResumeError", "ShapeError", "TracerArrayConversionError",
     "TracerBoolConversionError", "TracerIntegerConversionError", "TreeMismatchError", "UnexpectedTracerError",
     "did_you_mean", "unknown_name",
@@ -47,6 +47,10 @@ class AxisError(ValueError, IndexError):
 
 class ShapeError(TypeError, ValueError):
     """Shapes that do not fit an operation. JAX raises TypeError here and NumPy ValueError; this is both."""
+
+
+class IndexShapeError(ShapeError, IndexError):
+    """Arrays of an index whose shapes do not broadcast. It is JAX's ValueError and NumPy's IndexError."""
 
 
 class TreeMismatchError(ValueError):

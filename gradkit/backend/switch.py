@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 from gradkit.backend.protocol import Backend, Device
 from gradkit.backend.registry import get_backend
+from gradkit.blocks import BlockValue
 from gradkit.errors import BackendNotInstalledError, BackendUnusableError
 
 __all__ = [
@@ -39,15 +39,14 @@ class Openings:
 openings = Openings()
 
 _process_default: Backend | None = None
-_context_default: ContextVar[Backend | None] = ContextVar("gradkit_backend", default=None)
-_context_device: ContextVar[Device | None] = ContextVar("gradkit_device", default=None)
+_here: BlockValue[tuple[Backend, Device | None] | None] = BlockValue("gradkit_backend", None)
 
 
 def current_backend() -> Backend:
     """Return the backend that makes new arrays."""
-    backend = _context_default.get()
-    if backend is not None:
-        return backend
+    here = _here.get()
+    if here is not None:
+        return here[0]
     global _process_default
     if _process_default is None:
         _process_default = _backend_of_environment()
@@ -95,15 +94,12 @@ def use_backend(name: str) -> Iterator[None]:
     ...     gradkit.numpy.ones(2).device.backend
     'strict'
     """
-    token = _context_default.set(get_backend(name))
-    device_token = _context_device.set(None)
     openings.blocks.append(None)
     try:
-        yield
+        with _here.block((get_backend(name), None)):
+            yield
     finally:
         openings.blocks.pop()
-        _context_device.reset(device_token)
-        _context_default.reset(token)
 
 
 @contextmanager
@@ -122,19 +118,15 @@ def default_device(device: Device) -> Iterator[None]:
             f"{type(device).__name__}"
         )
     backend = get_backend(device.backend)
-    token = _context_default.set(backend)
-    device_token = _context_device.set(device)
     openings.blocks.append(None)
     try:
-        with backend.placing(device.raw):
+        with _here.block((backend, device)), backend.placing(device.raw):
             yield
     finally:
         openings.blocks.pop()
-        _context_device.reset(device_token)
-        _context_default.reset(token)
 
 
 def current_device() -> Any:
     """Return what the current backend's library takes as ``device=`` for a new array (None: its own default)."""
-    device = _context_device.get()
-    return None if device is None else device.raw
+    here = _here.get()
+    return None if here is None or here[1] is None else here[1].raw

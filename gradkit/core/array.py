@@ -25,7 +25,7 @@ else:
 
 __all__ = [
     "Array", "as_wrapped", "attach", "backend_of_array", "carries_derivative", "device_of_array", "dtype_as_stored",
-    "innermost", "is_followed", "owner_of", "place_of_array", "raw", "renewed", "wrap",
+    "innermost", "is_followed", "is_tangent", "owner_of", "place_of_array", "raw", "renewed", "wrap",
 ]  # fmt: skip
 
 _new = object.__new__
@@ -216,9 +216,19 @@ def is_followed(value: Any) -> bool:
     return False
 
 
+def is_tangent(value: Any) -> bool:
+    """Return whether an Array is computed from the tangents of a rule that is being recorded, which have no values."""
+    while type(value) is Array:
+        node = value._node
+        if node is not None and node.trace.is_linear:
+            return True
+        value = value._value
+    return False
+
+
 def carries_derivative(value: Array) -> bool:
     """Return whether a derivative would be lost if the values of an Array were read: whole numbers have none."""
-    return is_followed(value) and is_inexact(value.dtype.name)
+    return is_followed(value) and (is_inexact(value.dtype.name) or is_tangent(value))
 
 
 def backend_of_array(value: Array) -> Backend:

@@ -17,15 +17,17 @@ from gradkit.core.families import Elementwise
 from gradkit.core.node import NO_PARAMS, Node, recording
 from gradkit.core.operands import as_operand, cast, dtype_name, new_array
 from gradkit.core.primitive import Primitive
-from gradkit.core.promotion import FLOATING, default_dtype, is_inexact, promote
+from gradkit.core.promotion import BOOL, FLOATING, INTEGER, default_dtype, kind_of, promote
 
 __all__ = ["apply", "binary", "unary"]
 
-General = Callable[[Any, Sequence[Any], bool], Any]
+General = Callable[[Any, Sequence[Any], int], Any]
 _new = object.__new__
 
 
-def unary(primitive: Elementwise, floating: bool, doc: str | None = None) -> Callable[[Any], Array]:
+def unary(
+    primitive: Elementwise, floating: bool, doc: str | None = None, counts: bool = False
+) -> Callable[[Any], Array]:
     """Make the function that calls a primitive of one argument.
 
     Parameters
@@ -36,11 +38,14 @@ def unary(primitive: Elementwise, floating: bool, doc: str | None = None) -> Cal
         Whether it computes in a floating dtype, to which integers are converted first.
     doc : str, optional
         What the function says of itself.
+    counts : bool
+        Whether bools are converted to integers first.
     """
     kernels = primitive.kernels
     mask = primitive.masks[0]
     keeps_result = mask is not None and mask & 1
     keeps_argument = mask is not None and mask & 2
+    least = FLOATING if floating else INTEGER if counts else BOOL
 
     def call(x: Any) -> Array:
         if type(x) is Array:
@@ -52,6 +57,8 @@ def unary(primitive: Elementwise, floating: bool, doc: str | None = None) -> Cal
                 array._value = out
                 node = x._node
                 if node is None or mask is None:
+                    if node is not None and node.trace.is_linear:
+                        return apply(primitive, (x,), least)
                     array._node = None
                     return array
                 trace = node.trace
@@ -61,17 +68,19 @@ def unary(primitive: Elementwise, floating: bool, doc: str | None = None) -> Cal
                 else:
                     array._node = None
                 return array
-        return apply(primitive, (x,), floating)
+        return apply(primitive, (x,), least)
 
     call.__doc__ = doc
     return call
 
 
 def binary(
-    primitive: Primitive, floating: bool, doc: str | None = None, general: General | None = None
+    primitive: Primitive, floating: bool, doc: str | None = None, general: General | None = None, counts: bool = False
 ) -> Callable[[Any, Any], Array]:
     """Make the function that calls a primitive of two arguments; see `unary`. `general` stands for `apply`."""
     general = apply if general is None else general
+    least = FLOATING if floating else INTEGER if counts else BOOL
+    inexact_alone = least > BOOL  # on this path: others are converted where there are bools
     kernels = primitive.kernels
     first, second = primitive.masks[0] or 0, primitive.masks[-1] or 0
     differentiable = primitive.masks[0] is not None and primitive.masks[-1] is not None
@@ -85,7 +94,7 @@ def binary(
             x_node = x._node
             kernel = kernels.get(type(x_value))
             if kernel is None:
-                return general(primitive, (x, y), floating)
+                return general(primitive, (x, y), least)
             dtype = x_value.dtype
             if type(y) is Array:
                 y_value = y._value
@@ -93,16 +102,16 @@ def binary(
                 # Dtypes that were unpickled are objects of their own: what is not the same may be equal.
                 # The kernel first: a stand-in's dtype is NumPy's, which not every library compares its own with.
                 if kernels.get(type(y_value)) is not kernel or (y_value.dtype is not dtype and y_value.dtype != dtype):
-                    return general(primitive, (x, y), floating)
-                if floating and dtype not in INEXACT[type(x_value)]:
-                    return general(primitive, (x, y), floating)
+                    return general(primitive, (x, y), least)
+                if inexact_alone and dtype not in INEXACT[type(x_value)]:
+                    return general(primitive, (x, y), least)
                 number = None
             elif (type(y) is float or type(y) is int) and dtype in INEXACT[type(x_value)]:
                 y_value = y
                 y_node = None
                 number = y
             else:
-                return general(primitive, (x, y), floating)
+                return general(primitive, (x, y), least)
         elif type(y) is Array and (type(x) is float or type(x) is int):
             x_value = x
             x_node = None
@@ -110,10 +119,10 @@ def binary(
             y_node = y._node
             kernel = kernels.get(type(y_value))
             if kernel is None or y_value.dtype not in INEXACT[type(y_value)]:
-                return general(primitive, (x, y), floating)
+                return general(primitive, (x, y), least)
             number = x
         else:
-            return general(primitive, (x, y), floating)
+            return general(primitive, (x, y), least)
 
         # The one transform that follows them, if any.
         if x_node is None:
@@ -121,10 +130,12 @@ def binary(
         else:
             trace = x_node.trace
             if y_node is not None and y_node.trace is not trace:
-                return general(primitive, (x, y), floating)
+                return general(primitive, (x, y), least)
         if in_one_alone and trace is not None:
-            return general(primitive, (x, y), floating)
+            return general(primitive, (x, y), least)
 
+        if not differentiable and trace is not None and trace.is_linear:
+            return general(primitive, (x, y), least)
         try:
             out = kernel(x_value, y_value)
         except KERNEL_ERRORS as error:
@@ -141,12 +152,12 @@ def binary(
             node.numbers = number
         return array
 
-    call.primitive, call.floating = primitive, floating  # type: ignore[attr-defined]
+    call.primitive, call.options = primitive, {"floating": floating, "counts": counts}  # type: ignore[attr-defined]
     call.__doc__ = doc
     return call
 
 
-def apply(primitive: Primitive, args: Sequence[Any], floating: bool, first: int = 0) -> Array:
+def apply(primitive: Primitive, args: Sequence[Any], least: int = BOOL, first: int = 0) -> Array:
     """Convert and promote the operands from position `first` on, and bind.
 
     Parameters
@@ -155,8 +166,9 @@ def apply(primitive: Primitive, args: Sequence[Any], floating: bool, first: int 
         The primitive.
     args : sequence
         Arrays, raw arrays, NumPy scalars or Python numbers.
-    floating : bool
-        Whether the primitive computes in a floating dtype.
+    least : int
+        The least kind of dtype that the primitive computes in: `BOOL` for all, `INTEGER` where bools are converted to
+        the default integer dtype first, and `FLOATING` where integers are converted as well.
     first : int
         Operands before this position keep their dtype (the condition of `where`).
     """
@@ -175,8 +187,8 @@ def apply(primitive: Primitive, args: Sequence[Any], floating: bool, first: int 
         del weak[0]
     found = [*filter(None, names)]
     target = found[0] if not weak and found.count(found[0]) == len(found) else promote(found, weak)
-    if floating and not is_inexact(target):
-        target = default_dtype(FLOATING)
+    if kind_of(target) < least:
+        target = default_dtype(least)
     for position in range(first, len(operands)):
         name = names[position]
         if name is not None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from gradkit.backend import get_backend
 from gradkit.core.above import above
-from gradkit.core.array import Array, attach, is_followed, owner_of, raw, wrap
+from gradkit.core.array import Array, attach, is_followed, is_tangent, owner_of, raw, wrap
 from gradkit.core.node import Leaf
 from gradkit.core.printing import array_repr, describe, shaped
 from gradkit.core.stand_in import STAND_INS
@@ -117,6 +117,12 @@ class Conversions(Array):
             raise ValueError(
                 f"The truth value of an array of shape {self.shape} is ambiguous. Use gradkit.numpy.any(x) or "
                 f"gradkit.numpy.all(x)."
+            )
+        if is_tangent(self):
+            raise TracerBoolConversionError(
+                f"Attempted boolean conversion of traced array with shape {shaped(self)}, which is computed from the "
+                f"tangents of a custom_jvp function's rule: the rule is recorded once, for all tangents, and has to be "
+                f"linear in them."
             )
         if type(raw(self)) in STAND_INS:
             raise TracerBoolConversionError(

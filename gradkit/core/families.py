@@ -372,6 +372,8 @@ class MultipleResults(General):
     ) -> Any:
         """Return the results as Arrays with nodes, which share the operation's own."""
         reads, parents = self.reads_and_parents(tracked)
+        if trace.is_linear:
+            parents = tracked
         if not parents:
             return tuple(map(as_wrapped, out))
         nodes = [node if parents >> i & 1 else None for i, node in enumerate(nodes)]

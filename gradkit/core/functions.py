@@ -69,6 +69,7 @@ class LinearTrace(ReverseTrace):
     """
 
     __slots__ = ("depth",)
+    is_linear = True
 
     def __init__(self, above: ReverseTrace) -> None:
         super().__init__(above)

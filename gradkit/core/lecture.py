@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from gradkit.backend import backend_of
 from gradkit.core.above import above
-from gradkit.core.array import Array, attach, is_followed, owner_of, raw, wrap
+from gradkit.core.array import Array, attach, is_followed, is_tangent, owner_of, raw, wrap
 from gradkit.core.node import Leaf, changes
 from gradkit.core.printing import describe
 from gradkit.core.reverse import TAPE, ReverseTrace, total
@@ -195,7 +195,7 @@ class LectureFace(Array):
 
         It is the way to leave a transform with values on purpose. Under `vmap` it is still one element of the batch.
         """
-        if type(raw(self)) not in STAND_INS:
+        if type(raw(self)) not in STAND_INS and not is_tangent(self):
             return wrap(values_of(self, "detach", False))
         return above.stop_gradient(self)
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gradkit.blocks import BlockValue
 from gradkit.errors import UnexpectedTracerError
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ new_sequence = itertools.count().__next__
 
 open_no_grad: list[None] = []
 """An entry for each `no_grad` that is open in any thread: where there is none, nobody needs to ask `recording`."""
-_recording: ContextVar[bool] = ContextVar("gradkit_recording", default=True)
-recording = _recording.get
+_recording = BlockValue("gradkit_recording", True)
+recording = _recording.variable.get
+"""Whether the tape records: to be asked as a condition."""
 
 
 @contextmanager
@@ -51,23 +53,19 @@ def no_grad() -> Iterator[None]:
     ...     (x * 2).requires_grad
     False
     """
-    token = _recording.set(False)
     open_no_grad.append(None)
     try:
-        yield
+        with _recording.block(False):
+            yield
     finally:
         open_no_grad.pop()
-        _recording.reset(token)
 
 
 @contextmanager
 def enable_grad() -> Iterator[None]:
     """Let the tape record again inside a `no_grad` block."""
-    token = _recording.set(True)
-    try:
+    with _recording.block(True):
         yield
-    finally:
-        _recording.reset(token)
 
 
 class Again(NamedTuple):
@@ -229,9 +227,12 @@ class Trace(ABC):
         Its position among the others.
     number : int
         The level that it began with.
+    is_linear : bool
+        Whether it records what a rule does with tangents, which has to be linear: operations without a derivative too.
     """
 
     __slots__ = ("level", "number")
+    is_linear = False
     level: int
     number: int
 

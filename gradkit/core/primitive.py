@@ -49,6 +49,8 @@ class Primitive(ABC):
         values. A compiler knows a leaf by its name; any other text runs on Arrays as well, so it traces.
     shares_memory : bool
         Whether the result may be memory of an argument, as that of every `View` may.
+    jumps : bool
+        Whether it jumps between values, so that it is not linear where its derivative is a constant.
 
     Raises
     ------
@@ -85,10 +87,12 @@ class Primitive(ABC):
         dtype: str | Rule | None = None,
         leaf: bool = False,
         shares_memory: bool = False,
+        jumps: bool = False,
     ) -> None:
         self.name = name
         self.leaf = leaf or forward is None
         self.shares_memory = shares_memory
+        self.jumps = jumps
         self.forward = forward
         self.rules = tuple(rules)
         self.batch_rule = above.text_on_batches if batch is None and not self.leaf else batch
@@ -154,7 +158,7 @@ class Primitive(ABC):
         A rule that reads the result, or an argument that moves, is not that of a linear operation.
         """
         reads, parents = self.reads_and_parents(bits)
-        return parents == bits and not (reads & 1 or reads >> 1 & bits)
+        return parents == bits and not (self.jumps or reads & 1 or reads >> 1 & bits)
 
     @abstractmethod
     def mask_of_reads(self, rule: Any) -> int | None:
@@ -193,6 +197,8 @@ class Primitive(ABC):
         if found is None:
             found = self.known_reads[tracked] = self.reads_and_parents(tracked)
         reads, parents = found
+        if parents != tracked and trace.is_linear:
+            parents = tracked  # so that the operation is found, and refused
         if not parents:
             return as_wrapped(out)
         if parents != tracked:

@@ -12,6 +12,7 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.operands import dtype_name
+from gradkit.core.precision import PrecisionLike, check_precision
 from gradkit.core.promotion import summed_in
 from gradkit.lax.arguments import convert, named_dtype, require_same_dtype, together
 from gradkit.lax.convolution_numbers import (
@@ -23,7 +24,7 @@ from gradkit.lax.convolution_numbers import (
     pairs_of,
 )
 from gradkit.lax.padding import padded
-from gradkit.lax.products import PrecisionLike, dot_general
+from gradkit.lax.products import dot_general
 from gradkit.lax.shaping import rev
 from gradkit.primitives.linalg import matmul
 from gradkit.primitives.manipulation import permute_dims, reshape
@@ -88,6 +89,7 @@ def conv_general_dilated(
     >>> lax.conv_general_dilated(images, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")).shape
     (1, 4, 4, 16)
     """
+    check_precision(precision, "conv_general_dilated")
     left, right = together("conv_general_dilated", lhs, rhs)
     numbers = conv_dimension_numbers(left.shape, right.shape, dimension_numbers)
     require_same_dtype("conv_general_dilated", (left, right))
@@ -354,6 +356,7 @@ def conv_general_dilated_patches(
 
     See `conv_general_dilated` for the parameters; `filter_shape` has the sizes of a window.
     """
+    check_precision(precision, "conv_general_dilated_patches")
     (left,) = together("conv_general_dilated_patches", lhs)
     window = tuple(map(operator.index, filter_shape))
     numbers = conv_dimension_numbers(left.shape, (1,) * left.ndim, dimension_numbers)
@@ -382,6 +385,7 @@ def conv_general_dilated_local(
     See `conv_general_dilated` for the parameters. The kernel's input features are the elements of a window as
     `conv_general_dilated_patches` orders them, and its spatial axes are the result's.
     """
+    check_precision(precision, "conv_general_dilated_local")
     left, right = together("conv_general_dilated_local", lhs, rhs)
     numbers = conv_dimension_numbers(left.shape, right.shape, dimension_numbers)
     canonical = ConvDimensionNumbers(numbers.lhs_spec, numbers.rhs_spec, tuple(range(left.ndim)))

@@ -27,9 +27,9 @@ from gradkit.core.node import NO_PARAMS, Node, Trace, in_progress, new_sequence,
 from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
 from gradkit.core.stand_in import Batched
-from gradkit.lax.creation import stop_gradient
 from gradkit.primitives import any as any_of
 from gradkit.primitives import where
+from gradkit.primitives.creation import gate_side
 
 __all__ = ["behind_gates", "run_behind_gates"]
 
@@ -129,7 +129,7 @@ class Entry:
             if whole is None:
                 self.same.append(array)
             with self._open():
-                self._arrays[id(array)] = array, where(self.chosen(), array, stop_gradient(array)), new_sequence()
+                self._arrays[id(array)] = array, where(self.chosen(), array, gate_side(array)), new_sequence()
         return self._arrays[id(array)][1]
 
     @contextmanager
@@ -150,7 +150,7 @@ def _is_recorded(value: Any, before: float = float("inf")) -> bool:
     while type(value) is Array:
         node = value._node
         if node is not None and isinstance(node.trace, ReverseTrace) and node.sequence < before:
-            return bool(node.trace.level) or recording()
+            return bool(node.trace.level or recording())
         if isinstance(node, Dual) and _is_recorded(node.tangent, before):
             return True
         value = value._value.array if type(value._value) is Batched else value._value
@@ -158,7 +158,7 @@ def _is_recorded(value: Any, before: float = float("inf")) -> bool:
 
 
 class Gate(Node):
-    """The node of ``where(chosen, x, stop_gradient(x))``, for an `x` that a branch uses."""
+    """The node of ``where(chosen, x, gate_side(x))``, for an `x` that a branch uses."""
 
     __slots__ = ()
 

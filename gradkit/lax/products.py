@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import math
 import operator
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 
 from gradkit.core import Array
 from gradkit.core.operands import dtype_name
+from gradkit.core.precision import Precision, PrecisionLike, check_precision
 from gradkit.core.promotion import promote, summed_in
 from gradkit.lax.arguments import convert, named_dtype, together
 from gradkit.primitives.linalg import matmul
@@ -19,17 +19,6 @@ __all__ = ["DotDimensionNumbers", "Precision", "PrecisionLike", "batch_matmul", 
 
 DotDimensionNumbers = tuple[tuple[Sequence[int], Sequence[int]], tuple[Sequence[int], Sequence[int]]]
 """``((lhs_contracting, rhs_contracting), (lhs_batch, rhs_batch))``"""
-
-
-class Precision(enum.Enum):
-    """How exactly an accelerator should multiply. Here products are always of the arrays' own precision."""
-
-    DEFAULT = 0
-    HIGH = 1
-    HIGHEST = 2
-
-
-PrecisionLike = Precision | str | tuple[Any, Any] | None
 
 
 class Axes(NamedTuple):
@@ -109,6 +98,7 @@ def dot_general(
     >>> lax.dot_general(x, y, (((2,), (1,)), ((0,), (0,)))).shape
     (4, 2, 5)
     """
+    check_precision(precision, "dot_general")
     left, right = together("dot_general", lhs, rhs)
     (contracting, batch) = dimension_numbers
     x, y = (

@@ -13,6 +13,7 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.operands import as_array, dtype_name
+from gradkit.core.precision import check_precision
 from gradkit.core.promotion import dtype_named, summed_in
 from gradkit.errors import ShapeError
 from gradkit.numpy.arguments import promote_args, refuse_out
@@ -40,7 +41,7 @@ def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any 
 
     `preferred_element_type` is the dtype of the result; `precision` is accepted, without effect.
     """
-    return in_preferred("inner", _inner, (a, b), preferred_element_type)
+    return in_preferred("inner", _inner, (a, b), preferred_element_type, precision)
 
 
 def _inner(a: Any, b: Any) -> Array:
@@ -70,7 +71,7 @@ def outer(a: Any, b: Any, out: None = None) -> Array:
 
 def vdot(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Array:
     """Return ``sum(conj(a) * b)`` over all elements; the options are those of `inner`."""
-    return in_preferred("vdot", _vdot, (a, b), preferred_element_type)
+    return in_preferred("vdot", _vdot, (a, b), preferred_element_type, precision)
 
 
 def _vdot(a: Any, b: Any) -> Array:
@@ -234,6 +235,7 @@ def einsum(
     """
     refuse_out(out, "einsum")
     refuse_sharding(out_sharding, "einsum")
+    check_precision(precision, "einsum")
     names, result, values = _parse(subscripts, operands)
     arrays = promote_args("einsum", *values)
     _check_sizes(names, arrays)

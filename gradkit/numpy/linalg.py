@@ -274,7 +274,9 @@ def multi_dot(arrays: Sequence[Any], *, precision: Any = None) -> Array:
     names = [[i, i + 1] for i in range(len(factors))]
     names[0] = names[0][-factors[0].ndim :]
     names[-1] = names[-1][: factors[-1].ndim]
-    return contractions.einsum(*(item for pair in zip(factors, names, strict=True) for item in pair))
+    return contractions.einsum(
+        *(item for pair in zip(factors, names, strict=True) for item in pair), precision=precision
+    )
 
 
 # The standard's products, some of which are narrower here than in the main namespace

@@ -17,9 +17,12 @@ from gradkit.core.above import above
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import changes
+from gradkit.core.operands import cast, dtype_name
 from gradkit.core.printing import describe
+from gradkit.core.promotion import kind_of, requested_dtype
 from gradkit.core.structured import Reducing
 from gradkit.core.values import host, values_of
+from gradkit.primitives.manipulation import reshape
 from gradkit.primitives.new_arrays import asarray
 from gradkit.tree import leaves
 
@@ -37,6 +40,10 @@ WRITERS = frozenset(["array2string", "save", "savetxt", "savez", "savez_compress
 """Functions that write the elements somewhere: NumPy's own do, since there is nothing that a tape could follow."""
 
 
+DEFAULTS = {"casting": "same_kind", "order": "K", "subok": True, "where": True}
+"""What a ufunc's options are where nobody gives them."""
+
+
 def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Answer `Array.__array_ufunc__`.
 
@@ -45,20 +52,16 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[s
     """
     out = options.pop("out", None)
     if out is not None:
-        if any(type(array) is Array for array in out):
-            raise TypeError(
-                f"ufunc {ufunc.__name__}: out= is a gradkit Array, which is immutable. Use the returned value instead."
-            )
-        plain = [values_of(x, f"ufunc {ufunc.__name__} with out=") if type(x) is Array else x for x in inputs]
-        _check_places(ufunc, plain, out)
-        result = getattr(ufunc, method)(*plain, out=out, **options)
-        for array in out:
-            changes.note(array)
-        return result
+        return _write(ufunc, method, inputs, out, {"out": out, **options})
+    if method == "at":
+        return _write(ufunc, "at", inputs, inputs[:1], options)
     if method == "__call__":
         called = f"ufunc {ufunc.__name__}"
         # SciPy's ufuncs come as NumPy's do.
         function = _found(ufunc.__name__) or _found(ufunc.__name__, ("special",))
+    elif method == "outer":
+        called = f"ufunc {ufunc.__name__}.outer"
+        function = _found(ufunc.__name__)
     else:
         called = f"ufunc {ufunc.__name__}.{method}"
         name = UFUNC_METHODS.get(method, {}).get(ufunc.__name__)
@@ -66,11 +69,67 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[s
         options = {"axis": 0, **options}
     if function is None:
         raise _missing(called)
+    known = _parameters(function)
     given = {name: value for name, value in options.items() if value is not None or name == "axis"}
+    given = {name: value for name, value in given.items() if name in known or not _is_default(name, value)}
+    if method in ("__call__", "outer"):
+        if "dtype" in given and "dtype" not in known:
+            inputs = _of_dtype(called, inputs, given.pop("dtype"))
+        inputs = _outer(*inputs) if method == "outer" else inputs
+        if "where" in given:
+            raise TypeError(
+                f"{called} has no argument where, which leaves the other elements as they were: there is no memory "
+                f"that they were in. Select afterwards: numpy.where(mask, result, other)."
+            )
     for name in given:
-        if name not in _parameters(function):
+        if name not in known:
             raise _unknown(called, name, function)
     return _call(function, inputs, given)
+
+
+def _write(ufunc: Any, method: str, inputs: Sequence[Any], out: Sequence[Any], options: dict[str, Any]) -> Any:
+    """Write the raw values of a ufunc into the raw arrays `out`."""
+    if any(type(array) is Array for array in out):
+        if method == "at":
+            raise TypeError(
+                f"ufunc {ufunc.__name__}.at changes its first argument, and gradkit's Arrays are immutable. Use the "
+                f"new array that x.at[idx].add(y), multiply, set, apply, ... returns."
+            )
+        raise TypeError(
+            f"ufunc {ufunc.__name__}: out= is a gradkit Array, which is immutable. Use the returned value instead."
+        )
+    asked = f"ufunc {ufunc.__name__}.at" if method == "at" else f"ufunc {ufunc.__name__} with out="
+    plain = [values_of(x, asked) if type(x) is Array else x for x in inputs]
+    # No derivative goes through where=, so it may be what a transform follows.
+    options = {name: values_of(x, asked, False) if type(x) is Array else x for name, x in options.items()}
+    _check_places(ufunc, plain, out)
+    result = getattr(ufunc, method)(*plain, **options)
+    for array in out:
+        changes.note(array)
+    return result
+
+
+def _is_default(name: str, value: Any) -> bool:
+    return name in DEFAULTS and (value is DEFAULTS[name] or (type(value) is str and value == DEFAULTS[name]))
+
+
+def _of_dtype(called: str, inputs: Sequence[Any], dtype: Any) -> tuple[Array, ...]:
+    """Return a ufunc's arguments in the dtype it is to compute in: as in NumPy, of the same kind or a higher one."""
+    target = requested_dtype(dtype)
+    arrays = [asarray(x) for x in inputs]
+    for array in arrays:
+        if target == "bool" or kind_of(dtype_name(array)) > kind_of(target):
+            raise TypeError(
+                f"{called}: an argument of {array.dtype} is not computed with in dtype={target}. Convert it first: "
+                f"x.astype({target!r})."
+            )
+    return tuple(cast(array, target) for array in arrays)
+
+
+def _outer(x: Any, y: Any) -> tuple[Array, Array]:
+    """Return two arguments with axes such that they broadcast to all pairs of elements."""
+    first, second = asarray(x), asarray(y)
+    return reshape(first, first.shape + (1,) * second.ndim), second
 
 
 def _check_places(ufunc: Any, inputs: Sequence[Any], out: Sequence[Any]) -> None:

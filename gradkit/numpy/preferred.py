@@ -7,6 +7,7 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.operands import dtype_name
+from gradkit.core.precision import check_precision
 from gradkit.core.promotion import dtype_named, summed_in
 from gradkit.core.sharding import refuse_sharding
 from gradkit.numpy.arguments import promote_args
@@ -16,10 +17,16 @@ __all__ = ["in_preferred", "refuse_sharding"]
 
 
 def in_preferred(
-    caller: str, product: Callable[..., Array], factors: Sequence[Any], preferred: Any, out_sharding: Any = None
+    caller: str,
+    product: Callable[..., Array],
+    factors: Sequence[Any],
+    preferred: Any,
+    precision: Any,
+    out_sharding: Any = None,
 ) -> Array:
     """Return a product of factors in the preferred dtype, summed in it where it holds what the factors hold."""
     refuse_sharding(out_sharding, caller)
+    check_precision(precision, caller)
     if preferred is None:
         return product(*factors)
     arrays = promote_args(caller, *factors)

@@ -49,7 +49,7 @@ def matmul(
     >>> jnp.matmul(x, x, preferred_element_type="int32")
     Array(20000, dtype=int32)
     """
-    return in_preferred("matmul", linalg.matmul, (a, b), preferred_element_type, out_sharding)
+    return in_preferred("matmul", linalg.matmul, (a, b), preferred_element_type, precision, out_sharding)
 
 
 def dot(
@@ -72,7 +72,7 @@ def dot(
         The axes that are left of `a`, then those of `b`. (`matmul` pairs the leading axes.) With a number it is the
         product.
     """
-    return in_preferred("dot", linalg.dot, (a, b), preferred_element_type, out_sharding)
+    return in_preferred("dot", linalg.dot, (a, b), preferred_element_type, precision, out_sharding)
 
 
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1, precision: Any = None, preferred_element_type: Any = None) -> Array:
@@ -87,7 +87,7 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1, precision: Any = None, prefer
     precision, preferred_element_type
         As for `matmul`.
     """
-    return in_preferred("vecdot", lambda x, y: _vecdot(x, y, axis), (x1, x2), preferred_element_type)
+    return in_preferred("vecdot", lambda x, y: _vecdot(x, y, axis), (x1, x2), preferred_element_type, precision)
 
 
 def _vecdot(x1: Any, x2: Any, axis: int) -> Array:
@@ -132,7 +132,9 @@ def tensordot(
     >>> jnp.tensordot(jnp.ones((2, 3)), jnp.ones((3, 4)), axes=1).shape
     (2, 4)
     """
-    return in_preferred("tensordot", lambda x, y: _tensordot(x, y, axes), (a, b), preferred_element_type, out_sharding)
+    return in_preferred(
+        "tensordot", lambda x, y: _tensordot(x, y, axes), (a, b), preferred_element_type, precision, out_sharding
+    )
 
 
 def _tensordot(x1: Any, x2: Any, axes: Any) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 from gradkit import primitives
 from gradkit.core import Array
 from gradkit.core.operands import as_array, require_inexact
+from gradkit.core.precision import check_precision
 from gradkit.core.promotion import is_complex
 from gradkit.numpy.arguments import beside, promote_args
 from gradkit.numpy.comparing import ndim
@@ -41,7 +42,7 @@ def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, prefe
     mode : {"full", "same", "valid"}
         What to return: every overlap (n + m - 1 elements), as many as the longer vector has, or complete overlaps.
     precision : optional
-        Ignored: it is about XLA.
+        Accepted; products have the precision of the arrays.
     preferred_element_type : dtype, optional
         The dtype to compute in.
 
@@ -51,6 +52,7 @@ def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, prefe
     >>> jnp.convolve(jnp.asarray([1.0, 2.0, 3.0]), jnp.asarray([1.0, 10.0]))
     Array([ 1., 12., 23., 30.], dtype=float32)
     """
+    check_precision(precision, "convolve")
     x, y = _vectors("convolve", a, v, preferred_element_type)
     if x.shape[0] < y.shape[0]:
         x, y = y, x
@@ -61,6 +63,7 @@ def correlate(
     a: Any, v: Any, mode: str = "valid", *, precision: Any = None, preferred_element_type: Any = None
 ) -> Array:
     """Correlate two vectors: slide the conjugate of `v` along `a`; the arguments are those of `convolve`."""
+    check_precision(precision, "correlate")
     x, y = _vectors("correlate", a, v, preferred_element_type)
     y = primitives.conj(y)
     if x.shape[0] < y.shape[0]:

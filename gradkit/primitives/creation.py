@@ -8,15 +8,27 @@ from gradkit.core import Array, General, bind
 from gradkit.core.array import place_of_array, wrap
 from gradkit.core.batching import elementwise, same_shape
 from gradkit.core.namespace import publish
-from gradkit.core.node import NO_PARAMS
+from gradkit.core.node import NO_PARAMS, Trace
 from gradkit.core.operands import as_array, dtype_name
 from gradkit.core.promotion import is_inexact, requested_dtype
 
-__all__ = ["ones_like", "stop_gradient", "zeros_like"]
+__all__ = ["gate_side", "ones_like", "stop_gradient", "zeros_like"]
 
 _stop_gradient = General(
     "stop_gradient", lambda xp, x: x, (None,), batch=elementwise, shape=same_shape, shares_memory=True
 )
+
+
+class _Side(General):
+    """The same for a gate in front of a branch, ``where(chosen, x, gate_side(x))``, which is linear as a whole."""
+
+    def record(self, trace: Trace, out: Any, *_: Any) -> Array:
+        """Record nothing, whatever the trace asks for."""
+        return as_array(out, self.name)
+
+
+gate_side = _Side("gate_side", lambda xp, x: x, (None,), batch=elementwise, shape=same_shape, shares_memory=True)
+"""What a gate passes on where it is closed: the values, without what they depend on."""
 
 
 def stop_gradient(x: Array) -> Array:

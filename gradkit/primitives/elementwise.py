@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import cmath
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from gradkit.backend import backend_of
 from gradkit.core import MINUS_ONE, ONE, Array, Elementwise, Linear, bind, passes_where
+from gradkit.core.array import wrap
 from gradkit.core.batching import elementwise, same_shape
 from gradkit.core.calls import apply, binary, unary
 from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
-from gradkit.core.operands import as_array, as_operand, require_bool
-from gradkit.core.promotion import is_complex, real_part_of
+from gradkit.core.operands import as_array, as_operand, dtype_name, require_bool
+from gradkit.core.printing import shaped
+from gradkit.core.promotion import FLOATING, is_complex, kind_of, promote, real_part_of
 from gradkit.primitives.creation import zeros_like
 
 __all__ = [
@@ -35,12 +38,22 @@ Binary = Callable[[Any, Any], Array]
 DOC = "Compute `{}` element by element, as the array API standard defines it."
 
 
-def _unary(name: str, rule: Any, floating: bool = True, forward: Any = None, **options: Any) -> Unary:
-    return unary(Elementwise(name, forward, (rule,), **options), floating, DOC.format(name))
+def _unary(
+    name: str, rule: Any, floating: bool = True, forward: Any = None, counts: bool = False, **options: Any
+) -> Unary:
+    return unary(Elementwise(name, forward, (rule,), **options), floating, DOC.format(name), counts)
 
 
-def _binary(name: str, *rules: Any, floating: bool = False, forward: Any = None, **options: Any) -> Binary:
-    return binary(Elementwise(name, forward, rules, **options), floating, DOC.format(name))
+def _binary(
+    name: str,
+    *rules: Any,
+    floating: bool = False,
+    forward: Any = None,
+    general: Any = None,
+    counts: bool = False,
+    **options: Any,
+) -> Binary:
+    return binary(Elementwise(name, forward, rules, **options), floating, DOC.format(name), general, counts)
 
 
 def real_part(x: Any, *_: Any) -> str:
@@ -87,6 +100,32 @@ SMALL_EXPONENT = 0.5
 """Below it the power in a derivative may overflow where the derivative does not: its root is multiplied twice."""
 
 
+def _power(primitive: Elementwise, args: Sequence[Any], least: int) -> Array:
+    """Run `pow`. A NumPy integer as exponent is a number, as in JAX, and integers have no negative powers."""
+    base = as_operand(args[0], "power")
+    exponent = args[1]
+    owner = None if type(exponent) is Array else backend_of(exponent)
+    if owner is not None and owner.is_scalar(exponent) and exponent.dtype.kind in "iu":
+        exponent = int(exponent)
+    kind = kind_of(dtype_name(base) if type(base) is Array else promote((), (type(base),)))
+    if type(exponent) is int and exponent < 0 and kind < FLOATING:
+        raise _negative_power(base, exponent)
+    try:
+        return apply(primitive, (base, exponent), least)
+    except ValueError as error:
+        if type(error) is not ValueError:  # of shapes or devices
+            raise
+        raise _negative_power(base, exponent) from error
+
+
+def _negative_power(base: Any, exponent: Any) -> TypeError:
+    found = ", ".join(shaped(x) if type(x) is Array else str(x) for x in (base, exponent))
+    return TypeError(
+        f"Integers cannot be raised to negative powers, got integer_pow({found}). Convert them first: "
+        f"x.astype('float32')."
+    )
+
+
 def _power_in_base(xp: Any, x: Any, y: Any) -> Any:
     if type(y) in NUMBERS and cmath.isfinite(y):
         if 0 < abs(y) < SMALL_EXPONENT:
@@ -114,6 +153,12 @@ def _logaddexp(xp: Any, x: Any, y: Any) -> Any:
     # JAX's branch: imaginary parts from -pi to pi.
     turns = xp.round(xp.imag(result) / (2 * math.pi))
     return result - turns * (2j * math.pi)
+
+
+def _atan2(xp: Any, x: Any, y: Any) -> Any:
+    if not is_complex((y if type(x) in NUMBERS else x).dtype):
+        return xp.library.atan2(x, y)
+    return -1j * xp.log((y + 1j * x) / xp.sqrt(x * x + y * y))
 
 
 def _logaddexp_share(xp: Any, z: Any, x: Any, y: Any) -> Any:
@@ -145,19 +190,28 @@ pow = _binary(
     "pow",
     lambda xp, _z, x, y: _power_in_base(xp, x, y),
     lambda xp, z, x, y: _power_in_exponent(xp, z, x, y),
+    general=_power,
+    counts=True,
 )
-remainder = _binary("remainder", ONE, lambda xp, _z, x, y: -xp.floor_divide(x, y))
-floor_divide = _binary("floor_divide", None, None)
+remainder = _binary("remainder", ONE, lambda xp, _z, x, y: -xp.floor_divide(x, y), counts=True, jumps=True)
+floor_divide = _binary("floor_divide", None, None, counts=True)
 negative = _unary("negative", MINUS_ONE, floating=False)
-positive = _unary("positive", ONE, floating=False)
+_positive = _unary("positive", ONE, floating=False)
 abs = _unary("abs", lambda xp, _y, x: _slope_of_abs(xp, x), floating=False, dtype=real_part)
 sign = _unary("sign", None, floating=False, forward=lambda xp, x: _sign(xp, x), leaf=True)
 copysign = _binary(
     "copysign", lambda xp, _z, x, y: _slope_of_abs(xp, x) * xp.copysign(xp.ones_like(x), y), None, floating=True
 )
 reciprocal = _unary("reciprocal", lambda xp, y, _x: -y * y)
-square = _unary("square", lambda xp, _y, x: 2 * x, floating=False)
+square = _unary("square", lambda xp, _y, x: 2 * x, floating=False, counts=True)
 sqrt = _unary("sqrt", lambda xp, y, _x: 0.5 / y)
+
+
+def positive(x: Any, /) -> Array:
+    """Return the elements as they are: +x, element by element."""
+    array = as_array(x, "positive")
+    return wrap(array._value, array._node) if dtype_name(array) == "bool" else _positive(array)
+
 
 # Parts of complex numbers, with JAX's convention: the transposes do not conjugate, but for `conj` itself
 
@@ -235,6 +289,8 @@ atan2 = _binary(
     lambda xp, _z, x, y: xp.atan2_slope(x, y),
     lambda xp, _z, x, y: -xp.atan2_slope(y, x),
     floating=True,
+    forward=_atan2,
+    leaf=True,
 )
 hypot = _binary(
     "hypot",
@@ -308,7 +364,7 @@ def where(condition: Any, x: Any, y: Any, /) -> Array:
     >>> jnp.where(jnp.asarray([True, False]), 1.0, jnp.asarray([5.0, 6.0]))
     Array([1., 6.], dtype=float32)
     """
-    return apply(_where, (require_bool(as_array(condition, "where"), "where"), x, y), floating=False, first=1)
+    return apply(_where, (require_bool(as_array(condition, "where"), "where"), x, y), first=1)
 
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Array:
@@ -330,7 +386,7 @@ floor = _unary("floor", None, floating=False)
 ceil = _unary("ceil", None, floating=False)
 round = _unary("round", None, floating=False)
 trunc = _unary("trunc", None, floating=False)
-nextafter = _binary("nextafter", ONE, None, floating=True)
+nextafter = _binary("nextafter", ONE, None, floating=True, jumps=True)
 isnan = _unary("isnan", None, floating=False, dtype="bool")
 isinf = _unary("isinf", None, floating=False, dtype="bool")
 isfinite = _unary("isfinite", None, floating=False, dtype="bool")
@@ -344,8 +400,8 @@ greater_equal = _binary("greater_equal", None, None, dtype="bool")
 bitwise_and = _binary("bitwise_and", None, None)
 bitwise_or = _binary("bitwise_or", None, None)
 bitwise_xor = _binary("bitwise_xor", None, None)
-bitwise_left_shift = _binary("bitwise_left_shift", None, None)
-bitwise_right_shift = _binary("bitwise_right_shift", None, None)
+bitwise_left_shift = _binary("bitwise_left_shift", None, None, counts=True)
+bitwise_right_shift = _binary("bitwise_right_shift", None, None, counts=True)
 bitwise_invert = _unary("bitwise_invert", None, floating=False)
 
 
@@ -353,7 +409,7 @@ def _logical(name: str) -> Binary:
     primitive = Elementwise(name, None, (None, None), dtype="bool")
 
     def call(x: Any, y: Any, /) -> Array:
-        return apply(primitive, (_truth(x, name), _truth(y, name)), floating=False)
+        return apply(primitive, (_truth(x, name), _truth(y, name)))
 
     call.__doc__ = DOC.format(name)
     return call
@@ -372,7 +428,7 @@ _logical_not = Elementwise("logical_not", None, (None,), dtype="bool")
 
 def logical_not(x: Any, /) -> Array:
     """Compute `logical_not` element by element, as the array API standard defines it."""
-    return apply(_logical_not, (_truth(x, "logical_not"),), floating=False)
+    return apply(_logical_not, (_truth(x, "logical_not"),))
 
 
 publish(globals(), __all__)

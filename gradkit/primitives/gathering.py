@@ -12,7 +12,7 @@ from gradkit.core import Array, bind
 from gradkit.core.array import place_of_array, wrap
 from gradkit.core.batching import broadcast_sizes
 from gradkit.core.operands import wide_integers
-from gradkit.errors import ShapeError
+from gradkit.errors import IndexShapeError, ShapeError
 from gradkit.primitives.elementwise import logical_and
 from gradkit.primitives.manipulation import broadcast_to, permute_dims, reshape
 from gradkit.primitives.positions import bounded
@@ -78,7 +78,9 @@ def indexer_of(x: Array, parts: list[Any], mode: str) -> Indexer:
         arrays = [broadcast_to(array, common) for array in arrays]
     except ShapeError as error:
         found = ", ".join(str(array.shape) for array in arrays)
-        raise IndexError(f"index arrays must have shapes that broadcast against each other, got {found}") from error
+        raise IndexShapeError(
+            f"Incompatible shapes for broadcasting: an index's arrays are broadcast against each other, got {found}"
+        ) from error
     positions: Array | None = None
     valid: Array | None = None
     for array, size in zip(arrays, sizes, strict=True):

@@ -14,7 +14,16 @@ from gradkit.core.array import backend_of_array, raw, wrap
 from gradkit.core.namespace import publish
 from gradkit.core.node import Leaf
 from gradkit.core.operands import as_array
-from gradkit.core.promotion import FLOATING, INTEGER, canonical, default_dtype, kind_of, promote, requested_dtype
+from gradkit.core.promotion import (
+    FLOATING,
+    INTEGER,
+    PYTHON_NUMBERS,
+    canonical,
+    default_dtype,
+    kind_of,
+    promote,
+    requested_dtype,
+)
 from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError, TracerIntegerConversionError
@@ -131,13 +140,17 @@ def _as_is(obj: Any, dtype: Any, device: Device | None) -> Array:
         values = np.asarray(obj)
     except ValueError as error:
         raise ValueError(f"asarray: nested lists must have equal lengths at each depth ({error})") from error
-    if values.dtype.kind not in "biufc":
+    if values.dtype.kind == "O" and all(type(item) in PYTHON_NUMBERS for item in values.flat):
+        # Among them are integers that no integer dtype holds.
+        dtype = promote([], map(type, values.flat)) if dtype is None else dtype
+    elif values.dtype.kind not in "biufc":
         raise TypeError(f"asarray: expected numbers or arrays, got {obj!r} of type {type(obj).__name__}")
-    if dtype is None:
+    if dtype is not None:
+        # From the numbers themselves: NumPy refuses one that does not fit, where those of an array wrap around.
+        values = np.asarray(obj, dtype=requested_dtype(dtype))
+    else:
         narrow = canonical(values.dtype.name) if values.size else default_dtype(FLOATING)
         values = _checked_cast(values, np.dtype(narrow))
-    else:
-        values = values.astype(dtype)
     backend, place = _place(device)
     return wrap(backend.from_host(values, place))
 

@@ -78,13 +78,13 @@ def _method(function: Callable[[Any, Any], Array], name: str = "") -> Callable[[
     """Make the method of an operator: its function, which refuses what may know itself what to do with an Array."""
     if hasattr(function, "primitive"):
 
-        def general(primitive: Elementwise, args: Sequence[Any], floating: bool) -> Any:
+        def general(primitive: Elementwise, args: Sequence[Any], least: int) -> Any:
             other = args[1]
             if type(other) is Array or type(other) in PYTHON_NUMBERS or not _is_foreign(other):
-                return apply(primitive, args, floating)
+                return apply(primitive, args, least)
             return _refuse(name, args[0], other, other)
 
-        return binary(function.primitive, function.floating, general=general)  # type: ignore[attr-defined]
+        return binary(function.primitive, general=general, **function.options)  # type: ignore[attr-defined]
 
     def method(self: Array, other: Any) -> Any:
         if type(other) is Array or type(other) in PYTHON_NUMBERS:

@@ -17,6 +17,7 @@ from typing import Any
 from gradkit.core import Array, Elementwise
 from gradkit.core.calls import apply, binary
 from gradkit.core.namespace import publish
+from gradkit.core.promotion import FLOATING
 
 __all__ = [
     "binomial_in_first", "binomial_in_second", "binomial_score", "log_binomial", "log_poisson", "log_share",
@@ -172,7 +173,7 @@ def _of_three(name: str, forward: Any, rules: Any, formula: str) -> Callable[[An
     primitive = Elementwise(name, forward, rules)
 
     def call(a: Any, b: Any, x: Any) -> Array:
-        return apply(primitive, (a, b, x), floating=True)
+        return apply(primitive, (a, b, x), FLOATING)
 
     call.__doc__ = f"Compute {formula} element by element."
     return call

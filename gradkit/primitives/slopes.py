@@ -13,7 +13,7 @@ from typing import Any
 from gradkit.core import Elementwise
 from gradkit.core.calls import binary, unary
 from gradkit.core.namespace import publish
-from gradkit.core.promotion import is_complex
+from gradkit.core.promotion import PYTHON_NUMBERS, is_complex
 
 __all__ = [
     "acosh_slope", "asin_slope", "asinh_slope", "atan2_slope", "atan_slope", "atanh_slope", "hypot_slope", "power_log",
@@ -174,6 +174,8 @@ hypot_slope = binary(
 
 
 def _atan2_slope(xp: Any, x: Any, y: Any) -> Any:
+    if is_complex((y if type(x) in PYTHON_NUMBERS else x).dtype):
+        return y / (x * x + y * y)
     x, y, z, scale = _scale(xp, x, y)
     # At the origin there is no derivative: 0 / 0.
     z = xp.where(xp.logical_and(x == 0, y == 0), xp.zeros_like(z), z)
@@ -181,6 +183,9 @@ def _atan2_slope(xp: Any, x: Any, y: Any) -> Any:
 
 
 def _curvature_of_atan2(xp: Any, x: Any, y: Any, of_the_same: bool) -> Any:
+    if is_complex((y if type(x) in PYTHON_NUMBERS else x).dtype):
+        square = x * x + y * y
+        return (-2 * x * y if of_the_same else x * x - y * y) / square / square
     x, y, z, scale = _scale(xp, x, y)
     sine, cosine = _cosine(xp, x, z), _cosine(xp, y, z)
     if of_the_same:

@@ -13,6 +13,7 @@ from typing import Any
 
 from gradkit.core import ONE, Array, Elementwise
 from gradkit.core.calls import apply, unary
+from gradkit.core.promotion import FLOATING
 
 __all__ = ["erf", "erf_inv", "fused_multiply_add"]
 
@@ -91,7 +92,7 @@ def fused_multiply_add(x: Any, y: Any, z: Any, /) -> Array:
         2**29 (float32) or 2**52 (float64) it is the other neighbour of the exact value. In float16 it is ``x * y + z``
         with two roundings, since XLA does not fuse there.
     """
-    return apply(_fused, (x, y, z), floating=True)
+    return apply(_fused, (x, y, z), FLOATING)
 
 
 # erf

@@ -17,8 +17,8 @@ from side_by_side import check_same, x64
 
 import gradkit
 import gradkit.numpy as jnp
-from gradkit import nn
-from gradkit.errors import UnexpectedTracerError
+from gradkit import Array, nn
+from gradkit.errors import JAXTypeError, UnexpectedTracerError
 
 W, X = np.asarray(1.2), np.asarray(0.6)
 
@@ -349,3 +349,87 @@ def test_a_rule_that_is_linear_in_the_tangent_is_transposed(rule: str, xp: Any) 
     f.defjvp(lambda primals, tangents: (primals[0], eval(rule, {"jnp": jnp, "x": primals[0], "t": tangents[0]})))
     x = xp.asarray(2.0)
     assert gradkit.grad(f)(x) == gradkit.jvp(f, (x,), (xp.asarray(1.0),))[1]
+
+
+def answered(name: str, t: Any) -> Any:
+    """Return what a function of NumPy's names gives for one number, if that is a number as well, else None."""
+    try:
+        with np.errstate(all="ignore"):
+            value = getattr(jnp, name)(t)
+    except (TypeError, ValueError, IndexError, AttributeError):
+        return None
+    real = isinstance(value, Array) and value.shape == t.shape and value.dtype == t.dtype
+    return value if real else None
+
+
+# Their results are constants, which a rule may return.
+CONSTANT = {"empty_like", "ones_like", "zeros_like"}
+
+
+def test_every_function_of_one_number_is_linear_or_refused_as_the_rule_of_tangents(xp: Any) -> None:
+    one, x = xp.asarray(1.0), xp.asarray(2.0)
+    wrong, linear, refused = [], [], []
+    for name in sorted(set(jnp.__all__) - CONSTANT):
+        at_one = answered(name, one)
+        if at_one is None:
+            continue
+        f = gradkit.custom_jvp(lambda x: x * 1.0)
+        f.defjvp(lambda primals, tangents, name=name: (primals[0], getattr(jnp, name)(tangents[0])))
+        try:
+            with np.errstate(all="ignore"):
+                slope = float(gradkit.grad(f)(x))
+        except (NotImplementedError, JAXTypeError):
+            refused.append(name)
+            continue
+        values = [float(answered(name, xp.asarray(t))) for t in (-2.5, 0.25, 1.0, 3.0)]
+        (linear if values == pytest.approx([slope * t for t in (-2.5, 0.25, 1.0, 3.0)]) else wrong).append(name)
+    assert not wrong
+    assert {"negative", "sum", "real", "conj", "deg2rad"} <= set(linear)
+    assert {"sign", "floor", "rint", "trunc", "exp", "abs", "nan_to_num", "spacing"} <= set(refused)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "t + jnp.sign(t)",
+        "jnp.where(t > 0, t, 0)",
+        "t * (t > 0)",
+        "jnp.isfinite(t) * x",
+        "jnp.argmax(jnp.stack([t, x])) * t",
+        "jnp.copysign(x, t)",
+        "jnp.nextafter(t, x)",
+        "t % 1",
+        "gradkit.lax.stop_gradient(t)",
+        "t.detach()",
+        "gradkit.lax.select(t > 0, t, 2 * t)",
+        "t if t > 0 else 2 * t",
+        "gradkit.lax.cond(t > 0, lambda t: t, lambda t: 2 * t, t)",
+    ],
+)
+def test_what_has_no_derivative_is_not_linear_in_a_tangent_either(rule: str, xp: Any) -> None:
+    names = {"jnp": jnp, "gradkit": gradkit}
+    f = gradkit.custom_jvp(lambda x: x * 1.0)
+    f.defjvp(lambda primals, tangents: (primals[0], eval(rule, {**names, "x": primals[0], "t": tangents[0]})))
+    x = xp.asarray(2.0)
+    assert gradkit.jvp(f, (x,), (x,))[1] == eval(rule, {**names, "x": x, "t": x})
+    for reverse in (
+        gradkit.grad(f),
+        lambda x: gradkit.linearize(f, x)[1](x),
+        lambda x: gradkit.vmap(gradkit.grad(f))(jnp.stack([x, x])),
+        lambda x: gradkit.grad(lambda x: gradkit.grad(f)(x) * x)(x),
+        lambda x: gradkit.make_jaxpr(gradkit.grad(f))(x)(x),
+    ):
+        with pytest.raises((NotImplementedError, JAXTypeError)):
+            reverse(x)
+
+
+def test_what_a_rule_asks_of_a_tangent_and_does_not_use_may_be_anything(xp: Any) -> None:
+    f = gradkit.custom_jvp(lambda x: x * 1.0)
+
+    @f.defjvp
+    def rule(primals: Any, tangents: Any) -> Any:
+        unused = jnp.sign(tangents[0]) + (tangents[0] > 0)
+        assert unused.shape == ()
+        return primals[0], 3 * tangents[0]
+
+    assert float(gradkit.grad(f)(xp.asarray(2.0))) == 3.0

@@ -23,6 +23,7 @@ import gradkit.numpy as jnp
 from gradkit import Array
 from gradkit.core import calls
 from gradkit.core.namespace import PRIMITIVES
+from gradkit.core.promotion import BOOL, FLOATING
 from gradkit.errors import ShapeError
 
 NUMBERS = st.lists(st.floats(-3, 3, width=32, allow_subnormal=False), min_size=1, max_size=6)
@@ -353,8 +354,8 @@ UNARY = ("exp", "tanh", "negative", "square", "relu", "sign")
 
 
 def general(name: str, *args: Any) -> Array:
-    floating = name in ("divide", "exp", "mean_square", "tanh")
-    return calls.apply(PRIMITIVES[name], args, floating)
+    least = FLOATING if name in ("divide", "exp", "mean_square", "tanh") else BOOL
+    return calls.apply(PRIMITIVES[name], args, least)
 
 
 @pytest.mark.parametrize("name", BINARY + OF_ONE_SHAPE + UNARY)

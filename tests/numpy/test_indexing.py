@@ -349,3 +349,26 @@ def test_methods_are_there(xp: Any) -> None:
     close(x.prod(axis=0, keepdims=True), X.prod(axis=0, keepdims=True))
     assert bool((x == x).all())
     close(x.nonzero(), np.nonzero(X))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda jnp, x, i, j: x[i, j],
+        lambda jnp, x, i, j: x.at[i, j].get(),
+        lambda jnp, x, i, j: x.at[i, j].set(1.0),
+        lambda jnp, x, i, j: x[jnp.asarray([True, False, True]), i],
+    ],
+)
+def test_arrays_of_an_index_that_do_not_broadcast_are_an_error_of_shapes_and_of_an_index(use: Any, xp: Any) -> None:
+    i, j = np.asarray([1, 0, 1]), np.asarray([0, 1])
+    with pytest.raises(ValueError, match="Incompatible shapes for broadcasting"):
+        use(J, J.ones((3, 3)), J.asarray(i), J.asarray(j))
+    for run in (
+        use,
+        lambda jnp, x, i, j: gradkit.grad(lambda x: use(jnp, x, i, j).sum())(x),
+        lambda jnp, x, i, j: gradkit.vmap(lambda x: use(jnp, x, i, j))(jnp.stack([x, x])),
+    ):
+        for kind in (ValueError, IndexError, TypeError):
+            with pytest.raises(kind, match=r"Incompatible shapes for broadcasting.*got \(\d,\), \(\d,\)"):
+                run(jnp, jnp.ones((3, 3)), jnp.asarray(i), jnp.asarray(j))

@@ -57,6 +57,13 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "full_like": lambda np, x: np.full_like(x, 3.0) * x,
     "rint": lambda np, x: np.rint(x) * x,
 }
+OPTIONS: dict[str, Callable[[Any, Any], Any]] = {
+    "dtype": lambda np, x: np.sin(x.astype("float64")) if np is J else np.sin(x, dtype="float64"),
+    "dtype beside a number": lambda np, x: x.astype("float64") * 2 if np is J else np.multiply(x, 2, dtype="float64"),
+    "what is so anyway": lambda np, x: np.add(x, x, **({} if np is J else {"where": True, "casting": "same_kind"})),
+    "outer": lambda np, x: x[:, :, None] * x[0] if np is J else np.multiply.outer(x, x[0]),
+    "outer of two matrices": lambda np, x: x[:, :, None, None] + x if np is J else np.add.outer(x, x),
+}
 UFUNC_METHODS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "add": (lambda x: np.add.reduce(x), lambda x: J.sum(x, axis=0)),
     "add-all": (lambda x: np.add.reduce(x, axis=None, dtype="float32"), lambda x: J.sum(x)),
@@ -79,7 +86,7 @@ def compare(ours: Callable[[Any], Any], theirs: Callable[[Any], Any]) -> None:
     """Compare the value with JAX's, and the gradient that the tape finds."""
     x = tracked()
     expected, pullback = jax.vjp(theirs, J.asarray(X))
-    cotangent = np.linspace(0.5, 1.5, expected.size, dtype=np.float32).reshape(expected.shape)
+    cotangent = np.linspace(0.5, 1.5, expected.size, dtype=expected.dtype).reshape(expected.shape)
     result = ours(x)
     assert type(result) is Array
     assert result.device == x.device
@@ -91,6 +98,44 @@ def compare(ours: Callable[[Any], Any], theirs: Callable[[Any], Any]) -> None:
 @pytest.mark.parametrize("name", CALLS)
 def test_functions_of_numpy_stay_on_the_tape(name: str, xp: Any) -> None:
     compare(lambda x: CALLS[name](np, x), lambda x: CALLS[name](J, x))
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_of_ufuncs_stay_on_the_tape(name: str, xp: Any) -> None:
+    with gradkit.enable_x64(), jax.enable_x64(True):
+        compare(lambda x: OPTIONS[name](np, x), lambda x: OPTIONS[name](J, x))
+
+
+UFUNCS = {getattr(np, name) for name in np.__all__ if isinstance(getattr(np, name), np.ufunc)} - {np.isnat}
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+@pytest.mark.parametrize("ufunc", sorted(UFUNCS, key=str), ids=str)
+def test_every_ufunc_writes_into_memory_of_numpy_as_numpy_does(ufunc: np.ufunc) -> None:
+    # A mask that is an Array is one for NumPy too, and the elements it leaves out stay as they are.
+    x, mask = np.asarray([[3, 1], [2, 5]]), np.asarray([[True, False], [True, True]])
+    values = (x, x + 1)[: ufunc.nin]
+    options = {} if ufunc.signature else {"where": mask}
+    results = ufunc(*values)
+    expected = tuple(np.full_like(out, 7) for out in (results if ufunc.nout > 1 else (results,)))
+    written = tuple(out.copy() for out in expected)
+    ufunc(*values, out=expected, **options)
+    ours = {name: jnp.asarray(value) for name, value in options.items()}
+    ufunc(*map(jnp.asarray, values), out=written, **ours)
+    for ours_written, theirs in zip(written, expected, strict=True):
+        np.testing.assert_array_equal(ours_written, theirs)
+    with pytest.raises(gradkit.errors.ConcretizationTypeError):
+        gradkit.grad(lambda y: np.add(y, 1.0, out=np.zeros((2, 2))).sum())(jnp.asarray(x * 1.0))
+
+
+def test_a_ufunc_adds_at_places_of_memory_of_numpy(xp: Any) -> None:
+    if type(jnp.ones(1).data) is not np.ndarray:
+        pytest.skip("memory of NumPy is not written into from another library")
+    total, x = np.zeros(3), jnp.asarray([1.0, 2.0])
+    np.add.at(total, [0, 0], x)
+    assert total.tolist() == [3.0, 0.0, 0.0]
+    with pytest.raises(gradkit.errors.ConcretizationTypeError, match=r"ufunc add\.at"):
+        gradkit.grad(lambda x: (np.add.at(total, [0, 0], x), jnp.sum(x))[1])(x)
 
 
 @pytest.mark.parametrize("name", UFUNC_METHODS)
@@ -135,10 +180,11 @@ def test_shapes_are_known_under_vmap(xp: Any) -> None:
         (lambda x: np.sum(x, initial=3.0), ["numpy.sum", "no argument initial", "axis"]),
         (lambda x: np.sum(x, 0, None, np.zeros(3)), ["numpy.sum", "no argument out", "axis"]),
         (lambda x: np.heaviside(x, 0.5), ["ufunc heaviside", "tape", "numpy.asarray(x)"]),
-        (lambda x: np.add(x, x, where=np.ones((2, 3), bool)), ["ufunc add", "no argument where"]),
-        (lambda x: np.sin(x, dtype="float64"), ["ufunc sin", "no argument dtype"]),
+        (lambda x: np.add(x, x, where=np.ones((2, 3), bool)), ["ufunc add", "no argument where", "numpy.where"]),
+        (lambda x: np.sin(x, dtype="int32"), ["ufunc sin", "float32", "dtype=int32", "astype"]),
         (lambda x: np.add.reduce(x, initial=1.0), ["ufunc add.reduce", "no argument initial"]),
-        (lambda x: np.multiply.outer(x, x), ["ufunc multiply.outer", "numpy.asarray(x)"]),
+        (lambda x: np.heaviside.outer(x, x), ["ufunc heaviside.outer", "numpy.asarray(x)"]),
+        (lambda x: np.add.at(x, [0], 1.0), ["ufunc add.at", "immutable", "x.at[idx].add(y)"]),
         (lambda x: np.subtract.reduce(x), ["ufunc subtract.reduce", "numpy.asarray(x)"]),
         (lambda x: np.add(x, x, out=x), ["ufunc add", "out=", "immutable"]),
     ],

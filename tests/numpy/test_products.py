@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
+import jax.numpy
 import numpy as np
 import pytest
 from hypothesis import given
@@ -154,3 +156,39 @@ def test_integers_and_truth_values_keep_their_kind(xp: Any) -> None:
 def test_errors_say_what_came(call: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(jnp.ones((2, 3)))
+
+
+PRODUCTS: dict[str, Callable[..., Any]] = {
+    **{
+        name: lambda m, name=name, **options: getattr(m.numpy, name)(m.numpy.ones(2), m.numpy.ones(2), **options)
+        for name in "convolve correlate dot inner matmul vdot vecdot".split()
+    },
+    "tensordot": lambda m, **options: m.numpy.tensordot(m.numpy.ones(2), m.numpy.ones(2), 1, **options),
+    "einsum": lambda m, **options: m.numpy.einsum("i,i->", m.numpy.ones(2), m.numpy.ones(2), **options),
+    "multi_dot": lambda m, **options: m.numpy.linalg.multi_dot([m.numpy.ones((2, 2))] * 3, **options),
+    "lax.dot": lambda m, **options: m.lax.dot(m.numpy.ones(2), m.numpy.ones(2), **options),
+    "lax.batch_matmul": lambda m, **options: m.lax.batch_matmul(*[m.numpy.ones((1, 2, 2))] * 2, **options),
+    "lax.conv": lambda m, **options: m.lax.conv(*[m.numpy.ones((1, 1, 2))] * 2, (1,), "VALID", **options),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_a_precision_is_one_of_jax_or_an_error(name: str, xp: Any) -> None:
+    right = [
+        None,
+        "default",
+        "high",
+        "highest",
+        "bfloat16",
+        "F32_F32_F32",
+        ("high", "highest"),
+        ("bfloat16", "float32"),
+    ]
+    for precision in [*right, gradkit.lax.Precision.HIGHEST]:
+        PRODUCTS[name](gradkit, precision=precision)
+    for precision in right:
+        PRODUCTS[name](jax, precision=precision)
+    for precision in ["bla", "HIGHEST", 3, 2.5, ("high",), ("bla", "high"), (None, "high"), object()]:
+        for module in (jax, gradkit):
+            with pytest.raises((ValueError, TypeError), match="recision"):
+                PRODUCTS[name](module, precision=precision)

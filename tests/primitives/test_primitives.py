@@ -32,7 +32,7 @@ from gradkit.primitives import (
 WITHOUT_DERIVATIVE = frozenset(
     """
     all any argmax argmin argsort astype_exact bitcast bitwise_and bitwise_invert bitwise_left_shift bitwise_or
-    bitwise_right_shift bitwise_xor ceil equal floor floor_divide fold_in greater greater_equal isfinite isinf
+    bitwise_right_shift bitwise_xor ceil equal floor floor_divide fold_in gate_side greater greater_equal isfinite isinf
     isnan last_of_equal less less_equal logical_and logical_not logical_or logical_xor not_equal one_hot
     random_bits random_order round running_sum searchsorted sign signbit stop_gradient trunc
     """.split()

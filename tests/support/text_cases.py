@@ -74,6 +74,7 @@ SAMPLES: dict[str, list[tuple[Sequence[Any], Mapping[str, Any]]]] = {
     "sliding_product": [((reals(9), reals(4)), {}), ((reals(3), reals(3)), {})],
     "sliding_windows": [((reals(size, 5),), WINDOWS) for size in (1, 3, 7)],
     "softmax_error": [((reals(4, 5), LABELS), {})],
+    "gate_side": [((reals(3),), {})],
     "stop_gradient": [((reals(3),), {})],
     "without_tape": [((reals(3),), {})],
     "triangular_solve": [

@@ -1,0 +1,152 @@
+"""Integers and bools in arithmetic: the dtypes that JAX has, and an error instead of a number that does not fit."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as J
+import numpy as np
+import pytest
+
+import gradkit
+import gradkit.numpy as jnp
+
+COUNTING = "power pow floor_divide remainder mod divmod left_shift right_shift fmod".split()
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    name: getattr(operator, name) for name in ("pow", "floordiv", "mod", "lshift", "rshift", "mul", "add", "truediv")
+}
+BESIDE: list[Any] = [True, 2, np.int8(2), np.uint8(2), 2.5]
+
+
+def dtypes(value: Any) -> list[str]:
+    return [str(part.dtype) for part in (value if isinstance(value, tuple) else (value,))]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int32"])
+@pytest.mark.parametrize("name", [*COUNTING, *OPERATORS])
+def test_dtypes_of_arithmetic_with_bools_and_numbers_are_those_of_jax(
+    name: str, dtype: str, xp: Any, backend: Any
+) -> None:
+    if dtype == "bool" and name in ("add", "mul", "fmod") and backend.name == "strict":
+        pytest.skip("the array API standard has no arithmetic of bools")
+    values = np.asarray([1, 1]).astype(dtype)
+    ours, theirs = jnp.asarray(values), J.asarray(values)
+    call, reference = (OPERATORS.get(name) or getattr(module, name) for module in (jnp, J))
+    assert dtypes(call(ours, ours)) == dtypes(reference(theirs, theirs))
+    for other in BESIDE:
+        try:
+            expected = dtypes(reference(theirs, other))
+        except TypeError:  # a shift by 2.5
+            continue
+        if type(other) in (np.int8, np.uint8) and name not in ("power", "pow"):
+            continue  # of two integer dtypes the standard's result
+        assert dtypes(call(ours, other)) == expected, other
+        if type(other) in (bool, int):
+            assert dtypes(call(other, ours)) == dtypes(reference(other, theirs)), other
+    if name in ("pow", "power"):
+        assert dtypes(jnp.square(ours)) == dtypes(J.square(theirs))
+        assert dtypes(jnp.positive(ours)) == dtypes(+ours) == dtypes(J.positive(theirs))
+    graph = gradkit.eval_shape(call, ours, ours)
+    assert dtypes(graph) == dtypes(reference(theirs, theirs))
+
+
+@pytest.mark.parametrize("exponent", [-1, -3, np.int32(-1), np.int8(-2)], ids=repr)
+@pytest.mark.parametrize("call", [operator.pow, jnp.power, jnp.pow], ids=["**", "power", "pow"])
+def test_integers_have_no_negative_powers(call: Any, exponent: Any, xp: Any) -> None:
+    words = r"Integers cannot be raised to negative powers, got integer_pow\(int32\[2\], -\d\)"
+    x = jnp.asarray([1, 2])
+    with pytest.raises(TypeError, match=words):
+        J.asarray([1, 2]) ** exponent
+    for run in (call, lambda x, y: gradkit.make_jaxpr(lambda x: call(x, y))(x)):
+        with pytest.raises(TypeError, match=words):
+            run(x, exponent)
+    with pytest.raises(TypeError, match=r"got integer_pow\(int32\[\], -\d\)"):
+        gradkit.vmap(lambda x: call(x, exponent))(x)
+    assert call(jnp.asarray([1.0, 2.0]), exponent).tolist() == [1.0, 2.0 ** int(exponent)]
+
+
+def test_an_array_of_negative_powers_of_integers_is_the_same_error(backend: Any) -> None:
+    if backend.name == "cupy":
+        pytest.skip("the values are on the GPU, which does not look")
+    with pytest.raises(TypeError, match="Integers cannot be raised to negative powers"):
+        2 ** jnp.asarray([-1, 2])
+    with pytest.raises(gradkit.errors.ShapeError):
+        jnp.asarray([1, 2]) ** jnp.asarray([1, 2, 3])
+
+
+DOES_NOT_FIT: list[tuple[Any, str]] = [
+    (300, "int8"),
+    ([1, 300], "uint8"),
+    (-1, "uint8"),
+    ([[-1]], "uint32"),
+    (1e10, "int32"),
+    (float("nan"), "int32"),
+    (2**40, "int32"),
+    ([1, 2**70], "uint8"),
+    (2**70, ""),
+    (2**40, ""),
+]
+
+
+@pytest.mark.parametrize("value, dtype", DOES_NOT_FIT, ids=repr)
+def test_a_number_that_its_dtype_does_not_hold_is_an_error(value: Any, dtype: str, xp: Any) -> None:
+    with pytest.raises((OverflowError, ValueError)):
+        J.asarray(value, dtype or None)
+    for make in (jnp.asarray, jnp.array):
+        with pytest.raises((OverflowError, ValueError)):
+            make(value, dtype or None)
+
+
+@pytest.mark.parametrize(
+    "value, dtype",
+    [
+        (2**70, "float32"),
+        ([1.5, 2**70], "float32"),
+        ([1.5, 2**70], None),
+        ([1j, 2**70], None),
+        (2**70, "bool"),
+        (2.7, "int8"),
+        ([True, 3], "float32"),
+        (np.int64(300), "int8"),
+        (np.asarray([300]), "int8"),
+    ],
+    ids=repr,
+)
+def test_what_fits_is_what_jax_makes_of_it(value: Any, dtype: Any, xp: Any) -> None:
+    expected = J.asarray(value, dtype)
+    found = jnp.asarray(value, dtype)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(np.asarray(gradkit.device_get(found)), expected)
+
+
+@pytest.mark.parametrize(
+    "call", [operator.add, operator.mul, jnp.maximum, jnp.add, lambda x, n: n - x, lambda x, n: x.at[0].set(n)]
+)
+def test_a_number_beside_an_array_whose_dtype_does_not_hold_it_is_an_error(call: Any, xp: Any) -> None:
+    for dtype, number in (("int8", 300), ("uint8", -1), ("int32", 2**40)):
+        with pytest.raises(OverflowError):
+            call(jnp.asarray([1, 2], dtype), number)
+
+
+# The angle of complex numbers
+
+
+def test_the_angle_of_complex_numbers_and_its_derivatives_are_those_of_jax(xp: Any) -> None:
+    x = np.asarray([1 + 1j, 2 - 3j, -1 + 0.5j, 0.3j, -2j])
+    y = np.asarray([2, 1 - 1j, -2 + 1j, 1, 0.5 + 0j])
+    with gradkit.enable_x64(), jax.enable_x64(True):
+        np.testing.assert_allclose(np.asarray(jnp.arctan2(xp.asarray(x), xp.asarray(y))), J.arctan2(x, y), rtol=1e-12)
+        for position in (0, 1):
+            slopes = []
+            for module, numpy in ((gradkit, jnp), (jax, J)):
+                first = module.grad(numpy.arctan2, position, holomorphic=True)
+                for other in (0, 1):
+                    second = module.grad(first, other, holomorphic=True)
+                    arguments = numpy.asarray(x), numpy.asarray(y)
+                    slopes += [np.asarray(module.vmap(f)(*arguments)) for f in (first, second)]
+            np.testing.assert_allclose(slopes[:4], slopes[4:], rtol=1e-10, atol=1e-12)
+        assert jnp.arctan2(xp.asarray(x), 2.0).shape == x.shape
+        assert jnp.arctan2(2.0, xp.asarray(y)).shape == y.shape
