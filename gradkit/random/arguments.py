@@ -10,15 +10,17 @@ import numpy as np
 from gradkit.backend import backend_of
 from gradkit.core import Array
 from gradkit.core.array import wrap
-from gradkit.core.operands import as_operand, dtype_name
+from gradkit.core.operands import as_operand, cast, dtype_name
 from gradkit.core.printing import describe
 from gradkit.core.promotion import FLOATING, INTEGER, default_dtype
+from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError
+from gradkit.primitives.new_arrays import asarray
 
 __all__ = [
-    "Shape", "checked_shape", "complex_or_floating_dtype", "floating_dtype", "integer_dtype", "one_key", "operand_for",
-    "some_keys", "unsigned_dtype",
+    "Shape", "checked_shape", "complex_or_floating_dtype", "drawing", "floating_dtype", "in_dtype", "integer_dtype",
+    "one_key", "operand_for", "parameters_for", "some_keys", "unsigned_dtype",
 ]  # fmt: skip
 
 Shape = int | Sequence[int]
@@ -132,3 +134,37 @@ def _dtype(dtype: Any, kinds: str, default: str, expected: str, caller: str) -> 
         raise ValueError(f"{caller}: dtype must be {expected}, got {found.name}. Leave it out for {default}.")
     # Python's float and int mean the default width, as in JAX.
     return default if dtype is float or dtype is int else found.name
+
+
+# All of them
+
+
+def drawing(caller: str, key: Any, shape: Shape, dtype: Any, out_sharding: None) -> tuple[Array, tuple[int, ...], str]:
+    """Return the key, the shape of the result, and the name of its floating dtype."""
+    refuse_sharding(out_sharding, caller)
+    return one_key(key, caller), checked_shape(shape, caller), floating_dtype(dtype, caller)
+
+
+def parameters_for(
+    caller: str, key: Any, shape: Shape | None, dtype: Any, out_sharding: None, /, **parameters: Any
+) -> tuple[Array, tuple[int, ...], str, list[Array]]:
+    """Return the key, the shape of the result, the dtype's name, and the parameters as Arrays of that dtype."""
+    refuse_sharding(out_sharding, caller)
+    key = one_key(key, caller)
+    name = floating_dtype(dtype, caller)
+    sizes = None if shape is None else checked_shape(shape, caller)
+    arrays = [in_dtype(operand_for(value, what, caller, sizes), name, key) for what, value in parameters.items()]
+    if sizes is None:
+        try:
+            sizes = np.broadcast_shapes(*(array.shape for array in arrays))
+        except ValueError as error:
+            given = ", ".join(f"{what} of shape {a.shape}" for what, a in zip(parameters, arrays, strict=True))
+            raise ShapeError(f"{caller}: {given} do not broadcast. Sizes must be equal or 1.") from error
+    return key, sizes, name, arrays
+
+
+def in_dtype(value: Any, name: str, key: Array) -> Array:
+    """Return a parameter as an Array of a dtype, beside the key."""
+    if type(value) is Array:
+        return cast(value, name)
+    return asarray(np.array(value).astype(name), device=key.device)

@@ -17,9 +17,16 @@ from gradkit.errors import ShapeError
 from gradkit.primitives import decompositions
 from gradkit.primitives.elementwise import conj, exp, floor, log, log1p, sqrt, square, where
 from gradkit.primitives.manipulation import broadcast_to, matrix_transpose, reshape
-from gradkit.primitives.new_arrays import asarray
 from gradkit.primitives.reductions import sum
-from gradkit.random.arguments import Shape, checked_shape, floating_dtype, integer_dtype, one_key, operand_for
+from gradkit.random.arguments import (
+    Shape,
+    checked_shape,
+    drawing,
+    floating_dtype,
+    integer_dtype,
+    one_key,
+    parameters_for,
+)
 from gradkit.random.choices import bernoulli
 from gradkit.random.floats import exponential, normal, uniform
 from gradkit.random.keys import split
@@ -28,29 +35,6 @@ __all__ = [
     "double_sided_maxwell", "geometric", "lognormal", "maxwell", "multivariate_normal", "orthogonal", "pareto",
     "rademacher", "rayleigh", "triangular", "wald", "weibull_min",
 ]  # fmt: skip
-
-
-def _parameters(
-    caller: str, key: Any, shape: Shape | None, dtype: Any, **parameters: Any
-) -> tuple[Array, tuple[int, ...], str, list[Array]]:
-    """Return the key, the shape of the result, the dtype's name, and the parameters as Arrays of that dtype."""
-    key = one_key(key, caller)
-    name = floating_dtype(dtype, caller)
-    sizes = None if shape is None else checked_shape(shape, caller)
-    arrays = [_in_dtype(operand_for(value, what, caller, sizes), name, key) for what, value in parameters.items()]
-    if sizes is None:
-        try:
-            sizes = np.broadcast_shapes(*(array.shape for array in arrays))
-        except ValueError as error:
-            given = ", ".join(f"{what} of shape {a.shape}" for what, a in zip(parameters, arrays, strict=True))
-            raise ShapeError(f"{caller}: {given} do not broadcast. Sizes must be equal or 1.") from error
-    return key, sizes, name, arrays
-
-
-def _in_dtype(value: Any, name: str, key: Array) -> Array:
-    if type(value) is Array:
-        return cast(value, name)
-    return asarray(np.array(value).astype(name), device=key.device)
 
 
 def rademacher(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
@@ -72,15 +56,13 @@ def lognormal(
     key: Array, sigma: Any = 1.0, shape: Shape | None = None, dtype: Any = None, *, out_sharding: None = None
 ) -> Array:
     """Draw numbers whose logarithm is normal with standard deviation `sigma`: exp(sigma z) of a normal z."""
-    refuse_sharding(out_sharding, "lognormal")
-    key, sizes, name, (sigma,) = _parameters("lognormal", key, shape, dtype, sigma=sigma)
+    key, sizes, name, (sigma,) = parameters_for("lognormal", key, shape, dtype, out_sharding, sigma=sigma)
     return exp(normal(key, sizes, name) * sigma)
 
 
 def maxwell(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Maxwell distribution of scale 1: the length of a vector of three normal numbers."""
-    refuse_sharding(out_sharding, "maxwell")
-    key, sizes, name, _ = _parameters("maxwell", key, shape, dtype)
+    key, sizes, name = drawing("maxwell", key, shape, dtype, out_sharding)
     return sqrt(sum(square(normal(key, (*sizes, 3), name)), axis=-1))
 
 
@@ -98,7 +80,9 @@ def double_sided_maxwell(key: Array, loc: Any, scale: Any, shape: Shape = (), dt
     dtype : dtype, optional
         A floating dtype.
     """
-    key, sizes, name, (loc, scale) = _parameters("double_sided_maxwell", key, None, dtype, loc=loc, scale=scale)
+    key, sizes, name, (loc, scale) = parameters_for(
+        "double_sided_maxwell", key, None, dtype, None, loc=loc, scale=scale
+    )
     sizes = checked_shape(shape, "double_sided_maxwell") + sizes
     lengths, signs = split(key)
     drawn: Array = cast(rademacher(signs, sizes), name) * maxwell(lengths, sizes, name) * scale + loc
@@ -109,16 +93,14 @@ def rayleigh(
     key: Array, scale: Any, shape: Shape | None = None, dtype: Any = None, *, out_sharding: None = None
 ) -> Array:
     """Draw from the Rayleigh distribution, scale sqrt(-2 log u) of a uniform u."""
-    refuse_sharding(out_sharding, "rayleigh")
-    key, sizes, name, (scale,) = _parameters("rayleigh", key, shape, dtype, scale=scale)
+    key, sizes, name, (scale,) = parameters_for("rayleigh", key, shape, dtype, out_sharding, scale=scale)
     drawn: Array = sqrt(log(uniform(key, sizes, name)) * -2.0) * scale
     return drawn
 
 
 def pareto(key: Array, b: Any, shape: Shape | None = None, dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Pareto distribution of shape `b` above 1, exp(e / b) of an exponential e."""
-    refuse_sharding(out_sharding, "pareto")
-    key, sizes, name, (b,) = _parameters("pareto", key, shape, dtype, b=b)
+    key, sizes, name, (b,) = parameters_for("pareto", key, shape, dtype, out_sharding, b=b)
     return exp(exponential(key, sizes, name) / b)
 
 
@@ -136,8 +118,8 @@ def weibull_min(key: Array, scale: Any, concentration: Any, shape: Shape = (), d
     dtype : dtype, optional
         A floating dtype.
     """
-    key, _, name, (scale, concentration) = _parameters(
-        "weibull_min", key, None, dtype, scale=scale, concentration=concentration
+    key, _, name, (scale, concentration) = parameters_for(
+        "weibull_min", key, None, dtype, None, scale=scale, concentration=concentration
     )
     u = uniform(key, shape, name)
     drawn: Array = (-log1p(-u)) ** (1.0 / concentration) * scale
@@ -155,9 +137,8 @@ def triangular(
     out_sharding: None = None,
 ) -> Array:
     """Draw from the triangular distribution between `left` and `right`, whose density is largest at `mode`."""
-    refuse_sharding(out_sharding, "triangular")
-    key, sizes, name, (left, mode, right) = _parameters(
-        "triangular", key, shape, dtype, left=left, mode=mode, right=right
+    key, sizes, name, (left, mode, right) = parameters_for(
+        "triangular", key, shape, dtype, out_sharding, left=left, mode=mode, right=right
     )
     u = uniform(key, sizes, name)
     rising = left + sqrt(u * (right - left) * (mode - left))
@@ -176,15 +157,14 @@ def geometric(key: Array, p: Any, shape: Shape | None = None, dtype: Any = None,
     """
     refuse_sharding(out_sharding, "geometric")
     result = integer_dtype(dtype, "geometric")
-    key, sizes, name, (p,) = _parameters("geometric", key, shape, None, p=p)
+    key, sizes, name, (p,) = parameters_for("geometric", key, shape, None, None, p=p)
     trials = floor(log(uniform(key, sizes, name, 2.0**-23 if name == "float32" else 2.0**-52)) / log1p(-p)) + 1.0
     return cast(trials, result)
 
 
 def wald(key: Array, mean: Any, shape: Shape | None = None, dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Wald (inverse Gaussian) distribution of scale 1 (Michael, Schucany and Haas 1976)."""
-    refuse_sharding(out_sharding, "wald")
-    key, sizes, name, (mean,) = _parameters("wald", key, shape, dtype, mean=mean)
+    key, sizes, name, (mean,) = parameters_for("wald", key, shape, dtype, out_sharding, mean=mean)
     normal_key, uniform_key = split(key)
     y = square(normal(normal_key, sizes, name))
     x = mean + square(mean) * y / 2.0 - mean / 2.0 * sqrt(4.0 * mean * y + square(mean) * square(y))

@@ -10,18 +10,18 @@ import numpy as np
 from gradkit.core import Array
 from gradkit.core.operands import cast
 from gradkit.core.sharding import refuse_sharding
-from gradkit.errors import ShapeError
 from gradkit.primitives.elementwise import abs, clip, log, log1p, maximum, nextafter, sign, tan, where
-from gradkit.primitives.new_arrays import asarray
 from gradkit.primitives.random_bits import random_bits
 from gradkit.primitives.special import erf, erf_inv, fused_multiply_add
 from gradkit.random.arguments import (
     Shape,
     checked_shape,
     complex_or_floating_dtype,
-    floating_dtype,
+    drawing,
+    in_dtype,
     one_key,
     operand_for,
+    parameters_for,
 )
 from gradkit.random.keys import split
 
@@ -64,10 +64,7 @@ def uniform(
     >>> gradkit.random.uniform(gradkit.random.key(0), (3,))
     Array([0.947667  , 0.9785799 , 0.33229148], dtype=float32)
     """
-    refuse_sharding(out_sharding, "uniform")
-    key = one_key(key, "uniform")
-    name = floating_dtype(dtype, "uniform")
-    sizes = checked_shape(shape, "uniform")
+    key, sizes, name = drawing("uniform", key, shape, dtype, out_sharding)
     low = operand_for(minval, "minval", "uniform", sizes)
     high = operand_for(maxval, "maxval", "uniform", sizes)
     return _uniform(key, sizes, name, low, high)
@@ -76,7 +73,7 @@ def uniform(
 def _uniform(key: Array, shape: tuple[int, ...], dtype: str, low: Any = 0.0, high: Any = 1.0) -> Array:
     unit = _unit(key, shape, dtype)
     if type(low) is Array or type(high) is Array:
-        low, high = _bound(low, dtype, key), _bound(high, dtype, key)
+        low, high = in_dtype(low, dtype, key), in_dtype(high, dtype, key)
         return maximum(low, fused_multiply_add(unit, high - low, low))
     start, stop = np.array([low, high]).astype(dtype)
     span = stop - start
@@ -86,15 +83,8 @@ def _uniform(key: Array, shape: tuple[int, ...], dtype: str, low: Any = 0.0, hig
         # One rounding whether or not it is fused.
         scaled = unit * float(span) + float(start)
     else:
-        scaled = fused_multiply_add(unit, _bound(span, dtype, key), _bound(start, dtype, key))
+        scaled = fused_multiply_add(unit, in_dtype(span, dtype, key), in_dtype(start, dtype, key))
     return maximum(scaled, float(start))
-
-
-def _bound(value: Any, dtype: str, key: Array) -> Array:
-    """Return a parameter as an Array of a dtype, beside the key."""
-    if type(value) is Array:
-        return cast(value, dtype)
-    return asarray(np.array(value).astype(dtype), device=key.device)
 
 
 def _unit(key: Array, shape: tuple[int, ...], dtype: str) -> Array:
@@ -103,11 +93,6 @@ def _unit(key: Array, shape: tuple[int, ...], dtype: str) -> Array:
     bits = random_bits(key, shape=shape, bit_width=resolution.bits)
     # The same numbers as JAX makes by writing the bits below a 1, as a mantissa, and subtracting 1.
     return cast(bits >> resolution.bits - resolution.nmant, dtype) * 2.0**-resolution.nmant
-
-
-def _drawn(caller: str, key: Array, shape: Shape, dtype: Any) -> tuple[Array, tuple[int, ...], str]:
-    """Return the arguments that every distribution has, checked."""
-    return one_key(key, caller), checked_shape(shape, caller), floating_dtype(dtype, caller)
 
 
 def normal(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
@@ -192,30 +177,19 @@ def truncated_normal(
     >>> gradkit.random.truncated_normal(gradkit.random.key(0), -1.0, 1.0, (3,))
     Array([ 0.8618594,  0.9412883, -0.2910484], dtype=float32)
     """
-    refuse_sharding(out_sharding, "truncated_normal")
-    key = one_key(key, "truncated_normal")
-    name = floating_dtype(dtype, "truncated_normal")
-    sizes = None if shape is None else checked_shape(shape, "truncated_normal")
-    low = _bound(operand_for(lower, "lower", "truncated_normal", sizes), name, key)
-    high = _bound(operand_for(upper, "upper", "truncated_normal", sizes), name, key)
-    if sizes is None:
-        try:
-            sizes = np.broadcast_shapes(low.shape, high.shape)
-        except ValueError as error:
-            raise ShapeError(
-                f"truncated_normal: lower of shape {low.shape} and upper of shape {high.shape} do not broadcast."
-            ) from error
+    key, sizes, name, (low, high) = parameters_for(
+        "truncated_normal", key, shape, dtype, out_sharding, lower=lower, upper=upper
+    )
     root = float(np.sqrt(2 * np.ones((), name)))
     drawn = root * erf_inv(_uniform(key, sizes, name, erf(low / root), erf(high / root)))
     # Rounding may not put a number onto a bound.
-    infinity = _bound(math.inf, name, key)
+    infinity = in_dtype(math.inf, name, key)
     return clip(drawn, nextafter(low, infinity), nextafter(high, -infinity))
 
 
 def exponential(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the exponential distribution of rate 1, -log(1 - u) of a uniform u; arguments as for `normal`."""
-    refuse_sharding(out_sharding, "exponential")
-    return -log1p(-_uniform(*_drawn("exponential", key, shape, dtype)))
+    return -log1p(-_uniform(*drawing("exponential", key, shape, dtype, out_sharding)))
 
 
 def gumbel(
@@ -230,8 +204,7 @@ def gumbel(
     mode : {"low", "high"}, optional
         "high" draws twice the bits, so that the far tail is drawn right (to 32 instead of 16 in float32).
     """
-    refuse_sharding(out_sharding, "gumbel")
-    checked, sizes, name = _drawn("gumbel", key, shape, dtype)
+    checked, sizes, name = drawing("gumbel", key, shape, dtype, out_sharding)
     limits = np.finfo(name)
     if mode in (None, "low"):
         return -log(-log(_uniform(checked, sizes, name, limits.tiny, 1.0)))
@@ -245,22 +218,19 @@ def gumbel(
 
 def laplace(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Laplace distribution of scale 1; arguments as for `normal`."""
-    refuse_sharding(out_sharding, "laplace")
-    checked, sizes, name = _drawn("laplace", key, shape, dtype)
+    checked, sizes, name = drawing("laplace", key, shape, dtype, out_sharding)
     u = _uniform(checked, sizes, name, -1.0 + np.finfo(name).epsneg, 1.0)
     return sign(u) * log1p(-abs(u))
 
 
 def logistic(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the logistic distribution, log(u / (1 - u)) of a uniform u; arguments as for `normal`."""
-    refuse_sharding(out_sharding, "logistic")
-    checked, sizes, name = _drawn("logistic", key, shape, dtype)
+    checked, sizes, name = drawing("logistic", key, shape, dtype, out_sharding)
     u = _uniform(checked, sizes, name, np.finfo(name).tiny, 1.0)
     return log(u) - log1p(-u)
 
 
 def cauchy(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Cauchy distribution, tan(pi (u - 1/2)) of a uniform u; arguments as for `normal`."""
-    refuse_sharding(out_sharding, "cauchy")
-    checked, sizes, name = _drawn("cauchy", key, shape, dtype)
+    checked, sizes, name = drawing("cauchy", key, shape, dtype, out_sharding)
     return tan(math.pi * (_uniform(checked, sizes, name, np.finfo(name).eps, 1.0) - 0.5))
