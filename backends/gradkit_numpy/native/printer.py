@@ -11,6 +11,7 @@ from gradkit_numpy.native import statements
 from gradkit_numpy.native.nests import nest_function
 from gradkit_numpy.native.objects import DATA, DTYPE, FITS, FLAGS, ITEMS, REFERENCES, TYPE
 from gradkit_numpy.native.products import write_product
+from gradkit_numpy.native.symbols import declared_once
 from gradkit_numpy.native.text import LLVM_TYPES, MEMORY_TYPES, METADATA, SIZES, Text
 
 __all__ = ["HELD", "UNFIT", "Printed", "printed"]
@@ -50,7 +51,8 @@ class Printed:
         constants += [f"declare void @{name}()" for name in sorted(set(re.findall(r"@(numpy_\w+)", body)))]
         own = "\n".join(statements.definitions(body))
         body = "\n\n".join([*constants, own, body])
-        return f"{body}\n\n{self._declarations(body)}\n\nattributes #0 = {{ nounwind }}\n\n{METADATA}"
+        text = f"{body}\n\n{self._declarations(body)}\n\nattributes #0 = {{ nounwind }}\n\n{METADATA}"
+        return declared_once(text)
 
     def _entry(self, plan: Plan, entry: str) -> str:
         """Return the entry, which looks whether it can take arrays as they are if it is given no addresses."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
+from gradkit_numpy.native.math import NAMES, function_text
 from gradkit_numpy.native.text import LLVM_TYPES, MEMORY_TYPES, Text, literal
 
 __all__ = ["Statement", "combine", "definitions", "statement", "takes"]
@@ -316,7 +318,8 @@ STATEMENTS: dict[str, tuple[str, Statement]] = {
         }.items()
     },
 }  # fmt: skip
-"""By primitive: for which kinds of dtypes, and how it is written. Of ten names the first that fit is replaced below."""
+"""By primitive: for which kinds of dtypes, and how it is written."""
+STATEMENTS.update((name, ("f", _own(name))) for name in NAMES)
 MIXED = {"astype", "astype_exact", "where", "isfinite", "isinf", "isnan", "signbit"}
 """Those whose operands may have other dtypes than the result and each other."""
 COMPARISONS = {"equal", "greater", "greater_equal", "less", "less_equal", "not_equal"}
@@ -357,6 +360,10 @@ def combine(text: Text, name: str, dtype: str, x: str, y: str) -> str:
     return statement(text, name, [dtype, dtype, dtype], [x, y])
 
 
+DTYPES = {"f32": "float32", "f64": "float64"}
+
+
 def definitions(body: str) -> list[str]:
     """Return the texts of gradkit's own functions that a program calls."""
-    return []
+    called = sorted(set(re.findall(r"@gk_(\w+)_(f32|f64)\(", body)))
+    return [function_text(name, DTYPES[suffix]) for name, suffix in called]
