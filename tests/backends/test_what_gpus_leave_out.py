@@ -310,3 +310,38 @@ def test_kernels_take_pythons_numbers_beside_arrays(name: str, backend: Backend)
             spread = [array * 0 + x if isinstance(x, float) else x for x in given]
             got, expected = (backend.to_host(kernel(*operands)) for operands in (given, spread))
             np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("has_eig", [True, False], ids=["cuSOLVER has it", "older cuSOLVER"])
+@pytest.mark.parametrize("name", ["eig", "eigvals"])
+def test_general_eigenvalues_are_on_the_gpu_whether_cusolver_has_them_or_not(
+    name: str, has_eig: bool, xp: Any, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backend.name == "cupy":
+        from gradkit_cupy import linear_algebra
+
+        monkeypatch.setattr(linear_algebra, "_has_eig", lambda: has_eig)
+    elif backend.name != "numpy":
+        pytest.skip("the array API standard has no general eigenvalues")
+    several = RNG.normal(size=(2, 3, 3))
+    several[1, 0, 0] = np.inf
+    for values in (
+        RNG.normal(size=(4, 3, 3)),
+        several,
+        np.zeros((0, 2, 2)),
+        np.full((2, 2), np.nan),
+        np.float32([[2]]),
+    ):
+        x = xp.asarray(values)
+        found = getattr(xp.linalg, name)(x)
+        w, v = (found, None) if name == "eigvals" else found
+        assert w.device == x.device
+        assert w.dtype == np.result_type(values.dtype, np.complex64)
+        finite = np.isfinite(values).all((-2, -1))
+        assert (np.isfinite(host(w)).all(-1) == finite).all()
+        if v is not None:
+            assert v.device == x.device
+            kept = host(x)[finite].astype(w.dtype) @ host(v)[finite]
+            np.testing.assert_allclose(kept, host(v)[finite] * host(w)[finite][..., None, :], atol=1e-6)
+    slope = gradkit.grad(lambda x: xp.sum(xp.abs(xp.linalg.eigvals(x))))(xp.asarray([[2.0, 1.0], [0.0, 3.0]]))
+    np.testing.assert_allclose(host(slope), [[1.0, 0.0], [0.0, 1.0]], atol=1e-6)
