@@ -6,6 +6,7 @@ an underscore is not read, so the tape does not keep it.
 
 from __future__ import annotations
 
+import builtins
 import cmath
 import math
 from collections.abc import Callable, Sequence
@@ -128,7 +129,7 @@ def _negative_power(base: Any, exponent: Any) -> TypeError:
 
 def _power_in_base(xp: Any, x: Any, y: Any) -> Any:
     if type(y) in NUMBERS and cmath.isfinite(y):
-        if 0 < abs(y) < SMALL_EXPONENT:
+        if 0 < builtins.abs(y) < SMALL_EXPONENT:  # of a number: `abs` is that of arrays here
             root = x ** ((y - 1) / 2)
             return y * root * root
         return xp.zeros_like(x) if y == 0 else y * x ** (y - 1)

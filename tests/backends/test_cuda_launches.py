@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from cuda_counts import counted
 
 import gradkit
 import gradkit.numpy as jnp
+import gradkit.scipy.linalg as scipy_linalg
 from gradkit import lax, nn, optim
 from gradkit.backend import load_backend, use_backend, why_not
 
@@ -118,3 +120,61 @@ def test_a_loss_is_read_while_the_next_step_runs() -> None:
     with use_backend("numpy"):
         x, y = (jnp.asarray(gradkit.device_get(array)) for array in (x, y))
         assert history["loss"] == pytest.approx(fitted()["loss"], rel=1e-5)
+
+
+# Questions to the GPU
+
+ASKING = {
+    "the result's shape depends on the values": """
+        argwhere compress delete extract flatnonzero intersect1d nonzero repeat setdiff1d setxor1d trim_zeros union1d
+        unique unique_all unique_counts unique_inverse unique_values where""",
+    "text or numbers for the host": "array_repr array_str fromiter bitcast_convert_type",
+    "choices are checked": "choose",
+    "until all are done": "gcd lcm",
+    "the degree depends on the values": "expm expm_frechet roots",
+    "cuSOLVER says whether it failed": """
+        cho_factor cholesky cond eig eigh eigvals eigvalsh lstsq matrix_rank pinv polar svd svdvals""",
+}
+NAMESPACES = (jnp, jnp.linalg, jnp.fft, lax, nn, scipy_linalg)
+SQUARE = np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32)
+
+
+def asked_by(function: Any) -> Iterator[tuple[str, str]]:
+    """Return what a function asks the GPU, with arguments of the kinds that most take, and its derivative."""
+    x, i = jnp.asarray(SQUARE), jnp.asarray([[1, 0, 2], [2, 1, 0], [0, 1, 2]])
+    positive = x.T @ x + jnp.eye(3)
+    for arguments in ((x,), (x, positive), (positive, x), (x, i), (i,), (i, i), (x[0],), (x[0], x[1])):
+
+        def total(first: Any, rest: Any = arguments[1:]) -> Any:
+            return sum(jnp.sum(jnp.abs(result)) for result in gradkit.tree.leaves(function(first, *rest)))
+
+        for run in (function, lambda first, *_: gradkit.grad(total)(first)):
+            try:
+                run(*arguments)  # which makes what is made once
+                with counted() as found:
+                    run(*arguments)
+            except (
+                TypeError,
+                ValueError,
+                IndexError,
+                NotImplementedError,
+                RuntimeError,
+                AttributeError,
+                LookupError,
+                NameError,
+            ):
+                continue
+            yield from (entry for entry in found.log if entry[0] in ("to host", "wait"))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("namespace", NAMESPACES, ids=lambda module: module.__name__)
+def test_no_function_waits_for_the_gpu_unless_it_says_why(namespace: Any) -> None:
+    known = " ".join(ASKING.values()).split()
+    waiting = {}
+    for name in sorted(set(getattr(namespace, "__all__", dir(namespace))) - set(known)):
+        function = getattr(namespace, name, None)
+        if callable(function) and not isinstance(function, type):
+            waiting[name] = list(asked_by(function))
+    assert {name: asked[:2] for name, asked in waiting.items() if asked} == {}
+    assert len(waiting) > 8
