@@ -13,13 +13,13 @@ from gradkit.core.operands import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex, is_inexact
 from gradkit.core.sharding import refuse_sharding
 from gradkit.numpy.arguments import beside, promote_args, refuse_out
-from gradkit.numpy.contractions import diagonal
 from gradkit.numpy.cumulative import cumsum
 from gradkit.numpy.products import matmul
 from gradkit.numpy.sorting import argsort, sort, take_along_axis
 from gradkit.primitives.axes import axes_of
 from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import asarray, full_like, ones_like
+from gradkit.primitives.roots import root_of_squares
 
 __all__ = [
     "amax", "amin", "average", "corrcoef", "cov", "median", "nanmedian", "nanpercentile", "nanquantile", "percentile",
@@ -126,13 +126,7 @@ def cov(
     Array, shape (variables, variables)
         Of no axes for one variable.
     """
-    given = promote_args("cov", m, *(() if y is None else (y,)), inexact=True)
-    if any(array.ndim > 2 for array in given):
-        raise ValueError(f"cov: m and y must have at most 2 dimensions, got {[array.shape for array in given]}")
-    rows = [_variables(array, rowvar) for array in given]
-    x = rows[0] if len(rows) == 1 else xp.concat(rows, axis=0)
-    if dtype is not None:
-        x = xp.astype(x, dtype)
+    x = _observations(m, y, rowvar, dtype)
     variables, observations = x.shape
     if variables == 0:
         return xp.reshape(x, (0, 0))
@@ -153,6 +147,16 @@ def cov(
     x = x - mean
     product = matmul(x, xp.conj(xp.matrix_transpose(x if w is None else x * w)))
     return xp.squeeze(product / count)
+
+
+def _observations(m: Any, y: Any, rowvar: bool, dtype: Any) -> Array:
+    """Return all variables, one a row."""
+    given = promote_args("cov", m, *(() if y is None else (y,)), inexact=True)
+    if any(array.ndim > 2 for array in given):
+        raise ValueError(f"cov: m and y must have at most 2 dimensions, got {[array.shape for array in given]}")
+    rows = [_variables(array, rowvar) for array in given]
+    x = rows[0] if len(rows) == 1 else xp.concat(rows, axis=0)
+    return x if dtype is None else xp.astype(x, dtype)
 
 
 def _variables(array: Array, rowvar: bool) -> Array:
@@ -180,11 +184,16 @@ def _observation_weights(x: Array, fweights: Any, aweights: Any) -> Array | None
 
 def corrcoef(x: Any, y: Any = None, rowvar: bool = True, dtype: Any = None) -> Array:
     """Return the matrix of Pearson's correlation coefficients; the arguments are those of `cov`."""
-    c = cov(x, y, rowvar, dtype=dtype)
-    if c.ndim == 0:
-        return c / c
-    deviation = xp.astype(xp.sqrt(xp.real(diagonal(c))), c.dtype)
-    c = c / xp.expand_dims(deviation, axis=1) / deviation
+    rows = _observations(x, y, rowvar, dtype)
+    if 0 in rows.shape:
+        return cov(rows)
+    # Each variable over its own size first, so that no square overflows.
+    distance = rows - xp.mean(rows, axis=1, keepdims=True)
+    size = xp.astype(root_of_squares(distance, (1,), keepdims=True), rows.dtype)
+    if rows.shape[0] == 1:
+        return xp.squeeze(size / size)
+    unit = distance / size
+    c = matmul(unit, xp.conj(xp.matrix_transpose(unit)))
     if is_complex(c.dtype):
         return xp.clip(xp.real(c), -1, 1) + 1j * xp.clip(xp.imag(c), -1, 1)
     return xp.clip(c, -1, 1)

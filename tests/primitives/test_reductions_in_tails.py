@@ -80,6 +80,57 @@ EXACT: dict[str, Callable[[Row], Any]] = {
     "cummin": running(min),
     "sort": sorted,
 }
+OTHER = [1.0, -2.0, 4.0]
+"""What is beside the row: labels, values, another variable."""
+
+
+def correlation(x: Row) -> Any:
+    def inner(u: Row, v: list[float]) -> Any:
+        return mp.fsum(a * b for a, b in zip(u, v, strict=True))
+
+    d, e = ([value - mean(row) for value in row] for row in (x, [mp.mpf(v) for v in OTHER]))
+    return inner(d, e) / mp.sqrt(inner(d, d)) / mp.sqrt(inner(e, e))
+
+
+def attention(x: Row) -> Any:
+    return mp.fsum(w * v for w, v in zip(softmax(x), OTHER, strict=True))
+
+
+def like(x: Any, values: Any) -> Any:
+    return jnp.asarray(np.asarray(values), dtype=x.dtype, device=x.device)
+
+
+def attended(x: Any) -> Any:
+    """Let one query of one feature look at three keys."""
+    query, keys, values = like(x, [[[1.0]]]), x[:, None, None], like(x, OTHER)[:, None, None]
+    return nn.dot_product_attention(query, keys, values).sum()
+
+
+COMPOSED: dict[str, tuple[Callable[..., Any], Callable[[Row], Any]]] = {
+    "softmax_cross_entropy": (
+        lambda x: nn.softmax_cross_entropy(x[None], like(x, [1]).astype("int32")),
+        lambda x: logsumexp(x) - x[1],
+    ),
+    "softmax_cross_entropy of shares": (
+        lambda x: nn.softmax_cross_entropy(x[None], like(x, [[0.25, 0.25, 0.5]])),
+        lambda x: logsumexp(x) - (x[0] + x[1] + 2 * x[2]) / 4,
+    ),
+    "sigmoid_cross_entropy": (
+        lambda x: nn.sigmoid_cross_entropy(x, like(x, [1.0, 0.0, 0.25])),
+        lambda x: mean([mp.log1p(mp.exp(-abs(v))) + max(v, 0) - v * t for v, t in zip(x, (1, 0, 0.25), strict=True)]),
+    ),
+    "mse": (lambda x: nn.mse(x, like(x, OTHER)), lambda x: mean([(v - t) ** 2 for v, t in zip(x, OTHER, strict=True)])),
+    "attention with softmax": (attended, attention),
+    "hypot of hypot": (lambda x: jnp.hypot(jnp.hypot(x[0], x[1]), x[2]), EXACT["norm"]),
+    "corrcoef": (lambda x: jnp.corrcoef(x, like(x, OTHER))[0, 1], correlation),
+    "cov": (
+        lambda x: jnp.cov(x, like(x, OTHER))[0, 1],
+        lambda x: mp.fsum(v * (t - 1) for v, t in zip(x, OTHER, strict=True)) / 2,
+    ),
+    "cov of one": (jnp.cov, lambda x: 3 * var(x) / 2),
+}
+EXACT |= {name: formula for name, (_, formula) in COMPOSED.items()}
+
 SAME_AS = {"amax": "max", "amin": "min", "average": "mean", "vector_norm": "norm"}
 SAME_AS |= {"cumulative_sum": "cumsum", "cumulative_prod": "cumprod"}
 ELSEWHERE = {"flip", "unique", "gradient", "standardize"}
@@ -107,6 +158,7 @@ def functions() -> dict[str, Callable[..., Any]]:
             slopes = np.asarray(gradkit.device_get(gradkit.jacrev(function)(x)))
             if slopes.ndim == 1 or np.count_nonzero(slopes - np.diag(np.diag(slopes))):
                 found[f"{module.__name__.rpartition('.')[2]}.{name}"] = function
+    found |= {f"composed.{name}": function for name, (function, _) in COMPOSED.items()}
     for order in (3, 2.5):
         found[f"linalg.norm with ord={order}"] = functools.partial(jnp.linalg.norm, ord=order)
         EXACT[f"norm with ord={order}"] = lambda x, p=order: mp.fsum(abs(v) ** p for v in x) ** (1 / mp.mpf(p))
@@ -158,7 +210,8 @@ def numbers(exact: Any) -> np.ndarray:
     return np.asarray([float(v) if abs(v) < mp.mpf(10) ** 308 else float("inf") * int(mp.sign(v)) for v in values])
 
 
-IN_SHORT = [(name, "float64") for name in SWEPT if "log" not in name]
+LOGARITHMIC = ("log", "cross_entropy")
+IN_SHORT = [(name, "float64") for name in SWEPT if not any(word in name for word in LOGARITHMIC)]
 IN_LONG = [pair for pair in itertools.product(SWEPT, ["float32", "float64"]) if pair not in IN_SHORT]
 """Logarithms take mpmath a second each."""
 
@@ -180,7 +233,11 @@ def test_values_and_gradients_are_those_of_mpmath(name: str, dtype: str, xp: Any
         for order in range(2):
             ours = np.asarray(found[order][i], float).ravel()
             # What a sum of elements may lose; of logarithms of sums of exponentials, what it may beside 1.
-            scale = np.max(np.abs(exact[order])) if order else np.max(np.abs(batch[i])) + ("log" in name)
+            scale = (
+                np.max(np.abs(exact[order]))
+                if order
+                else np.max(np.abs(batch[i])) + any(word in name for word in LOGARITHMIC)
+            )
             if order and name == "lax.cumlogsumexp":  # its sums on the way are rounded
                 scale *= np.max(np.abs(batch[i]))
             scale = max(scale, np.max(np.abs(exact[order])) if np.isfinite(exact[order]).all() else 0)
@@ -234,7 +291,7 @@ def _bends(name: str, dtype: str) -> list[list[Row]]:
     return found
 
 
-SLOW = ("log", "softmax", "ord=")
+SLOW = ("log", "softmax", "ord=", "cross_entropy")
 BENDS = [
     pytest.param(*pair, marks=[pytest.mark.long] * any(word in pair[0] for word in SLOW))
     for pair in itertools.product(SWEPT, ["float32", "float64"])
