@@ -197,3 +197,96 @@ def test_with_an_infinite_exponent_the_generalized_normal_distribution_is_unifor
     close(gradkit.device_get(stats.gennorm.cdf(x, b)), [0.5, 0.65, 0.05, 1.0])
     far = xp.asarray(np.asarray(1e30, dtype))
     close(gradkit.device_get(stats.gennorm.logpdf(x[:3], far)), [-math.log(2)] * 3)
+
+
+# Cumulative functions, whose derivatives in shape parameters are those that are declared
+
+
+def below_gamma(x: Any, a: Any) -> tuple[Any, Any]:
+    return mp.gammainc(a, 0, x, regularized=True), mp.gammainc(a, x, mp.inf, regularized=True)
+
+
+def normal_between(low: Any, high: Any) -> Any:
+    if low > 0:
+        low, high = -high, -low
+    return (mp.erfc(-high / mp.sqrt(2)) - mp.erfc(-low / mp.sqrt(2))) / 2
+
+
+SHAPES_OF_GAMMA = [1e-10, 0.3, 2.5, 30.0, 300.0]
+CUMULATIVE: dict[str, tuple[Callable[..., tuple[Any, Any]], list[list[float]]]] = {
+    # What is on the left and on the right, and where to look at it.
+    "bernoulli": (lambda k, p: (1 - p, p), [[0.5], PROBABILITIES]),
+    "chi2": (lambda x, n: below_gamma(x / 2, n / 2), [[1e-3, 0.5, 5.0, 40.0, 250.0], SHAPES_OF_GAMMA]),
+    "gamma": (below_gamma, [[1e-3, 0.5, 5.0, 40.0, 250.0], SHAPES_OF_GAMMA]),
+    "gennorm": (
+        lambda x, b: (below_gamma(abs(x) ** b, 1 / b)[1] / 2, 1 - below_gamma(abs(x) ** b, 1 / b)[1] / 2)[
+            :: -1 if x > 0 else 1
+        ],
+        [[-3.0, -0.5, 0.3, 1.5], [0.5, 1.0, 2.0, 5.0]],
+    ),
+    "pareto": (lambda x, b: (-mp.expm1(-b * log(x)), x**-b), [[1.0001, 1.5, 1e5], [0.01, 2.5, 30.0]]),
+    "poisson": (lambda k, mu: below_gamma(mu, k + 1)[::-1], [[0.0, 1.0, 5.0, 40.0], [1e-5, 0.5, 5.0, 40.0, 300.0]]),
+    "truncnorm": (
+        lambda x, a, b: (normal_between(a, x) / normal_between(a, b), normal_between(x, b) / normal_between(a, b)),
+        [[-0.5, 0.9], [-10.0, -1.0], [1.0, 10.0]],
+    ),
+}
+REFUSED = {"beta"}
+"""Without a derivative in shape parameters: an error says so."""
+CUMULATIVE_KINDS = [
+    (name, kind)
+    for name in CUMULATIVE
+    for kind in ("cdf", "sf", "logcdf", "logsf")
+    if kind in vars(getattr(stats, name))
+]
+
+
+@functools.cache
+def cumulative_slopes(name: str, kind: str, position: int, dtype: str) -> np.ndarray:
+    with mp.workdps(220):
+        return _cumulative_slopes(name, kind, position, dtype)
+
+
+def _cumulative_slopes(name: str, kind: str, position: int, dtype: str) -> np.ndarray:
+    formula, columns = CUMULATIVE[name]
+    found = []
+    for row in np.asarray([*itertools.product(*columns)], dtype):
+        numbers = [mp.mpf(float(value)) for value in row]
+        step = STEP * numbers[position]
+        values = []
+        for move in (-1, 1):
+            moved = [*numbers]
+            moved[position] += move * step
+            value = mp.re(formula(*moved)[kind.endswith("sf")])
+            values.append(log(value) if kind.startswith("log") else value)
+        found.append(float((values[1] - values[0]) / (2 * step)))
+    return np.asarray(found)
+
+
+@pytest.mark.parametrize("dtype", RELATIVE)
+@pytest.mark.parametrize("name, kind", CUMULATIVE_KINDS)
+def test_cumulative_functions_have_derivatives_in_their_shape_parameters(
+    name: str, kind: str, dtype: str, xp: Any
+) -> None:
+    function = getattr(getattr(stats, name), kind)
+    points = np.asarray([*itertools.product(*CUMULATIVE[name][1])], dtype)
+    columns = [xp.asarray(np.ascontiguousarray(column)) for column in points.T]
+    wrong = []
+    for position in range(1, len(columns)):
+        slope = gradkit.grad(lambda *args: function(*args).sum(), position)(*columns)
+        found = np.asarray(gradkit.device_get(slope), float)
+        expected = cumulative_slopes(name, kind, position, dtype)
+        near = np.abs(found - expected) <= RELATIVE[dtype] * np.abs(expected) + max(
+            8 * float(np.finfo(dtype).tiny), 1e-100
+        )
+        wrong += [f"{position} at {points[i]}: {found[i]}, not {expected[i]}" for i in np.flatnonzero(~near)]
+    assert not wrong, f"{len(wrong)} of {len(points)} wrong\n" + "\n".join(wrong[:30])
+
+
+def test_what_has_no_derivative_in_a_shape_parameter_says_so(xp: Any) -> None:
+    with_cumulative = {n for n in SWEEPS if any(k in vars(getattr(stats, n)) for k in ("cdf", "sf", "logcdf", "logsf"))}
+    assert with_cumulative == set(CUMULATIVE) | REFUSED
+    for kind in ("cdf", "sf", "logcdf", "logsf"):
+        for position in (1, 2):
+            with pytest.raises(NotImplementedError, match="betainc gradient with respect to a and b"):
+                gradkit.grad(getattr(stats.beta, kind), position)(0.3, 2.0, 3.0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.numpy import abs as absolute
-from gradkit.numpy import exp, isfinite, log, log1p, not_equal, ones_like, sqrt, where
+from gradkit.numpy import astype, exp, isfinite, log, log1p, not_equal, ones_like, sqrt, where
 from gradkit.primitives import log_binomial, log_poisson, log_quotient, log_share, xlog1py, xlogy
 from gradkit.primitives.saddle_points import LARGE
 from gradkit.primitives.scipy_special import (
@@ -20,7 +20,7 @@ from gradkit.primitives.scipy_special import (
     gammaincc,
     gammaln,
 )
-from gradkit.scipy.stats.distribution import Distribution, Standard, logarithm_of
+from gradkit.scipy.stats.distribution import Distribution, Standard, in_double, logarithm_of
 
 __all__ = ["beta", "chi2", "gamma", "gennorm"]
 
@@ -48,12 +48,14 @@ _betainc_logarithm = logarithm_of(lambda y, a, b: betainc(a, b, y), lambda y, a,
 
 
 def _gamma_logcdf(y: Array, a: Array, rate: float = 1.0) -> Array:
-    left = y < 0.1
+    left = (y < 0.1) | (isfinite(a) & (rate * y < 0.1 * a))
     small = where(left, y, 0.05)
     x = rate * small
     # The logarithm of y and not of its product: the smallest number has no half.
     series = _log_of_series(a * (log(small) + math.log(rate)) - x - gammaln(a + 1), lambda k: x / (a + k))
-    return where(left, series, _gammainc_logarithm(rate * where(left, 1.0, y), a))
+    # In float64, where gammainc underflows later.
+    middle = _gammainc_logarithm(rate * in_double(where(left, 1.0, y)), in_double(where(left, 1.0, a)))
+    return where(left, series, astype(middle, y.dtype))
 
 
 FRACTIONS = 30
@@ -62,15 +64,16 @@ FRACTIONS = 30
 def _gamma_logsf(y: Array, a: Array, rate: float = 1.0) -> Array:
     """Far right, where gammaincc underflows, take Legendre's continued fraction (DLMF 8.9.2)."""
     x = rate * y
-    left = x < 0.1
+    left = (x < 0.1) & (a > 0.5)
     right = x > a + 10 * sqrt(a) + 10
     far = where(right, x, 2 * a + 50)
     fraction = far + (2 * FRACTIONS + 1) - a
     for k in range(FRACTIONS, 0, -1):
         fraction = far + (2 * k - 1) - a + k * (a - k) / fraction
     tail = log_poisson(a, far) + log(a) - log(fraction)
-    near_all = log1p(-gammainc(a, where(left, x, 0.05)))
-    return where(right, tail, where(left, near_all, _gammaincc_logarithm(where(left | right, 1.0, x), a)))
+    near_all = log1p(-gammainc(where(left, a, 1.0), where(left, x, 0.05)))
+    other = left | right
+    return where(right, tail, where(left, near_all, _gammaincc_logarithm(where(other, 1.0, x), where(other, 1.0, a))))
 
 
 def _beta_logcdf(y: Array, a: Array, b: Array) -> Array:
