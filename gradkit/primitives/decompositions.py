@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradkit.core import Array, General, bind
+from gradkit.core import Array, General
 from gradkit.core.batching import leading, same_shape
 from gradkit.core.binding import bind_several
 from gradkit.core.namespace import publish
@@ -247,7 +247,7 @@ def _complex_dtype(x: Any, **_: Any) -> str:
     return complex_of(x.dtype.name)
 
 
-_cholesky = General(
+cholesky = General(
     "cholesky",
     lambda xp, x: xp.library.linalg.cholesky(x),
     (adjoint(_pull_cholesky),),
@@ -255,6 +255,7 @@ _cholesky = General(
     shape=same_shape,
     leaf=True,
 )
+"""Return the lower Cholesky factors of positive definite matrices, of which the lower triangle is read."""
 _eigh = Decomposition(
     "eigh",
     lambda xp, x: tuple(xp.library.linalg.eigh(x)),
@@ -263,7 +264,7 @@ _eigh = Decomposition(
     shape=lambda x: [(x.shape[:-1], real_part_of(x.dtype.name)), (x.shape, x.dtype)],
     leaf=True,
 )
-_eigvalsh = General(
+eigvalsh = General(
     "eigvalsh",
     lambda xp, x: xp.library.linalg.eigvalsh(x),
     (adjoint(_pull_eigvalsh),),
@@ -272,6 +273,7 @@ _eigvalsh = General(
     dtype=_real_dtype,
     leaf=True,
 )
+"""Return the eigenvalues of Hermitian matrices, from the least on."""
 _eig = Decomposition(
     "eig",
     lambda xp, x: tuple(xp.library.linalg.eig(x)),
@@ -280,7 +282,7 @@ _eig = Decomposition(
     shape=lambda x: [(x.shape[:-1], complex_of(x.dtype.name)), (x.shape, complex_of(x.dtype.name))],
     leaf=True,
 )
-_eigvals = General(
+eigvals = General(
     "eigvals",
     lambda xp, x: xp.library.linalg.eigvals(x),
     (adjoint(_pull_eigvals),),
@@ -289,6 +291,7 @@ _eigvals = General(
     dtype=_complex_dtype,
     leaf=True,
 )
+"""Return the eigenvalues of square matrices, which are complex."""
 _svd = Decomposition(
     "svd",
     lambda xp, x, *, full_matrices: tuple(xp.library.linalg.svd(x, full_matrices=full_matrices)),
@@ -297,7 +300,7 @@ _svd = Decomposition(
     shape=_svd_shapes,
     leaf=True,
 )
-_svdvals = General(
+svdvals = General(
     "svdvals",
     lambda xp, x: xp.library.linalg.svdvals(x),
     (adjoint(_pull_svdvals),),
@@ -306,6 +309,7 @@ _svdvals = General(
     dtype=_real_dtype,
     leaf=True,
 )
+"""Return the singular values of matrices, from the largest on."""
 _qr = Decomposition(
     "qr",
     lambda xp, x, *, mode: tuple(xp.library.linalg.qr(x, mode=mode)),
@@ -316,20 +320,10 @@ _qr = Decomposition(
 )
 
 
-def cholesky(x: Any, /) -> Array:
-    """Return the lower Cholesky factors of positive definite matrices, of which the lower triangle is read."""
-    return bind(_cholesky, (as_array(x, "cholesky"),), NO_PARAMS)
-
-
 def eigh(x: Any, /) -> tuple[Array, Array]:
     """Return the eigenvalues, from the least on, and the eigenvectors of Hermitian matrices."""
     values, vectors = bind_several(_eigh, (as_array(x, "eigh"),), NO_PARAMS)
     return values, vectors
-
-
-def eigvalsh(x: Any, /) -> Array:
-    """Return the eigenvalues of Hermitian matrices, from the least on."""
-    return bind(_eigvalsh, (as_array(x, "eigvalsh"),), NO_PARAMS)
 
 
 def eig(x: Any, /) -> tuple[Array, Array]:
@@ -338,20 +332,10 @@ def eig(x: Any, /) -> tuple[Array, Array]:
     return values, vectors
 
 
-def eigvals(x: Any, /) -> Array:
-    """Return the eigenvalues of square matrices, which are complex."""
-    return bind(_eigvals, (as_array(x, "eigvals"),), NO_PARAMS)
-
-
 def svd(x: Any, /, *, full_matrices: bool) -> tuple[Array, Array, Array]:
     """Return the singular vectors and values ``u, s, vh`` of matrices."""
     u, s, vh = bind_several(_svd, (as_array(x, "svd"),), {"full_matrices": bool(full_matrices)})
     return u, s, vh
-
-
-def svdvals(x: Any, /) -> Array:
-    """Return the singular values of matrices, from the largest on."""
-    return bind(_svdvals, (as_array(x, "svdvals"),), NO_PARAMS)
 
 
 def qr(x: Any, /, *, mode: str) -> tuple[Array, Array]:

@@ -82,7 +82,7 @@ _RULES = (
     lambda xp, g, x, a, _b, **params: _of_matrix(xp, _transposed_solve(xp, g, a, **params), x, a, **params),
     lambda xp, g, _x, a, _b, **params: unbroadcast(xp, _transposed_solve(xp, g, a, **params), g.shape, _b.shape),
 )
-_solve = Solver(
+solve = Solver(
     "solve",
     lambda xp, a, b: xp.library.linalg.solve(a, b),
     _RULES,
@@ -91,6 +91,7 @@ _solve = Solver(
     shape=_solution_shape,
     leaf=True,
 )
+"""Solve ``a x = b`` for matrices `b` (..., n, k); leading axes broadcast."""
 _solve_triangle = Solver(
     "triangular_solve",
     _triangular_solve,
@@ -182,17 +183,19 @@ def _pull_slogdet(xp: Any, g: Any, results: Any, x: Any) -> Any:
     return total[..., None, None] * hermitian(xp, xp.inv(x))
 
 
-_inv = General(
+inv = General(
     "inv", lambda xp, x: xp.library.linalg.inv(x), (_pull_inverse,), batch=leading, shape=same_shape, leaf=True
 )
-_pinv = General(
+"""Return the inverses of square matrices."""
+pinv = General(
     "pinv",
     _pinv_by_singular_values,
     (adjoint(_pull_pinv), None),
     batch=leading,
     shape=lambda x, rtol: (*x.shape[:-2], x.shape[-1], x.shape[-2]),
 )
-_det = General(
+"""Return the pseudo-inverses of matrices; singular values up to `rtol` (an array) times the largest count as 0."""
+det = General(
     "det",
     lambda xp, x: xp.library.linalg.det(x),
     (lambda xp, g, _y, x: g[..., None, None] * _cofactors(xp, x),),
@@ -200,7 +203,9 @@ _det = General(
     shape=lambda x: x.shape[:-2],
     leaf=True,
 )
-_cofactor_primitive = General("cofactor", _cofactor, (_pull_cofactor,), batch=leading, shape=same_shape)
+"""Return the determinants of square matrices. Their derivatives are those of singular matrices, too."""
+cofactor = General("cofactor", _cofactor, (_pull_cofactor,), batch=leading, shape=same_shape)
+"""Return the matrices of cofactors of square matrices: the derivatives of their determinants."""
 _slogdet = Decomposition(
     "slogdet",
     lambda xp, x: tuple(xp.library.linalg.slogdet(x)),
@@ -261,12 +266,8 @@ def _pull_expm(xp: Any, g: Any, _y: Any, x: Any) -> Any:
     return xp.expm(xp.concat([above, below], axis=-2))[..., :n, n:]
 
 
-_expm_primitive = General("expm", _expm, (_pull_expm,), batch=leading, shape=same_shape, leaf=True)
-
-
-def solve(a: Any, b: Any, /) -> Array:
-    """Solve ``a x = b`` for matrices `b` (..., n, k); leading axes broadcast."""
-    return bind(_solve, (as_array(a, "solve"), as_array(b, "solve")), NO_PARAMS)
+expm = General("expm", _expm, (_pull_expm,), batch=leading, shape=same_shape, leaf=True)
+"""Return the exponentials of square matrices."""
 
 
 def triangular_solve(a: Any, b: Any, /, *, lower: bool, unit_diagonal: bool = False) -> Array:
@@ -287,35 +288,10 @@ def triangular_solve(a: Any, b: Any, /, *, lower: bool, unit_diagonal: bool = Fa
     return bind(_solve_triangle, (as_array(a, "triangular_solve"), as_array(b, "triangular_solve")), params)
 
 
-def inv(x: Any, /) -> Array:
-    """Return the inverses of square matrices."""
-    return bind(_inv, (as_array(x, "inv"),), NO_PARAMS)
-
-
-def pinv(x: Any, rtol: Any, /) -> Array:
-    """Return the pseudo-inverses of matrices; singular values up to `rtol` (an array) times the largest count as 0."""
-    return bind(_pinv, (as_array(x, "pinv"), as_array(rtol, "pinv")), NO_PARAMS)
-
-
-def det(x: Any, /) -> Array:
-    """Return the determinants of square matrices. Their derivatives are those of singular matrices, too."""
-    return bind(_det, (as_array(x, "det"),), NO_PARAMS)
-
-
-def cofactor(x: Any, /) -> Array:
-    """Return the matrices of cofactors of square matrices: the derivatives of their determinants."""
-    return bind(_cofactor_primitive, (as_array(x, "cofactor"),), NO_PARAMS)
-
-
 def slogdet(x: Any, /) -> tuple[Array, Array]:
     """Return the signs of determinants and the logarithms of their absolute values."""
     sign, log = bind_several(_slogdet, (as_array(x, "slogdet"),), NO_PARAMS)
     return sign, log
-
-
-def expm(x: Any, /) -> Array:
-    """Return the exponentials of square matrices."""
-    return bind(_expm_primitive, (as_array(x, "expm"),), NO_PARAMS)
 
 
 publish(globals(), __all__)
