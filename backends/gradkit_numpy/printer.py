@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.backend.plan import (
+    Box,
     Buffer,
     Call,
     Choice,
@@ -86,16 +87,17 @@ class NumpyPrinter:
             return False
         return bool(resolved[-1] == np.dtype(dtypes[-1]))
 
-    def compiled(self, plan: Plan) -> Callable[[list[Any]], list[Any]]:
+    def compiled(self, plan: Plan, box: Box) -> Program:
         """Return what runs a plan."""
-        return Program(plan)
+        return Program(plan, box)
 
 
 class Program:
     """A plan as a Python function, with memory for each call that is in progress."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, box: Box) -> None:
         self.plan = plan
+        self._open = box.open
         self._dtypes = [np.dtype(buffer.dtype) for buffer in plan.arguments]
         self._results = [(buffer.shape, np.dtype(buffer.dtype)) for buffer in plan.results]
         taken = [plan.memory.get(buffer) for buffer in plan.results]
@@ -112,7 +114,7 @@ class Program:
             x
             if type(x) is np.ndarray and x.dtype is dtype and x.flags.c_contiguous
             else np.require(x, dtype, ("C", "A"))
-            for x, dtype in zip(arguments, self._dtypes, strict=True)
+            for x, dtype in zip(map(self._open, arguments), self._dtypes, strict=True)
         ]
         results = [
             np.empty(shape, dtype) if taken is None else given[taken]
@@ -130,6 +132,10 @@ class Program:
             end(before)
             self._free.append(run)
         return results
+
+    def if_it_fits(self, arguments: list[Any]) -> list[Any] | None:
+        """Return None: nothing is known without asking each argument."""
+        return None
 
 
 class Texts:

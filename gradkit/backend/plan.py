@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 __all__ = [
-    "Buffer", "Call", "Choice", "CompileError", "Index", "Layout", "Load", "Loop", "Nest", "Node", "Number", "Plan",
-    "Printer", "Product", "Statement", "Store", "While",
+    "Box", "Buffer", "Call", "Choice", "CompileError", "CompiledPlan", "Index", "Layout", "Load", "Loop", "Nest",
+    "Node", "Number", "Plan", "Printer", "Product", "Statement", "Store", "While",
 ]  # fmt: skip
 
 Sizes = tuple[int, ...]
@@ -282,6 +282,39 @@ class Plan:
     arena: int = 0
 
 
+@dataclass(frozen=True)
+class Box:
+    """Objects that hold one array each, in which compiled programs get their arguments.
+
+    Attributes
+    ----------
+    kind : type
+        Their type.
+    open : callable
+        Gives the array of one.
+    value, node : int or None
+        Bytes from the beginning of such an object to the reference to its array, and to what a transform knows of it,
+        which is None where no transform follows it; None if that is not known.
+    """
+
+    kind: type
+    open: Callable[[Any], Any]
+    value: int | None
+    node: int | None
+
+
+class CompiledPlan(Protocol):
+    """A plan that can be run."""
+
+    def __call__(self, arguments: list[Any]) -> list[Any]:
+        """Run it on boxes of arrays of the plan's shapes and dtypes, and return arrays."""
+        ...
+
+    def if_it_fits(self, arguments: list[Any]) -> list[Any] | None:
+        """Run it if these are boxes of such arrays, which no transform follows; else return None."""
+        ...
+
+
 class CompileError(RuntimeError):
     """A plan that could not be compiled; the message is the compiler's own."""
 
@@ -306,6 +339,6 @@ class Printer(Protocol):
         """
         ...
 
-    def compiled(self, plan: Plan) -> Callable[[list[Any]], list[Any]]:
-        """Return what runs a plan on raw arrays, or raise CompileError."""
+    def compiled(self, plan: Plan, box: Box) -> CompiledPlan:
+        """Return what runs a plan, or raise CompileError."""
         ...

@@ -15,14 +15,14 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from gradkit.backend import Backend, CompileError, Printer
-from gradkit.backend.plan import Buffer, Plan
+from gradkit.backend.plan import Buffer, CompiledPlan, Plan
+from gradkit.compiler.boxes import box_of_arrays
 from gradkit.compiler.expansion import expanded
 from gradkit.compiler.keys import key_of
 from gradkit.compiler.planning import is_taken, plannable, planned
 from gradkit.compiler.simplify import simplified
-from gradkit.core.array import Array, raw, wrap
+from gradkit.core.array import Array, as_wrapped, wrap
 from gradkit.core.graph import Graph, Variable
-from gradkit.core.namespace import as_bound
 from gradkit.core.values import host
 
 __all__ = ["Executable", "clear_executables", "executable_of"]
@@ -54,6 +54,11 @@ class Executable:
         The name of what has compiled it, or ``"interpreter"``.
     donated : tuple of int
         The inputs whose memory results have.
+    run : callable
+        Runs it on Arrays.
+    if_it_fits : callable or None
+        Runs it and gives raw arrays, if its arguments are Arrays of the graph's shapes and dtypes that no transform
+        follows; else it gives None, and nothing has run.
     """
 
     def __init__(self, graph: Graph, donated: Sequence[int] = ()) -> None:
@@ -61,13 +66,14 @@ class Executable:
         self.plan: Plan | None = None
         self.printer = "interpreter"
         self.donated: tuple[int, ...] = ()
-        self.run: Callable[[Sequence[Array]], list[Array]] = graph.run
+        self.run: Callable[[list[Array]], list[Array]] = graph.run
+        self.if_it_fits: Callable[[list[Array]], list[Any] | None] | None = None
         backend = _backend_of(graph)
         printer = None if backend is None else _printer_of(backend)
         if backend is not None and printer is not None and graph.equations:
             self._compile(backend, printer, donated)
 
-    def __call__(self, arguments: Sequence[Array]) -> list[Array]:
+    def __call__(self, arguments: list[Array]) -> list[Array]:
         """Run it."""
         return self.run(arguments)
 
@@ -80,7 +86,7 @@ class Executable:
         ranges = {variable: found for variable, array in graph.constants if (found := _range(array)) is not None}
         plan = planned(plannable(program), printer, backend, [i + len(constants) for i in donated], ranges)
         try:
-            run = printer.compiled(plan)
+            run = printer.compiled(plan, box_of_arrays())
         except CompileError as error:
             warnings.warn(
                 f"gradkit could not compile a function and runs it operation by operation: {error}\n"
@@ -92,15 +98,19 @@ class Executable:
         self.plan, self.printer = plan, printer.name
         taken = [plan.memory.get(buffer) for buffer in plan.results]
         self.donated = tuple(plan.arguments.index(x) - len(constants) for x in taken if isinstance(x, Buffer))
-        self.run = _runner(run, graph, results, list(map(raw, constants)))
+        self.run = _runner(run, graph, results, constants)
+        if graph.outputs == results and not constants:
+            self.if_it_fits = run.if_it_fits
 
 
 def _runner(
-    run: Callable[..., list[Any]], graph: Graph, results: Sequence[Variable], constants: list[Any]
-) -> Callable[..., list[Array]]:
+    run: CompiledPlan, graph: Graph, results: Sequence[Variable], constants: list[Array]
+) -> Callable[[list[Array]], list[Array]]:
     """Return what runs a compiled plan on Arrays; results that are arguments or literals are those."""
     if graph.outputs == results:
-        return lambda arguments: [wrap(x) for x in run([*constants, *map(raw, arguments)])]
+        if not constants:
+            return lambda arguments: [wrap(x) for x in run(arguments)]
+        return lambda arguments: [wrap(x) for x in run([*constants, *arguments])]
     numbers = {variable: i for i, variable in enumerate(graph.inputs)}
     places = {variable: i for i, variable in enumerate(results)}
     outputs: list[tuple[Any, int | None, int | None]] = [
@@ -108,10 +118,10 @@ def _runner(
         for out in graph.outputs
     ]
 
-    def whole(arguments: Sequence[Array]) -> list[Array]:
-        found = run([*constants, *map(raw, arguments)]) if graph.equations else []
+    def whole(arguments: list[Array]) -> list[Array]:
+        found = run([*constants, *arguments]) if graph.equations else []
         return [
-            wrap(found[place]) if place is not None else arguments[number] if number is not None else as_bound(out)
+            wrap(found[place]) if place is not None else arguments[number] if number is not None else as_wrapped(out)
             for out, number, place in outputs
         ]
 

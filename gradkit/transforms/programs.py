@@ -19,6 +19,7 @@ from gradkit.transforms.arguments import as_array
 from gradkit.transforms.call_rules import JIT, executable_for, runs_over_an_axis
 from gradkit.transforms.float0 import is_float0
 from gradkit.transforms.printing import type_text
+from gradkit.transforms.surroundings import surroundings
 from gradkit.transforms.tape_marks import without_marks
 from gradkit.tree import PyTreeDef, flatten, unflatten
 
@@ -112,6 +113,20 @@ class Program:
         if self.donated:
             return self._donating(leaves)
         return self._result((self._run or self.executable)(leaves))
+
+    def latest(self) -> tuple[Any, ...] | None:
+        """Return what runs it on leaves without a look at them in Python, where nothing else is to be done.
+
+        That is the structure of its arguments, the settings, a function that gives None where leaves do not fit, and
+        one that makes the result.
+        """
+        special = self._numbers or self._left_out or self.float0 or self.donated or self._shared
+        run = self.executable.if_it_fits
+        if special or run is None or not self.is_for_all:
+            return None
+        build, constants = self._build, self.constants
+        given = run if not constants else lambda leaves: run([*constants, *leaves])
+        return self.in_tree.spec, surroundings(), given, lambda outs: build(map(wrap, outs))
 
     @property
     def executable(self) -> Executable:

@@ -13,14 +13,16 @@ from functools import cache
 
 import numpy as np
 
-__all__ = ["DATA", "DTYPE", "FITS", "FLAGS", "ITEMS", "REFERENCES", "TYPE", "layout_is_known", "symbols"]
+__all__ = [
+    "AXES", "DATA", "DTYPE", "FITS", "FLAGS", "ITEMS", "REFERENCES", "SIZES", "TYPE", "layout_is_known", "symbols",
+]  # fmt: skip
 
 REFERENCES, TYPE = 0, 8
 """Of any object: how many references there are (32 bits), and its type."""
 ITEMS = 24
 """Of a list: the address of its items."""
-DATA, DTYPE, FLAGS = 16, 56, 64
-"""Of an array: its elements' address, its dtype, and flags (32 bits)."""
+DATA, AXES, SIZES, DTYPE, FLAGS = 16, 24, 32, 56, 64
+"""Of an array: its elements, the number of axes (32 bits), their sizes, its dtype, and flags (32 bits)."""
 FITS = 0x101
 """The flags of an array whose elements lie row by row, each where the processor reads it fastest."""
 
@@ -30,9 +32,10 @@ DTYPES = ("bool", "float16", "float32", "float64", "complex64", "complex128") + 
 
 
 @cache
-def symbols() -> dict[str, int]:
-    """Return the addresses of NumPy's type of arrays and of its dtypes, by the names that programs have for them."""
-    return {"numpy_ndarray": id(np.ndarray), **{f"numpy_{name}": id(np.dtype(name)) for name in DTYPES}}
+def symbols(box: type) -> dict[str, int]:
+    """Return the addresses of the objects that programs ask for, by their names there."""
+    objects = {"object_ndarray": np.ndarray, "object_none": None, "object_box": box}
+    return {name: id(value) for name, value in [*objects.items(), *((f"object_{n}", np.dtype(n)) for n in DTYPES)]}
 
 
 @cache
@@ -53,6 +56,8 @@ def layout_is_known() -> bool:
         half(id(array) + REFERENCES) == sys.getrefcount(array) - 1
         and word(id(array) + TYPE) == id(np.ndarray)
         and word(id(array) + DATA) == array.ctypes.data
+        and half(id(array) + AXES) == 2
+        and word(word(id(array) + SIZES) + 8) == 3
         and word(id(array) + DTYPE) == id(array.dtype)
         and half(id(array) + FLAGS) & FITS == FITS
         and half(id(turned) + FLAGS) & FITS != FITS

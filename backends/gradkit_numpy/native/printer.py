@@ -6,18 +6,30 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gradkit.backend.plan import Buffer, Call, Choice, Layout, Loop, Nest, Node, Plan, Product, While
+from gradkit.backend.plan import Box, Buffer, Call, Choice, Layout, Loop, Nest, Node, Plan, Product, While
 from gradkit_numpy.native import statements
 from gradkit_numpy.native.nests import nest_function
-from gradkit_numpy.native.objects import DATA, DTYPE, FITS, FLAGS, ITEMS, REFERENCES, TYPE
+from gradkit_numpy.native.objects import (
+    AXES,
+    DATA,
+    DTYPE,
+    FITS,
+    FLAGS,
+    ITEMS,
+    REFERENCES,
+    TYPE,
+    layout_is_known,
+)
+from gradkit_numpy.native.objects import SIZES as SIZES_OF_ARRAY
 from gradkit_numpy.native.products import write_product
 from gradkit_numpy.native.symbols import declared_once
 from gradkit_numpy.native.text import LLVM_TYPES, MEMORY_TYPES, METADATA, SIZES, Text
 
 __all__ = ["HELD", "UNFIT", "Printed", "printed"]
 
+ENTRY_HEAD = "define i32 @enter(ptr %frame, ptr %arguments, ptr %results, ptr %arena, ptr %callback)"
 UNFIT, HELD = 2, 3
-"""What the entry for lists gives if an argument is no array of its dtype in rows, or a result is held elsewhere."""
+"""What the entry gives if an argument is no array of its shape and dtype, in rows, or a result is held elsewhere."""
 
 
 class Printed:
@@ -27,34 +39,34 @@ class Printed:
     ----------
     text : str
         LLVM's assembly language. The entry is ``i32 @enter(frame, arguments, results, arena, call)``: `frame` holds the
-        addresses of the arguments and results, or it is null, and the next two are lists of arrays. It gives 0, 1 if a
-        call has failed, `UNFIT` or `HELD`.
+        addresses of the arguments and results, or it is null, and the next two are lists of boxes and of arrays. It
+        gives 0, 1 if a call has failed, `UNFIT` or `HELD`.
     calls : list of Call
         What the function for calls, ``i32 call(i64 number, ptr pointers)``, is asked for, by number.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, box: Box) -> None:
         self.calls: list[Call] = []
         self._functions: list[str] = []
         self._constants: dict[tuple[str, str], str] = {}
         self._names = 0
         entry = self._plan(plan)
-        self.text = self._module(plan, entry)
+        self.text = self._module(plan, entry, box)
 
     # The module
 
-    def _module(self, plan: Plan, entry: str) -> str:
-        functions = [*self._functions, self._entry(plan, entry)]
+    def _module(self, plan: Plan, entry: str, box: Box) -> str:
+        functions = [*self._functions, self._entry(plan, entry, box)]
         body = "\n\n".join(functions)
         constants = [f"{name} = private constant {kind} {value}" for (kind, value), name in self._constants.items()]
         # Objects of Python, of which the address alone is asked.
-        constants += [f"declare void @{name}()" for name in sorted(set(re.findall(r"@(numpy_\w+)", body)))]
+        constants += [f"declare void @{name}()" for name in sorted(set(re.findall(r"@(object_\w+)", body)))]
         own = "\n".join(statements.definitions(body))
         body = "\n\n".join([*constants, own, body])
         text = f"{body}\n\n{self._declarations(body)}\n\nattributes #0 = {{ nounwind }}\n\n{METADATA}"
         return declared_once(text)
 
-    def _entry(self, plan: Plan, entry: str) -> str:
+    def _entry(self, plan: Plan, entry: str, box: Box) -> str:
         """Return the entry, which looks whether it can take arrays as they are if it is given no addresses."""
         text = Text()
 
@@ -73,14 +85,27 @@ class Printed:
         passed = ", ".join(f"ptr {x}" for x in [*(field("%frame", 8 * i) for i in range(count)), "%arena", "%callback"])
         text.emit(f"ret i32 {text.value(f'call i32 {entry}({passed})')}")
         text.begin("objects")
+        if not layout_is_known() or box.value is None or box.node is None:
+            text.emit(f"ret i32 {UNFIT}")
+            return text.function(ENTRY_HEAD, "")
         given, results = [], []
         items = field("%arguments", ITEMS)
+
+        def differ(thing: str, expected: str, kind: str = "ptr") -> None:
+            unless(text.value(f"icmp ne {kind} {thing}, {expected}"), "unfit")
+
         for number, buffer in enumerate(plan.arguments):
-            array = field(items, 8 * number)
-            unless(text.value(f"icmp ne ptr {field(array, TYPE)}, @numpy_ndarray"), "unfit")
-            unless(text.value(f"icmp ne ptr {field(array, DTYPE)}, @numpy_{buffer.dtype}"), "unfit")
-            flags = text.value(f"and i32 {field(array, FLAGS, 'i32')}, {FITS}")
-            unless(text.value(f"icmp ne i32 {flags}, {FITS}"), "unfit")
+            argument = field(items, 8 * number)
+            differ(field(argument, TYPE), "@object_box")
+            differ(field(argument, box.node), "@object_none")
+            array = field(argument, box.value)
+            differ(field(array, TYPE), "@object_ndarray")
+            differ(field(array, DTYPE), f"@object_{buffer.dtype}")
+            differ(text.value(f"and i32 {field(array, FLAGS, 'i32')}, {FITS}"), str(FITS), "i32")
+            differ(field(array, AXES, "i32"), str(len(buffer.shape)), "i32")
+            sizes = field(array, SIZES_OF_ARRAY)
+            for axis, size in enumerate(buffer.shape):
+                differ(field(sizes, 8 * axis, "i64"), str(size), "i64")
             given.append(field(array, DATA))
         items = field("%results", ITEMS)
         for number, buffer in enumerate(plan.results):
@@ -97,8 +122,7 @@ class Printed:
             text.begin(label)
             if label == "unfit":
                 text.emit(f"ret i32 {code}")
-        parameters = ", ".join(f"ptr %{name}" for name in ("frame", "arguments", "results", "arena", "callback"))
-        return text.function(f"define i32 @enter({parameters})", f"ret i32 {HELD}")
+        return text.function(ENTRY_HEAD, f"ret i32 {HELD}")
 
     def _declarations(self, body: str) -> str:
         """Declare every function that is called and not defined."""
@@ -326,6 +350,6 @@ def scratch_size(buffer: Buffer) -> int:
     return -(-size // 64) * 64
 
 
-def printed(plan: Plan) -> Printed:
-    """Return the text of a plan."""
-    return Printed(plan)
+def printed(plan: Plan, box: Box) -> Printed:
+    """Return the text of a plan, whose arguments come in boxes."""
+    return Printed(plan, box)

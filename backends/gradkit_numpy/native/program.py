@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from gradkit.backend.plan import Buffer, Call, Layout, Plan
+from gradkit.backend.plan import Box, Buffer, Call, Layout, Plan
 from gradkit_numpy.native import statements
 from gradkit_numpy.native.machine import compiled, why_unusable
-from gradkit_numpy.native.objects import layout_is_known, symbols
+from gradkit_numpy.native.objects import symbols
 from gradkit_numpy.native.printer import HELD, UNFIT, printed
 
 __all__ = ["NativePrinter", "Program"]
@@ -43,9 +43,9 @@ class NativePrinter:
             return dtypes[0] in ("float32", "float64")
         return statements.takes(name, dtypes)
 
-    def compiled(self, plan: Plan) -> Program:
+    def compiled(self, plan: Plan, box: Box) -> Program:
         """Return what runs a plan."""
-        return Program(plan)
+        return Program(plan, box)
 
 
 class Program:
@@ -54,16 +54,16 @@ class Program:
     Results are written into arrays of earlier calls that nobody holds any longer, up to `KEPT` bytes of them.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, box: Box) -> None:
         self.plan = plan
-        self.printed = printed(plan)
-        self.code = compiled(self.printed.text, "enter", symbols())
+        self.printed = printed(plan, box)
+        self.code = compiled(self.printed.text, "enter", symbols(box.kind))
         self._enter = ENTRY(self.code.address)
-        self._knows = layout_is_known()
+        self._open = box.open
         self._local = threading.local()
         self._callback = CALLBACK(self._call)
         self._callback_address = ctypes.cast(self._callback, ctypes.c_void_p).value
-        self._dtypes = [np.dtype(buffer.dtype) for buffer in plan.arguments]
+        self._arguments = [(buffer.shape, np.dtype(buffer.dtype)) for buffer in plan.arguments]
         self._results = [(buffer.shape, np.dtype(buffer.dtype)) for buffer in plan.results]
         taken = [plan.memory.get(buffer) for buffer in plan.results]
         self._taken = [(i, plan.arguments.index(x)) for i, x in enumerate(taken) if isinstance(x, Buffer)]
@@ -73,7 +73,19 @@ class Program:
         self._arenas: list[tuple[int, Any]] = []
 
     def __call__(self, arguments: list[Any]) -> list[Any]:
-        """Run it on arrays, and return arrays."""
+        """Run it on boxes of arrays, and return arrays."""
+        found = self.if_it_fits(arguments)
+        if found is None:
+            given = [self._fitting(box, *form) for box, form in zip(arguments, self._arguments, strict=True)]
+            found = self._new_results()
+            arena = self._new_arena()
+            self._raise_if(self._slowly(given, found, arena[0]))
+            for i, number in self._taken:
+                found[i] = given[number]
+        return found
+
+    def if_it_fits(self, arguments: list[Any]) -> list[Any] | None:
+        """Run it if the arguments are what they should be, at which native code looks; else nothing has run."""
         try:
             arena = self._arenas.pop()
         except IndexError:
@@ -82,25 +94,33 @@ class Program:
             results = self._old.popleft()
         except IndexError:
             results = self._new_results()
-        code = self._enter(None, arguments, results, arena[0], self._callback_address) if self._knows else UNFIT
+        code = self._enter(None, arguments, results, arena[0], self._callback_address)
         if code == HELD:
             results = self._new_results()
             code = self._enter(None, arguments, results, arena[0], self._callback_address)
-        if code == UNFIT:
-            arguments = [np.require(x, dtype, ("C", "A")) for x, dtype in zip(arguments, self._dtypes, strict=True)]
-            if not self._knows:
-                results = self._new_results()
-            code = self._slowly(arguments, results, arena[0])
         self._arenas.append(arena)
+        if code:
+            if code == UNFIT:
+                return None
+            self._raise_if(code)
+        found = results.copy()
+        for i, number in self._taken:
+            found[i] = self._open(arguments[number])
+        self._old.append(results)
+        return found
+
+    def _raise_if(self, code: int) -> None:
         if code:
             error: BaseException = self._local.error
             self._local.error = None
             raise error
-        found = results.copy()
-        for i, number in self._taken:
-            found[i] = arguments[number]
-        self._old.append(results)
-        return found
+
+    def _fitting(self, box: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """Return an argument's array row by row, in memory that may be read."""
+        array = np.require(self._open(box), dtype, ("C", "A"))
+        if array.shape != shape:
+            raise ValueError(f"a compiled program takes an array of shape {shape} here, got {array.shape}")
+        return array
 
     def _slowly(self, arguments: Sequence[Any], results: Sequence[Any], arena: int) -> int:
         """Run it by the addresses of arrays of its dtypes."""
