@@ -29,17 +29,23 @@ ULPS = 2.0
 
 # What NumPy and SciPy call them, and mpmath.
 NUMPY: dict[str, Callable[..., Any]] = {
-    "exp": np.exp,
-    "log": np.log,
+    "erf": special.erf,
     "sigmoid": special.expit,
-    "tanh": np.tanh,
+    **{name: getattr(np, name) for name in "cos cosh exp exp2 expm1 log log10 log1p log2 sin sinh tanh".split()},
 }
 MPMATH: dict[str, Callable[..., Any]] = {
-    "exp": mpmath.exp,
+    "exp2": lambda x: mpmath.mpf(2) ** x,
     "log": lambda x: mpmath.log(x) if x > 0 else mpmath.nan,
+    "log10": lambda x: mpmath.log(x, 10) if x > 0 else mpmath.nan,
+    "log1p": lambda x: mpmath.log1p(x) if x > -1 else mpmath.nan,
+    "log2": lambda x: mpmath.log(x, 2) if x > 0 else mpmath.nan,
     "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
-    "tanh": mpmath.tanh,
+    **{name: getattr(mpmath, name) for name in "cos cosh erf exp expm1 sin sinh tanh".split()},
 }
+
+
+def test_each_function_is_tested() -> None:
+    assert NUMPY.keys() == MPMATH.keys() == NAMES - {"pow"}
 
 
 @pytest.fixture(autouse=True)
@@ -148,6 +154,64 @@ def test_float64_is_at_most_two_units_off(name: str) -> None:
         for a, y in zip(x.tolist(), native(name, "float64")(x).tolist(), strict=True):
             exact = MPMATH[name](mpmath.mpf(a))
             assert off_by(y, exact) <= ULPS, (a, y, exact)
+
+
+def powers(dtype: str, number: int) -> tuple[Array, Array]:
+    """Return bases and exponents: whose powers are numbers, bases close to 1, negative ones, and any bits."""
+    rng = np.random.default_rng(1)
+    info = np.finfo(dtype)
+    bits = f"u{info.bits // 8}"
+    bases = [
+        np.exp2(rng.uniform(info.minexp - info.nmant, info.maxexp, number)),
+        1 + rng.normal(size=number) * 1e-3,
+        1 + rng.normal(size=number) * 100 * info.eps,
+        -rng.integers(1, 100, number),
+        rng.integers(0, 2**info.bits, number, dtype=bits).view(dtype),
+    ]
+    exponents = [
+        rng.uniform(-3, 3, number),
+        rng.normal(size=number) * 1e4,
+        rng.normal(size=number) / info.eps / 10,
+        rng.integers(-30, 30, number),
+        rng.integers(0, 2**info.bits, number, dtype=bits).view(dtype),
+    ]
+    with np.errstate(all="ignore"):
+        return np.concatenate([x.astype(dtype) for x in bases]), np.concatenate([y.astype(dtype) for y in exponents])
+
+
+@pytest.mark.parametrize("number", [50_000, pytest.param(10_000_000, marks=pytest.mark.long)])
+def test_powers_of_float32_are_at_most_two_units_off(number: int) -> None:
+    x, y = powers("float32", number)
+    with np.errstate(all="ignore"):
+        exact = np.power(x.astype(np.float64), y.astype(np.float64))
+    assert_within(native("pow", "float32")(x, y), exact, "float32", x, y)
+
+
+def test_powers_of_float64_are_at_most_two_units_off() -> None:
+    x, y = powers("float64", 1500)
+    with np.errstate(all="ignore"):
+        rough = np.power(x, y)
+    with mpmath.workprec(200):
+        for a, b, c, r in zip(*(v.tolist() for v in (x, y, native("pow", "float64")(x, y), rough)), strict=True):
+            if 0 < abs(r) < math.inf:
+                assert off_by(c, mpmath.mpf(a) ** mpmath.mpf(b)) <= ULPS, (a, b, c)
+            else:  # NumPy knows which
+                assert c == r or (c != c and r != r) or abs(c) < 1e-323, (a, b, c, r)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_powers_of_zeros_infinities_nan_and_ones_are_as_numpy_has_them(dtype: str) -> None:
+    info = np.finfo(dtype)
+    sizes = [0, 1, 0.5, 2, 3, 2.5, math.inf, math.nan, info.tiny, info.max, info.smallest_subnormal, 1e-30, 1e30]
+    sizes += [2.0**info.nmant, 2.0**info.nmant + 1, 2.0 ** (info.nmant + 1), 2.0 ** (info.nmant + 2)]
+    values = np.array([*sizes, *(-size for size in sizes)], dtype)
+    x, y = (np.ravel(v) for v in np.meshgrid(values, values))
+    z = native("pow", dtype)(x, y)
+    with np.errstate(all="ignore"):
+        expected = np.power(x, y)
+    np.testing.assert_allclose(z, expected, rtol=2 * info.eps, atol=0)
+    signed = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(z)[signed], np.signbit(expected)[signed])
 
 
 EDGES = [0.0, 1.0, 0.5, 2.0, math.inf, math.nan]

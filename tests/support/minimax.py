@@ -42,8 +42,13 @@ def at_root(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda z: function(mp.sqrt(z))
 
 
+def log2_rest(s: Any) -> Any:
+    return ((2 * mp.atanh(s) / s - 2) / s**2 - mpf(2) / 3) / s**2 / mp.log(2)
+
+
 def fits() -> dict[str, Fit]:
     half_log = mp.log(2) / 2 * mpf("1.0005")
+    quarter = mp.pi / 4 * mpf("1.0005")
     low, high = mp.sqrt(mpf(1) / 2) - mpf("1.0001"), mp.sqrt(2) - mpf("0.9999")
     return {
         # exp(r) = 1 + r + r^2 q(r)
@@ -54,7 +59,15 @@ def fits() -> dict[str, Fit]:
             {"float32": 5, "float64": 10},
             lambda r: r**2 + mpf("1e-3"),
         ),
-        # log(1 + f) = f - f^2 / 2 + f^3 q(f)
+        # 2^r = 1 + r q(r)
+        "exp2": Fit(
+            from_series(lambda r: (mpf(2) ** r - 1) / r, lambda r: mp.log(2) + r * mp.log(2) ** 2 / 2),
+            -mpf("0.5001"),
+            mpf("0.5001"),
+            {"float32": 6, "float64": 11},
+            lambda r: abs(r) + mpf("1e-3"),
+        ),
+        # log(1 + f) = f + f^2 (f q(f) - 1 / 2)
         "log": Fit(
             from_series(lambda f: (mp.log1p(f) - f + f**2 / 2) / f**3, lambda f: mpf(1) / 3 - f / 4),
             low,
@@ -70,6 +83,48 @@ def fits() -> dict[str, Fit]:
             {"float64": 7},
             lambda z: z + mpf("1e-4"),
         ),
+        # log2(1 + f) = s (2 + z (2 / 3 + z q(z))) / log(2), s = f / (2 + f), z = s^2
+        "log2_of_quotient": Fit(
+            at_root(from_series(log2_rest, lambda s: (mpf(2) / 5 + 2 * s**2 / 7) / mp.log(2))),
+            mpf(0),
+            (high / (2 + high)) ** 2,
+            {"float32": 3, "float64": 8},
+            lambda z: z**2 + mpf("1e-5"),
+        ),
+        # sin(r) = r + r z q(z), z = r^2
+        "sin": Fit(
+            at_root(from_series(lambda r: (mp.sin(r) / r - 1) / r**2, lambda r: -mpf(1) / 6 + r**2 / 120)),
+            mpf(0),
+            quarter**2,
+            {"float32": 3, "float64": 6},
+            lambda z: z + mpf("1e-4"),
+        ),
+        # cos(r) = 1 - z / 2 + z^2 q(z), z = r^2
+        "cos": Fit(
+            at_root(from_series(lambda r: (mp.cos(r) - 1 + r**2 / 2) / r**4, lambda r: mpf(1) / 24 - r**2 / 720)),
+            mpf(0),
+            quarter**2,
+            {"float32": 3, "float64": 6},
+            lambda z: z**2 + mpf("1e-4"),
+        ),
+        # sinh(x) = x + x z q(z), z = x^2
+        "sinh": Fit(
+            at_root(from_series(lambda x: (mp.sinh(x) / x - 1) / x**2, lambda x: mpf(1) / 6 + x**2 / 120)),
+            mpf(0),
+            mpf("1.001"),
+            {"float32": 4, "float64": 7},
+            lambda z: z + mpf("1e-4"),
+        ),
+        # erf(x) = x + x q(x^2)
+        "erf": Fit(
+            at_root(from_series(lambda x: mp.erf(x) / x - 1, lambda x: 2 / mp.sqrt(mp.pi) * (1 - x**2 / 3) - 1)),
+            mpf(0),
+            mpf("0.8") ** 2,
+            {"float32": 6, "float64": 11},
+        ),
+        # erf(x) = 1 - exp(-q(x))
+        "erf_of_large_32": Fit(lambda x: -mp.log(mp.erfc(x)), mpf("0.79"), mpf("3.95"), {"float32": 7}, mp.erfc),
+        "erf_of_large_64": Fit(lambda x: -mp.log(mp.erfc(x)), mpf("0.79"), mpf("5.95"), {"float64": 19}, mp.erfc),
     }
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from gradkit_numpy.native import object_code
 from gradkit_numpy.native.symbols import addresses_for, declared_once
 
-__all__ = ["Code", "CompileError", "compiled", "why_unusable"]
+__all__ = ["Code", "CompileError", "compiled", "vector_bits", "why_unusable"]
 
 INSTALL = "pip install 'gradkit[jit]'"
 LARGE = 400_000
@@ -121,6 +121,12 @@ def compiled(text: str, entry: str, symbols: Mapping[str, int] | None = None) ->
         while _DROPPED:
             _DROPPED.pop().close()
     return Code(tracker[entry], len(code), time.perf_counter() - started, from_disk, _Library(tracker))
+
+
+def vector_bits() -> int:
+    """Return the bits of the processor's widest vectors."""
+    features = _processor()[1].split(",")
+    return 512 if "+avx512f" in features else 256 if "+avx2" in features else 128
 
 
 def _object_of(text: str) -> bytes:

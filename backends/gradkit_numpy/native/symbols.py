@@ -39,8 +39,8 @@ LIBRARIES: Mapping[str, tuple[str | None, ...]] = {
     "darwin": (None, "/usr/lib/libSystem.B.dylib"),
     "win32": ("ucrtbase", "msvcrt"),
 }
-DECLARED = re.compile(r"^\s*declare\b[^@\n]*@(?!llvm\.)([\w.$]+)\s*\(", re.MULTILINE)
-DECLARATION = re.compile(r"^\s*declare\b.*$", re.MULTILINE)
+DECLARED = re.compile(r"^[ \t]*declare\b[^@\n]*@(?!llvm\.)([\w.$]+)\s*\(", re.MULTILINE)
+DECLARATION = re.compile(r"^[ \t]*declare\b[^@\n]*@([\w.$]+).*$", re.MULTILINE)
 
 
 @cache
@@ -103,13 +103,12 @@ def addresses_for(text: str, given: Mapping[str, int]) -> tuple[dict[str, int], 
 
 
 def declared_once(text: str) -> str:
-    """Return a program without declarations that repeat an earlier one: LLVM would refuse them."""
+    """Return a program without declarations that repeat a name: LLVM would refuse them."""
     seen: set[str] = set()
 
     def once(found: re.Match[str]) -> str:
-        line = found[0].strip()
-        repeated = line in seen
-        seen.add(line)
-        return "" if repeated else line
+        repeated = found[1] in seen
+        seen.add(found[1])
+        return "" if repeated else found[0]
 
     return DECLARATION.sub(once, text)

@@ -98,7 +98,9 @@ class Value:
         return self.text.binary("div", other, self)
 
     def __neg__(self) -> Value:
-        return self.text.emit(f"fneg {self.text.real} {self.name}", "real")
+        if self.kind == "real":
+            return self.text.emit(f"fneg {self.text.real} {self.name}", "real")
+        return self.text.binary("sub", 0, self)
 
     def __lshift__(self, places: int) -> Value:
         return self.text.operation("shl", self, places)
@@ -197,9 +199,25 @@ class Text:
         """Return whether two values are equal."""
         return self.compare("eq", x, y)
 
-    def is_nan(self, x: Value) -> Value:
-        """Return whether `x` is not a number."""
-        return self.emit(f"fcmp uno {self.real} {x.name}, {x.name}", "truth")
+    def differs(self, x: Value, y: Value) -> Value:
+        """Return whether two numbers differ; NaN differs from all."""
+        return self.emit(f"fcmp une {self.real} {x.name}, {y.name}", "truth")
+
+    def unordered(self, x: Value, y: Value) -> Value:
+        """Return whether one of two is NaN."""
+        return self.emit(f"fcmp uno {self.real} {x.name}, {y.name}", "truth")
+
+    def both(self, x: Value, y: Value) -> Value:
+        """Return whether two conditions hold."""
+        return self.operation("and", x, y)
+
+    def either(self, x: Value, y: Value) -> Value:
+        """Return whether one of two conditions holds."""
+        return self.operation("or", x, y)
+
+    def same(self, x: Value, y: Value) -> Value:
+        """Return whether two conditions both hold, or neither."""
+        return self.operation("xor", self.operation("xor", x, y), True)
 
     def select(self, where: Value, x: Any, y: Any) -> Value:
         """Return `x` where that is true, else `y`."""
