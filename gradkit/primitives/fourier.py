@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from gradkit.core import Array, Linear, bind
+from gradkit.core import Array, Linear
 from gradkit.core.batching import along_axes, same_shape
 from gradkit.core.namespace import publish
-from gradkit.core.operands import as_array, cast, dtype_name, require_inexact
+from gradkit.core.operands import cast, dtype_name, require_inexact
 from gradkit.core.promotion import complex_of, real_part_of
 
 __all__ = ["fftn", "ifftn", "irfft", "rfft"]
@@ -48,8 +48,9 @@ def _whole(name: str) -> Linear:
     )
 
 
-_fftn, _ifftn = _whole("fftn"), _whole("ifftn")
-_rfft = Linear(
+fftn, ifftn = _whole("fftn"), _whole("ifftn")
+"""The Fourier transforms of complex arrays along axes, none negative, and the inverse ones."""
+rfft = Linear(
     "rfft",
     lambda xp, x, *, axis: xp.library.fft.rfft(x, axis=axis),
     (_transpose_rfft,),
@@ -59,7 +60,8 @@ _rfft = Linear(
     dtype=lambda x, *, axis: complex_of(x.dtype.name),
     leaf=True,
 )
-_irfft = Linear(
+"""The first half, ``n // 2 + 1`` coefficients, of the Fourier transforms of real arrays along an axis."""
+irfft = Linear(
     "irfft",
     lambda xp, x, *, axis, size: xp.library.fft.irfft(x, n=size, axis=axis),
     (_transpose_irfft,),
@@ -69,29 +71,7 @@ _irfft = Linear(
     dtype=lambda x, *, axis, size: real_part_of(x.dtype.name),
     leaf=True,
 )
-
-
-def _function(primitive: Linear, doc: str) -> Callable[..., Array]:
-    def transform(x: Any, /, *, axis: tuple[int, ...]) -> Array:
-        return bind(primitive, (as_array(x, primitive.name),), {"axis": axis})
-
-    transform.__name__ = transform.__qualname__ = primitive.name
-    transform.__doc__ = doc
-    return transform
-
-
-fftn = _function(_fftn, "Return the Fourier transforms of complex arrays along axes, none negative.")
-ifftn = _function(_ifftn, "Return the inverse Fourier transforms of complex arrays along axes, none negative.")
-
-
-def rfft(x: Any, /, *, axis: int) -> Array:
-    """Return the first half, ``n // 2 + 1`` coefficients, of the Fourier transforms of real arrays along an axis."""
-    return bind(_rfft, (as_array(x, "rfft"),), {"axis": axis})
-
-
-def irfft(x: Any, /, *, axis: int, size: int) -> Array:
-    """Return the real arrays, of `size` elements along an axis, of whose transforms the first halves are given."""
-    return bind(_irfft, (as_array(x, "irfft"),), {"axis": axis, "size": size})
+"""The real arrays, of `size` elements along an axis, of whose transforms the first halves are given."""
 
 
 def in_dtype_of(kind: str, x: Array) -> Array:
