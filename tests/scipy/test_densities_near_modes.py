@@ -20,8 +20,12 @@ from test_shape_parameters import SWEEPS, mp
 import gradkit
 from gradkit.scipy import special, stats
 
-RELATIVE = {"float32": 3e-4, "float64": 1e-8}
-SIZES = {"float32": [12.0, 30.0, 1e3, 1e5, 1e7], "float64": [12.0, 30.0, 1e5, 1e7, 1e10, 1e13]}
+RELATIVE = {"float16": 1e-2, "float32": 3e-4, "float64": 1e-8}
+SIZES = {
+    "float16": [12.0, 30.0, 1e3],
+    "float32": [12.0, 30.0, 1e3, 1e5, 1e7],
+    "float64": [12.0, 30.0, 1e5, 1e7, 1e10, 1e13],
+}
 DEVIATIONS = (-3.0, -1.3, 0.4, 2.1)
 STEP = mp.mpf(10) ** -40
 Row = tuple[float, ...]
@@ -147,10 +151,14 @@ def test_values_and_two_derivatives_are_those_of_mpmath(name: str, dtype: str, x
     distribution = getattr(stats, name)
     kind = "logpmf" if name in DISCRETE else "logpdf"
     points, exact = rows(name, dtype), right(name, dtype)
+    if dtype == "float16" and xp.ones(1).device.backend != "numpy":
+        pytest.skip("the array API standard has no float16")
     args = columns(xp, points)
     eps = float(np.finfo(dtype).eps)
     wrong = []
     for argnums, expected in exact.items():
+        if dtype == "float16" and len(argnums) > 1:
+            continue  # second derivatives are beyond it
         got = derivative(getattr(distribution, kind), argnums)(*args)
         # What one digit of the argument changes: a first derivative crosses 0 at the mode.
         noise = 0.0
@@ -171,7 +179,7 @@ CUMULATIVE = {
 """Functions whose derivative is a density: in which argument, and with which sign."""
 
 
-@pytest.mark.parametrize("dtype", RELATIVE)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CUMULATIVE)
 def test_derivatives_of_incomplete_functions_are_densities(name: str, dtype: str, xp: Any) -> None:
     function, position, sign = CUMULATIVE[name]
@@ -185,7 +193,7 @@ def test_the_sweep_has_every_distribution_with_shape_parameters() -> None:
     assert set(POINTS) == set(SWEEPS)
 
 
-@pytest.mark.parametrize("dtype", RELATIVE)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_distributions_of_many_counts_keep_their_digits(dtype: str, xp: Any) -> None:
     p, n = np.asarray([0.25, 0.625, 0.125], dtype), 800_000.0
     counts = np.asarray([200_500, 499_300, 100_200])

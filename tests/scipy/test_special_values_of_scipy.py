@@ -19,7 +19,8 @@ import gradkit
 from gradkit.scipy import special, stats
 
 DTYPES = ("float32", "float64")
-TOLERANCE = {"float32": 2e-4, "float64": 1e-9}
+WITH_HALF = ("float16", *DTYPES)
+TOLERANCE = {"float16": 2e-3, "float32": 2e-4, "float64": 1e-9}
 
 
 @pytest.fixture(autouse=True)
@@ -168,6 +169,9 @@ def known_to_scipy(name: str, kind: str, dtype: str, columns: dict[str, Any], ke
         # What overflows in float32 alone is another number there.
         y = (first - keywords["loc"]) / keywords["scale"]
         known &= (np.abs(y) <= np.finfo(dtype).max) | np.isinf(first) | np.isnan(y) | (keywords["scale"] == 0)
+    if dtype == "float16" and "loc" in keywords:
+        # It is computed in float32, in which 1 less the smallest number of float16 is 1.
+        known &= ~(np.abs(keywords["loc"]) < 1e-6) | (keywords["loc"] == 0)
     if name == "nbinom":
         known &= np.abs(first - keywords["loc"]) < 1e300  # inf - inf in SciPy
     return known
@@ -184,9 +188,11 @@ def valid(name: str, columns: dict[str, np.ndarray]) -> Any:
     return np.asarray(getattr(scipy.stats, name)._argcheck(*shapes), bool)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", WITH_HALF)
 @pytest.mark.parametrize("name, kind", DISTRIBUTED)
 def test_values_of_distributions_are_scipys(name: str, kind: str, dtype: str, xp: Any) -> None:
+    if dtype == "float16" and xp.ones(1).device.backend != "numpy":
+        pytest.skip("the array API standard has no float16")
     rows, right = values_of_scipy(name, kind, dtype)
     got = getattr(getattr(stats, name), kind)(*(on(xp, column) for column in rows.T))
     close(got, right, rows, dtype, f"{name}.{kind}")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.operands import cast
+from gradkit.core.operands import cast, dtype_name
 from gradkit.numpy import asarray, equal, exp, isinf, isnan, log, log1p, where
 from gradkit.primitives import stop_gradient
 from gradkit.primitives.scipy_special.declaring import floating_together
@@ -30,6 +30,7 @@ KINDS = {
     "isf": "the inverse of the survival function",
     "entropy": "the entropy",
 }
+HALF = "float16"
 QUANTILES = ("ppf", "isf")
 OUTSIDE = {
     "logpdf": (-math.inf, -math.inf),
@@ -120,6 +121,10 @@ class Distribution:
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
             arrays = floating_together(list(given.arguments.values()), f"{self.__name__}.{kind}")
+            name = dtype_name(arrays[0])
+            if name == HALF:
+                # What is between an argument and a result is often beyond 65504.
+                arrays = [cast(array, "float32") for array in arrays]
             named = dict(zip(given.arguments, arrays, strict=True))
             shapes = [named[shape] for shape in self.shapes]
             valid = self.valid(*shapes)
@@ -128,7 +133,8 @@ class Distribution:
             for array in arrays:
                 valid = valid & ~isnan(array)
             value, valid = evaluate(kind, formula, valid, named, shapes)
-            return where(valid, value, _nan_from(arrays, valid))
+            result = where(valid, value, _nan_from(arrays, valid))
+            return cast(result, name) if name == HALF else result
 
         return self._name(function, kind, signature)
 
