@@ -67,7 +67,7 @@ def _of_one_dtype(draft: Draft, site: Site) -> Any:
 
 
 def _through_a_wider_dtype(draft: Draft, site: Site) -> Any:
-    before = draft.maker(site.inputs[0], "astype astype_exact")
+    before = draft.maker(site.inputs[0], "astype", "astype_exact")
     if before is None:
         return None
     first, between, last = (v.dtype for v in (before.inputs[0], site.inputs[0], site.form))
@@ -120,7 +120,7 @@ def _square(draft: Draft, site: Site) -> Any:
 
 def _without_sign(draft: Draft, site: Site) -> Any:
     (x,) = site.inputs
-    maker = draft.maker(x, "negative abs")
+    maker = draft.maker(x, "negative", "abs")
     if maker is None or maker.inputs[0].dtype.kind not in "fi":
         return None
     return draft.like(site, maker.inputs[0])
@@ -138,12 +138,10 @@ def _minus(draft: Draft, operand: Any) -> Any:
 
 
 def _both_negative(draft: Draft, site: Site) -> Any:
-    if site.form.dtype.kind not in "fi" or all(type(x) is not Variable for x in site.inputs):
+    if site.form.dtype.kind not in "fi" or not any(draft.maker(operand, "negative") for operand in site.inputs):
         return None
     x, y = (_minus(draft, operand) for operand in site.inputs)
-    if x is None or y is None or not any(draft.maker(operand, "negative") for operand in site.inputs):
-        return None
-    return draft.like(site, x, y)
+    return None if x is None or y is None else draft.like(site, x, y)
 
 
 def _one_negative(draft: Draft, site: Site) -> Any:
@@ -169,7 +167,7 @@ def _times_minus_one(draft: Draft, site: Site) -> Any:
 
 
 def _negative_of_a_multiple(draft: Draft, site: Site) -> Any:
-    maker = draft.maker(site.inputs[0], "multiply divide")
+    maker = draft.maker(site.inputs[0], "multiply", "divide")
     if maker is None or not _is_floating(site):
         return None
     numbers = [number_in(x) for x in maker.inputs]
@@ -316,6 +314,8 @@ def _shifted_by_nothing(draft: Draft, site: Site) -> Any:
 
 
 def _broadcast_operands(draft: Draft, site: Site) -> Any:
+    if not any(draft.maker(x, "broadcast_to", "reshape") for x in site.inputs):
+        return None
     whole = tuple(site.form.shape)
     inputs = [_without_broadcast(draft, x) for x in site.inputs]
     if all(x is y for x, y in zip(inputs, site.inputs, strict=True)):
@@ -328,7 +328,7 @@ def _broadcast_operands(draft: Draft, site: Site) -> Any:
 
 def _without_broadcast(draft: Draft, operand: Any) -> Any:
     """Return what is broadcast, or given leading axes of size 1, to make an operand."""
-    while maker := draft.maker(operand, "broadcast_to reshape"):
+    while maker := draft.maker(operand, "broadcast_to", "reshape"):
         (inside,) = maker.inputs
         if maker.primitive.name == "reshape":
             lead = len(operand.shape) - len(inside.shape)

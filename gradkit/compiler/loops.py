@@ -27,9 +27,11 @@ FREE = frozenset({"reshape", "permute_dims", "broadcast_to", "getitem"})
 """What moves no memory is not worth a constant of a loop."""
 
 
-def rewritten(graph: Graph, rules: Rules) -> Graph:
-    """Return a graph written anew by rules, with its loops and choices; see `rewriting`."""
-    return _function(graph, [None] * len(graph.inputs), rules)
+def rewritten(graph: Graph, rules: Rules) -> tuple[Graph, bool]:
+    """Write a graph anew by rules, with its loops and choices (see `rewriting`); say whether it is another one now."""
+    draft = Draft(rules, reads(graph))
+    outputs = draft.place(graph, graph.inputs, control)
+    return Graph(graph.inputs, graph.constants, draft.equations, outputs), draft.has_changed
 
 
 def _function(graph: Graph, known: Sequence[Any], rules: Rules) -> Graph:
@@ -43,6 +45,7 @@ def _function(graph: Graph, known: Sequence[Any], rules: Rules) -> Graph:
 def control(draft: Draft, equation: Equation) -> Sequence[Any] | None:
     """Rewrite a loop or a choice, and return its results; None for any other operation."""
     found = control_of(equation)
+    draft.has_changed |= found is not None
     if isinstance(found, Scan):
         return _scan(draft, equation, found)
     if isinstance(found, While):

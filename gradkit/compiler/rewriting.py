@@ -19,7 +19,7 @@ from gradkit.compiler.keys import key_of_value
 from gradkit.compiler.passes import new_variable
 from gradkit.core.array import Array, wrap
 from gradkit.core.families import Elementwise
-from gradkit.core.graph import Equation, Graph, Params, Variable, abstract_like
+from gradkit.core.graph import Equation, Graph, Params, Variable, abstract_like, graphs_in
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import Node
 from gradkit.core.primitive import Primitive
@@ -105,6 +105,8 @@ class Draft:
         self.rules = rules
         self.reads = reads
         self.equations: list[Equation] = []
+        self.has_changed = False
+        """Whether anything is written otherwise than it stood there."""
         self._maker: dict[Variable, Equation] = {}
         self._written: dict[Hashable, tuple[Any, ...]] = {}
 
@@ -160,6 +162,7 @@ class Draft:
         if found is None:
             found = next((x for rule in rules if (x := rule(self, site)) is not None), None)
         if found is not None:
+            self.has_changed = True
             return (self._of_form(found, out.form),)
         return self._known_or_new(primitive, inputs, params, outputs, source)
 
@@ -180,12 +183,10 @@ class Draft:
         """Write down the same operation on other operands, whose result is the same."""
         return self.made(site.primitive.name, *inputs, form=site.form, **(params or site.params))
 
-    def maker(self, operand: Any, names: str | None = None) -> Equation | None:
+    def maker(self, operand: Any, *names: str) -> Equation | None:
         """Return the operation that has made an operand, if it is one of those with these names."""
         equation = self._maker.get(operand) if type(operand) is Variable else None
-        if equation is None or (names is not None and equation.primitive.name not in names.split()):
-            return None
-        return equation
+        return equation if equation is not None and equation.primitive.name in names else None
 
     def argument(self, operand: Any, name: str) -> Any:
         """Return the one argument of the operation of this name that has made an operand, or None."""
@@ -238,6 +239,7 @@ class Draft:
         if key is not None:
             found = self._written.get(key)
             if found is not None:
+                self.has_changed = True
                 return found
             self._written[key] = outputs
         equation = Equation(primitive, inputs, params if type(params) is Params else Params(params), outputs, source)
@@ -250,13 +252,10 @@ def is_distinct(primitive: Primitive, params: Mapping[str, Any]) -> bool:
     """Return whether an operation stands for itself: it has an effect, or is to stay where it is."""
     if primitive.distinct or primitive.has_effect(params):
         return True
-    graphs = [graph for value in params.values() for graph in _graphs(value)] if not primitive.has_kernels else ()
+    if primitive.has_kernels:
+        return False
+    graphs = [graph for value in params.values() for graph in graphs_in(value)]
     return any(is_distinct(e.primitive, e.params) for graph in graphs for e in graph.equations)
-
-
-def _graphs(value: Any) -> list[Graph]:
-    values = value if isinstance(value, tuple) else (value,)
-    return [graph for graph in values if isinstance(graph, Graph)]
 
 
 def _key(
@@ -277,8 +276,8 @@ def _key(
 
 
 def _key_of_literal(literal: Any) -> Hashable:
-    if type(literal) is not Array:
-        return key_of_value(literal, [])
+    if type(literal) in PYTHON_NUMBERS:
+        return type(literal), repr(literal)
     return literal.dtype, host(literal).tobytes(), literal.device
 
 

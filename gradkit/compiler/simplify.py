@@ -45,5 +45,8 @@ def simplified(graph: Graph) -> Graph:
     """
     graph = pruned(graph)
     for _ in range(ROUNDS):
-        graph = pruned(rewritten(graph, RULES))
+        graph, has_changed = rewritten(graph, RULES)
+        if not has_changed:
+            break
+        graph = pruned(graph)
     return graph
