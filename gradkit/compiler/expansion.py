@@ -15,12 +15,21 @@ from typing import Any
 from gradkit.compiler.control import CONTROL
 from gradkit.compiler.keys import key_of_value
 from gradkit.compiler.passes import new_variable
-from gradkit.core.array import Array, wrap
-from gradkit.core.graph import Equation, Graph, GraphTrace, HigherOrder, Params, Variable, abstract_like
-from gradkit.core.namespace import ARRAYS, PRIMITIVES
+from gradkit.core.array import Array
+from gradkit.core.graph import (
+    Equation,
+    Graph,
+    GraphTrace,
+    HigherOrder,
+    Params,
+    Variable,
+    abstract_like,
+    broadcast_number,
+    repeated_number,
+)
+from gradkit.core.namespace import ARRAYS
 from gradkit.core.primitive import Primitive
 from gradkit.core.stand_in import Abstract
-from gradkit.core.values import host
 
 __all__ = ["clear_texts", "expanded", "text_graph"]
 
@@ -196,23 +205,9 @@ def _traced(primitive: Primitive, operands: Sequence[Any], params: Mapping[str, 
 
 
 def _with_repeated_numbers(graph: Graph) -> Graph:
-    """Return the graph with constants that are one number everywhere (zeros_like(x)) as that number, broadcast."""
-    constants = []
-    equations = []
-    for variable, array in graph.constants:
-        number = _repeated_number(array)
-        if number is None:
-            constants.append((variable, array))
-        else:
-            shape = Params({"shape": array.shape})
-            equations.append(Equation(PRIMITIVES["broadcast_to"], (number,), shape, (variable,)))
-    return Graph(graph.inputs, constants, [*equations, *graph.equations], graph.outputs)
-
-
-def _repeated_number(array: Array) -> Array | None:
-    values = host(array).reshape(-1)
-    if not values.size or values.tobytes() != values[:1].tobytes() * values.size:
-        return None
-    form = abstract_like(array)
-    dtype = form.backend.raw_dtype_named(form.dtype.name)
-    return wrap(form.backend.xp.asarray(values[0].item(), dtype=dtype, device=form.device.raw))
+    """Return the graph with constants that are one number everywhere (nan * ones_like(x)) as that number, broadcast."""
+    numbers = [repeated_number(array) for _, array in graph.constants]
+    pairs = list(zip(graph.constants, numbers, strict=True))
+    made = [broadcast_number(number, variable) for (variable, _), number in pairs if number is not None]
+    constants = [constant for constant, number in pairs if number is None]
+    return Graph(graph.inputs, constants, [*made, *graph.equations], graph.outputs)

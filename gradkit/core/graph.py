@@ -15,16 +15,18 @@ from typing import Any, cast
 from gradkit.core.array import Array, backend_of_array, device_of_array, innermost, is_followed, wrap
 from gradkit.core.binding import bind, bind_several, has_no_values, highest_trace
 from gradkit.core.families import MultipleResults
-from gradkit.core.namespace import as_bound, bound
+from gradkit.core.namespace import PRIMITIVES, as_bound, bound
 from gradkit.core.node import Node, Trace, branch
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import dtype_named
 from gradkit.core.sources import noting_sources, source_here
 from gradkit.core.stand_in import Abstract
+from gradkit.core.values import host
 
 __all__ = [
     "Equation", "Graph", "GraphTrace", "HigherOrder", "Params", "Variable", "abstract_like", "bind_where_captured",
-    "branch_of", "capturing", "graph_of", "graphs_in", "zeros_of",
+    "branch_of", "broadcast_number", "capturing", "graph_of", "graphs_in", "made_of_one_number", "repeated_number",
+    "zeros_of",
 ]  # fmt: skip
 
 _capturing: ContextVar[GraphTrace | None] = ContextVar("gradkit_capturing", default=None)
@@ -246,15 +248,19 @@ class GraphTrace(Trace):
         What has been captured.
     parameters : set of Variable
         Inputs that may be a module's parameters, which transforms inside take as plain values.
+    repeated : dict of int to array
+        Raw arrays that are one number everywhere and that nobody changes in place, by identity.
     """
 
-    __slots__ = ("_known", "graph", "parameters")
+    __slots__ = ("_known", "graph", "parameters", "repeated")
 
     def __init__(self, above: Trace | None = None) -> None:
         super().__init__(above)
         self.graph = Graph()
         self._known: dict[tuple[int, int], Variable] = {}
         self.parameters: set[Variable] = set()
+        around = capturing()
+        self.repeated: dict[int, Any] = {} if around is None else around.repeated
 
     def new_input(self, value: Abstract) -> Array:
         """Return an argument of the function."""
@@ -290,8 +296,18 @@ class GraphTrace(Trace):
         variable = self._known.get(key)
         if variable is None:
             variable = self._known[key] = Variable(self, abstract_like(arg))
-            self.graph.constants.append((variable, arg))  # which also keeps what the ids are of alive
+            number = repeated_number(arg) if self._is_repeated(arg) else None
+            if number is None:
+                self.graph.constants.append((variable, arg))  # which also keeps what the ids are of alive
+            else:
+                self.repeated[key[0]] = arg._value
+                self.graph.equations.append(broadcast_number(number, variable))
         return variable
+
+    def _is_repeated(self, array: Array) -> bool:
+        """Return whether an array was made of one number since the capture began, or is one without axes, broadcast."""
+        value = array._value
+        return array._node is None and (id(value) in self.repeated or not any(getattr(value, "strides", (1,))))
 
     def run(self, function: Callable[..., Sequence[Array]], inputs: Sequence[Abstract]) -> Graph:
         """Run a function of Arrays, which gives a list of them, and return its graph."""
@@ -316,6 +332,29 @@ def bind_where_captured(primitive: Primitive, args: Sequence[Any], params: Mappi
     return bind_several(primitive, args, params)
 
 
+def made_of_one_number(array: Array) -> Array:
+    """Return an array that has just been made of one number everywhere: in a graph it is that number, broadcast."""
+    trace = capturing()
+    if trace is not None:
+        trace.repeated[id(array._value)] = array._value
+    return array
+
+
+def repeated_number(array: Array) -> Array | None:
+    """Return the number that an array is everywhere; None if there is none, or no element."""
+    values = host(array).reshape(-1)
+    if not values.size or values.tobytes() != values[:1].tobytes() * values.size:
+        return None
+    form = abstract_like(array)
+    dtype = form.backend.raw_dtype_named(form.dtype.name)
+    return wrap(form.backend.xp.asarray(values[0].item(), dtype=dtype, device=form.device.raw))
+
+
+def broadcast_number(number: Array, result: Variable) -> Equation:
+    """Return the operation that makes an array of one number."""
+    return Equation(PRIMITIVES["broadcast_to"], (number,), Params({"shape": result.shape}), (result,), source_here())
+
+
 def abstract_like(array: Array) -> Abstract:
     """Return the shape, dtype and place of an Array."""
     return Abstract(array.shape, array.dtype, backend_of_array(array), device_of_array(array))
@@ -324,7 +363,7 @@ def abstract_like(array: Array) -> Abstract:
 def zeros_of(form: Abstract) -> Array:
     """Return zeros of a shape and dtype at a place, which take no memory where the backend has views."""
     zero = form.backend.xp.zeros((), dtype=form.backend.raw_dtype_named(form.dtype.name), device=form.device.raw)
-    return bound().broadcast_to(wrap(zero), form.shape)  # type: ignore[no-any-return]
+    return made_of_one_number(bound().broadcast_to(wrap(zero), form.shape))
 
 
 def branch_of(function: Callable[..., Sequence[Array]], inputs: Sequence[Abstract]) -> tuple[Graph, list[Array]]:

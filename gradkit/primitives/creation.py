@@ -7,6 +7,7 @@ from typing import Any
 from gradkit.core import Array, General, bind
 from gradkit.core.array import place_of_array, wrap
 from gradkit.core.batching import elementwise, same_shape
+from gradkit.core.graph import made_of_one_number
 from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS, Trace
 from gradkit.core.operands import as_array, dtype_name
@@ -50,7 +51,7 @@ def _like(x: Any, dtype: Any, creator: str) -> Array:
     array = as_array(x, f"{creator}_like")
     backend, device = place_of_array(array)
     raw_dtype = backend.raw_dtype_named(dtype_name(array) if dtype is None else requested_dtype(dtype))
-    return wrap(getattr(backend.xp, creator)(array.shape, dtype=raw_dtype, device=device))
+    return made_of_one_number(wrap(getattr(backend.xp, creator)(array.shape, dtype=raw_dtype, device=device)))
 
 
 publish(globals(), __all__)

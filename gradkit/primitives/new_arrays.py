@@ -11,6 +11,7 @@ import numpy as np
 from gradkit.backend import Backend, Device, backend_of, current_backend, current_device, first_on_gpu, get_backend
 from gradkit.core import Array
 from gradkit.core.array import backend_of_array, raw, wrap
+from gradkit.core.graph import made_of_one_number
 from gradkit.core.namespace import publish
 from gradkit.core.node import Leaf
 from gradkit.core.operands import as_array
@@ -220,7 +221,7 @@ def empty(shape: Shape, dtype: Any = None, *, device: Device | None = None, out_
 def _new(creator: str, shape: Shape, dtype: Any, device: Device | None) -> Array:
     backend, place = _place(device)
     raw_dtype = _raw_dtype(backend, dtype, default_dtype(FLOATING))
-    return wrap(getattr(backend.xp, creator)(_shape(shape), dtype=raw_dtype, device=place))
+    return made_of_one_number(wrap(getattr(backend.xp, creator)(_shape(shape), dtype=raw_dtype, device=place)))
 
 
 def full(
@@ -253,7 +254,7 @@ def full(
     name = default if dtype is None else requested_dtype(dtype)
     value = np.asarray(fill_value)
     number = (_checked_cast(value, np.dtype(name)) if type(fill_value) is int else value.astype(name)).item()
-    return wrap(backend.xp.full(sizes, number, dtype=raw_dtype, device=place))
+    return made_of_one_number(wrap(backend.xp.full(sizes, number, dtype=raw_dtype, device=place)))
 
 
 def _like(x: Any, dtype: Any, shape: Shape | None, device: Device | None, caller: str) -> tuple[Any, Any, Any]:

@@ -203,6 +203,37 @@ def test_what_is_computed_of_numbers_is_a_number(xp: Any) -> None:
     assert names(less) == ["multiply", "add"]
 
 
+def test_arrays_that_are_made_of_one_number_are_that_number(xp: Any) -> None:
+    closed_over = xp.full(3, 2.0)
+
+    def f(x: Any) -> Any:
+        y = jnp.where(x > 0, x, xp.zeros(3)) * xp.full((2, 3), 4.0) + jnp.zeros_like(x)
+        return lax.scan(lambda c, e: (c + e, None), xp.zeros(3), y)[0] + closed_over
+
+    graph = graph_of(f, xp.ones(3))
+    assert len(graph.constants) == 1
+    (loop,) = (e for e in simplified_and_checked(f, xp.asarray([1.0, -2.0, 0.0])).equations if e.graphs)
+    assert names(loop.graphs[0]) == ["add"]
+
+
+@pytest.mark.parametrize("change", ["in place", "an item"])
+def test_an_array_of_one_number_that_is_changed_is_what_it_is_then(change: str, xp: Any, backend: Any) -> None:
+    if backend.name == "strict":
+        pytest.skip("its arrays are not changed in place")
+
+    def f(x: Any) -> Any:
+        y = jnp.zeros(3)
+        if change == "in place":
+            y.data[1] = 5.0
+        else:
+            with gradkit.item_assignment():
+                y[1] = 5.0
+        return x + y
+
+    graph = graph_of(f, xp.ones(3))
+    assert gradkit.device_get(graph.run([xp.ones(3)])[0]).tolist() == [1.0, 6.0, 1.0]
+
+
 # What may not be merged
 
 
