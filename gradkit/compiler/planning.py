@@ -29,7 +29,7 @@ from gradkit.compiler.fusing import GATHERS, SCATTERS, Fusion, Group, Kept, Sing
 from gradkit.compiler.memory import place_buffers, size_of
 from gradkit.core.array import Array, raw, wrap
 from gradkit.core.families import Elementwise
-from gradkit.core.graph import Equation, Graph, HigherOrder, Params, Variable
+from gradkit.core.graph import Equation, Graph, HigherOrder, Params, Variable, abstract_like
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.promotion import PYTHON_NUMBERS
 from gradkit.core.values import host
@@ -94,10 +94,12 @@ def plannable(graph: Graph) -> Graph:
     outputs: list[Any] = []
     for output in graph.outputs:
         if type(output) is not Variable or output not in made:
-            like = output if type(output) is Variable else None
-            assert like is not None, "literals among the results are handed over without a plan"
-            output = Variable(like.trace, like.form)
-            equations.append(Equation(PRIMITIVES["stop_gradient"], (like,), Params(), (output,)))
+            # An argument, a result that is there already, or (of a branch, a step) a literal.
+            given = output if type(output) is Variable else _item(output)
+            form = output.form if type(output) is Variable else abstract_like(output)
+            trace: Any = graph.inputs[0].trace if graph.inputs else None
+            output = Variable(trace, form)
+            equations.append(Equation(PRIMITIVES["stop_gradient"], (given,), Params(), (output,)))
         made.discard(output)
         outputs.append(output)
     return Graph(graph.inputs, [], equations, outputs)

@@ -6,6 +6,8 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy
 import numpy as np
 import pytest
 
@@ -313,3 +315,42 @@ def _matched(function: Callable[..., Any], a: Any, b: Any) -> Any:
     except ValueError:
         return function(a, jnp.sum(b))
     return jnp.clip(function(a, b), -10, 10)
+
+
+# What branches and steps return as it is
+
+
+def _given_back(m: Any, n: Any) -> dict[str, Any]:
+    lax, number = m.lax, n.float32
+    return {
+        "numbers": lambda h: lax.cond(h > 0.4, lambda h: 2.5, lambda h: 3.5, h) * h,
+        "numbers of no argument": lambda h: lax.cond(h > 0.4, lambda: 2.0, lambda: 3.0) * h,
+        "an argument or a number": lambda h: lax.cond(h > 0.4, lambda h: h, lambda h: number(3.5), h) * h,
+        "an argument twice": lambda h: sum(
+            lax.cond(h > 0.4, lambda h: (h, h, number(1)), lambda h: (number(2), number(2), h), h)
+        ),
+        "a truth value": lambda h: n.where(lax.cond(h > 0.4, lambda h: True, lambda h: False, h), h, 2 * h),
+        "a number for the next step": lambda h: lax.scan(lambda c, _: (number(2.0), c * h), h, None, 3)[1].sum(),
+        "a number of each step": lambda h: n.sum(lax.scan(lambda c, _: (c * h, number(3.0)), h, None, 3)[1]) * h,
+        "a number of a while": lambda h: (
+            lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, number(2)), (0, h))[1] * h
+        ),
+        "of several branches": lambda h: lax.switch(
+            n.asarray(h * 4, "int32"), [lambda h: 1.0, lambda h: h, lambda h: 2.0], h
+        ),
+        "by what is closed over": lambda h: m.grad(
+            lambda w: m.jit(lambda h: lax.cond(h > 0.4, lambda h: w * h, lambda h: w * h * 2, h))(h)
+        )(h),
+    }
+
+
+@pytest.mark.parametrize("value", [0.6, 0.3])
+@pytest.mark.parametrize("name", _given_back(gradkit, jnp))
+def test_parts_may_return_literals_and_arguments(name: str, value: float, xp: Any) -> None:
+    found = []
+    for m, n in ((gradkit, jnp), (jax, jax.numpy)):
+        f, x = m.jit(_given_back(m, n)[name]), n.asarray(value, "float32")
+        found.append([float(f(x)), float(m.vmap(f)(n.stack([x, x * 0.5])).sum())])
+        if name != "a number of a while":  # which JAX does not differentiate
+            found[-1] += [float(m.grad(f)(x)), float(m.grad(m.grad(f))(x))]
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
