@@ -75,7 +75,7 @@ def why_unusable() -> str | None:
     if missing:
         return f"{' and '.join(missing)} cannot be imported: {INSTALL}"
     try:
-        import llvmlite.binding as llvm
+        import llvmlite.binding as llvm  # optional
 
         llvm.check_jit_execution()
         _machine(3)
@@ -130,7 +130,7 @@ def vector_bits() -> int:
 
 
 def _object_of(text: str) -> bytes:
-    import llvmlite.binding as llvm
+    import llvmlite.binding as llvm  # optional
 
     large = len(text) >= LARGE
     machine = _machine(3)
@@ -149,7 +149,7 @@ def _object_of(text: str) -> bytes:
 
 
 def _linked(code: bytes, entry: str, addresses: Mapping[str, int]) -> Any:
-    import llvmlite.binding as llvm
+    import llvmlite.binding as llvm  # optional
 
     builder = llvm.JITLibraryBuilder().add_object_img(code).export_symbol(entry)
     for name, address in addresses.items():
@@ -162,7 +162,7 @@ def _linked(code: bytes, entry: str, addresses: Mapping[str, int]) -> Any:
 
 @cache
 def _processor() -> tuple[str, str]:
-    import llvmlite.binding as llvm
+    import llvmlite.binding as llvm  # optional
 
     try:
         features = llvm.get_host_cpu_features().flatten()
@@ -173,15 +173,15 @@ def _processor() -> tuple[str, str]:
 
 @cache
 def _versions() -> tuple[str, ...]:
-    import llvmlite
-    import llvmlite.binding as llvm
+    import llvmlite  # optional
+    import llvmlite.binding as llvm  # optional
 
     return llvmlite.__version__, ".".join(map(str, llvm.llvm_version_info)), llvm.get_process_triple()
 
 
 @cache
 def _machine(level: int) -> Any:
-    import llvmlite.binding as llvm
+    import llvmlite.binding as llvm  # optional
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
@@ -192,7 +192,7 @@ def _machine(level: int) -> Any:
 
 @cache
 def _linker() -> Any:
-    import llvmlite.binding as llvm
+    import llvmlite.binding as llvm  # optional
 
     linker = llvm.create_lljit_compiler(use_jit_link=os.name == "posix", suppress_errors=True)
     linker._owned = True  # never taken down: code may run until the process ends, in threads that outlive this module

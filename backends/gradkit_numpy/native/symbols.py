@@ -55,7 +55,7 @@ def _libraries() -> tuple[ctypes.CDLL, ...]:
 
 
 def _published_by_scipy(routine: str) -> int | None:
-    import scipy.linalg.cython_blas as blas
+    import scipy.linalg.cython_blas as blas  # optional
 
     capsule = blas.__pyx_capi__.get(routine)
     if capsule is None:
