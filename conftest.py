@@ -18,6 +18,7 @@ import hypothesis
 import numpy.fft  # noqa: F401 - its library is loaded once a process, and pytester forgets what a run inside imported
 import pytest
 from _pytest.doctest import DoctestModule
+from quick_strict import quicken_strict
 
 pytest_plugins = ["pytester"]
 
@@ -58,23 +59,7 @@ if find_spec("jaxlib") and version("jaxlib").startswith("0.10."):
     os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 
-def quicken_strict() -> None:
-    """Let array-api-strict find a dtype by its hash: in every operation it compares it with all that there are."""
-    from array_api_strict import _array_object
-    from array_api_strict._dtypes import DType, _all_dtypes, _dtype_categories
-
-    usual = DType.__eq__
-
-    def equal(self: Any, other: object) -> bool:
-        return self._np_dtype == other._np_dtype if type(other) is DType else usual(self, other)
-
-    DType.__eq__ = equal  # type: ignore[method-assign]
-    _array_object._all_dtypes = frozenset(_all_dtypes)  # type: ignore[assignment]
-    _dtype_categories.update({name: frozenset(dtypes) for name, dtypes in _dtype_categories.items()})  # type: ignore[misc]
-
-
-if find_spec("array_api_strict") and version("array_api_strict").startswith("2.6."):
-    quicken_strict()
+quicken_strict()
 
 
 @pytest.fixture(scope="session", autouse=True)

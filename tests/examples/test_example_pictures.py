@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from warm_processes import WarmProcesses
+import warm_processes
 
 from gradkit.backend import Backend, backend_names, load_backend, why_not
 
@@ -19,31 +18,12 @@ EXAMPLES = ("descent", "every_backend", "moons", "scalar_mlp")
 each_example = pytest.mark.parametrize("example", EXAMPLES)
 
 
-warm: WarmProcesses | None = None
-
-
-@pytest.fixture(scope="module", autouse=True)
-def processes(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Run examples in forks of one process; with --long each in a process of its own."""
-    global warm
-    if request.config.getoption("--long") or not hasattr(os, "fork"):
-        yield
-        return
-    with WarmProcesses() as warm:
-        yield
-    warm = None
-
-
 def run(folder: Path, example: str, *options: object) -> subprocess.CompletedProcess[str]:
     """Run an example to its end, where a warning is an error and there is no display."""
     words = [str(ROOT / "examples" / f"{example}.py"), *map(str, options)]
     variables = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "MPLBACKEND")}
     variables["PYTHONWARNINGS"] = "error"
-    if warm is not None:
-        return warm.run(words, folder, variables)
-    return subprocess.run(
-        [sys.executable, *words], cwd=folder, env=variables, capture_output=True, text=True, check=False
-    )
+    return warm_processes.run(words, folder, variables)
 
 
 def output(folder: Path, example: str, *options: object) -> str:

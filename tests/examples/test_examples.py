@@ -8,13 +8,12 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from warm_processes import WarmProcesses
+import warm_processes
 
 import gradkit
 from gradkit.backend import Backend
@@ -35,27 +34,9 @@ def command(example: str, *options: object) -> list[str]:
     return [sys.executable, str(ROOT / "examples" / f"{example}.py"), *map(str, options)]
 
 
-warm: WarmProcesses | None = None
-
-
-@pytest.fixture(scope="module", autouse=True)
-def processes(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Run examples in forks of one process; with --long each in a process of its own."""
-    global warm
-    if request.config.getoption("--long") or not hasattr(os, "fork"):
-        yield
-        return
-    with WarmProcesses() as warm:
-        yield
-    warm = None
-
-
 def run(folder: Path, example: str, *options: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run an example to its end."""
-    words, variables = command(example, *options), {**os.environ, **environment}
-    if warm is not None:
-        return warm.run(words[1:], folder, variables)
-    return subprocess.run(words, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    return warm_processes.run(command(example, *options)[1:], folder, {**os.environ, **environment})
 
 
 def output(folder: Path, example: str, *options: object, **environment: str) -> str:

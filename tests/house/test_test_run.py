@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-CONFTEST = Path(__file__).parents[2] / "conftest.py"
+TESTS = Path(__file__).parents[1]
+CONFTEST = TESTS.parent / "conftest.py"
 
 SHORT_AND_LONG = """
     import pytest
@@ -23,7 +24,7 @@ SHORT_AND_LONG = """
 def as_in_this_suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADKIT_REFERENCES", "read")
     pytester.makeconftest(CONFTEST.read_text())
-    pytester.makeini("[pytest]\nmarkers = long\n")
+    pytester.makeini(f"[pytest]\nmarkers = long\npythonpath = {TESTS / 'support'}\n")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ in a process of its own: arguments, environment, folder, exit status, and what t
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -13,11 +14,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["WarmProcesses"]
+from quick_strict import quicken_strict
 
-LARGE = """numpy matplotlib.pyplot matplotlib.animation sklearn.datasets array_api_strict gradkit gradkit.backend
-    gradkit.data gradkit.io gradkit.nn gradkit.numpy gradkit.optim gradkit.random gradkit.scalar gradkit.train
-    gradkit.tree gradkit.viz""".split()
+__all__ = ["WarmProcesses", "run"]
+
+LARGE = """numpy matplotlib.pyplot matplotlib.animation sklearn.datasets array_api_strict array_api_compat.numpy
+    safetensors.numpy gradkit gradkit.backend gradkit.data gradkit.io gradkit.nn gradkit.numpy gradkit.optim
+    gradkit.random gradkit.scalar gradkit.train gradkit.tree gradkit.viz.learning_curves gradkit_numpy.kernels
+    gradkit_strict""".split()
 
 
 class WarmProcesses:
@@ -46,6 +50,19 @@ class WarmProcesses:
         return subprocess.CompletedProcess(words, status, *printed)
 
 
+warm: WarmProcesses | None = None
+"""Those of this run, which tests/examples/conftest.py starts; None where each program has a process of its own."""
+
+
+def run(words: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a program, ``words[0]``, to its end."""
+    if warm is not None:
+        return warm.run(words, folder, environment)
+    return subprocess.run(
+        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
 def draw() -> None:
     """Draw a picture, for matplotlib to find its fonts."""
     import io
@@ -66,7 +83,10 @@ def main() -> None:
 
     for library in LARGE:
         importlib.import_module(library)
+    quicken_strict()
     draw()
+    gc.collect()
+    gc.freeze()  # a child's collector would touch, and so copy, all of these pages
 
     for line in sys.stdin:
         words, folder, environment = json.loads(line)
