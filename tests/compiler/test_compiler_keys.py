@@ -52,8 +52,7 @@ def wrong(captures: dict[str, Capture]) -> tuple[int, list[str]]:
     keys: dict[tuple[str, int], Any] = {}
     count = 0
     for name, capture in captures.items():
-        one, two = captured(capture), captured(capture)
-        if one is None or two is None:
+        if (one := captured(capture)) is None or (two := captured(capture)) is None:
             continue
         count += 1
         found.extend(

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as J
 import numpy as np
 import pytest
+from references import jaxs
 
 import gradkit
 from gradkit import Value, nn, scalar
@@ -210,6 +211,14 @@ def jax_loss(parameters: Any) -> Any:
     return J.sum((J.asarray(ys) - rows[:, 0]) ** 2)
 
 
+def jax_gradient(parameters: list[float]) -> Any:
+    return jax.jit(jax.value_and_grad(jax_loss))([J.float64(p) for p in parameters])
+
+
+def jax_hessian(parameters: list[float]) -> Any:
+    return jax.jit(jax.hessian(jax_loss))([J.float64(p) for p in parameters])
+
+
 @pytest.fixture
 def model() -> scalar.MLP:
     return scalar.MLP(3, [2, 1], key=gradkit.random.key(5))
@@ -219,7 +228,7 @@ def test_grad_of_a_model_has_the_models_shape_and_jaxs_numbers(model: scalar.MLP
     value, gradient = gradkit.value_and_grad(loss)(model)
     loss(model).backward()
     with jax.enable_x64(True):
-        expected, slopes = jax.value_and_grad(jax_loss)([J.float64(p.data) for p in model.parameters()])
+        expected, slopes = jaxs(jax_gradient, [p.data for p in model.parameters()])
     assert isinstance(gradient, scalar.MLP)
     assert value.data == pytest.approx(float(expected), rel=1e-12)
     assert [p.data for p in gradient.parameters()] == pytest.approx(list(map(float, slopes)), rel=1e-9)
@@ -235,7 +244,7 @@ def test_hessian_of_a_model_is_jaxs(model: scalar.MLP) -> None:
     rows = gradkit.hessian(loss)(model).parameters()
     ours = [[p.data for p in row.parameters()] for row in rows]
     with jax.enable_x64(True):
-        theirs = jax.hessian(jax_loss)([J.float64(p.data) for p in model.parameters()])
+        theirs = jaxs(jax_hessian, [p.data for p in model.parameters()])
     np.testing.assert_allclose(ours, np.asarray(theirs, dtype=np.float64), rtol=1e-8, atol=1e-10)
 
 

@@ -9,7 +9,7 @@ import jax.numpy as J
 import jax.scipy.stats
 import numpy as np
 import pytest
-from references import by_jax
+from references import by_jax, jaxs
 
 import gradkit
 from gradkit.scipy import stats
@@ -142,15 +142,18 @@ COV = np.asarray([[2.0, 0.5, 0.1], [0.5, 1.0, 0.2], [0.1, 0.2, 1.5]])
 POINTS = np.asarray([[0.1, 0.2, -0.3], [1.0, -2.0, 0.5]])
 
 
+def normal_by_jax(*args: Any) -> Any:
+    logpdf = jax.scipy.stats.multivariate_normal.logpdf
+    return logpdf(*args), jax.grad(lambda *a: logpdf(*a).sum(), (0, 1, 2))(*map(J.asarray, args))
+
+
 @pytest.mark.parametrize(
     "mean, cov", [(0.5, 2.0), (np.asarray([0.1, 0.2, 0.3]), 2.0), (np.asarray([0.1, 0.2, 0.3]), COV)]
 )
 def test_multivariate_normal(mean: Any, cov: Any, xp: Any) -> None:
     pytest.importorskip("gradkit.numpy.linalg")
-    theirs = jax.scipy.stats.multivariate_normal.logpdf
     with jax.enable_x64(True):
-        value = theirs(POINTS, mean, cov)
-        gradients = jax.grad(lambda *args: theirs(*args).sum(), (0, 1, 2))(*map(J.asarray, (POINTS, mean, cov)))
+        value, gradients = jaxs(normal_by_jax, POINTS, mean, cov)
     args = [on(xp, a) for a in (POINTS, mean, cov)]
     close(stats.multivariate_normal.logpdf(*args), value, 1e-10)
     close(stats.multivariate_normal.pdf(*args), np.exp(value), 1e-10)
@@ -161,14 +164,22 @@ def test_multivariate_normal(mean: Any, cov: Any, xp: Any) -> None:
         stats.multivariate_normal.logpdf(args[0], on(xp, [0.0, 0.0, 0.0]), on(xp, np.eye(2)))
 
 
+def dirichlet_and_multinomial_by_jax(p: Any, alpha: Any) -> Any:
+    theirs = jax.scipy.stats.dirichlet
+    return (
+        theirs.logpdf(p, alpha),
+        jax.grad(lambda a: theirs.logpdf(p[:, 0], a))(alpha),
+        theirs.pdf(p[:, :1], alpha),
+        jax.scipy.stats.multinomial.logpmf(np.asarray([1, 2, 0]), 3, p[:, 0]),
+    )
+
+
 def test_dirichlet_and_multinomial(xp: Any) -> None:
     p, alpha = np.asarray([[0.2, 0.1], [0.3, 0.6], [0.5, 0.5]]), np.asarray([1.5, 2.0, 0.7])
     with jax.enable_x64(True):
-        theirs = jax.scipy.stats.dirichlet
-        right = theirs.logpdf(p, alpha), jax.grad(lambda a: theirs.logpdf(p[:, 0], a))(alpha)
-        counts = jax.scipy.stats.multinomial.logpmf(np.asarray([1, 2, 0]), 3, p[:, 0])
+        *right, density, counts = jaxs(dirichlet_and_multinomial_by_jax, p, alpha)
     close(stats.dirichlet.logpdf(on(xp, p), on(xp, alpha)), right[0], 1e-10)
-    close(stats.dirichlet.pdf(on(xp, p[:2, :1]), on(xp, alpha)), theirs.pdf(p[:, :1], alpha), 1e-6)
+    close(stats.dirichlet.pdf(on(xp, p[:2, :1]), on(xp, alpha)), density, 1e-6)
     close(gradkit.grad(lambda a: stats.dirichlet.logpdf(on(xp, p[:, 0]), a))(on(xp, alpha)), right[1], 1e-10)
     close(stats.multinomial.logpmf(xp.asarray([1, 2, 0]), 3, on(xp, p[:, 0])), counts, 1e-10)
     close(stats.multinomial.pmf(xp.asarray([1, 1, 0]), 3, on(xp, p[:, 0])), 0.0, 0)
