@@ -42,9 +42,10 @@ _new: dict[str, dict[str, Any]] = {}
 
 def kept(compute: Callable[..., Any], *args: Any) -> Any:
     """Return ``compute(*args)``: lists, tuples and dicts of NumPy arrays, from the file or computed now."""
-    if hypothesis.currently_in_test_context():  # a program that nobody will see again
+    test = os.environ.get("PYTEST_CURRENT_TEST")
+    if test is None or hypothesis.currently_in_test_context():  # no test, or a program that nobody will see again
         return compute(*args)
-    place = os.environ["PYTEST_CURRENT_TEST"].partition("::")[0]
+    place = test.partition("::")[0]
     stem = Path(place).stem
     try:
         key = fingerprint(compute, args)

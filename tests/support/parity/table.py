@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import warnings
@@ -22,6 +23,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "parity.md"
 
 def main() -> None:
     """Compute the table and write it."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     rows, equal, total = [], 0, 0
     for case in CASES:
         cells = []
