@@ -22,11 +22,12 @@ it is loaded late on purpose."""
 
 @dataclass(frozen=True)
 class Import:
-    """One import of a file: of which names, where, and whether a function has to be called for it."""
+    """One import of a file: of which names, where, whether inside a function, and whether as a statement."""
 
     names: tuple[str, ...]
     line: int
     inside: bool
+    statement: bool
 
 
 def module_name(path: Path) -> str:
@@ -37,24 +38,34 @@ def module_name(path: Path) -> str:
 FILES = {module_name(path): path for package in PACKAGES for path in sorted(package.rglob("*.py"))}
 
 
+def last_name(node: ast.expr) -> str:
+    """Return the ``c`` of ``a.b.c``, or of ``c``."""
+    return getattr(node, "attr", getattr(node, "id", ""))
+
+
 def imports_of(tree: ast.AST, inside: bool = False) -> Iterator[Import]:
     """Yield the imports that are run, those of `importlib.import_module` by a constant name among them."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        if isinstance(node, ast.If) and last_name(node.test) == "TYPE_CHECKING":
             continue
         if isinstance(node, ast.Import):
-            yield Import(tuple(alias.name for alias in node.names), node.lineno, inside)
+            yield Import(tuple(alias.name for alias in node.names), node.lineno, inside, True)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute here"
-            yield Import(tuple(f"{node.module}.{alias.name}" for alias in node.names), node.lineno, inside)
+            yield Import(tuple(f"{node.module}.{alias.name}" for alias in node.names), node.lineno, inside, True)
         elif (
             isinstance(node, ast.Call)
-            and ast.unparse(node.func).endswith("import_module")
+            and last_name(node.func) == "import_module"
             and isinstance(node.args[0], ast.Constant)
         ):
-            yield Import((str(node.args[0].value),), node.lineno, inside)
+            yield Import((str(node.args[0].value),), node.lineno, inside, False)
         function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         yield from imports_of(node, inside or function)
+
+
+@cache
+def imports_in(module: str) -> tuple[Import, ...]:
+    return tuple(imports_of(ast.parse(FILES[module].read_text())))
 
 
 def file_of(name: str) -> str | None:
@@ -70,11 +81,11 @@ def graph() -> dict[str, set[str]]:
     return {
         module: {
             file
-            for found in imports_of(ast.parse(path.read_text()))
+            for found in imports_in(module)
             for name in found.names
             if (file := file_of(name)) not in (None, module)
         }
-        for module, path in FILES.items()
+        for module in FILES
     }
 
 
@@ -116,14 +127,12 @@ def test_a_circle_would_be_found():
 
 @pytest.mark.parametrize("module", FILES)
 def test_an_import_inside_a_function_says_why(module):
-    text = FILES[module].read_text()
-    lines = text.splitlines()
-    statements = {node.lineno for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)}
+    lines = FILES[module].read_text().splitlines()
     silent = [
         f"{FILES[module]}:{found.line}: {lines[found.line - 1].strip()}"
-        for found in imports_of(ast.parse(text))
+        for found in imports_in(module)
         if found.inside
-        and found.line in statements
+        and found.statement
         and not any(REASON.search(line) for line in lines[max(found.line - 2, 0) : found.line])
     ]
     assert not silent, "\n".join(silent)
@@ -149,3 +158,21 @@ def test_importing_gradkit_takes_no_namespace_and_no_pytrees():
     loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     above = ("gradkit.numpy", "gradkit.lax", "gradkit.random", "gradkit.transforms", "gradkit.tree", "optree")
     assert not [name for name in loaded if name.startswith(above)]
+
+
+# The tests
+
+TESTS = ROOT / "tests"
+ROOMS = [path for path in TESTS.iterdir() if any(path.glob("test_*.py"))]
+
+
+def test_every_test_is_in_a_room_and_takes_nothing_from_another_room():
+    assert not [*TESTS.glob("*.py")], "tests are in folders, and what they share is in tests/support"
+    for room in ROOMS:
+        inside = {path.stem for path in room.glob("test_*.py")}
+        for path in sorted(room.glob("*.py")):
+            names = {
+                name.partition(".")[0] for found in imports_of(ast.parse(path.read_text())) for name in found.names
+            }
+            others = {name for name in names if name.startswith("test_")} - inside
+            assert not others, f"{path}: what {others} shares belongs in tests/support"
