@@ -30,6 +30,7 @@ from gradkit.backend.plan import (
     Store,
     While,
 )
+from gradkit_numpy.kernels import KERNELS
 from gradkit_numpy.silence import SILENCE
 
 __all__ = ["NumpyPrinter"]
@@ -86,6 +87,10 @@ class NumpyPrinter:
         except TypeError:
             return False
         return bool(resolved[-1] == np.dtype(dtypes[-1]))
+
+    def calls(self, name: str) -> bool:
+        """Return whether a primitive is a call of NumPy's own kernel, where it has one."""
+        return name in KERNELS
 
     def compiled(self, plan: Plan, box: Box) -> Program:
         """Return what runs a plan."""
@@ -260,7 +265,7 @@ class PlanText:
             self._choice(node)
 
     def _product(self, product: Product) -> None:
-        out, left, right = (self.view(x) for x in (product.out, product.left, product.right))
+        out, left, right = (self._operand(x) for x in (product.out, product.left, product.right))
         call = "dot" if len(product.out.shape) == 2 else "matmul"
         if product.alpha == 1 and not product.adds:
             self.lines.append(f"{call}({left}, {right}, {out})")
@@ -281,15 +286,10 @@ class PlanText:
         return called
 
     def _call(self, call: Call) -> None:
-        operands = []
-        for operand in call.operands:
-            if isinstance(operand, Layout):
-                name = self.texts.name("x")
-                view = self.array(operand.buffer, operand.shape, operand.strides, operand.offset)
-                operands.append(view)
-                del name
-            else:
-                operands.append(self.texts.name("n", operand))
+        operands = [
+            self._operand(operand) if isinstance(operand, Layout) else self.texts.name("n", operand)
+            for operand in call.operands
+        ]
         function = self.texts.name("f", call.function)
         found = self.texts.name("y")
         self.lines.append(f"{found} = {function}({', '.join(operands)})")

@@ -339,6 +339,10 @@ class Printer(Protocol):
         """
         ...
 
+    def calls(self, name: str) -> bool:
+        """Return whether a primitive that is made of others is a call of the backend's kernel all the same."""
+        ...
+
     def compiled(self, plan: Plan, box: Box) -> CompiledPlan:
         """Return what runs a plan, or raise CompileError."""
         ...

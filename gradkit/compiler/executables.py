@@ -7,7 +7,6 @@ graph's plan; where there is none, or a plan fails to compile, the graph is inte
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 import warnings
@@ -25,7 +24,7 @@ from gradkit.core.array import Array, as_wrapped, wrap
 from gradkit.core.graph import Graph, Variable
 from gradkit.core.values import host
 
-__all__ = ["Executable", "clear_executables", "executable_of"]
+__all__ = ["Executable", "clear_executables", "executable_of", "has_printer"]
 
 PRINTER = "GRADKIT_COMPILER"
 """The environment variable that names the printer to use, or ``interpreter``; by default the best that works."""
@@ -78,7 +77,7 @@ class Executable:
         return self.run(arguments)
 
     def _compile(self, backend: Backend, printer: Printer, donated: Sequence[int]) -> None:
-        graph = simplified(expanded(self.graph, functools.partial(is_taken, printer)))
+        graph = simplified(expanded(self.graph, lambda e: is_taken(printer, e) or printer.calls(e.primitive.name)))
         made = {out for equation in graph.equations for out in equation.outputs}
         results = list(dict.fromkeys(out for out in graph.outputs if type(out) is Variable and out in made))
         constants = [array for _, array in graph.constants]
@@ -150,6 +149,11 @@ def _printer_of(backend: Backend) -> Printer | None:
     asked = os.environ.get(PRINTER)
     usable = [printer for printer in backend.printers if printer.why_unusable() is None]
     return next((printer for printer in usable if asked in (None, "", printer.name)), None)
+
+
+def has_printer(backend: Backend) -> bool:
+    """Return whether graphs of a backend's arrays are compiled."""
+    return _printer_of(backend) is not None
 
 
 def executable_of(graph: Graph, donated: Sequence[int] = ()) -> Executable:

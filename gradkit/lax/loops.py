@@ -18,6 +18,7 @@ from gradkit.core.graph import capturing
 from gradkit.core.operands import cast, dtype_name, new_array
 from gradkit.core.promotion import promote
 from gradkit.core.stand_in import STAND_INS
+from gradkit.lax.compiled_loops import may_be_compiled
 from gradkit.lax.scan_rules import scan_flat
 from gradkit.lax.while_rules import while_flat
 from gradkit.primitives import concat, less
@@ -277,8 +278,9 @@ def fori_loop(
             lambda state: (state[0] + 1, state[1], body_fun(state[0], state[2])),
             (first, last, init_val),
         )[2]
-    if capturing():  # the number of steps is known: a scan, which has a derivative in reverse mode as well
-        steps = builtins.max(int(last) - int(first), 0)
+    steps = builtins.max(int(last) - int(first), 0)
+    # The number of steps is known: a scan, which has a derivative in reverse mode as well.
+    if capturing() or may_be_compiled([as_array(leaf) for leaf in leaves], steps):
         return scan(lambda pair, _: ((pair[0] + 1, body_fun(*pair)), None), (first, init_val), None, steps)[0][1]
     weak = [type(leaf) in (bool, int, float, complex) for leaf in leaves]
     value = init_val

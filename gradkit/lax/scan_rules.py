@@ -35,6 +35,7 @@ from gradkit.lax.captured import (
     split_list,
     unwrap_parts,
 )
+from gradkit.lax.compiled_loops import captured_step, may_be_compiled, run_compiled
 from gradkit.primitives import permute_dims, stack
 from gradkit.primitives.new_arrays import zeros
 
@@ -55,6 +56,14 @@ def scan_flat(step: Step, carry: Flat, xs: Flat, length: int, reverse: bool, of:
         operands = [*constants, *carry, *xs]
         if has_no_values(operands):
             return list(SCAN.run(operands, **Loop(graph, length, len(carry), len(constants), reverse)._asdict()))
+    elif may_be_compiled([*carry, *xs], length):
+        inputs = [*map(abstract_like, carry), *map(elements_of, xs)]
+        found = captured_step(lambda *flat: _join(step(*_halves(flat, len(carry)))), inputs, length)
+        if found is not None:
+            graph, constants = found
+            refuse_closures(constants, of)
+            params = Loop(graph, length, len(carry), len(constants), reverse)._asdict()
+            return run_compiled(SCAN, [*constants, *carry, *xs], params)
     rows = []
     for i in range(length)[:: -1 if reverse else 1]:
         carry, ys = step(carry, [x[i] for x in xs])

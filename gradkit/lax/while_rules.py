@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gradkit.compiler.passes import Walk, dependent, differentiable, settled
 from gradkit.core.array import Array, raw
 from gradkit.core.batching import BatchTrace, at_front
-from gradkit.core.binding import has_no_values
+from gradkit.core.binding import has_no_values, highest_trace
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch
@@ -29,10 +29,15 @@ from gradkit.lax.captured import (
     split_list,
     unwrap_parts,
 )
+from gradkit.lax.compiled_loops import captured_step, may_be_compiled, run_compiled
 from gradkit.primitives import any as any_along
 from gradkit.primitives import reshape, where
 
 __all__ = ["WHILE", "while_flat"]
+
+LOOKED_AT = frozenset(2**i for i in range(6, 24))
+"""After how many steps in Python it is asked whether to go on in native code."""
+AT_ONCE = 10**9
 
 
 def while_flat(
@@ -49,17 +54,38 @@ def while_flat(
             return list(
                 WHILE.run(operands, **Loop(test_graph, len(test_consts), body_graph, len(body_consts))._asdict())
             )
+    steps = 0
     while True:
         going = test(values)
         if type(raw(going)) is not Batched:
             if not bool(going):
                 return values
             values = body(values)
+            steps += 1
+            if steps in LOOKED_AT and (found := _compiled(test, body, values, steps)) is not None:
+                return found
             continue
         # Each element of the batch stops by itself.
         if not bool(any_of_batch(going)):
             return values
         values = [where(going, n, v) for n, v in zip(body(values), values, strict=True)]
+
+
+def _compiled(test: Callable[[Flat], Array], body: Callable[[Flat], Flat], values: Flat, steps: int) -> Flat | None:
+    """Go on with a loop that has taken so many steps as one operation, if that pays."""
+    if highest_trace(values) is not None or not may_be_compiled(values, steps):
+        return None
+    forms = [abstract_like(value) for value in values]
+    # How long it will go on nobody knows: about as long as it has been.
+    of_body = captured_step(lambda *flat: body(list(flat)), forms, steps)
+    of_test = of_body and captured_step(lambda *flat: [test(list(flat))], forms, AT_ONCE)
+    if of_body is None or of_test is None:
+        return None
+    (body_graph, body_consts), (test_graph, test_consts) = of_body, of_test
+    if highest_trace([*body_consts, *test_consts]) is not None:
+        return None
+    params = Loop(test_graph, len(test_consts), body_graph, len(body_consts))._asdict()
+    return run_compiled(WHILE, [*test_consts, *body_consts, *values], params)
 
 
 def any_of_batch(condition: Array) -> Array:

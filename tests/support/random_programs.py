@@ -1,126 +1,222 @@
-"""Programs that nobody chose: lists of steps, each of which takes values made before it, by whatever number it names.
-
-Every value is a 3x3 matrix of float32, so any step takes any values; what a step does in between may have other shapes.
-"""
+"""Random programs of arrays, for comparisons: each a function of a few arrays that gives several results."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import hypothesis.strategies as st
 import numpy as np
 
 import gradkit
 import gradkit.numpy as jnp
-from gradkit import lax
+from gradkit import lax, nn
 
-__all__ = ["ARGUMENTS", "EXACT", "STEPS", "SUMS", "program", "programs"]
+__all__ = ["arguments", "random_program"]
 
-Step = Callable[[Any, Any, float], Any]
-Program = Sequence[tuple[str, int, int, float]]
-
-NUMBERS = (1.0, -1.0, 0.0, -0.0, 2.0, 0.25, 3.0, -1.5, 1e-3)
+DTYPES = ("float32", "float32", "float32", "float64", "int32", "bool", "uint8")
 
 
-def _scan(a: Any, b: Any, k: float) -> Any:
-    def step(c: Any, e: Any) -> Any:
-        same, moving, number, unread = c
-        return (same, jnp.tanh(moving + e) * number - same, number, unread * e), (moving * k, same, e, jnp.cos(same))
-
-    (same, last, number, _), (ys, rows, es, outside) = lax.scan(step, (a[0], b[1], k, a[2]), b)
-    return jnp.stack([last - same, ys[0] + rows[1], es[2] * outside[0] - number])
-
-
-def _while(a: Any, b: Any, k: float) -> Any:
-    def going(s: Any) -> Any:
-        return s[0] < s[2]
-
-    return lax.while_loop(going, lambda s: (s[0] + 1, s[1] * k + jnp.sin(s[3]), s[2], s[3]), (0, a, 3, b))[1]
+def arguments(seed: int) -> list[Any]:
+    """Return arrays of several shapes and dtypes, with a zero, a negative zero and repeated numbers among them."""
+    generator = np.random.default_rng(seed)
+    found = []
+    for shape in ((4, 6), (6,), (4, 1), (3, 4, 6), (6, 6)):
+        dtype = DTYPES[generator.integers(len(DTYPES))]
+        numbers = np.round(generator.normal(size=shape) * 2, 2)
+        numbers.reshape(-1)[:2] = 0.0, -0.0
+        found.append((np.abs(numbers) if dtype == "uint8" else numbers).astype(dtype))
+    return found
 
 
-def _choice(a: Any, b: Any, k: float) -> Any:
-    first, second, third = lax.cond(
-        a[0, 0] > k, lambda x, y: (x * 1.0, jnp.sin(y), y), lambda x, y: (y - x, x * 0.0, y), a, b
-    )
-    return jnp.where(first > 0, second, third)
+def random_program(seed: int, length: int = 14) -> Callable[..., list[Any]]:
+    """Return a function that combines results of earlier operations; it gives some of them, and a sum of all."""
+    choices = np.random.default_rng([seed, 1]).integers(0, 2**31, 400).tolist()
+
+    def program(*given: Any) -> list[Any]:
+        numbers = iter(choices)
+        values = list(given)
+
+        def pick() -> Any:
+            # What was made last is read more often.
+            position = next(numbers) % (2 * len(values))
+            return values[position if position < len(values) else -1 - (position % min(4, len(values)))]
+
+        for _ in range(length):
+            operation = OPERATIONS[next(numbers) % len(OPERATIONS)]
+            values.append(bounded(operation(numbers, pick)))
+        made = values[len(given) :]
+        total = sum((jnp.sum(as_float(v)) for v in made), jnp.zeros((), "float32"))
+        return [made[-1], made[-4], made[0], total]
+
+    return program
 
 
-def _known(a: Any, b: Any, k: float) -> Any:
-    return lax.fori_loop(0, 1, lambda i, c: c * b, lax.fori_loop(0, 0, lambda i, c: c + b, a)) + k
+def bounded(x: Any) -> Any:
+    """Keep numbers small, and arrays."""
+    if x.size > 3000:
+        x = x.reshape(-1)[:24]
+    return jnp.clip(x, -50, 50) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
 
-EXACT: dict[str, Step] = {
-    "add": lambda a, b, k: a + b,
-    "add a number": lambda a, b, k: a + k,
-    "subtract": lambda a, b, k: a - b,
-    "subtract a number": lambda a, b, k: a - k,
-    "from a number": lambda a, b, k: k - a,
-    "multiply": lambda a, b, k: a * b,
-    "multiply by a number": lambda a, b, k: k * a,
-    "divide by a number": lambda a, b, k: a / (k if k else 4.0),
-    "divide": lambda a, b, k: a / b,
-    "negative": lambda a, b, k: -a,
-    "abs": lambda a, b, k: jnp.abs(a),
-    "tanh": lambda a, b, k: jnp.tanh(a),
-    "where": lambda a, b, k: jnp.where(a > k, a, b),
-    "where not": lambda a, b, k: jnp.where(~(a > b), b, jnp.where(a > b, a, k)),
-    "maximum": lambda a, b, k: jnp.maximum(a, b),
-    "floor": lambda a, b, k: jnp.floor(jnp.floor(a)),
-    "float16 and back": lambda a, b, k: a.astype("float64").astype("float32") if k > 0 else a.astype("float32"),
-    "transposed": lambda a, b, k: a.T,
-    "reshaped": lambda a, b, k: jnp.reshape(jnp.reshape(a, (9, 1)), (3, 3)),
-    "a row": lambda a, b, k: jnp.broadcast_to(a[1], (3, 3)) * b,
-    "a column": lambda a, b, k: b + a[:, :1],
-    "a part": lambda a, b, k: jnp.concatenate([a[1:][::-1], b[::2][:1]]),
-    "one number": lambda a, b, k: jnp.full((3, 3), k) * a + jnp.broadcast_to(b[0, 0], (3, 3)),
-    "max along rows": lambda a, b, k: jnp.max(a, axis=1, keepdims=True) - b,
-    "min of everything": lambda a, b, k: b * jnp.min(jnp.min(a.T, axis=0)),
-    "stopped": lambda a, b, k: lax.stop_gradient(a),
-    "there is one": lambda a, b, k: jnp.where(jnp.any(a > k, axis=0), a, b),
-    "scan": _scan,
-    "while": _while,
-    "choice": _choice,
-    "known": _known,
-    "closure": lambda a, b, k: gradkit.vmap(lambda r: jnp.sin(r) * b[0] + k)(a),
-    "jit": lambda a, b, k: gradkit.jit(lambda x: x * b - k)(a),
-    "checkpoint": lambda a, b, k: gradkit.checkpoint(lambda x: jnp.sin(x * b))(a),
-}
-"""Steps of which passes change no bit."""
-SUMS: dict[str, Step] = {
-    "sum along rows": lambda a, b, k: jnp.sum(a, axis=1, keepdims=True) * b,
-    "sum of sums": lambda a, b, k: jnp.sum(jnp.sum(a, axis=0)) + b,
-    "mean": lambda a, b, k: b - jnp.mean(a, axis=0),
-    "sum of equal": lambda a, b, k: b * jnp.sum(jnp.broadcast_to(a, (4, 3, 3)), axis=(0, 1)),
-    "product": lambda a, b, k: a @ b.T,
-    "gradient": lambda a, b, k: gradkit.grad(lambda x: jnp.sum(jnp.tanh(x @ b + b[0]) ** 2))(a),
-    "gradient of a scan": lambda a, b, k: gradkit.grad(
-        lambda x: jnp.sum(lax.scan(lambda c, e: (jnp.tanh(c @ b) + e, c * k), x[0], x)[0])
-    )(a),
-    "softmax": lambda a, b, k: gradkit.nn.softmax(a, axis=1) * b,
-}
-"""Steps with sums, which passes may take in another order."""
-STEPS = {**EXACT, **SUMS}
+def as_float(x: Any) -> Any:
+    """Return numbers as floats, without NaN and infinities."""
+    x = x.astype("float32") if not jnp.issubdtype(x.dtype, jnp.floating) else x
+    return jnp.nan_to_num(x, nan=0.5, posinf=1.0, neginf=-1.0)
 
 
-def programs(steps: Sequence[str]) -> Any:
-    """Return a strategy for programs of these steps."""
-    one = st.tuples(st.sampled_from(sorted(steps)), st.integers(0, 20), st.integers(0, 20), st.sampled_from(NUMBERS))
-    return st.lists(one, min_size=1, max_size=9)
+Numbers = Iterator[int]
+Pick = Callable[[], Any]
 
 
-ARGUMENTS = st.lists(
-    st.sampled_from([0.0, -0.0, 1.0, -2.5, 0.3, np.inf, -np.inf, np.nan, 1e-3, 7.0]), min_size=18, max_size=18
-).map(lambda numbers: np.asarray(numbers, dtype="float32").reshape(2, 3, 3))
+def broadcast(function: Callable[..., Any]) -> Callable[[Numbers, Pick], Any]:
+    """Apply a function of two arrays, where they broadcast."""
+
+    def operation(numbers: Numbers, pick: Pick) -> Any:
+        a, b = pick(), pick()
+        try:
+            np.broadcast_shapes(a.shape, b.shape)
+        except ValueError:
+            b = b.reshape(-1)[0]
+        return function(a, b)
+
+    return operation
 
 
-def program(steps: Program) -> Callable[..., Any]:
-    """Return the function of two matrices that a list of steps is: it gives the value of every second one."""
+def on_floats(function: Callable[[Any], Any]) -> Callable[[Numbers, Pick], Any]:
+    return lambda numbers, pick: function(as_float(pick()))
 
-    def function(a: Any, b: Any) -> Any:
-        values = [a, b]
-        for name, i, j, k in steps:
-            values.append(STEPS[name](values[-1 - i % len(values)], values[j % len(values)], k))
-        return values[:1:-2]
 
-    return function
+def on_one(function: Callable[[Any], Any]) -> Callable[[Numbers, Pick], Any]:
+    return lambda numbers, pick: function(pick())
+
+
+def reduced(function: Callable[..., Any], floats: bool = True) -> Callable[[Numbers, Pick], Any]:
+    def operation(numbers: Numbers, pick: Pick) -> Any:
+        x = as_float(pick()) if floats else pick()
+        if not x.ndim:
+            return x
+        kind, axis = next(numbers) % 3, next(numbers) % x.ndim
+        return function(x) if kind == 0 else function(x, axis=axis, keepdims=kind == 2)
+
+    return operation
+
+
+def power(a: Any, b: Any) -> Any:
+    return jnp.abs(as_float(a)) ** jnp.clip(as_float(b), -3, 3)
+
+
+def sliced(numbers: Numbers, pick: Pick) -> Any:
+    x = pick()
+    if not x.ndim or not x.size:
+        return x
+    kinds = (slice(None), slice(None, None, -1), slice(1, None), slice(None, None, 2), 0, -1, None, slice(0, 1))
+    index: list[Any] = []
+    for _ in range(x.ndim):
+        kind = kinds[next(numbers) % len(kinds)]
+        index.extend((None, slice(None)) if kind is None else (kind,))
+    found = x[tuple(index)]
+    return found if found.size else x
+
+
+def moved(numbers: Numbers, pick: Pick) -> Any:
+    x = pick()
+    kind = next(numbers) % 5
+    if kind == 0 or not x.ndim:
+        return x.T
+    if kind == 1:
+        return x.reshape(-1)
+    if kind == 2:
+        return jnp.broadcast_to(x, (2, *x.shape))
+    if kind == 3:
+        return jnp.moveaxis(x, 0, -1)
+    return x.reshape(*x.shape[:-1], 2, x.shape[-1] // 2) if x.shape[-1] % 2 == 0 and x.shape[-1] else x[..., None]
+
+
+def joined(numbers: Numbers, pick: Pick) -> Any:
+    a, b = as_float(pick()), as_float(pick())
+    if not a.ndim or a.shape[1:] != b.shape[1:]:
+        return jnp.stack([a, a * 2], axis=next(numbers) % (a.ndim + 1))
+    return jnp.concatenate([a, b.astype(a.dtype)], axis=0)
+
+
+def multiplied(numbers: Numbers, pick: Pick) -> Any:
+    a, b = as_float(pick()), as_float(pick())
+    if a.ndim < 2 or not a.size:
+        return a
+    if b.ndim and b.shape[0] == a.shape[-1] and b.ndim <= 2:
+        return a @ b / 4
+    x = a @ jnp.swapaxes(a, -1, -2) / 4
+    return x if next(numbers) % 2 else x - 0.1 * (x @ x)
+
+
+def taken(numbers: Numbers, pick: Pick) -> Any:
+    x = pick()
+    if not x.ndim or not x.shape[0]:
+        return x
+    indices = jnp.asarray([next(numbers) % (x.shape[0] + 1) - 1 for _ in range(3)]) + jnp.sum(x != x).astype("int32")
+    kind = next(numbers) % 4
+    if kind == 0:
+        return x[indices]
+    if kind == 1:
+        return x.at[indices].set(x[0])
+    if kind == 2:
+        return as_float(x).at[indices].add(1.5)
+    return lax.dynamic_slice_in_dim(x, indices[0], 1, 0)
+
+
+def looped(numbers: Numbers, pick: Pick) -> Any:
+    x, y = as_float(pick()), as_float(pick())
+    kind = next(numbers) % 4
+    if not x.ndim or not x.shape[0]:
+        return x
+    if kind == 0:
+        carry, rows = lax.scan(lambda c, r: (jnp.tanh(c + r), c - r), x[0], x, reverse=bool(next(numbers) % 2))
+        return rows + carry
+    if kind == 1:
+        return lax.fori_loop(0, 3, lambda i, c: c * 0.5 + i + jnp.sum(y) * 0.01, x)
+    if kind == 2:
+        return lax.while_loop(lambda s: s[0] < 4, lambda s: (s[0] + 1, s[1][::-1] + 1), (0, x))[1]
+    return lax.cond(jnp.sum(x) > 0, lambda x: jnp.sin(x) + 1, lambda x: x * 2, x)
+
+
+def differentiated(numbers: Numbers, pick: Pick) -> Any:
+    x = as_float(pick())
+    kind = next(numbers) % 3
+
+    def loss(v: Any) -> Any:
+        return jnp.sum(jnp.tanh(v) * jnp.sin(v * v) + (jnp.max(v) if v.size else 0.0))
+
+    if kind == 0:
+        return gradkit.grad(loss)(x)
+    if kind == 1:
+        return gradkit.jvp(lambda v: jnp.exp(-v * v) * v, (x,), (jnp.ones_like(x),))[1]
+    return gradkit.vmap(lambda v: v * jnp.sum(v) - jnp.mean(v))(x) if x.ndim else x
+
+
+def integers(function: Callable[..., Any]) -> Callable[[Numbers, Pick], Any]:
+    def operation(numbers: Numbers, pick: Pick) -> Any:
+        x = (jnp.clip(as_float(pick()), -100, 100) * 3).astype(("int32", "int8", "uint8", "int16")[next(numbers) % 4])
+        return function(x, x.reshape(-1)[:1] if x.size else x)
+
+    return operation
+
+
+OPERATIONS: list[Callable[[Numbers, Pick], Any]] = [
+    *map(broadcast, (jnp.add, jnp.multiply, jnp.subtract, jnp.maximum, jnp.minimum, jnp.arctan2, power)),
+    broadcast(lambda a, b: as_float(a) / (jnp.abs(as_float(b)) + 0.5)),
+    broadcast(lambda a, b: jnp.where(a > b, a, b)),
+    broadcast(lambda a, b: (a == b) | (a <= b)),
+    *map(on_floats, (jnp.sin, jnp.cos, jnp.exp, jnp.tanh, jnp.sqrt, jnp.log1p, jnp.abs, jnp.floor, jnp.round)),
+    on_floats(jnp.sign),
+    *map(on_floats, (nn.sigmoid, nn.relu, nn.softplus, nn.gelu, jnp.square, jnp.negative, jnp.isfinite, jnp.expm1)),
+    *map(reduced, (jnp.sum, jnp.mean, jnp.max, jnp.min, jnp.prod, jnp.var)),
+    *(reduced(function, floats=False) for function in (jnp.any, jnp.all, jnp.sum)),
+    sliced, sliced, moved, moved, joined, multiplied, multiplied, taken, looped, differentiated,
+    on_floats(lambda x: nn.softmax(x) if x.ndim and x.size else x),
+    on_floats(lambda x: jnp.cumsum(x, axis=0) if x.ndim else x),
+    on_floats(lambda x: jnp.sort(x, axis=-1) if x.ndim else x),
+    on_one(lambda x: x.astype("float32")),
+    on_one(lambda x: x.astype("int32") if not jnp.issubdtype(x.dtype, jnp.floating) else x > 0),
+    *map(integers, (lambda x, y: x // y, lambda x, y: x % y, lambda x, y: x << 2, lambda x, y: x >> 1)),
+    *map(integers, (lambda x, y: x & y, lambda x, y: ~x, lambda x, y: -x, lambda x, y: x * x + y)),
+]  # fmt: skip

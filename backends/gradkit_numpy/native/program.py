@@ -43,6 +43,10 @@ class NativePrinter:
             return dtypes[0] in ("float32", "float64")
         return statements.takes(name, dtypes)
 
+    def calls(self, name: str) -> bool:
+        """Return False: what has a text becomes loops."""
+        return False
+
     def compiled(self, plan: Plan, box: Box) -> Program:
         """Return what runs a plan."""
         return Program(plan, box)

@@ -1,0 +1,82 @@
+"""Loops on values that are long, or come again: they are captured and run by an executable, as they are in `jit`.
+
+A short loop that runs once is Python's own: capturing and compiling it would take longer. So is one whose functions
+look at values, which a graph has none of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+from gradkit.backend import Backend
+from gradkit.compiler.executables import executable_of, has_printer
+from gradkit.compiler.keys import key_of
+from gradkit.compiler.passes import new_variable
+from gradkit.config import config
+from gradkit.core.array import Array, backend_of_array
+from gradkit.core.binding import highest_trace
+from gradkit.core.graph import Equation, Graph, HigherOrder, Params, abstract_like, graph_of
+from gradkit.core.stand_in import Abstract
+from gradkit.errors import JAXIndexError, JAXTypeError
+
+__all__ = ["LONG", "captured_step", "may_be_compiled", "run_compiled"]
+
+LONG = 32
+"""Steps from which on a loop is looked at."""
+STEP_SECONDS, OPERATION_SECONDS = 15e-6, 8e-6
+"""About what a step takes in Python, and each operation in it."""
+COMPILE_SECONDS = 0.1
+"""About what compiling a loop takes."""
+MOST_SEEN = 4096
+
+_seen: dict[Hashable, float] = {}
+"""By the key of a step's graph: the seconds that its loops have taken so far, as estimated."""
+_compiling: ContextVar[bool] = ContextVar("gradkit_compiling_loop", default=False)
+"""Whether the rule of a loop that is compiled is running: the loops that it consists of are compiled as well."""
+
+
+def may_be_compiled(values: Sequence[Array], steps: int) -> bool:
+    """Return whether a loop over values is long enough, and its backend has what compiles it."""
+    if steps < LONG or config.jax_disable_jit or config.jax_debug_nans or not values:
+        return False
+    backends: set[Backend] = {backend_of_array(value) for value in values}
+    return len(backends) == 1 and has_printer(backends.pop())
+
+
+def captured_step(
+    step: Callable[..., Sequence[Any]], forms: Sequence[Abstract], steps: int
+) -> tuple[Graph, list[Array]] | None:
+    """Return the graph of a step and what it closes over; None if it takes values, or would not pay."""
+    try:
+        graph, constants = graph_of(step, forms)
+    except (JAXTypeError, JAXIndexError):
+        return None
+    if _compiling.get():
+        return graph, constants
+    try:
+        key: Hashable = key_of(graph)[0]
+    except TypeError:
+        return None
+    if len(_seen) >= MOST_SEEN:
+        _seen.clear()
+    spent = _seen.get(key, 0.0) + steps * (STEP_SECONDS + len(graph.equations) * OPERATION_SECONDS)
+    _seen[key] = spent
+    return (graph, constants) if spent > COMPILE_SECONDS else None
+
+
+def run_compiled(operation: HigherOrder, operands: Sequence[Array], params: Mapping[str, Any]) -> list[Any]:
+    """Run a loop as one operation: under the transform that follows its operands, or by an executable."""
+    trace = highest_trace(operands)
+    token = _compiling.set(True)
+    try:
+        if trace is not None:
+            return list(trace.call(operation, list(operands), params))
+        inputs = [new_variable(abstract_like(operand)) for operand in operands]
+        outs = operation.abstract(operands, params)
+        outputs = tuple(map(new_variable, outs))
+        graph = Graph(inputs, [], [Equation(operation, tuple(inputs), Params(params), outputs)], list(outputs))
+        return executable_of(graph)(list(operands))
+    finally:
+        _compiling.reset(token)
