@@ -52,6 +52,42 @@ def test_a_program_runs_where_it_says() -> None:
     assert code.size > 0
 
 
+def test_an_llvmlite_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradkit_numpy.native import machine
+
+    why_unusable.cache_clear()
+    monkeypatch.setattr(machine, "OLDEST", (999, 0, 0))
+    try:
+        assert "too old: pip install 'gradkit[jit]'" in str(why_unusable())
+        with pytest.raises(CompileError, match="too old"):
+            compiled(TWICE, "twice")
+    finally:
+        why_unusable.cache_clear()
+
+
+@pytest.mark.parametrize("package", ["llvmlite", "scipy"])
+def test_a_package_that_is_missing_is_named(package: str) -> None:
+    code = f"import sys; sys.modules[{package!r}] = None\n"
+    code += "from gradkit_numpy.native.machine import why_unusable; print(why_unusable())"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert package in done.stdout
+    assert "pip install 'gradkit[jit]'" in done.stdout
+
+
+def test_blas_is_loaded_without_the_rest_of_scipys_package_which_finds_it_later() -> None:
+    code = """if True:
+    import sys
+    from gradkit_numpy.native.symbols import address_of
+    assert address_of("dgemm")
+    assert "scipy.linalg" not in sys.modules
+    import scipy.linalg.cython_blas
+    from gradkit_numpy.native.symbols import _scipys_blas
+    assert scipy.linalg.cython_blas is _scipys_blas()
+    assert scipy.linalg.det([[2.0, 0.0], [0.0, 3.0]]) == 6.0
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_code_outlives_the_programs_compiled_after_it() -> None:
     codes = [compiled(TWICE.replace("%x, %x", f"%x, {i}.0"), "twice") for i in range(20)]
     assert [run(code, 1.0) for code in codes] == [1.0 + i for i in range(20)]

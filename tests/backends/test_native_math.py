@@ -99,13 +99,12 @@ def assert_within(y: Array, exact: Array, dtype: str, *args: Array) -> None:
     info = np.finfo(dtype)
     with np.errstate(all="ignore"):
         expected = exact.astype(dtype)
-        unit = np.ldexp(1.0, np.maximum(np.frexp(np.abs(exact))[1] - 1, info.minexp) - info.nmant)
-        off = np.abs(y.astype(exact.dtype) - exact) / unit
-    finite = np.isfinite(expected) & np.isfinite(y)
-    same = (y == expected) | (np.isnan(y) & np.isnan(expected))
-    wrong = np.where(finite, off > ULPS, ~same)
-    where = np.flatnonzero(wrong)[:5]
-    assert not where.size, [(*(x[i] for x in args), y[i], expected[i], off[i]) for i in where]
+        look = np.flatnonzero((y != expected) & ~(np.isnan(y) & np.isnan(expected)))
+        unit = np.ldexp(1.0, np.maximum(np.frexp(np.abs(exact[look]))[1] - 1, info.minexp) - info.nmant)
+        off = np.abs(y[look].astype(exact.dtype) - exact[look]) / unit
+    finite = np.isfinite(expected[look]) & np.isfinite(y[look])
+    where = look[~finite | (off > ULPS)][:5]
+    assert not where.size, [(*(x[i] for x in args), y[i], expected[i]) for i in where]
 
 
 def every(step: int, start: int = 0) -> Array:
@@ -123,8 +122,8 @@ def test_float32_is_at_most_two_units_off(name: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", sorted(set(NUMPY) & NAMES))
-def test_every_float32_is_at_most_two_units_off(name: str) -> None:
-    for start in range(256):
+def test_each_sixteenth_float32_is_at_most_two_units_off(name: str) -> None:
+    for start in range(0, 256, 16):
         x = every(256, start)
         with np.errstate(all="ignore"):
             exact = NUMPY[name](x.astype(np.float64))
@@ -240,7 +239,7 @@ def test_the_loop_vectorizer_takes_each_function(name: str, dtype: str) -> None:
     assert machine.why_unusable() is None
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = True
-    builder = llvm.create_pass_builder(machine._machine(3), options)
+    builder = llvm.create_pass_builder(machine._machine(), options)
     with llvm.parse_assembly(declared_once(loop_text(name, dtype)), llvm.create_context()) as module:
         builder.getModulePassManager().run(module, builder)
         assert re.search(rf"store <\d+ x {LLVM[dtype][0]}>", str(module))

@@ -22,6 +22,8 @@ from gradkit_numpy.native.symbols import addresses_for, declared_once
 __all__ = ["Code", "CompileError", "compiled", "vector_bits", "why_unusable"]
 
 INSTALL = "pip install 'gradkit[jit]'"
+OLDEST = (20, 0, 0)
+"""LLVM's version from which on what is written here is its language: that of llvmlite 0.45."""
 LARGE = 400_000
 """Characters of text from which on loops are vectorized, but not unrolled: that halves the time."""
 
@@ -75,12 +77,15 @@ def why_unusable() -> str | None:
     if missing:
         return f"{' and '.join(missing)} cannot be imported: {INSTALL}"
     try:
+        import llvmlite  # optional
         import llvmlite.binding as llvm  # optional
 
+        if llvm.llvm_version_info < OLDEST:
+            return f"llvmlite {llvmlite.__version__} is too old: {INSTALL}"
         llvm.check_jit_execution()
-        _machine(3)
-    except (ImportError, AttributeError, OSError, RuntimeError) as error:  # an old version, or a system that forbids it
-        return f"llvmlite cannot compile here ({error}); it needs llvmlite>=0.44: {INSTALL}"
+        _machine()
+    except (ImportError, AttributeError, OSError, RuntimeError) as error:  # such as a system that forbids new code
+        return f"llvmlite cannot compile here: {error}"
     return None
 
 
@@ -107,11 +112,11 @@ def compiled(text: str, entry: str, symbols: Mapping[str, int] | None = None) ->
     if reason:
         raise CompileError(reason)
     started = time.perf_counter()
-    addresses, unknown = addresses_for(text, symbols or {})
-    if unknown:
-        raise CompileError(f"The program declares {', '.join(unknown)}, which is neither given nor known.")
     key = object_code.key_of(text, *_processor(), *_versions())
     with _LOCK:
+        addresses, unknown = addresses_for(text, symbols or {})
+        if unknown:
+            raise CompileError(f"The program declares {', '.join(unknown)}, which is neither given nor known.")
         code = object_code.load(key)
         from_disk = code is not None
         if code is None:
@@ -133,7 +138,7 @@ def _object_of(text: str) -> bytes:
     import llvmlite.binding as llvm  # optional
 
     large = len(text) >= LARGE
-    machine = _machine(3)
+    machine = _machine()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = True
     options.slp_vectorization = options.loop_unrolling = options.loop_interleaving = not large
@@ -180,14 +185,14 @@ def _versions() -> tuple[str, ...]:
 
 
 @cache
-def _machine(level: int) -> Any:
+def _machine() -> Any:
     import llvmlite.binding as llvm  # optional
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     name, features = _processor()
     target = llvm.Target.from_default_triple()
-    return target.create_target_machine(cpu=name, features=features, opt=level, reloc="pic", codemodel="small")
+    return target.create_target_machine(cpu=name, features=features, opt=3, reloc="pic", codemodel="small")
 
 
 @cache

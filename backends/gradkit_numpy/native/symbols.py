@@ -6,10 +6,14 @@ Addresses differ between processes, so text and object code have names, and the 
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import re
 import sys
 from collections.abc import Mapping
 from functools import cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any
 
 __all__ = ["BLAS", "LIBM", "address_of", "addresses_for", "declared_once"]
 
@@ -54,10 +58,27 @@ def _libraries() -> tuple[ctypes.CDLL, ...]:
     return tuple(found)
 
 
-def _published_by_scipy(routine: str) -> int | None:
-    import scipy.linalg.cython_blas as blas  # optional
+@cache
+def _scipys_blas() -> Any:
+    """Return the module that publishes BLAS, without the rest of `scipy.linalg`, which takes ten times as long."""
+    import scipy  # optional
 
-    capsule = blas.__pyx_capi__.get(routine)
+    name = "scipy.linalg.cython_blas"
+    spec = PathFinder.find_spec(name, [str(Path(scipy.__file__).parent / "linalg")])
+    if "scipy.linalg" in sys.modules or spec is None or spec.loader is None:
+        return importlib.import_module(name)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except ImportError:  # it needs its package after all
+        return importlib.import_module(name)
+    if "scipy.linalg" not in sys.modules:
+        sys.modules.pop(name, None)  # whoever imports it later gets the same module, as an attribute of its package too
+    return module
+
+
+def _published_by_scipy(routine: str) -> int | None:
+    capsule = _scipys_blas().__pyx_capi__.get(routine)
     if capsule is None:
         return None
     name, pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
