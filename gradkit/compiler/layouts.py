@@ -53,6 +53,19 @@ def _both_orders(draft: Draft, site: Site) -> Any:
     return draft.like(site, maker.inputs[0], axes=tuple(before[a] for a in site.params["axes"]))
 
 
+def _order_of_axes_of_size_one(draft: Draft, site: Site) -> Any:
+    (x,) = site.inputs
+    moved = [a for a in site.params["axes"] if x.shape[a] != 1]
+    return _reshaped(draft, x, site) if moved == sorted(moved) else None
+
+
+def _outer_product(draft: Draft, site: Site) -> Any:
+    x, y = site.inputs
+    if len(x.shape) < 2 or len(y.shape) < 2 or x.shape[-1] != 1 or site.form.dtype.kind not in "fiu":
+        return None
+    return draft.made("multiply", x, y, form=site.form) if x.dtype == y.dtype == site.form.dtype else None
+
+
 def _without_leading_axes(draft: Draft, site: Site) -> Any:
     maker = draft.maker(site.inputs[0], "reshape")
     if maker is None:
@@ -266,6 +279,8 @@ LAYOUTS = (
     Rewrite("reshape permute_dims getitem", _number_everywhere, "all elements are one number, in any order"),
     Rewrite("permute_dims", _same_order, "the order is what it was"),
     Rewrite("permute_dims", _both_orders, "two orders of the axes are one"),
+    Rewrite("permute_dims", _order_of_axes_of_size_one, "an axis of one element may stand anywhere"),
+    Rewrite("matmul", _outer_product, "a sum of one product is it, but for the sign of a zero: 0.0 + -0.0"),
     Rewrite("broadcast_to", _without_leading_axes, "a broadcast puts the leading axes there itself"),
     Rewrite("astype astype_exact real imag conj", _converted_before, "equal elements are converted to equal ones"),
     Rewrite("getitem", _everything, "the part is the whole, but for axes of one element"),

@@ -37,7 +37,7 @@ from gradkit.core.values import host
 __all__ = ["dtypes_of", "is_taken", "plannable", "planned"]
 
 
-IDENTITIES = ("name", "stop_gradient")
+IDENTITIES = ("name", "optimization_barrier", "stop_gradient")
 NO_RANGES: Mapping[Variable, tuple[int, int]] = {}
 
 

@@ -155,7 +155,8 @@ class Draft:
         (out,) = outputs
         rules = self.rules.get(primitive.name, ())
         if isinstance(primitive, Elementwise):
-            inputs = _with_python_numbers(inputs)
+            if primitive.forward is None:  # a text may ask each operand for its dtype
+                inputs = _with_python_numbers(inputs)
             rules = (*self.rules.get("elementwise", ()), *rules)
         site = Site(primitive, inputs, params, out.form)
         found = self._computed(site)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -139,6 +140,7 @@ MOVES: dict[str, tuple[Callable[[Any], Any], list[str]]] = {
         ["broadcast_to"],
     ),
     "everything": (lambda x: x[:, :], []),
+    "a column to a row": (lambda x: jnp.reshape(x[:, :1].T, (2,)), ["getitem", "reshape"]),
     "part of a part": (lambda x: x[1:, ::-1][:, 1:3], ["getitem"]),
     "one of a part": (lambda x: x[:, 1:4][1, -1], ["getitem"]),
     "one piece": (lambda x: jnp.concatenate([x]), []),
@@ -177,6 +179,13 @@ def test_sums_are_taken_in_another_order(xp: Any) -> None:
         np.testing.assert_allclose(
             gradkit.device_get(less.run([x])[0]), gradkit.device_get(graph.run([x])[0]), rtol=1e-6
         )
+
+
+def test_a_product_over_one_element_is_one_of_numbers(xp: Any) -> None:
+    for a, b in (((3, 1), (1, 4)), ((2, 3, 1), (2, 1, 4)), ((5, 2, 3, 1), (1, 4)), ((1, 1), (1, 1))):
+        less = simplified_and_checked(lambda x, y: x @ y, 2 + xp.arange(math.prod(a) * 1.0).reshape(a), 3 * xp.ones(b))
+        assert "matmul" not in names(less)
+    assert names(simplified_and_checked(lambda x: x @ x, xp.ones((2, 2)))) == ["matmul"]
 
 
 def test_what_broadcasting_sums_up_again_has_no_shape_in_between(xp: Any) -> None:
