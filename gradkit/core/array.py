@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from gradkit.backend import Backend, Device, backend_of
 from gradkit.core.above import above
 from gradkit.core.node import Node
-from gradkit.core.promotion import is_inexact, is_of_numbers
+from gradkit.core.promotion import PYTHON_NUMBERS, is_inexact, is_of_numbers
 from gradkit.core.stand_in import STAND_INS, Abstract, Batched, Deleted
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ else:
 
 __all__ = [
     "Array", "as_wrapped", "attach", "backend_of_array", "carries_derivative", "device_of_array", "dtype_as_stored",
-    "innermost", "is_followed", "is_tangent", "owner_of", "place_of_array", "raw", "renewed", "wrap",
+    "innermost", "is_followed", "is_tangent", "owner_of", "place_of_array", "raw", "renewed", "weak_type",
+    "wrap",
 ]  # fmt: skip
 
 _new = object.__new__
@@ -199,6 +200,14 @@ def innermost(value: Any) -> Any:
             value = value.array
         else:
             return value
+
+
+def weak_type(value: Any) -> type | None:
+    """Return the type of a Python number, or of that which an Array without a value stands for; else None."""
+    if type(value) is not Array:
+        return type(value) if type(value) in PYTHON_NUMBERS else None
+    bottom = innermost(value)
+    return bottom.weak if type(bottom) is Abstract else None
 
 
 def dtype_as_stored(value: Any) -> Any:

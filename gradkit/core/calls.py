@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.backend import INEXACT
-from gradkit.core.array import Array
+from gradkit.core.array import Array, weak_type
 from gradkit.core.binding import KERNEL_ERRORS, PYTHON_NUMBERS, bind, explain
 from gradkit.core.families import Elementwise
 from gradkit.core.node import NO_PARAMS, Node, recording
-from gradkit.core.operands import as_operand, cast, dtype_name, new_array
+from gradkit.core.operands import as_operand, cast_weakly, dtype_name, new_array
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import BOOL, FLOATING, INTEGER, default_dtype, kind_of, promote
 
@@ -174,18 +174,22 @@ def apply(primitive: Primitive, args: Sequence[Any], least: int = BOOL, first: i
     """
     operands: list[Any] = []
     names: list[str | None] = []  # those of the dtypes; of numbers None
+    found: list[str] = []  # the dtypes that count
     weak: list[type] = []
     for position, arg in enumerate(args):
         operand = arg if type(arg) is Array or type(arg) in PYTHON_NUMBERS else as_operand(arg, primitive.name)
         operands.append(operand)
-        if position >= first and type(operand) is not Array:
-            weak.append(type(operand))
+        kind = weak_type(operand) if position >= first else None
+        if kind is not None:
+            weak.append(kind)
+        elif position >= first:
+            found.append(dtype_name(operand))
         names.append(dtype_name(operand) if position >= first and type(operand) is Array else None)
-    if len(weak) == len(operands) - first:
+    if not any(names):
         operands[first] = new_array(operands[first], like=operands[0] if first else None)
         names[first] = dtype_name(operands[first])
+        found.append(names[first] or "")
         del weak[0]
-    found = [*filter(None, names)]
     target = found[0] if not weak and found.count(found[0]) == len(found) else promote(found, weak)
     if kind_of(target) < least:
         target = default_dtype(least)
@@ -193,7 +197,7 @@ def apply(primitive: Primitive, args: Sequence[Any], least: int = BOOL, first: i
         name = names[position]
         if name is not None:
             if name != target:
-                operands[position] = cast(operands[position], target, name)
+                operands[position] = cast_weakly(operands[position], target, name)
         elif type(operands[position]) is bool and target != "bool":
             operands[position] = int(operands[position])
     return bind(primitive, operands, NO_PARAMS)

@@ -26,7 +26,8 @@ from gradkit.core.promotion import is_complex, is_inexact
 from gradkit.core.reverse import ReverseTrace
 
 __all__ = [
-    "MINUS_ONE", "ONE", "Elementwise", "General", "Linear", "MultipleResults", "Parts", "passes_where", "record_call",
+    "MINUS_ONE", "ONE", "Elementwise", "General", "Linear", "MultipleResults", "Parts", "passes_where",
+    "record_call",
 ]  # fmt: skip
 
 
@@ -351,6 +352,7 @@ class MultipleResults(General):
     A reverse rule is ``rule(xp, cotangents, results, *args, **params)``, with tuples of all of them.
     """
 
+    keeps_weakness = False
     multiple_results = True
 
     def kernel(self, value: Any) -> Callable[..., Any]:

@@ -12,13 +12,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from gradkit.core.array import Array, backend_of_array, device_of_array, innermost, is_followed, wrap
+from gradkit.core.array import Array, backend_of_array, device_of_array, innermost, is_followed, weak_type, wrap
 from gradkit.core.binding import bind, bind_several, has_no_values, highest_trace
 from gradkit.core.families import MultipleResults
 from gradkit.core.namespace import PRIMITIVES, as_bound, bound
 from gradkit.core.node import Node, Trace, branch
 from gradkit.core.primitive import Primitive
-from gradkit.core.promotion import dtype_named
+from gradkit.core.promotion import PYTHON_NUMBERS, dtype_named, python_type_of
 from gradkit.core.sources import noting_sources, source_here
 from gradkit.core.stand_in import Abstract
 from gradkit.core.values import host
@@ -272,7 +272,11 @@ class GraphTrace(Trace):
         """Write the operation down, and return what it would give."""
         args = list(map(as_bound, args))  # reverse mode hands down what it saves: raw arrays
         found = primitive.abstract(args, params)
-        results = tuple(map(self._variable, found if primitive.multiple_results else (found,)))
+        found = found if primitive.multiple_results else (found,)
+        if primitive.keeps_weakness and all(type(arg) in PYTHON_NUMBERS or weak_type(arg) for arg in args):
+            for form in found:
+                form.weak = python_type_of(form.dtype.name)
+        results = tuple(map(self._variable, found))
         outputs: tuple[Any, ...] = tuple(result._node for result in results)
         self.graph.equations.append(
             Equation(primitive, tuple(map(self.operand, args)), Params(params), outputs, source_here())
@@ -355,9 +359,9 @@ def broadcast_number(number: Array, result: Variable) -> Equation:
     return Equation(PRIMITIVES["broadcast_to"], (number,), Params({"shape": result.shape}), (result,), source_here())
 
 
-def abstract_like(array: Array) -> Abstract:
-    """Return the shape, dtype and place of an Array."""
-    return Abstract(array.shape, array.dtype, backend_of_array(array), device_of_array(array))
+def abstract_like(array: Array, weak: type | None = None) -> Abstract:
+    """Return the shape, dtype and place of an Array, or of what stands for a Python number of the type `weak`."""
+    return Abstract(array.shape, array.dtype, backend_of_array(array), device_of_array(array), weak)
 
 
 def zeros_of(form: Abstract) -> Array:

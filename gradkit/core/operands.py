@@ -6,16 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradkit.backend import DTYPE_NAMES, backend_of, current_backend, current_device
-from gradkit.core.array import Array, place_of_array, wrap
+from gradkit.core.array import Array, innermost, place_of_array, weak_type, wrap
 from gradkit.core.binding import PYTHON_NUMBERS, bind
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import NO_PARAMS
-from gradkit.core.promotion import FLOATING, canonical, default_dtype, is_inexact, is_of_numbers, promote
+from gradkit.core.promotion import (
+    FLOATING,
+    canonical,
+    default_dtype,
+    is_inexact,
+    is_of_numbers,
+    promote,
+    python_type_of,
+)
 from gradkit.core.stand_in import Abstract, Batched
 
 __all__ = [
-    "as_array", "as_operand", "cast", "common_dtype", "dtype_name", "new_array", "of_one_dtype", "require_bool",
-    "require_inexact", "wide_integers",
+    "as_array", "as_operand", "cast", "cast_weakly", "common_dtype", "dtype_name", "new_array", "of_one_dtype",
+    "require_bool", "require_inexact", "strong", "wide_integers",
 ]  # fmt: skip
 
 NOTHING: dict[Any, str] = {}
@@ -23,9 +31,10 @@ NOTHING: dict[Any, str] = {}
 
 def common_dtype(operands: Sequence[Any], floating: bool = False) -> str:
     """Return the name of the dtype in which Arrays and numbers meet; a floating one, if asked."""
+    weak = [weak_type(operand) for operand in operands]
     target = promote(
-        [dtype_name(operand) for operand in operands if type(operand) is Array],
-        [type(operand) for operand in operands if type(operand) is not Array],
+        [dtype_name(operand) for operand, kind in zip(operands, weak, strict=True) if kind is None],
+        [kind for kind in weak if kind is not None],
     )
     return default_dtype(FLOATING) if floating and not is_inexact(target) else target
 
@@ -35,7 +44,7 @@ def of_one_dtype(arrays: Sequence[Array], dtype: str | None = None) -> Sequence[
     names = list(map(dtype_name, arrays))
     if names.count(dtype or names[0]) == len(names):
         return arrays
-    target = promote(names) if dtype is None else dtype
+    target = common_dtype(arrays) if dtype is None else dtype
     return [array if name == target else cast(array, target, name) for array, name in zip(arrays, names, strict=True)]
 
 
@@ -50,6 +59,23 @@ def cast(array: Array, dtype: str, present: str | None = None) -> Array:
         array = bind(PRIMITIVES["real"], (array,), NO_PARAMS)
     primitive = PRIMITIVES["astype"] if is_inexact(dtype) else PRIMITIVES["astype_exact"]
     return bind(primitive, (array,), {"dtype": dtype})
+
+
+def strong(array: Array) -> Array:
+    """Return an Array whose dtype does not give way: one that stands for a Python number is converted to its dtype."""
+    if weak_type(array) is None:
+        return array
+    name = dtype_name(array)
+    return bind(PRIMITIVES["astype" if is_inexact(name) else "astype_exact"], (array,), {"dtype": name})
+
+
+def cast_weakly(array: Array, dtype: str, present: str) -> Array:
+    """Convert an operand to the dtype in which it meets others; what stands for a Python number goes on doing so."""
+    result = cast(array, dtype, present)
+    kind = weak_type(array)
+    if kind is not None:
+        innermost(result).weak = python_type_of(dtype)
+    return result
 
 
 def dtype_name(array: Array) -> str:

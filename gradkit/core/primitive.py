@@ -71,6 +71,8 @@ class Primitive(ABC):
     distinct = False
     """Whether a compiler leaves it where it stands, neither merged with an equal one nor moved."""
 
+    keeps_weakness = True
+    """Whether the result's dtype gives way to that of arrays it meets if those of all arguments do."""
     hands_on = False
     """Whether a rule may hand on the cotangent itself, or a view of it."""
     small_cotangent = False

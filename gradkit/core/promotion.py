@@ -15,7 +15,7 @@ from gradkit.config import config
 
 __all__ = [
     "PYTHON_NUMBERS", "canonical", "complex_of", "default_dtype", "dtype_named", "is_complex", "is_inexact",
-    "is_of_numbers", "kind_of", "promote", "real_part_of", "requested_dtype", "summed_in",
+    "is_of_numbers", "kind_of", "promote", "python_type_of", "real_part_of", "requested_dtype", "summed_in",
 ]  # fmt: skip
 
 BOOL, INTEGER, FLOATING, COMPLEX = range(4)
@@ -86,6 +86,17 @@ def summed_in(dtype: str, result: str) -> str:
 def complex_of(dtype: str) -> str:
     """Return the complex dtype whose parts are of a floating dtype; a complex one as it is."""
     return _COMPLEX_OF.get(dtype, dtype)
+
+
+def python_type_of(dtype: str) -> type:
+    """Return the type of Python's numbers of that kind.
+
+    Examples
+    --------
+    >>> python_type_of("float16")
+    <class 'float'>
+    """
+    return (bool, int, float, complex)[kind_of(dtype)]
 
 
 def dtype_named(name: Any) -> Any:

@@ -58,6 +58,8 @@ class Reducing(Primitive):
         Whether what was combined is divided by the number of elements.
     """
 
+    keeps_weakness = False
+
     def __init__(
         self,
         name: str,

@@ -8,7 +8,7 @@ from itertools import compress
 from typing import Any
 
 from gradkit.compiler.passes import Walk, dependent, differentiable
-from gradkit.core.array import Array, raw
+from gradkit.core.array import Array, raw, weak_type
 from gradkit.core.batching import BatchTrace
 from gradkit.core.binding import highest_trace
 from gradkit.core.families import Parts, record_call
@@ -54,7 +54,7 @@ def choose_flat(
         return _select(index, branches, operands, check)
     if type(raw(index)) is not Abstract:
         return branches[int(index)](operands)
-    forms = [abstract_like(operand) for operand in operands]
+    forms = [abstract_like(operand, weak_type(operand)) for operand in operands]
     level = index._node.trace.level  # type: ignore[union-attr]
     graphs = []
     constants = []

@@ -12,10 +12,10 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradkit.core.array import Array, raw
+from gradkit.core.array import Array, raw, weak_type
 from gradkit.core.assignment import keeping_arguments
-from gradkit.core.graph import capturing
-from gradkit.core.operands import cast, dtype_name, new_array
+from gradkit.core.graph import abstract_like, capturing
+from gradkit.core.operands import cast, dtype_name, new_array, strong
 from gradkit.core.promotion import promote
 from gradkit.core.stand_in import STAND_INS
 from gradkit.lax.compiled_loops import may_be_compiled
@@ -81,7 +81,7 @@ def scan(
     x_leaves = [as_array(x) for x in x_leaves]
     steps = _length(x_leaves, length)
     carry_leaves, carry_tree = flatten(init)
-    weak = [type(leaf) in (bool, int, float, complex) for leaf in carry_leaves]
+    weak = [weak_type(leaf) for leaf in carry_leaves]
     carry = [as_array(leaf) for leaf in carry_leaves]
 
     def step(values: Sequence[Any], elements: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
@@ -156,15 +156,19 @@ def _length(x_leaves: Sequence[Array], length: int | None) -> int:
     return int(sizes.pop())
 
 
-def _settle(values: list[Array], weak: Sequence[bool], after: Callable[[list[Any]], list[Any]]) -> list[Array]:
+def _settle(values: list[Array], weak: Sequence[type | None], after: Callable[[list[Any]], list[Any]]) -> list[Array]:
     """Convert a carry's Python numbers to the dtype that the function gives for them."""
     try:
-        found = after(values)
+        found = after([v if kind is None else abstract_like(v, kind) for v, kind in zip(values, weak, strict=True)])
     except TypeError:
-        return values  # it needs values; the check in the loop has the last word
+        return [strong(value) for value in values]  # it needs values; the check in the loop has the last word
+    wanted = [
+        dtype_name(value) if kind is None else promote([new.dtype.name], [kind])
+        for value, kind, new in zip(values, weak, found, strict=True)
+    ]
     return [
-        cast(value, promote([dtype_name(value), new.dtype.name])) if is_weak and new.dtype != value.dtype else value
-        for value, is_weak, new in zip(values, weak, found, strict=True)
+        strong(value) if dtype_name(value) == dtype else cast(value, dtype)
+        for value, dtype in zip(values, wanted, strict=True)
     ]
 
 
@@ -212,7 +216,7 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     """
     cond_fun, body_fun = keeping_arguments(cond_fun), keeping_arguments(body_fun)
     leaves, treedef = flatten(init_val)
-    weak = [type(leaf) in (bool, int, float, complex) for leaf in leaves]
+    weak = [weak_type(leaf) for leaf in leaves]
     values = [as_array(leaf) for leaf in leaves]
 
     def body(flat: Sequence[Any]) -> list[Any]:
@@ -282,7 +286,7 @@ def fori_loop(
     # The number of steps is known: a scan, which has a derivative in reverse mode as well.
     if capturing() or may_be_compiled([as_array(leaf) for leaf in leaves], steps):
         return scan(lambda pair, _: ((pair[0] + 1, body_fun(*pair)), None), (first, init_val), None, steps)[0][1]
-    weak = [type(leaf) in (bool, int, float, complex) for leaf in leaves]
+    weak = [weak_type(leaf) for leaf in leaves]
     value = init_val
     if any(weak):
         treedef = structure(init_val)

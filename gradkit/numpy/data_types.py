@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
+from gradkit.core.array import weak_type
 from gradkit.core.operands import as_operand, dtype_name
 from gradkit.core.promotion import promote, real_part_of
 
@@ -149,6 +150,8 @@ def result_type(*operands: Any) -> np.dtype[Any]:
     for operand in operands:
         if isinstance(operand, bool | int | float | complex) and not hasattr(operand, "dtype"):
             weak.append(type(operand))
+        elif (kind := weak_type(operand)) is not None:
+            weak.append(kind)
         else:
             names.append(_dtype_of(operand, "result_type").name)
     return np.dtype(promote(names, weak))

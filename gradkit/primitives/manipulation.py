@@ -13,7 +13,7 @@ from gradkit.core.array import renewed
 from gradkit.core.batching import aligned, along_axes, elementwise, same_shape, with_shape
 from gradkit.core.namespace import lift, publish, unbroadcast
 from gradkit.core.node import Node
-from gradkit.core.operands import as_array, as_operand, cast, dtype_name, of_one_dtype
+from gradkit.core.operands import as_array, as_operand, cast, dtype_name, of_one_dtype, strong
 from gradkit.core.promotion import is_complex, requested_dtype
 from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import raveled, unraveled, whole_numbers
@@ -93,6 +93,7 @@ _astype_exact = Linear(
     dtype=lambda x, dtype: dtype,
     leaf=True,
 )
+_astype.keeps_weakness = _astype_exact.keeps_weakness = False
 
 
 class Transfer(Linear):
@@ -331,7 +332,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
         name = requested_dtype(dtype)
     except TypeError:
         name = str(dtype).rpartition(".")[2]
-    array = cast(array, name) if name != dtype_name(array) else renewed(array)
+    array = cast(array, name) if name != dtype_name(array) else renewed(strong(array))
     return array if device is None else to_device(array, device)
 
 

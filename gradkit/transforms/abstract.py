@@ -19,7 +19,8 @@ from gradkit.transforms.printing import jaxpr_text, type_text
 from gradkit.tree import flatten, unflatten
 
 __all__ = [
-    "ClosedJaxpr", "ShapeDtypeStruct", "ShapedArray", "abstract_leaf", "capture", "eval_shape", "make_jaxpr", "typeof",
+    "ClosedJaxpr", "ShapeDtypeStruct", "ShapedArray", "abstract_leaf", "capture", "eval_shape", "make_jaxpr",
+    "typeof",
 ]  # fmt: skip
 
 
@@ -275,6 +276,8 @@ def capture(fun: Callable[..., Any], args: Sequence[Any], kwargs: Any) -> Closed
 
 def abstract_leaf(leaf: Any, arguments: Any) -> Abstract:
     """Return what stands for an argument's leaf: an array, or what has a shape and a dtype."""
+    if type(leaf) is Abstract:
+        return leaf
     if type(leaf) is not Array and hasattr(leaf, "shape") and hasattr(leaf, "dtype") and not hasattr(leaf, "__array__"):
         backend = current_backend()
         return Abstract(tuple(leaf.shape), dtype_named(leaf.dtype), backend, backend.devices[0])

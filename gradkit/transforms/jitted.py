@@ -21,7 +21,7 @@ import optree
 
 from gradkit.backend import SEVERAL, current_backend
 from gradkit.config import config
-from gradkit.core.array import Array, backend_of_array, device_of_array
+from gradkit.core.array import Array, backend_of_array, device_of_array, weak_type
 from gradkit.core.node import Leaf
 from gradkit.core.promotion import PYTHON_NUMBERS, promote
 from gradkit.pytrees.containers import NAMESPACE
@@ -406,10 +406,13 @@ def _form_of(leaf: Any, array: Array | None) -> Form:
             return Form(leaf.shape, None, None, None, "float0")
         backend = current_backend()
         return Form(leaf.shape, leaf.dtype, backend, backend.devices[0])
-    kind: Any = None
-    if type(leaf) in PYTHON_NUMBERS:
-        kind = type(leaf)
-    elif (node := array._node) is not None and not node.trace.level and not (type(node) is Leaf and node.is_parameter):
+    kind: Any = weak_type(leaf)
+    if (
+        kind is None
+        and (node := array._node) is not None
+        and not node.trace.level
+        and not (type(node) is Leaf and node.is_parameter)
+    ):
         kind = "tape"
     return Form(array.shape, array.dtype, backend_of_array(array), device_of_array(array), kind)
 
