@@ -16,9 +16,9 @@ from gradkit.core.array import Array, backend_of_array, device_of_array, innermo
 from gradkit.core.binding import bind, bind_several, has_no_values, highest_trace
 from gradkit.core.families import MultipleResults
 from gradkit.core.namespace import PRIMITIVES, as_bound, bound
-from gradkit.core.node import Node, Trace, branch
+from gradkit.core.node import Node, Trace, branch, open_no_grad, recording
 from gradkit.core.primitive import Primitive
-from gradkit.core.promotion import PYTHON_NUMBERS, dtype_named, python_type_of
+from gradkit.core.promotion import PYTHON_NUMBERS, dtype_named, is_inexact, python_type_of
 from gradkit.core.sources import noting_sources, source_here
 from gradkit.core.stand_in import Abstract
 from gradkit.core.values import host
@@ -281,7 +281,13 @@ class GraphTrace(Trace):
         self.graph.equations.append(
             Equation(primitive, tuple(map(self.operand, args)), Params(params), outputs, source_here())
         )
+        if open_no_grad and self.parameters and not recording() and primitive is not PRIMITIVES["without_tape"]:
+            results = tuple(map(self._without_tape, results))
         return results if primitive.multiple_results else results[0]
+
+    def _without_tape(self, result: Array) -> Array:
+        """Note that the tape does not see a result: it was computed inside `no_grad`."""
+        return self.process(PRIMITIVES["without_tape"], (result,), {}) if is_inexact(result.dtype.name) else result
 
     def call(self, operation: HigherOrder, args: list[Any], params: Mapping[str, Any]) -> list[Any]:
         """Ask the operation."""

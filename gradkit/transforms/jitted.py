@@ -8,6 +8,7 @@ dtypes and shapes of what its Arrays hold; and that of the programs by the signa
 from __future__ import annotations
 
 import inspect
+import itertools
 import threading
 import weakref
 from collections import defaultdict
@@ -71,11 +72,15 @@ class Programs:
 
     def __init__(self) -> None:
         self.fast: dict[Hashable, Program] = {}
+        self.structures: dict[Any, int] = {}
+        self.latest: tuple[Any, ...] | None = None
+        """Of the last program that was run: the structure of its arguments, the settings, and how it runs on leaves."""
         self.by_signature: dict[Signature, Program] = {}
         self.locks: defaultdict[Signature, threading.RLock] = defaultdict(threading.RLock)
 
     def clear(self) -> None:
         """Forget all of them."""
+        self.latest = None
         self.fast.clear()
         self.by_signature.clear()
         self.locks.clear()
@@ -91,6 +96,8 @@ class Programs:
 _of_functions: weakref.WeakKeyDictionary[Any, dict[Options, Programs]] = weakref.WeakKeyDictionary()
 _all: weakref.WeakSet[Programs] = weakref.WeakSet()
 _lock = threading.Lock()
+_numbers = itertools.count(-1, -1)
+"""Of structures, below 0: what a call of Arrays alone is known by begins with their number."""
 
 
 def clear_programs() -> None:
@@ -128,59 +135,78 @@ class Jitted:
         self._takes_fast_path = not options.static
         self._programs = _programs_of(fun, options)
         self._fast = self._programs.fast
-        self._latest: tuple[Any, ...] | None = None
-        """Of the last program that was run: the structure of its arguments, the settings, and how it runs on leaves."""
+        self._structure: tuple[Any, int] = None, 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function: captured at the first call with a signature, as a program from then on."""
         leaves: Any
-        if self._latest is not None:
-            spec, settings, run, build = self._latest
+        latest = self._programs.latest
+        if latest is not None:
+            spec, settings, run, build = latest
             leaves, found = _flatten((args, kwargs), None, namespace=NAMESPACE)  # type: ignore[arg-type]
             if found == spec and surroundings() == settings and (outs := run(leaves)) is not None:
                 return build(outs)
         key: list[Any] | None = None
         if self._takes_fast_path:
-            # Arguments that are Arrays all of them need no taking apart.
-            key = [len(args), surroundings()]
-            append = key.append
-            leaves = args
-            if kwargs:
-                key = None
-            for x in args:
-                if type(x) is not Array or x._node is not None:
-                    key = None
-                    break
-                value = x._value
-                append(type(value))
-                append(value.dtype)
-                append(value.shape)
+            if not kwargs:
+                # Arguments that are Arrays all of them need no taking apart.
+                key = [len(args), surroundings()]
+                append = key.append
+                kind = None
+                for x in args:
+                    if type(x) is not Array or x._node is not None:
+                        key = None
+                        break
+                    value = x._value
+                    if type(value) is not kind:
+                        kind = type(value)
+                        append(kind)
+                    append(value.dtype)
+                    append(value.shape)
+                if key is not None:
+                    program = self._fast.get(tuple(key))
+                    if program is not None:
+                        return self._ran(program, [*args])
             if key is None:
                 leaves, key = self._key(args, kwargs)
-            if key is not None:
-                program = self._fast.get(tuple(key))
-                if program is not None:
-                    result = program.run([*leaves])
-                    self._latest = program.latest()
-                    return result
+                if key is not None:
+                    program = self._fast.get(tuple(key))
+                    if program is not None:
+                        return self._ran(program, leaves)
         return self._call(args, kwargs, key)
+
+    def _ran(self, program: Program, leaves: list[Any]) -> Any:
+        result = program.run(leaves)
+        self._programs.latest = program.latest
+        return result
 
     def _key(self, args: Any, kwargs: Any) -> tuple[list[Any], list[Any] | None]:
         """Return the leaves of arguments, and what they are known by in `_fast`; None where they are not plain."""
         leaves: list[Any]
-        leaves, spec = _flatten((args, kwargs), None, namespace=NAMESPACE)  # type: ignore[arg-type]
-        key: list[Any] = [spec, surroundings()]
+        # A call with arguments by name may have the structure of one without: `named` tells them apart.
+        named = bool(kwargs)
+        given: Any = (args, kwargs) if named else args
+        leaves, spec = _flatten(given, None, namespace=NAMESPACE)
+        latest, number = self._structure
+        if spec != latest:  # which takes half the time of a hash
+            number = self._programs.structures.setdefault(spec, next(_numbers))
+            self._structure = spec, number
+        key: list[Any] = [number, named, surroundings()]
         append = key.append
+        kind = None
         for x in leaves:
             if type(x) is Array:
                 if x._node is not None:
                     return leaves, None
                 value = x._value
-                append(type(value))
+                if type(value) is not kind:
+                    kind = type(value)
+                    append(kind)
                 append(value.dtype)
                 append(value.shape)
             elif type(x) in PYTHON_NUMBERS:
                 append(type(x))
+                kind = None
             else:
                 return leaves, None
         return leaves, key
@@ -194,7 +220,11 @@ class Jitted:
         if not plain:
             return program.call([array for array in call.arrays if array is not None])
         # On one of several devices an array has to be asked for its place, which `_fast` does not do.
-        if key is not None and program.is_for_all and not any(part in SEVERAL for part in key if type(part) is type):
+        if (
+            key is not None
+            and program.is_for_all
+            and not any(part in SEVERAL for part in key if isinstance(part, type))
+        ):
             if len(self._fast) >= LARGEST:
                 self._fast.clear()
             self._fast[tuple(key)] = program

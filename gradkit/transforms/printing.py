@@ -77,18 +77,20 @@ def _names() -> Iterator[str]:
         yield from ("".join(letters) for letters in product(ascii_lowercase, repeat=length))
 
 
-def _lines(graph: Graph, names: Iterator[str]) -> list[str]:
-    known: dict[Variable, str] = {}
+def _lines(graph: Graph, names: Iterator[str], given: Mapping[Variable, str] | None = None) -> list[str]:
+    """Return a graph as lines; `given` are names that some of its variables have already."""
+    known: dict[Variable, str] = dict(given or {})
     read = reads(graph)
 
     def define(variables: Any) -> str:
         for variable in variables:
-            known[variable] = next(names)
+            if variable not in known:
+                known[variable] = next(names)
         return " ".join(f"{known[v]}:{type_text(v)}" for v in variables)
 
     def define_results(variables: Any) -> str:
         # JAX gives no name to what nothing reads.
-        return " ".join(define([v]) if read[v] else f"_:{type_text(v)}" for v in variables)
+        return " ".join(define([v]) if read[v] or v in known else f"_:{type_text(v)}" for v in variables)
 
     head = f"{{ lambda {define([v for v, _ in graph.constants])}; {define(graph.inputs)}. let"
     equations = [_equation(equation, known, define_results, names) for equation in graph.equations]
@@ -108,7 +110,8 @@ def _equation(equation: Equation, known: dict[Variable, str], define: Any, names
     order = ORDER.get(primitive, range(len(equation.inputs)))
     inputs = " ".join(_operand(equation.inputs[i], known, like) for i in order)
     left = define(equation.outputs)
-    params = _params(primitive, equation.params, names)
+    is_call = primitive == "jit"
+    params = _call(equation, known, names) if is_call else _params(primitive, equation.params, names)
     if primitive == "matmul":
         params = [[f"dimension_numbers={_contraction(*equation.inputs)}"]]
     name = primitive_name(equation)
@@ -127,7 +130,7 @@ def _params(primitive: str, params: Mapping[str, Any], names: Iterator[str]) -> 
     for key in sorted(params):
         value = params[key]
         shown = PARAMETERS.get((primitive, key), key)
-        if key == "results" or (key in ("keepdims", "inline") and not value):  # which the graph says already
+        if key == "results" or (key == "keepdims" and not value):  # which the graph says already
             continue
         if graphs := graphs_in(value):
             blocks = [_lines(graph, names) for graph in graphs]
@@ -138,6 +141,21 @@ def _params(primitive: str, params: Mapping[str, Any], names: Iterator[str]) -> 
         else:
             result.append([f"{shown}={_value(value)}"])
     return result
+
+
+def _call(equation: Equation, known: Mapping[Variable, str], names: Iterator[str]) -> list[list[str]]:
+    """Return the parameters of a jitted function's call, in which arguments and results have the caller's names."""
+    graph: Graph = equation.params["jaxpr"]
+    pairs = [
+        *zip(graph.inputs, (known.get(x) if isinstance(x, Variable) else None for x in equation.inputs), strict=True),
+        *zip(graph.outputs, (known.get(x, "_") for x in equation.outputs), strict=True),
+    ]
+    given: dict[Variable, str] = {}
+    for variable, name in pairs:
+        if isinstance(variable, Variable) and name is not None and (name == "_" or name not in given.values()):
+            given.setdefault(variable, name)
+    lines = _lines(graph, names, given)
+    return [[f"name={equation.params['name']}"], [f"jaxpr={lines[0]}", *lines[1:]]]
 
 
 def _contraction(a: Any, b: Any) -> str:

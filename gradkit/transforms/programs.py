@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from functools import cached_property
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from gradkit.transforms.float0 import is_float0
 from gradkit.transforms.printing import type_text
 from gradkit.transforms.surroundings import surroundings
 from gradkit.transforms.tape_marks import without_marks
+from gradkit.transforms.vectorize import noting_axes
 from gradkit.tree import PyTreeDef, flatten, unflatten
 
 __all__ = ["Form", "Program", "capture_program"]
@@ -114,8 +116,9 @@ class Program:
             return self._donating(leaves)
         return self._result((self._run or self.executable)(leaves))
 
+    @cached_property
     def latest(self) -> tuple[Any, ...] | None:
-        """Return what runs it on leaves without a look at them in Python, where nothing else is to be done.
+        """What runs it on leaves without a look at them in Python, where nothing else is to be done.
 
         That is the structure of its arguments, the settings, a function that gives None where leaves do not fit, and
         one that makes the result.
@@ -283,13 +286,17 @@ def capture_program(
         for form in dynamic
     ]
     try:
-        captured = trace.run(flat_function, inputs)
+        with noting_axes() as axes:
+            captured = trace.run(flat_function, inputs)
     except JAXTypeError as error:
         error.add_note(f"The error occurred while tracing the function {name} at {where} for jit.")
         raise
     graph = without_marks(captured.closed())
     constants = [constant for _, constant in captured.constants]
-    return Program(name, graph, constants, forms, (tree, trees[0]), float0, inline, donated)
+    program = Program(name, graph, constants, forms, (tree, trees[0]), float0, inline, donated)
+    # The size of a batch that was asked for by its axis's name is in the graph.
+    program.is_for_all &= not any(axis.number < trace.number for axis in axes)
+    return program
 
 
 def _as_result(output: Any, name: str, where: str) -> Array:

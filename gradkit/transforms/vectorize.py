@@ -15,9 +15,23 @@ from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable
 from gradkit.transforms.float0 import is_float0, zeros_of_float0
 from gradkit.tree import broadcast_prefix, flatten, keystr, leaves_with_path, structure, unflatten
 
-__all__ = ["axis_frame", "vmap"]
+__all__ = ["axis_frame", "noting_axes", "vmap"]
 
 _axes: ContextVar[tuple[BatchTrace, ...]] = ContextVar("gradkit_axes", default=())
+
+
+_consulted: ContextVar[tuple[set[BatchTrace], ...]] = ContextVar("gradkit_consulted_axes", default=())
+
+
+@contextmanager
+def noting_axes() -> Iterator[set[BatchTrace]]:
+    """Note the batches that are asked for by name inside a ``with`` block: what is captured there depends on them."""
+    found: set[BatchTrace] = set()
+    token = _consulted.set((*_consulted.get(), found))
+    try:
+        yield found
+    finally:
+        _consulted.reset(token)
 
 
 @contextmanager
@@ -34,6 +48,8 @@ def axis_frame(name: Any) -> BatchTrace:
     """Return the innermost `vmap` in progress whose axis has that name."""
     for trace in reversed(_axes.get()):
         if trace.name == name:
+            for consulted in _consulted.get():
+                consulted.add(trace)
             return trace
     raise NameError(f"unbound axis name: {name}. The following axis names are available: {_names()}")
 
