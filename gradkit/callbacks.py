@@ -29,6 +29,7 @@ class HostCallback(MultipleResults):
     """A call of a function of the host. It has no derivative, and says so."""
 
     distinct = True  # it may draw random numbers
+    calls_host = True
 
     def abstract(self, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """Return what was promised."""

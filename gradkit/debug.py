@@ -24,6 +24,8 @@ __all__ = ["callback", "print"]
 class Callback(MultipleResults):
     """A call of a Python function for its effect: no results, and nothing to differentiate."""
 
+    calls_host = True
+
     def abstract(self, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """Return no results, without a call."""
         return ()

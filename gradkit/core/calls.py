@@ -15,7 +15,7 @@ from gradkit.core.array import Array, weak_type
 from gradkit.core.binding import KERNEL_ERRORS, PYTHON_NUMBERS, bind, explain
 from gradkit.core.families import Elementwise
 from gradkit.core.node import NO_PARAMS, Node, recording
-from gradkit.core.operands import as_operand, cast_weakly, dtype_name, new_array
+from gradkit.core.operands import MAY_BE_WEAK, as_operand, cast, cast_weakly, dtype_name, new_array, note_weakness
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import BOOL, FLOATING, INTEGER, default_dtype, kind_of, promote
 
@@ -174,30 +174,41 @@ def apply(primitive: Primitive, args: Sequence[Any], least: int = BOOL, first: i
     """
     operands: list[Any] = []
     names: list[str | None] = []  # those of the dtypes; of numbers None
+    gives_way = False  # whether an Array stands for a Python number
+    kinds: list[type | None] = []
     found: list[str] = []  # the dtypes that count
     weak: list[type] = []
     for position, arg in enumerate(args):
         operand = arg if type(arg) is Array or type(arg) in PYTHON_NUMBERS else as_operand(arg, primitive.name)
         operands.append(operand)
-        kind = weak_type(operand) if position >= first else None
+        name = dtype_name(operand) if position >= first and type(operand) is Array else None
+        names.append(name)
+        if name is None:
+            kind: type | None = type(operand) if position >= first else None
+        else:
+            kind = weak_type(operand) if type(operand._value) in MAY_BE_WEAK else None
+        kinds.append(kind)
         if kind is not None:
             weak.append(kind)
-        elif position >= first:
-            found.append(dtype_name(operand))
-        names.append(dtype_name(operand) if position >= first and type(operand) is Array else None)
+            gives_way |= name is not None
+        elif name is not None:
+            found.append(name)
     if not any(names):
         operands[first] = new_array(operands[first], like=operands[0] if first else None)
         names[first] = dtype_name(operands[first])
         found.append(names[first] or "")
         del weak[0]
     target = found[0] if not weak and found.count(found[0]) == len(found) else promote(found, weak)
+    if gives_way:
+        note_weakness(target, operands[first:])
     if kind_of(target) < least:
         target = default_dtype(least)
     for position in range(first, len(operands)):
         name = names[position]
         if name is not None:
             if name != target:
-                operands[position] = cast_weakly(operands[position], target, name)
+                convert = cast if kinds[position] is None else cast_weakly
+                operands[position] = convert(operands[position], target, name)
         elif type(operands[position]) is bool and target != "bool":
             operands[position] = int(operands[position])
     return bind(primitive, operands, NO_PARAMS)

@@ -11,7 +11,7 @@ from gradkit.core.above import above
 from gradkit.core.array import Array, attach, is_followed, is_tangent, owner_of, raw, wrap
 from gradkit.core.node import Leaf
 from gradkit.core.printing import array_repr, describe, shaped
-from gradkit.core.stand_in import STAND_INS
+from gradkit.core.stand_in import STAND_INS, Abstract
 from gradkit.core.values import host, values_of
 from gradkit.errors import (
     ConcretizationTypeError,
@@ -134,6 +134,9 @@ class Conversions(Array):
         return bool(host(self, "the `bool` function", False).item())
 
     def __repr__(self) -> str:
+        if type(self._value) is Abstract:
+            weak = "~" if self._value.weak else ""
+            return f"JitTracer({weak}{self.dtype.name}[{','.join(map(str, self.shape))}])"
         if type(raw(self)) in STAND_INS:
             return f"Traced<{describe(self)}>"
         text = array_repr(host(self, "the `repr` function", False))

@@ -192,6 +192,8 @@ class Equation:
         primitive = self.primitive
         if isinstance(primitive, HigherOrder):
             return primitive.run(operands, **self.params)
+        if primitive.calls_host:
+            return bind_where_captured(primitive, operands, self.params)
         if primitive.multiple_results:
             return bind_several(primitive, operands, self.params)
         return (bind(primitive, operands, self.params),)
@@ -246,18 +248,21 @@ class GraphTrace(Trace):
     ----------
     graph : Graph
         What has been captured.
+    notes_tape : bool
+        Whether it notes what the lecture's tape is not to see.
     parameters : set of Variable
-        Inputs that may be a module's parameters, which transforms inside take as plain values.
+        Inputs that may be a module's parameters, which transforms inside take as plain values, if it does.
     repeated : dict of int to array
         Raw arrays that are one number everywhere and that nobody changes in place, by identity.
     """
 
-    __slots__ = ("_known", "graph", "parameters", "repeated")
+    __slots__ = ("_known", "graph", "notes_tape", "parameters", "repeated")
 
     def __init__(self, above: Trace | None = None) -> None:
         super().__init__(above)
         self.graph = Graph()
         self._known: dict[tuple[int, int], Variable] = {}
+        self.notes_tape = False
         self.parameters: set[Variable] = set()
         around = capturing()
         self.repeated: dict[int, Any] = {} if around is None else around.repeated
@@ -281,7 +286,7 @@ class GraphTrace(Trace):
         self.graph.equations.append(
             Equation(primitive, tuple(map(self.operand, args)), Params(params), outputs, source_here())
         )
-        if open_no_grad and self.parameters and not recording() and primitive is not PRIMITIVES["without_tape"]:
+        if open_no_grad and self.notes_tape and not recording() and primitive is not PRIMITIVES["without_tape"]:
             results = tuple(map(self._without_tape, results))
         return results if primitive.multiple_results else results[0]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from gradkit.backend import DTYPE_NAMES, backend_of, current_backend, current_device
@@ -19,24 +21,57 @@ from gradkit.core.promotion import (
     promote,
     python_type_of,
 )
-from gradkit.core.stand_in import Abstract, Batched
+from gradkit.core.stand_in import STAND_INS, Abstract, Batched
 
 __all__ = [
-    "as_array", "as_operand", "cast", "cast_weakly", "common_dtype", "dtype_name", "new_array", "of_one_dtype",
-    "require_bool", "require_inexact", "strong", "wide_integers",
+    "MAY_BE_WEAK", "as_array", "as_operand", "cast", "cast_weakly", "common_dtype", "dtype_name", "new_array",
+    "note_weakness", "noting_weakness", "of_one_dtype", "require_bool", "require_inexact", "strong",
+    "wide_integers",
 ]  # fmt: skip
 
 NOTHING: dict[Any, str] = {}
+MAY_BE_WEAK = STAND_INS | {Array}
+"""What an Array holds where it may stand for a Python number."""
 
 
 def common_dtype(operands: Sequence[Any], floating: bool = False) -> str:
     """Return the name of the dtype in which Arrays and numbers meet; a floating one, if asked."""
-    weak = [weak_type(operand) for operand in operands]
-    target = promote(
-        [dtype_name(operand) for operand, kind in zip(operands, weak, strict=True) if kind is None],
-        [kind for kind in weak if kind is not None],
-    )
+    names, weak, gives_way = [], [], False
+    for operand in operands:
+        if type(operand) is not Array:
+            weak.append(type(operand))
+        elif type(operand._value) in MAY_BE_WEAK and (kind := weak_type(operand)) is not None:
+            weak.append(kind)
+            gives_way = True
+        else:
+            names.append(dtype_name(operand))
+    target = promote(names, weak)
+    if gives_way:
+        note_weakness(target, operands)
     return default_dtype(FLOATING) if floating and not is_inexact(target) else target
+
+
+_notes: ContextVar[tuple[list[str], ...]] = ContextVar("gradkit_weakness", default=())
+
+
+@contextmanager
+def noting_weakness() -> Iterator[list[str]]:
+    """Note where it matters, inside a ``with`` block, that an Array stands for a Python number: dtypes, or nothing."""
+    found: list[str] = []
+    token = _notes.set((*_notes.get(), found))
+    try:
+        yield found
+    finally:
+        _notes.reset(token)
+
+
+def note_weakness(target: str = "", operands: Sequence[Any] = ()) -> None:
+    """Note that it matters, unless the operands meet in `target` as well where none of them gives way."""
+    arrays = [operand for operand in operands if type(operand) is Array]
+    numbers = [type(operand) for operand in operands if type(operand) is not Array]
+    if not arrays or promote(map(dtype_name, arrays), numbers) != target:
+        for found in _notes.get():
+            found.append(target)
 
 
 def of_one_dtype(arrays: Sequence[Array], dtype: str | None = None) -> Sequence[Array]:

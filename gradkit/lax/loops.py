@@ -15,7 +15,7 @@ from typing import Any
 from gradkit.core.array import Array, raw, weak_type
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.graph import abstract_like, capturing
-from gradkit.core.operands import cast, dtype_name, new_array, strong
+from gradkit.core.operands import cast, dtype_name, new_array, note_weakness, strong
 from gradkit.core.promotion import promote
 from gradkit.core.stand_in import STAND_INS
 from gradkit.lax.compiled_loops import may_be_compiled
@@ -162,6 +162,8 @@ def _settle(values: list[Array], weak: Sequence[type | None], after: Callable[[l
         found = after([v if kind is None else abstract_like(v, kind) for v, kind in zip(values, weak, strict=True)])
     except TypeError:
         return [strong(value) for value in values]  # it needs values; the check in the loop has the last word
+    if any(type(value) is Array and kind is not None for value, kind in zip(values, weak, strict=True)):
+        note_weakness()
     wanted = [
         dtype_name(value) if kind is None else promote([new.dtype.name], [kind])
         for value, kind, new in zip(values, weak, found, strict=True)

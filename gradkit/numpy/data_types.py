@@ -8,7 +8,7 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.array import weak_type
-from gradkit.core.operands import as_operand, dtype_name
+from gradkit.core.operands import as_operand, dtype_name, note_weakness
 from gradkit.core.promotion import promote, real_part_of
 
 __all__ = ["can_cast", "finfo", "iinfo", "isdtype", "result_type"]
@@ -152,6 +152,7 @@ def result_type(*operands: Any) -> np.dtype[Any]:
             weak.append(type(operand))
         elif (kind := weak_type(operand)) is not None:
             weak.append(kind)
+            note_weakness()
         else:
             names.append(_dtype_of(operand, "result_type").name)
     return np.dtype(promote(names, weak))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import sys
 import threading
 import weakref
 from collections import defaultdict
@@ -24,6 +25,7 @@ from gradkit.backend import SEVERAL, current_backend
 from gradkit.config import config
 from gradkit.core.array import Array, backend_of_array, device_of_array, weak_type
 from gradkit.core.node import Leaf
+from gradkit.core.operands import note_weakness
 from gradkit.core.promotion import PYTHON_NUMBERS, promote
 from gradkit.pytrees.containers import NAMESPACE
 from gradkit.transforms.abstract import ShapeDtypeStruct
@@ -72,6 +74,7 @@ class Programs:
 
     def __init__(self) -> None:
         self.fast: dict[Hashable, Program] = {}
+        self.for_strong: dict[Signature, Program] = {}
         self.structures: dict[Any, int] = {}
         self.latest: tuple[Any, ...] | None = None
         """Of the last program that was run: the structure of its arguments, the settings, and how it runs on leaves."""
@@ -83,14 +86,20 @@ class Programs:
         self.latest = None
         self.fast.clear()
         self.by_signature.clear()
+        self.for_strong.clear()
         self.locks.clear()
 
     def keep(self, signature: Signature, program: Program) -> None:
         """Keep a program; of too many the first are forgotten."""
         if len(self.by_signature) >= LARGEST:
             self.by_signature.pop(next(iter(self.by_signature)), None)
+            self.for_strong.clear()
             self.fast.clear()
         self.by_signature[signature] = program
+        if program.is_for_strong:
+            # What a step gives for a Python number is an Array, which the next step is given.
+            forms = tuple(form._replace(kind=None) if type(form.kind) is type else form for form in signature.forms)
+            self.for_strong[signature._replace(forms=forms)] = program
 
 
 _of_functions: weakref.WeakKeyDictionary[Any, dict[Options, Programs]] = weakref.WeakKeyDictionary()
@@ -216,6 +225,8 @@ class Jitted:
             return self.__wrapped__(*args, **kwargs)
         call = self.take_apart(args, kwargs)
         program = self.program(call)
+        if not program.is_for_strong and any(weak_type(leaf) for leaf in call.leaves if type(leaf) is Array):
+            note_weakness()  # to the capture in progress
         plain = all(type(leaf) is not Array or leaf._node is None for leaf in call.leaves)
         if not plain:
             return program.call([array for array in call.arrays if array is not None])
@@ -285,11 +296,11 @@ class Jitted:
     def program(self, call: Call) -> Program:
         """Return the program for a signature, captured where it is new: by one of several threads."""
         programs, signature = self._programs, call.signature
-        program = programs.by_signature.get(signature)
+        program = programs.by_signature.get(signature) or programs.for_strong.get(signature)
         if program is not None:
             return program
         with programs.locks[signature]:
-            program = programs.by_signature.get(signature)
+            program = programs.by_signature.get(signature) or programs.for_strong.get(signature)
             if program is None:
                 program = self._captured(call)
                 if program.is_for_all:
@@ -411,7 +422,12 @@ class Jitted:
         return f"<PjitFunction of {self.__wrapped__!r}>"
 
     def __reduce__(self) -> Any:
-        return Jitted, (self.__wrapped__, self._options)
+        # What decorates a function of a module is found there by name, as the function itself would be.
+        module, name = getattr(self, "__module__", None), getattr(self, "__qualname__", None)
+        found: Any = sys.modules.get(module or "")
+        for part in (name or "").split("."):
+            found = getattr(found, part, None)
+        return name if found is self else (Jitted, (self.__wrapped__, self._options))
 
 
 class Call(NamedTuple):

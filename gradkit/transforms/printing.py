@@ -77,8 +77,10 @@ def _names() -> Iterator[str]:
         yield from ("".join(letters) for letters in product(ascii_lowercase, repeat=length))
 
 
-def _lines(graph: Graph, names: Iterator[str], given: Mapping[Variable, str] | None = None) -> list[str]:
-    """Return a graph as lines; `given` are names that some of its variables have already."""
+def _lines(
+    graph: Graph, names: Iterator[str], given: Mapping[Variable, str] | None = None, indent: int = 0
+) -> list[str]:
+    """Return a graph as lines, that begin so far to the right; `given` are names that some variables have already."""
     known: dict[Variable, str] = dict(given or {})
     read = reads(graph)
 
@@ -93,16 +95,18 @@ def _lines(graph: Graph, names: Iterator[str], given: Mapping[Variable, str] | N
         return " ".join(define([v]) if read[v] or v in known else f"_:{type_text(v)}" for v in variables)
 
     head = f"{{ lambda {define([v for v, _ in graph.constants])}; {define(graph.inputs)}. let"
-    equations = [_equation(equation, known, define_results, names) for equation in graph.equations]
+    equations = [_equation(equation, known, define_results, names, indent + 6) for equation in graph.equations]
     results = ", ".join(_operand(output, known) for output in graph.outputs)
     tail = f"in ({results}{',' * (len(graph.outputs) == 1)}) }}"
     single = " ".join([head, "; ".join("\n".join(lines) for lines in equations), tail] if equations else [head, tail])
-    if len(single) <= WIDTH and "\n" not in single:
+    if indent + len(single) <= WIDTH and "\n" not in single:
         return [single]
     return [head, *("    " + line for lines in equations for line in lines), f"  {tail}"]
 
 
-def _equation(equation: Equation, known: dict[Variable, str], define: Any, names: Iterator[str]) -> list[str]:
+def _equation(
+    equation: Equation, known: dict[Variable, str], define: Any, names: Iterator[str], indent: int
+) -> list[str]:
     primitive = equation.primitive.name
     arrays = [x for x in equation.inputs if isinstance(x, Variable) or type(x) is Array]
     # A condition says nothing about the numbers that it chooses between.
@@ -111,7 +115,7 @@ def _equation(equation: Equation, known: dict[Variable, str], define: Any, names
     inputs = " ".join(_operand(equation.inputs[i], known, like) for i in order)
     left = define(equation.outputs)
     is_call = primitive == "jit"
-    params = _call(equation, known, names) if is_call else _params(primitive, equation.params, names)
+    params = _call(equation, known, names, indent) if is_call else _params(primitive, equation.params, names)
     if primitive == "matmul":
         params = [[f"dimension_numbers={_contraction(*equation.inputs)}"]]
     name = primitive_name(equation)
@@ -143,7 +147,7 @@ def _params(primitive: str, params: Mapping[str, Any], names: Iterator[str]) -> 
     return result
 
 
-def _call(equation: Equation, known: Mapping[Variable, str], names: Iterator[str]) -> list[list[str]]:
+def _call(equation: Equation, known: Mapping[Variable, str], names: Iterator[str], indent: int) -> list[list[str]]:
     """Return the parameters of a jitted function's call, in which arguments and results have the caller's names."""
     graph: Graph = equation.params["jaxpr"]
     pairs = [
@@ -154,7 +158,7 @@ def _call(equation: Equation, known: Mapping[Variable, str], names: Iterator[str
     for variable, name in pairs:
         if isinstance(variable, Variable) and name is not None and (name == "_" or name not in given.values()):
             given.setdefault(variable, name)
-    lines = _lines(graph, names, given)
+    lines = _lines(graph, names, given, indent + len("jaxpr="))
     return [[f"name={equation.params['name']}"], [f"jaxpr={lines[0]}", *lines[1:]]]
 
 

@@ -6,14 +6,19 @@ import sys
 import warnings
 from functools import cached_property
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from gradkit.compiler.executables import Executable
+from gradkit.compiler.passes import differentiable
 from gradkit.core.array import Array, is_followed, owner_of, wrap
 from gradkit.core.assignment import keeping_arguments
+from gradkit.core.families import CALL
 from gradkit.core.graph import Graph, GraphTrace, Variable
-from gradkit.core.operands import new_array
+from gradkit.core.node import NO_PARAMS, Node
+from gradkit.core.operands import new_array, noting_weakness
 from gradkit.core.promotion import is_inexact
+from gradkit.core.reverse import TAPE
 from gradkit.core.stand_in import Abstract
 from gradkit.errors import JAXTypeError
 from gradkit.transforms.arguments import as_array
@@ -21,7 +26,7 @@ from gradkit.transforms.call_rules import JIT, executable_for, runs_over_an_axis
 from gradkit.transforms.float0 import is_float0
 from gradkit.transforms.printing import type_text
 from gradkit.transforms.surroundings import surroundings
-from gradkit.transforms.tape_marks import without_marks
+from gradkit.transforms.tape_marks import as_the_tape_sees, without_marks
 from gradkit.transforms.vectorize import noting_axes
 from gradkit.tree import PyTreeDef, flatten, unflatten
 
@@ -70,6 +75,8 @@ class Program:
         The results that have no elements to speak of, by their place.
     donated : list of int
         Inputs of the graph whose memory the results may take.
+    is_for_strong : bool
+        Whether it would be the same for arrays in the place of Python numbers.
     is_for_all : bool
         Whether it closes over nothing that belongs to a transform in progress, so that other calls may use it.
     """
@@ -91,10 +98,12 @@ class Program:
         self.forms = forms
         self.in_tree, self.out_tree = trees
         self.inline = inline
+        self.is_for_strong = False
         self.is_for_all = not any(map(is_followed, constants)) and not runs_over_an_axis(graph)
         self._numbers = [i for i, form in enumerate(forms) if type(form.kind) is type]
         self._left_out = {i for i, form in enumerate(forms) if form.kind == "float0"}
         self.float0 = float0
+        self._taped: dict[tuple[bool, ...], bool] = {}
         self._shared = _shared_outputs(graph, len(constants))
         self._build = self.out_tree.spec.unflatten
         self._run: Executable | None = None
@@ -105,7 +114,8 @@ class Program:
     def run(self, leaves: list[Any]) -> Any:
         """Run it on leaves that no transform follows, and give the result."""
         for i in self._numbers:
-            leaves[i] = new_array(leaves[i])
+            if type(leaves[i]) is not Array:
+                leaves[i] = new_array(leaves[i])
         if self._left_out:
             leaves = [leaf for i, leaf in enumerate(leaves) if i not in self._left_out]
         if self.constants:
@@ -141,7 +151,29 @@ class Program:
     def call(self, arrays: list[Array]) -> Any:
         """Run it on Arrays that transforms may follow."""
         args = [*self.constants, *arrays]
+        if all(arg._node is None or not arg._node.trace.level for arg in args) and not self._is_taped(args):
+            args = [wrap(arg._value) for arg in args]
         return self._result(JIT.run(args, name=self.name, jaxpr=self.graph, inline=self.inline))
+
+    def _is_taped(self, args: list[Array]) -> bool:
+        """Return whether the tape has to record a call: not if all that it would follow goes into modules.
+
+        They keep values alone. So the first step of a training, whose model has parameters, is the others' program.
+        """
+        tracked = tuple(arg._node is not None for arg in args)
+        found = self._taped.get(tracked)
+        if found is None:
+            wanted = differentiable(as_the_tape_sees(self.graph), tracked)
+            found = any(w and keeps for w, keeps in zip(wanted, self._keeping, strict=True))
+            self._taped[tracked] = found
+        return found
+
+    @cached_property
+    def _keeping(self) -> list[bool]:
+        """Which results keep their history where they stand in the result's tree."""
+        nodes = [Node(TAPE, (), None, CALL, (), None, NO_PARAMS, False) for _ in range(self.out_tree.num_leaves)]
+        kept = flatten(self._build([wrap(None, node) for node in nodes]))[0]
+        return [type(leaf) is Array and leaf._node is not None for i, leaf in enumerate(kept) if i not in self.float0]
 
     def _result(self, outs: list[Any]) -> Any:
         for i, copied in self._shared:
@@ -262,6 +294,7 @@ def capture_program(
     trees: list[PyTreeDef] = []
     float0: dict[int, Any] = {}
     trace = GraphTrace()
+    trace.notes_tape = True
 
     def flat_function(*flat: Any) -> list[Any]:
         trace.parameters.update(
@@ -286,7 +319,7 @@ def capture_program(
         for form in dynamic
     ]
     try:
-        with noting_axes() as axes:
+        with noting_axes() as axes, noting_weakness() as weakness:
             captured = trace.run(flat_function, inputs)
     except JAXTypeError as error:
         error.add_note(f"The error occurred while tracing the function {name} at {where} for jit.")
@@ -295,6 +328,7 @@ def capture_program(
     constants = [constant for _, constant in captured.constants]
     program = Program(name, graph, constants, forms, (tree, trees[0]), float0, inline, donated)
     # The size of a batch that was asked for by its axis's name is in the graph.
+    program.is_for_strong = not weakness
     program.is_for_all &= not any(axis.number < trace.number for axis in axes)
     return program
 
