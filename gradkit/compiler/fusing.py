@@ -139,10 +139,11 @@ class Fusion:
     def _read(self, equation: Equation, number: int) -> None:
         primitive = equation.primitive
         name = primitive.name
-        out = equation.outputs[0]
         if primitive.has_effect(equation.params) or len(equation.outputs) != 1:
             self._single(equation, number)
-        elif out not in self.kept and not self._demands[out]:
+            return
+        out = equation.outputs[0]
+        if out not in self.kept and not self._demands[out]:
             pass
         elif name in VIEWS and (name != "getitem" or through(equation, everything(out.shape)) is not None):
             self._view(equation, number)

@@ -447,9 +447,9 @@ def _item(value: Any) -> Any:
 
 
 def dtypes_of(equation: Equation) -> tuple[str, list[str]]:
-    """Return the name of an operation, and the dtypes of its operands and its result."""
+    """Return the name of an operation, and the dtypes of its operands and its result, if it has one."""
     operands = [_dtype_of(x, equation) for x in equation.inputs]
-    return equation.primitive.name, [*operands, equation.outputs[0].dtype.name]
+    return equation.primitive.name, [*operands, *(out.dtype.name for out in equation.outputs[:1])]
 
 
 def _dtype_of(x: Any, equation: Equation) -> str:

@@ -241,6 +241,12 @@ def _shared_outputs(graph: Graph, constants: int) -> list[tuple[int, bool]]:
     What is closed over is kept from call to call, and nobody may change it in place.
     """
     kept = set(graph.inputs[:constants])
+    # One number everywhere: an interpreter gives a view that repeats one element.
+    kept |= {
+        equation.outputs[0]
+        for equation in graph.equations
+        if equation.primitive.name == "broadcast_to" and type(equation.inputs[0]) is not Variable
+    }
     seen = set(graph.inputs[constants:])
     shared = []
     for i, out in enumerate(graph.outputs):
