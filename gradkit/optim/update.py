@@ -10,6 +10,7 @@ from gradkit.core import Array
 from gradkit.core.operands import as_array, cast, dtype_name
 from gradkit.core.promotion import promote
 from gradkit.numpy import concat, reshape, where
+from gradkit.primitives import any as any_along
 from gradkit.primitives.roots import root_of_squares
 
 __all__ = ["clip_scale", "global_norm", "sgd_update"]
@@ -85,8 +86,10 @@ def global_norm(grads: Any) -> Array:
         raise ValueError("global_norm: grads has no arrays")
     wide = promote([*map(dtype_name, leaves), "float32"])
     flat = [reshape(leaf if dtype_name(leaf) == wide else cast(leaf, wide), (-1,)) for leaf in leaves]
-    norm = root_of_squares(flat[0] if len(flat) == 1 else concat(flat), (0,))
-    return where(norm == 0, 0.0, norm)
+    joined = flat[0] if len(flat) == 1 else concat(flat)
+    # At 0 the root has no derivative, and 0 times none is none: so it is taken of something else there.
+    some = any_along(joined != 0, axis=0)
+    return where(some, root_of_squares(where(some, joined, 1.0), (0,)), 0.0)
 
 
 def clip_scale(grads: Sequence[Any], largest: float) -> Array:

@@ -56,8 +56,6 @@ def _pull(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], keepdims: b
     # A quotient that is at most the root of the divisor, wherever the squares are. A root that is no number of the
     # dtype has lost the direction: the derivative is NaN, not 0.
     y = xp.where(xp.isfinite(y), y, xp.zeros_like(y) + float("nan"))
-    # Of nothing, which nothing depends on, there is no quotient: `where` at 0 keeps its derivative.
-    y = xp.where((y == 0) & (g == 0), xp.ones_like(y), y)
     g = expand(xp, g if divisor == 1 else g / divisor, x.ndim, axis, keepdims)
     y = expand(xp, y, x.ndim, axis, keepdims)
     if is_complex(x.dtype):
