@@ -60,14 +60,16 @@ LIMITS = {
     """: 20,
     """
     lax.add(x,y) lax.sub(x,y) lax.mul(x,y) lax.max(x,y) lax.min(x,y) lax.lt(x,y) lax.eq(x,y) lax.add(n,n)
-    lax.atan2(x,y) lax.neg(x) lax.abs(x) lax.exp(x) lax.log(y) lax.sin(x) lax.cos(x) lax.tanh(x) lax.sqrt(y)
+    lax.neg(x) lax.abs(x) lax.exp(x) lax.log(y) lax.sin(x) lax.cos(x) lax.tanh(x) lax.sqrt(y)
     lax.floor(x) lax.square(x) lax.pow(y,y) lax.add(x,2.0) lax.mul(2.0,x)
     lax.bitwise_and(n,n) lax.bitwise_or(b,b)
     """: 3,
     """
     jnp.sin(n) jnp.exp(n) jnp.cos(n) jnp.sqrt(n) jnp.tanh(b) jnp.log1p(n) jnp.arctan(n) jnp.add(n,x) jnp.multiply(x,b)
-    lax.bitwise_not(n) n*2.5 n+1 x>n
+    lax.bitwise_not(n) n+1
     """: 12,
+    "n*2.5 x>n": 13,
+    "lax.atan2(x,y)": 5,
     """
     jnp.sum(x) jnp.sum(x,axis=0) jnp.sum(x,axis=-1,keepdims=True) jnp.sum(x,axis=(0,1)) x.sum(0) jnp.mean(x,axis=0)
     jnp.max(x,axis=0) jnp.min(x,axis=1) x.max() jnp.prod(x,axis=0) jnp.any(b,axis=0) jnp.all(b,axis=1)
