@@ -16,7 +16,7 @@ from typing import Any
 from gradkit.backend import Backend, CompileError, Printer
 from gradkit.backend.plan import Buffer, CompiledPlan, Plan
 from gradkit.compiler.boxes import box_of_arrays
-from gradkit.compiler.expansion import expanded
+from gradkit.compiler.expansion import clear_texts, expanded
 from gradkit.compiler.keys import key_of
 from gradkit.compiler.planning import is_taken, plannable, planned
 from gradkit.compiler.simplify import simplified
@@ -181,3 +181,4 @@ def executable_of(graph: Graph, donated: Sequence[int] = ()) -> Executable:
 def clear_executables() -> None:
     """Forget all of them."""
     _executables.clear()
+    clear_texts()

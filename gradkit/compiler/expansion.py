@@ -7,6 +7,7 @@ values: no transform follows, so the rules of `custom_jvp`, a checkpoint or a `j
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -35,7 +36,7 @@ __all__ = ["clear_texts", "expanded", "text_graph"]
 
 IsKnown = Callable[[Equation], bool]
 
-LARGEST_CACHE = 4096
+LARGEST_CACHE, LARGEST_CONSTANTS = 4096, 2**16
 _texts: OrderedDict[Hashable, Graph] = OrderedDict()
 """Graphs of texts, by primitive, forms of the arguments and parameters; those used last."""
 
@@ -167,7 +168,8 @@ def text_graph(primitive: Primitive, operands: Sequence[Any], params: Mapping[st
     graph = _texts.pop(key, None)
     if graph is None:
         graph = _traced(primitive, operands, params)
-    if not arrays:  # which are not in the key
+    size = sum(math.prod(array.shape) for _, array in graph.constants)
+    if not arrays and size <= LARGEST_CONSTANTS:  # arrays are not in the key
         _texts[key] = graph
         if len(_texts) > LARGEST_CACHE:
             _texts.popitem(last=False)

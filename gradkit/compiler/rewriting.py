@@ -24,6 +24,7 @@ from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import Node
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import PYTHON_NUMBERS
+from gradkit.core.silence import silenced
 from gradkit.core.stand_in import Abstract
 from gradkit.core.values import host
 
@@ -162,9 +163,10 @@ class Draft:
         found = self._computed(site)
         if found is None:
             found = next((x for rule in rules if (x := rule(self, site)) is not None), None)
+            assert found is None or type(found) in PYTHON_NUMBERS or found.dtype == out.dtype, primitive
         if found is not None:
             self.has_changed = True
-            return (self._of_form(found, out.form),)
+            return (self.shaped(found, out.form),)
         return self._known_or_new(primitive, inputs, params, outputs, source)
 
     # For rules
@@ -213,11 +215,6 @@ class Draft:
 
     # How
 
-    def _of_form(self, found: Any, form: Abstract) -> Any:
-        found = self.shaped(found, form)
-        assert found.dtype == form.dtype, (found.dtype, form.dtype)
-        return found
-
     def _computed(self, site: Site) -> Array | None:
         """Compute an operation on literals that gives one number."""
         primitive, inputs, params, form = site
@@ -225,7 +222,8 @@ class Draft:
             return None
         if not any(type(x) is Array for x in inputs):
             return None
-        (result,) = Equation(primitive, inputs, Params(params), ()).run(inputs)
+        equation = Equation(primitive, inputs, Params(params), ())
+        (result,) = silenced(form.backend, equation.run)(inputs)  # log(0.0) is no news of the compiler's
         return result if result.dtype == form.dtype else None
 
     def _known_or_new(
