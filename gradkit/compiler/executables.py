@@ -18,8 +18,10 @@ from gradkit.backend.plan import Buffer, CompiledPlan, Plan
 from gradkit.compiler.boxes import box_of_arrays
 from gradkit.compiler.expansion import clear_texts, expanded
 from gradkit.compiler.keys import key_of
-from gradkit.compiler.planning import is_taken, plannable, planned
+from gradkit.compiler.planning import planned
+from gradkit.compiler.preparing import plannable
 from gradkit.compiler.simplify import simplified
+from gradkit.compiler.taking import is_taken
 from gradkit.core.array import Array, as_wrapped, wrap
 from gradkit.core.graph import Graph, Variable
 from gradkit.core.values import host
@@ -77,9 +79,11 @@ class Executable:
         return self.run(arguments)
 
     def _compile(self, backend: Backend, printer: Printer, donated: Sequence[int]) -> None:
+        """Plan the graph and have it printed; where that fails, `run` stays what interprets it."""
         graph = simplified(expanded(self.graph, lambda e: is_taken(printer, e) or printer.calls(e.primitive.name)))
         made = {out for equation in graph.equations for out in equation.outputs}
         results = list(dict.fromkeys(out for out in graph.outputs if type(out) is Variable and out in made))
+        # What passes have computed goes in front of the arguments.
         constants = [array for _, array in graph.constants]
         program = Graph(graph.closed().inputs, [], graph.equations, list(results))
         ranges = {variable: found for variable, array in graph.constants if (found := _range(array)) is not None}

@@ -1,93 +1,55 @@
 """Fusing: which operations of a graph become one nest of loops.
 
-The graph is read backwards. An elementwise operation whose result is read in one nest alone becomes part of it, through
-views as well; any other begins a nest of its own, which keeps its result. Since all that reads it is in that nest,
-nothing is ever between the two, so no order of the nests is lost. Then nests over the same positions are put together,
-where they read the same or one reads what the other keeps and no operation has to be between them.
+The graph is read backwards, so whoever reads a value is known before the operation that makes it: each reader leaves a
+*demand*, the group and the access by which it reads. An elementwise operation with one demand alone becomes part of
+that group, through views as well; any other begins a group of its own, which keeps its result in memory. Since all that
+reads a value is in one group, nothing is ever between the two, so no order of the nests is lost. Afterwards groups over
+the same positions are put together (`merging`).
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from gradkit.compiler.access import Access, Sizes, broadcast_access, everything, row_by_row, through, through_index
+from gradkit.compiler.access import (
+    SCATTERS,
+    VIEWS,
+    Access,
+    Sizes,
+    broadcast_access,
+    everything,
+    indexed_shape,
+    operand_accesses,
+    row_by_row,
+    steps_of,
+    through,
+    through_index,
+)
+from gradkit.compiler.groups import Group, Kept, Single
 from gradkit.compiler.passes import reads, variables_in
 from gradkit.core.graph import Equation, Graph, Variable
 from gradkit.core.structured import LinearReduction, Reduction
 
-__all__ = ["Group", "Kept", "Single", "fused"]
+__all__ = ["LARGEST", "Fusion", "fused"]
 
 LARGEST = 120
 """Operations in a nest: what is far longer takes a compiler of machine code more than linear time."""
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What a group keeps of a value.
-
-    Attributes
-    ----------
-    memory : Variable
-        The array that has it.
-    value : Variable, or a literal
-        The value.
-    strides, offset : tuple of int, int
-        Where in the array, by the axes of the group.
-    combine, identity : str or None, number
-        How values for one place are reduced.
-    reduced : tuple of int
-        The axes that are reduced.
-    scattered : tuple or None
-        Positions that are values: the array of them, how it is read, the stride in elements, and how many there are.
-    """
-
-    memory: Variable
-    value: Any
-    strides: Sizes
-    offset: int = 0
-    combine: str | None = None
-    identity: Any = None
-    reduced: Sizes = ()
-    scattered: tuple[Any, Access, int, int] | None = None
-
-
-@dataclass(eq=False)
-class Group:
-    """Operations that become one nest.
-
-    Attributes
-    ----------
-    space : tuple of int
-        The nest's sizes.
-    position : tuple of int
-        Where it is among the others.
-    entries : list of Equation
-        Its operations, the last one first.
-    accesses : dict from Variable to Access
-        Their results, and by which access they are computed.
-    kept : list of Kept
-        What it keeps.
-    """
-
-    space: Sizes
-    position: tuple[int, int]
-    entries: list[Equation] = field(default_factory=list)
-    accesses: dict[Variable, Access] = field(default_factory=dict)
-    kept: list[Kept] = field(default_factory=list)
-
-
-@dataclass(eq=False)
-class Single:
-    """An operation that is no part of a nest. `init` says what its results hold before it."""
-
-    equation: Equation
-    position: tuple[int, int]
-    alpha: float = 1.0
-    adds: bool = False
+def fused(
+    graph: Graph,
+    takes: Callable[[Equation], bool],
+    reduces: Callable[[Equation], bool],
+    scatters: Callable[[Equation], bool],
+    joins: Callable[[Equation], bool],
+) -> Fusion:
+    """Return the groups of a graph, and what was found out on the way; the arguments are those of `Fusion`."""
+    fusion = Fusion(graph, takes, reduces, scatters, joins)
+    fusion.run()
+    return fusion
 
 
 class Fusion:
@@ -124,8 +86,10 @@ class Fusion:
         """Views that have memory of their own."""
         self.nodes: list[Group | Single] = []
         self._demands: dict[Variable, list[tuple[Group, Access]]] = defaultdict(list)
+        """Which groups read a value, and how."""
         self._reads = reads(graph)
         self._taken: set[Equation] = set()
+        """Operations that are part of a product."""
 
     def run(self) -> None:
         """Read the graph backwards."""
@@ -208,6 +172,7 @@ class Fusion:
         if out not in self.kept and len(set(demands)) == 1:
             group, access = demands[0]
             size = math.prod(out.shape)
+            # What is broadcast in the group would be computed again and again, unless it is one number.
             if len(group.entries) >= LARGEST or not (math.prod(group.space) <= size or size == 1):
                 group = None
         if group is None:
@@ -219,7 +184,7 @@ class Fusion:
         group.entries.append(equation)
         group.accesses[out] = access
         for x, how in operand_accesses(equation, access):
-            if how is None:
+            if how is None:  # any element of it may be read at any position
                 self.kept.add(x)
             else:
                 self._demand(x, group, how)
@@ -273,7 +238,7 @@ class Fusion:
         strides = []
         for axis in range(len(x.shape)):
             stride = next(rest) if keepdims or axis not in axes else 0
-            strides.append(0 if axis in axes else stride)
+            strides.append(0 if axis in axes else stride)  # one that is kept has size 1, and so no steps
         identity = primitive.identity_of(out.dtype.name)
         kept = Kept(out, x, tuple(strides), 0, primitive.combine, identity, tuple(axes))
         self.kept.add(out)
@@ -316,22 +281,17 @@ class Fusion:
         """Write what is there before, then a part of it."""
         *before, part = equation.inputs
         out = equation.outputs[0]
-        rank = len(_indexed_shape(equation.params["index"], out.shape))
-        access = through_index(equation.params["index"], out.shape, tuple((axis, 0, 1) for axis in range(rank)))
+        sizes = indexed_shape(equation.params["index"], out.shape)
+        access = through_index(equation.params["index"], out.shape, everything(sizes))
         if access is None:
             return False
-        sizes = _indexed_shape(equation.params["index"], out.shape)
-        strides, offset = [0] * rank, 0
-        for (axis, start, step), stride in zip(access, row_by_row(out.shape), strict=True):
-            offset += start * stride
-            if axis is not None:
-                strides[axis] += step * stride
+        strides, offset = steps_of(access, row_by_row(out.shape), len(sizes))
         self.kept.add(out)
         start_value = before[0] if before else 0
         group = self._group(out.shape, number, Kept(out, start_value, row_by_row(out.shape)))
         if type(start_value) is Variable:
             self._demand(start_value, group, everything(out.shape))
-        group = Group(sizes, (number, 1), kept=[Kept(out, part, tuple(strides), offset)])
+        group = Group(sizes, (number, 1), kept=[Kept(out, part, strides, offset)])
         self.nodes.append(group)
         if type(part) is Variable:
             self._demand(part, group, broadcast_access(part.shape, everything(sizes)))
@@ -395,157 +355,3 @@ class Fusion:
                 break
             x = equation.inputs[0]
         return x
-
-
-VIEWS = ("broadcast_to", "getitem", "permute_dims", "reshape")
-GATHERS = ("take", "take_along_axis")
-SCATTERS: dict[str, str | None] = {
-    "scatter_add": "add",
-    "scatter_max": "maximum",
-    "scatter_min": "minimum",
-    "scatter_multiply": "multiply",
-    "scatter_set": None,
-}
-"""What combines an element with what is at its place; None puts it there."""
-
-
-def _indexed_shape(index: Sequence[Any], shape: Sizes) -> Sizes:
-    """Return the shape of ``array[index]``."""
-    sizes: list[int] = []
-    rest = iter(shape)
-    for part in index:
-        if part is None:
-            sizes.append(1)
-        else:
-            size = next(rest)
-            if type(part) is slice:
-                sizes.append(len(range(*part.indices(size))))
-    return (*sizes, *rest)
-
-
-def operand_accesses(equation: Equation, access: Access) -> Iterator[tuple[Variable, Access | None]]:
-    """Yield the operands of an operation that a nest reads, and how; None where positions are values."""
-    if equation.primitive.name in GATHERS:
-        x, indices = equation.inputs
-        yield x, None
-        if type(indices) is Variable:
-            yield indices, index_access(equation, access)
-        return
-    for x in equation.inputs:
-        if type(x) is Variable:
-            yield x, broadcast_access(x.shape, access)
-
-
-def index_access(equation: Equation, access: Access) -> Access:
-    """Return how the positions of a gather are read: a vector along the axis, or an array of the result's shape."""
-    if equation.primitive.name == "take":
-        return (access[equation.params["axis"]],)
-    return broadcast_access(equation.inputs[1].shape, access)
-
-
-class Merging:
-    """Nests put together."""
-
-    def __init__(self, fusion: Fusion) -> None:
-        self.fusion = fusion
-        self.writers: dict[Variable, list[Group | Single]] = defaultdict(list)
-        self.readers: dict[Variable, list[Group | Single]] = defaultdict(list)
-        self.reads: dict[Group, dict[Variable, set[Access | None]]] = {}
-        self.gone: set[Group] = set()
-
-    def run(self) -> list[Group | Single]:
-        """Return the nodes that are left, in order."""
-        for node in self.fusion.nodes:
-            self._note(node)
-        latest: dict[tuple[Sizes, Variable], Group] = {}
-        for node in list(self.fusion.nodes):
-            if isinstance(node, Single) or not node.space:
-                continue
-            group = node
-            for x in list(self.reads[group]):
-                for other in (*self.writers[x], latest.get((group.space, x))):
-                    if isinstance(other, Group) and other is not group and other not in self.gone:
-                        self._merge(other, group)
-                latest[group.space, x] = group
-        return sorted((n for n in self.fusion.nodes if n not in self.gone), key=lambda node: node.position)
-
-    def _note(self, node: Group | Single) -> None:
-        if isinstance(node, Single):
-            for x in variables_in(node.equation.inputs):
-                self.readers[self.fusion.root(x)].append(node)
-            for out in node.equation.outputs:
-                if node.adds:
-                    self.readers[out].append(node)
-                self.writers[out].append(node)
-            return
-        found: dict[Variable, set[Access | None]] = defaultdict(set)
-        for x, access in self.fusion.loads(node):
-            root = self.fusion.root(x)
-            found[root].add(access if root is x else None)
-        self.reads[node] = found
-        for x in found:
-            self.readers[x].append(node)
-        for kept in node.kept:
-            self.writers[kept.memory].append(node)
-
-    def _merge(self, first: Group, second: Group) -> None:
-        """Put a group into a later one, if nothing has to come between."""
-        if first.space != second.space or first.position > second.position:
-            return
-        if len(first.entries) + len(second.entries) > LARGEST:
-            return
-        kept = {k.memory for k in first.kept}
-        for x in kept & self.reads[second].keys():
-            # What it reads of the first has to be at hand at the same position.
-            if self.reads[second][x] != {first.accesses.get(x)}:
-                return
-        if any(first.accesses[x] != second.accesses[x] for x in first.accesses.keys() & second.accesses.keys()):
-            return
-        below = all(
-            reader is second or reader is first or reader.position > second.position
-            for x in kept
-            for reader in self._alive(self.readers[x])
-        )
-        above = all(
-            writer is first or writer.position < first.position
-            for x in self.reads[second]
-            for writer in self._alive(self.writers[x])
-        )
-        if not (below or above) or self._writes_clash(first, second):
-            return
-        if not below:
-            second.position = first.position
-        second.entries += [e for e in first.entries if e.outputs[0] not in second.accesses]
-        second.accesses.update(first.accesses)
-        second.kept = [*first.kept, *second.kept]
-        self.gone.add(first)
-        for x, accesses in self.reads[first].items():
-            self.reads[second][x] |= accesses
-            self.readers[x].append(second)
-        for x in kept:
-            self.writers[x].append(second)
-            if x in second.accesses:
-                self.reads[second].pop(x, None)
-
-    def _writes_clash(self, first: Group, second: Group) -> bool:
-        """Return whether both write one array, which happens in parts of it that differ, or as the start of a sum."""
-        written = {kept.memory for kept in second.kept}
-        return any(kept.memory in written for kept in first.kept) or any(
-            len(list(self._alive(self.writers[k.memory]))) > 1 for k in (*first.kept, *second.kept)
-        )
-
-    def _alive(self, nodes: Iterable[Group | Single]) -> Iterator[Group | Single]:
-        return (node for node in list(nodes) if node not in self.gone)
-
-
-def fused(
-    graph: Graph,
-    takes: Callable[[Equation], bool],
-    reduces: Callable[[Equation], bool],
-    scatters: Callable[[Equation], bool],
-    joins: Callable[[Equation], bool],
-) -> tuple[Fusion, Sequence[Group | Single]]:
-    """Return the groups of a graph in order, and what was found out on the way."""
-    fusion = Fusion(graph, takes, reduces, scatters, joins)
-    fusion.run()
-    return fusion, Merging(fusion).run()

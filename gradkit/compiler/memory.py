@@ -14,6 +14,7 @@ from gradkit.backend.plan import Buffer, Call, Choice, Layout, Load, Loop, Nest,
 __all__ = ["buffers_read", "buffers_written", "place_buffers", "size_of"]
 
 ALIGNMENT = 64
+"""Bytes: of a line of the cache, and of the widest vector."""
 ITEM_SIZES = {"bool": 1, "bfloat16": 2}
 
 
@@ -63,10 +64,10 @@ def buffers_written(node: Node) -> Iterator[Buffer]:
             yield from (layout.buffer for layout in node.rows)
 
 
-def place_buffers(plan: Plan, donated: Mapping[Buffer, Buffer | None]) -> None:
-    """Say where the buffers of a plan are, and leave out copies of an array onto itself.
+def lives(plan: Plan) -> tuple[dict[Buffer, int], dict[Buffer, int]]:
+    """Return at which node each buffer is written first, and at which it is read or written last.
 
-    `donated` has the arguments whose memory a result may take: a certain one, or None for any.
+    A result lives until the end. Arguments are written by nobody.
     """
     first: dict[Buffer, int] = {}
     last: dict[Buffer, int] = {}
@@ -76,32 +77,41 @@ def place_buffers(plan: Plan, donated: Mapping[Buffer, Buffer | None]) -> None:
         for buffer in buffers_written(node):
             first.setdefault(buffer, position)
             last[buffer] = max(position, last.get(buffer, 0))
-    end = len(plan.nodes)
-    last.update((buffer, end) for buffer in plan.results)
-    memory: dict[Buffer, int | Buffer] = {}
-    free = set(donated)
-    arena = Arena()
+    last.update((buffer, len(plan.nodes)) for buffer in plan.results)
+    return first, last
+
+
+def place_buffers(plan: Plan, donated: Mapping[Buffer, Buffer | None]) -> None:
+    """Say where the buffers of a plan are, and leave out copies of an array onto itself.
+
+    `donated` has the arguments whose memory a result may take: a certain one, or None for any.
+    """
+    first, last = lives(plan)
     leaving: dict[int, list[Buffer]] = {}
     for buffer, position in last.items():
         leaving.setdefault(position, []).append(buffer)
+    memory: dict[Buffer, int | Buffer] = {}
+    free = set(donated)
+    arena = Arena()
     for position, node in enumerate(plan.nodes):
         taken: set[Buffer] = set()
         for buffer in dict.fromkeys(buffers_written(node)):
             if first[buffer] != position:
                 continue
-            candidates = [old for old in replaceable(node, buffer) if last[old] == position and old not in taken]
-            given = next(iter(candidates), None)
+            # What the node reads for the last time, each for one of its results.
+            ending = [old for old in replaceable(node, buffer) if last[old] == position and old not in taken]
             if buffer.kind == "result":
-                fitting = [old for old in candidates if old in free and donated[old] in (None, buffer)]
+                # Memory in the arena is no result's: that belongs to whoever called.
+                fitting = [old for old in ending if old in free and donated[old] in (None, buffer)]
                 if fitting:
                     taken.add(fitting[0])
                     memory[buffer] = fitting[0]
                     free.discard(fitting[0])
             elif buffer.kind == "temporary":
-                if given is not None and isinstance(place := memory.get(given), int):
-                    taken.add(given)
+                if ending and isinstance(place := memory.get(ending[0]), int):
+                    taken.add(ending[0])
                     memory[buffer] = place
-                    arena.hand_on(given, buffer)
+                    arena.hand_on(ending[0], buffer)
                 else:
                     memory[buffer] = arena.take(buffer)
         for buffer in leaving.get(position, ()):
