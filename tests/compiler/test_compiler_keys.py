@@ -27,7 +27,7 @@ from gradkit.core.graph import Graph, Params
 from gradkit.transforms.abstract import ClosedJaxpr
 
 Capture = Callable[[], ClosedJaxpr]
-NEW_FUNCTIONS = ("debug.callback(f, x; 1=x)",)
+NEW_FUNCTIONS = ("debug.callback(f, x; 1=x)", "debug.callback(f; ordered=x[0])")
 """Whose captures call another function of the host each time."""
 
 
