@@ -31,6 +31,9 @@ __all__ = ["Executable", "clear_executables", "executable_of", "has_printer"]
 PRINTER = "GRADKIT_COMPILER"
 """The environment variable that names the printer to use, or ``interpreter``; by default the best that works."""
 
+MOST_EXECUTABLES = 4096
+"""How many are known at a time: a program that has others at each call would fill the memory."""
+
 _executables: dict[Hashable, Executable] = {}
 _lock = threading.RLock()
 
@@ -178,6 +181,8 @@ def executable_of(graph: Graph, donated: Sequence[int] = ()) -> Executable:
         with _lock:  # of several threads one compiles
             found = _executables.get(key)
             if found is None:
+                if len(_executables) >= MOST_EXECUTABLES:
+                    del _executables[next(iter(_executables))]
                 found = _executables[key] = Executable(graph.closed(), donated)
     return found
 

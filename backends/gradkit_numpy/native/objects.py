@@ -14,7 +14,8 @@ from functools import cache
 import numpy as np
 
 __all__ = [
-    "AXES", "DATA", "DTYPE", "FITS", "FLAGS", "ITEMS", "REFERENCES", "SIZES", "TYPE", "layout_is_known", "symbols",
+    "AXES", "DATA", "DTYPE", "FITS", "FLAGS", "ITEMS", "REFERENCES", "SIZES", "TYPE", "WRITEABLE", "layout_is_known",
+    "symbols",
 ]  # fmt: skip
 
 REFERENCES, TYPE = 0, 8
@@ -25,6 +26,8 @@ DATA, AXES, SIZES, DTYPE, FLAGS = 16, 24, 32, 56, 64
 """Of an array: its elements, the number of axes (32 bits), their sizes, its dtype, and flags (32 bits)."""
 FITS = 0x101
 """The flags of an array whose elements lie row by row, each where the processor reads it fastest."""
+WRITEABLE = 0x400
+"""The flag of an array that may be written."""
 
 DTYPES = ("bool", "float16", "float32", "float64", "complex64", "complex128") + tuple(
     f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)

@@ -18,6 +18,7 @@ from gradkit_numpy.native.objects import (
     ITEMS,
     REFERENCES,
     TYPE,
+    WRITEABLE,
     layout_is_known,
 )
 from gradkit_numpy.native.objects import SIZES as SIZES_OF_ARRAY
@@ -91,8 +92,8 @@ class Printed:
         given, results = [], []
         items = field("%arguments", ITEMS)
 
-        def differ(thing: str, expected: str, kind: str = "ptr") -> None:
-            unless(text.value(f"icmp ne {kind} {thing}, {expected}"), "unfit")
+        def differ(thing: str, expected: str, kind: str = "ptr", label: str = "unfit") -> None:
+            unless(text.value(f"icmp ne {kind} {thing}, {expected}"), label)
 
         for number, buffer in enumerate(plan.arguments):
             argument = field(items, 8 * number)
@@ -101,7 +102,8 @@ class Printed:
             array = field(argument, box.value)
             differ(field(array, TYPE), "@object_ndarray")
             differ(field(array, DTYPE), f"@object_{buffer.dtype}")
-            differ(text.value(f"and i32 {field(array, FLAGS, 'i32')}, {FITS}"), str(FITS), "i32")
+            flags = FITS | WRITEABLE * (buffer in plan.memory.values())
+            differ(text.value(f"and i32 {field(array, FLAGS, 'i32')}, {flags}"), str(flags), "i32")
             differ(field(array, AXES, "i32"), str(len(buffer.shape)), "i32")
             sizes = field(array, SIZES_OF_ARRAY)
             for axis, size in enumerate(buffer.shape):
@@ -113,7 +115,15 @@ class Printed:
                 results.append("null")
                 continue
             array = field(items, 8 * number)
-            unless(text.value(f"icmp ne i32 {field(array, REFERENCES, 'i32')}, 1"), "held")
+            differ(field(array, REFERENCES, "i32"), "1", "i32", "held")
+            # Whoever had it may have changed its shape, or made it read-only.
+            differ(field(array, DTYPE), f"@object_{buffer.dtype}", label="held")
+            flags = FITS | WRITEABLE
+            differ(text.value(f"and i32 {field(array, FLAGS, 'i32')}, {flags}"), str(flags), "i32", "held")
+            differ(field(array, AXES, "i32"), str(len(buffer.shape)), "i32", "held")
+            sizes = field(array, SIZES_OF_ARRAY)
+            for axis, size in enumerate(buffer.shape):
+                differ(field(sizes, 8 * axis, "i64"), str(size), "i64", "held")
             results.append(field(array, DATA))
         passed = ", ".join(f"ptr {x}" for x in [*given, *results, "%arena", "%callback"])
         found = text.value(f"call i32 {entry}({passed})")

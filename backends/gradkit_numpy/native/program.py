@@ -80,7 +80,11 @@ class Program:
         """Run it on boxes of arrays, and return arrays."""
         found = self.if_it_fits(arguments)
         if found is None:
-            given = [self._fitting(box, *form) for box, form in zip(arguments, self._arguments, strict=True)]
+            taken = {number for _, number in self._taken}
+            given = [
+                self._fitting(box, i in taken, *form)
+                for i, (box, form) in enumerate(zip(arguments, self._arguments, strict=True))
+            ]
             found = self._new_results()
             arena = self._new_arena()
             self._raise_if(self._slowly(given, found, arena[0]))
@@ -119,9 +123,9 @@ class Program:
             self._local.error = None
             raise error
 
-    def _fitting(self, box: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-        """Return an argument's array row by row, in memory that may be read."""
-        array = np.require(self._open(box), dtype, ("C", "A"))
+    def _fitting(self, box: Any, taken: bool, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+        """Return an argument's array row by row, in memory that may be read, or written where it is taken."""
+        array = np.require(self._open(box), dtype, ("C", "A", "W") if taken else ("C", "A"))
         if array.shape != shape:
             raise ValueError(f"a compiled program takes an array of shape {shape} here, got {array.shape}")
         return array
