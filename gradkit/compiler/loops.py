@@ -15,10 +15,11 @@ from typing import Any
 
 from gradkit.compiler.control import Choice, Scan, While, control_of
 from gradkit.compiler.keys import key_of
-from gradkit.compiler.passes import new_variable, reads
+from gradkit.compiler.passes import new_variable, reads, variables_in
 from gradkit.compiler.rewriting import Draft, Rules, form_of, is_distinct, number_in
 from gradkit.core.array import Array
-from gradkit.core.graph import Equation, Graph, Variable
+from gradkit.core.graph import Equation, Graph, Params, Variable
+from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.stand_in import Abstract
 
 __all__ = ["rewritten"]
@@ -174,6 +175,7 @@ def _scan(draft: Draft, equation: Equation, loop: Scan) -> Sequence[Any]:
     for i in [i for i, x in enumerate(xs) if _row(draft, x) is not None][::-1]:
         constants.inputs.append(elements.pop(i))
         constants.operands.append(_row(draft, xs.pop(i)))
+    body = _with_rows_reshaped(draft, body, elements, xs)
     while True:
         fixed = [out is v for out, v in zip(body.outputs, carried, strict=False)]
         for i in [i for i, flag in enumerate(fixed) if flag][::-1]:
@@ -193,14 +195,26 @@ def _scan(draft: Draft, equation: Equation, loop: Scan) -> Sequence[Any]:
         ):
             break
     body = _hoisted(draft, body, constants)
-    kept, taken = _own_results(draft, body, constants, dict(zip(elements, xs, strict=True)), len(carried), length)
-    body = replace(body, outputs=[*body.outputs[: len(carried)], *(body.outputs[len(carried) + i] for i in kept)])
+    first, ys = len(carried), body.outputs[len(carried) :]
+    whole = dict(zip(elements, xs, strict=True))
+    roots = _roots(body, ys)
+    outside: dict[Variable, Any] = dict(zip(constants.inputs, constants.operands, strict=True))
+    for e in body.equations:
+        if e.primitive.name == "broadcast_to" and (type(e.inputs[0]) is Array or e.inputs[0] in outside):
+            outside[e.outputs[0]] = draft.shaped(_outside(e.inputs[0], outside), e.outputs[0].form)
+    kept = [y for y in dict.fromkeys(variables_in(roots)) if y not in whole and y not in outside]
+    stacks = [new_variable(_rows_of(y.form, length)) for y in kept]
+    body = replace(body, outputs=[*body.outputs[:first], *kept])
     loop = Scan(loop.params, body, tuple(constants.operands), tuple(starts), tuple(xs))
-    outputs = [equation.outputs[i] for i in places] + [equation.outputs[count + i] for i in kept]
-    for i, out in zip([*places, *(count + i for i in kept)], _written(draft, equation, loop, outputs), strict=True):
+    outs = _written(draft, equation, loop, [*(equation.outputs[i] for i in places), *stacks])
+    for i, out in zip(places, outs, strict=False):
         results[i] = out
-    for i, value in taken.items():
-        results[count + i] = results[count + value] if type(value) is int else value
+    whole.update(zip(kept, outs[first:], strict=True))
+    for i, (y, root) in enumerate(zip(ys, roots, strict=True)):
+        form = _rows_of(form_of(y), length)
+        known = type(root) is Variable and root in whole
+        stack = whole[root] if known else _stacked(draft, _outside(root, outside), length)
+        results[count + i] = stack if stack.shape == form.shape else draft.made("reshape", stack, shape=form.shape)
 
     def followed(result: Any) -> Any:
         while type(result) is Variable and result in place_of:
@@ -231,8 +245,7 @@ def _few_steps(draft: Draft, loop: Scan, length: int) -> Sequence[Any]:
 
 def _stacked(draft: Draft, value: Any, length: int) -> Any:
     """Return an array as every row of another one."""
-    form = form_of(value)
-    return draft.shaped(value, Abstract((length, *form.shape), form.dtype, form.backend, form.device))
+    return draft.shaped(value, _rows_of(form_of(value), length))
 
 
 def _row(draft: Draft, xs: Any) -> Any:
@@ -273,27 +286,37 @@ def _literal(value: Any) -> Any:
     return value.dtype, repr(number_in(value))
 
 
-def _own_results(
-    draft: Draft, body: Graph, constants: Constants, xs: dict[Variable, Any], count: int, length: int
-) -> tuple[list[int], dict[int, Any]]:
-    """Return which of the ys the loop has to give, and the others: values, or which of the ys they are."""
-    outside = dict(zip(constants.inputs, constants.operands, strict=True))
-    kept: list[int] = []
-    taken: dict[int, Any] = {}
-    first: dict[Variable, int] = {}
-    for i, y in enumerate(body.outputs[count:]):
-        if type(y) is not Variable:
-            taken[i] = _stacked(draft, y, length)
-        elif y in outside:
-            taken[i] = _stacked(draft, outside[y], length)
-        elif y in xs:
-            taken[i] = xs[y]
-        elif y in first:
-            taken[i] = first[y]
-        else:
-            first[y] = i
-            kept.append(i)
-    return kept, taken
+def _outside(operand: Any, outside: dict[Variable, Any]) -> Any:
+    return outside[operand] if type(operand) is Variable else operand
+
+
+def _roots(body: Graph, ys: Sequence[Any]) -> list[Any]:
+    """Return what results of a step are but for their shapes."""
+    before = {e.outputs[0]: e.inputs[0] for e in body.equations if e.primitive.name == "reshape"}
+    roots = []
+    for y in ys:
+        while type(y) is Variable and type(before.get(y)) is Variable:
+            y = before[y]
+        roots.append(y)
+    return roots
+
+
+def _rows_of(form: Abstract, length: int) -> Abstract:
+    return Abstract((length, *form.shape), form.dtype, form.backend, form.device)
+
+
+def _with_rows_reshaped(draft: Draft, body: Graph, elements: list[Variable], xs: list[Any]) -> Graph:
+    """Take rows of what xs were before they were reshaped, and reshape each of them."""
+    equations = []
+    for i, (element, x) in enumerate(zip(elements, xs, strict=True)):
+        inside = draft.argument(x, "reshape")
+        if type(inside) is not Variable or inside.shape[:1] != x.shape[:1]:
+            continue
+        form = inside.form
+        row = new_variable(Abstract(tuple(form.shape[1:]), form.dtype, form.backend, form.device))
+        equations.append(Equation(PRIMITIVES["reshape"], (row,), Params({"shape": tuple(element.shape)}), (element,)))
+        elements[i], xs[i] = row, inside
+    return replace(body, equations=[*equations, *body.equations])
 
 
 # Loops as long as a condition holds

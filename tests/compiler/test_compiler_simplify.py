@@ -315,6 +315,21 @@ def test_what_no_result_needs_is_not_carried(xp: Any) -> None:
     assert names(body(less)) == ["add"]
 
 
+def test_results_of_steps_that_differ_in_shape_alone_are_kept_once(xp: Any) -> None:
+    def f(x: Any) -> Any:
+        def step(c: Any, e: Any) -> Any:
+            c = c * e
+            return c, (c, c[None], c.reshape(2, 1), e[None], jnp.reshape(e, (1, 2, 1)), xp.ones(2), e)
+
+        _, ys = lax.scan(step, x[0], x)
+        return lax.scan(lambda c, e: (c + e[0][0] * e[1][:, 0], None), x[0], (ys[1], ys[2]))[0], ys
+
+    less = simplified_and_checked(f, xp.asarray(np.arange(6.0).reshape(3, 2)))
+    first, second = (e for e in less.equations if e.graphs)
+    assert len(first.outputs) == 2  # the last one, and all of them
+    assert names(body(Graph(equations=[second]))) == ["square", "add"]
+
+
 def test_loops_of_no_steps_and_of_one_are_none(xp: Any) -> None:
     def f(x: Any) -> Any:
         return lax.scan(lambda c, e: (c * e, c + e), x[0], x)
