@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -205,6 +207,54 @@ def in_new_processes(folder: Path, number: int = 1, **variables: str) -> list[st
         assert errors == ""
         results.append(output.strip())
     return results
+
+
+def many_nests(number: int, distinct: bool) -> str:
+    """Return a program of that many loops over arrays, each of them a function, that add up all numbers below 8."""
+    nest = """define internal void @nest{0}(ptr noalias %out, ptr noalias %in) {{
+      br label %loop
+    loop:
+      %i = phi i64 [0, %0], [%next, %loop]
+      %p = getelementptr double, ptr %in, i64 %i
+      %x = load double, ptr %p
+      %y = fadd double %x, {1}.0
+      %q = getelementptr double, ptr %out, i64 %i
+      %z = load double, ptr %q
+      %sum = fadd double %y, %z
+      store double %sum, ptr %q
+      %next = add i64 %i, 1
+      %more = icmp ne i64 %next, 1000
+      br i1 %more, label %loop, label %end
+    end:
+      ret void
+    }}"""
+    nests = [nest.format(i, i if distinct else 1) for i in range(number)]
+    calls = [f"call void @nest{i}(ptr %out, ptr %in)" for i in range(number)]
+    return "\n".join([*nests, "define void @main(ptr %out, ptr %in) {", *calls, "ret void", "}"])
+
+
+def results_of(code: Code) -> np.ndarray[Any, Any]:
+    out, values = np.zeros(1000), np.arange(1000.0)
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(code.address)(out.ctypes.data, values.ctypes.data)
+    return out
+
+
+def test_functions_that_are_the_same_are_compiled_once() -> None:
+    same, different = (compiled(many_nests(number, number < 200), "main") for number in (250, 50))
+    np.testing.assert_array_equal(results_of(same), 250 * (np.arange(1000.0) + 1))
+    np.testing.assert_array_equal(results_of(different), 50 * np.arange(1000.0) + sum(range(50)))
+    assert same.size < different.size
+
+
+@pytest.mark.long
+def test_time_to_compile_grows_as_the_program_does() -> None:
+    seconds = []
+    for number in (200, 800):  # both of them with functions that stay apart
+        started = time.process_time()
+        code = compiled(many_nests(number, distinct=True), "main")
+        seconds.append(time.process_time() - started)
+        np.testing.assert_array_equal(results_of(code), number * np.arange(1000.0) + sum(range(number)))
+    assert seconds[1] < 8 * seconds[0]
 
 
 def test_a_second_process_loads_what_the_first_compiled(tmp_path: Path) -> None:

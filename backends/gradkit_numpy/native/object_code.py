@@ -20,8 +20,8 @@ __all__ = ["FOLDER_VARIABLE", "LIMIT", "SWITCH_VARIABLE", "folder", "keep_in", "
 FOLDER_VARIABLE = "GRADKIT_CACHE_DIR"
 SWITCH_VARIABLE = "GRADKIT_CACHE"
 OFF = frozenset({"0", "false", "no", "off"})
-FORMAT = 1
-"""To be raised where what is kept, or what is linked with it, changes its meaning."""
+FORMAT = 2
+"""To be raised where what is kept, what is linked with it, or how a program is optimized changes."""
 MAGIC = b"gradkit object code %d\n" % FORMAT
 SUFFIX = ".object"
 LIMIT = 256 * 2**20
