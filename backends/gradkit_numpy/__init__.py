@@ -40,7 +40,7 @@ class NumpyBackend(Backend):
     def printers(self) -> Sequence[Printer]:
         """Native code by LLVM, where it is installed, and lists of NumPy's calls."""
         from gradkit_numpy.native.program import NativePrinter  # late: only compiling takes them
-        from gradkit_numpy.printer import NumpyPrinter
+        from gradkit_numpy.ufuncs.printer import NumpyPrinter
 
         return NativePrinter(), NumpyPrinter()
 

@@ -1,0 +1,144 @@
+"""Python text in the making: functions, and names for what they use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gradkit.backend.plan import Buffer, Layout, Plan
+from gradkit_numpy.ufuncs.names import UFUNCS
+
+__all__ = ["Function", "Sizes", "Texts"]
+
+Sizes = tuple[int, ...]
+
+
+class Texts:
+    """The Python text of a plan and of those in it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.names: dict[str, Any] = {"ndarray": np.ndarray, "copyto": np.copyto, "matmul": np.matmul, "dot": np.dot}
+        self._count = 0
+
+    @property
+    def text(self) -> str:
+        """Return all of it."""
+        return "\n".join(["def make():", *("    " + line for line in self.lines), "    return locals()"])
+
+    def maker(self) -> Callable[[], dict[str, Any]]:
+        """Return a function that makes the functions, by name, with memory of their own at each call."""
+        scope = dict(self.names)
+        exec(compile(self.text, "<gradkit plan>", "exec"), scope)
+        made: Callable[[], dict[str, Any]] = scope["make"]
+        return made
+
+    def name(self, kind: str, value: Any = None) -> str:
+        """Return a new name, for a value that the text uses."""
+        self._count += 1
+        name = f"{kind}{self._count}"
+        if value is not None:
+            self.names[name] = value
+        return name
+
+
+class Function:
+    """The function of a plan in the making: its lines, and names for the arrays that they are about.
+
+    It takes the plan's arguments and results. Views of memory that does not move are made once, those of arguments and
+    results with each call.
+    """
+
+    def __init__(self, texts: Texts, plan: Plan) -> None:
+        self.texts, self.plan = texts, plan
+        self.lines: list[str] = []
+        self.fixed: dict[Any, str] = {}
+        """Views of temporary buffers, which are made once."""
+        self.known: dict[Any, str] = {}
+        """Views that the lines have made so far."""
+        self.roots: dict[Buffer, str] = {}
+        """Arguments and results; other buffers are in the arena."""
+        self.given = [f"a{i}" for i in range(len(plan.arguments))]
+        self.roots.update(zip(plan.arguments, self.given, strict=True))
+        self.made = [f"r{i}" for i in range(len(plan.results))]
+        for buffer, name in zip(plan.results, self.made, strict=True):
+            place = plan.memory.get(buffer)
+            self.roots[buffer] = self.roots[place] if isinstance(place, Buffer) else name
+        self._arena = texts.name("arena")
+        if plan.arena:
+            self._once(f"{self._arena} = {texts.name('empty', np.empty)}({plan.arena}, 'uint8')")
+
+    def emit(self, line: str) -> None:
+        """Write a line."""
+        self.lines.append(line)
+
+    def _once(self, line: str) -> None:
+        """Write a line that runs once, before all calls."""
+        self.texts.lines.append(line)
+
+    # Arrays
+
+    def view(self, layout: Layout) -> str:
+        """Return the name of an array of a layout; axes along which it is broadcast have size 1."""
+        sizes = tuple(1 if stride == 0 else size for size, stride in zip(layout.shape, layout.strides, strict=True))
+        return self.array(layout.buffer, sizes, layout.strides, layout.offset)
+
+    def array(self, buffer: Buffer, sizes: Sizes, strides: Sizes, offset: int) -> str:
+        """Return the name of an array in a buffer."""
+        root = self.roots.get(buffer)
+        dtype = np.dtype(buffer.dtype)
+        steps = tuple(stride * dtype.itemsize for stride in strides)
+        if root is not None and sizes == buffer.shape and offset == 0 and _lies_in_rows(sizes, strides):
+            return root
+        key = (buffer, sizes, steps, offset)
+        found = self.fixed.get(key) or self.known.get(key)
+        if found is None:
+            found = self.texts.name("v")
+            kind = self.texts.name("d", dtype)
+            if root is None:
+                start = self.plan.memory[buffer]
+                assert isinstance(start, int)
+                self._once(
+                    f"{found} = ndarray({sizes}, {kind}, {self._arena}, {start + offset * dtype.itemsize}, {steps})"
+                )
+                self.fixed[key] = found
+            else:
+                self.emit(f"{found} = ndarray({sizes}, {kind}, {root}, {offset * dtype.itemsize}, {steps})")
+                self.known[key] = found
+        return found
+
+    def whole(self, buffer: Buffer) -> str:
+        """Return the name of all of a buffer."""
+        return self.array(buffer, buffer.shape, _in_rows(buffer.shape), 0)
+
+    def scratch(self, shape: Sizes, dtype: str) -> str:
+        """Return the name of an array that lines may write what they like into."""
+        name = self.texts.name("s")
+        kind = self.texts.name("d", np.dtype(dtype))
+        self._once(f"{name} = {self.texts.name('empty', np.empty)}({shape}, {kind})")
+        return name
+
+    def operand(self, layout: Layout) -> str:
+        """Return the name of an array of a layout, whole."""
+        return self.array(layout.buffer, layout.shape, layout.strides, layout.offset)
+
+    def ufunc(self, name: str) -> str:
+        """Return the name of a primitive's ufunc."""
+        called = UFUNCS[name]
+        self.texts.names[called] = getattr(np, called)
+        return called
+
+
+def _in_rows(shape: Sizes) -> Sizes:
+    strides, size = [], 1
+    for length in reversed(shape):
+        strides.append(size)
+        size *= length
+    return tuple(reversed(strides))
+
+
+def _lies_in_rows(shape: Sizes, strides: Sizes) -> bool:
+    pairs: Iterator[tuple[int, int, int]] = zip(strides, _in_rows(shape), shape, strict=True)
+    return all(a == b or size == 1 for a, b, size in pairs)
