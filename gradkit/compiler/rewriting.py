@@ -100,11 +100,15 @@ class Draft:
         What is tried on each operation.
     reads : mapping of Variable to int
         How many operands each variable of the graph is that is rewritten.
+    see_to : callable
+        ``see_to(draft, equation)``, which gets an operation with functions in it, with the operands of now, returns the
+        results of those that it sees to itself, and None for others.
     """
 
-    def __init__(self, rules: Rules, reads: Mapping[Variable, int]) -> None:
+    def __init__(self, rules: Rules, reads: Mapping[Variable, int], see_to: SeeTo) -> None:
         self.rules = rules
         self.reads = reads
+        self.see_to = see_to
         self.equations: list[Equation] = []
         self.has_changed = False
         """Whether anything is written otherwise than it stood there."""
@@ -113,7 +117,7 @@ class Draft:
 
     # For whoever rewrites a graph
 
-    def place(self, graph: Graph, operands: Sequence[Any], see_to: SeeTo, *, called: bool = False) -> list[Any]:
+    def place(self, graph: Graph, operands: Sequence[Any], *, called: bool = False) -> list[Any]:
         """Write a graph's operations down, with these operands for its inputs, and return what its results are.
 
         Parameters
@@ -122,9 +126,6 @@ class Draft:
             The graph.
         operands : sequence
             Variables or literals.
-        see_to : callable
-            ``see_to(draft, equation)``, which gets the operation with the operands of now, returns the results of those
-            that it sees to itself, and None for others.
         called : bool
             Whether it is written down once more than it stands there, so that its variables are not to be used again.
         """
@@ -134,13 +135,16 @@ class Draft:
             inputs = tuple([now[x] if type(x) is Variable else x for x in equation.inputs])
             outputs = tuple([new_variable(out.form) for out in equation.outputs]) if called else equation.outputs
             primitive, params, source = equation.primitive, equation.params, equation.source
-            found = (
-                None if primitive.has_kernels else see_to(self, Equation(primitive, inputs, params, outputs, source))
-            )
-            if found is None:
-                found = self.operation(primitive, inputs, params, outputs, source)
+            found = self.equation(Equation(primitive, inputs, params, outputs, source))
             now.update(zip(equation.outputs, found, strict=True))
         return [now[out] if type(out) is Variable else out for out in graph.outputs]
+
+    def equation(self, equation: Equation) -> Sequence[Any]:
+        """Write an operation down, with functions in it or not, unless something else has its results; return those."""
+        found = None if equation.primitive.has_kernels else self.see_to(self, equation)
+        if found is not None:
+            return found
+        return self.operation(equation.primitive, equation.inputs, equation.params, equation.outputs, equation.source)
 
     def operation(
         self,
