@@ -47,6 +47,7 @@ def log2_rest(s: Any) -> Any:
 
 
 def fits() -> dict[str, Fit]:
+    logarithm = from_series(lambda f: mp.log1p(f) / f, lambda f: 1 - f / 2)
     half_log = mp.log(2) / 2 * mpf("1.0005")
     quarter = mp.pi / 4 * mpf("1.0005")
     low, high = mp.sqrt(mpf(1) / 2) - mpf("1.0001"), mp.sqrt(2) - mpf("0.9999")
@@ -75,6 +76,9 @@ def fits() -> dict[str, Fit]:
             {"float32": 8},
             lambda f: f**2 + mpf("1e-3"),
         ),
+        # log2(1 + f) = f q(f), and that of base 10
+        "log2": Fit(lambda f: logarithm(f) / mp.log(2), low, high, {"float32": 10}),
+        "log10": Fit(lambda f: logarithm(f) / mp.log(10), low, high, {"float32": 10}),
         # log(1 + f) = f - f^2 / 2 + s (f^2 / 2 + z q(z)), s = f / (2 + f), z = s^2
         "log_of_quotient": Fit(
             at_root(from_series(lambda s: (2 * mp.atanh(s) / s - 2) / s**2, lambda s: mpf(2) / 3 + 2 * s**2 / 5)),

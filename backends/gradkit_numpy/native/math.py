@@ -220,11 +220,21 @@ def _log_to_base(t: Text, x: Value, log2_of_base: Fraction) -> Value:
 
 
 def _log2(t: Text, x: Value) -> Value:
-    return _log_to_base(t, x, Fraction(1))
+    if t.form.bits == 64:
+        return _log_to_base(t, x, Fraction(1))
+    f, k = _parts(t, x)
+    result = t.fma(f, t.polynomial(f, _coefficients(t, "log2")), t.converted(k))
+    return _log_at_the_ends(t, x, result, 0.0)
 
 
 def _log10(t: Text, x: Value) -> Value:
-    return _log_to_base(t, x, LOG2_10)
+    if t.form.bits == 64:
+        return _log_to_base(t, x, LOG2_10)
+    f, k = _parts(t, x)
+    exponent = t.converted(k)
+    high, low = _split(1 / LOG2_10, t.form)
+    logarithm = t.fma(f, t.polynomial(f, _coefficients(t, "log10")), exponent * low)
+    return _log_at_the_ends(t, x, t.fma(exponent, high, logarithm), 0.0)
 
 
 def _log1p(t: Text, x: Value) -> Value:
