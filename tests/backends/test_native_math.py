@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import platform
 import re
 from collections.abc import Callable
 from functools import cache
@@ -16,7 +17,7 @@ import pytest
 pytest.importorskip("llvmlite", reason="native code needs the extra jit")
 pytest.importorskip("scipy", reason="native code needs the extra jit")
 
-from gradkit_numpy.native import object_code
+from gradkit_numpy.native import machine, object_code
 from gradkit_numpy.native.machine import compiled
 from gradkit_numpy.native.math import NAMES, function_text
 from gradkit_numpy.native.symbols import declared_once
@@ -128,6 +129,31 @@ def test_each_sixteenth_float32_is_at_most_two_units_off(name: str) -> None:
         with np.errstate(all="ignore"):
             exact = NUMPY[name](x.astype(np.float64))
         assert_within(native(name, "float32")(x), exact, "float32", x)
+
+
+PROCESSORS = [("x86-64", ""), ("haswell", "+avx2,+fma")]  # vectors of 128 bits and no fma; of 256
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names of processors of this architecture")
+@pytest.mark.parametrize("processor", PROCESSORS)
+@pytest.mark.parametrize("name", ["cos", "erf", "tanh", pytest.param("every", marks=pytest.mark.long)])
+def test_code_for_other_processors_is_at_most_two_units_off(
+    name: str, processor: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if processor[1] and "+avx2" not in machine._processor()[1]:
+        pytest.skip("this processor has no AVX2")
+    monkeypatch.setattr(machine, "_processor", lambda: processor)
+    machine._machine.cache_clear()
+    x = every(40_001)
+    try:
+        for function in sorted(NUMPY) if name == "every" else [name]:
+            for dtype in DTYPES:
+                with np.errstate(all="ignore"):
+                    exact = NUMPY[function](x.astype(np.float64))
+                    y = native.__wrapped__(function, dtype)(x.astype(dtype)).astype(np.float32)
+                assert_within(y, exact, "float32", x)
+    finally:
+        machine._machine.cache_clear()
 
 
 def off_by(y: float, exact: Any) -> float:

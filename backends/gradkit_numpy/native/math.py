@@ -382,7 +382,7 @@ def function_text(name: str, dtype: str) -> str:
     head = f"define internal {form.name} @{whole}({', '.join(f'{form.name} %{letter}' for letter in letters)})"
     head += " alwaysinline nounwind willreturn {"
     if name in GUARDED:
-        lanes = [vector_bits() // form.bits, vector_bits() // form.bits // 2]
+        lanes = [n for n in (vector_bits() // form.bits, vector_bits() // form.bits // 2) if n > 1]
         parts = [_guarded(name, dtype, 0), *(_guarded(name, dtype, number) for number in lanes)]
         # The vectorizer replaces the call by one of these; they have branches, which it could not make itself.
         variants = ",".join(f"_ZGV_LLVM_N{n}v_{whole}_1({whole}_{n})" for n in lanes)
