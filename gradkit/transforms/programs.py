@@ -327,7 +327,9 @@ def capture_program(
         with noting_axes() as axes, noting_weakness() as weakness:
             captured = trace.run(flat_function, inputs)
     except JAXTypeError as error:
-        error.add_note(f"The error occurred while tracing the function {name} at {where} for jit.")
+        said = "The error occurred while tracing the function"
+        if said not in str(error):  # by a jitted function inside
+            error.args = (f"{error}\n{said} {name} at {where} for jit.",)
         raise
     graph = without_marks(captured.closed())
     constants = [constant for _, constant in captured.constants]
