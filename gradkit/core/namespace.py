@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from gradkit.core.primitive import Primitive
 
 __all__ = [
-    "ARRAYS", "PLAIN", "PRIMITIVES", "ArrayNamespace", "KernelNamespace", "LeafNamespace", "bound", "kernel_namespace",
-    "leaf_namespace", "lift", "namespace_of", "publish", "unbroadcast",
+    "ARRAYS", "PLAIN", "PRIMITIVES", "ArrayNamespace", "KernelNamespace", "LeafNamespace", "bound",
+    "kernel_namespace", "leaf_namespace", "lift", "namespace_of", "publish", "unbroadcast",
 ]  # fmt: skip
 
 PRIMITIVES: dict[str, Primitive] = {}
@@ -137,6 +137,8 @@ def lift(cotangent: Any, saved: Sequence[Any]) -> tuple[Any, Any, Sequence[Any]]
 
 def as_bound(value: Any) -> Any:
     """Return a raw array as an Array; numbers, and nodes that stand for what was not kept, as they are."""
+    if type(value) is Array:
+        return value
     return wrap(value) if backend_of(value) is not None else value
 
 

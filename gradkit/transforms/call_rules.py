@@ -14,7 +14,7 @@ from typing import Any
 
 from gradkit.compiler.executables import Executable, executable_of
 from gradkit.compiler.passes import Walk, dependent, differentiable
-from gradkit.core.array import Array, dtype_as_stored, is_followed, wrap
+from gradkit.core.array import Array, dtype_as_stored, is_followed, owner_of, wrap
 from gradkit.core.batching import BatchTrace
 from gradkit.core.binding import highest_trace
 from gradkit.core.families import Parts, record_call
@@ -56,7 +56,15 @@ class Jit(HigherOrder):
     def evaluate(self, args: Flat, *, name: str, jaxpr: Graph, inline: bool) -> Flat:
         """Run the graph's executable."""
         arrays = [arg if arg._node is None else wrap(arg._value) for arg in args]
-        return executable_for(jaxpr, name)(arrays)
+        run = executable_for(jaxpr, name)
+        if run.if_it_fits is None:
+            return run(arrays)
+        outs = run.if_it_fits(arrays)  # native code looks at them
+        if outs is None:
+            # A library's own number, such as the cotangent that a backward pass begins with, is no array yet.
+            arrays = [wrap(owner_of(array._value).asarray(array._value)) for array in arrays]
+            outs = run.if_it_fits(arrays)
+        return run(arrays) if outs is None else list(map(wrap, outs))
 
     def results(self, *, name: str, jaxpr: Graph, inline: bool) -> Flat:
         """Return the graph's."""
@@ -80,7 +88,7 @@ class Jit(HigherOrder):
         """Call the graph of forward mode."""
         primals, tangents = trace.unwrap(args)
         flags = tuple(t is not None for t in tangents)
-        wanted = differentiable(jaxpr, flags)
+        wanted = _reached(jaxpr, flags, differentiable)
         given = [_of_shape(t, p.shape) for t, p in zip(tangents, primals, strict=True) if t is not None]
 
         def pushed() -> Derived:
@@ -97,7 +105,7 @@ class Jit(HigherOrder):
         values, parents = trace.unwrap(args)
         graph = jaxpr if trace.level else as_the_tape_sees(jaxpr)
         tracked = tuple(parent is not None for parent in parents)
-        wanted = differentiable(graph, tracked)
+        wanted = _reached(graph, tracked, differentiable)
         if not any(wanted):
             return self.run(values, name=name, jaxpr=jaxpr, inline=inline)
         passes = _known(graph, ("reverse", tracked), lambda: _forward_pass(graph, tracked, wanted))
@@ -118,7 +126,7 @@ class Jit(HigherOrder):
     def in_batch(self, trace: BatchTrace, args: Flat, *, name: str, jaxpr: Graph, inline: bool) -> Flat:
         """Call the graph of whole batches."""
         values, axes = trace.unwrap(args)
-        batched = dependent(jaxpr, [axis is not None for axis in axes])
+        batched = _reached(jaxpr, tuple(axis is not None for axis in axes), dependent)
         named = runs_over_an_axis(jaxpr)
 
         def whole() -> Derived:
@@ -249,6 +257,14 @@ class Passes(Derived):
 
         forms = [*self.forms, *(abstract_like(g) for g in cotangents if g is not None)]
         return Derived(*graph_of(run, forms)), present
+
+
+def _reached(graph: Graph, flags: Flags, walk: Walk) -> list[bool]:
+    """Return which results follow from the inputs whose flag is set, as a pass says; it walks a graph once."""
+    found: list[bool] | None = graph.derived.get((walk, flags))
+    if found is None:
+        found = graph.derived[walk, flags] = walk(graph, flags)
+    return found
 
 
 def _known(graph: Graph, key: tuple[Hashable, ...], make: Callable[[], Any]) -> Any:

@@ -24,6 +24,7 @@ from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf, Node
 from gradkit.core.reverse import ReverseTrace
 from gradkit.primitives.barriers import behind_barrier
+from gradkit.transforms.call_rules import without_calls
 
 __all__ = ["Offloadable", "call_checkpointed"]
 
@@ -41,6 +42,8 @@ def call_checkpointed(function: Function, args: Flat, policy: Policy | None = No
     """Call a function of which the tape keeps the arguments and what `policy` says, and which it runs again."""
     if policy is not None or capturing():
         graph, constants = graph_of(lambda *flat: function(list(flat)), [abstract_like(arg) for arg in args])
+        if policy is not None:  # which is asked for the operations of jitted functions as well
+            graph = without_calls(graph)
         return CHECKPOINT.run([*constants, *args], jaxpr=graph, policy=policy)
     return run_checkpointed(function, args)
 
