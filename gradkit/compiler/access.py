@@ -40,7 +40,7 @@ SCATTERS: dict[str, str | None] = {
 
 def everything(shape: Sizes) -> Access:
     """Return the access of a nest over the elements of an array of that shape."""
-    return tuple((axis, 0, 1) for axis in range(len(shape)))
+    return tuple(FIRST if size == 1 else (axis, 0, 1) for axis, size in enumerate(shape))
 
 
 def broadcast_access(shape: Sizes, access: Access) -> Access:
