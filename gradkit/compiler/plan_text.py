@@ -91,7 +91,7 @@ class _Writer:
             sign = "+=" if node.adds else "="
             return [f"{self.array(node.out)} {sign} {factor}{self.array(node.left)} @ {self.array(node.right)}"]
         if isinstance(node, Call):
-            operands = [self.array(x) if isinstance(x, Layout) else str(x) for x in node.operands]
+            operands = [self.array(x) if isinstance(x, Layout) else _literal(x) for x in node.operands]
             results = ", ".join(map(self.name, node.results))
             call = f"call {node.name}({', '.join(operands)})"
             return [f"{results} = {call}" if results else call]
@@ -104,7 +104,11 @@ class _Writer:
             lines[0] += f" of {self.arrays(node.operands)}:"
             return [*lines, *(line for i, plan in enumerate(node.plans) for line in self.part(f"{i}:", plan))]
         carried = f"carrying {', '.join(map(self.name, node.carry))}"
+        if node.constants:
+            carried = f"with {self.arrays(node.constants)}, {carried}"
         if isinstance(node, While):
+            if node.test_constants:
+                carried += f", tested with {self.arrays(node.test_constants)}"
             return [f"while, {carried}:", *self.part("test:", node.test), *self.part("step:", node.step)]
         order = ", from the last" if node.reverse else ""
         told = f"loop of {node.length} steps{order}, {carried}, over {self.arrays(node.elements)}"
@@ -141,6 +145,9 @@ class _Writer:
             elif isinstance(part, Load):
                 for x, _, _ in part.gathered:
                     uses[x] += 1
+        for store in nest.stores:
+            for x in (store.value, *(value for value, _, _ in store.scattered)):
+                uses[x] += 1
         texts: list[str] = []
         lines: list[str] = []
         for number, part in enumerate(nest.body):
@@ -174,6 +181,11 @@ class _Writer:
         target = f"{self.name(store.layout.buffer)}[{_position(store.layout, store.scattered, texts)}]"
         sign = SIGNS.get(store.combine, f" {store.combine} ") if store.combine else ""
         return f"{target} {sign}= {_bare(texts[store.value])}"
+
+
+def _literal(value: object) -> str:
+    shape = getattr(value, "shape", ())
+    return f"an array of {'x'.join(map(str, shape))}" if shape else str(value)
 
 
 def _form(buffer: Buffer) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gradkit.compiler.plan_text import plan_text
 from gradkit.core.array import Array, innermost, is_followed
 from gradkit.core.graph import Graph
 from gradkit.core.stand_in import Abstract
@@ -161,8 +162,9 @@ class Compiled(Stage):
             )
 
     def as_text(self) -> str:
-        """Return the graph that runs, as text."""
-        return jaxpr_text(self._program.graph)
+        """Return what runs, as text: the plan, or the graph where that is interpreted."""
+        plan = self._executable.plan
+        return jaxpr_text(self._program.graph) if plan is None else plan_text(plan)
 
     def cost_analysis(self) -> dict[str, float]:
         """Return the numbers of operations, of transcendental functions, and of bytes read and written."""
@@ -170,7 +172,10 @@ class Compiled(Stage):
 
     def memory_analysis(self) -> MemoryStats:
         """Return the memory that arguments, results, and what is in between take."""
-        return memory_of(self._program.graph, self._program.donated)
+        found = memory_of(self._program.graph, self._program.donated)
+        if self._executable.plan is not None:
+            found.temp_size_in_bytes = self._executable.plan.arena
+        return found
 
     def runtime_executable(self) -> Any:
         """Return what runs it."""
