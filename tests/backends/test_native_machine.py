@@ -330,6 +330,15 @@ def test_a_folder_that_cannot_be_used_is_no_error(tmp_path: Path) -> None:
             assert run(code, 1.0) == 2.0
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_nothing_is_loaded_from_a_folder_into_which_anybody_may_write(kept: Path) -> None:
+    compiled(TWICE, "twice")
+    kept.chmod(0o777)
+    assert not compiled(TWICE, "twice").from_disk
+    kept.chmod(0o755)
+    assert compiled(TWICE, "twice").from_disk
+
+
 def test_a_folder_in_the_place_of_a_file_is_no_error(kept: Path) -> None:
     compiled(TWICE, "twice")
     (path,) = objects(kept)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import sys
 import tempfile
 from contextlib import suppress
@@ -82,6 +83,8 @@ def load(key: str) -> bytes | None:
         return None
     path = place / (key + SUFFIX)
     try:
+        if not _is_own(place):
+            return None
         content = path.read_bytes()
     except OSError:
         return None
@@ -92,6 +95,14 @@ def load(key: str) -> bytes | None:
     with suppress(OSError):  # a folder that may only be read
         os.utime(path)  # used now: others are removed before it
     return code
+
+
+def _is_own(place: Path) -> bool:
+    """Return whether nobody but this user and the system's could have put something into a folder: it will be run."""
+    if os.name != "posix":
+        return True
+    facts = place.stat()
+    return facts.st_uid in (0, os.geteuid()) and not facts.st_mode & stat.S_IWOTH
 
 
 def store(key: str, code: bytes) -> None:
