@@ -40,6 +40,14 @@ class HostCallback(MultipleResults):
         """Return whether the function was said to have side effects."""
         return bool(params["kind"] == "IO")
 
+    def reads_and_parents(self, tracked: int) -> tuple[int, int]:
+        """Reach all nodes: a graph asks here whether to differentiate, and has to come to the refusal of `record`."""
+        return 0, tracked
+
+    def is_linear_in(self, bits: int) -> bool:
+        """Return whether it is linear, of which nothing is known."""
+        return not bits
+
     def record(self, trace: Any, out: Any, values: Any, nodes: Any, tracked: int, params: Any, plain: bool) -> Any:
         """Refuse to be differentiated."""
         raise _refusal(params)

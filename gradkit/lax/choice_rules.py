@@ -10,11 +10,11 @@ from typing import Any
 from gradkit.compiler.passes import Walk, dependent, differentiable
 from gradkit.core.array import Array, raw, weak_type
 from gradkit.core.batching import BatchTrace
-from gradkit.core.binding import highest_trace
+from gradkit.core.binding import has_no_values, highest_trace
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch
-from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like, branch_of, graph_of
+from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like, branch_of, capturing, graph_of
 from gradkit.core.layers import layers
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Trace, new_sequence
@@ -31,7 +31,7 @@ from gradkit.lax.captured import (
     runner,
     split_list,
 )
-from gradkit.lax.gates import behind_gates, run_behind_gates
+from gradkit.lax.gates import behind_gates, gated, run_behind_gates
 from gradkit.primitives import equal, where
 
 __all__ = ["COND", "choose_flat"]
@@ -92,14 +92,32 @@ def _select(index: Array, branches: Sequence[Branch], operands: Flat, check: Cal
         return from_here[-1] if i and i == len(from_here) else index == i
 
     # The derivatives are selected too: a function's where another one is named (NaN, say) goes nowhere.
-    results = [
-        run_behind_gates(branch, operands, batches, functools.partial(named, i)) for i, branch in enumerate(branches)
-    ]
+    run = run_behind_gates if capturing() is None else _run_gated
+    results = [run(branch, operands, batches, functools.partial(named, i)) for i, branch in enumerate(branches)]
     check(results)
     outs = results[0]
     for here, result in zip(from_here, results[1:], strict=True):
         outs = [where(here, new, old) for new, old in zip(result, outs, strict=True)]
     return outs
+
+
+def _run_gated(branch: Branch, operands: Flat, batches: Sequence[BatchTrace], chosen: Callable[[], Array]) -> Flat:
+    """Run a branch while a graph is captured, as the graph of what it takes and closes over, each behind a gate.
+
+    What is written down has no record to put gates into afterwards, and may be differentiated later, as a graph.
+    """
+    forms = [abstract_like(operand, weak_type(operand)) for operand in operands]
+    graphs: list[Graph] = []
+
+    def capture(_: Flat) -> Flat:
+        graph, own = branch_of(lambda *flat: branch(list(flat)), forms)
+        graphs.append(graph)
+        return own
+
+    # What the branch computes of closures with values stands in front of its graph, and on the tape.
+    own = run_behind_gates(capture, operands, batches, chosen)
+    own = [gated(array, chosen) if has_no_values([array]) else array for array in own]
+    return runner(graphs[0])([*own, *(gated(operand, chosen) for operand in operands)])
 
 
 def _trace_of(array: Array) -> Trace | None:

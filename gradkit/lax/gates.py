@@ -22,8 +22,10 @@ from gradkit.core.array import Array, wrap
 from gradkit.core.batching import BatchTrace
 from gradkit.core.checkpoints import Rerun
 from gradkit.core.forward import Dual
+from gradkit.core.graph import GraphTrace
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import NO_PARAMS, Node, Trace, in_progress, new_sequence, recording
+from gradkit.core.promotion import is_inexact
 from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
 from gradkit.core.stand_in import Batched
@@ -31,7 +33,7 @@ from gradkit.primitives import any as any_of
 from gradkit.primitives import where
 from gradkit.primitives.creation import gate_side
 
-__all__ = ["behind_gates", "run_behind_gates"]
+__all__ = ["behind_gates", "gated", "run_behind_gates"]
 
 Condition = Callable[[], Array]
 WHERE = PRIMITIVES["where"]
@@ -70,6 +72,13 @@ def run_behind_gates(
     if same:  # a gate before what it computes for all elements at once: open if one of them chooses the branch
         behind_gates(same, condition, -1, start)
     return outs
+
+
+def gated(array: Array, chosen: Condition) -> Array:
+    """Return an array behind a gate of its own, if a transform follows it: the operation, for what is written down."""
+    if array._node is None or not is_inexact(array.dtype.name):
+        return array
+    return where(chosen(), array, gate_side(array))
 
 
 def _of_some(condition: Array, level: int) -> Array:
@@ -242,6 +251,8 @@ class Gates:
 
     def _node(self, node: Node) -> Node:
         """Return a node of the branch, or the gate of one from before."""
+        if isinstance(node.trace, GraphTrace):  # what is written down in a graph has no record to walk through
+            return node
         if node.sequence >= self._start:
             if node not in self._seen:
                 self._seen.add(node)

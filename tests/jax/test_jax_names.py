@@ -250,9 +250,16 @@ def test_errors_of_callbacks(xp: Any) -> None:
     call = lambda x, **options: gradkit.pure_callback(lambda x: np.float32(x), shape, x, **options)  # noqa: E731
     with pytest.raises(NotImplementedError, match="vmap_method"):
         gradkit.vmap(call)(jnp.ones(3))
-    for differentiate in (gradkit.grad, gradkit.jacfwd):
-        with pytest.raises(ValueError, match="Pure callbacks do not support JVP"):
-            differentiate(call)(1.0)
+    for around in (
+        lambda f: f,
+        gradkit.jit,
+        gradkit.checkpoint,
+        lambda f: gradkit.jit(lambda x: gradkit.lax.cond(x > 0, f, lambda x: x, x)),
+        lambda f: gradkit.jit(lambda x: gradkit.lax.fori_loop(0, 2, lambda i, c: c + f(x), x)),
+    ):
+        for differentiate in (gradkit.grad, gradkit.jacfwd, lambda f: lambda x: gradkit.linearize(f, x)):
+            with pytest.raises(ValueError, match="Pure callbacks do not support JVP"):
+                differentiate(around(call))(1.0)
     with pytest.raises(ValueError, match=r"expected a result of shape \(\), got \(2,\)"):
         gradkit.pure_callback(lambda x: np.ones(2, "float32"), shape, 1.0)
     with pytest.raises(ValueError, match="expected a result of dtype float32, got float64"):

@@ -192,7 +192,16 @@ TRANSFORMS = [
 def test_the_derivative_by_what_a_branch_closes_over_is_that_of_the_one_chosen(
     transform: Any, function: Any, xp: Any
 ) -> None:
-    check_same(lambda m, n: m.vmap(transform(m, function(m, n))), X)
+    check_same(lambda m, n: m.vmap(transform(m, function(m, n))), X, jitted=transform is first_order)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=name)
+def test_a_graph_of_a_batch_that_is_differentiated_later_has_its_gates(function: Any, xp: Any) -> None:
+    def program(m: Any, n: Any) -> Any:
+        total = m.jit(lambda x: n.sum(n.sin(m.vmap(function(m, n))(x))))
+        return lambda x: (m.grad(total)(x), m.jvp(m.grad(total), (x,), (x + 2,)))
+
+    check_same(program, X)
 
 
 def test_a_reverse_rule_in_a_branch_that_is_not_chosen_goes_nowhere(xp: Any) -> None:
@@ -202,7 +211,7 @@ def test_a_reverse_rule_in_a_branch_that_is_not_chosen_goes_nowhere(xp: Any) -> 
 
 @pytest.mark.parametrize("function", [cond, switch, in_a_scan], ids=name)
 def test_batches_of_batches_choose_for_each_element(function: Any, xp: Any) -> None:
-    check_same(lambda m, n: m.vmap(m.vmap(m.grad(function(m, n)))), np.stack([X, X[::-1]]))
+    check_same(lambda m, n: m.vmap(m.vmap(m.grad(function(m, n)))), np.stack([X, X[::-1]]), jitted=True)
 
 
 @pytest.mark.parametrize("function", [cond, cond_of_intermediates, switch, trees, choices_in_choices], ids=name)
@@ -336,7 +345,8 @@ def test_two_batches_whose_branches_compute_of_one_of_them_alone_are_each_cut_of
         return lambda x, y, w: (m.grad(total, (0, 1, 2))(x, y, w), m.jacrev(m.grad(total, 1), (0, 1))(x, y, w))
 
     # The element of y that is 0 has a row of x that does not choose the branch with the logarithm.
-    check_same(program, np.asarray([[-1.0, -2.0, -3.0], [0.5, -1.0, 2.0]]), np.asarray([0.0, 1.5]), np.asarray(0.7))
+    values = np.asarray([[-1.0, -2.0, -3.0], [0.5, -1.0, 2.0]]), np.asarray([0.0, 1.5]), np.asarray(0.7)
+    check_same(program, *values, jitted=True)
 
 
 def of_weights(m: Any, n: Any) -> Any:
@@ -396,7 +406,7 @@ def test_reverse_mode_from_outside_the_batch_is_cut_off_as_well(function: Any, x
 
         return derivatives
 
-    check_same(program, np.asarray(0.7), X)
+    check_same(program, np.asarray(0.7), X, jitted=True)
     if function in (of_what_is_the_same_alone, of_operands):
         check_same(program, np.asarray(0.0), -np.abs(X) - 1)
 

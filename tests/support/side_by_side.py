@@ -34,17 +34,26 @@ def by_jax(program: Callable[[Any, Any], Callable[..., Any]], *args: Any) -> lis
         return [np.asarray(leaf) for leaf in jax.tree.leaves(expected)]
 
 
-def check_same(program: Callable[[Any, Any], Callable[..., Any]], *args: Any, tolerance: float = 1e-9) -> None:
+def check_same(
+    program: Callable[[Any, Any], Callable[..., Any]], *args: Any, tolerance: float = 1e-9, jitted: bool = False
+) -> None:
     """Run ``program(m, n)(*args)`` with m gradkit and n gradkit.numpy, and with JAX's, in float64; compare every leaf.
 
-    Arguments are NumPy arrays, which become arrays of the backend that the test runs on.
+    Arguments are NumPy arrays, which become arrays of the backend that the test runs on. If `jitted`,
+    gradkit's program is also captured as a graph and compiled.
     """
     expected_leaves = kept(by_jax, program, *args)
-    with x64():
-        got = program(gradkit, gradkit.numpy)(*map(gradkit.numpy.asarray, args))
-    leaves = [np.asarray(gradkit.device_get(leaf)) for leaf in gradkit.tree.leaves(got)]
-    assert len(leaves) == len(expected_leaves)
-    for ours, theirs in zip(leaves, expected_leaves, strict=True):
+    for jit in (False, True) if jitted else (False,):
+        with x64():
+            function = program(gradkit, gradkit.numpy)
+            got = (gradkit.jit(function) if jit else function)(*map(gradkit.numpy.asarray, args))
+        _compare(gradkit.tree.leaves(got), expected_leaves, tolerance)
+
+
+def _compare(got: list[Any], expected: list[np.ndarray], tolerance: float) -> None:
+    leaves = [np.asarray(gradkit.device_get(leaf)) for leaf in got]
+    assert len(leaves) == len(expected)
+    for ours, theirs in zip(leaves, expected, strict=True):
         assert ours.shape == theirs.shape
         assert ours.dtype == theirs.dtype
         np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
