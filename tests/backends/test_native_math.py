@@ -123,9 +123,9 @@ def test_float32_is_at_most_two_units_off(name: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", sorted(set(NUMPY) & NAMES))
-def test_each_sixteenth_float32_is_at_most_two_units_off(name: str) -> None:
-    for start in range(0, 256, 16):
-        x = every(256, start)
+def test_each_64th_float32_is_at_most_two_units_off(name: str) -> None:
+    for start in range(7, 1024, 64):
+        x = every(1024, start)
         with np.errstate(all="ignore"):
             exact = NUMPY[name](x.astype(np.float64))
         assert_within(native(name, "float32")(x), exact, "float32", x)
@@ -204,7 +204,7 @@ def powers(dtype: str, number: int) -> tuple[Array, Array]:
         return np.concatenate([x.astype(dtype) for x in bases]), np.concatenate([y.astype(dtype) for y in exponents])
 
 
-@pytest.mark.parametrize("number", [50_000, pytest.param(10_000_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("number", [50_000, pytest.param(2_000_000, marks=pytest.mark.long)])
 def test_powers_of_float32_are_at_most_two_units_off(number: int) -> None:
     x, y = powers("float32", number)
     with np.errstate(all="ignore"):
