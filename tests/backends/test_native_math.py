@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import minimax
 import mpmath
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ pytest.importorskip("llvmlite", reason="native code needs the extra jit")
 pytest.importorskip("scipy", reason="native code needs the extra jit")
 
 from gradkit_numpy.native import machine, object_code
+from gradkit_numpy.native.coefficients import COEFFICIENTS
 from gradkit_numpy.native.machine import compiled
 from gradkit_numpy.native.math import NAMES, function_text
 from gradkit_numpy.native.symbols import declared_once
@@ -274,3 +276,8 @@ def test_the_loop_vectorizer_takes_each_function(name: str, dtype: str) -> None:
 def test_a_text_may_stand_beside_others_and_itself() -> None:
     texts = [function_text(name, dtype) for name in sorted(NAMES) for dtype in DTYPES]
     compiled("\n".join([*texts, "define void @f() { ret void }"]), "f")
+
+
+@pytest.mark.long
+def test_the_coefficients_are_those_of_the_polynomials_of_least_error() -> None:
+    assert minimax.tables() == COEFFICIENTS
