@@ -29,9 +29,11 @@ class Places:
     def __bool__(self) -> bool:
         return bool(self.positions or self.names)
 
-    def among(self, count: int) -> set[int]:
-        """Return the positions in a call of `count` positional arguments."""
-        return {position % count for position in self.positions if -count <= position < count}
+    def among(self, count: int) -> tuple[int, ...]:
+        """Return the positions in a call of `count` positional arguments, in order."""
+        if not self.positions or (self.positions[0] >= 0 and self.positions[-1] < count):
+            return self.positions
+        return tuple(sorted({position % count for position in self.positions if -count <= position < count}))
 
 
 def places(fun: Callable[..., Any], argnums: Any, argnames: Any, what: str) -> Places:
@@ -40,7 +42,7 @@ def places(fun: Callable[..., Any], argnums: Any, argnames: Any, what: str) -> P
     try:
         parameters = list(inspect.signature(fun).parameters.values())
     except (TypeError, ValueError):  # a builtin, which says nothing of its parameters
-        return Places(positions, frozenset(names))
+        return Places(tuple(sorted({*positions})), frozenset(names))
     by_position = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):
         unknown = [name for name in names if name not in {p.name for p in parameters}]

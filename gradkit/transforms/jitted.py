@@ -141,7 +141,7 @@ class Jitted:
         named_like(fun)(self)
         self.__wrapped__ = fun
         self._options = options
-        self._takes_fast_path = not options.static
+        self._has_no_static = not options.static
         self._programs = _programs_of(fun, options)
         self._fast = self._programs.fast
         self._structure: tuple[Any, int] = None, 0
@@ -156,42 +156,45 @@ class Jitted:
             if found == spec and surroundings() == settings and (outs := run(leaves)) is not None:
                 return build(outs)
         key: list[Any] | None = None
-        if self._takes_fast_path:
-            if not kwargs:
-                # Arguments that are Arrays all of them need no taking apart.
-                key = [len(args), surroundings()]
-                append = key.append
-                kind = None
-                for x in args:
-                    if type(x) is not Array or x._node is not None:
-                        key = None
-                        break
-                    value = x._value
-                    if type(value) is not kind:
-                        kind = type(value)
-                        append(kind)
-                    append(value.dtype)
-                    append(value.shape)
-                if key is not None:
-                    program = self._fast.get(tuple(key))
-                    if program is not None:
-                        return self._ran(program, [*args])
-            if key is None:
-                leaves, key = self._key(args, kwargs)
-                if key is not None:
-                    program = self._fast.get(tuple(key))
-                    if program is not None:
-                        return self._ran(program, leaves)
+        if self._has_no_static and not kwargs:
+            # Arguments that are Arrays all of them need no taking apart.
+            key = [len(args), surroundings()]
+            append = key.append
+            kind = None
+            for x in args:
+                if type(x) is not Array or x._node is not None:
+                    key = None
+                    break
+                value = x._value
+                if type(value) is not kind:
+                    kind = type(value)
+                    append(kind)
+                append(value.dtype)
+                append(value.shape)
+            if key is not None:
+                program = self._fast.get(tuple(key))
+                if program is not None:
+                    return self._ran(program, [*args])
+        if key is None and (self._has_no_static or not config.jax_disable_jit):
+            leaves, key = self._key(args, kwargs)
+            if key is not None:
+                program = self._fast.get(tuple(key))
+                if program is not None:
+                    return self._ran(program, leaves)
         return self._call(args, kwargs, key)
 
     def _ran(self, program: Program, leaves: list[Any]) -> Any:
         result = program.run(leaves)
-        self._programs.latest = program.latest
+        if self._has_no_static:
+            self._programs.latest = program.latest
         return result
 
     def _key(self, args: Any, kwargs: Any) -> tuple[list[Any], list[Any] | None]:
         """Return the leaves of arguments, and what they are known by in `_fast`; None where they are not plain."""
         leaves: list[Any]
+        fixed: list[Any] = []
+        if not self._has_no_static:
+            args, kwargs = self._without_static(args, kwargs, fixed)
         # A call with arguments by name may have the structure of one without: `named` tells them apart.
         named = bool(kwargs)
         given: Any = (args, kwargs) if named else args
@@ -200,7 +203,7 @@ class Jitted:
         if spec != latest:  # which takes half the time of a hash
             number = self._programs.structures.setdefault(spec, next(_numbers))
             self._structure = spec, number
-        key: list[Any] = [number, named, surroundings()]
+        key: list[Any] = [number, named, surroundings(), *fixed]
         append = key.append
         kind = None
         for x in leaves:
@@ -219,6 +222,19 @@ class Jitted:
             else:
                 return leaves, None
         return leaves, key
+
+    def _without_static(self, args: Any, kwargs: Any, fixed: list[Any]) -> tuple[Any, Any]:
+        """Return the arguments that are not static, and put the others into a list: where they are, type and value."""
+        static = self._options.static
+        positions = static.among(len(args))
+        for i in positions:
+            fixed += (i, type(args[i]), hashable(args[i]))
+        named = static.names & kwargs.keys()
+        for name in sorted(named):
+            fixed += (name, type(kwargs[name]), hashable(kwargs[name]))
+        if named:
+            kwargs = {name: arg for name, arg in kwargs.items() if name not in named}
+        return tuple(arg for i, arg in enumerate(args) if i not in positions), kwargs
 
     def _call(self, args: Any, kwargs: Any, key: list[Any] | None) -> Any:
         if config.jax_disable_jit:
@@ -254,7 +270,7 @@ class Jitted:
         given, named = tuple(args), kwargs
         static = self._options.static
         if static:
-            positions, names = static.among(len(args)), static.names & kwargs.keys()
+            positions, names = set(static.among(len(args))), static.names & kwargs.keys()
             fixed += [(i, type(args[i]), hashable(args[i])) for i in sorted(positions)]
             fixed += [(name, type(kwargs[name]), hashable(kwargs[name])) for name in sorted(names)]
             given = tuple(arg for i, arg in enumerate(args) if i not in positions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from gradkit.core.node import NO_PARAMS, Node
 from gradkit.core.operands import new_array, noting_weakness
 from gradkit.core.promotion import is_inexact
 from gradkit.core.reverse import TAPE
-from gradkit.core.stand_in import Abstract
+from gradkit.core.stand_in import Abstract, Deleted
 from gradkit.errors import JAXTypeError
 from gradkit.transforms.arguments import as_array
 from gradkit.transforms.call_rules import JIT, executable_for, runs_over_an_axis
@@ -121,9 +121,12 @@ class Program:
             if any(constant._node is not None for constant in self.constants):
                 return self.call(leaves)
             leaves = [*self.constants, *leaves]
+        return self._run_on(leaves)
+
+    def _run_on(self, arrays: list[Array]) -> Any:
         if self.donated:
-            return self._donating(leaves)
-        return self._result((self._run or self.executable)(leaves))
+            return self._donating(arrays)
+        return self._result((self._run or self.executable)(arrays))
 
     @cached_property
     def latest(self) -> tuple[Any, ...] | None:
@@ -142,16 +145,16 @@ class Program:
 
     @property
     def executable(self) -> Executable:
-        """What runs the graph, where no memory is given away."""
+        """What runs the graph; it may take the memory of donated arguments."""
         if self._run is None:
-            self._run = executable_for(self.graph, self.name)
+            self._run = executable_for(self.graph, self.name, self.donated)
         return self._run
 
     def call(self, arrays: list[Array]) -> Any:
         """Run it on Arrays that transforms may follow."""
         args = [*self.constants, *arrays]
         if all(arg._node is None or not arg._node.trace.level for arg in args) and not self._is_taped(args):
-            args = [wrap(arg._value) for arg in args]
+            return self._run_on([wrap(arg._value) for arg in args])
         return self._result(JIT.run(args, name=self.name, jaxpr=self.graph, inline=self.inline))
 
     def _is_taped(self, args: list[Array]) -> bool:
@@ -201,34 +204,30 @@ class Program:
         return usable
 
     def _donating(self, arrays: list[Array]) -> Any:
-        given = [arrays[i] for i in self.donated]
         values = [id(array._value) for array in arrays]
-        if any(values.count(id(array._value)) > 1 for array in given):
+        if len(set(values)) < len(values) and any(values.count(values[i]) > 1 for i in self.donated):
             raise ValueError(
                 "Attempt to use a buffer that was previously donated in the same call. Toy example for this bug: "
                 "`f(donate(a), a)`."
             )
-        # Memory is taken where the argument alone holds it: not that of views, nor what Python holds elsewhere.
-        own = all(map(_is_sole, given))
-        run = executable_for(self.graph, self.name, self.donated if own else ())
+        given = [arrays[i] for i in self.donated]
+        for i, array in zip(self.donated, given, strict=True):
+            value = array._value
+            # Memory is taken where the argument alone holds it: not that of views, nor what Python holds elsewhere.
+            # (Who holds it now: the Array, the name here, the argument of getrefcount.)
+            if sys.getrefcount(value) > 3 or getattr(value, "base", None) is not None:
+                arrays[i] = _copy(array)
+        run = self.executable
         try:
-            result = self._result(run(arrays))
-        except BaseException:
-            if own:
-                _delete(given)
-            raise
-        _delete(given)
-        return result
+            return self._result(run(arrays))
+        finally:  # where a run was interrupted the memory holds neither the old numbers nor the new ones
+            for array, gone in zip(given, self._gone, strict=True):
+                array._value = gone
 
-
-def _delete(arrays: Iterable[Array]) -> None:
-    for array in arrays:
-        array.delete()
-
-
-def _is_sole(array: Array) -> bool:
-    # The slot of the Array, and the argument of getrefcount.
-    return sys.getrefcount(array._value) <= 2 and getattr(array._value, "base", None) is None
+    @cached_property
+    def _gone(self) -> list[Deleted]:
+        inputs = [self.graph.inputs[i].form for i in self.donated]
+        return [Deleted(form.shape, form.dtype) for form in inputs]
 
 
 def _type_of(output: Any) -> tuple[Any, Any]:
