@@ -148,11 +148,19 @@ def remez(fit: Fit, terms: int) -> tuple[Any, list[Any]]:
             right[row] = value
         solution = mp.lu_solve(matrix, right)
         coefficients = [solution[column] for column in range(terms)]
-        errors = [w * (v - mp.polyval(coefficients[::-1], x)) for x, (v, w) in zip(points, values, strict=True)]
+        errors = [w * (v - evaluated(coefficients, x)) for x, (v, w) in zip(points, values, strict=True)]
         before, chosen = chosen, extrema(errors, terms + 1)
         if chosen == before:
             return max(map(abs, errors)), coefficients
     return max(map(abs, errors)), coefficients
+
+
+def evaluated(coefficients: Sequence[Any], x: Any) -> Any:
+    """Return a polynomial's value; mpmath's own function wants them in an order that depends on its version."""
+    result = mpf(0)
+    for coefficient in reversed(coefficients):
+        result = result * x + coefficient
+    return result
 
 
 def extrema(errors: Sequence[Any], number: int) -> list[int]:
