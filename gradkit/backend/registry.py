@@ -59,7 +59,8 @@ def load_backend(name: str) -> Backend:
         entry = _entry_points().get(name)
         if entry is None:
             raise unknown_name("backend", name, [*backend_names(), "auto"])
-        backend = _loaded[name] = entry.load()()
+        made = entry.load()()
+        backend = _loaded.setdefault(name, made)  # another thread's, if that was first: one alone is the backend
     return backend
 
 

@@ -11,6 +11,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Hashable, Sequence
+from traceback import format_exception
 from typing import Any
 
 from gradkit.backend import Backend, CompileError, Printer
@@ -75,7 +76,10 @@ class Executable:
         backend = _backend_of(graph)
         printer = None if backend is None else _printer_of(backend)
         if backend is not None and printer is not None and graph.equations:
-            self._compile(backend, printer, donated)
+            try:
+                self._compile(backend, printer, donated)
+            except Exception as error:  # noqa: BLE001 - whatever the compiler lacks, the graph can be interpreted
+                _warn_of(error)
 
     def __call__(self, arguments: list[Array]) -> list[Array]:
         """Run it."""
@@ -91,22 +95,24 @@ class Executable:
         program = Graph(graph.closed().inputs, [], graph.equations, list(results))
         ranges = {variable: found for variable, array in graph.constants if (found := _range(array)) is not None}
         plan = planned(plannable(program), printer, backend, [i + len(constants) for i in donated], ranges)
-        try:
-            run = printer.compiled(plan, box_of_arrays())
-        except CompileError as error:
-            warnings.warn(
-                f"gradkit could not compile a function and runs it operation by operation: {error}\n"
-                f"Please report this at https://github.com/gradkit/gradkit/issues, with this message and the function.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            return
+        run = printer.compiled(plan, box_of_arrays())
         self.plan, self.printer = plan, printer.name
         taken = [plan.memory.get(buffer) for buffer in plan.results]
         self.donated = tuple(plan.arguments.index(x) - len(constants) for x in taken if isinstance(x, Buffer))
         self.run = _runner(run, graph, results, constants)
         if graph.outputs == results and not constants:
             self.if_it_fits = run.if_it_fits
+
+
+def _warn_of(error: Exception) -> None:
+    """Say once for a program why it is interpreted."""
+    said = str(error) if isinstance(error, CompileError) else "".join(format_exception(error))
+    warnings.warn(
+        f"gradkit could not compile a function and runs it operation by operation: {said}\n"
+        f"Please report this at https://github.com/gradkit/gradkit/issues, with this message and the function.",
+        RuntimeWarning,
+        stacklevel=4,
+    )
 
 
 def _runner(
@@ -189,5 +195,16 @@ def executable_of(graph: Graph, donated: Sequence[int] = ()) -> Executable:
 
 def clear_executables() -> None:
     """Forget all of them."""
-    _executables.clear()
-    clear_texts()
+    with _lock:
+        _executables.clear()
+        clear_texts()
+
+
+def _unlocked() -> None:
+    """Let a child that was made while another thread compiled compile too: that thread is not in it."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlocked)

@@ -38,10 +38,14 @@ from gradkit.compiler.taking import CASTS, IDENTITIES, is_taken
 from gradkit.core.array import raw, wrap
 from gradkit.core.families import Elementwise
 from gradkit.core.graph import Equation, Graph, HigherOrder, Variable
+from gradkit.core.promotion import PYTHON_NUMBERS
 
 __all__ = ["planned"]
 
 NO_RANGES: Mapping[Variable, tuple[int, int]] = {}
+
+WORTH_A_COPY = 1 << 15
+"""Multiplications in a product from which on matrices whose neighbours lie apart are copied first."""
 
 
 def planned(
@@ -141,12 +145,12 @@ class Planner:
         equation = node.equation
         name = equation.primitive.name
         if name == "matmul" and (found := self._product(node)) is not None:
-            return [found]
+            return found
         if name in CONTROL:
             return CONTROL[name](self, equation)
         return self._call(equation)
 
-    def _product(self, node: Single) -> Node | None:
+    def _product(self, node: Single) -> list[Node] | None:
         equation = node.equation
         (left, right), out = equation.inputs, equation.outputs[0]
         dtypes = {x.dtype.name for x in (left, right, out)}
@@ -155,8 +159,13 @@ class Planner:
         if not node.adds and not self.printer.takes("matmul", [*dtypes]):
             return None
         batch = out.shape[:-2]
-        first, second = (self._batched(self.arrays.layout(x), batch) for x in (left, right))
-        return Product(whole(self.arrays.buffer(out)), first, second, node.alpha, node.adds)
+        is_large = out.shape[-2] * out.shape[-1] * left.shape[-1] >= WORTH_A_COPY
+        nodes: list[Node] = []
+        layouts = [self.arrays.layout(x) for x in (left, right)]
+        if is_large:
+            layouts = [_side_by_side(layout, nodes) for layout in layouts]
+        first, second = (self._batched(layout, batch) for layout in layouts)
+        return [*nodes, Product(whole(self.arrays.buffer(out)), first, second, node.alpha, node.adds)]
 
     def _batched(self, layout: Layout, batch: tuple[int, ...]) -> Layout:
         """Return the layout of matrices that are broadcast to these batches."""
@@ -172,6 +181,8 @@ class Planner:
             function: Callable[..., Any] = functools.partial(_run_higher_order, equation)
         else:
             function = functools.partial(primitive.kernel_of(self.backend), **equation.params)
+        if primitive.calls_host or isinstance(primitive, HigherOrder):
+            function = functools.partial(_with_copies, self.backend, function)
         operands = tuple(self.arrays.operand(x) for x in equation.inputs)
         return [Call(primitive.name, function, operands, tuple(map(self.arrays.buffer, equation.outputs)))]
 
@@ -221,6 +232,23 @@ class Planner:
             nodes.append(Nest(buffer.shape, (part,), (Store(0, whole(buffer)),)))
             layouts.append(whole(buffer))
         return tuple(layouts), nodes
+
+
+def _side_by_side(layout: Layout, nodes: list[Node]) -> Layout:
+    """Return a layout of matrices whose rows or columns lie side by side: a copy's, where these do not."""
+    (rows, columns), (down, right) = layout.shape[-2:], layout.strides[-2:]
+    by_rows = (right == 1 or columns == 1) and (down >= columns or rows == 1)
+    by_columns = (down == 1 or rows == 1) and (right >= rows or columns == 1)
+    if by_rows or by_columns:
+        return layout
+    copied = whole(Buffer(layout.shape, layout.buffer.dtype))
+    nodes.append(Nest(layout.shape, (Load(layout),), (Store(0, copied),)))
+    return copied
+
+
+def _with_copies(backend: Backend, function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function that may keep its arguments: their memory is the program's, which uses it again."""
+    return function(*(arg if type(arg) in PYTHON_NUMBERS else backend.xp.asarray(arg, copy=True) for arg in args))
 
 
 def _run_higher_order(equation: Equation, *args: Any) -> Any:

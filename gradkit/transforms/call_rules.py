@@ -14,7 +14,6 @@ from typing import Any
 
 from gradkit.compiler.executables import Executable, executable_of
 from gradkit.compiler.passes import Walk, dependent, differentiable
-from gradkit.config import config
 from gradkit.core.array import Array, dtype_as_stored, is_followed, owner_of, wrap
 from gradkit.core.batching import BatchTrace
 from gradkit.core.binding import highest_trace
@@ -154,22 +153,8 @@ def executable_for(graph: Graph, name: str, donated: Sequence[int] = ()) -> Exec
     found: Executable | None = graph.derived.get(key)
     if found is None:
         with compiling(name, len(graph.equations)):
-            # A check of each operation's results takes one operation after another.
-            found = Interpreted(graph) if config.jax_debug_nans else executable_of(graph, donated)
-        graph.derived[key] = found
+            found = graph.derived[key] = executable_of(graph, donated)
     return found
-
-
-class Interpreted(Executable):
-    """What runs a graph operation by operation."""
-
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.plan = None
-        self.printer = "interpreter"
-        self.donated = ()
-        self.run = graph.run
-        self.if_it_fits = None
 
 
 def runs_over_an_axis(graph: Graph) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import os
 import sys
 import threading
 import weakref
@@ -107,6 +108,18 @@ _all: weakref.WeakSet[Programs] = weakref.WeakSet()
 _lock = threading.Lock()
 _numbers = itertools.count(-1, -1)
 """Of structures, below 0: what a call of Arrays alone is known by begins with their number."""
+
+
+def _unlocked() -> None:
+    """Let a child that was made while another thread captured capture too: that thread is not in it."""
+    global _lock
+    _lock = threading.Lock()
+    for programs in list(_all):
+        programs.locks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlocked)
 
 
 def clear_programs() -> None:
@@ -315,7 +328,9 @@ class Jitted:
         program = programs.by_signature.get(signature) or programs.for_strong.get(signature)
         if program is not None:
             return program
-        with programs.locks[signature]:
+        with _lock:  # to find one and to put one there is two steps
+            lock = programs.locks[signature]
+        with lock:
             program = programs.by_signature.get(signature) or programs.for_strong.get(signature)
             if program is None:
                 program = self._captured(call)

@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import numpy as np
@@ -392,3 +394,19 @@ def test_arrays_cross_from_the_host_and_back_unchanged(backend: Backend) -> None
         np.testing.assert_array_equal(backend.to_host(moved), array)
         assert backend.device(moved) == backend.devices[0]
         backend.wait(moved)
+
+
+def test_threads_that_ask_for_a_backend_for_the_first_time_at_once_get_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Entry:
+        def load(self) -> Any:
+            time.sleep(0.01)
+            return object
+
+    monkeypatch.setattr(registry, "_loaded", {})
+    monkeypatch.setattr(registry, "_entry_points", lambda: {"new": Entry()})
+    barrier = threading.Barrier(8)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: (barrier.wait(), registry.load_backend("new"))[1], range(8)))
+    assert len({id(backend) for backend in found}) == 1

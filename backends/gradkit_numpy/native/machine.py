@@ -16,6 +16,7 @@ from functools import cache
 from itertools import count
 from typing import Any
 
+from gradkit.backend import CompileError
 from gradkit_numpy.native import object_code
 from gradkit_numpy.native.symbols import addresses_for, declared_once
 
@@ -47,10 +48,6 @@ class _Library:
 
     def __del__(self) -> None:
         _DROPPED.append(self.tracker)
-
-
-class CompileError(RuntimeError):
-    """LLVM refused a program; the message is LLVM's own."""
 
 
 @dataclass(frozen=True, eq=False)

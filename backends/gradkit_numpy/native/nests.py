@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from gradkit.backend.plan import Index, Layout, Load, Nest, Number, Statement, Store
+from gradkit.backend.plan import Index, Layout, Load, Nest, Number, Store
 from gradkit_numpy.native.statements import combine, statement
 from gradkit_numpy.native.text import MEMORY_TYPES, Text, literal
 
@@ -144,9 +144,6 @@ class Nested:
             elif isinstance(part, Index):
                 values.append(self._index(part, indices))
             else:
-                if part.name == "pow" and (exponent := whole_exponent(body[part.operands[1]])) is not None:
-                    values.append(power(text, part.dtype, values[part.operands[0]], exponent))
-                    continue
                 dtypes = [*(body[x].dtype for x in part.operands), part.dtype]
                 values.append(statement(text, part.name, dtypes, [values[x] for x in part.operands]))
         for store in self.nest.stores:
@@ -202,30 +199,6 @@ class Nested:
         if part.dtype.startswith("float"):
             return text.value(f"sitofp i64 {indices[loop]} to {kind}")
         return indices[loop] if kind == "i64" else text.value(f"trunc i64 {indices[loop]} to {kind}")
-
-
-LARGEST_POWER = 8
-"""Of whole exponents to this one a power is a product, as in XLA: three multiplications at most."""
-
-
-def whole_exponent(part: Load | Number | Index | Statement) -> int | None:
-    """Return the exponent of a power that is a product, if it is one."""
-    if not isinstance(part, Number) or part.value != part.value or not 1 <= part.value <= LARGEST_POWER:
-        return None
-    return int(part.value) if part.value == int(part.value) else None
-
-
-def power(text: Text, dtype: str, x: str, exponent: int) -> str:
-    """Write ``x ** exponent`` as products of squares."""
-    result = None
-    while True:
-        if exponent & 1:
-            result = x if result is None else statement(text, "multiply", [dtype] * 3, [result, x])
-        exponent >>= 1
-        if not exponent:
-            assert result is not None
-            return result
-        x = statement(text, "square", [dtype] * 2, [x])
 
 
 def nest_function(name: str, nest: Nest, key: Callable[[object], object]) -> tuple[str, list[object]]:

@@ -9,36 +9,50 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import weakref
 from functools import cache
 
 import numpy as np
 
 __all__ = [
-    "AXES", "DATA", "DTYPE", "FITS", "FLAGS", "ITEMS", "REFERENCES", "SIZES", "TYPE", "WRITEABLE", "layout_is_known",
-    "symbols",
+    "AXES", "DATA", "DTYPE", "FITS", "FLAGS", "ITEMS", "OWN", "REFERENCES", "SIZES", "TYPE", "WEAK_REFERENCES",
+    "WRITEABLE", "layout_is_known", "symbols",
 ]  # fmt: skip
 
 REFERENCES, TYPE = 0, 8
 """Of any object: how many references there are (32 bits), and its type."""
 ITEMS = 24
 """Of a list: the address of its items."""
-DATA, AXES, SIZES, DTYPE, FLAGS = 16, 24, 32, 56, 64
-"""Of an array: its elements, the number of axes (32 bits), their sizes, its dtype, and flags (32 bits)."""
+DATA, AXES, SIZES, DTYPE, FLAGS, WEAK_REFERENCES = 16, 24, 32, 56, 64, 72
+"""Of an array: its elements, the number of axes (32 bits), their sizes, its dtype, flags (32 bits), and what refers to
+it weakly."""
 FITS = 0x101
 """The flags of an array whose elements lie row by row, each where the processor reads it fastest."""
 WRITEABLE = 0x400
 """The flag of an array that may be written."""
+OWN = FITS | WRITEABLE | 0x4
+"""The flags of one whose memory is its own besides."""
 
 DTYPES = ("bool", "float16", "float32", "float64", "complex64", "complex128") + tuple(
     f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
 )
 
 
+PYTHON = (
+    "PyErr_CheckSignals", "PyEval_RestoreThread", "PyEval_SaveThread", "PyGILState_Ensure", "PyGILState_Release",
+    "PyLong_FromLongLong", "PyLong_FromVoidPtr", "PyObject_Vectorcall", "Py_DecRef", "Py_IncRef",
+)  # fmt: skip
+"""The functions of Python's own that programs call."""
+
+
 @cache
 def symbols(box: type) -> dict[str, int]:
-    """Return the addresses of the objects that programs ask for, by their names there."""
+    """Return the addresses of the objects and functions of Python that programs ask for, by their names there."""
     objects = {"object_ndarray": np.ndarray, "object_none": None, "object_box": box}
-    return {name: id(value) for name, value in [*objects.items(), *((f"object_{n}", np.dtype(n)) for n in DTYPES)]}
+    found = {name: id(value) for name, value in [*objects.items(), *((f"object_{n}", np.dtype(n)) for n in DTYPES)]}
+    for name in PYTHON:
+        found[name] = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
+    return found
 
 
 @cache
@@ -55,13 +69,24 @@ def layout_is_known() -> bool:
     def half(address: int) -> int:
         return ctypes.c_uint32.from_address(address).value
 
+    # An array that a list alone holds counts one reference, and each further one counts: all bits mean references.
+    alone = [np.zeros(2)]
+    before = half(word(word(id(alone) + ITEMS)) + REFERENCES)
+    held = alone * 5
+    after = half(word(word(id(alone) + ITEMS)) + REFERENCES)
+    unreferred = word(id(array) + WEAK_REFERENCES)
+    weak = weakref.ref(array)
     return (
-        half(id(array) + REFERENCES) == sys.getrefcount(array) - 1
+        (before, after) == (1, len(held) + 1)
+        and unreferred == 0
+        and word(id(array) + WEAK_REFERENCES) == id(weak)
         and word(id(array) + TYPE) == id(np.ndarray)
         and word(id(array) + DATA) == array.ctypes.data
         and half(id(array) + AXES) == 2
         and word(word(id(array) + SIZES) + 8) == 3
         and word(id(array) + DTYPE) == id(array.dtype)
+        and half(id(turned) + FLAGS) & OWN != OWN
+        and half(id(alone[0]) + FLAGS) & OWN == OWN
         and half(id(array) + FLAGS) & FITS == FITS
         and half(id(turned) + FLAGS) & FITS != FITS
         and word(word(id(listed) + ITEMS)) == id(array)

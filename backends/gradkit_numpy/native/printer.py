@@ -8,6 +8,7 @@ from typing import Any
 
 from gradkit.backend.plan import Box, Buffer, Call, Choice, Layout, Loop, Nest, Node, Plan, Product, While
 from gradkit_numpy.native import statements
+from gradkit_numpy.native.interpreter import INTERVAL, LONG, Costs, interpreter_functions
 from gradkit_numpy.native.nests import nest_function
 from gradkit_numpy.native.objects import (
     AXES,
@@ -16,8 +17,10 @@ from gradkit_numpy.native.objects import (
     FITS,
     FLAGS,
     ITEMS,
+    OWN,
     REFERENCES,
     TYPE,
+    WEAK_REFERENCES,
     WRITEABLE,
     layout_is_known,
 )
@@ -51,6 +54,7 @@ class Printed:
         self._functions: list[str] = []
         self._constants: dict[tuple[str, str], str] = {}
         self._names = 0
+        self.costs = Costs()
         entry = self._plan(plan)
         self.text = self._module(plan, entry, box)
 
@@ -62,7 +66,7 @@ class Printed:
         constants = [f"{name} = private constant {kind} {value}" for (kind, value), name in self._constants.items()]
         # Objects of Python, of which the address alone is asked.
         constants += [f"declare void @{name}()" for name in sorted(set(re.findall(r"@(object_\w+)", body)))]
-        own = "\n".join(statements.definitions(body))
+        own = "\n".join([*statements.definitions(body), *interpreter_functions(body)])
         body = "\n\n".join([*constants, own, body])
         text = f"{body}\n\n{self._declarations(body)}\n\nattributes #0 = {{ nounwind }}\n\n{METADATA}"
         return declared_once(text)
@@ -83,56 +87,69 @@ class Printed:
         text.emit(f"br i1 {no_frame}, label %objects, label %addresses")
         text.begin("addresses")
         count = len(plan.arguments) + len(plan.results)
-        passed = ", ".join(f"ptr {x}" for x in [*(field("%frame", 8 * i) for i in range(count)), "%arena", "%callback"])
-        text.emit(f"ret i32 {text.value(f'call i32 {entry}({passed})')}")
+        addresses = [field("%frame", 8 * i) for i in range(count)]
+        text.emit(f"ret i32 {self._run(plan, entry, text, addresses)}")
         text.begin("objects")
         if not layout_is_known() or box.value is None or box.node is None:
             text.emit(f"ret i32 {UNFIT}")
             return text.function(ENTRY_HEAD, "")
-        given, results = [], []
-        items = field("%arguments", ITEMS)
+        given, results, arrays = [], [], []
 
         def differ(thing: str, expected: str, kind: str = "ptr", label: str = "unfit") -> None:
             unless(text.value(f"icmp ne {kind} {thing}, {expected}"), label)
 
+        def array_of(array: str, buffer: Buffer, flags: int, label: str) -> str:
+            """Look at an array, and return the address of its elements."""
+            differ(field(array, DTYPE), f"@object_{buffer.dtype}", label=label)
+            differ(text.value(f"and i32 {field(array, FLAGS, 'i32')}, {flags}"), str(flags), "i32", label)
+            differ(field(array, AXES, "i32"), str(len(buffer.shape)), "i32", label)
+            sizes = field(array, SIZES_OF_ARRAY) if buffer.shape else ""
+            for axis, size in enumerate(buffer.shape):
+                differ(field(sizes, 8 * axis, "i64"), str(size), "i64", label)
+            return field(array, DATA)
+
+        written = set(plan.memory.values())
+        items = field("%arguments", ITEMS)
         for number, buffer in enumerate(plan.arguments):
             argument = field(items, 8 * number)
             differ(field(argument, TYPE), "@object_box")
             differ(field(argument, box.node), "@object_none")
             array = field(argument, box.value)
             differ(field(array, TYPE), "@object_ndarray")
-            differ(field(array, DTYPE), f"@object_{buffer.dtype}")
-            flags = FITS | WRITEABLE * (buffer in plan.memory.values())
-            differ(text.value(f"and i32 {field(array, FLAGS, 'i32')}, {flags}"), str(flags), "i32")
-            differ(field(array, AXES, "i32"), str(len(buffer.shape)), "i32")
-            sizes = field(array, SIZES_OF_ARRAY)
-            for axis, size in enumerate(buffer.shape):
-                differ(field(sizes, 8 * axis, "i64"), str(size), "i64")
-            given.append(field(array, DATA))
+            flags = FITS | WRITEABLE * (buffer in written)
+            given.append(array_of(array, buffer, flags, "unfit"))
+            arrays.append(array)
         items = field("%results", ITEMS)
         for number, buffer in enumerate(plan.results):
             if isinstance(plan.memory.get(buffer), Buffer):
                 results.append("null")
                 continue
+            # Nobody may hold it or get hold of it, and whoever did may have changed more than its elements.
             array = field(items, 8 * number)
             differ(field(array, REFERENCES, "i32"), "1", "i32", "held")
-            # Whoever had it may have changed its shape, or made it read-only.
-            differ(field(array, DTYPE), f"@object_{buffer.dtype}", label="held")
-            flags = FITS | WRITEABLE
-            differ(text.value(f"and i32 {field(array, FLAGS, 'i32')}, {flags}"), str(flags), "i32", "held")
-            differ(field(array, AXES, "i32"), str(len(buffer.shape)), "i32", "held")
-            sizes = field(array, SIZES_OF_ARRAY)
-            for axis, size in enumerate(buffer.shape):
-                differ(field(sizes, 8 * axis, "i64"), str(size), "i64", "held")
-            results.append(field(array, DATA))
-        passed = ", ".join(f"ptr {x}" for x in [*given, *results, "%arena", "%callback"])
-        found = text.value(f"call i32 {entry}({passed})")
-        text.emit(f"ret i32 {found}")
+            differ(field(array, WEAK_REFERENCES), "null", label="held")
+            results.append(array_of(array, buffer, OWN, "held"))
+        text.emit(f"ret i32 {self._run(plan, entry, text, [*given, *results], arrays)}")
         for label, code in (("unfit", UNFIT), ("held", HELD)):
             text.begin(label)
             if label == "unfit":
                 text.emit(f"ret i32 {code}")
         return text.function(ENTRY_HEAD, f"ret i32 {HELD}")
+
+    def _run(self, plan: Plan, entry: str, text: Text, addresses: Sequence[str], arrays: Sequence[str] = ()) -> str:
+        """Run the plan, a long one without Python's lock; `arrays` are kept meanwhile."""
+        is_long = self.costs.of(plan) >= LONG
+        if is_long:
+            for array in arrays:
+                text.emit(f"call void @Py_IncRef(ptr {array})")
+            lock = text.value("call ptr @PyEval_SaveThread()")
+        passed = ", ".join(f"ptr {x}" for x in [*addresses, "%arena", "%callback"])
+        found = text.value(f"call i32 {entry}({passed})")
+        if is_long:
+            text.emit(f"call void @PyEval_RestoreThread(ptr {lock})")
+            for array in arrays:
+                text.emit(f"call void @Py_DecRef(ptr {array})")
+        return found
 
     def _declarations(self, body: str) -> str:
         """Declare every function that is called and not defined."""
@@ -169,8 +186,14 @@ class PlanText:
         for number, buffer in enumerate(plan.results):
             if buffer not in plan.memory:
                 self.addresses[buffer] = f"%r{number}"
+        since = 0
         for node in plan.nodes:
+            cost = module.costs.of_node(node)
+            if since and since + cost >= INTERVAL:
+                self._check(self.text.value("call i32 @interrupted()"))
+                since = 0
             self._node(node)
+            since += cost
         self.name = module._name("plan")
         given = [*(f"%a{i}" for i in range(len(plan.arguments))), *(f"%r{i}" for i in range(len(plan.results)))]
         parameters = ", ".join(f"ptr {name}" for name in [*given, "%arena", "%callback"])
@@ -248,7 +271,7 @@ class PlanText:
         table = text.local(f"[{max(len(pointers), 1)} x ptr]")
         for position, pointer in enumerate(pointers):
             text.emit(f"store ptr {pointer}, ptr {text.pointer(table, str(position), 'ptr')}")
-        self._check(text.value(f"call i32 %callback(i64 {number}, ptr {table})"))
+        self._check(text.value(f"call i32 @call_python(ptr %callback, i64 {number}, ptr {table})"))
 
     def _check(self, failed: str) -> None:
         text = self.text
@@ -290,6 +313,17 @@ class PlanText:
         for buffer in buffers:
             self.address(buffer)
 
+    def _look_for_signals(self, count: str, period: int) -> None:
+        """Ask Python for signals at the end of every so many steps."""
+        text = self.text
+        ask, on = text.label(), text.label()
+        last = text.value(f"and i64 {count}, {period - 1}")
+        text.emit(f"br i1 {text.value(f'icmp eq i64 {last}, {period - 1}')}, label %{ask}, label %{on}")
+        text.begin(ask)
+        wrong = text.value(f"icmp ne i32 {text.value('call i32 @interrupted()')}, 0")
+        text.emit(f"br i1 {wrong}, label %failed, label %{on}")
+        text.begin(on)
+
     def _loop(self, loop: Loop) -> None:
         text, module = self.text, self.module
         name = module._plan(loop.step)
@@ -303,12 +337,17 @@ class PlanText:
                 self.address(layout.buffer), text.offset(str(layout.offset), i, layout.strides[0]), kind
             )
 
+        period = module.costs.period(loop.step)
+
         def step(i: str) -> None:
+            count = i
             if loop.reverse:
                 i = text.value(f"sub nsw i64 {loop.length - 1}, {i}")
             arguments = [*constants, *map(self.address, loop.carry), *(element(x, i) for x in loop.elements)]
             self._run(loop.step, name, arguments, [*spare, *(element(x, i) for x in loop.rows)], arena)
             self._move(loop.step, loop.carry, spare)
+            if loop.length > period:
+                self._look_for_signals(count, period)
 
         text.loop(loop.length, step)
 
@@ -320,7 +359,8 @@ class PlanText:
         of_step = [self.at(layout) for layout in loop.constants]
         carry = [self.address(buffer) for buffer in loop.carry]
         spare, arena = self._spare(loop.step, loop.carry, self.address(loop.scratch))
-        going = text.local("i8")
+        going, counter = text.local("i8"), text.local("i64")
+        text.emit(f"store i64 0, ptr {counter}")
         again, on, done = text.label(), text.label(), text.label()
         text.emit(f"br label %{again}")
         text.begin(again)
@@ -329,6 +369,9 @@ class PlanText:
         text.begin(on)
         self._run(loop.step, step, [*of_step, *carry], spare, arena)
         self._move(loop.step, loop.carry, spare)
+        count = text.value(f"load i64, ptr {counter}")
+        text.emit(f"store i64 {text.value(f'add i64 {count}, 1')}, ptr {counter}")
+        self._look_for_signals(count, module.costs.period(loop.test, loop.step))
         text.emit(f"br label %{again}")
         text.begin(done)
 

@@ -17,6 +17,10 @@ BLAS = {"float32": "sgemm", "float64": "dgemm"}
 WIDEST = 64
 """The bytes of a row of the result that stay in registers while it is summed, for each of `ROWS` rows."""
 ROWS = 4
+PACKED = 1 << 16
+"""Bytes up to which a matrix is copied, to have it row by row: threads have little memory for variables."""
+LARGEST = 2**31 - 1
+"""The largest number that BLAS is given."""
 
 Constant = Callable[[str, str], str]
 
@@ -65,12 +69,19 @@ def write_product(text: Text, product: Product, pointers: tuple[str, str, str], 
     def one(positions: tuple[str, ...]) -> None:
         bases = [text.pointer(p, at, LLVM_TYPES[dtype]) for p, at in zip(pointers, positions, strict=True)]
         size = out.shape[-1] * out.shape[-2] * left.shape[-1]
-        if size < SMALL or None in (blas_flag(left), blas_flag(right)):
+        if size < SMALL or not _is_for_blas(out, left, right):
             Small(text, product, bases).write()
         else:
             _call(text, product, bases, constant)
 
     over(0, tuple(str(layout.offset) for layout in layouts))
+
+
+def _is_for_blas(out: Layout, left: Layout, right: Layout) -> bool:
+    """Return whether BLAS can be told of matrices: their neighbours lie side by side, and its numbers have 32 bits."""
+    flags = blas_flag(left), blas_flag(right)
+    apart = [out.strides[-2], *(flag[1] for flag in flags if flag is not None)]
+    return None not in flags and max(*out.shape[-2:], left.shape[-1], *apart) <= LARGEST
 
 
 def _call(text: Text, product: Product, bases: list[str], constant: Constant) -> None:
@@ -112,6 +123,9 @@ class Small:
             self._transpose()
         if self.right.right != 1 and self.columns > 1:
             if self.rows == 1 and self.left.right == 1 and self.right.down == 1:
+                self._dots()
+                return
+            if self.depth * self.columns * SIZES[self.dtype] > PACKED:
                 self._dots()
                 return
             self.right = self._packed(self.right)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import math
-import threading
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from gradkit.backend.plan import Box, Buffer, Call, Layout, Plan
+from gradkit.backend.plan import Box, Buffer, Layout, Plan
 from gradkit_numpy.native import statements
 from gradkit_numpy.native.machine import compiled, why_unusable
 from gradkit_numpy.native.objects import symbols
@@ -20,10 +19,10 @@ from gradkit_numpy.native.printer import HELD, UNFIT, printed
 __all__ = ["NativePrinter", "Program"]
 
 ALIGNMENT = 64
-CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p)
-ENTRY = ctypes.CFUNCTYPE(
-    ctypes.c_int32, ctypes.c_void_p, ctypes.py_object, ctypes.py_object, ctypes.c_void_p, ctypes.c_void_p
+ENTRY = ctypes.PYFUNCTYPE(
+    ctypes.c_int32, ctypes.c_void_p, ctypes.py_object, ctypes.py_object, ctypes.c_void_p, ctypes.py_object
 )
+"""It is entered with Python's lock, which long programs give up while they run (`native.interpreter`)."""
 KEPT = 256 << 20
 KEPT_CALLS = 2
 
@@ -64,9 +63,7 @@ class Program:
         self.code = compiled(self.printed.text, "enter", symbols(box.kind))
         self._enter = ENTRY(self.code.address)
         self._open = box.open
-        self._local = threading.local()
-        self._callback = CALLBACK(self._call)
-        self._callback_address = ctypes.cast(self._callback, ctypes.c_void_p).value
+        self._callback = self._call
         self._arguments = [(buffer.shape, np.dtype(buffer.dtype)) for buffer in plan.arguments]
         self._results = [(buffer.shape, np.dtype(buffer.dtype)) for buffer in plan.results]
         taken = [plan.memory.get(buffer) for buffer in plan.results]
@@ -87,7 +84,7 @@ class Program:
             ]
             found = self._new_results()
             arena = self._new_arena()
-            self._raise_if(self._slowly(given, found, arena[0]))
+            self._slowly(given, found, arena[0])
             for i, number in self._taken:
                 found[i] = given[number]
         return found
@@ -102,26 +99,18 @@ class Program:
             results = self._old.popleft()
         except IndexError:
             results = self._new_results()
-        code = self._enter(None, arguments, results, arena[0], self._callback_address)
+        code = self._enter(None, arguments, results, arena[0], self._callback)
         if code == HELD:
             results = self._new_results()
-            code = self._enter(None, arguments, results, arena[0], self._callback_address)
+            code = self._enter(None, arguments, results, arena[0], self._callback)
         self._arenas.append(arena)
-        if code:
-            if code == UNFIT:
-                return None
-            self._raise_if(code)
+        if code == UNFIT:
+            return None
         found = results.copy()
         for i, number in self._taken:
             found[i] = self._open(arguments[number])
         self._old.append(results)
         return found
-
-    def _raise_if(self, code: int) -> None:
-        if code:
-            error: BaseException = self._local.error
-            self._local.error = None
-            raise error
 
     def _fitting(self, box: Any, taken: bool, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """Return an argument's array row by row, in memory that may be read, or written where it is taken."""
@@ -130,36 +119,45 @@ class Program:
             raise ValueError(f"a compiled program takes an array of shape {shape} here, got {array.shape}")
         return array
 
-    def _slowly(self, arguments: Sequence[Any], results: Sequence[Any], arena: int) -> int:
+    def _slowly(self, arguments: Sequence[Any], results: Sequence[Any], arena: int) -> None:
         """Run it by the addresses of arrays of its dtypes."""
         frame = self._frame(
             *(x.ctypes.data for x in arguments),
             *(None if x is None else x.ctypes.data for x in results),
         )
-        code: int = self._enter(ctypes.addressof(frame), arguments, results, arena, self._callback_address)
-        return code
+        self._enter(ctypes.addressof(frame), arguments, results, arena, self._callback)
 
     def _new_results(self) -> list[Any]:
-        results: list[Any] = [np.empty(shape, dtype) for shape, dtype in self._results]
+        try:
+            results: list[Any] = [np.empty(shape, dtype) for shape, dtype in self._results]
+        except (MemoryError, ValueError) as error:  # a ValueError if no machine could have as much
+            raise self._too_large(error) from error
         for i, _ in self._taken:
             results[i] = None
         return results
 
     def _new_arena(self) -> tuple[int, Any]:
-        memory = np.empty(self.plan.arena + ALIGNMENT, np.uint8)
+        try:
+            memory = np.empty(self.plan.arena + ALIGNMENT, np.uint8)
+        except (MemoryError, ValueError) as error:
+            raise self._too_large(error) from error
         start = memory.ctypes.data
         return start + -start % ALIGNMENT, memory
 
-    def _call(self, number: int, pointers: int) -> int:
-        call = self.printed.calls[number]
-        try:
-            self._do(call, pointers)
-        except BaseException as error:  # noqa: BLE001 - raised again by `__call__`, on the other side of native code
-            self._local.error = error
-            return 1
-        return 0
+    def _too_large(self, error: Exception) -> MemoryError:
+        arguments, results = (
+            sum(math.prod(shape) * dtype.itemsize for shape, dtype in forms)
+            for forms in (self._arguments, self._results)
+        )
+        return MemoryError(
+            f"a compiled program needs {self.plan.arena:,} bytes for temporary arrays and {results:,} for its results, "
+            f"beside {arguments:,} of its arguments, and there is not enough memory: {error}. Smaller batches, "
+            f"gradkit.checkpoint or donated arguments (jit's donate_argnums) take less."
+        )
 
-    def _do(self, call: Call, pointers: int) -> None:
+    def _call(self, number: int, pointers: int) -> None:
+        """Run a call in the middle of native code, which gives up if this raises."""
+        call = self.printed.calls[number]
         table = iter((ctypes.c_void_p * (len(call.operands) + len(call.results))).from_address(pointers))
         operands = [view(x, next(table)) if isinstance(x, Layout) else x for x in call.operands]
         found = call.function(*operands)

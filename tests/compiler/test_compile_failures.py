@@ -1,0 +1,125 @@
+"""What fails to compile runs all the same, operation by operation, and says so once."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from gradkit_numpy.native import program as native_program
+from gradkit_numpy.native.machine import why_unusable
+
+import gradkit
+import gradkit.numpy as jnp
+from gradkit import lax
+from gradkit.compiler import executables
+from gradkit.compiler.executables import clear_executables
+
+X = np.linspace(-1, 1, 12, dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _numpy_alone() -> Iterator[None]:
+    clear_executables()
+    with gradkit.use_backend("numpy"):
+        yield
+    clear_executables()
+
+
+def right(x: Any) -> Any:
+    return lax.fori_loop(0, 3, lambda i, c: jnp.sin(c) * 2 + i, x), (x * 3).sum()
+
+
+def calls_and_warnings(function: Any) -> list[str]:
+    expected = right(jnp.asarray(X))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            for one, other in zip(function(jnp.asarray(X)), expected, strict=True):
+                np.testing.assert_allclose(np.asarray(one), np.asarray(other), 1e-6)
+    return [str(warning.message) for warning in caught]
+
+
+@pytest.mark.skipif(why_unusable() is not None, reason="needs the extra jit")
+def test_a_text_that_llvm_refuses_is_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = native_program.printed
+
+    def spoilt(*args: Any) -> Any:
+        found = printed(*args)
+        found.text = re.sub(r"define internal i32", "define internal i32 nonsense", found.text, count=1)
+        return found
+
+    monkeypatch.setattr(native_program, "printed", spoilt)
+    (message,) = calls_and_warnings(gradkit.jit(lambda x: right(x)))
+    assert "nonsense" in message or "expected" in message  # LLVM's own words
+    assert "report this at https://" in message
+
+
+@pytest.mark.parametrize("part", ["simplified", "planned", "plannable", "expanded"])
+def test_an_error_of_the_compiler_is_named_and_the_function_is_interpreted(
+    part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise IndexError("a fault of the compiler")
+
+    monkeypatch.setattr(executables, part, broken)
+    (message,) = calls_and_warnings(gradkit.jit(lambda x: right(x)))
+    assert "IndexError: a fault of the compiler" in message
+    assert "report this at https://" in message
+
+
+def test_donated_arguments_of_what_is_interpreted_are_given_away_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise KeyError("a fault of the compiler")
+
+    monkeypatch.setattr(executables, "planned", broken)
+    x = jnp.asarray(X) * 1
+    with pytest.warns(RuntimeWarning, match="a fault of the compiler"):
+        found = gradkit.jit(lambda x: x * 2 + 1, donate_argnums=0)(x)
+    np.testing.assert_array_equal(np.asarray(found), X * 2 + 1)
+    assert x.is_deleted()
+
+
+def test_too_little_memory_is_said_with_the_sizes() -> None:
+    result = gradkit.jit(lambda x: jnp.broadcast_to(x[:, None], (12, 2**45)) * 2)
+    arena = gradkit.jit(lambda x: jnp.sort(jnp.broadcast_to(x[:, None], (12, 2**45)) * 2, axis=1)[0, 0])
+    for function in (result, arena):
+        with pytest.raises(MemoryError) as caught:
+            function(jnp.asarray(X))
+        if why_unusable() is None:
+            assert f"{12 * 2**45 * 4:,} bytes" in str(caught.value) or "bytes for temporary" in str(caught.value)
+    np.testing.assert_array_equal(np.asarray(gradkit.jit(lambda x: x * 2)(jnp.asarray(X))), X * 2)
+
+
+@pytest.mark.parametrize("m, n, k", [(40, 50, 300), (300, 2, 400), (2, 300, 400), (257, 129, 65), (1, 1, 90_000)])
+def test_products_of_matrices_whose_neighbours_lie_apart(m: int, n: int, k: int) -> None:
+    generator = np.random.default_rng(0)
+    a, b = generator.normal(size=(2, m, 2 * k)), generator.normal(size=(3 * k, n))
+    f = gradkit.jit(
+        lambda a, b: (a[:, :, ::2] @ b[::3], a[:, ::-1, 1::2] @ b[k : 2 * k, ::-1], (b[::-3].T @ a[0, :, ::2].T))
+    )
+    found = f(jnp.asarray(a), jnp.asarray(b))
+    expected = a[:, :, ::2] @ b[::3], a[:, ::-1, 1::2] @ b[k : 2 * k, ::-1], b[::-3].T @ a[0, :, ::2].T
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(np.asarray(one), other, 1e-9, 1e-9)
+
+
+@pytest.mark.skipif(why_unusable() is not None, reason="needs the extra jit")
+def test_numbers_beyond_32_bits_are_not_given_to_blas() -> None:
+    from gradkit_numpy.native.products import write_product
+    from gradkit_numpy.native.text import Text
+
+    from gradkit.backend.plan import Buffer, Layout, Product
+
+    for m, n, k, down in ((2**31, 4, 4, 4), (4, 2**31 + 6, 4, 4), (4, 4, 2**33, 2**33), (100, 100, 100, 2**32)):
+        out = Layout(Buffer((m, n), "float32"), (m, n), (n, 1))
+        left = Layout(Buffer((m, down), "float32"), (m, k), (down, 1))
+        right = Layout(Buffer((k, n), "float32"), (k, n), (n, 1))
+        text = Text()
+        write_product(text, Product(out, left, right), ("%c", "%a", "%b"), lambda kind, value: f"@{kind}_{value}")
+        written = text.function("define void @f(ptr %c, ptr %a, ptr %b)")
+        assert "sgemm" not in written
+        assert "alloca [" not in written
