@@ -47,7 +47,16 @@ class Merging:
                     if isinstance(other, Group) and other is not group and other not in self.gone:
                         self._merge(other, group)
                 latest[group.space, x] = group
-        return sorted((n for n in self.fusion.nodes if n not in self.gone), key=lambda node: node.position)
+        nodes = sorted((n for n in self.fusion.nodes if n not in self.gone), key=lambda node: node.position)
+        outputs = {self.fusion.root(x) for x in self.fusion.outputs}
+        for node in nodes:
+            if isinstance(node, Group):
+                node.kept = [k for k in node.kept if k.memory in outputs or self._is_read(k.memory, node)]
+        return nodes
+
+    def _is_read(self, x: Variable, group: Group) -> bool:
+        """Return whether what a group keeps is read from memory: by the others, or by itself at other positions."""
+        return x in self.reads[group] or any(node is not group for node in self._alive(self.readers[x]))
 
     def _note(self, node: Group | Single) -> None:
         if isinstance(node, Single):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import count, product
+from textwrap import wrap
 
 from gradkit.backend.plan import (
     Buffer,
@@ -26,7 +27,9 @@ from gradkit.compiler.access import row_by_row
 
 __all__ = ["plan_text"]
 
-AXES = "ijklmnopqrstuvwxyz"
+AXES = ("i", "j", "k", "l", "m", "n", *(f"i{axis}" for axis in range(6, 64)))
+LETTERS = "abcdefghopqrstuvwxyz"
+"""Of buffers: those that are no axis's."""
 SIGNS = {
     "add": "+", "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^", "divide": "/", "equal": "==", "greater": ">",
     "greater_equal": ">=", "less": "<", "less_equal": "<=", "multiply": "*", "not_equal": "!=", "subtract": "-",
@@ -46,8 +49,7 @@ def plan_text(plan: Plan) -> str:
 
 
 def _letters() -> Iterator[str]:
-    alphabet = "abcdefghijklmnopqrstuvwxyz"
-    return ("".join(letters) for size in count(1) for letters in product(alphabet, repeat=size))
+    return ("".join(letters) for size in count(1) for letters in product(LETTERS, repeat=size))
 
 
 class _Writer:
@@ -62,11 +64,11 @@ class _Writer:
         lines = []
         for title, buffers in (("arguments", plan.arguments), ("results", plan.results)):
             told = [f"{self.name(b)}:{_form(b)}{self.place(plan, b)}" for b in buffers]
-            lines.append(" ".join([title, *told]))
+            lines += _wrapped(" ".join([title, *told]))
         inside = [b for b in plan.memory if b.kind == "temporary"]
         told = [f"{self.name(b)}:{_form(b)}{self.place(plan, b)}" for b in inside]
         if told:
-            lines.append(" ".join([f"arena of {plan.arena} bytes", *told]))
+            lines += _wrapped(" ".join([f"arena of {plan.arena} bytes", *told]))
         for node in plan.nodes:
             lines += self.node(node)
         return lines
@@ -181,6 +183,10 @@ class _Writer:
         target = f"{self.name(store.layout.buffer)}[{_position(store.layout, store.scattered, texts)}]"
         sign = SIGNS.get(store.combine, f" {store.combine} ") if store.combine else ""
         return f"{target} {sign}= {_bare(texts[store.value])}"
+
+
+def _wrapped(line: str) -> list[str]:
+    return wrap(line, 120, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
 
 
 def _literal(value: object) -> str:

@@ -96,6 +96,39 @@ def test_example_of_a_family_has_every_transform() -> None:
     run_python("-c", "".join(blocks("Add a family", "python")))
 
 
+def test_example_of_a_printer_runs_the_plan_that_is_shown() -> None:
+    (shown,) = blocks("Add a printer", "text")
+    assert run_python("-c", "".join(blocks("Add a printer", "python"))) == shown
+
+
+def test_example_of_a_printer_gives_what_random_programs_give() -> None:
+    printer, use = blocks("Add a printer", "python")
+    check = """
+import sys
+import numpy as np
+sys.path[:0] = ["tests/compiler", "tests/support"]
+
+class Taking(LoopPrinter):
+    seen = 0
+
+    def compiled(self, plan, box):
+        Taking.seen += 1
+        return super().compiled(plan, box)
+
+Looping.printers = (Taking(),)
+from test_plans import X, random_program
+
+with gradkit.use_backend("numpy"):
+    x = jnp.asarray(X)
+    for seed in range(15):
+        program = random_program(seed)
+        for one, other in zip(gradkit.jit(program)(x), program(x)):
+            np.testing.assert_allclose(np.asarray(one), np.asarray(other), 2e-4, 2e-4)
+assert Taking.seen == 15
+"""
+    run_python("-c", printer + use + check)
+
+
 def test_example_of_a_backend_is_found_and_used(published: str) -> None:
     _, use = blocks("Add a backend", "python")
     assert run_python("-c", use, PYTHONPATH=published).split() == ["jax:0", "jaxlib"]
