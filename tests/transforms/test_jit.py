@@ -755,3 +755,9 @@ def test_float0_goes_in_and_out(xp: Any) -> None:
     assert float(gradient) == 3.0
     g = gradkit.jit(lambda i, t: gradkit.jvp(lambda i: i * 2, (i,), (t,))[0])
     assert int(g(jnp.asarray(3), zero)) == 6
+
+
+def test_results_may_have_no_elements(xp: Any) -> None:
+    f = gradkit.jit(lambda x: [x[:3] * 2, x[3:], jnp.array_split(x, (3,)), jnp.broadcast_to(x, (0, 3))])
+    for _ in range(2):
+        assert [leaf.shape for leaf in gradkit.tree.leaves(f(jnp.ones(3)))] == [(3,), (0,), (3,), (0,), (0, 3)]
