@@ -318,3 +318,30 @@ def test_special_functions_of_nan_are_nan(name: str, dtype: str, xp: Any) -> Non
     got = call(special, name, [on(xp, column) for column in rows.T], rows)
     for part in got if isinstance(got, tuple) else (got,):
         assert np.isnan(gradkit.device_get(part)).all()
+
+
+# Small shape parameters, where all of the probability is next to 0 or far out
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["beta", "chi2", "gamma", "t"])
+def test_distributions_of_small_shape_parameters(name: str, dtype: str, xp: Any) -> None:
+    largest = float(np.finfo(dtype).max)
+    xs = [1e-30, 1e-16, 1e-8, 1e-3, 0.3, 0.9, 1.5, 30.0, 1e10, 0.9 * largest, -0.9 * largest]
+    rows = np.asarray([(x, shape, 2.0) for x in xs for shape in (1e-5, 1e-3, 0.03, 0.3)], dtype)
+    rows = rows[:, : 1 + len(getattr(stats, name).shapes)]
+    for kind in set(KINDS[:8]) & set(vars(getattr(stats, name))):
+        right = getattr(getattr(scipy.stats, name), kind)(*rows.T.astype(float))
+        got = getattr(getattr(stats, name), kind)(*(on(xp, column) for column in rows.T))
+        close(got, right, rows, dtype, f"{name}.{kind}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_complement_of_betainc_keeps_its_digits(dtype: str, xp: Any) -> None:
+    source = np.random.default_rng(0)
+    a, b = 10 ** source.uniform(-4, 3, (2, 3000))
+    x = np.where(source.random(3000) < 0.5, 10 ** source.uniform(-25, 0, 3000), 0.99 * source.random(3000))
+    rows = np.stack([x, a, b], axis=1).astype(dtype)
+    right = scipy.special.betaincc(*rows[:, [1, 2, 0]].T.astype(float))
+    kept = right > 1e-30  # the tail of float32 is that of its smallest numbers
+    close(stats.beta.sf(*(on(xp, column) for column in rows[kept].T)), right[kept], rows[kept], dtype, "beta.sf")

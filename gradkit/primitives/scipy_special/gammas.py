@@ -76,6 +76,13 @@ def gamma_density(a: Array, x: Array, rate: float = 1.0) -> Array:
     return _gamma_density(bound(), a, x, rate)  # type: ignore[no-any-return]
 
 
+def _betaincc(xp: Any, a: Any, b: Any, x: Any) -> Any:
+    """Compute 1 - betainc, without the loss of a small `x` in 1 - x unless the result itself would cancel."""
+    lower = xp.betainc(a, b, x)
+    steep = (x * (a + b + 1) < 0.02) & (x < a)  # there 1 - x loses more than 1 - lower does
+    return xp.where((x < 0.5) & ((lower < 0.5) | steep), 1 - lower, xp.betainc(b, a, 1 - x))
+
+
 _no_shapes = refuse("betainc gradient with respect to a and b")
 betainc = declare("betainc", _no_shapes, _no_shapes, lambda xp, _y, a, b, x: _beta_density(xp, a, b, x))
 betaincc = declare(
@@ -83,7 +90,7 @@ betaincc = declare(
     _no_shapes,
     _no_shapes,
     lambda xp, _y, a, b, x: -_beta_density(xp, a, b, x),
-    forward=lambda xp, a, b, x: xp.betainc(b, a, 1 - x),
+    forward=lambda xp, a, b, x: _betaincc(xp, a, b, x),
 )
 poch = declare(
     "poch",

@@ -214,7 +214,7 @@ def _t_logpdf(y: Array, df: Array) -> Array:
     normal = isinf(df)
     df = where(normal, 1.0, df)
     limit = -(square(where(normal, y, 0.0)) + LOG_2PI) / 2
-    return where(normal, limit, _t_constant(df) - (_df_log1p(y, df) + _log1p_square(y / sqrt(df))) / 2)
+    return where(normal, limit, _t_constant(df) - (_df_log1p(y, df) + _log1p_quotient(y, df)) / 2)
 
 
 T_SERIES = (-1 / 4, 1 / 24, -1 / 20, 17 / 112, -31 / 36, 691 / 88)
@@ -240,7 +240,15 @@ def _df_log1p(y: Array, df: Array) -> Array:
     near = absolute(root) < 0.3
     inner = where(near, y, 0.0)
     series = square(inner) * polynomial(square(inner / sqrt(df)), LOG1P_SERIES)
-    return where(near, series, df * _log1p_square(where(near, 1.0, root)))
+    return where(near, series, df * _log1p_quotient(where(near, 1.0, y), where(near, 1.0, df)))
+
+
+def _log1p_quotient(y: Array, df: Array) -> Array:
+    """Return log(1 + y**2 / df), also where the root of the quotient overflows."""
+    size = absolute(y)
+    distant = size > DISTANT * sqrt(df)
+    far = 2 * log(where(distant, size, 1.0)) - log(where(distant, df, 1.0))
+    return where(distant, far, log1p(square(where(distant, 0.0, y) / sqrt(where(distant, 1.0, df)))))
 
 
 t = Distribution("t", "df", indefinite=("logpdf",), endless=True, logpdf=_t_logpdf)

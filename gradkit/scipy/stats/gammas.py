@@ -49,6 +49,8 @@ _betainc_logarithm = logarithm_of(lambda y, a, b: betainc(a, b, y), lambda y, a,
 
 def _gamma_logcdf(y: Array, a: Array, rate: float = 1.0) -> Array:
     left = (y < 0.1) | (isfinite(a) & (rate * y < 0.1 * a))
+    # Where the power of y is near 1 so are gammainc and its logarithm's terms: they would cancel.
+    left = left & ~((y < 0.1) & (a * log(y) > -1))
     small = where(left, y, 0.05)
     x = rate * small
     # The logarithm of y and not of its product: the smallest number has no half.
@@ -77,7 +79,8 @@ def _gamma_logsf(y: Array, a: Array, rate: float = 1.0) -> Array:
 
 
 def _beta_logcdf(y: Array, a: Array, b: Array) -> Array:
-    left = y * (a + b + 1) < 0.02
+    # As in _gamma_logcdf.
+    left = (y * (a + b + 1) < 0.02) & (a * log(y) < -1)
     x = where(left, y, 0.0)
     first = a * log(where(left, y, 0.5)) + b * log1p(-x) - log(a) - betaln(a, b)
     series = _log_of_series(first, lambda k: x * (a + b + (k - 1)) / (a + k))
