@@ -761,3 +761,13 @@ def test_results_may_have_no_elements(xp: Any) -> None:
     f = gradkit.jit(lambda x: [x[:3] * 2, x[3:], jnp.array_split(x, (3,)), jnp.broadcast_to(x, (0, 3))])
     for _ in range(2):
         assert [leaf.shape for leaf in gradkit.tree.leaves(f(jnp.ones(3)))] == [(3,), (0,), (3,), (0,), (0, 3)]
+
+
+def test_nan_is_found_inside(xp: Any) -> None:
+    f = gradkit.jit(lambda x: jnp.max(jnp.log(-x)))
+    around = gradkit.jit(lambda x: f(x) * 2)
+    with np.errstate(all="ignore"):
+        for g in (f, around):
+            assert np.isnan(array(g(jnp.ones(3))))
+            with gradkit.debug_nans(), pytest.raises(FloatingPointError, match="encountered in log"):
+                g(jnp.ones(3))
