@@ -10,7 +10,7 @@ from gradkit.core.array import place_of_array, raw, wrap
 from gradkit.core.operands import as_array, cast, dtype_name, wide_integers
 from gradkit.core.stand_in import STAND_INS
 from gradkit.primitives.axes import normalize_axes
-from gradkit.primitives.elementwise import where
+from gradkit.primitives.elementwise import clip, where
 from gradkit.primitives.manipulation import reshape
 from gradkit.primitives.positions import bounded, require_integers
 from gradkit.primitives.scattering import batch_by_position
@@ -50,7 +50,7 @@ def take(
     a : array
         What to take from.
     indices : array of int
-        Of any shape; it replaces the axis. Negative ones count from the end.
+        Of any shape; it replaces the axis. Negative ones count from the end, but with ``mode="clip"``.
     axis : int, optional
         The axis; None takes from the flattened array.
     out : None
@@ -73,6 +73,8 @@ def take(
         axis = 0
     if type(axis) is not int or not 0 <= axis < count:
         (axis,) = normalize_axes(axis, count, "take")
+    if type(indices) is int and mode == "clip" and indices < 0:
+        indices = 0
     if type(indices) is int and mode in TAKE_MODES and -(size := array._value.shape[axis]) <= indices < size:
         entries = [WHOLE] * count
         entries[axis] = indices % size
@@ -82,6 +84,8 @@ def take(
         if mode == "raise":
             raise NotImplementedError("The 'raise' mode to jnp.take is not supported.")
         raise ValueError(f"Invalid mode '{mode}' for np.take")
+    if mode == "clip" and not dtype_name(positions).startswith("uint"):
+        positions = clip(positions, 0, None)
     if mode is None:
         mode = "fill" if type(raw(positions)) in STAND_INS else "raise"
     return replace_by_slices(array, positions, axis, mode, fill_value)

@@ -280,6 +280,8 @@ def _scatter(x: Array, positions: Array, valid: Array | None, axis: int, y: Arra
     shape = x._value.shape
     taken_at = positions._value.shape
     if valid is not None:
+        if dtype_name(positions).startswith("uint"):  # those in range fit, and what is left out is below 0
+            positions = cast(positions, "int32" if shape[axis] < 2**31 else "int64")
         positions = e.where(valid, positions, -1)
     updates = _broadcast(y, (*shape[:axis], *taken_at, *shape[axis + 1 :]))
     if len(taken_at) != 1:
