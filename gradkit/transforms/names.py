@@ -1,4 +1,4 @@
-"""What JAX has for its compiler, and what has nothing to do where operations run at once."""
+"""What JAX has for its profiler and its compiler, and what has nothing to do here."""
 
 from __future__ import annotations
 
@@ -53,5 +53,5 @@ def named_call(fun: Callable[..., Any], *, name: str | None = None) -> Callable[
 
 @contextmanager
 def ensure_compile_time_eval() -> Iterator[None]:
-    """Run operations at once inside a ``with`` block: which is how they run here, unless they have no values."""
+    """Run operations on known values at once inside a ``with`` block: as they do here anyway, under `jit` as well."""
     yield

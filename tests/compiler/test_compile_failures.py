@@ -49,8 +49,7 @@ def test_a_text_that_llvm_refuses_is_interpreted(monkeypatch: pytest.MonkeyPatch
 
     def spoilt(*args: Any) -> Any:
         found = printed(*args)
-        found.text = re.sub(r"define internal i32", "define internal i32 nonsense", found.text, count=1)
-        return found
+        return found._replace(text=re.sub(r"define internal i32", "define internal i32 nonsense", found.text, count=1))
 
     monkeypatch.setattr(native_program, "printed", spoilt)
     (message,) = calls_and_warnings(gradkit.jit(lambda x: right(x)))

@@ -12,9 +12,10 @@ import numpy as np
 
 from gradkit.backend.plan import Box, Buffer, Layout, Plan
 from gradkit_numpy.native import statements
+from gradkit_numpy.native.entry import HELD, UNFIT
 from gradkit_numpy.native.machine import compiled, why_unusable
 from gradkit_numpy.native.objects import symbols
-from gradkit_numpy.native.printer import HELD, UNFIT, printed
+from gradkit_numpy.native.printer import printed
 
 __all__ = ["NativePrinter", "Program"]
 
@@ -24,7 +25,9 @@ ENTRY = ctypes.PYFUNCTYPE(
 )
 """It is entered with Python's lock, which long programs give up while they run (`native.interpreter`)."""
 KEPT = 256 << 20
+"""Bytes of the results of one call from which on they are not kept."""
 KEPT_CALLS = 2
+"""How many calls' results are kept: while a loop assigns what one call gave, it holds what the call before gave."""
 
 
 class NativePrinter:
