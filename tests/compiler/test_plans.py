@@ -144,7 +144,13 @@ def same_results(x: Any) -> Any:
 
 
 def nothing(x: Any) -> Any:
-    return x[:0] * 2, x[:0].sum(0), x[:0].sum(), jnp.concatenate([x[:0], x]), x[:, :0] @ x[:0, :5].reshape(0, 5)
+    sums = x[:0].sum(0), x[:0].sum(), x[:, :0].sum(1), x[:0].prod(0), x[:, :0] @ x[:0, :5].reshape(0, 5)
+    inside = (
+        lax.scan(lambda c, row: (c + row.sum(), row[:0]), x[0, 0], x),
+        lax.scan(lambda c, r: (c + r, c), x[0], x[:0]),
+    )
+    chosen = lax.cond(x[0, 0] > 9, lambda x: x[:0], lambda x: x[:0] * 2, x)
+    return *sums, x[:0], x[:0] * 2, jnp.concatenate([x[:0], x]), x[:0].at[:, 0].set(1.0), *inside, chosen
 
 
 def convolution(x: Any) -> Any:

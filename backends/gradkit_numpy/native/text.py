@@ -100,7 +100,9 @@ class Text:
         self.block = label
 
     def loop(self, size: int | str, body: Callable[[str], None]) -> None:
-        """Run a body for 0, 1, ... , size - 1; there is at least one step."""
+        """Run a body for 0, 1, ... , size - 1."""
+        if size == 0:
+            return
         self._count += 1
         number, before = self._count, self.block
         self.emit(f"br label %L{number}")
@@ -119,6 +121,8 @@ class Text:
         self, size: int, start: list[str], kind: str, body: Callable[[str, list[str]], list[str]]
     ) -> list[str]:
         """Run ``values = body(i, values)`` for 0, 1, ..., with values in registers, and return the last."""
+        if size == 0:
+            return start
         self._count += 1
         number, before = self._count, self.block
         names = [f"%x{number}.{i}" for i in range(len(start))]
