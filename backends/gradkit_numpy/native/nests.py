@@ -15,7 +15,19 @@ Sizes = tuple[int, ...]
 
 
 class Axes:
-    """The axes of a nest in the order of its loops, neighbours joined where all arrays go on from one to the next."""
+    """The axes of a nest in the order of its loops, neighbours joined where all arrays go on from one to the next.
+
+    The loops are in the order of one array's memory, which is written or, where all is reduced, read element after
+    element then: the largest array that is written, since writing across memory costs more than reading, or if all
+    stores reduce the same axes, the argument that has most of them.
+
+    Attributes
+    ----------
+    groups : list of list of int
+        By loop, the outermost first: the axes that it runs over.
+    sizes : list of int
+        By loop: its steps.
+    """
 
     def __init__(self, nest: Nest) -> None:
         layouts = [part.layout for part in nest.body if isinstance(part, Load)]
@@ -26,7 +38,7 @@ class Axes:
         kept = [axis for axis, size in enumerate(nest.sizes) if size != 1]
         if len({store.reduced for store in nest.stores}) == 1 and nest.stores[0].reduced and layouts:
             lead = max(layouts, key=lambda layout: sum(1 for stride in layout.strides if stride))
-        if not any(store.scattered for store in nest.stores):
+        if not any(store.scattered for store in nest.stores):  # their order matters
             kept.sort(key=lambda axis: -abs(lead.strides[axis]) if lead.strides[axis] else -math.inf)
         self.groups: list[list[int]] = []
         for axis in kept:
@@ -51,7 +63,11 @@ class Axes:
 
 
 class Nested:
-    """The writing of one nest."""
+    """The writing of one nest.
+
+    A reduction is collected in a variable of the function, which LLVM keeps in registers, along the innermost loops
+    that reduce it; along outer ones, element by element in its array.
+    """
 
     def __init__(self, nest: Nest, pointers: Mapping[int, str], text: Text) -> None:
         self.nest, self.text = nest, text
