@@ -66,6 +66,14 @@ class Program:
         self.code = compiled(self.printed.text, "enter", symbols(box.kind))
         self._enter = ENTRY(self.code.address)
         self._open = box.open
+        self._calls = [
+            (
+                call.function,
+                [View(x) if isinstance(x, Layout) else x for x in call.operands],
+                [View(whole(buffer)) for buffer in call.results],
+            )
+            for call in self.printed.calls
+        ]
         self._callback = self._call
         self._arguments = [(buffer.shape, np.dtype(buffer.dtype)) for buffer in plan.arguments]
         self._results = [(buffer.shape, np.dtype(buffer.dtype)) for buffer in plan.results]
@@ -160,11 +168,10 @@ class Program:
 
     def _call(self, number: int, pointers: int) -> None:
         """Run a call in the middle of native code, which gives up if this raises."""
-        call = self.printed.calls[number]
-        table = iter((ctypes.c_void_p * (len(call.operands) + len(call.results))).from_address(pointers))
-        operands = [view(x, next(table)) if isinstance(x, Layout) else x for x in call.operands]
-        found = call.function(*operands)
-        targets = [view(whole(buffer), next(table)) for buffer in call.results]
+        function, operands, results = self._calls[number]
+        table = iter((ctypes.c_void_p * (len(operands) + len(results))).from_address(pointers))
+        found = function(*[x(next(table)) if type(x) is View else x for x in operands])
+        targets = [x(next(table)) for x in results]
         for target, value in zip(targets, found if isinstance(found, tuple) else (found,), strict=True):
             target[...] = value
 
@@ -178,10 +185,17 @@ def whole(buffer: Buffer) -> Layout:
     return Layout(buffer, buffer.shape, tuple(reversed(strides)))
 
 
-def view(layout: Layout, address: int | None) -> np.ndarray[Any, Any]:
-    """Return the array of a layout, whose buffer is at an address."""
-    dtype = np.dtype(layout.buffer.dtype)
-    size = max(math.prod(layout.buffer.shape) * dtype.itemsize, 1)
-    memory: Any = (ctypes.c_char * size).from_address(address or 0)
-    strides = [stride * dtype.itemsize for stride in layout.strides]
-    return np.ndarray(layout.shape, dtype, memory, layout.offset * dtype.itemsize, strides)
+class View:
+    """What makes the array of a layout of an address; what does not depend on that is worked out once."""
+
+    def __init__(self, layout: Layout) -> None:
+        dtype = np.dtype(layout.buffer.dtype)
+        strides = tuple(stride * dtype.itemsize for stride in layout.strides)
+        self._memory = (ctypes.c_char * max(math.prod(layout.buffer.shape) * dtype.itemsize, 1)).from_address
+        self._shape, self._dtype = layout.shape, dtype
+        self._offset, self._strides = layout.offset * dtype.itemsize, strides
+
+    def __call__(self, address: int | None) -> np.ndarray[Any, Any]:
+        """Return the array whose buffer is at an address."""
+        memory: Any = self._memory(address or 0)
+        return np.ndarray(self._shape, self._dtype, memory, self._offset, self._strides)
