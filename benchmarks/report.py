@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -231,11 +232,134 @@ deviation over the rounds, each of which has its own `random_state`.
 """
 
 
+def programs_row(program: dict[str, Any]) -> str:
+    """Return one line on one program, for a person who waits."""
+    times, first = program["microseconds"], program["first"]
+    line = f"{program['name']:24} jax {three_digits(times['jax'])} us  gradkit x{program['ratio']:.2f}"
+    if first:
+        ours, theirs = first["gradkit"], first["jax"]
+        line += f"  first result: jax {theirs['cold']:.1f} s  gradkit x{ours['cold'] / theirs['cold']:.2f}"
+        line += f", from disk x{ours['warm'] / theirs['cold']:.2f}"
+    return line
+
+
+def programs_section(results: dict[str, Any]) -> str:
+    """Return the section on whole programs: JAX's times, and gradkit's ratios to them."""
+    rows = []
+    for program in results["programs"]:
+        first = program["first"]
+        theirs = first.get("jax", {"cold": float("nan"), "warm": float("nan")})
+        ours = first.get("gradkit", theirs)
+        rows.append(
+            [
+                program["name"].replace("_", " "),
+                three_digits(program["microseconds"]["jax"]),
+                ratio_cell(program["ratio"], program["ratio_quartiles"]),
+                f"{theirs['cold']:.2f}",
+                f"{ours['cold'] / theirs['cold']:.2f}",
+                f"{theirs['warm']:.2f}",
+                f"{ours['warm'] / theirs['cold']:.2f}",
+                f"{program['megabytes']['jax']:.0f}",
+                f"{program['megabytes']['gradkit']:.0f}",
+            ]
+        )
+    header = [
+        "program",
+        "JAX, a step (µs)",
+        "gradkit",
+        "JAX, first result (s)",
+        "gradkit",
+        "JAX, from disk (s)",
+        "gradkit from disk, of JAX's first",
+        "JAX, peak (MB)",
+        "gradkit, peak (MB)",
+    ]
+    mean = results["geometric_mean"]
+    return f"""\
+## JAX programs, unchanged
+
+The modules of `benchmarks/jax_programs`, jitted, by JAX and by gradkit in its place; their numbers agree. Ratios are
+to JAX: the median over {results["rounds"]} rounds, and the middle half of them. First result: a whole process with an
+empty cache on disk, from its start to the value of one step; from disk: a second such process.
+{"" if mean is None else f"Geometric mean of the steps' ratios: {mean:.2f}."}
+
+{table(header, rows)}
+
+{machine_line(results)}
+"""
+
+
+def steps_row(size: dict[str, Any]) -> str:
+    """Return one line on one size, for a person who waits."""
+    return f"{size['name']:20}" + "  ".join(
+        f"{name} {three_digits(found['microseconds'])} us x{found['ratio']:.2f}"
+        for name, found in size["contestants"].items()
+    )
+
+
+def steps_section(results: dict[str, Any]) -> str:
+    """Return the section on compiled training steps: everybody's times, then compile time and memory."""
+    titles: dict[str, str] = results["titles"]
+    sizes = results["sizes"]
+    header = ["µs a step", *(f"{size['name']}, batch {size['batch']}" for size in sizes)]
+
+    def time_cell(found: dict[str, Any]) -> str:
+        return f"{three_digits(found['microseconds'])} ({found['ratio']:.2f})"
+
+    def cost_cell(found: dict[str, Any]) -> str:
+        return f"{max(found['compile_seconds'], 0):.2f} s, {found['megabytes']:.0f} MB"
+
+    def rows(cell: Callable[[dict[str, Any]], str]) -> list[list[str]]:
+        return [
+            [title, *(cell(size["contestants"][name]) if name in size["contestants"] else "" for size in sizes)]
+            for name, title in titles.items()
+        ]
+
+    return f"""\
+## One training step, compiled
+
+float32, tanh, mean squared error, plain SGD. Microseconds a step, the median over {results["rounds"]} rounds, and in
+brackets the median ratio to `jax.jit` in the same round.
+
+{table(header, rows(time_cell))}
+
+What the first call took more than the second, with nothing compiled on disk, and the most memory of the process:
+
+{table(["first call, memory", *header[1:]], rows(cost_cell))}
+
+{machine_line(results)}
+"""
+
+
+def scaling_section(results: dict[str, Any]) -> str:
+    """Return the section on growth: compile times, and the powers they grow with; the steps are a picture."""
+    compiling = results["compile"]
+    rows = [
+        [library, *(f"{x:.2f}" for x in seconds), f"{compiling['growth'][library]:.2f}"]
+        for library, seconds in compiling["seconds"].items()
+    ]
+    header = ["operations", *map(str, compiling["values"]), "power of the last decade"]
+    base = ", ".join(f"{name} {value}" for name, value in results["base"].items())
+    return f"""\
+## Growth
+
+An MLP's step against width, depth and batch (else {base}), and compile time against the number of operations:
+`docs/images/scaling.png`. Processor's seconds to trace and compile a chain of operations, nothing from disk:
+
+{table(header, rows)}
+
+{machine_line(results)}
+"""
+
+
 SECTIONS = {
     "eager": eager_section,
     "estimators": estimators_section,
     "imports": imports_section,
+    "programs": programs_section,
     "scalar": scalar_section,
+    "scaling": scaling_section,
+    "steps": steps_section,
 }
 
 
