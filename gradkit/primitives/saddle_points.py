@@ -165,12 +165,24 @@ def _trigamma(xp: Any, x: Any) -> Any:
     return xp.polygamma(xp.ones_like(x), x)
 
 
+def _on_arrays(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a forward rule whose Python numbers are arrays like the others."""
+
+    def run(xp: Any, *args: Any) -> Any:
+        like = next(arg for arg in args if not isinstance(arg, float | int))
+        return forward(xp, *(xp.full_like(like, arg) if isinstance(arg, float | int) else arg for arg in args))
+
+    return run
+
+
 def _of_two(name: str, forward: Any, in_count: Any, in_mean: Any, formula: str) -> Callable[[Any, Any], Array]:
-    return binary(Elementwise(name, forward, (in_count, in_mean)), True, f"Compute {formula} element by element.")
+    return binary(
+        Elementwise(name, _on_arrays(forward), (in_count, in_mean)), True, f"Compute {formula} element by element."
+    )
 
 
 def _of_three(name: str, forward: Any, rules: Any, formula: str) -> Callable[[Any, Any, Any], Array]:
-    primitive = Elementwise(name, forward, rules)
+    primitive = Elementwise(name, _on_arrays(forward), rules)
 
     def call(a: Any, b: Any, x: Any) -> Array:
         return apply(primitive, (a, b, x), FLOATING)

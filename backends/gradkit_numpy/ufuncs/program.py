@@ -44,7 +44,7 @@ class Program:
         """Run it on boxes of arrays, and return arrays."""
         given = [
             x
-            if type(x) is np.ndarray and x.dtype is dtype and x.flags.c_contiguous
+            if type(x) is np.ndarray and (x.dtype is dtype or x.dtype == dtype) and x.flags.c_contiguous
             else np.require(x, dtype, ("C", "A"))
             for x, dtype in zip(map(self._open, arguments), self._dtypes, strict=True)
         ]
