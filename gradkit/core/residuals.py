@@ -169,7 +169,7 @@ def _empty(part: Any, values: Values, indices: dict[Node, int]) -> Any:
     """Return what a node saves with indices where there were values, which are noted."""
     if isinstance(part, Node):
         return NodeIndex(indices[part]) if part in indices else Node(*_description(part))
-    if type(part) in (tuple, list):
+    if type(part) is tuple or isinstance(part, list):  # one with checksums is a list of a kind of its own
         return tuple(_empty(p, values, indices) for p in part)
     if isinstance(part, Record):
         return _outline(part, values)

@@ -154,16 +154,10 @@ def executable_for(graph: Graph, name: str, donated: Sequence[int] = ()) -> Exec
     found: Executable | None = graph.derived.get(key)
     if found is None:
         with compiling(name, len(graph.equations)):
-            # A check of each operation's results takes one operation after another. Native code for arrays without
-            # elements ends the process.
-            one_by_one = config.jax_debug_nans or _has_empty_arrays(graph)
-            found = Interpreted(graph) if one_by_one else executable_of(graph, donated)
+            # A check of each operation's results takes one operation after another.
+            found = Interpreted(graph) if config.jax_debug_nans else executable_of(graph, donated)
         graph.derived[key] = found
     return found
-
-
-def _has_empty_arrays(graph: Graph) -> bool:
-    return any(0 in out.shape for equation in graph.equations for out in equation.outputs)
 
 
 class Interpreted(Executable):

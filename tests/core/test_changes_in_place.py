@@ -83,6 +83,34 @@ def test_with_checksums_no_change_goes_unseen(case: Case, xp: Any) -> None:
                 np.testing.assert_array_equal(one, other)
 
 
+WAYS: dict[str, Callable[..., Any]] = {
+    "jit": gradkit.jit,
+    "checkpoint": gradkit.checkpoint,
+    "jit of a checkpoint": lambda f: gradkit.jit(gradkit.checkpoint(f)),
+    "scan": lambda f: lambda x: gradkit.lax.scan(lambda c, _: (c + f(x), c), 0.0, None, 2)[0] / 2,
+    "jit of a scan": lambda f: gradkit.jit(WAYS["scan"](f)),
+    "jit of a choice": lambda f: gradkit.jit(lambda x: gradkit.lax.cond(x[0] > 0, f, lambda x: x[0], x)),
+    "vmap": lambda f: lambda x: gradkit.vmap(f)(x[None])[0],
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_checksums_are_compared_around_functions_that_are_captured(way: str, xp: Any) -> None:
+    f = WAYS[way](lambda x: jnp.sum(1 / x))
+    with gradkit.debug_changes():
+        x = parameter(xp, 1.0, -2.0)
+        np.testing.assert_allclose(gradkit.device_get(gradkit.grad(f)(x)), [-1.0, -0.25])
+        np.testing.assert_allclose(gradkit.device_get(gradkit.jacfwd(gradkit.grad(f))(x)), [[2, 0], [0, -0.25]])
+        result = f(x)
+        x.data[0] = 5.0
+        try:
+            result.backward()
+        except RuntimeError as error:
+            assert MODIFIED in str(error)  # noqa: PT017 - or it has kept a copy
+        else:
+            np.testing.assert_allclose(gradkit.device_get(jnp.asarray(x.grad)), [-1.0, -0.25])
+
+
 def parameter(xp: Any, *values: float) -> Any:
     p = xp.asarray(list(values))
     p.requires_grad = True
