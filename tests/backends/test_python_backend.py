@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_inputs import examples
 
 import gradkit
 import gradkit.numpy as jnp
@@ -37,7 +38,7 @@ def both(function: Any, *points: float) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(x=numbers)
 def test_a_function_gives_what_numpy_gives(name: str, x: float) -> None:
     ours, theirs = both(getattr(jnp, name), x)
@@ -45,7 +46,7 @@ def test_a_function_gives_what_numpy_gives(name: str, x: float) -> None:
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(x=numbers, y=numbers)
 def test_an_operator_gives_what_numpy_gives(name: str, x: float, y: float) -> None:
     for function in (getattr(operator, name), lambda a, b: getattr(operator, name)(a, y)):

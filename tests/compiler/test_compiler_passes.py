@@ -9,6 +9,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from random_inputs import examples
 
 import gradkit
 import gradkit.numpy as jnp
@@ -198,7 +199,7 @@ def products(steps: list[tuple[int, int]], results: list[int]) -> Callable[..., 
 
 
 @given(STEPS, CHOSEN, st.lists(st.floats(0.5, 2.0), min_size=3, max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_without_dead_code_a_graph_computes_the_same(steps: Any, results: Any, values: Any) -> None:
     graph = graph_of(products(steps, results), 1.0, 1.0, 1.0)
     args = [jnp.asarray(value) for value in values]
@@ -209,7 +210,7 @@ def test_without_dead_code_a_graph_computes_the_same(steps: Any, results: Any, v
 
 
 @given(STEPS, CHOSEN)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_results_that_depend_on_an_argument_are_those_that_it_moves(steps: Any, results: Any) -> None:
     function = products(steps, results)
     graph = graph_of(function, 1.0, 1.0, 1.0)
@@ -222,7 +223,7 @@ def test_results_that_depend_on_an_argument_are_those_that_it_moves(steps: Any, 
 
 
 @given(STEPS, CHOSEN)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_values_can_be_forgotten_after_their_last_use(steps: Any, results: Any) -> None:
     graph = graph_of(products(steps, results), 1.0, 1.0, 1.0)
     last = last_use(graph)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from matrix_programs import ARGUMENTS, EXACT, STEPS, program, programs
+from random_inputs import examples
 
 import gradkit
 import gradkit.numpy as jnp
@@ -40,7 +41,7 @@ def assert_same_bits(found: Any, expected: Any) -> None:
 
 
 @given(programs(list(EXACT)), ARGUMENTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_simplified_graph_gives_the_same_bits(steps: Any, values: Any) -> None:
     graph, args = runs(steps, values)
     less = simplified(graph)
@@ -50,7 +51,7 @@ def test_a_simplified_graph_gives_the_same_bits(steps: Any, values: Any) -> None
 
 
 @given(programs(list(STEPS)), ARGUMENTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_a_graph_of_leaves_gives_the_same_but_for_the_order_of_sums(steps: Any, values: Any) -> None:
     finite = np.where(np.isfinite(values), values, np.float32(0.5))
     graph, args = runs(steps, finite)
@@ -65,7 +66,7 @@ def test_a_graph_of_leaves_gives_the_same_but_for_the_order_of_sums(steps: Any, 
 
 
 @given(programs(list(STEPS)), ARGUMENTS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_what_is_simplified_stays_as_it_is(steps: Any, values: Any) -> None:
     graph, _ = runs(steps, values)
     less = simplified(graph)

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from random_inputs import examples
 
 import gradkit
 from gradkit.data import load_csv, load_digits, load_idx, load_mnist, load_npy, load_npz, moons
@@ -23,7 +24,7 @@ from gradkit.errors import FileFormatError, MissingDependencyError
 
 IDX_TYPES = {"uint8": 0x08, "int8": 0x09, "int16": 0x0B, "int32": 0x0C, "float32": 0x0D, "float64": 0x0E}
 NUMBERS = ["bool", "int8", "uint16", "int64", "float16", "float32", "float64", "complex64"]
-in_a_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+in_a_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(40))
 
 
 def host(x: Any) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from random_inputs import examples
 
 from gradkit.data import tables
 from gradkit.data.tables import Table, read_table
@@ -80,7 +81,7 @@ def test_blocks_make_no_difference(rows: int, tmp_path: Path, monkeypatch: pytes
     np.testing.assert_array_equal(blocks.y, whole.y)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(50))
 @given(
     st.lists(
         st.tuples(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 
@@ -24,7 +25,7 @@ SHORT_AND_LONG = """
 def as_in_this_suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADKIT_REFERENCES", "read")
     pytester.makeconftest(CONFTEST.read_text())
-    pytester.makeini(f"[pytest]\nmarkers = long\npythonpath = {TESTS / 'support'}\n")
+    pytester.makeini(f"[pytest]\nmarkers =\n  long\n  dealt\npythonpath = {TESTS / 'support'}\n")
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,35 @@ def test_long_tests_run_where_they_are_asked_for(
         result.stdout.fnmatch_lines([f"{left_out} long tests were left out: --long runs them as well"])
     else:
         result.stdout.no_fnmatch_line(said)
+
+
+DEALT = """
+    import pytest
+
+    @pytest.mark.dealt("name", "dtype")
+    @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+    @pytest.mark.parametrize("name, kind", [("a", 1), ("a", 2), ("b", 1)])
+    def test_it(name, kind, dtype, backend): print(f"{name}, {dtype}, {backend.name};")
+"""
+
+
+@pytest.mark.parametrize(
+    "options, passed, left_out",
+    [((), 12, 6), (("-m", "long", "--long"), 6, 0), (("--long",), 18, 0), (("--backend=strict",), 9, 0)],
+)
+def test_cases_are_dealt_to_the_backends(
+    options: tuple[str, ...], passed: int, left_out: int, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(test_it=DEALT)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-s", "--backend=numpy,strict", *options)
+    result.assert_outcomes(passed=passed)
+    said = result.stdout.str()
+    assert (f"{left_out} long tests were left out" in said) == bool(left_out)
+    if not options:
+        cases = re.findall(r"(\w), (\w+), (\w+);", said)
+        for backend in ("numpy", "strict"):
+            assert {name for name, _, its in cases if its == backend} == {"a", "b"}
+            assert {dtype for _, dtype, its in cases if its == backend} == {"float16", "float32", "float64"}
 
 
 EXAMPLES = """

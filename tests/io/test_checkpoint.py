@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from random_inputs import examples
 
 import gradkit
 import gradkit.numpy as jnp
@@ -59,7 +60,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "run.safetensors"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 @given(TREES)
 def test_any_tree_of_arrays_and_numbers_comes_back_exactly(path: Path, tree: Any) -> None:
     tree = {"tree": tree}  # a tree that is None has no leaves, and like=None means that there is none
@@ -200,7 +201,7 @@ def reference() -> dict[str, Any]:
     return {"w": np.arange(20, dtype=np.float32), "n": 12345, "c": np.ones(2, complex)}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(150))
 @given(data=st.data())
 def test_one_damaged_byte_anywhere_is_found_or_does_not_matter(path: Path, data: st.DataObject) -> None:
     gradkit.save(path, reference())

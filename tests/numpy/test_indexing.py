@@ -12,6 +12,7 @@ from against_jax import Entry, check, check_vmap, close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from random_inputs import examples
 
 import gradkit
 import gradkit.numpy as jnp
@@ -198,7 +199,7 @@ def moved(xp: Any, index: Any) -> Any:
 
 
 @given(arrays_and_indices())
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_every_index_gives_what_numpy_gives(xp: Any, case: tuple[np.ndarray, Any]) -> None:
     x, index = case
     got = xp.asarray(x)[moved(xp, index)]
@@ -206,7 +207,7 @@ def test_every_index_gives_what_numpy_gives(xp: Any, case: tuple[np.ndarray, Any
 
 
 @given(arrays_and_indices(), st.sampled_from(["set", "add", "multiply", "min", "max"]))
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_every_index_is_updated_as_numpy_does(xp: Any, case: tuple[np.ndarray, Any], name: str) -> None:
     x, index = case
     values = np.cos(np.arange(x[index].size) * 7.0).reshape(x[index].shape) * 9
@@ -221,7 +222,7 @@ def test_every_index_is_updated_as_numpy_does(xp: Any, case: tuple[np.ndarray, A
 
 
 @given(arrays_and_indices())
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_the_gradient_of_an_index_is_an_update_and_the_reverse(xp: Any, case: tuple[np.ndarray, Any]) -> None:
     x, index = case
     weights = np.cos(np.arange(x[index].size) * 1.0).reshape(x[index].shape)

@@ -1,7 +1,7 @@
 """Functions of every family on drawn shapes, dtypes, axes and broadcasting: NumPy's results, and central differences.
 
 Sizes of 0 and arrays of no axes are among the shapes. ``GRADKIT_TEST_EXAMPLES`` says how many inputs each test draws;
-without it they are half as many as elsewhere, for there are hundreds of tests.
+without it they are half as many as elsewhere, or 6 without ``--long``, for there are hundreds of tests.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from random_inputs import examples
 
 import gradkit
 import gradkit.numpy as jnp
 from gradkit.testing import check_grads
 
 drawn = settings(
-    max_examples=int(os.environ.get("GRADKIT_TEST_EXAMPLES", settings().max_examples // 2)),
+    max_examples=int(os.environ.get("GRADKIT_TEST_EXAMPLES", examples(long=50, short=6))),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from random_inputs import examples
 
 import gradkit
 import gradkit.numpy as jnp
@@ -269,7 +270,7 @@ def on_jax(name: str, x: Any) -> Any:
     return in_jax(name)(x)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(expressions, st.tuples(numbers, numbers, numbers))
 def test_values_agree_with_arrays_and_with_jax(tree: Any, point: tuple[float, float, float]) -> None:
     values = [Value(number) for number in point]

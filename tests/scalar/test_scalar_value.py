@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_inputs import examples
 
 import gradkit
 from gradkit import Value
@@ -287,7 +288,7 @@ numbers = st.floats(-3, 3) | st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.0, 3.0, 80
 
 
 @pytest.mark.parametrize("name, form", CALLS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(point=st.tuples(numbers, numbers))
 def test_a_compiled_method_does_what_the_primitive_declares(
     name: str, form: tuple[Any, ...], point: tuple[float, float]

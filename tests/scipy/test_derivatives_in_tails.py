@@ -125,6 +125,7 @@ TAILS: dict[str, tuple[Formula, Formula, Formula, list[float]]] = {
 }
 
 
+@pytest.mark.dealt("name", "dtype")
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("name", TAILS)
 def test_two_derivatives_keep_their_digits(name: str, dtype: str, xp: Any) -> None:
@@ -152,6 +153,7 @@ def test_a_truncated_normal_with_an_open_end_has_values(xp: Any) -> None:
     close(gradkit.device_get(slope), 9.10852, rtol=1e-5)
 
 
+@pytest.mark.dealt("name", "dtype")
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("name", ["cauchy", "gumbel_l", "gumbel_r", "laplace", "logistic", "norm"])
 def test_derivatives_beyond_all_digits_are_0(name: str, dtype: str, xp: Any) -> None:

@@ -155,6 +155,7 @@ def check_scale(name: str, kind: str, x: np.ndarray, got: Slopes, rows: list[tup
     compare(f"{name}.{kind} in scale", x[used], (got[0][used], got[1][used]), right, sizes)
 
 
+@pytest.mark.dealt("name", "dtype")
 @pytest.mark.parametrize("dtype", RELATIVE)
 @pytest.mark.parametrize("name, kind", FUNCTIONS)
 def test_two_derivatives_are_those_of_mpmath(name: str, kind: str, dtype: str, xp: Any) -> None:
@@ -175,6 +176,7 @@ def test_the_sweep_has_every_continuous_distribution() -> None:
 ENDLESS = [(name, kind) for name in exact.EXACT for kind in ("ppf", "isf") if kind in vars(getattr(stats, name))]
 
 
+@pytest.mark.dealt("name", "dtype")
 @pytest.mark.parametrize("dtype", RELATIVE)
 @pytest.mark.parametrize("name, kind", ENDLESS)
 def test_derivatives_of_infinite_quantiles_are_infinite(name: str, kind: str, dtype: str, xp: Any) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+from references import kept
 
 import gradkit
 from gradkit.scipy import stats
@@ -121,15 +122,20 @@ def rows(name: str, dtype: str) -> np.ndarray:
 
 @functools.cache
 def right(name: str, position: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    first, second = kept(by_mpmath, SWEEPS[name].formula, rows(name, dtype), position)
+    return first, second
+
+
+def by_mpmath(formula: Callable[..., Any], points: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray]:
     first, second = [], []
-    for row in rows(name, dtype):
+    for row in points:
         numbers = [mp.mpf(float(value)) for value in row]
         step = STEP * (numbers[position] or 1)
         values = []
         for move in (-1, 0, 1):
             moved = [*numbers]
             moved[position] += move * step
-            values.append(mp.re(SWEEPS[name].formula(*moved)))
+            values.append(mp.re(formula(*moved)))
         slope, bend = (values[2] - values[0]) / (2 * step), (values[2] - 2 * values[1] + values[0]) / step**2
         # What the differences leave of a 0.
         first.append(float(slope) if abs(slope) > 1e-60 else 0.0)
@@ -137,6 +143,7 @@ def right(name: str, position: int, dtype: str) -> tuple[np.ndarray, np.ndarray]
     return np.asarray(first), np.asarray(second)
 
 
+@pytest.mark.dealt("name", "dtype")
 @pytest.mark.parametrize("dtype", RELATIVE)
 @pytest.mark.parametrize("name", SWEEPS)
 def test_two_derivatives_in_shape_parameters_are_those_of_mpmath(name: str, dtype: str, xp: Any) -> None:
@@ -243,14 +250,17 @@ CUMULATIVE_KINDS = [
 
 @functools.cache
 def cumulative_slopes(name: str, kind: str, position: int, dtype: str) -> np.ndarray:
-    with mp.workdps(220):
-        return _cumulative_slopes(name, kind, position, dtype)
-
-
-def _cumulative_slopes(name: str, kind: str, position: int, dtype: str) -> np.ndarray:
     formula, columns = CUMULATIVE[name]
+    with mp.workdps(220):
+        slopes: np.ndarray = kept(
+            slopes_by_mpmath, formula, kind, position, np.asarray([*itertools.product(*columns)], dtype)
+        )
+    return slopes
+
+
+def slopes_by_mpmath(formula: Callable[..., Any], kind: str, position: int, points: np.ndarray) -> np.ndarray:
     found = []
-    for row in np.asarray([*itertools.product(*columns)], dtype):
+    for row in points:
         numbers = [mp.mpf(float(value)) for value in row]
         step = STEP * numbers[position]
         values = []
@@ -263,6 +273,7 @@ def _cumulative_slopes(name: str, kind: str, position: int, dtype: str) -> np.nd
     return np.asarray(found)
 
 
+@pytest.mark.dealt("name", "dtype")
 @pytest.mark.parametrize("dtype", RELATIVE)
 @pytest.mark.parametrize("name, kind", CUMULATIVE_KINDS)
 def test_cumulative_functions_have_derivatives_in_their_shape_parameters(

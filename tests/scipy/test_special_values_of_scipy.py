@@ -188,6 +188,7 @@ def valid(name: str, columns: dict[str, np.ndarray]) -> Any:
     return np.asarray(getattr(scipy.stats, name)._argcheck(*shapes), bool)
 
 
+@pytest.mark.dealt("name", "dtype")
 @pytest.mark.parametrize("dtype", WITH_HALF)
 @pytest.mark.parametrize("name, kind", DISTRIBUTED)
 def test_values_of_distributions_are_scipys(name: str, kind: str, dtype: str, xp: Any) -> None:
@@ -198,6 +199,7 @@ def test_values_of_distributions_are_scipys(name: str, kind: str, dtype: str, xp
     close(got, right, rows, dtype, f"{name}.{kind}")
 
 
+@pytest.mark.dealt("name", "dtype")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name, kind", DISTRIBUTED)
 def test_nan_gives_nan_and_a_derivative_that_is_nan(name: str, kind: str, dtype: str, xp: Any) -> None:
@@ -300,6 +302,7 @@ def special_values_of_scipy(name: str, dtype: str) -> tuple[np.ndarray, tuple[np
     return rows, tuple(np.where(np.isnan(rows).any(axis=1), np.nan, part) for part in parts)
 
 
+@pytest.mark.dealt("name", "dtype")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in HANGS])
 def test_values_of_special_functions_are_scipys(name: str, dtype: str, xp: Any) -> None:
@@ -309,6 +312,7 @@ def test_values_of_special_functions_are_scipys(name: str, dtype: str, xp: Any) 
         close(mine, part, rows, dtype, name)
 
 
+@pytest.mark.dealt("name", "dtype")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_special_functions_of_nan_are_nan(name: str, dtype: str, xp: Any) -> None:

@@ -92,6 +92,8 @@ def _parts(value: Any, seen: dict[int, tuple[int, Any]]) -> Iterator[str | bytes
     elif _is_ours(type(value).__module__):
         yield from _parts(type(value), seen)
         yield from _parts(vars(value), seen)
+    elif type(value).__module__.startswith("mpmath."):  # a number, or a context: its text has how many digits it has
+        yield f"{type(value).__name__} {value}"
     elif name := getattr(value, "__qualname__", getattr(value, "__name__", None)):
         yield f"named {getattr(value, '__module__', '')}.{name}"
     elif isinstance(value, np.dtype):
