@@ -85,8 +85,9 @@ class Merging:
             return
         kept = {k.memory for k in first.kept}
         for x in kept & self.reads[second].keys():
-            # What it reads of the first has to be at hand at the same position.
-            if self.reads[second][x] != {first.accesses.get(x)}:
+            # What it reads of the first has to be at hand at the same position: it is computed there, and not only
+            # kept, as a sum is, or a copy; and no read of it is at positions that are values, whose access is None.
+            if x not in first.accesses or self.reads[second][x] != {first.accesses[x]}:
                 return
         if any(first.accesses[x] != second.accesses[x] for x in first.accesses.keys() & second.accesses.keys()):
             return

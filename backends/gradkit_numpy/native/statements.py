@@ -259,9 +259,22 @@ def _cast(text: Text, dtypes: Sequence[str], x: str) -> str:
 def _to_integer(text: Text, old: str, after: str, x: str) -> str:
     """Go through a signed integer, as the processor and NumPy do: what does not fit is its smallest one."""
     new = LLVM_TYPES[after]
-    through = "i64" if after in ("int64", "uint32", "uint64") else "i32"
+    if after == "uint64":
+        return _to_unsigned(text, old, x)
+    through = "i64" if after in ("int64", "uint32") else "i32"
     found = text.value(f"freeze {through} {text.value(f'fptosi {old} {x} to {through}')}")
     return found if through == new else text.value(f"trunc {through} {found} to {new}")
+
+
+def _to_unsigned(text: Text, old: str, x: str) -> str:
+    """Convert what is 2**63 or larger less 2**63, and put that bit back: a signed integer has no such number."""
+    half = literal(2.0**63, "float64")  # LLVM writes a float as the double that it is
+    large = text.value(f"fcmp oge {old} {x}, {half}")
+    less = text.value(f"fsub {old} {x}, {half}")
+    small = text.value(f"select i1 {large}, {old} {less}, {old} {x}")
+    found = text.value(f"freeze i64 {text.value(f'fptosi {old} {small} to i64')}")
+    turned = text.value(f"xor i64 {found}, {-(2**63)}")
+    return text.value(f"select i1 {large}, i64 {turned}, i64 {found}")
 
 
 STATEMENTS: dict[str, tuple[str, Statement]] = {
