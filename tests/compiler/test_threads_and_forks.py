@@ -164,7 +164,7 @@ def in_child(work: Callable[[], None]) -> None:
 
 
 @needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:.*fork:RuntimeWarning")  # of Python, of JAX
 def test_a_child_runs_what_its_parent_has_compiled_and_compiles_more() -> None:
     with gradkit.use_backend("numpy"):
         jitted = gradkit.jit(many_operations)
@@ -185,7 +185,7 @@ def test_a_child_runs_what_its_parent_has_compiled_and_compiles_more() -> None:
 
 
 @needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:.*fork:RuntimeWarning")  # of Python, of JAX
 def test_a_child_that_is_made_while_another_thread_compiles_compiles_too() -> None:
     with gradkit.use_backend("numpy"):
         inside, go_on = threading.Event(), threading.Event()
@@ -224,7 +224,7 @@ def _square(number: float) -> float:
 
 
 @needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:.*fork:RuntimeWarning")  # of Python, of JAX
 def test_a_pool_of_processes_compiles() -> None:
     _square(1.0)
     with multiprocessing.get_context("fork").Pool(3) as pool:
