@@ -87,6 +87,7 @@ def test_classes_are_told_apart_wherever_the_numbers_lie(shift: Any, width: Any,
     assert (predicted == y).mean() > 0.95
 
 
+@pytest.mark.dealt("shift", "kind")
 @pytest.mark.parametrize("kind", ["csv", "npz"])
 @pytest.mark.parametrize("shift, width", SHIFTS.values(), ids=SHIFTS)
 def test_numbers_are_predicted_wherever_they_lie(

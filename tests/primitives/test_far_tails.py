@@ -218,6 +218,7 @@ def test_every_elementwise_function_has_a_formula_here() -> None:
     assert " ".join(missing) == ""
 
 
+@pytest.mark.dealt("name", "dtype")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name, f", unary(), ids=[name for name, _ in unary()])
 def test_values_and_two_derivatives_are_exact_from_the_smallest_to_the_largest_number(

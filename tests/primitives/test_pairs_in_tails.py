@@ -305,6 +305,7 @@ def right(name: str, argnums: tuple[int, ...], dtype: str) -> np.ndarray:
     return np.asarray([float(mp.re(value)) for value in values]).astype(dtype)
 
 
+@pytest.mark.dealt("name", "dtype")
 @pytest.mark.parametrize("dtype", RELATIVE)
 @pytest.mark.parametrize("name", SWEPT)
 def test_two_derivatives_are_those_of_mpmath(name: str, dtype: str, xp: Any) -> None:

@@ -134,6 +134,7 @@ def test_options_mean_what_they_mean_to_scikit_learn(options: dict[str, Any], ba
     assert_same(theirs.fit(x, y), ours.fit(x, y), x)
 
 
+@pytest.mark.dealt("data", "early_stopping", "weighted")
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @pytest.mark.parametrize("early_stopping", [False, True], ids=["", "early stopping"])
 @pytest.mark.parametrize("data", DATA)
