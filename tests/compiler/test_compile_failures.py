@@ -122,3 +122,40 @@ def test_numbers_beyond_32_bits_are_not_given_to_blas() -> None:
         written = text.function("define void @f(ptr %c, ptr %a, ptr %b)")
         assert "sgemm" not in written
         assert "alloca [" not in written
+
+
+def test_compiled_code_is_silent_about_numbers_as_its_calls_are() -> None:
+    def function(x: Any) -> Any:
+        half = x.astype("float16") * 60000
+        many = jnp.log(x), 1 / (x * 0), jnp.exp(x * 1e5), jnp.sort(jnp.sqrt(x)), (x * 1e30).astype("int32"), half
+        return *many, x.astype("int32") // 0, jnp.fft.fft(x * jnp.inf), jnp.cumsum(x * 3e38), jnp.cumprod(half)
+
+    with np.errstate(all="raise"):
+        for _ in range(2):
+            gradkit.jit(function)(jnp.asarray(X))
+
+
+ODD = {
+    "Fortran's order": np.asfortranarray,
+    "strided": lambda x: np.repeat(np.repeat(x, 2, 0), 2, 1)[::2, ::2],
+    "negative strides": lambda x: np.ascontiguousarray(x[::-1])[::-1],
+    "other byte order": lambda x: x.astype(x.dtype.newbyteorder()),
+    "unaligned": lambda x: np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(x.dtype).reshape(x.shape),
+    "read-only": lambda x: np.frombuffer(x.tobytes(), x.dtype).reshape(x.shape),
+    "a subclass": lambda x: x.view(np.recarray),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("as_argument", [lambda x: x, jnp.asarray, gradkit.Array], ids=["raw", "asarray", "Array"])
+def test_odd_arrays_are_read_right_and_left_alone(name: str, as_argument: Any) -> None:
+    x = np.linspace(-2, 2, 12, dtype=np.float32).reshape(3, 4)
+    for donated in ((), (0,)):
+        function = gradkit.jit(lambda x: (x * 2 + 1, x.sum(), x.T @ x), donate_argnums=donated)
+        for _ in range(2):
+            odd = ODD[name](x)
+            found = function(as_argument(odd))
+            for one, expected in zip(found, (x * 2 + 1, x.sum(), x.T @ x), strict=True):
+                assert type(np.asarray(one)) is np.ndarray
+                np.testing.assert_allclose(np.asarray(one), expected, 1e-5, 1e-6)
+            np.testing.assert_array_equal(np.asarray(odd), x)

@@ -14,6 +14,8 @@ from gradkit import lax, nn
 __all__ = ["arguments", "random_program"]
 
 DTYPES = ("float32", "float32", "float32", "float64", "int32", "bool", "uint8")
+MORE_DTYPES = (*DTYPES, "float16", "complex64", "int8", "int16", "uint32")
+SPECIAL = (np.nan, np.inf, -np.inf, 1e-40, -1e-40, 3e38, -0.0, 65504.0)
 
 
 def arguments(seed: int) -> list[Any]:
@@ -28,8 +30,30 @@ def arguments(seed: int) -> list[Any]:
     return found
 
 
-def random_program(seed: int, length: int = 14) -> Callable[..., list[Any]]:
-    """Return a function that combines results of earlier operations; it gives some of them, and a sum of all."""
+def wilder_arguments(seed: int) -> list[Any]:
+    """Return arrays of more dtypes, some of them empty, some with NaN, infinities, subnormals and huge numbers."""
+    generator = np.random.default_rng([seed, 2])
+    found = []
+    for shape in ((4, 6), (6,), (4, 1), (3, 4, 6), (6, 6), ((0, 6), (4, 0), (), (1, 1))[seed % 4]):
+        dtype = MORE_DTYPES[generator.integers(len(MORE_DTYPES))]
+        numbers = np.round(generator.normal(size=shape) * 2, 2)
+        if dtype.startswith(("float", "complex")) and generator.random() < 0.3 and numbers.size:
+            numbers.reshape(-1)[generator.integers(numbers.size, size=2)] = generator.choice(SPECIAL, 2)
+        elif dtype.startswith(("int", "uint")) and numbers.size:
+            limits = np.iinfo(dtype)
+            numbers = np.abs(numbers) if dtype.startswith("u") else numbers
+            numbers.reshape(-1)[:1] = generator.choice([limits.min, limits.max], 1)
+        with np.errstate(all="ignore"):
+            found.append(numbers.astype(dtype))
+    return found
+
+
+def random_program(seed: int, length: int = 14, wilder: bool = False) -> Callable[..., list[Any]]:
+    """Return a function that combines results of earlier operations; it gives some of them, and a sum of all.
+
+    With `wilder` there are derivatives of derivatives, batches of loops, complex numbers and integers that overflow.
+    """
+    operations = [*OPERATIONS, *WILDER] if wilder else OPERATIONS
     choices = np.random.default_rng([seed, 1]).integers(0, 2**31, 400).tolist()
 
     def program(*given: Any) -> list[Any]:
@@ -42,7 +66,7 @@ def random_program(seed: int, length: int = 14) -> Callable[..., list[Any]]:
             return values[position if position < len(values) else -1 - (position % min(4, len(values)))]
 
         for _ in range(length):
-            operation = OPERATIONS[next(numbers) % len(OPERATIONS)]
+            operation = operations[next(numbers) % len(operations)]
             values.append(bounded(operation(numbers, pick)))
         made = values[len(given) :]
         total = sum((jnp.sum(as_float(v)) for v in made), jnp.zeros((), "float32"))
@@ -55,11 +79,15 @@ def bounded(x: Any) -> Any:
     """Keep numbers small, and arrays."""
     if x.size > 3000:
         x = x.reshape(-1)[:24]
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        return jnp.where(jnp.abs(x) < 50, x, jnp.zeros_like(x) + 1)
     return jnp.clip(x, -50, 50) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
 
 def as_float(x: Any) -> Any:
     """Return numbers as floats, without NaN and infinities."""
+    if jnp.issubdtype(x.dtype, jnp.complexfloating):
+        x = jnp.real(x) - jnp.imag(x)
     x = x.astype("float32") if not jnp.issubdtype(x.dtype, jnp.floating) else x
     return jnp.nan_to_num(x, nan=0.5, posinf=1.0, neginf=-1.0)
 
@@ -76,7 +104,7 @@ def broadcast(function: Callable[..., Any]) -> Callable[[Numbers, Pick], Any]:
         try:
             np.broadcast_shapes(a.shape, b.shape)
         except ValueError:
-            b = b.reshape(-1)[0]
+            b = b.reshape(-1)[0] if b.size else a
         return function(a, b)
 
     return operation
@@ -93,12 +121,20 @@ def on_one(function: Callable[[Any], Any]) -> Callable[[Numbers, Pick], Any]:
 def reduced(function: Callable[..., Any], floats: bool = True) -> Callable[[Numbers, Pick], Any]:
     def operation(numbers: Numbers, pick: Pick) -> Any:
         x = as_float(pick()) if floats else pick()
-        if not x.ndim:
+        if not x.ndim or not x.size:
             return x
         kind, axis = next(numbers) % 3, next(numbers) % x.ndim
         return function(x) if kind == 0 else function(x, axis=axis, keepdims=kind == 2)
 
     return operation
+
+
+def difference(a: Any, b: Any) -> Any:
+    return a ^ b if a.dtype == b.dtype == "bool" else a - b
+
+
+def angle(a: Any, b: Any) -> Any:
+    return jnp.arctan2(a, jnp.abs(as_float(b)) + 0.1)  # about 0 any angle may be the result of rounding
 
 
 def power(a: Any, b: Any) -> Any:
@@ -173,7 +209,7 @@ def looped(numbers: Numbers, pick: Pick) -> Any:
         carry, rows = lax.scan(lambda c, r: (jnp.tanh(c + r), c - r), x[0], x, reverse=bool(next(numbers) % 2))
         return rows + carry
     if kind == 1:
-        return lax.fori_loop(0, 3, lambda i, c: c * 0.5 + i + jnp.sum(y) * 0.01, x)
+        return lax.fori_loop(0, 3, lambda i, c: (c * 0.5 + i + jnp.sum(y) * 0.01).astype(c.dtype), x)
     if kind == 2:
         return lax.while_loop(lambda s: s[0] < 4, lambda s: (s[0] + 1, s[1][::-1] + 1), (0, x))[1]
     return lax.cond(jnp.sum(x) > 0, lambda x: jnp.sin(x) + 1, lambda x: x * 2, x)
@@ -202,7 +238,7 @@ def integers(function: Callable[..., Any]) -> Callable[[Numbers, Pick], Any]:
 
 
 OPERATIONS: list[Callable[[Numbers, Pick], Any]] = [
-    *map(broadcast, (jnp.add, jnp.multiply, jnp.subtract, jnp.maximum, jnp.minimum, jnp.arctan2, power)),
+    *map(broadcast, (jnp.add, jnp.multiply, difference, jnp.maximum, jnp.minimum, angle, power)),
     broadcast(lambda a, b: as_float(a) / (jnp.abs(as_float(b)) + 0.5)),
     broadcast(lambda a, b: jnp.where(a > b, a, b)),
     broadcast(lambda a, b: (a == b) | (a <= b)),
@@ -220,3 +256,106 @@ OPERATIONS: list[Callable[[Numbers, Pick], Any]] = [
     *map(integers, (lambda x, y: x // y, lambda x, y: x % y, lambda x, y: x << 2, lambda x, y: x >> 1)),
     *map(integers, (lambda x, y: x & y, lambda x, y: ~x, lambda x, y: -x, lambda x, y: x * x + y)),
 ]  # fmt: skip
+
+
+def of_higher_order(numbers: Numbers, pick: Pick) -> Any:
+    """Derivatives of derivatives, forwards and backwards, and derivatives of batches and loops."""
+    x = as_float(pick()).astype("float32")
+    v = x.reshape(-1)[:4]
+    if not v.size:
+        return v
+    kind = next(numbers) % 6
+
+    def loss(v: Any) -> Any:
+        return jnp.sum(jnp.tanh(v) * v**2) + jnp.prod(jnp.cos(v))
+
+    def looped_loss(v: Any) -> Any:
+        return jnp.sum(lax.scan(lambda c, r: (jnp.sin(c) * r, c * c), v[0], v)[1])
+
+    if kind == 0:
+        return gradkit.hessian(loss)(v)
+    if kind == 1:
+        return gradkit.grad(lambda v: jnp.sum(gradkit.grad(loss)(v) ** 2))(v)
+    if kind == 2:
+        return gradkit.jacfwd(gradkit.grad(looped_loss))(v)
+    if kind == 3:
+        return gradkit.vmap(gradkit.grad(loss))(jnp.stack([v, v * 0.5, v[::-1]]))
+    if kind == 4:
+        return gradkit.jvp(gradkit.grad(looped_loss), (v,), (jnp.cos(v),))[1]
+    return gradkit.grad(lambda v: gradkit.checkpoint(loss)(jnp.sin(v)) + looped_loss(v))(v)
+
+
+def batched_loops(numbers: Numbers, pick: Pick) -> Any:
+    x = as_float(pick()).astype("float32")
+    if not x.ndim or not x.size:
+        return x
+    kind = next(numbers) % 5
+    rows = x.reshape(x.shape[0], -1)[:, :3]
+    if kind == 0:
+        return gradkit.vmap(lambda r: lax.scan(lambda c, e: (c * 0.5 + e, c - e), 0.0, r)[1])(rows)
+    if kind == 1:
+        bound = jnp.clip(rows[:, 0], 0, 5).astype("int32")
+
+        def turned(r: Any, n: Any) -> Any:
+            return lax.while_loop(lambda s: s[0] < n, lambda s: (s[0] + 1, jnp.sin(s[1])), (0, r))[1]
+
+        return gradkit.vmap(turned)(rows, bound)
+    if kind == 2:
+        return gradkit.vmap(lambda r: lax.cond(r[0] > 0, lambda r: r * 2, lambda r: r - 1, r))(rows)
+    if kind == 3:
+        return gradkit.vmap(lambda r: lax.fori_loop(0, 3, lambda i, c: c.at[i % r.size].add(1.0) * 0.9, r))(rows)
+    return gradkit.vmap(gradkit.grad(lambda r: jnp.sum(lax.scan(lambda c, e: (jnp.tanh(c + e), c), r[0], r)[1])))(rows)
+
+
+def complex_numbers(numbers: Numbers, pick: Pick) -> Any:
+    x = as_float(pick()).astype("float32")
+    z = x + 1j * jnp.cos(x)
+    kind = next(numbers) % 6
+    if kind == 0:
+        return jnp.abs(z)
+    if kind == 1:
+        return jnp.conj(z) * z
+    if kind == 2:
+        return jnp.exp(z * 0.1)
+    if kind == 3:
+        return jnp.real(z * z) + jnp.imag(z)
+    if kind == 4:
+        return jnp.angle(z)
+    return gradkit.grad(lambda x: jnp.sum(jnp.abs(x + 2j) ** 2))(x)
+
+
+def overflowing(numbers: Numbers, pick: Pick) -> Any:
+    x = as_float(pick())
+    dtype = ("int8", "uint8", "int16", "int32", "uint32")[next(numbers) % 5]
+    whole = jnp.clip(x * 9, -100 if dtype.startswith("i") else 0, 100).astype(dtype)
+    kind = next(numbers) % 6
+    if kind == 0:
+        return whole * whole * whole
+    if kind == 1:
+        return (whole << 5) - whole
+    if kind == 2:
+        return jnp.cumsum(whole.reshape(-1))
+    if kind == 3:
+        return jnp.sum(whole * whole)
+    if kind == 4:
+        return -whole + jnp.abs(whole)
+    return (whole * 3).astype(("int8", "uint8", "int16", "uint32")[next(numbers) % 4])
+
+
+def of_half_precision(numbers: Numbers, pick: Pick) -> Any:
+    x = jnp.clip(as_float(pick()), -8, 8).astype("float16")
+    kind = next(numbers) % 4
+    if kind == 0:
+        return x * 2 + 1
+    if kind == 1:
+        return jnp.where(x > 0, x, -x)[::-1] if x.ndim else x
+    if kind == 2:
+        return jnp.max(x) if x.size else x
+    return (x.astype("float32") + 0.5).astype("float16")
+
+
+WILDER: list[Callable[[Numbers, Pick], Any]] = [
+    of_higher_order, of_higher_order, batched_loops, batched_loops, complex_numbers, overflowing, overflowing,
+    of_half_precision,
+]  # fmt: skip
+"""What `random_program` has besides, where it is asked to."""

@@ -16,6 +16,7 @@ from gradkit_numpy.native.entry import HELD, UNFIT
 from gradkit_numpy.native.machine import compiled, why_unusable
 from gradkit_numpy.native.objects import symbols
 from gradkit_numpy.native.printer import printed
+from gradkit_numpy.silence import SILENCE
 
 __all__ = ["NativePrinter", "Program"]
 
@@ -170,7 +171,13 @@ class Program:
         """Run a call in the middle of native code, which gives up if this raises."""
         function, operands, results = self._calls[number]
         table = iter((ctypes.c_void_p * (len(operands) + len(results))).from_address(pointers))
-        found = function(*[x(next(table)) if type(x) is View else x for x in operands])
+        given = [x(next(table)) if type(x) is View else x for x in operands]
+        begin, end = SILENCE
+        before = begin()  # as the rest of the program, a kernel says nothing of numbers
+        try:
+            found = function(*given)
+        finally:
+            end(before)
         targets = [x(next(table)) for x in results]
         for target, value in zip(targets, found if isinstance(found, tuple) else (found,), strict=True):
             target[...] = value

@@ -48,6 +48,11 @@ class Ufuncs:
 
     def write(self) -> None:
         """Write them."""
+        if 0 in self.nest.sizes:
+            for store in self.nest.stores:
+                if store.combine is not None:
+                    self._nothing(store)
+            return
         for position, part in enumerate(self.nest.body):
             if isinstance(part, Load):
                 self._known(self.function.view(part.layout), self._shape_of(part.layout))
@@ -70,6 +75,18 @@ class Ufuncs:
                 self.names[store.value] = copied
         for store in in_place:
             self._store(store)
+
+    def _reduced(self, store: Store) -> str:
+        """Return the array of what a store reduces to."""
+        kept = [axis for axis in range(len(self.nest.sizes)) if axis not in store.reduced]
+        sizes = tuple(self.nest.sizes[axis] for axis in kept)
+        strides = tuple(store.layout.strides[axis] for axis in kept)
+        return self.function.array(store.layout.buffer, sizes, strides, store.layout.offset)
+
+    def _nothing(self, store: Store) -> None:
+        """Write what a reduction of no elements gives."""
+        identity = np.dtype(store.layout.buffer.dtype).type(store.identity)
+        self.function.emit(f"copyto({self._reduced(store)}, {self.function.texts.name('n', identity)})")
 
     def _known(self, name: str, shape: Sizes) -> None:
         self.names.append(name)
@@ -133,10 +150,7 @@ class Ufuncs:
             return
         function = REDUCING[store.combine]
         called = self.function.texts.name("reduce", function.reduce)
-        kept = [axis for axis in range(len(self.nest.sizes)) if axis not in store.reduced]
-        sizes = tuple(self.nest.sizes[axis] for axis in kept)
-        strides = tuple(store.layout.strides[axis] for axis in kept)
-        target = self.function.array(store.layout.buffer, sizes, strides, store.layout.offset)
+        target = self._reduced(store)
         if self.shapes[store.value] != self.nest.sizes:
             whole = self.function.scratch(self.nest.sizes, store.layout.buffer.dtype)
             self.function.emit(f"copyto({whole}, {name})")

@@ -67,7 +67,7 @@ class Function:
             place = plan.memory.get(buffer)
             self.roots[buffer] = self.roots[place] if isinstance(place, Buffer) else name
         self._arena = texts.name("arena")
-        if plan.arena:
+        if plan.memory:  # arrays without elements are in it as well
             self._once(f"{self._arena} = {texts.name('empty', np.empty)}({plan.arena}, 'uint8')")
 
     def emit(self, line: str) -> None:
