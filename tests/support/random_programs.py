@@ -170,7 +170,7 @@ def moved(numbers: Numbers, pick: Pick) -> Any:
 
 def joined(numbers: Numbers, pick: Pick) -> Any:
     a, b = as_float(pick()), as_float(pick())
-    if not a.ndim or a.shape[1:] != b.shape[1:]:
+    if not a.ndim or not b.ndim or a.shape[1:] != b.shape[1:]:
         return jnp.stack([a, a * 2], axis=next(numbers) % (a.ndim + 1))
     return jnp.concatenate([a, b.astype(a.dtype)], axis=0)
 
