@@ -16,6 +16,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+from references import kept
 
 import gradkit
 import gradkit.numpy as jnp
@@ -300,9 +301,13 @@ def rows(name: str, dtype: str) -> np.ndarray:
 
 @functools.cache
 def right(name: str, argnums: tuple[int, ...], dtype: str) -> np.ndarray:
-    formula = EXACT[name][1][argnums]
-    values = [formula(mp.mpf(float(x)), mp.mpf(float(y))) for x, y in rows(name, dtype)]
-    return np.asarray([float(mp.re(value)) for value in values]).astype(dtype)
+    exact: np.ndarray = kept(by_mpmath, EXACT[name][1][argnums], rows(name, dtype))
+    return exact.astype(dtype)
+
+
+def by_mpmath(formula: Formula, points: np.ndarray) -> np.ndarray:
+    values = [formula(mp.mpf(float(x)), mp.mpf(float(y))) for x, y in points]
+    return np.asarray([float(mp.re(value)) for value in values])
 
 
 @pytest.mark.dealt("name", "dtype")
