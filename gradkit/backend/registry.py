@@ -133,6 +133,12 @@ def backend_of(value: Raw) -> Backend | None:
     backend = _by_type.get(kind)
     if backend is None:
         backend = _find_owner(kind)
+        if any(part.__module__.startswith("numpy.ma") for part in kind.__mro__):
+            # What is masked would take part in every operation.
+            raise ValueError(
+                f"{kind.__name__}: masked arrays have no place in gradkit, which would not see the mask. Use "
+                f"x.filled(value), or jnp.where(x.mask, value, x.data), to make a plain array of it."
+            )
         if kind in UNUSABLE:
             UNUSABLE[kind](value)
         if backend is not None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import gradkit
+import gradkit.numpy as jnp
 from gradkit.backend import Backend, get_backend, load_backend, registry, switch, use_backend
 from gradkit.core.binding import bind
 from gradkit.core.namespace import PRIMITIVES
@@ -410,3 +411,21 @@ def test_threads_that_ask_for_a_backend_for_the_first_time_at_once_get_the_same(
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: (barrier.wait(), registry.load_backend("new"))[1], range(8)))
     assert len({id(backend) for backend in found}) == 1
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        jnp.asarray,
+        jnp.sin,
+        gradkit.Array,
+        gradkit.jit(lambda x: x + 1),
+        gradkit.grad(jnp.sum),
+        lambda x: jnp.ones(3) * x,
+    ],
+    ids=["asarray", "sin", "Array", "jit", "grad", "operator"],
+)
+def test_masked_arrays_are_refused(use: Callable[..., Any]) -> None:
+    masked = np.ma.masked_array([1.0, 2.0, 3.0], [False, True, False])
+    with gradkit.use_backend("numpy"), pytest.raises((ValueError, TypeError), match="masked"):
+        use(masked)
