@@ -63,7 +63,10 @@ def expanded(graph: Graph, is_known: IsKnown) -> Graph:
     >>> from gradkit.transforms.printing import jaxpr_text
     >>> graph = gradkit.make_jaxpr(gradkit.nn.relu)(jnp.ones(3)).jaxpr
     >>> print(jaxpr_text(expanded(graph, lambda equation: False)))
-    { lambda ; a:f32[3]. let b:f32[3] = broadcast_in_dim[shape=(3,)] 0.0:f32[]; c:f32[3] = max a b in (c,) }
+    { lambda ; a:f32[3]. let
+        b:f32[3] = broadcast_in_dim[shape=(3,)] 0.0:f32[]
+        c:f32[3] = max a b
+      in (c,) }
     """
     return _Expansion(is_known).graph(graph)
 

@@ -17,7 +17,7 @@ from typing import Any
 from gradkit.core import Array, Elementwise
 from gradkit.core.calls import apply, binary
 from gradkit.core.namespace import publish
-from gradkit.core.promotion import FLOATING
+from gradkit.core.promotion import FLOATING, PYTHON_NUMBERS
 
 __all__ = [
     "binomial_in_first", "binomial_in_second", "binomial_score", "log_binomial", "log_poisson", "log_share",
@@ -169,8 +169,8 @@ def _on_arrays(forward: Callable[..., Any]) -> Callable[..., Any]:
     """Return a forward rule whose Python numbers are arrays like the others."""
 
     def run(xp: Any, *args: Any) -> Any:
-        like = next(arg for arg in args if not isinstance(arg, float | int))
-        return forward(xp, *(xp.full_like(like, arg) if isinstance(arg, float | int) else arg for arg in args))
+        like = next(arg for arg in args if type(arg) not in PYTHON_NUMBERS)  # a NumPy scalar is a float as well
+        return forward(xp, *(xp.full_like(like, arg) if type(arg) in PYTHON_NUMBERS else arg for arg in args))
 
     return run
 

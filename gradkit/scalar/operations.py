@@ -80,7 +80,7 @@ def evaluate(name: str, *numbers: float) -> tuple[float, list[float]]:
 
     Examples
     --------
-    >>> evaluated("divide", 1.0, 0.0)
+    >>> evaluate("divide", 1.0, 0.0)
     (inf, [inf, -inf])
     """
     primitive = PRIMITIVES[name]

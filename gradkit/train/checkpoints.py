@@ -355,7 +355,7 @@ def describe(value: Any) -> Any:
     Examples
     --------
     >>> import gradkit
-    >>> described(gradkit.optim.SGD(0.1, momentum=0.9))["momentum"]
+    >>> describe(gradkit.optim.SGD(0.1, momentum=0.9))["momentum"]
     0.9
     """
     if value is None or isinstance(value, bool | int | float | str):

@@ -56,7 +56,7 @@ LIMITS = {
     "x[i,i] x[i,1] x[1,i]": 160,
     """
     jnp.take(v,i) jnp.take(x,i) jnp.take(x,i,axis=0) jnp.take(x,i,axis=1) jnp.take(x,i,axis=-1) x.take(i,axis=0)
-    jnp.take(x,1,axis=0) jnp.take(x,i,axis=0,mode='clip') jnp.take(x,i,axis=0,mode='fill')
+    jnp.take(x,1,axis=0) jnp.take(x,i,axis=0,mode='fill')
     """: 20,
     """
     lax.add(x,y) lax.sub(x,y) lax.mul(x,y) lax.max(x,y) lax.min(x,y) lax.lt(x,y) lax.eq(x,y) lax.add(n,n)
@@ -70,6 +70,7 @@ LIMITS = {
     """: 12,
     "n*2.5 x>n": 13,
     "lax.atan2(x,y)": 5,
+    "jnp.take(x,i,axis=0,mode='clip')": 32,
     """
     jnp.sum(x) jnp.sum(x,axis=0) jnp.sum(x,axis=-1,keepdims=True) jnp.sum(x,axis=(0,1)) x.sum(0) jnp.mean(x,axis=0)
     jnp.max(x,axis=0) jnp.min(x,axis=1) x.max() jnp.prod(x,axis=0) jnp.any(b,axis=0) jnp.all(b,axis=1)
