@@ -19,11 +19,12 @@ from gradkit.backend.plan import Buffer, CompiledPlan, Plan
 from gradkit.compiler.boxes import box_of_arrays
 from gradkit.compiler.expansion import clear_texts, expanded
 from gradkit.compiler.keys import key_of
+from gradkit.compiler.passes import variables_in
 from gradkit.compiler.planning import planned
 from gradkit.compiler.preparing import plannable
 from gradkit.compiler.simplify import simplified
 from gradkit.compiler.taking import is_taken
-from gradkit.core.array import Array, as_wrapped, wrap
+from gradkit.core.array import Array, as_wrapped, renewed, wrap
 from gradkit.core.graph import Graph, Variable
 from gradkit.core.values import host
 
@@ -94,7 +95,10 @@ class Executable:
         constants = [array for _, array in graph.constants]
         program = Graph(graph.closed().inputs, [], graph.equations, list(results))
         ranges = {variable: found for variable, array in graph.constants if (found := _range(array)) is not None}
-        plan = planned(plannable(program), printer, backend, [i + len(constants) for i in donated], ranges)
+        # An argument that is a result as it is keeps its memory.
+        handed_on = set(variables_in(graph.outputs))
+        free = [i + len(constants) for i in donated if graph.inputs[i] not in handed_on]
+        plan = planned(plannable(program), printer, backend, free, ranges)
         run = printer.compiled(plan, box_of_arrays())
         self.plan, self.printer = plan, printer.name
         taken = [plan.memory.get(buffer) for buffer in plan.results]
@@ -133,7 +137,11 @@ def _runner(
     def whole(arguments: list[Array]) -> list[Array]:
         found = run([*constants, *arguments]) if graph.equations else []
         return [
-            wrap(found[place]) if place is not None else arguments[number] if number is not None else as_wrapped(out)
+            wrap(found[place])
+            if place is not None
+            else renewed(arguments[number])
+            if number is not None
+            else as_wrapped(out)
             for out, number, place in outputs
         ]
 

@@ -251,6 +251,21 @@ def test_a_donated_argument_gives_its_memory_to_a_result() -> None:
         np.testing.assert_allclose(np.asarray(found[1]), (X * X).sum(), 1e-6)
 
 
+@pytest.mark.parametrize("printer", [*PRINTERS, "interpreter"])
+def test_a_donated_argument_that_is_a_result_as_well_keeps_its_memory(
+    printer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADKIT_COMPILER", printer)
+    with gradkit.use_backend("numpy"):
+        for same in (lambda x: x, lambda x: x * 1.0, lambda x: x.astype("float32")):
+            f = gradkit.jit(lambda x, same=same: (same(x), x + 1), donate_argnums=0)
+            for _ in range(2):
+                x = jnp.asarray(X.copy())
+                first, second = f(x)
+                np.testing.assert_array_equal(np.asarray(first), X)
+                np.testing.assert_array_equal(np.asarray(second), X + 1)
+
+
 def test_an_error_in_a_call_is_raised_as_it_is() -> None:
     def fail(x: Any) -> Any:
         raise ZeroDivisionError("by the callback")

@@ -315,7 +315,9 @@ def test_second_derivatives_are_those_of_mpmath(name: str, dtype: str, xp: Any) 
         inner = np.abs(exact) < float(limits.max)
         # What the derivatives of elements beside may have lost.
         scale = np.max(np.abs(exact), where=inner, initial=np.max(np.abs(numbers(slopes))) / np.max(np.abs(row)))
-        near = np.abs(found - exact) <= 100 * float(limits.eps) * scale + 16 * float(limits.tiny)
+        # A sum of exponentials before another one is read off it again: digits of the logarithm are lost.
+        digits = 100 * max(1.0, np.max(np.abs(row), where=np.abs(row) < 1e6, initial=0)) if "cumlog" in name else 100
+        near = np.abs(found - exact) <= digits * float(limits.eps) * scale + 16 * float(limits.tiny)
         near |= (np.abs(exact) > 0.99 * float(limits.max)) & ~np.isfinite(found)
         if not near.all():
             wrong.append(f"{row.tolist()}: {found.tolist()}, not {exact.tolist()}")

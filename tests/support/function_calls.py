@@ -60,7 +60,7 @@ FORMS: dict[str, Function] = {
     "x": lambda x: x,
     "x[0]": lambda x: x[0],
     "list(x)": list,
-    "matrix": lambda x: jnp.outer(x, x) + jnp.eye(3),
+    "matrix": lambda x: jnp.outer(x, x) + jnp.diag(jnp.asarray([1.0, 2.0, 4.0])),  # no two eigenvalues are equal
     "pair": lambda x: (x[0], x[1]),
     "tree": lambda x: {"a": x, "b": [x[0]]},
 }
