@@ -7,16 +7,37 @@ them (`Choice`). All of them read and write buffers by layouts: which elements o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 __all__ = [
-    "Box", "Buffer", "Call", "Choice", "CompileError", "CompiledPlan", "Index", "Layout", "Load", "Loop", "Nest",
-    "Node", "Number", "Plan", "Printer", "Product", "Statement", "Store", "While",
+    "ALIGNMENT", "Box", "Buffer", "Call", "Choice", "CompileError", "CompiledPlan", "Index", "Layout", "Load", "Loop",
+    "Nest", "Node", "Number", "Plan", "Printer", "Product", "Statement", "Store", "While", "lies_row_by_row",
+    "row_by_row",
 ]  # fmt: skip
 
 Sizes = tuple[int, ...]
+
+ALIGNMENT = 64
+"""Bytes: of a line of the cache, and of the widest vector."""
+ITEM_SIZES = {"bool": 1, "bfloat16": 2}
+
+
+def row_by_row(shape: Sizes) -> Sizes:
+    """Return the strides of an array whose elements lie row by row."""
+    strides, size = [], 1
+    for length in reversed(shape):
+        strides.append(size)
+        size *= length
+    return tuple(reversed(strides))
+
+
+def lies_row_by_row(shape: Sizes, strides: Sizes) -> bool:
+    """Return whether elements lie row by row by these strides; how far apart one element is does not matter."""
+    pairs = zip(strides, row_by_row(shape), shape, strict=True)
+    return all(stride == expected or size == 1 for stride, expected, size in pairs)
 
 
 @dataclass(eq=False)
@@ -36,6 +57,26 @@ class Buffer:
     shape: Sizes
     dtype: str
     kind: str = "temporary"
+
+    @property
+    def item_size(self) -> int:
+        """The bytes of an element."""
+        return ITEM_SIZES.get(self.dtype) or int(self.dtype.lstrip("abcdefghijklmnopqrstuvwxyz")) // 8
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return math.prod(self.shape) * self.item_size
+
+    @property
+    def room(self) -> int:
+        """Its bytes in whole units of alignment: what it takes in an arena."""
+        return -(-self.size // ALIGNMENT) * ALIGNMENT
+
+    @property
+    def whole(self) -> Layout:
+        """The layout of all of it."""
+        return Layout(self, self.shape, row_by_row(self.shape))
 
 
 @dataclass(frozen=True, eq=False)

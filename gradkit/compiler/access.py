@@ -16,7 +16,7 @@ from gradkit.core.graph import Equation, Variable
 
 __all__ = [
     "FIRST", "GATHERS", "SCATTERS", "VIEWS", "Access", "Sizes", "broadcast_access", "everything", "index_access",
-    "indexed_shape", "operand_accesses", "read_by", "row_by_row", "steps_of", "through", "through_index",
+    "indexed_shape", "operand_accesses", "read_by", "steps_of", "through", "through_index",
 ]  # fmt: skip
 
 Entry = tuple[int | None, int, int]
@@ -141,15 +141,6 @@ def index_access(equation: Equation, access: Access) -> Access:
 
 
 # Memory
-
-
-def row_by_row(shape: Sizes) -> Sizes:
-    """Return the strides of an array whose elements lie row by row."""
-    strides, size = [], 1
-    for length in reversed(shape):
-        strides.append(size)
-        size *= length
-    return tuple(reversed(strides))
 
 
 def steps_of(access: Access, strides: Sizes, axes: int) -> tuple[Sizes, int]:

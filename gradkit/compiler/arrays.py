@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradkit.backend.plan import Buffer, Layout
-from gradkit.compiler.access import everything, read_by, row_by_row, through
+from gradkit.backend.plan import Buffer, Layout, row_by_row
+from gradkit.compiler.access import everything, read_by, through
 from gradkit.compiler.fusing import Fusion
 from gradkit.core.array import Array, raw
 from gradkit.core.graph import Variable
 
-__all__ = ["Arrays", "whole"]
+__all__ = ["Arrays"]
 
 
 class Arrays:
@@ -44,13 +44,8 @@ class Arrays:
             if equation.primitive.name == "reshape":
                 layout = self.layout(before)
                 return Layout(layout.buffer, tuple(x.shape), row_by_row(x.shape), layout.offset)
-        return whole(self.buffer(x))
+        return self.buffer(x).whole
 
     def operand(self, x: Any) -> Any:
         """Return what a call is given: a layout, a raw array or a number."""
         return self.layout(x) if type(x) is Variable else raw(x) if type(x) is Array else x
-
-
-def whole(buffer: Buffer) -> Layout:
-    """Return the layout of all of a buffer."""
-    return Layout(buffer, buffer.shape, row_by_row(buffer.shape))

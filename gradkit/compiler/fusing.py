@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gradkit.backend.plan import row_by_row
 from gradkit.compiler.access import (
     SCATTERS,
     VIEWS,
@@ -23,7 +24,6 @@ from gradkit.compiler.access import (
     everything,
     indexed_shape,
     operand_accesses,
-    row_by_row,
     steps_of,
     through,
     through_index,

@@ -11,21 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from gradkit.backend.plan import Buffer, Call, Choice, Layout, Load, Loop, Nest, Node, Plan, Product, While
 
-__all__ = ["buffers_read", "buffers_written", "place_buffers", "size_of"]
-
-ALIGNMENT = 64
-"""Bytes: of a line of the cache, and of the widest vector."""
-ITEM_SIZES = {"bool": 1, "bfloat16": 2}
-
-
-def item_size(dtype: str) -> int:
-    """Return the bytes of an element."""
-    return ITEM_SIZES.get(dtype) or int(dtype.lstrip("abcdefghijklmnopqrstuvwxyz")) // 8
-
-
-def size_of(buffer: Buffer) -> int:
-    """Return the bytes of a buffer, in whole units of alignment."""
-    return -(-math.prod(buffer.shape) * item_size(buffer.dtype) // ALIGNMENT) * ALIGNMENT
+__all__ = ["buffers_read", "buffers_written", "place_buffers"]
 
 
 def buffers_read(node: Node) -> Iterator[Buffer]:
@@ -139,7 +125,7 @@ def replaceable(node: Node, buffer: Buffer) -> Iterator[Buffer]:
         return
     written = {store.layout.buffer for store in node.stores}
     for old, loads in reads.items():
-        if old in written or math.prod(old.shape) != size or item_size(old.dtype) != item_size(buffer.dtype):
+        if old in written or math.prod(old.shape) != size or old.item_size != buffer.item_size:
             continue
         if buffer.kind == "result" and (old.shape, old.dtype) != (buffer.shape, buffer.dtype):
             continue
@@ -182,7 +168,7 @@ class Arena:
 
     def take(self, buffer: Buffer) -> int:
         """Return where a buffer begins."""
-        size = size_of(buffer)
+        size = buffer.room
         fitting = [part for part in self._free if part[1] >= size]
         if fitting:
             start, length = min(fitting, key=lambda part: part[1])

@@ -22,8 +22,8 @@ from gradkit.backend.plan import (
     Statement,
     Store,
     While,
+    row_by_row,
 )
-from gradkit.compiler.access import row_by_row
 
 __all__ = ["plan_text"]
 

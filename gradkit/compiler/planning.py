@@ -25,13 +25,14 @@ from gradkit.backend.plan import (
     Product,
     Store,
     While,
+    lies_row_by_row,
 )
-from gradkit.compiler.access import GATHERS, row_by_row
-from gradkit.compiler.arrays import Arrays, whole
+from gradkit.compiler.access import GATHERS
+from gradkit.compiler.arrays import Arrays
 from gradkit.compiler.bodies import Body
 from gradkit.compiler.fusing import Fusion, fused
 from gradkit.compiler.groups import Group, Single
-from gradkit.compiler.memory import place_buffers, size_of
+from gradkit.compiler.memory import place_buffers
 from gradkit.compiler.merging import merged
 from gradkit.compiler.preparing import item_of, plannable
 from gradkit.compiler.taking import CASTS, IDENTITIES, is_taken
@@ -165,7 +166,7 @@ class Planner:
         if is_large:
             layouts = [_side_by_side(layout, nodes) for layout in layouts]
         first, second = (self._batched(layout, batch) for layout in layouts)
-        return [*nodes, Product(whole(self.arrays.buffer(out)), first, second, node.alpha, node.adds)]
+        return [*nodes, Product(self.arrays.buffer(out).whole, first, second, node.alpha, node.adds)]
 
     def _batched(self, layout: Layout, batch: tuple[int, ...]) -> Layout:
         """Return the layout of matrices that are broadcast to these batches."""
@@ -199,14 +200,14 @@ class Planner:
         A printer gives the first bytes to the parts of the carry that a step does not write in place, one after
         another, and the rest to the arena of whichever plan runs.
         """
-        spare = sum(size_of(result) for result in plans[-1].results[:carry])
+        spare = sum(result.room for result in plans[-1].results[:carry])
         return Buffer((spare + max(plan.arena for plan in plans),), "uint8")
 
     def start(self, values: Sequence[Any], carry: Sequence[Variable]) -> list[Node]:
         """Copy what a loop starts from into its carry."""
         nodes: list[Node] = []
         for value, variable in zip(values, carry, strict=True):
-            target = whole(self.arrays.buffer(variable))
+            target = self.arrays.buffer(variable).whole
             if type(value) is Variable:
                 part: Any = Load(self.arrays.layout(value))
             else:
@@ -221,16 +222,14 @@ class Planner:
         for value, form in zip(values, forms, strict=True):
             found = self.arrays.layout(value) if type(value) is Variable else None
             if found is not None:
-                inner = found.shape[1:] if moving else found.shape
-                strides = found.strides[1:] if moving else found.strides
-                pairs = zip(strides, row_by_row(inner), inner, strict=True)
-                if all(a == b or size == 1 for a, b, size in pairs):
+                first = int(moving)
+                if lies_row_by_row(found.shape[first:], found.strides[first:]):
                     layouts.append(found)
                     continue
             buffer = Buffer((*((value.shape[0],) if moving else ()), *form.shape), form.dtype.name)
             part: Any = Number(item_of(value), buffer.dtype) if found is None else Load(found)
-            nodes.append(Nest(buffer.shape, (part,), (Store(0, whole(buffer)),)))
-            layouts.append(whole(buffer))
+            nodes.append(Nest(buffer.shape, (part,), (Store(0, buffer.whole),)))
+            layouts.append(buffer.whole)
         return tuple(layouts), nodes
 
 
@@ -241,7 +240,7 @@ def _side_by_side(layout: Layout, nodes: list[Node]) -> Layout:
     by_columns = (down == 1 or rows == 1) and (right >= rows or columns == 1)
     if by_rows or by_columns:
         return layout
-    copied = whole(Buffer(layout.shape, layout.buffer.dtype))
+    copied = Buffer(layout.shape, layout.buffer.dtype).whole
     nodes.append(Nest(layout.shape, (Load(layout),), (Store(0, copied),)))
     return copied
 
@@ -276,7 +275,7 @@ def _scan(planner: Planner, equation: Equation) -> list[Node]:
             constants,
             tuple(map(planner.arrays.buffer, carry)),
             elements,
-            tuple(whole(planner.arrays.buffer(row)) for row in rows),
+            tuple(planner.arrays.buffer(row).whole for row in rows),
             params["length"],
             params["reverse"],
             planner.scratch([step], count),

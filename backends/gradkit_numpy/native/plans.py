@@ -10,7 +10,7 @@ from gradkit_numpy.native.interpreter import INTERVAL
 from gradkit_numpy.native.module import Module
 from gradkit_numpy.native.nests import nest_function
 from gradkit_numpy.native.products import write_product
-from gradkit_numpy.native.text import LLVM_TYPES, MEMORY_TYPES, SIZES, Text
+from gradkit_numpy.native.text import LLVM_TYPES, MEMORY_TYPES, Text
 
 __all__ = ["plan_function"]
 
@@ -142,7 +142,7 @@ class PlanText:
                 addresses.append(self.address(old))
             else:
                 addresses.append(self.text.pointer(scratch, str(start), "i8"))
-                start += scratch_size(new)
+                start += new.room
         return addresses, self.text.pointer(scratch, str(start), "i8")
 
     def _move(self, plan: Plan, carry: Sequence[Buffer], spare: Sequence[str]) -> None:
@@ -151,11 +151,8 @@ class PlanText:
                 self._copy(self.address(old), address, new)
 
     def _copy(self, to: str, source: str, buffer: Buffer) -> None:
-        size = SIZES[buffer.dtype]
-        for length in buffer.shape:
-            size *= length
-        if size:
-            self.text.emit(f"call void @llvm.memcpy.p0.p0.i64(ptr {to}, ptr {source}, i64 {size}, i1 false)")
+        if buffer.size:
+            self.text.emit(f"call void @llvm.memcpy.p0.p0.i64(ptr {to}, ptr {source}, i64 {buffer.size}, i1 false)")
 
     def _touch(self, buffers: Sequence[Buffer]) -> None:
         """Find the addresses of buffers before the blocks of a loop begin."""
@@ -242,11 +239,3 @@ class PlanText:
             self._run(plan, name, operands, results, arena)
             text.emit(f"br label %{end}")
         text.begin(end)
-
-
-def scratch_size(buffer: Buffer) -> int:
-    """Return the bytes of a buffer in whole units of 64."""
-    size = SIZES[buffer.dtype]
-    for length in buffer.shape:
-        size *= length
-    return -(-size // 64) * 64

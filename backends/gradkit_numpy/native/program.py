@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gradkit.backend.plan import Box, Buffer, Layout, Plan
+from gradkit.backend.plan import ALIGNMENT, Box, Buffer, Layout, Plan
 from gradkit_numpy.native import statements
 from gradkit_numpy.native.entry import HELD, UNFIT
 from gradkit_numpy.native.machine import compiled, why_unusable
@@ -20,7 +20,6 @@ from gradkit_numpy.silence import SILENCE
 
 __all__ = ["NativePrinter", "Program"]
 
-ALIGNMENT = 64
 ENTRY = ctypes.PYFUNCTYPE(
     ctypes.c_int32, ctypes.c_void_p, ctypes.py_object, ctypes.py_object, ctypes.c_void_p, ctypes.py_object
 )
@@ -71,7 +70,7 @@ class Program:
             (
                 call.function,
                 [View(x) if isinstance(x, Layout) else x for x in call.operands],
-                [View(whole(buffer)) for buffer in call.results],
+                [View(buffer.whole) for buffer in call.results],
             )
             for call in self.printed.calls
         ]
@@ -81,7 +80,7 @@ class Program:
         taken = [plan.memory.get(buffer) for buffer in plan.results]
         self._taken = [(i, plan.arguments.index(x)) for i, x in enumerate(taken) if isinstance(x, Buffer)]
         self._frame = ctypes.c_void_p * (len(plan.arguments) + len(plan.results))
-        size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in self._results)
+        size = sum(buffer.size for buffer in plan.results)
         self._old: deque[list[Any]] = deque(maxlen=KEPT_CALLS if size <= KEPT else 0)
         self._arenas: list[tuple[int, Any]] = []
 
@@ -183,22 +182,13 @@ class Program:
             target[...] = value
 
 
-def whole(buffer: Buffer) -> Layout:
-    """Return the layout of all of a buffer."""
-    strides, size = [], 1
-    for length in reversed(buffer.shape):
-        strides.append(size)
-        size *= length
-    return Layout(buffer, buffer.shape, tuple(reversed(strides)))
-
-
 class View:
     """What makes the array of a layout of an address; what does not depend on that is worked out once."""
 
     def __init__(self, layout: Layout) -> None:
         dtype = np.dtype(layout.buffer.dtype)
         strides = tuple(stride * dtype.itemsize for stride in layout.strides)
-        self._memory = (ctypes.c_char * max(math.prod(layout.buffer.shape) * dtype.itemsize, 1)).from_address
+        self._memory = (ctypes.c_char * max(layout.buffer.size, 1)).from_address
         self._shape, self._dtype = layout.shape, dtype
         self._offset, self._strides = layout.offset * dtype.itemsize, strides
 

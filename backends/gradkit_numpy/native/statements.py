@@ -63,15 +63,19 @@ def _extreme(of_floats: str, of_integers: str, of_bools: str) -> Statement:
     return write
 
 
+def _called(text: Text, dtype: str, function: str, operands: Sequence[str]) -> str:
+    """Write a call of a function of numbers of one dtype."""
+    type_ = LLVM_TYPES[dtype]
+    return text.value(f"call {type_} @{function}({', '.join(f'{type_} {x}' for x in operands)})")
+
+
 def _intrinsic(name: str) -> Statement:
     """Write an operation on floats that the processor has; integers stay as they are."""
 
     def write(text: Text, dtypes: Sequence[str], *operands: str) -> str:
         if kind_of(dtypes[-1]) != "f":
             return operands[0]
-        type_ = LLVM_TYPES[dtypes[-1]]
-        given = ", ".join(f"{type_} {x}" for x in operands)
-        return text.value(f"call {type_} @llvm.{name}.{_suffix(dtypes[-1])}({given})")
+        return _called(text, dtypes[-1], f"llvm.{name}.{_suffix(dtypes[-1])}", operands)
 
     return write
 
@@ -80,9 +84,7 @@ def _library(name: str) -> Statement:
     """Write a call of the C library."""
 
     def write(text: Text, dtypes: Sequence[str], *operands: str) -> str:
-        type_ = LLVM_TYPES[dtypes[-1]]
-        given = ", ".join(f"{type_} {x}" for x in operands)
-        return text.value(f"call {type_} @{name}{'f' if dtypes[-1] == 'float32' else ''}({given})")
+        return _called(text, dtypes[-1], f"{name}{'f' if dtypes[-1] == 'float32' else ''}", operands)
 
     return write
 
@@ -91,9 +93,7 @@ def _own(name: str) -> Statement:
     """Write a function of `native.math`, which becomes part of the loop."""
 
     def write(text: Text, dtypes: Sequence[str], *operands: str) -> str:
-        type_ = LLVM_TYPES[dtypes[-1]]
-        given = ", ".join(f"{type_} {x}" for x in operands)
-        return text.value(f"call {type_} @gk_{name}_{_suffix(dtypes[-1])}({given})")
+        return _called(text, dtypes[-1], f"gk_{name}_{_suffix(dtypes[-1])}", operands)
 
     return write
 

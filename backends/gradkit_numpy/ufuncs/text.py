@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from gradkit.backend.plan import Buffer, Layout, Plan
+from gradkit.backend.plan import Buffer, Layout, Plan, lies_row_by_row, row_by_row
 from gradkit_numpy.ufuncs.names import UFUNCS
 
 __all__ = ["Function", "Sizes", "Texts"]
@@ -90,7 +90,7 @@ class Function:
         root = self.roots.get(buffer)
         dtype = np.dtype(buffer.dtype)
         steps = tuple(stride * dtype.itemsize for stride in strides)
-        if root is not None and sizes == buffer.shape and offset == 0 and _lies_in_rows(sizes, strides):
+        if root is not None and sizes == buffer.shape and offset == 0 and lies_row_by_row(sizes, strides):
             return root
         key = (buffer, sizes, steps, offset)
         found = self.fixed.get(key) or self.known.get(key)
@@ -111,7 +111,7 @@ class Function:
 
     def whole(self, buffer: Buffer) -> str:
         """Return the name of all of a buffer."""
-        return self.array(buffer, buffer.shape, _in_rows(buffer.shape), 0)
+        return self.array(buffer, buffer.shape, row_by_row(buffer.shape), 0)
 
     def scratch(self, shape: Sizes, dtype: str) -> str:
         """Return the name of an array that lines may write what they like into."""
@@ -129,16 +129,3 @@ class Function:
         called = UFUNCS[name]
         self.texts.names[called] = getattr(np, called)
         return called
-
-
-def _in_rows(shape: Sizes) -> Sizes:
-    strides, size = [], 1
-    for length in reversed(shape):
-        strides.append(size)
-        size *= length
-    return tuple(reversed(strides))
-
-
-def _lies_in_rows(shape: Sizes, strides: Sizes) -> bool:
-    pairs: Iterator[tuple[int, int, int]] = zip(strides, _in_rows(shape), shape, strict=True)
-    return all(a == b or size == 1 for a, b, size in pairs)
