@@ -7,7 +7,6 @@ dtypes and shapes of what its Arrays hold; and that of the programs by the signa
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import os
 import sys
@@ -18,14 +17,13 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MethodType
-from typing import Any, NamedTuple
+from typing import Any
 
 import optree
 
-from gradkit.backend import SEVERAL, current_backend
+from gradkit.backend import SEVERAL
 from gradkit.config import config
-from gradkit.core.array import Array, backend_of_array, device_of_array, weak_type
-from gradkit.core.node import Leaf
+from gradkit.core.array import Array, weak_type
 from gradkit.core.operands import note_weakness
 from gradkit.core.promotion import PYTHON_NUMBERS, promote
 from gradkit.pytrees.containers import NAMESPACE
@@ -34,10 +32,11 @@ from gradkit.transforms.arguments import as_array, named_like
 from gradkit.transforms.call_arguments import Places, hashable
 from gradkit.transforms.compile_log import tracing
 from gradkit.transforms.float0 import is_float0
-from gradkit.transforms.programs import Form, Program, capture_program
+from gradkit.transforms.programs import Program, capture_program
+from gradkit.transforms.signatures import Call, Fixed, Signature, form_of, name_of_leaf, what_is_new, where_defined
 from gradkit.transforms.stages import Lowered, Traced
-from gradkit.transforms.surroundings import described, surroundings
-from gradkit.tree import PyTreeDef, flatten, keystr, leaves_with_path
+from gradkit.transforms.surroundings import surroundings
+from gradkit.tree import flatten, leaves_with_path
 
 __all__ = ["Jitted", "Options", "clear_programs"]
 
@@ -55,19 +54,6 @@ class Options:
     static: Places
     donated: Places
     inline: bool
-
-
-Fixed = Sequence[tuple[int | str, type, Any]]
-"""The static arguments: position or name, type, value."""
-
-
-class Signature(NamedTuple):
-    """What a program is captured for."""
-
-    tree: PyTreeDef
-    forms: tuple[Form, ...]
-    fixed: tuple[tuple[int | str, type, Any], ...]
-    settings: int
 
 
 class Programs:
@@ -205,9 +191,9 @@ class Jitted:
     def _key(self, args: Any, kwargs: Any) -> tuple[list[Any], list[Any] | None]:
         """Return the leaves of arguments, and what they are known by in `_fast`; None where they are not plain."""
         leaves: list[Any]
-        fixed: list[Any] = []
+        fixed: Fixed = ()
         if not self._has_no_static:
-            args, kwargs = self._without_static(args, kwargs, fixed)
+            args, kwargs, fixed = self._without_static(args, kwargs)
         # A call with arguments by name may have the structure of one without: `named` tells them apart.
         named = bool(kwargs)
         given: Any = (args, kwargs) if named else args
@@ -236,18 +222,15 @@ class Jitted:
                 return leaves, None
         return leaves, key
 
-    def _without_static(self, args: Any, kwargs: Any, fixed: list[Any]) -> tuple[Any, Any]:
-        """Return the arguments that are not static, and put the others into a list: where they are, type and value."""
+    def _without_static(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any, Fixed]:
+        """Return the arguments that are not static, and of the others where they are, their types and values."""
         static = self._options.static
-        positions = static.among(len(args))
-        for i in positions:
-            fixed += (i, type(args[i]), hashable(args[i]))
-        named = static.names & kwargs.keys()
-        for name in sorted(named):
-            fixed += (name, type(kwargs[name]), hashable(kwargs[name]))
-        if named:
-            kwargs = {name: arg for name, arg in kwargs.items() if name not in named}
-        return tuple(arg for i, arg in enumerate(args) if i not in positions), kwargs
+        positions, names = sorted(static.among(len(args))), sorted(static.names & kwargs.keys())
+        fixed: list[tuple[int | str, type, Any]] = [(i, type(args[i]), hashable(args[i])) for i in positions]
+        fixed += [(name, type(kwargs[name]), hashable(kwargs[name])) for name in names]
+        if names:
+            kwargs = {name: arg for name, arg in kwargs.items() if name not in names}
+        return tuple(arg for i, arg in enumerate(args) if i not in positions), kwargs, tuple(fixed)
 
     def _call(self, args: Any, kwargs: Any, key: list[Any] | None) -> Any:
         if config.jax_disable_jit:
@@ -279,19 +262,11 @@ class Jitted:
 
     def take_apart(self, args: Sequence[Any], kwargs: Mapping[str, Any], abstract: bool = False) -> Call:
         """Take the arguments of a call apart; in the place of arrays there may be their shapes, if `abstract`."""
-        fixed: list[tuple[int | str, type, Any]] = []
-        given, named = tuple(args), kwargs
-        static = self._options.static
-        if static:
-            positions, names = set(static.among(len(args))), static.names & kwargs.keys()
-            fixed += [(i, type(args[i]), hashable(args[i])) for i in sorted(positions)]
-            fixed += [(name, type(kwargs[name]), hashable(kwargs[name])) for name in sorted(names)]
-            given = tuple(arg for i, arg in enumerate(args) if i not in positions)
-            named = {name: arg for name, arg in kwargs.items() if name not in names}
+        given, named, fixed = self._without_static(args, kwargs)
         leaves, tree = flatten((given, dict(named)))
         arrays = [self._array(leaf, abstract, fixed, given, named) for leaf in leaves]
-        forms = tuple(map(_form_of, leaves, arrays))
-        return Call(Signature(tree, forms, tuple(fixed), surroundings()), leaves, arrays)
+        forms = tuple(map(form_of, leaves, arrays))
+        return Call(Signature(tree, forms, fixed, surroundings()), leaves, arrays)
 
     def _array(self, leaf: Any, abstract: bool, fixed: Fixed, args: Any, kwargs: Any) -> Array | None:
         """Return a leaf as an Array; None for what has no values."""
@@ -303,24 +278,13 @@ class Jitted:
             return as_array(leaf)
         except TypeError as error:
             path = next(path for path, value in leaves_with_path((args, dict(kwargs))) if value is leaf)
+            place = name_of_leaf(self.__wrapped__, path, fixed)
             raise TypeError(
                 f"Error interpreting argument to {self.__wrapped__} as an abstract array. The problematic value is of "
-                f"type {type(leaf)} and was passed to the function at path {self.path(path, fixed)}.\n"
+                f"type {type(leaf)} and was passed to the function at path {place}.\n"
                 f"This typically means that a jit-wrapped function was called with a non-array argument, and this "
                 f"argument was not marked as static using the static_argnums or static_argnames parameters of jit."
             ) from error
-
-    def path(self, path: Any, fixed: Fixed) -> str:
-        """Return a leaf's place in words of the function: its parameter's name, and the way from there."""
-        if path[0].idx == 1:
-            return f"{path[1].key}{keystr(path[2:])}"
-        try:
-            parameters = inspect.signature(self.__wrapped__).parameters.values()
-        except (TypeError, ValueError):  # a builtin, which says nothing of its parameters
-            parameters = ()  # type: ignore[assignment]
-        names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        i = _position(path[1].idx, fixed)
-        return f"{names[i] if i < len(names) else f'args[{i}]'}{keystr(path[2:])}"
 
     def program(self, call: Call) -> Program:
         """Return the program for a signature, captured where it is new: by one of several threads."""
@@ -352,17 +316,17 @@ class Jitted:
                     kwargs[place] = value
             return args, kwargs
 
-        with tracing(self._name, lambda: self._news(signature)):
+        with tracing(self._name, lambda: what_is_new(self.__wrapped__, signature, list(self._programs.by_signature))):
             return capture_program(
                 self.__wrapped__,
                 rebuilt,
                 signature.tree,
                 signature.forms,
                 self._name,
-                _where(self.__wrapped__),
+                where_defined(self.__wrapped__),
                 call.leaves,
                 self._options.inline,
-                self._donated(signature),
+                signature.leaves_of(self._options.donated),
             )
 
     @property
@@ -370,63 +334,14 @@ class Jitted:
         name = getattr(self.__wrapped__, "__name__", None)
         return name if isinstance(name, str) else "<unnamed function>"
 
-    def paths(self, signature: Signature) -> list[Any]:
-        """Return the paths of the leaves of the arguments."""
-        return [path for path, _ in leaves_with_path(signature.tree.unflatten(range(len(signature.forms))))]
-
-    def _donated(self, signature: Signature) -> list[int]:
-        """Return which leaves are of donated arguments."""
-        donated = self._options.donated
-        if not donated:
-            return []
-        given, _ = signature.tree.unflatten(range(len(signature.forms)))
-        positions = donated.among(len(given) + sum(isinstance(place, int) for place, _, _ in signature.fixed))
-        return [
-            i
-            for i, path in enumerate(self.paths(signature))
-            if (
-                _position(path[1].idx, signature.fixed) in positions
-                if path[0].idx == 0
-                else path[1].key in donated.names
-            )
-        ]
-
-    def _news(self, signature: Signature) -> list[str]:
-        """Say what is new in a signature, compared with the nearest of those that were seen before."""
-        seen = list(self._programs.by_signature)
-        if not seen:
-            forms = ", ".join(map(str, signature.forms))
-            return [f"never seen function, defined at {_where(self.__wrapped__)}, with {forms}"]
-        changes = [self._changes(signature, other) for other in reversed(seen)]
-        return ["all previously seen signatures differ. For the closest one:", *min(changes, key=len)]
-
-    def _changes(self, now: Signature, before: Signature) -> list[str]:
-        lines = []
-        if now.tree != before.tree:
-            lines.append(f"  * the arguments' structure is now {now.tree} and before {before.tree}")
-        else:
-            lines += [
-                f"  * at {self.path(path, now.fixed)}, now {new} and before {old}"
-                for path, new, old in zip(self.paths(now), now.forms, before.forms, strict=True)
-                if new != old
-            ]
-        if now.fixed != before.fixed:
-            lines.append(f"  * static arguments are now {_shown(now.fixed)} and before {_shown(before.fixed)}")
-        if now.settings != before.settings:
-            new_settings, old_settings = described(now.settings), described(before.settings)
-            lines += [
-                f"  * the setting {name} is now {value} and before {old_settings[name]}"
-                for name, value in new_settings.items()
-                if value != old_settings[name]
-            ]
-        return lines
-
     # What JAX's have
 
     def trace(self, *args: Any, **kwargs: Any) -> Traced:
         """Capture the function for these arguments, or for anything with their shapes and dtypes."""
         call = self.take_apart(args, kwargs, abstract=True)
-        return Traced(self.program(call), self._donated(call.signature), partial(self._label, call.signature))
+        return Traced(
+            self.program(call), call.signature.leaves_of(self._options.donated), partial(self._label, call.signature)
+        )
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """Return ``trace(...).lower()``."""
@@ -437,7 +352,7 @@ class Jitted:
         return self.trace(*args, **kwargs).out_info
 
     def _label(self, signature: Signature, leaf: int) -> str:
-        return self.path(self.paths(signature)[leaf], signature.fixed)
+        return name_of_leaf(self.__wrapped__, signature.paths[leaf], signature.fixed)
 
     def clear_cache(self) -> None:
         """Forget what was captured."""
@@ -459,45 +374,3 @@ class Jitted:
         for part in (name or "").split("."):
             found = getattr(found, part, None)
         return name if found is self else (Jitted, (self.__wrapped__, self._options))
-
-
-class Call(NamedTuple):
-    """The arguments of a call, taken apart: their signature, their leaves, and those as Arrays."""
-
-    signature: Signature
-    leaves: list[Any]
-    arrays: list[Array | None]
-
-
-def _position(index: int, fixed: Fixed) -> int:
-    """Return the position of an argument, of its number among those that are not static."""
-    for place, _, _ in fixed:
-        if isinstance(place, int) and place <= index:
-            index += 1
-    return index
-
-
-def _form_of(leaf: Any, array: Array | None) -> Form:
-    if array is None:
-        if is_float0(leaf):
-            return Form(leaf.shape, None, None, None, "float0")
-        backend = current_backend()
-        return Form(leaf.shape, leaf.dtype, backend, backend.devices[0])
-    kind: Any = weak_type(leaf)
-    if (
-        kind is None
-        and (node := array._node) is not None
-        and not node.trace.level
-        and not (type(node) is Leaf and node.is_parameter)
-    ):
-        kind = "tape"
-    return Form(array.shape, array.dtype, backend_of_array(array), device_of_array(array), kind)
-
-
-def _shown(fixed: Fixed) -> str:
-    return ", ".join(f"{place}: {value!r}" for place, _, value in fixed) or "none"
-
-
-def _where(fun: Any) -> str:
-    code = getattr(inspect.unwrap(fun) if hasattr(fun, "__wrapped__") else fun, "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else "<unknown>"
