@@ -21,7 +21,7 @@ from gradkit.core.graph import Equation, Graph, HigherOrder, Params, abstract_li
 from gradkit.core.stand_in import Abstract
 from gradkit.errors import JAXIndexError, JAXTypeError
 
-__all__ = ["LONG", "captured_step", "may_be_compiled", "run_compiled"]
+__all__ = ["LONG", "captured", "may_be_compiled", "pays", "run_compiled"]
 
 LONG = 32
 """Steps from which on a loop is looked at."""
@@ -45,25 +45,26 @@ def may_be_compiled(values: Sequence[Array], steps: int) -> bool:
     return len(backends) == 1 and has_printer(backends.pop())
 
 
-def captured_step(
-    step: Callable[..., Sequence[Any]], forms: Sequence[Abstract], steps: int
-) -> tuple[Graph, list[Array]] | None:
-    """Return the graph of a step and what it closes over; None if it takes values, or would not pay."""
+def captured(function: Callable[..., Sequence[Any]], forms: Sequence[Abstract]) -> tuple[Graph, list[Array]] | None:
+    """Return the graph of a function of a loop, and what it closes over; None if it looks at values."""
     try:
-        graph, constants = graph_of(step, forms)
+        return graph_of(function, forms)
     except (JAXTypeError, JAXIndexError):
         return None
+
+
+def pays(graph: Graph, steps: int) -> bool:
+    """Return whether to compile a loop: by about what loops over this step have taken so far, this one with them."""
     if _compiling.get():
-        return graph, constants
+        return True
     try:
         key: Hashable = key_of(graph)[0]
     except TypeError:
-        return None
+        return False
     if len(_seen) >= MOST_SEEN:
         _seen.clear()
-    spent = _seen.get(key, 0.0) + steps * (STEP_SECONDS + len(graph.equations) * OPERATION_SECONDS)
-    _seen[key] = spent
-    return (graph, constants) if spent > COMPILE_SECONDS else None
+    spent = _seen[key] = _seen.get(key, 0.0) + steps * (STEP_SECONDS + len(graph.equations) * OPERATION_SECONDS)
+    return spent > COMPILE_SECONDS
 
 
 def run_compiled(operation: HigherOrder, operands: Sequence[Array], params: Mapping[str, Any]) -> list[Any]:

@@ -35,7 +35,7 @@ from gradkit.lax.captured import (
     split_list,
     unwrap_parts,
 )
-from gradkit.lax.compiled_loops import captured_step, may_be_compiled, run_compiled
+from gradkit.lax.compiled_loops import captured, may_be_compiled, pays, run_compiled
 from gradkit.primitives import permute_dims, stack
 from gradkit.primitives.new_arrays import zeros
 
@@ -49,21 +49,18 @@ def scan_flat(step: Step, carry: Flat, xs: Flat, length: int, reverse: bool, of:
 
     `of` is the transform whose rule for a scan this is.
     """
-    if capturing():
+    if (in_graph := capturing()) or may_be_compiled([*carry, *xs], length):
         inputs = [*map(abstract_like, carry), *map(elements_of, xs)]
-        graph, constants = graph_of(lambda *flat: _join(step(*_halves(flat, len(carry)))), inputs)
-        refuse_closures(constants, of)
-        operands = [*constants, *carry, *xs]
-        if has_no_values(operands):
-            return list(SCAN.run(operands, **Loop(graph, length, len(carry), len(constants), reverse)._asdict()))
-    elif may_be_compiled([*carry, *xs], length):
-        inputs = [*map(abstract_like, carry), *map(elements_of, xs)]
-        found = captured_step(lambda *flat: _join(step(*_halves(flat, len(carry)))), inputs, length)
+        found = (graph_of if in_graph else captured)(lambda *flat: _join(step(*_halves(flat, len(carry)))), inputs)
         if found is not None:
             graph, constants = found
             refuse_closures(constants, of)
+            operands = [*constants, *carry, *xs]
             params = Loop(graph, length, len(carry), len(constants), reverse)._asdict()
-            return run_compiled(SCAN, [*constants, *carry, *xs], params)
+            if in_graph and has_no_values(operands):
+                return list(SCAN.run(operands, **params))
+            if not in_graph and pays(graph, length):
+                return run_compiled(SCAN, operands, params)
     rows = []
     for i in range(length)[:: -1 if reverse else 1]:
         carry, ys = step(carry, [x[i] for x in xs])

@@ -29,7 +29,7 @@ from gradkit.lax.captured import (
     split_list,
     unwrap_parts,
 )
-from gradkit.lax.compiled_loops import captured_step, may_be_compiled, run_compiled
+from gradkit.lax.compiled_loops import captured, may_be_compiled, pays, run_compiled
 from gradkit.primitives import any as any_along
 from gradkit.primitives import reshape, where
 
@@ -37,7 +37,6 @@ __all__ = ["WHILE", "while_flat"]
 
 LOOKED_AT = frozenset(2**i for i in range(6, 24))
 """After how many steps in Python it is asked whether to go on in native code."""
-AT_ONCE = 10**9
 
 
 def while_flat(
@@ -77,9 +76,11 @@ def _compiled(test: Callable[[Flat], Array], body: Callable[[Flat], Flat], value
         return None
     forms = [abstract_like(value) for value in values]
     # How long it will go on nobody knows: about as long as it has been.
-    of_body = captured_step(lambda *flat: body(list(flat)), forms, steps)
-    of_test = of_body and captured_step(lambda *flat: [test(list(flat))], forms, AT_ONCE)
-    if of_body is None or of_test is None:
+    of_body = captured(lambda *flat: body(list(flat)), forms)
+    if of_body is None or not pays(of_body[0], steps):
+        return None
+    of_test = captured(lambda *flat: [test(list(flat))], forms)
+    if of_test is None:
         return None
     (body_graph, body_consts), (test_graph, test_consts) = of_body, of_test
     if highest_trace([*body_consts, *test_consts]) is not None:
