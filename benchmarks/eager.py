@@ -14,15 +14,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import multiprocessing
 import os
-import random
 import statistics
 import sys
-import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +26,7 @@ import report
 from contestants import BASELINE, CONTESTANTS, TARGETS, Contestant
 from machine import available_cores, describe
 from problem import SIZES, Size, make_problem
+from workers import Worker, WorkerError, answer, in_rounds
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
@@ -37,68 +34,22 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_"
 by page, in some processes and not in others, which can double the time of a large network's step."""
 SMALL = [size.name for size in SIZES[:3]]
 """The networks whose figures do not depend on page faults."""
-SLOT_SECONDS = 0.1
-PAUSE_SECONDS = 0.05
 CHECKED_STEPS = 5
 LOSS_TOLERANCE = 1e-4
-
-
-class Worker:
-    """A contestant in its process: it answers a number of steps with the seconds they took."""
-
-    def __init__(self, name: str, target: str, size: Size) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.name = name
-        self._connection, theirs = context.Pipe()
-        self._process: SpawnProcess = context.Process(target=serve, args=(theirs, name, target, size), daemon=True)
-        self._process.start()
-        theirs.close()
-        self.losses: list[float] = self._receive()
-        self.steps = self._steps_per_slot()
-
-    def seconds(self, steps: int) -> float:
-        """Run that many steps and return how long they took."""
-        self._connection.send(steps)
-        elapsed: float = self._receive()
-        return elapsed
-
-    def seconds_per_step(self) -> float:
-        """Run for about one slot and return the mean time of a step."""
-        return self.seconds(self.steps) / self.steps
-
-    def close(self) -> None:
-        """End the process."""
-        self._connection.close()
-        self._process.join()
-
-    def _steps_per_slot(self) -> int:
-        steps = 1
-        while (elapsed := self.seconds(steps)) < SLOT_SECONDS / 2:
-            steps *= 2
-        return max(1, round(steps * SLOT_SECONDS / elapsed))
-
-    def _receive(self) -> Any:
-        try:
-            return self._connection.recv()
-        except EOFError:
-            raise SystemExit(f"{self.name} ended early; what it said is above") from None
 
 
 def serve(connection: Connection, name: str, target: str, size: Size) -> None:
     """Be the process of one contestant: send the losses of the first steps, then time steps until told to stop."""
     run = CONTESTANTS[name].prepare(make_problem(size), TARGETS[target])
     connection.send([in_float32(name, run.step()) for _ in range(CHECKED_STEPS + 1)])
-    while True:
-        try:
-            steps = connection.recv()
-        except EOFError:
-            return
-        run.wait()
-        start = time.perf_counter()
-        for _ in range(steps):
+    run.wait()
+
+    def steps(number: int) -> None:
+        for _ in range(number):
             run.step()
         run.wait()
-        connection.send(time.perf_counter() - start)
+
+    answer(connection, steps)
 
 
 def in_float32(name: str, loss: Any) -> float:
@@ -111,32 +62,28 @@ def in_float32(name: str, loss: Any) -> float:
 
 def check_losses(workers: Sequence[Worker]) -> None:
     """Stop where a contestant's losses over the first steps are not the hand-written ones."""
-    expected = workers[0].losses
+    expected: list[float] = workers[0].facts
     if abs(expected[0] - expected[-1]) < 10 * LOSS_TOLERANCE * expected[0]:
         raise SystemExit(f"The losses {expected} hardly move, so they cannot show that the steps are the same")
     for worker in workers:
         if any(
-            abs(ours - theirs) > LOSS_TOLERANCE * theirs for ours, theirs in zip(worker.losses, expected, strict=True)
+            abs(ours - theirs) > LOSS_TOLERANCE * theirs for ours, theirs in zip(worker.facts, expected, strict=True)
         ):
-            raise SystemExit(f"{worker.name} computes another step: its losses are {worker.losses}, by hand {expected}")
+            raise SystemExit(f"{worker.title} computes another step: its losses are {worker.facts}, by hand {expected}")
 
 
 def measure(size: Size, names: Sequence[str], target: str, rounds: int) -> dict[str, list[float]]:
     """Return each contestant's seconds per step in each round."""
     workers: list[Worker] = []
     try:
-        workers.extend(Worker(name, target, size) for name in names)
+        workers.extend(Worker(name, serve, (name, target, size)) for name in names)
         check_losses(workers)
-        times: dict[str, list[float]] = {name: [] for name in names}
-        for number in range(rounds):
-            for worker in random.Random(number).sample(workers, len(workers)):
-                # The last contestant's threads spin for some milliseconds before they sleep.
-                time.sleep(PAUSE_SECONDS)
-                times[worker.name].append(worker.seconds_per_step())
+        return dict(zip(names, in_rounds(workers, rounds), strict=True))
+    except WorkerError as error:
+        raise SystemExit(str(error)) from None
     finally:
         for worker in workers:
             worker.close()
-    return times
 
 
 def summarize(times: dict[str, list[float]]) -> dict[str, dict[str, object]]:

@@ -34,8 +34,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import report
-from eager import PAUSE_SECONDS, THREAD_VARIABLES
+from eager import THREAD_VARIABLES
 from machine import available_cores, describe
+from workers import PAUSE_SECONDS
 
 BASELINE = "scikit-learn"
 TITLES = {BASELINE: "scikit-learn", "gradkit": "gradkit", "again": "scikit-learn, again"}
