@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from gradkit.core import Linear
 from gradkit.core.array import Array
-from gradkit.core.batching import elementwise, same_shape
 from gradkit.core.binding import bind
 from gradkit.core.node import NO_PARAMS
+from gradkit.primitives.naming import identity
 
 __all__ = ["BARRIER", "behind_barrier"]
 
-BARRIER = Linear(
-    "optimization_barrier",
-    lambda xp, x: x,
-    (lambda xp, g, _x: g,),
-    small_cotangent=True,
-    batch=elementwise,
-    shape=same_shape,
-    shares_memory=True,
-    leaf=True,
-)
+BARRIER = identity("optimization_barrier", leaf=True)
 BARRIER.distinct = True
 
 
