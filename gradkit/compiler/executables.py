@@ -2,7 +2,8 @@
 
 An executable takes the graph's constants and arguments, in this order, as Arrays that no transform follows, and gives
 its results, as such. Literals are part of the program. It is what the first of the backend's printers makes of the
-graph's plan; where there is none, or a plan fails to compile, the graph is interpreted, operation by operation.
+graph's plan. Where there is no printer the simplified graph is interpreted, operation by operation; where a plan fails,
+the graph.
 """
 
 from __future__ import annotations
@@ -76,11 +77,15 @@ class Executable:
         self.if_it_fits: Callable[[list[Array]], list[Any] | None] | None = None
         backend = _backend_of(graph)
         printer = None if backend is None else _printer_of(backend)
-        if backend is not None and printer is not None and graph.equations:
-            try:
+        if not graph.equations:
+            return
+        try:
+            if backend is not None and printer is not None:
                 self._compile(backend, printer, donated)
-            except Exception as error:  # noqa: BLE001 - whatever the compiler lacks, the graph can be interpreted
-                _warn_of(error)
+            else:
+                self.run = simplified(graph).run
+        except Exception as error:  # noqa: BLE001 - whatever the compiler lacks, the graph can be interpreted
+            _warn_of(error)
 
     def __call__(self, arguments: list[Array]) -> list[Array]:
         """Run it."""

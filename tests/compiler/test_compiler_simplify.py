@@ -12,6 +12,7 @@ import pytest
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import lax
+from gradkit.compiler.executables import executable_of
 from gradkit.compiler.simplify import simplified
 from gradkit.core.graph import Graph
 from gradkit.transforms.printing import jaxpr_text
@@ -374,3 +375,15 @@ def test_a_choice_gives_what_its_branches_have_in_common_from_outside(xp: Any) -
     (choice,) = (e for e in less.equations if e.graphs)
     assert len(choice.outputs) == 1
     assert len(choice.inputs) == 2
+
+
+def test_a_graph_that_is_interpreted_is_simplified_first(xp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADKIT_COMPILER", "interpreter")
+    x = xp.asarray([0.5, -2.0])
+    graph = gradkit.make_jaxpr(lambda x: (jnp.sin(x) + jnp.sin(x)) * 1.0 + 0 * jnp.cos(x).shape[0])(x).jaxpr
+    run = executable_of(graph)
+    assert run.printer == "interpreter"
+    ran: Any = run.run
+    assert len(ran.__self__.equations) < len(graph.equations)
+    (found,) = run([x])
+    np.testing.assert_allclose(gradkit.device_get(found), 2 * np.sin([0.5, -2.0]), 1e-6)
