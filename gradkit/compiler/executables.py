@@ -73,7 +73,7 @@ class Executable:
         self.plan: Plan | None = None
         self.printer = "interpreter"
         self.donated: tuple[int, ...] = ()
-        self.run: Callable[[list[Array]], list[Array]] = graph.run
+        self.run = _interpreter(graph)
         self.if_it_fits: Callable[[list[Array]], list[Any] | None] | None = None
         backend = _backend_of(graph)
         printer = None if backend is None else _printer_of(backend)
@@ -83,7 +83,7 @@ class Executable:
             if backend is not None and printer is not None:
                 self._compile(backend, printer, donated)
             else:
-                self.run = simplified(graph).run
+                self.run = _interpreter(simplified(graph))
         except Exception as error:  # noqa: BLE001 - whatever the compiler lacks, the graph can be interpreted
             _warn_of(error)
 
@@ -122,6 +122,16 @@ def _warn_of(error: Exception) -> None:
         RuntimeWarning,
         stacklevel=4,
     )
+
+
+def _interpreter(graph: Graph) -> Callable[[list[Array]], list[Array]]:
+    """Return what runs a graph operation by operation; a result that is an argument is an Array of its own."""
+
+    def run(arguments: list[Array]) -> list[Array]:
+        given = set(map(id, arguments))
+        return [renewed(out) if id(out) in given else out for out in graph.run(arguments)]
+
+    return run
 
 
 def _runner(

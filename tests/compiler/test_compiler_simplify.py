@@ -383,7 +383,43 @@ def test_a_graph_that_is_interpreted_is_simplified_first(xp: Any, monkeypatch: p
     graph = gradkit.make_jaxpr(lambda x: (jnp.sin(x) + jnp.sin(x)) * 1.0 + 0 * jnp.cos(x).shape[0])(x).jaxpr
     run = executable_of(graph)
     assert run.printer == "interpreter"
-    ran: Any = run.run
-    assert len(ran.__self__.equations) < len(graph.equations)
+    ran: list[int] = []
+    interpret = Graph.run
+
+    def counted(self: Graph, args: Any) -> Any:
+        ran.append(len(self.equations))
+        return interpret(self, args)
+
+    monkeypatch.setattr(Graph, "run", counted)
     (found,) = run([x])
+    assert ran[0] < len(graph.equations)
     np.testing.assert_allclose(gradkit.device_get(found), 2 * np.sin([0.5, -2.0]), 1e-6)
+
+
+@pytest.mark.parametrize("donated", [(), (0,)])
+@pytest.mark.parametrize(
+    "same",
+    [
+        lambda x: x,
+        lambda x: x * 1.0,
+        lambda x: jnp.broadcast_to(x, x.shape),
+        lambda x: x.astype(x.dtype).reshape(x.shape),
+        lambda x: x.T.T,
+        lambda x: lax.cond(x[0] > 5, lambda x: x, lambda x: x, x),
+        lambda x: lax.fori_loop(0, 2, lambda i, x: x, x),
+    ],
+)
+def test_a_result_that_is_an_argument_is_an_array_of_its_own(
+    xp: Any, monkeypatch: pytest.MonkeyPatch, same: Any, donated: tuple[int, ...]
+) -> None:
+    monkeypatch.setenv("GRADKIT_COMPILER", "interpreter")
+    kept, sines = [0.5, -2.0], np.sin([0.5, -2.0])
+    for function, expected in [
+        (lambda x: (same(x), jnp.sin(x)), [kept, sines]),
+        (lambda x: (jnp.sin(x), same(x), same(x)), [sines, kept, kept]),
+    ]:
+        given = xp.asarray(kept) * 1
+        results = gradkit.jit(function, donate_argnums=donated)(given)
+        assert len({id(out) for out in (given, *results)}) == len(results) + 1
+        for out, numbers in zip(results, expected, strict=True):
+            np.testing.assert_allclose(gradkit.device_get(out), numbers, 1e-6)
