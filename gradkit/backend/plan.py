@@ -34,7 +34,7 @@ def row_by_row(shape: Sizes) -> Sizes:
     return tuple(reversed(strides))
 
 
-def lies_row_by_row(shape: Sizes, strides: Sizes) -> bool:
+def lies_row_by_row(shape: Sizes, strides: Sequence[int]) -> bool:
     """Return whether elements lie row by row by these strides; how far apart one element is does not matter."""
     pairs = zip(strides, row_by_row(shape), shape, strict=True)
     return all(stride == expected or size == 1 for stride, expected, size in pairs)
@@ -333,6 +333,8 @@ class Box:
         Their type.
     open : callable
         Gives the array of one.
+    close : callable
+        Makes one of an array.
     value, node : int or None
         Bytes from the beginning of such an object to the reference to its array, and to what a transform knows of it,
         which is None where no transform follows it; None if that is not known.
@@ -340,6 +342,7 @@ class Box:
 
     kind: type
     open: Callable[[Any], Any]
+    close: Callable[[Any], Any]
     value: int | None
     node: int | None
 
@@ -352,7 +355,7 @@ class CompiledPlan(Protocol):
         ...
 
     def if_it_fits(self, arguments: list[Any]) -> list[Any] | None:
-        """Run it if these are boxes of such arrays, which no transform follows; else return None."""
+        """Run it if these are boxes of such arrays, which no transform follows, and return boxes; else return None."""
         ...
 
 

@@ -18,7 +18,7 @@ def box_of_arrays() -> Box:
     array = wrap(value := object())
     array._node = node = object()  # type: ignore[assignment]
     if sys.implementation.name != "cpython":
-        return Box(Array, raw, None, None)
+        return Box(Array, raw, wrap, None, None)
     word = ctypes.sizeof(ctypes.c_void_p)
     words = {ctypes.c_size_t.from_address(id(array) + i).value: i for i in range(2 * word, Array.__basicsize__, word)}
-    return Box(Array, raw, words.get(id(value)), words.get(id(node)))
+    return Box(Array, raw, wrap, words.get(id(value)), words.get(id(node)))

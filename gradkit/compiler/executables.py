@@ -16,7 +16,7 @@ from traceback import format_exception
 from typing import Any
 
 from gradkit.backend import Backend, CompileError, Printer
-from gradkit.backend.plan import Buffer, CompiledPlan, Plan
+from gradkit.backend.plan import Buffer, CompiledPlan, Plan, lies_row_by_row
 from gradkit.compiler.boxes import box_of_arrays
 from gradkit.compiler.expansion import clear_texts, expanded
 from gradkit.compiler.keys import key_of
@@ -25,11 +25,11 @@ from gradkit.compiler.planning import planned
 from gradkit.compiler.preparing import plannable
 from gradkit.compiler.simplify import simplified
 from gradkit.compiler.taking import is_taken
-from gradkit.core.array import Array, as_wrapped, renewed, wrap
+from gradkit.core.array import Array, as_wrapped, owner_of, renewed, wrap
 from gradkit.core.graph import Graph, Variable
 from gradkit.core.values import host
 
-__all__ = ["Executable", "clear_executables", "executable_of", "has_printer"]
+__all__ = ["Executable", "clear_executables", "executable_of", "has_printer", "row_by_row"]
 
 PRINTER = "GRADKIT_COMPILER"
 """The environment variable that names the printer to use, or ``interpreter``; by default the best that works."""
@@ -39,6 +39,8 @@ MOST_EXECUTABLES = 4096
 
 _executables: dict[Hashable, Executable] = {}
 _lock = threading.RLock()
+
+Run = Callable[[list[Array]], list[Array]]
 
 
 class Executable:
@@ -64,8 +66,8 @@ class Executable:
     run : callable
         Runs it on Arrays.
     if_it_fits : callable or None
-        Runs it and gives raw arrays, if its arguments are Arrays of the graph's shapes and dtypes that no transform
-        follows; else it gives None, and nothing has run.
+        Runs it, if its arguments are Arrays of the graph's shapes and dtypes that no transform follows; else it gives
+        None, and nothing has run.
     """
 
     def __init__(self, graph: Graph, donated: Sequence[int] = ()) -> None:
@@ -74,7 +76,7 @@ class Executable:
         self.printer = "interpreter"
         self.donated: tuple[int, ...] = ()
         self.run = _interpreter(graph)
-        self.if_it_fits: Callable[[list[Array]], list[Any] | None] | None = None
+        self.if_it_fits: Callable[[list[Array]], list[Array] | None] | None = None
         backend = _backend_of(graph)
         printer = None if backend is None else _printer_of(backend)
         if not graph.equations:
@@ -108,9 +110,7 @@ class Executable:
         self.plan, self.printer = plan, printer.name
         taken = [plan.memory.get(buffer) for buffer in plan.results]
         self.donated = tuple(plan.arguments.index(x) - len(constants) for x in taken if isinstance(x, Buffer))
-        self.run = _runner(run, graph, results, constants)
-        if graph.outputs == results and not constants:
-            self.if_it_fits = run.if_it_fits
+        self.run, self.if_it_fits = _runner(run, graph, results, list(map(row_by_row, constants)))
 
 
 def _warn_of(error: Exception) -> None:
@@ -124,7 +124,7 @@ def _warn_of(error: Exception) -> None:
     )
 
 
-def _interpreter(graph: Graph) -> Callable[[list[Array]], list[Array]]:
+def _interpreter(graph: Graph) -> Run:
     """Return what runs a graph operation by operation; a result that is an argument is an Array of its own."""
 
     def run(arguments: list[Array]) -> list[Array]:
@@ -136,12 +136,24 @@ def _interpreter(graph: Graph) -> Callable[[list[Array]], list[Array]]:
 
 def _runner(
     run: CompiledPlan, graph: Graph, results: Sequence[Variable], constants: list[Array]
-) -> Callable[[list[Array]], list[Array]]:
-    """Return what runs a compiled plan on Arrays; results that are arguments or literals are those."""
+) -> tuple[Run, Callable[[list[Array]], list[Array] | None] | None]:
+    """Return what runs a compiled plan on Arrays, and on Arrays if they fit.
+
+    Results that are arguments or literals are those.
+    """
+
+    def on_any(arguments: list[Array]) -> list[Array]:
+        found = run.if_it_fits(arguments)
+        return list(map(wrap, run(arguments))) if found is None else found
+
+    if constants:
+        given, fitting = (_after(constants, f) for f in (on_any, run.if_it_fits))
+    else:
+        given, fitting = on_any, run.if_it_fits
     if graph.outputs == results:
-        if not constants:
-            return lambda arguments: [wrap(x) for x in run(arguments)]
-        return lambda arguments: [wrap(x) for x in run([*constants, *arguments])]
+        return given, fitting
+    if not graph.equations:
+        return _interpreter(graph), None
     numbers = {variable: i for i, variable in enumerate(graph.inputs)}
     places = {variable: i for i, variable in enumerate(results)}
     outputs: list[tuple[Any, int | None, int | None]] = [
@@ -149,18 +161,35 @@ def _runner(
         for out in graph.outputs
     ]
 
-    def whole(arguments: list[Array]) -> list[Array]:
-        found = run([*constants, *arguments]) if graph.equations else []
+    def whole(arguments: list[Array], found: list[Array]) -> list[Array]:
         return [
-            wrap(found[place])
-            if place is not None
-            else renewed(arguments[number])
-            if number is not None
-            else as_wrapped(out)
+            found[place] if place is not None else renewed(arguments[number]) if number is not None else as_wrapped(out)
             for out, number, place in outputs
         ]
 
-    return whole
+    def whole_if_it_fits(arguments: list[Array]) -> list[Array] | None:
+        found = fitting(arguments)
+        return None if found is None else whole(arguments, found)
+
+    return lambda arguments: whole(arguments, given(arguments)), whole_if_it_fits
+
+
+def _after(constants: list[Array], run: Callable[[list[Array]], Any]) -> Callable[[list[Array]], Any]:
+    """Return what runs on constants and then its arguments."""
+    return lambda arguments: run([*constants, *arguments])
+
+
+def row_by_row(array: Array) -> Array:
+    """Return an Array whose elements lie row by row, of the same: a copy, where those of this one do not.
+
+    Arrays of a library that says nothing of strides stay as they are: no printer is theirs.
+    """
+    value: Any = array._value
+    strides = getattr(value, "strides", None)
+    if strides is None or lies_row_by_row(value.shape, [stride // value.itemsize for stride in strides]):
+        return array
+    xp = owner_of(value).xp
+    return wrap(xp.reshape(xp.asarray(xp.reshape(value, (-1,)), copy=True), value.shape))
 
 
 def _range(array: Array) -> tuple[int, int] | None:

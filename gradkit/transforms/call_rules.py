@@ -65,7 +65,7 @@ class Jit(HigherOrder):
             # A library's own number, such as the cotangent that a backward pass begins with, is no array yet.
             arrays = [wrap(owner_of(array._value).asarray(array._value)) for array in arrays]
             outs = run.if_it_fits(arrays)
-        return run(arrays) if outs is None else list(map(wrap, outs))
+        return run(arrays) if outs is None else outs
 
     def results(self, *, name: str, jaxpr: Graph, inline: bool) -> Flat:
         """Return the graph's."""

@@ -64,7 +64,7 @@ class Programs:
         self.for_strong: dict[Signature, Program] = {}
         self.structures: dict[Any, int] = {}
         self.latest: tuple[Any, ...] | None = None
-        """Of the last program that was run: the structure of its arguments, the settings, and how it runs on leaves."""
+        """`Program.latest` of the last one that was run."""
         self.by_signature: dict[Signature, Program] = {}
         self.locks: defaultdict[Signature, threading.RLock] = defaultdict(threading.RLock)
 
@@ -150,9 +150,12 @@ class Jitted:
         leaves: Any
         latest = self._programs.latest
         if latest is not None:
-            spec, settings, run, build = latest
-            leaves, found = _flatten((args, kwargs), None, namespace=NAMESPACE)  # type: ignore[arg-type]
-            if found == spec and surroundings() == settings and (outs := run(leaves)) is not None:
+            take, settings, run, build = latest
+            if (
+                (leaves := take((args, kwargs))) is not None
+                and surroundings() == settings
+                and (outs := run(leaves)) is not None
+            ):
                 return build(outs)
         key: list[Any] | None = None
         if self._has_no_static and not kwargs:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from gradkit.compiler.executables import Executable
+from gradkit.compiler.executables import Executable, row_by_row
 from gradkit.compiler.passes import differentiable
 from gradkit.core.array import Array, is_followed, owner_of, wrap
 from gradkit.core.assignment import keeping_arguments
@@ -20,6 +20,7 @@ from gradkit.core.promotion import is_inexact
 from gradkit.core.reverse import TAPE
 from gradkit.core.stand_in import Abstract, Deleted
 from gradkit.errors import JAXTypeError
+from gradkit.pytrees.apart import taker
 from gradkit.transforms.arguments import as_array
 from gradkit.transforms.call_rules import JIT, executable_for, runs_over_an_axis
 from gradkit.transforms.float0 import is_float0
@@ -132,16 +133,20 @@ class Program:
     def latest(self) -> tuple[Any, ...] | None:
         """What runs it on leaves without a look at them in Python, where nothing else is to be done.
 
-        That is the structure of its arguments, the settings, a function that gives None where leaves do not fit, and
-        one that makes the result.
+        That is a function that takes the leaves out of arguments, the settings, a function that gives None where leaves
+        do not fit, and one that makes the result.
         """
-        special = self._numbers or self._left_out or self.float0 or self.donated or self._shared
+        special = self._left_out or self.float0 or self.donated or self._shared or not self.is_for_all
+        # A Python number does not fit, an Array in its place may.
+        for_numbers = self._numbers and not self.is_for_strong
         run = self.executable.if_it_fits
-        if special or run is None or not self.is_for_all:
+        if special or for_numbers or run is None:
             return None
-        build, constants = self._build, self.constants
-        given = run if not constants else lambda leaves: run([*constants, *leaves])
-        return self.in_tree.spec, surroundings(), given, lambda outs: build(map(wrap, outs))
+        take = taker(self.in_tree.spec)
+        if not self.constants:
+            return take, surroundings(), run, self._build
+        constants = list(map(row_by_row, self.constants))
+        return take, surroundings(), lambda leaves: run([*constants, *leaves]), self._build
 
     @property
     def executable(self) -> Executable:

@@ -227,3 +227,34 @@ def test_a_callback_that_writes_into_its_arguments_changes_nothing() -> None:
             np.testing.assert_array_equal(np.asarray(found[0]), (X + 1) * 2)
             np.testing.assert_array_equal(np.asarray(found[1]), X * X * 3)
             np.testing.assert_array_equal(np.asarray(x), X)
+
+
+@pytest.mark.parametrize("way", ["objects", "addresses"])
+def test_arguments_are_read_by_objects_or_addresses(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "addresses":  # as where Python or NumPy keep the fields of objects elsewhere
+        for module in ("entry", "program"):
+            monkeypatch.setattr(f"gradkit_numpy.native.{module}.layout_is_known", lambda: False)
+    gradkit.clear_caches()
+    with gradkit.use_backend("numpy"):
+        function = gradkit.jit(lambda x, y: (x @ y.T, jnp.sort(x), x.sum()))
+        update = gradkit.jit(lambda x: x * 2, donate_argnums=0)
+        for i in range(3):
+            x, y = jnp.asarray(X + i), jnp.asarray(X[::-1, ::-1])
+            product, ordered, total = function(x, y)
+            np.testing.assert_allclose(product, (X + i) @ X[::-1, ::-1].T, rtol=1e-6)
+            assert (np.asarray(ordered) == np.sort(X + i)).all()
+            assert float(total) == (X + i).sum()
+            assert (np.asarray(update(x)) == (X + i) * 2).all()
+    gradkit.clear_caches()
+
+
+@pytest.mark.parametrize("strided", [X.T, X[::-1], np.broadcast_to(X[:1], (3, 4)), X[:, ::2]], ids=str)
+def test_a_strided_constant_is_copied_once(strided: Any) -> None:
+    with gradkit.use_backend("numpy"):
+        constant = jnp.asarray(np.zeros(strided.shape, np.float32))
+        constant._value = strided
+        function = gradkit.jit(lambda x: constant * x)
+        for _ in range(2):
+            assert (np.asarray(function(jnp.asarray(2.0))) == strided * 2).all()
+        assert function._programs.latest is not None
+        assert function._programs.latest[2]([jnp.asarray(2.0)]) is not None

@@ -1,7 +1,7 @@
 """The entry of a program: it takes arguments and results as Python has them, and looks itself whether they fit.
 
-So a call costs no look at each array in Python, which would take longer than a small network. What does not fit has its
-addresses found in Python, and comes again with those.
+So a call costs no look at each array in Python, which would take longer than a small network. What does not fit is made
+to fit in Python, and comes again.
 """
 
 from __future__ import annotations
@@ -26,15 +26,22 @@ from gradkit_numpy.native.objects import (
 )
 from gradkit_numpy.native.text import Text
 
-__all__ = ["HELD", "UNFIT", "entry_function"]
+__all__ = ["entry_function"]
 
-HEAD = "define i32 @enter(ptr %frame, ptr %arguments, ptr %results, ptr %arena, ptr %callback)"
-UNFIT, HELD = 2, 3
-"""What it gives if an argument is no array of its shape and dtype, in rows, or a result is held elsewhere."""
+BY_OBJECTS = "define ptr @enter(ptr %self, ptr %given, i64 %count)"
+BY_ADDRESSES = "define i32 @enter(ptr %frame, ptr %arena, ptr %callback)"
 
 
 def entry_function(plan: Plan, name: str, box: Box, is_long: bool) -> str:
     """Return the text of the entry.
+
+    Where objects have their fields at known places it is a function as Python calls them, ``enter(arguments, results,
+    arena, callback)``: of a list of boxes, a list of arrays, the arena's address, and what is called back. It gives a
+    list of new boxes, None if an argument is no array of its shape and dtype, in rows, and False if a result is held
+    elsewhere.
+
+    Elsewhere it is ``i32 enter(frame, arena, callback)``, where `frame` has the addresses of the arguments and results,
+    and it gives 1 if a call has failed.
 
     Parameters
     ----------
@@ -48,23 +55,23 @@ def entry_function(plan: Plan, name: str, box: Box, is_long: bool) -> str:
         Whether it gives up Python's lock meanwhile.
     """
     text = Looking()
-    no_frame = text.value("icmp eq ptr %frame, null")
-    text.emit(f"br i1 {no_frame}, label %objects, label %addresses")
-    text.begin("addresses")
-    count = len(plan.arguments) + len(plan.results)
-    addresses = [text.field("%frame", 8 * i) for i in range(count)]
-    text.emit(f"ret i32 {_run(text, name, is_long, addresses)}")
-    text.begin("objects")
     if not layout_is_known() or box.value is None or box.node is None:
-        text.emit(f"ret i32 {UNFIT}")
-        return text.function(HEAD, "")
-    arrays = _arguments(text, plan, box.value, box.node)
+        addresses = [text.field("%frame", 8 * i) for i in range(len(plan.arguments) + len(plan.results))]
+        return text.function(BY_ADDRESSES, f"ret i32 {_run(text, name, is_long, addresses)}")
+    lists = [text.field("%given", 8 * i) for i in range(4)]
+    text.emit(f"%arena = call ptr @PyLong_AsVoidPtr(ptr {lists[2]})")
+    text.emit(f"%callback = getelementptr i8, ptr {lists[3]}, i64 0")
+    arrays = _arguments(text, plan, lists[0], box.value, box.node)
     given = [text.field(array, DATA) for array in arrays]
-    text.emit(f"ret i32 {_run(text, name, is_long, [*given, *_results(text, plan)], arrays)}")
-    text.begin("unfit")
-    text.emit(f"ret i32 {UNFIT}")
-    text.begin("held")
-    return text.function(HEAD, f"ret i32 {HELD}")
+    found, addresses = _results(text, plan, lists[1], arrays)
+    text.expect(_run(text, name, is_long, [*given, *addresses], arrays), "0", "i32", "failed")
+    text.emit(f"ret ptr {_boxed(text, found, box.value, box.node)}")
+    for label, result in (("unfit", "@object_none"), ("held", "@object_false")):
+        text.begin(label)
+        text.emit(f"call void @Py_IncRef(ptr {result})")
+        text.emit(f"ret ptr {result}")
+    text.begin("failed")
+    return text.function(BY_OBJECTS, "ret ptr null")
 
 
 class Looking(Text):
@@ -80,6 +87,16 @@ class Looking(Text):
         self.emit(f"br i1 {wrong}, label %{label}, label %{on}")
         self.begin(on)
 
+    def expect_memory(self, thing: str, made: str = "") -> None:
+        """Go on if an object could be made; else give up what was `made` before."""
+        none, out, on = self.value(f"icmp eq ptr {thing}, null"), self.label(), self.label()
+        self.emit(f"br i1 {none}, label %{out}, label %{on}")
+        self.begin(out)
+        if made:
+            self.emit(f"call void @Py_DecRef(ptr {made})")
+        self.emit("br label %failed")
+        self.begin(on)
+
     def expect_array(self, array: str, buffer: Buffer, flags: int, label: str) -> None:
         """Go on if an array has the dtype, the flags and the shape of a buffer."""
         self.expect(self.field(array, DTYPE), f"@object_{buffer.dtype}", label=label)
@@ -90,10 +107,10 @@ class Looking(Text):
             self.expect(self.field(sizes, 8 * axis, "i64"), str(size), "i64", label)
 
 
-def _arguments(text: Looking, plan: Plan, value: int, node: int) -> list[str]:
+def _arguments(text: Looking, plan: Plan, boxes: str, value: int, node: int) -> list[str]:
     """Return the arguments' arrays, each of which has to fit; `value` and `node` are fields of the boxes."""
     written = set(plan.memory.values())
-    items = text.field("%arguments", ITEMS)
+    items = text.field(boxes, ITEMS)
     arrays = []
     for number, buffer in enumerate(plan.arguments):
         argument = text.field(items, 8 * number)
@@ -106,12 +123,14 @@ def _arguments(text: Looking, plan: Plan, value: int, node: int) -> list[str]:
     return arrays
 
 
-def _results(text: Looking, plan: Plan) -> list[str]:
-    """Return the addresses of the results' elements, or null for those that have the memory of an argument."""
-    items = text.field("%results", ITEMS)
-    addresses = []
+def _results(text: Looking, plan: Plan, listed: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the results' arrays, and the addresses of their elements: null for one that is an argument's memory."""
+    items = text.field(listed, ITEMS)
+    arrays, addresses = [], []
     for number, buffer in enumerate(plan.results):
-        if isinstance(plan.memory.get(buffer), Buffer):
+        place = plan.memory.get(buffer)
+        if isinstance(place, Buffer):
+            arrays.append(arguments[plan.arguments.index(place)])
             addresses.append("null")
             continue
         # Nobody may hold it or get hold of it, and whoever did may have changed more than its elements.
@@ -119,8 +138,23 @@ def _results(text: Looking, plan: Plan) -> list[str]:
         text.expect(text.field(array, REFERENCES, "i32"), "1", "i32", "held")
         text.expect(text.field(array, WEAK_REFERENCES), "null", label="held")
         text.expect_array(array, buffer, OWN, "held")
+        arrays.append(array)
         addresses.append(text.field(array, DATA))
-    return addresses
+    return arrays, addresses
+
+
+def _boxed(text: Looking, arrays: Sequence[str], value: int, node: int) -> str:
+    """Return a list of new boxes of arrays."""
+    boxes = text.value(f"call ptr @PyList_New(i64 {len(arrays)})")
+    text.expect_memory(boxes)
+    for number, array in enumerate(arrays):
+        box = text.value("call ptr @PyType_GenericAlloc(ptr @object_box, i64 0)")
+        text.expect_memory(box, boxes)
+        for field, thing in ((value, array), (node, "@object_none")):
+            text.emit(f"call void @Py_IncRef(ptr {thing})")
+            text.emit(f"store ptr {thing}, ptr {text.pointer(box, str(field), 'i8')}")
+        text.emit(f"call i32 @PyList_SetItem(ptr {boxes}, i64 {number}, ptr {box})")
+    return boxes
 
 
 def _run(text: Text, name: str, is_long: bool, addresses: Sequence[str], arrays: Sequence[str] = ()) -> str:

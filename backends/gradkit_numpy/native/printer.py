@@ -19,9 +19,7 @@ class Printed(NamedTuple):
     Attributes
     ----------
     text : str
-        LLVM's assembly language. The entry is ``i32 @enter(frame, arguments, results, arena, callback)``: `frame` holds
-        the addresses of the arguments and results, or it is null, and the next two are lists of boxes and of arrays. It
-        gives 0, 1 if a call has failed, `entry.UNFIT` or `entry.HELD`.
+        LLVM's assembly language. The entry is ``@enter`` (see `entry.entry_function`).
     calls : list of Call
         What the function for calls, ``callback(number, pointers)``, is asked for, by number.
     """

@@ -12,18 +12,15 @@ import numpy as np
 
 from gradkit.backend.plan import ALIGNMENT, Box, Buffer, Layout, Plan
 from gradkit_numpy.native import statements
-from gradkit_numpy.native.entry import HELD, UNFIT
 from gradkit_numpy.native.machine import compiled, why_unusable
-from gradkit_numpy.native.objects import symbols
+from gradkit_numpy.native.objects import function_at, layout_is_known, symbols
 from gradkit_numpy.native.printer import printed
 from gradkit_numpy.silence import SILENCE
 
 __all__ = ["NativePrinter", "Program"]
 
-ENTRY = ctypes.PYFUNCTYPE(
-    ctypes.c_int32, ctypes.c_void_p, ctypes.py_object, ctypes.py_object, ctypes.c_void_p, ctypes.py_object
-)
-"""It is entered with Python's lock, which long programs give up while they run (`native.interpreter`)."""
+BY_ADDRESSES = ctypes.PYFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.py_object)
+"""What a program is where objects have their fields elsewhere."""
 KEPT = 256 << 20
 """Bytes of the results of one call from which on they are not kept."""
 KEPT_CALLS = 2
@@ -64,8 +61,10 @@ class Program:
         self.plan = plan
         self.printed = printed(plan, box)
         self.code = compiled(self.printed.text, "enter", symbols(box.kind))
-        self._enter = ENTRY(self.code.address)
-        self._open = box.open
+        self._box = box
+        # It is entered with Python's lock, which long programs give up while they run (`native.interpreter`).
+        self._by_objects = layout_is_known() and box.value is not None and box.node is not None
+        self._enter: Any = (function_at if self._by_objects else BY_ADDRESSES)(self.code.address)
         self._calls = [
             (
                 call.function,
@@ -86,22 +85,21 @@ class Program:
 
     def __call__(self, arguments: list[Any]) -> list[Any]:
         """Run it on boxes of arrays, and return arrays."""
-        found = self.if_it_fits(arguments)
-        if found is None:
-            taken = {number for _, number in self._taken}
-            given = [
-                self._fitting(box, i in taken, *form)
-                for i, (box, form) in enumerate(zip(arguments, self._arguments, strict=True))
-            ]
-            found = self._new_results()
-            arena = self._new_arena()
-            self._slowly(given, found, arena[0])
-            for i, number in self._taken:
-                found[i] = given[number]
-        return found
+        taken = {number for _, number in self._taken}
+        given = [
+            self._fitting(box, i in taken, *form)
+            for i, (box, form) in enumerate(zip(arguments, self._arguments, strict=True))
+        ]
+        if not self._by_objects:
+            return self._by_their_addresses(given)
+        found = self.if_it_fits(list(map(self._box.close, given)))
+        assert found is not None
+        return list(map(self._box.open, found))
 
     def if_it_fits(self, arguments: list[Any]) -> list[Any] | None:
         """Run it if the arguments are what they should be, at which native code looks; else nothing has run."""
+        if not self._by_objects:
+            return None
         try:
             arena = self._arenas.pop()
         except IndexError:
@@ -110,33 +108,33 @@ class Program:
             results = self._old.popleft()
         except IndexError:
             results = self._new_results()
-        code = self._enter(None, arguments, results, arena[0], self._callback)
-        if code == HELD:
+        found = self._enter(arguments, results, arena[0], self._callback)
+        if found is False:
             results = self._new_results()
-            code = self._enter(None, arguments, results, arena[0], self._callback)
+            found = self._enter(arguments, results, arena[0], self._callback)
         self._arenas.append(arena)
-        if code == UNFIT:
-            return None
-        found = results.copy()
-        for i, number in self._taken:
-            found[i] = self._open(arguments[number])
         self._old.append(results)
-        return found
+        return found  # type: ignore[no-any-return]
 
     def _fitting(self, box: Any, taken: bool, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
         """Return an argument's array row by row, in memory that may be read, or written where it is taken."""
-        array = np.require(self._open(box), dtype, ("C", "A", "W") if taken else ("C", "A"))
+        array = np.asarray(np.require(self._box.open(box), dtype, ("C", "A", "W") if taken else ("C", "A")))
         if array.shape != shape:
             raise ValueError(f"a compiled program takes an array of shape {shape} here, got {array.shape}")
-        return array
+        # A dtype may be another object than NumPy's own, with a note of somebody's.
+        return array if array.dtype is dtype else array.view(dtype)
 
-    def _slowly(self, arguments: Sequence[Any], results: Sequence[Any], arena: int) -> None:
-        """Run it by the addresses of arrays of its dtypes."""
+    def _by_their_addresses(self, arguments: Sequence[np.ndarray[Any, Any]]) -> list[Any]:
+        """Run it by the addresses of arrays."""
+        results, (arena, _) = self._new_results(), self._new_arena()
         frame = self._frame(
             *(x.ctypes.data for x in arguments),
             *(None if x is None else x.ctypes.data for x in results),
         )
-        self._enter(ctypes.addressof(frame), arguments, results, arena, self._callback)
+        self._enter(ctypes.addressof(frame), arena, self._callback)
+        for i, number in self._taken:
+            results[i] = arguments[number]
+        return results
 
     def _new_results(self) -> list[Any]:
         try:
