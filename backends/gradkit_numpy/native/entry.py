@@ -6,7 +6,7 @@ to fit in Python, and comes again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from gradkit.backend.plan import Box, Buffer, Plan
 from gradkit_numpy.native.objects import (
@@ -56,16 +56,16 @@ def entry_function(plan: Plan, name: str, box: Box, is_long: bool) -> str:
     """
     text = Looking()
     if not layout_is_known() or box.value is None or box.node is None:
-        addresses = [text.field("%frame", 8 * i) for i in range(len(plan.arguments) + len(plan.results))]
-        return text.function(BY_ADDRESSES, f"ret i32 {_run(text, name, is_long, addresses)}")
+        return text.function(BY_ADDRESSES, f"ret i32 {_run(text, name, is_long, '%frame')}")
     lists = [text.field("%given", 8 * i) for i in range(4)]
     text.emit(f"%arena = call ptr @PyLong_AsVoidPtr(ptr {lists[2]})")
     text.emit(f"%callback = getelementptr i8, ptr {lists[3]}, i64 0")
-    arrays = _arguments(text, plan, lists[0], box.value, box.node)
-    given = [text.field(array, DATA) for array in arrays]
-    found, addresses = _results(text, plan, lists[1], arrays)
-    text.expect(_run(text, name, is_long, [*given, *addresses], arrays), "0", "i32", "failed")
-    text.emit(f"ret ptr {_boxed(text, found, box.value, box.node)}")
+    tables = Tables(text, len(plan.arguments) + len(plan.results))
+    _arguments(text, plan, lists[0], box, tables)
+    _results(text, plan, lists[1], tables)
+    found = _run(text, name, is_long, tables.addresses, lambda: [tables.array(i) for i in range(len(plan.arguments))])
+    text.expect(found, "0", "i32", "failed")
+    text.emit(f"ret ptr {_boxed(text, plan, tables, box)}")
     for label, result in (("unfit", "@object_none"), ("held", "@object_false")):
         text.begin(label)
         text.emit(f"call void @Py_IncRef(ptr {result})")
@@ -107,66 +107,86 @@ class Looking(Text):
             self.expect(self.field(sizes, 8 * axis, "i64"), str(size), "i64", label)
 
 
-def _arguments(text: Looking, plan: Plan, boxes: str, value: int, node: int) -> list[str]:
-    """Return the arguments' arrays, each of which has to fit; `value` and `node` are fields of the boxes."""
+class Tables:
+    """Where the entry keeps what it has found, the arguments' rows before the results'.
+
+    In memory: LLVM's time grows faster than the number of values that are in use at one time, and there may be
+    thousands. So arrays are read and written as ``volatile``, or LLVM would have them in registers all the same.
+    """
+
+    def __init__(self, text: Looking, rows: int) -> None:
+        self._text = text
+        self.addresses, self._arrays = (text.local(f"[{max(rows, 1)} x ptr]") for _ in range(2))
+
+    def put(self, row: int, array: str) -> None:
+        """Keep an array, and the address of its elements."""
+        text = self._text
+        address = text.field(array, DATA)
+        text.emit(f"store ptr {address}, ptr {text.pointer(self.addresses, str(row), 'ptr')}")
+        text.emit(f"store volatile ptr {array}, ptr {text.pointer(self._arrays, str(row), 'ptr')}")
+
+    def array(self, row: int) -> str:
+        """Return the array of a row."""
+        text = self._text
+        return text.value(f"load volatile ptr, ptr {text.pointer(self._arrays, str(row), 'ptr')}")
+
+
+def _arguments(text: Looking, plan: Plan, boxes: str, box: Box, tables: Tables) -> None:
+    """Put the arguments' arrays, each of which has to fit, into the tables."""
+    assert box.value is not None
+    assert box.node is not None
     written = set(plan.memory.values())
     items = text.field(boxes, ITEMS)
-    arrays = []
     for number, buffer in enumerate(plan.arguments):
         argument = text.field(items, 8 * number)
         text.expect(text.field(argument, TYPE), "@object_box")
-        text.expect(text.field(argument, node), "@object_none")
-        array = text.field(argument, value)
+        text.expect(text.field(argument, box.node), "@object_none")
+        array = text.field(argument, box.value)
         text.expect(text.field(array, TYPE), "@object_ndarray")
         text.expect_array(array, buffer, FITS | WRITEABLE * (buffer in written), "unfit")
-        arrays.append(array)
-    return arrays
+        tables.put(number, array)
 
 
-def _results(text: Looking, plan: Plan, listed: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the results' arrays, and the addresses of their elements: null for one that is an argument's memory."""
+def _results(text: Looking, plan: Plan, listed: str, tables: Tables) -> None:
+    """Put the results' arrays into the tables, but for those that are the memory of arguments."""
     items = text.field(listed, ITEMS)
-    arrays, addresses = [], []
     for number, buffer in enumerate(plan.results):
-        place = plan.memory.get(buffer)
-        if isinstance(place, Buffer):
-            arrays.append(arguments[plan.arguments.index(place)])
-            addresses.append("null")
+        if isinstance(plan.memory.get(buffer), Buffer):
             continue
         # Nobody may hold it or get hold of it, and whoever did may have changed more than its elements.
         array = text.field(items, 8 * number)
         text.expect(text.field(array, REFERENCES, "i32"), "1", "i32", "held")
         text.expect(text.field(array, WEAK_REFERENCES), "null", label="held")
         text.expect_array(array, buffer, OWN, "held")
-        arrays.append(array)
-        addresses.append(text.field(array, DATA))
-    return arrays, addresses
+        tables.put(len(plan.arguments) + number, array)
 
 
-def _boxed(text: Looking, arrays: Sequence[str], value: int, node: int) -> str:
-    """Return a list of new boxes of arrays."""
-    boxes = text.value(f"call ptr @PyList_New(i64 {len(arrays)})")
+def _boxed(text: Looking, plan: Plan, tables: Tables, box: Box) -> str:
+    """Return a list of new boxes of the results' arrays."""
+    rows = {buffer: row for row, buffer in enumerate(plan.arguments)}
+    boxes = text.value(f"call ptr @PyList_New(i64 {len(plan.results)})")
     text.expect_memory(boxes)
-    for number, array in enumerate(arrays):
-        box = text.value("call ptr @PyType_GenericAlloc(ptr @object_box, i64 0)")
-        text.expect_memory(box, boxes)
-        for field, thing in ((value, array), (node, "@object_none")):
+    for number, buffer in enumerate(plan.results):
+        place = plan.memory.get(buffer)
+        row = rows[place] if isinstance(place, Buffer) else len(plan.arguments) + number
+        made = text.value("call ptr @PyType_GenericAlloc(ptr @object_box, i64 0)")
+        text.expect_memory(made, boxes)
+        for field, thing in ((box.value, tables.array(row)), (box.node, "@object_none")):
             text.emit(f"call void @Py_IncRef(ptr {thing})")
-            text.emit(f"store ptr {thing}, ptr {text.pointer(box, str(field), 'i8')}")
-        text.emit(f"call i32 @PyList_SetItem(ptr {boxes}, i64 {number}, ptr {box})")
+            text.emit(f"store ptr {thing}, ptr {text.pointer(made, str(field), 'i8')}")
+        text.emit(f"call i32 @PyList_SetItem(ptr {boxes}, i64 {number}, ptr {made})")
     return boxes
 
 
-def _run(text: Text, name: str, is_long: bool, addresses: Sequence[str], arrays: Sequence[str] = ()) -> str:
-    """Run the plan, a long one without Python's lock; `arrays` are kept meanwhile."""
+def _run(text: Text, name: str, is_long: bool, addresses: str, kept: Callable[[], list[str]] = list) -> str:
+    """Run the plan, a long one without Python's lock, while the arrays that `kept` gives stay."""
     if is_long:
-        for array in arrays:
+        for array in kept():
             text.emit(f"call void @Py_IncRef(ptr {array})")
         lock = text.value("call ptr @PyEval_SaveThread()")
-    passed = ", ".join(f"ptr {x}" for x in [*addresses, "%arena", "%callback"])
-    found = text.value(f"call i32 {name}({passed})")
+    found = text.value(f"call i32 {name}(ptr {addresses}, ptr %arena, ptr %callback)")
     if is_long:
         text.emit(f"call void @PyEval_RestoreThread(ptr {lock})")
-        for array in arrays:
+        for array in kept():
             text.emit(f"call void @Py_DecRef(ptr {array})")
     return found

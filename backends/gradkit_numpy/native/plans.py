@@ -16,9 +16,10 @@ __all__ = ["plan_function"]
 
 
 def plan_function(module: Module, plan: Plan) -> str:
-    """Write the function of a plan, ``i32 (arguments, results, arena, callback)``, and return its name.
+    """Write the function of a plan, ``i32 (table, arena, callback)``, and return its name.
 
-    Arguments and results are addresses. It gives 0, or 1 where a call has failed or a signal has raised an error.
+    The table has the addresses of the arguments and then of the results. As parameters thousands of them would take
+    LLVM more than linear time. It gives 0, or 1 where a call has failed or a signal has raised an error.
     """
     return PlanText(module, plan).name
 
@@ -30,11 +31,11 @@ class PlanText:
         self.module, self.plan = module, plan
         self.text = Text()
         self.addresses: dict[Buffer, str] = {}
-        for number, buffer in enumerate(plan.arguments):
-            self.addresses[buffer] = f"%a{number}"
-        for number, buffer in enumerate(plan.results):
+        self.rows = {buffer: number for number, buffer in enumerate(plan.arguments)}
+        """Of a buffer whose address is in the table: its row."""
+        for number, buffer in enumerate(plan.results, len(plan.arguments)):
             if buffer not in plan.memory:
-                self.addresses[buffer] = f"%r{number}"
+                self.rows[buffer] = number
         since = 0
         for node in plan.nodes:
             cost = module.costs.of_node(node)
@@ -44,8 +45,6 @@ class PlanText:
             self._node(node)
             since += cost
         self.name = module.name("plan")
-        given = [*(f"%a{i}" for i in range(len(plan.arguments))), *(f"%r{i}" for i in range(len(plan.results)))]
-        parameters = ", ".join(f"ptr {name}" for name in [*given, "%arena", "%callback"])
         text = self.text
         if text.lines and any("label %failed" in line for line in text.lines):
             text.emit("ret i32 0")
@@ -53,10 +52,13 @@ class PlanText:
             end = "ret i32 1"
         else:
             end = "ret i32 0"
-        module.functions.append(text.function(f"define internal i32 {self.name}({parameters}) #0", end))
+        head = f"define internal i32 {self.name}(ptr %table, ptr %arena, ptr %callback) #0"
+        module.functions.append(text.function(head, end))
 
     def address(self, buffer: Buffer) -> str:
-        """Return a buffer's address."""
+        """Return a buffer's address, read from the table at each use: no register keeps it in between."""
+        if buffer in self.rows:
+            return self.text.value(f"load ptr, ptr {self.text.pointer('%table', str(self.rows[buffer]), 'ptr')}")
         found = self.addresses.get(buffer)
         if found is None:
             place = self.plan.memory[buffer]
@@ -117,10 +119,16 @@ class PlanText:
         self.module.calls.append(call)
         pointers = [self.address(operand.buffer) for operand in call.operands if isinstance(operand, Layout)]
         pointers += [self.address(buffer) for buffer in call.results]
+        table = self._table(pointers)
+        self._check(text.value(f"call i32 @call_python(ptr %callback, i64 {number}, ptr {table})"))
+
+    def _table(self, pointers: Sequence[str]) -> str:
+        """Return the address of a table of addresses."""
+        text = self.text
         table = text.local(f"[{max(len(pointers), 1)} x ptr]")
         for position, pointer in enumerate(pointers):
             text.emit(f"store ptr {pointer}, ptr {text.pointer(table, str(position), 'ptr')}")
-        self._check(text.value(f"call i32 @call_python(ptr %callback, i64 {number}, ptr {table})"))
+        return table
 
     def _check(self, failed: str) -> None:
         text = self.text
@@ -131,8 +139,8 @@ class PlanText:
     # Loops and choices
 
     def _run(self, plan: Plan, name: str, arguments: Sequence[str], results: Sequence[str], arena: str) -> None:
-        given = ", ".join(f"ptr {x}" for x in [*arguments, *results, arena, "%callback"])
-        self._check(self.text.value(f"call i32 {name}({given})"))
+        table = self._table([*arguments, *results])
+        self._check(self.text.value(f"call i32 {name}(ptr {table}, ptr {arena}, ptr %callback)"))
 
     def _spare(self, plan: Plan, carry: Sequence[Buffer], scratch: str) -> tuple[list[str], str]:
         """Return the addresses for the next carry, where it is not written in place, and that of the arena."""
