@@ -20,6 +20,7 @@ import pytest
 from _pytest.doctest import DoctestModule
 from quick_strict import quicken_strict
 
+from gradkit.core.namespace import PRIMITIVES
 from pytest_gradkit import selection_of
 
 pytest_plugins = ["pytester"]
@@ -62,6 +63,8 @@ if find_spec("jaxlib") and version("jaxlib").startswith("0.10."):
 
 
 quicken_strict()
+
+PRIMITIVES.load_all()  # for the tests that sweep over them
 
 
 @pytest.fixture(scope="session", autouse=True)

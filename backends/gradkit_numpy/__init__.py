@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradkit.backend import Backend, Printer, scipy_special
+from gradkit.backend import Backend, scipy_special
 from gradkit_numpy.silence import SILENCE
+
+if TYPE_CHECKING:
+    from gradkit.backend.plan import Printer
 
 __all__ = ["NumpyBackend"]
 

@@ -7,8 +7,7 @@ entry-point group ``gradkit.backends``; it is loaded when it is asked for, or wh
 The switch decides where *new* arrays are made. An operation runs where its arguments are.
 """
 
-from gradkit.backend.plan import CompileError, Printer
-from gradkit.backend.protocol import Backend, Device, scipy_special
+from gradkit.backend.protocol import Backend, CompileError, Device, scipy_special
 from gradkit.backend.registry import (
     DTYPE_NAMES,
     ENTRY_POINT_GROUP,
@@ -37,7 +36,7 @@ from gradkit.backend.switch import (
 
 __all__ = [
     "DTYPE_NAMES", "ENTRY_POINT_GROUP", "ENVIRONMENT_VARIABLE", "INEXACT", "NOTHING", "REAL", "SEVERAL", "UNUSABLE",
-    "Backend", "CompileError", "Device", "Printer", "backend_names", "backend_of", "current_backend",
+    "Backend", "CompileError", "Device", "backend_names", "backend_of", "current_backend",
     "current_device", "default_device", "first_on_gpu", "get_backend", "load_backend", "openings",
     "register_backend", "scipy_special", "set_backend", "use_backend", "why_not",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 __all__ = [
-    "ALIGNMENT", "Box", "Buffer", "Call", "Choice", "CompileError", "CompiledPlan", "Index", "Layout", "Load", "Loop",
+    "ALIGNMENT", "Box", "Buffer", "Call", "Choice", "CompiledPlan", "Index", "Layout", "Load", "Loop",
     "Nest", "Node", "Number", "Plan", "Printer", "Product", "Statement", "Store", "While", "lies_row_by_row",
     "row_by_row",
 ]  # fmt: skip
@@ -357,10 +357,6 @@ class CompiledPlan(Protocol):
     def if_it_fits(self, arguments: list[Any]) -> list[Any] | None:
         """Run it if these are boxes of such arrays, which no transform follows, and return boxes; else return None."""
         ...
-
-
-class CompileError(RuntimeError):
-    """A plan that could not be compiled; the message is the compiler's own."""
 
 
 class Printer(Protocol):

@@ -8,17 +8,23 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from gradkit.backend.plan import Printer
 from gradkit.errors import MissingDependencyError
 
-__all__ = ["Backend", "Device", "Raw", "RawType", "scipy_special"]
+if TYPE_CHECKING:
+    from gradkit.backend.plan import Printer
+
+__all__ = ["Backend", "CompileError", "Device", "Raw", "RawType", "scipy_special"]
 
 Raw = Any  # an array of some backend's library
 RawType = type[Any]
+
+
+class CompileError(RuntimeError):
+    """A plan that could not be compiled; the message is the compiler's own."""
 
 
 @dataclass(frozen=True)

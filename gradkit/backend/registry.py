@@ -152,8 +152,10 @@ def backend_of(value: Raw) -> Backend | None:
 
 
 def _find_owner(kind: RawType) -> Backend | None:
-    # Those that are loaded come first, so that no other package is imported while they suffice.
-    for name in dict.fromkeys([*_loaded, *backend_names()]):
+    # Those that are loaded come first, so that no other package is imported while they suffice; for lists and Python's
+    # numbers, which are no library's, none is.
+    others = () if kind.__module__ == "builtins" else backend_names()
+    for name in dict.fromkeys([*_loaded, *others]):
         backend = load_backend(name)
         if sys.modules.get(backend.library) is not None and issubclass(kind, backend.array_types):
             return backend

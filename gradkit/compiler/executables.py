@@ -15,8 +15,8 @@ from collections.abc import Callable, Hashable, Sequence
 from traceback import format_exception
 from typing import Any
 
-from gradkit.backend import Backend, CompileError, Printer
-from gradkit.backend.plan import Buffer, CompiledPlan, Plan, lies_row_by_row
+from gradkit.backend import Backend, CompileError
+from gradkit.backend.plan import Buffer, CompiledPlan, Plan, Printer, lies_row_by_row
 from gradkit.compiler.boxes import box_of_arrays
 from gradkit.compiler.expansion import clear_texts, expanded
 from gradkit.compiler.keys import key_of

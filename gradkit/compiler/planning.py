@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gradkit.backend import Backend, Printer
+from gradkit.backend import Backend
 from gradkit.backend.plan import (
     Buffer,
     Call,
@@ -22,6 +22,7 @@ from gradkit.backend.plan import (
     Node,
     Number,
     Plan,
+    Printer,
     Product,
     Store,
     While,

@@ -24,6 +24,7 @@ _original: dict[tuple[type[Primitive], str], Callable[..., Any]] = {}
 
 def check_for_nans(on: bool) -> None:
     """Switch the check on or off, for the families and for each primitive that runs its rules in a way of its own."""
+    PRIMITIVES.load_all()
     classes = {cls for kind in (*_FAMILIES, *map(type, PRIMITIVES.values())) for cls in kind.__mro__}
     for cls in classes:
         for name, checked in _checked.items():

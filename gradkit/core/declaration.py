@@ -39,7 +39,7 @@ def check(primitive: Any, base: type) -> None:
     """
     kind, name = type(primitive), primitive.name
     here = f"{kind.__name__}({name!r})"
-    if name in PRIMITIVES:
+    if PRIMITIVES.named(name) is not None:
         raise ValueError(f"{here}: a primitive of that name is declared already.")
     if primitive.shape_rule is None and kind.abstract is base.abstract:  # type: ignore[attr-defined]
         raise TypeError(f"{here}: shape= is missing, which says what the result is without computing it.")

@@ -9,9 +9,8 @@ from typing import Any
 from gradkit.core.batching import BatchTrace, at_front
 from gradkit.core.closures import check_closures, closure_error
 from gradkit.core.forward import ForwardTrace
-from gradkit.core.graph import capturing
 from gradkit.core.layers import followers
-from gradkit.core.node import again, in_progress, new_level, positions
+from gradkit.core.node import again, capturing, in_progress, new_level, positions
 from gradkit.core.reverse import ReverseTrace
 
 __all__ = ["Batch", "Flat", "Function", "RuleBatch"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -16,7 +15,7 @@ from gradkit.core.array import Array, backend_of_array, device_of_array, innermo
 from gradkit.core.binding import bind, bind_several, has_no_values, highest_trace
 from gradkit.core.families import MultipleResults
 from gradkit.core.namespace import PRIMITIVES, as_bound, bound
-from gradkit.core.node import Node, Trace, branch, open_no_grad, recording
+from gradkit.core.node import Node, Trace, branch, capture, capturing, made_of_one_number, open_no_grad, recording
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import PYTHON_NUMBERS, dtype_named, is_inexact, python_type_of
 from gradkit.core.sources import noting_sources, source_here
@@ -25,13 +24,9 @@ from gradkit.core.values import host
 
 __all__ = [
     "Equation", "Graph", "GraphTrace", "HigherOrder", "Params", "Variable", "abstract_like", "bind_where_captured",
-    "branch_of", "broadcast_number", "capturing", "graph_of", "graphs_in", "made_of_one_number", "repeated_number",
+    "branch_of", "broadcast_number", "graph_of", "graphs_in", "repeated_number",
     "zeros_of",
 ]  # fmt: skip
-
-_capturing: ContextVar[GraphTrace | None] = ContextVar("gradkit_capturing", default=None)
-capturing = _capturing.get
-"""The innermost capture of a graph in progress, or None."""
 
 
 class Variable:
@@ -326,13 +321,13 @@ class GraphTrace(Trace):
 
     def run(self, function: Callable[..., Sequence[Array]], inputs: Sequence[Abstract]) -> Graph:
         """Run a function of Arrays, which gives a list of them, and return its graph."""
-        token = _capturing.set(self)
+        token = capture.set(self)
         try:
             outputs = function(*map(self.new_input, inputs))
             self.graph.outputs.extend(self.operand(as_bound(output)) for output in outputs)
         finally:
             self.end()
-            _capturing.reset(token)
+            capture.reset(token)
         return self.graph
 
     def _variable(self, value: Abstract) -> Array:
@@ -345,14 +340,6 @@ def bind_where_captured(primitive: Primitive, args: Sequence[Any], params: Mappi
     if trace is not None and not has_no_values(args) and not any(map(is_followed, args)):
         return tuple(trace.process(primitive, args, params))
     return bind_several(primitive, args, params)
-
-
-def made_of_one_number(array: Array) -> Array:
-    """Return an array that has just been made of one number everywhere: in a graph it is that number, broadcast."""
-    trace = capturing()
-    if trace is not None:
-        trace.repeated[id(array._value)] = array._value
-    return array
 
 
 def repeated_number(array: Array) -> Array | None:

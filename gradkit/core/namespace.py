@@ -7,6 +7,7 @@ The two namespaces have the same names: `KernelNamespace` each primitive's kerne
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,39 @@ __all__ = [
     "kernel_namespace", "leaf_namespace", "lift", "namespace_of", "publish", "unbroadcast",
 ]  # fmt: skip
 
-PRIMITIVES: dict[str, Primitive] = {}
+
+class Primitives(dict[str, "Primitive"]):
+    """Primitives by name; the file that declares one is loaded when its name is first asked for.
+
+    Attributes
+    ----------
+    late : dict of str to str
+        By name: the module that declares the primitive, or publishes the function.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late: dict[str, str] = {}
+
+    def __missing__(self, name: str) -> Primitive:
+        found = self.named(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def named(self, name: str) -> Primitive | None:
+        """Return the primitive of a name, or None."""
+        if name in self.late:
+            importlib.import_module(self.late[name])
+        return self.get(name)
+
+    def load_all(self) -> None:
+        """Load what has not been asked for yet."""
+        for module in set(self.late.values()):
+            importlib.import_module(module)
+
+
+PRIMITIVES = Primitives()
 """Every primitive by name."""
 
 
@@ -35,7 +68,7 @@ class KernelNamespace:
         """A kernel that not every backend has, or None."""
 
     def __getattr__(self, name: str) -> Any:
-        primitive = PRIMITIVES.get(name)
+        primitive = PRIMITIVES.named(name)
         found = getattr(self._backend.xp, name) if primitive is None else primitive.kernel_of(self._backend)
         setattr(self, name, found)
         return found
@@ -73,7 +106,9 @@ class ArrayNamespace:
     """``bind(primitive, args, params)``, which `core.binding` puts here."""
 
     def __getattr__(self, name: str) -> Any:
-        primitive = PRIMITIVES.get(name)
+        primitive = PRIMITIVES.named(name)
+        if name in vars(self):  # published by the file that has been loaded now
+            return vars(self)[name]
         if primitive is None and name not in DTYPES:
             raise AttributeError(
                 f"texts on Arrays have no {name!r}: it is no primitive, no function that a module of primitives "

@@ -19,12 +19,14 @@ from gradkit.blocks import BlockValue
 from gradkit.errors import UnexpectedTracerError
 
 if TYPE_CHECKING:
-    from gradkit.core.graph import HigherOrder
+    from gradkit.core.array import Array
+    from gradkit.core.graph import GraphTrace, HigherOrder
     from gradkit.core.primitive import Primitive
 
 __all__ = [
-    "Ended", "Leaf", "Node", "Trace", "again", "branch", "changes", "enable_grad", "in_progress", "new_level",
-    "new_sequence", "no_grad", "open_no_grad", "positions", "recording",
+    "Ended", "Leaf", "Node", "Trace", "again", "branch", "capture", "capturing", "changes", "enable_grad",
+    "in_progress", "made_of_one_number", "new_level", "new_sequence", "no_grad", "open_no_grad", "positions",
+    "recording",
 ]  # fmt: skip
 
 new_level = itertools.count(_STEP := 1 << 16, _STEP).__next__
@@ -216,6 +218,18 @@ changes = Changes()
 
 branch: ContextVar[Trace | None] = ContextVar("gradkit_branch", default=None)
 """The innermost capture of a branch, which takes what the branch computes of what it closes over alone."""
+
+capture: ContextVar[GraphTrace | None] = ContextVar("gradkit_capture", default=None)
+capturing = capture.get
+"""The innermost capture of a graph in progress, or None."""
+
+
+def made_of_one_number(array: Array) -> Array:
+    """Return an array that has just been made of one number everywhere: in a graph it is that number, broadcast."""
+    trace = capturing()
+    if trace is not None:
+        trace.repeated[id(array._value)] = array._value
+    return array
 
 
 class Trace(ABC):

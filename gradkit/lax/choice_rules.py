@@ -14,10 +14,10 @@ from gradkit.core.binding import has_no_values, highest_trace
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch
-from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like, branch_of, capturing, graph_of
+from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like, branch_of, graph_of
 from gradkit.core.layers import layers
 from gradkit.core.namespace import as_bound
-from gradkit.core.node import Trace, new_sequence
+from gradkit.core.node import Trace, capturing, new_sequence
 from gradkit.core.reverse import ReverseTrace
 from gradkit.core.stand_in import Abstract, Batched
 from gradkit.lax.captured import (

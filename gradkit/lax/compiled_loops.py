@@ -11,7 +11,6 @@ from contextvars import ContextVar
 from typing import Any
 
 from gradkit.backend import Backend
-from gradkit.compiler.executables import executable_of, has_printer
 from gradkit.compiler.keys import key_of
 from gradkit.compiler.passes import new_variable
 from gradkit.config import config
@@ -41,6 +40,8 @@ def may_be_compiled(values: Sequence[Array], steps: int) -> bool:
     """Return whether a loop over values is long enough, and its backend has what compiles it."""
     if steps < LONG or config.jax_disable_jit or config.jax_debug_nans or not values:
         return False
+    from gradkit.compiler.executables import has_printer  # late: the compiler is large, and most loops are short
+
     backends: set[Backend] = {backend_of_array(value) for value in values}
     return len(backends) == 1 and has_printer(backends.pop())
 
@@ -69,6 +70,8 @@ def pays(graph: Graph, steps: int) -> bool:
 
 def run_compiled(operation: HigherOrder, operands: Sequence[Array], params: Mapping[str, Any]) -> list[Any]:
     """Run a loop as one operation: under the transform that follows its operands, or by an executable."""
+    from gradkit.compiler.executables import executable_of  # late: as above
+
     trace = highest_trace(operands)
     token = _compiling.set(True)
     try:

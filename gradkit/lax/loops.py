@@ -14,7 +14,8 @@ from typing import Any
 
 from gradkit.core.array import Array, raw, weak_type
 from gradkit.core.assignment import keeping_arguments
-from gradkit.core.graph import abstract_like, capturing
+from gradkit.core.graph import abstract_like
+from gradkit.core.node import capturing
 from gradkit.core.operands import cast, dtype_name, new_array, note_weakness, strong
 from gradkit.core.promotion import promote
 from gradkit.core.stand_in import STAND_INS

@@ -18,9 +18,9 @@ from gradkit.core.binding import has_no_values
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch
-from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like, capturing, graph_of
+from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like, graph_of
 from gradkit.core.namespace import as_bound
-from gradkit.core.node import Trace
+from gradkit.core.node import Trace, capturing
 from gradkit.core.reverse import ReverseTrace
 from gradkit.lax.captured import (
     Flags,

@@ -14,8 +14,8 @@ from gradkit.core.binding import has_no_values, highest_trace
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch
-from gradkit.core.graph import Graph, HigherOrder, abstract_like, capturing, graph_of
-from gradkit.core.node import Trace
+from gradkit.core.graph import Graph, HigherOrder, abstract_like, graph_of
+from gradkit.core.node import Trace, capturing
 from gradkit.core.reverse import ReverseTrace
 from gradkit.core.stand_in import Batched
 from gradkit.lax.captured import (

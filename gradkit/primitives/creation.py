@@ -7,9 +7,8 @@ from typing import Any
 from gradkit.core import Array, General, bind
 from gradkit.core.array import place_of_array, wrap
 from gradkit.core.batching import elementwise, same_shape
-from gradkit.core.graph import made_of_one_number
 from gradkit.core.namespace import publish
-from gradkit.core.node import NO_PARAMS, Trace
+from gradkit.core.node import NO_PARAMS, Trace, made_of_one_number
 from gradkit.core.operands import as_array, dtype_name
 from gradkit.core.promotion import is_inexact, requested_dtype
 

@@ -11,9 +11,8 @@ import numpy as np
 from gradkit.backend import Backend, Device, backend_of, current_backend, current_device, first_on_gpu, get_backend
 from gradkit.core import Array
 from gradkit.core.array import backend_of_array, raw, wrap
-from gradkit.core.graph import made_of_one_number
 from gradkit.core.namespace import publish
-from gradkit.core.node import Leaf
+from gradkit.core.node import Leaf, made_of_one_number
 from gradkit.core.operands import as_array
 from gradkit.core.promotion import (
     FLOATING,

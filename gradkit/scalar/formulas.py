@@ -95,7 +95,7 @@ class Writer:
     def __getattr__(self, name: str) -> Callable[..., Formula]:
         if name in NAMES:
             return lambda *args: Formula(f"{name}({', '.join(map(str, args))})")
-        primitive = PRIMITIVES.get(name)
+        primitive = PRIMITIVES.named(name)
         if primitive is None or primitive.forward is None:
             raise AttributeError(f"the rule calls {name}, which Python's math does not have")
         # A primitive that is text itself is written out.

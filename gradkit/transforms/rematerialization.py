@@ -19,12 +19,11 @@ from gradkit.core.checkpoints import run_checkpointed
 from gradkit.core.families import MultipleResults, Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch, Flat, Function
-from gradkit.core.graph import Equation, Graph, HigherOrder, Variable, abstract_like, capturing, graph_of
+from gradkit.core.graph import Equation, Graph, HigherOrder, Variable, abstract_like, graph_of
 from gradkit.core.namespace import as_bound
-from gradkit.core.node import Leaf, Node
+from gradkit.core.node import Leaf, Node, capturing
 from gradkit.core.reverse import ReverseTrace
 from gradkit.primitives.barriers import behind_barrier
-from gradkit.transforms.call_rules import without_calls
 
 __all__ = ["Offloadable", "call_checkpointed"]
 
@@ -43,6 +42,8 @@ def call_checkpointed(function: Function, args: Flat, policy: Policy | None = No
     if policy is not None or capturing():
         graph, constants = graph_of(lambda *flat: function(list(flat)), [abstract_like(arg) for arg in args])
         if policy is not None:  # which is asked for the operations of jitted functions as well
+            from gradkit.transforms.call_rules import without_calls  # late: it brings the compiler
+
             graph = without_calls(graph)
         return CHECKPOINT.run([*constants, *args], jaxpr=graph, policy=policy)
     return run_checkpointed(function, args)

@@ -160,6 +160,13 @@ def test_importing_gradkit_takes_no_namespace_and_no_pytrees():
     assert not [name for name in loaded if name.startswith(above)]
 
 
+def test_taking_a_gradient_loads_no_compiler():
+    program = "import sys, gradkit, gradkit.numpy as np; gradkit.grad(np.sum)(np.ones(2)); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    assert "gradkit.transforms.reverse" in loaded
+    assert not {"gradkit.compiler.executables", "gradkit.backend.plan", "gradkit.transforms.jitted"} & set(loaded)
+
+
 # The tests
 
 TESTS = ROOT / "tests"
