@@ -16,7 +16,7 @@ from gradkit.backend import current_backend, first_on_gpu, openings, set_backend
 from gradkit.blocks import BlockValue
 from gradkit.errors import unknown_name
 
-__all__ = ["Config", "config", "debug_changes", "debug_nans", "enable_x64", "item_assignment", "setting"]
+__all__ = ["Config", "config", "debug_changes", "debug_nans", "enable_x64", "everywhere", "item_assignment", "setting"]
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 OWN = (
@@ -212,6 +212,17 @@ def _setting_named(name: str) -> _Setting:
 def setting(name: str, value: bool) -> AbstractContextManager[None]:
     """Give one of the `OWN` settings a value inside a ``with`` block, in this thread or task alone."""
     return _setting_named(name).block(value)
+
+
+@contextmanager
+def everywhere(name: str, value: bool) -> Iterator[None]:
+    """Give one of the `OWN` settings a value inside a ``with`` block, in all threads of the process."""
+    before = _setting_named(name).everywhere
+    setattr(config, name, value)
+    try:
+        yield
+    finally:
+        setattr(config, name, before)
 
 
 def enable_x64(new_val: bool = True) -> AbstractContextManager[None]:

@@ -47,6 +47,13 @@ class NumpyBackend(Backend):
 
         return NativePrinter(), NumpyPrinter()
 
+    @property
+    def variants(self) -> Mapping[str, Callable[[], Backend]]:
+        """``readonly``: new arrays cannot be changed in place."""
+        from gradkit_numpy.readonly import ReadonlyNumpyBackend  # late: test suites ask for it
+
+        return {"readonly": ReadonlyNumpyBackend}
+
     silence = SILENCE
     """What enters ``numpy.errstate(all="ignore")``, and what leaves it."""
 

@@ -32,11 +32,12 @@ from gradkit.backend.switch import (
     openings,
     set_backend,
     use_backend,
+    use_everywhere,
 )
 
 __all__ = [
     "DTYPE_NAMES", "ENTRY_POINT_GROUP", "ENVIRONMENT_VARIABLE", "INEXACT", "NOTHING", "REAL", "SEVERAL", "UNUSABLE",
     "Backend", "CompileError", "Device", "backend_names", "backend_of", "current_backend",
     "current_device", "default_device", "first_on_gpu", "get_backend", "load_backend", "openings",
-    "register_backend", "scipy_special", "set_backend", "use_backend", "why_not",
+    "register_backend", "scipy_special", "set_backend", "use_backend", "use_everywhere", "why_not",
 ]  # fmt: skip

@@ -94,6 +94,11 @@ class Backend(ABC):
         """What compiles plans for the library's arrays, the best first. Without one, graphs are interpreted."""
         return ()
 
+    @property
+    def variants(self) -> Mapping[str, Callable[[], Backend]]:
+        """Other forms of the backend for test suites, by name: ``numpy:readonly`` is NumPy's `readonly`."""
+        return {}
+
     def special(self, name: str) -> Callable[..., Any]:
         """Return a function of `scipy.special` for the library's arrays: by default SciPy's, on the host."""
         function = scipy_special(name)

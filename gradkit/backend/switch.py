@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from gradkit.backend.protocol import Backend, Device
@@ -14,7 +14,7 @@ from gradkit.errors import BackendNotInstalledError, BackendUnusableError
 
 __all__ = [
     "ENVIRONMENT_VARIABLE", "current_backend", "current_device", "default_device", "openings", "set_backend",
-    "use_backend",
+    "use_backend", "use_everywhere",
 ]  # fmt: skip
 
 ENVIRONMENT_VARIABLE = "GRADKIT_BACKEND"
@@ -39,6 +39,7 @@ class Openings:
 openings = Openings()
 
 _process_default: Backend | None = None
+_process_device: Device | None = None
 _here: BlockValue[tuple[Backend, Device | None] | None] = BlockValue("gradkit_backend", None)
 
 
@@ -78,9 +79,28 @@ def set_backend(name: str) -> None:
     >>> gradkit.numpy.ones(2).device
     Device(backend='numpy', platform='cpu', id=0)
     """
-    global _process_default
-    _process_default = get_backend(name)
+    global _process_default, _process_device
+    _process_default, _process_device = get_backend(name), None
     openings.generation += 1
+
+
+@contextmanager
+def use_everywhere(backend: Backend, device: Device | None = None) -> Iterator[None]:
+    """Make new arrays on a backend, and a device of it, inside a ``with`` block, in all threads of the process.
+
+    A thread or task that is inside a block of `use_backend` or `default_device` keeps to that. Afterwards the process
+    has its own backend again, also where `set_backend` was called in the block.
+    """
+    global _process_default, _process_device
+    before = _process_default, _process_device
+    _process_default, _process_device = backend, device
+    openings.generation += 1
+    try:
+        with nullcontext() if device is None else backend.placing(device.raw):
+            yield
+    finally:
+        _process_default, _process_device = before
+        openings.generation += 1
 
 
 @contextmanager
@@ -129,4 +149,5 @@ def default_device(device: Device) -> Iterator[None]:
 def current_device() -> Any:
     """Return what the current backend's library takes as ``device=`` for a new array (None: its own default)."""
     here = _here.get()
-    return None if here is None or here[1] is None else here[1].raw
+    device = _process_device if here is None else here[1]
+    return None if device is None else device.raw
