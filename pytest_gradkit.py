@@ -14,7 +14,7 @@ import os
 from argparse import ArgumentError
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -39,6 +39,7 @@ DTYPE = "_gradkit_dtype"
 """The fixture that is parametrized beside it, where a test takes `dtype`."""
 
 ONLY, SKIP, EXPECTED_FAILURE = "backends", "skip_backend", "xfail_backend"
+NO_TRANSFER = "no_transfer"
 GROUPS = ("on_cpu", "on_gpu")
 MARKS = {
     ONLY: f"{ONLY}(*names, reason=None): run the test on these backends alone",
@@ -46,6 +47,7 @@ MARKS = {
     EXPECTED_FAILURE: f"{EXPECTED_FAILURE}(*names, reason, raises=None, strict=None): the test fails on these backends",
     "on_cpu": "on_cpu(reason=None): run the test on backends on the CPU alone",
     "on_gpu": "on_gpu(reason=None): run the test on backends on a GPU alone",
+    NO_TRANSFER: f"{NO_TRANSFER}: let the test fail where data crosses between host and device unasked",
 }
 WORDS = {
     ONLY: {"reason"},
@@ -54,7 +56,7 @@ WORDS = {
     "on_cpu": {"reason"},
     "on_gpu": {"reason"},
 }
-"""The arguments that each takes by name."""
+"""The arguments by name of each mark that says where a test runs."""
 
 
 # The options
@@ -320,6 +322,11 @@ def dtype(request: pytest.FixtureRequest, _gradkit_backend: str | None, _gradkit
     return getattr(gradkit.numpy, _gradkit_dtype)
 
 
+@pytest.fixture
+def no_transfer(_gradkit_backend: str | None) -> None:
+    """Let the test fail where data crosses between host and device unasked: as the mark of this name."""
+
+
 def chosen(request: pytest.FixtureRequest, fixture: str) -> Variant:
     """Return the backend of a test that is not parametrized by this plugin, or say why it has none."""
     item = request.config.stash[CURRENT]
@@ -466,8 +473,18 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
     value = getattr(item, "funcargs", {}).get("backend")
     theirs = value is not None and NAME in names_of_fixtures(item) and backend_name(item) is None
     name = name_of(value) if theirs else None
-    with nullcontext() if name is None else variant_of(name).running():
+    with nullcontext() if name is None else variant_of(name).running(), transfers_of(item):
         return (yield)
+
+
+def transfers_of(item: pytest.Item) -> AbstractContextManager[None]:
+    """Return what guards the transfers of a test, if it asks for that; those of its fixtures are not."""
+    fixtures = names_of_fixtures(item)
+    if NAME not in fixtures or not (NO_TRANSFER in fixtures or item.get_closest_marker(NO_TRANSFER)):
+        return nullcontext()
+    from gradkit.transfers import guarding_everywhere
+
+    return guarding_everywhere("disallow")
 
 
 # The marks
@@ -504,8 +521,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def marks_of(item: pytest.Item) -> Iterator[pytest.Mark]:
-    """Yield the marks of this plugin on a test, its class and its module."""
-    for kind in MARKS:
+    """Yield the marks on a test, its class and its module that say where it runs."""
+    for kind in WORDS:
         yield from item.iter_markers(kind)
 
 
@@ -536,10 +553,10 @@ def check(mark: pytest.Mark, item: pytest.Item) -> None:
     where = f"{item.nodeid}: mark {mark.name}"
     example = f'@pytest.mark.{mark.name}("cupy"' + (")" if mark.name == ONLY else ', reason="...")')
     names = backends_of(mark)
-    if not names or not all(isinstance(name, str) for name in names):
-        raise pytest.UsageError(f"{where}: expected the names of backends, got {mark.args!r}. Write {example}.")
     if mark.name in GROUPS and mark.args:
         raise pytest.UsageError(f"{where}: expected no names, got {mark.args!r}. Write @pytest.mark.{mark.name}.")
+    if not names or not all(isinstance(name, str) for name in names):
+        raise pytest.UsageError(f"{where}: expected the names of backends, got {mark.args!r}. Write {example}.")
     for name in names:
         if name not in GROUPS:
             variant_of(name, where)

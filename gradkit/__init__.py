@@ -50,6 +50,12 @@ if TYPE_CHECKING:
     from gradkit.io import load, save
     from gradkit.scalar import Value
     from gradkit.train import fit
+    from gradkit.transfers import (
+        transfer_guard,
+        transfer_guard_device_to_device,
+        transfer_guard_device_to_host,
+        transfer_guard_host_to_device,
+    )
     from gradkit.transforms import (
         ShapeDtypeStruct,
         checkpoint_policies,
@@ -91,7 +97,9 @@ __all__ = [
     "eval_shape", "fit", "grad", "hessian", "item_assignment", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "lax",
     "linear_transpose", "linearize", "load", "local_device_count", "local_devices", "make_jaxpr", "named_call",
     "named_scope", "nn", "no_grad", "numpy", "ops", "optim", "pure_callback", "random", "remat", "save", "scalar",
-    "scipy", "set_backend", "train", "tree", "tree_util", "typeof", "use_backend", "value_and_grad", "viz", "vjp",
+    "scipy", "set_backend", "train", "transfer_guard",
+    "transfer_guard_device_to_device", "transfer_guard_device_to_host", "transfer_guard_host_to_device", "tree",
+    "tree_util", "typeof", "use_backend", "value_and_grad", "viz", "vjp",
     "vmap",
 ]  # fmt: skip
 
@@ -107,6 +115,9 @@ _TRANSFORMS = """
     jvp linear_transpose linearize make_jaxpr named_call named_scope remat typeof value_and_grad vjp
     vmap
 """
+_GUARDS = """
+    transfer_guard transfer_guard_device_to_device transfer_guard_device_to_host transfer_guard_host_to_device
+"""
 _ELSEWHERE = {
     **dict.fromkeys(_TRANSFORMS.split(), "transforms"),
     "Value": "scalar",
@@ -114,6 +125,7 @@ _ELSEWHERE = {
     "load": "io",
     "pure_callback": "callbacks",
     "save": "io",
+    **dict.fromkeys(_GUARDS.split(), "transfers"),
 }
 """Names of the package that are found in one of its modules, which is imported when one of them is first used."""
 

@@ -15,6 +15,7 @@ from typing import Any
 from gradkit.backend import current_backend, first_on_gpu, openings, set_backend
 from gradkit.blocks import BlockValue
 from gradkit.errors import unknown_name
+from gradkit.transfers import DIRECTIONS, Direction, checked, guards
 
 __all__ = ["Config", "config", "debug_changes", "debug_nans", "enable_x64", "everywhere", "item_assignment", "setting"]
 
@@ -23,6 +24,11 @@ OWN = (
     "gradkit_debug_changes", "gradkit_item_assignment", "jax_debug_nans", "jax_disable_jit", "jax_enable_x64",
     "jax_log_compiles",
 )  # fmt: skip
+TRANSFER_GUARDS: dict[str, tuple[Direction, ...]] = {
+    "jax_transfer_guard": DIRECTIONS,
+    **{f"jax_transfer_guard_{direction}": (direction,) for direction in DIRECTIONS},
+}
+"""Settings of `transfer_guard`, and the directions that each is about."""
 PLATFORMS = ("jax_platform_name", "jax_platforms")
 FIXED: dict[str, tuple[Any, str]] = {
     "jax_debug_infs": (False, "There is no check for infinities; jax_debug_nans finds NaNs."),
@@ -39,7 +45,7 @@ WITHOUT_MEANING = frozenset(
     jax_enable_custom_prng jax_explain_cache_misses jax_include_full_tracebacks_in_locations jax_logging_level
     jax_persistent_cache_enable_xla_caches jax_persistent_cache_min_compile_time_secs
     jax_persistent_cache_min_entry_size_bytes jax_pprint_use_color jax_softmax_custom_jvp jax_traceback_filtering
-    jax_transfer_guard jax_use_shardy_partitioner
+    jax_use_shardy_partitioner
     """.split()
 )
 """Settings of JAX that say how it compiles, caches, logs or shows errors: accepted, and remembered."""
@@ -163,6 +169,8 @@ class Config:
         elif name in PLATFORMS:
             self._others[name] = value
             _use_platform(name, value)
+        elif name in TRANSFER_GUARDS:
+            guards.set(dict.fromkeys(TRANSFER_GUARDS[name], checked(value, f"config.update({name!r}, value)")))
         elif name in WITHOUT_MEANING:
             self._others[name] = value
             openings.generation += 1
@@ -180,11 +188,15 @@ class Config:
     @property
     def values(self) -> dict[str, Any]:
         """Every setting by name."""
+        levels = {name: getattr(self, name) for name in TRANSFER_GUARDS}
         others = {name: self._others.get(name) for name in (*FIXED, *PLATFORMS, *WITHOUT_MEANING)}
-        return {name: getattr(self, name) for name in OWN} | others
+        return {name: getattr(self, name) for name in OWN} | levels | others
 
     def __getattr__(self, name: str) -> Any:
-        # What has no slot: the settings that are JAX's alone.
+        # What has no slot: the settings that are JAX's alone, and those that are kept elsewhere.
+        if name in TRANSFER_GUARDS:
+            levels = {guards.level(direction) for direction in TRANSFER_GUARDS[name]}
+            return levels.pop() if len(levels) == 1 else None
         if name in FIXED or name in PLATFORMS or name in WITHOUT_MEANING:
             return self._others.get(name)
         raise AttributeError(f"there is no setting {name!r}")

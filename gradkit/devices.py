@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from gradkit.core import Array
 from gradkit.core.array import is_followed
 from gradkit.core.values import host
 from gradkit.primitives.new_arrays import asarray
+from gradkit.transfers import explicitly, guards
 
 __all__ = [
     "block_until_ready", "default_backend", "device_count", "device_get", "device_put", "devices", "local_device_count",
@@ -93,7 +95,8 @@ def device_put(x: Any, device: Device | None = None) -> Any:
     # late: importing gradkit needs no pytrees
     from gradkit.tree import map
 
-    return map(lambda leaf: asarray(leaf, device=target), x)
+    with explicitly() if guards.is_on else nullcontext():
+        return map(lambda leaf: asarray(leaf, device=target), x)
 
 
 def device_get(x: Any) -> Any:
@@ -111,7 +114,8 @@ def device_get(x: Any) -> Any:
         backend = None if isinstance(leaf, np.ndarray) else backend_of(leaf)
         return leaf if backend is None or not backend.has_axes or backend.is_scalar(leaf) else backend.to_host(leaf)
 
-    return map(get, x)
+    with explicitly() if guards.is_on else nullcontext():
+        return map(get, x)
 
 
 def block_until_ready(x: Any) -> Any:

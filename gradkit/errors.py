@@ -12,7 +12,8 @@ __all__ = [
     "AxisError", "BackendNotInstalledError", "BackendUnusableError", "ConcretizationTypeError", "DeviceMismatchError",
     "FileFormatError", "FolderInUseError", "IndexShapeError", "JAXIndexError", "JAXTypeError", "MissingDependencyError",
     "NonConcreteBooleanIndexError", "NonFiniteLossError", "ResumeError", "ShapeError", "TracerArrayConversionError",
-    "TracerBoolConversionError", "TracerIntegerConversionError", "TreeMismatchError", "UnexpectedTracerError",
+    "TracerBoolConversionError", "TracerIntegerConversionError", "TransferError", "TreeMismatchError",
+    "UnexpectedTracerError",
     "did_you_mean", "unknown_name",
 ]  # fmt: skip
 
@@ -31,6 +32,10 @@ class MissingDependencyError(ImportError):
 
 class DeviceMismatchError(ValueError):
     """Arrays of two devices or two backends met in one operation."""
+
+
+class TransferError(RuntimeError):
+    """Data would cross between the host and a device, or two devices, which a transfer guard refuses."""
 
 
 class FileFormatError(ValueError):

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from gradkit_numpy import NumpyBackend
+from gradkit.backend import Backend
 
-__all__ = ["ReadonlyNumpyBackend"]
+__all__ = ["readonly"]
 
 CREATION = (
     "arange", "asarray", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace", "meshgrid",
@@ -42,20 +42,22 @@ def freezing(function: Callable[..., Any]) -> Callable[..., Any]:
     return create
 
 
-class ReadonlyNumpyBackend(NumpyBackend):
-    """NumPy on the CPU, new arrays read-only."""
+def readonly(kind: type[Backend]) -> Backend:
+    """Return a backend for NumPy's arrays in the form that makes read-only ones."""
 
-    @cached_property
-    def xp(self) -> Any:
-        """NumPy's namespace, with creation functions that give read-only arrays."""
-        plain = super().xp
-        return SimpleNamespace(**vars(plain) | {name: freezing(getattr(plain, name)) for name in CREATION})
+    class Readonly(kind):  # type: ignore[misc,valid-type]
+        """NumPy on the CPU, new arrays read-only."""
 
-    @property
-    def variants(self) -> Mapping[str, Callable[[], NumpyBackend]]:
-        """None: it is one."""
-        return {}
+        @cached_property
+        def xp(self) -> Any:
+            plain = super().xp
+            return SimpleNamespace(**vars(plain) | {name: freezing(getattr(plain, name)) for name in CREATION})
 
-    def from_host(self, array: np.ndarray[Any, Any], device: Any = None) -> Any:
-        """Return a read-only view of the array."""
-        return frozen(array)
+        @property
+        def variants(self) -> Mapping[str, Callable[[], Backend]]:
+            return {}
+
+        def from_host(self, array: np.ndarray[Any, Any], device: Any = None) -> Any:
+            return frozen(array)
+
+    return Readonly()

@@ -74,6 +74,10 @@ class StrictBackend(Backend):
         """List the devices on which every dtype exists; the first is the default one."""
         return [self.xp.Device(name) for name in DEVICE_NAMES]
 
+    def is_on_host(self, device: Any) -> bool:
+        """Return whether it is the first device: the others stand for GPUs."""
+        return device is None or device == self.raw_devices()[0]
+
     def device_kind(self, raw: Any) -> str:
         """Return the device's name in the library."""
         return str(raw).partition("'")[2].partition("'")[0]

@@ -230,6 +230,10 @@ class Backend(ABC):
         """Return where an array is, as the library says it."""
         return None
 
+    def is_on_host(self, device: Any) -> bool:
+        """Return whether a device's memory is the host's (`device` as the library says it; None: the default one)."""
+        return self.platform == "cpu"
+
     @property
     def has_several_devices(self) -> bool:
         """Whether the library computes on one of several devices: the thread's current one, not its operands'."""

@@ -38,7 +38,7 @@ class Conversions(Array):
                 f"its derivative. Use gradkit.numpy's functions instead of numpy's. For the values alone, on purpose: "
                 f"numpy.asarray(x.detach()) or numpy.asarray(gradkit.lax.stop_gradient(x))."
             )
-        return np.array(host(self), dtype=dtype, copy=copy)
+        return np.array(host(self, "the __array__() method"), dtype=dtype, copy=copy)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         """Run a NumPy ufunc: on Arrays it is gradkit's function of that name, so it stays on the tape."""
@@ -144,7 +144,7 @@ class Conversions(Array):
         return f"Traced<{text}>" if self._is_traced else text
 
     def __str__(self) -> str:
-        return repr(self) if self._is_traced else str(host(self))
+        return repr(self) if self._is_traced else str(host(self, "the `str` function"))
 
     def __format__(self, specification: str) -> str:
         if self.ndim == 0 and (specification or not self._is_traced):

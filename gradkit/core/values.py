@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gradkit.core.array import Array, carries_derivative, owner_of, raw
-from gradkit.core.printing import shaped
+from gradkit.core.printing import describe, shaped
 from gradkit.core.stand_in import STAND_INS
 from gradkit.errors import ConcretizationTypeError
+from gradkit.transfers import crossing, guards
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,4 +58,7 @@ def host(
 ) -> np.ndarray[Any, Any]:
     """Return the elements as a NumPy array, or raise as `values_of` does."""
     array = values_of(value, asked, keeps_derivative)
-    return owner_of(array).to_host(array)
+    backend = owner_of(array)
+    if guards.is_on and not backend.is_on_host(backend.device_of(array)):
+        crossing("device_to_host", describe(array), asked)
+    return backend.to_host(array)

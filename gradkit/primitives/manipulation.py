@@ -14,12 +14,14 @@ from gradkit.core.batching import aligned, along_axes, elementwise, same_shape, 
 from gradkit.core.namespace import lift, publish, unbroadcast
 from gradkit.core.node import Node
 from gradkit.core.operands import as_array, as_operand, cast, dtype_name, of_one_dtype, strong
+from gradkit.core.printing import shaped
 from gradkit.core.promotion import is_complex, requested_dtype
 from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import raveled, unraveled, whole_numbers
 from gradkit.core.structured import View
 from gradkit.errors import ShapeError
 from gradkit.primitives.axes import axes_of, normalize_axes
+from gradkit.transfers import Direction, crossing, explicitly, guards
 
 __all__ = [
     "astype", "broadcast_to", "concat", "expand_dims", "matrix_transpose", "moveaxis", "permute_dims", "reshape",
@@ -104,7 +106,20 @@ class Transfer(Linear):
         return get_backend(params["target"].backend), params["target"]
 
 
+def _note_transfer(x: Any, source: Device, target: Device) -> None:
+    """Tell the guard of a transfer that was asked for."""
+    ends = [get_backend(device.backend).is_on_host(device.raw) for device in (source, target)]
+    ways: dict[tuple[bool, ...], Direction] = {
+        (True, False): "host_to_device", (False, True): "device_to_host", (False, False): "device_to_device",
+    }  # fmt: skip
+    if (way := ways.get(tuple(ends))) is not None:
+        with explicitly():
+            crossing(way, f"{shaped(x)} on {source} to {target}", "a copy to a device")
+
+
 def _transfer_text(xp: Any, x: Any, *, source: Device, target: Device) -> Any:
+    if guards.is_on and source != target:
+        _note_transfer(x, source, target)
     if source.backend == target.backend:
         return xp.backend.to_device(x, target.raw)
     return get_backend(target.backend).from_host(xp.backend.to_host(x), target.raw)

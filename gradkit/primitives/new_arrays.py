@@ -14,6 +14,7 @@ from gradkit.core.array import backend_of_array, raw, wrap
 from gradkit.core.namespace import publish
 from gradkit.core.node import Leaf, made_of_one_number
 from gradkit.core.operands import as_array
+from gradkit.core.printing import shaped
 from gradkit.core.promotion import (
     FLOATING,
     INTEGER,
@@ -29,6 +30,7 @@ from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError, TracerIntegerConversionError
 from gradkit.primitives.elementwise import positive
 from gradkit.primitives.manipulation import astype, broadcast_to, reshape, stack, to_device
+from gradkit.transfers import crossing, guards
 
 __all__ = [
     "arange", "array", "asarray", "broadcast_arrays", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like",
@@ -131,7 +133,7 @@ def _as_is(obj: Any, dtype: Any, device: Device | None) -> Array:
     owner = backend_of(obj)
     if isinstance(obj, np.ndarray) and not isinstance(obj, np.generic):
         backend, place = _place(device)
-        return wrap(backend.from_host(_native(obj), place))
+        return wrap(_brought(_native(obj), backend, place))
     if owner is not None and not owner.is_scalar(obj):
         return wrap(obj)
     if isinstance(obj, list | tuple) and _holds_array(obj):
@@ -152,7 +154,15 @@ def _as_is(obj: Any, dtype: Any, device: Device | None) -> Array:
         narrow = canonical(values.dtype.name) if values.size else default_dtype(FLOATING)
         values = _checked_cast(values, np.dtype(narrow))
     backend, place = _place(device)
-    return wrap(backend.from_host(values, place))
+    return wrap(_brought(values, backend, place))
+
+
+def _brought(values: np.ndarray[Any, Any], backend: Backend, device: Any) -> Any:
+    """Return a NumPy array as a backend's: the door through which values come from the host."""
+    if guards.is_on and not backend.is_on_host(device):
+        where = next((d for d in backend.devices if d.raw == device), backend.devices[0])
+        crossing("host_to_device", f"{shaped(values)} to {where}", "a new array")
+    return backend.from_host(values, device)
 
 
 def _native(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -49,15 +49,22 @@ def test_no_example_is_left_out(page: Path) -> None:
         assert ">>> " in block or page.name == "CONTRIBUTING.md" or block.startswith('"""test_'), block
 
 
-def test_getting_started_has_tests_that_run_on_every_backend(pytester: pytest.Pytester) -> None:
-    (module,) = (
-        block for block in fenced((ROOT / "docs" / "getting-started.md").read_text(), "python") if ">>> " not in block
-    )
+@pytest.mark.parametrize(
+    "page, passed, xfailed, table",
+    [
+        ("getting-started.md", 4, 0, [r"numpy +2 +0 ", r"strict +2 +0 "]),
+        ("testing.md", 10, 1, [r"numpy +6 +0 ", r"strict +4 +0 +0 +0 +1 "]),
+    ],
+)
+def test_pages_have_tests_that_run_on_every_backend(
+    pytester: pytest.Pytester, page: str, passed: int, xfailed: int, table: list[str]
+) -> None:
+    (module,) = (block for block in fenced((ROOT / "docs" / page).read_text(), "python") if ">>> " not in block)
     name = module.split('"')[3]
     pytester.makepyfile(**{name.removesuffix(".py"): module})
-    result = pytester.runpytest_subprocess("--backend=numpy,strict", "-p", "no:cacheprovider")
-    result.assert_outcomes(passed=7, xfailed=1)
-    result.stdout.re_match_lines([r"backend +passed +failed ", r"numpy +4 +0 ", r"strict +3 +0 +0 +0 +1 "])
+    result = pytester.runpytest_inprocess("--backend=numpy,strict", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=passed, xfailed=xfailed)
+    result.stdout.re_match_lines([r"backend +passed +failed ", *table])
 
 
 def test_what_is_said_to_be_missing_is_missing() -> None:

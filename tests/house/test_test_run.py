@@ -28,6 +28,9 @@ def as_in_this_suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch)
     pytester.makeini(f"[pytest]\nmarkers =\n  long\n  dealt\npythonpath = {TESTS / 'support'}\n")
 
 
+BOTH = ("--backend=numpy,strict",)
+
+
 @pytest.mark.parametrize(
     "options, passed, left_out",
     [
@@ -66,13 +69,18 @@ DEALT = """
 
 @pytest.mark.parametrize(
     "options, passed, left_out",
-    [((), 12, 6), (("-m", "long", "--long"), 6, 0), (("--long",), 18, 0), (("--backend=strict",), 9, 0)],
+    [
+        ((), 12, 6),
+        (("-m", "long", "--long", *BOTH), 6, 0),
+        (("--long", *BOTH), 18, 0),
+        (("--backend=strict",), 9, 0),
+    ],
 )
 def test_cases_are_dealt_to_the_backends(
     options: tuple[str, ...], passed: int, left_out: int, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(test_it=DEALT)
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-s", "--backend=numpy,strict", *options)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-s", *(options or BOTH))
     result.assert_outcomes(passed=passed)
     said = result.stdout.str()
     assert (f"{left_out} long tests were left out" in said) == bool(left_out)
