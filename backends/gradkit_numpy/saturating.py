@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["KERNELS"]
+__all__ = ["INTO", "KERNELS"]
 
 Raw = Any
 
@@ -30,9 +30,19 @@ def tanh_slope(x: Raw, y: Raw) -> Raw:
     if not y.ndim:
         slope = 1 - y * y
         return slope if slope >= TANH_CANCELLED else _in_full(4, 2, x)
-    slope = y * y
-    subtract(one, slope, slope)
-    return _mend(slope, slope < TANH_CANCELLED, 4, 2, x)
+    return tanh_slope_into(x, y, np.empty_like(y))
+
+
+def tanh_slope_into(x: Raw, y: Raw, slope: Raw) -> Raw:
+    """Write the slope of tanh into an array of the shape and dtype of `x` and `y`: float32 or float64."""
+    multiply(y, y, slope)
+    subtract(ONES[y.dtype], slope, slope)
+    # argmin finds NaN first, which fails the comparison as well. It is the cheapest reduction that there is.
+    if slope.size and not slope.item(slope.argmin()) >= TANH_CANCELLED:
+        mended = _mend(slope, slope < TANH_CANCELLED, 4, 2, x)
+        if mended is not slope:
+            slope[...] = mended
+    return slope
 
 
 def tanh_pull(g: Raw, node: Any, saved: Sequence[Raw]) -> list[tuple[Any, Raw]]:
@@ -41,7 +51,6 @@ def tanh_pull(g: Raw, node: Any, saved: Sequence[Raw]) -> list[tuple[Any, Raw]]:
     if one is not None and y.ndim:
         slope = y * y
         subtract(one, slope, slope)
-        # argmin finds NaN first, which fails the comparison as well. It is the cheapest reduction that there is.
         if not slope.size or slope.item(slope.argmin()) >= TANH_CANCELLED:
             return [(node.parents[0], multiply(slope, g, slope))]
     return [(node.parents[0], g * tanh_slope(x, y))]
@@ -57,6 +66,15 @@ def sigmoid_slope(x: Raw, y: Raw) -> Raw:
     if not rest.size or rest.item(rest.argmin()) >= SIGMOID_CANCELLED:
         return rest * y
     return _mend(rest * y, rest < SIGMOID_CANCELLED, 1, 1, x)
+
+
+def sigmoid_slope_into(x: Raw, y: Raw, slope: Raw) -> Raw:
+    """Write the slope of the logistic function into an array, as `tanh_slope_into` does."""
+    subtract(ONES[y.dtype], y, slope)
+    if not slope.size or slope.item(slope.argmin()) >= SIGMOID_CANCELLED:
+        return multiply(slope, y, slope)
+    slope[...] = sigmoid_slope(x, y)
+    return slope
 
 
 def _mend(slope: Raw, cancelled: Raw, height: int, steepness: int, x: Raw) -> Raw:
@@ -91,6 +109,9 @@ def gated(x: Raw, gate: Raw) -> Raw:
 def limited(x: Raw) -> Raw:
     return x if x.dtype.kind == "c" else np.minimum(np.maximum(x, x.dtype.type(-FAR)), x.dtype.type(FAR))
 
+
+INTO: dict[str, Callable[..., Any]] = {"sigmoid_slope": sigmoid_slope_into, "tanh_slope": tanh_slope_into}
+"""Kernels of float32 and float64 that write their result into the array that is their last argument."""
 
 KERNELS: dict[str, Callable[..., Any]] = {
     "gated": gated,

@@ -25,7 +25,7 @@ ALIGNMENT = 64
 ITEM_SIZES = {"bool": 1, "bfloat16": 2}
 
 
-def row_by_row(shape: Sizes) -> Sizes:
+def row_by_row(shape: Sequence[int]) -> Sizes:
     """Return the strides of an array whose elements lie row by row."""
     strides, size = [], 1
     for length in reversed(shape):
@@ -34,7 +34,7 @@ def row_by_row(shape: Sizes) -> Sizes:
     return tuple(reversed(strides))
 
 
-def lies_row_by_row(shape: Sizes, strides: Sequence[int]) -> bool:
+def lies_row_by_row(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Return whether elements lie row by row by these strides; how far apart one element is does not matter."""
     pairs = zip(strides, row_by_row(shape), shape, strict=True)
     return all(stride == expected or size == 1 for stride, expected, size in pairs)
@@ -335,14 +335,16 @@ class Box:
         Gives the array of one.
     close : callable
         Makes one of an array.
+    attributes : tuple of str
+        The attributes of one that have its array, and what a transform knows of it: None where no transform follows it.
     value, node : int or None
-        Bytes from the beginning of such an object to the reference to its array, and to what a transform knows of it,
-        which is None where no transform follows it; None if that is not known.
+        Bytes from the beginning of such an object to these two; None if that is not known.
     """
 
     kind: type
     open: Callable[[Any], Any]
     close: Callable[[Any], Any]
+    attributes: tuple[str, str]
     value: int | None
     node: int | None
 

@@ -68,6 +68,15 @@ def numbers(held: Any) -> Any:
     return np.stack(list(held)) if type(held).__name__ == "iterator" else np.asarray(held)
 
 
+@pytest.fixture(params=["native", "numpy"])
+def printer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the name of a printer, which compiles; it keeps results however small they are."""
+    monkeypatch.setenv("GRADKIT_COMPILER", request.param)
+    monkeypatch.setattr("gradkit_numpy.ufuncs.program.WORTH_KEEPING", 0)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("printer")
 @pytest.mark.parametrize("jitted", [True, False], ids=["a program", "the same in a larger one"])
 @pytest.mark.parametrize("name", HOLDERS)
 def test_what_holds_a_result_keeps_its_numbers(name: str, jitted: bool) -> None:
@@ -81,6 +90,7 @@ def test_what_holds_a_result_keeps_its_numbers(name: str, jitted: bool) -> None:
             np.testing.assert_array_equal(numbers(one), expected)
 
 
+@pytest.mark.usefixtures("printer")
 def test_a_weak_reference_never_sees_another_calls_numbers() -> None:
     with gradkit.use_backend("numpy"):
         function = gradkit.jit(lambda x: x + 1)
@@ -92,6 +102,7 @@ def test_a_weak_reference_never_sees_another_calls_numbers() -> None:
                 np.testing.assert_array_equal(alive, X + i + 1)
 
 
+@pytest.mark.usefixtures("printer")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     "change",
@@ -248,6 +259,7 @@ def test_arguments_are_read_by_objects_or_addresses(way: str, monkeypatch: pytes
     gradkit.clear_caches()
 
 
+@pytest.mark.usefixtures("printer")
 @pytest.mark.parametrize("strided", [X.T, X[::-1], np.broadcast_to(X[:1], (3, 4)), X[:, ::2]], ids=str)
 def test_a_strided_constant_is_copied_once(strided: Any) -> None:
     with gradkit.use_backend("numpy"):
@@ -258,3 +270,15 @@ def test_a_strided_constant_is_copied_once(strided: Any) -> None:
             assert (np.asarray(function(jnp.asarray(2.0))) == strided * 2).all()
         assert function._programs.latest is not None
         assert function._programs.latest[2]([jnp.asarray(2.0)]) is not None
+
+
+@pytest.mark.usefixtures("printer")
+def test_memory_of_results_is_used_again() -> None:
+    with gradkit.use_backend("numpy"):
+        function = gradkit.jit(lambda x: x + 1)
+        x, places = jnp.asarray(X), set()
+        for _ in range(8):
+            x = function(x)
+            places.add(np.asarray(x).ctypes.data)
+        assert len(places) == 2
+        np.testing.assert_array_equal(np.asarray(x), X + 8)

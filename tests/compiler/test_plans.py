@@ -158,6 +158,38 @@ def convolution(x: Any) -> Any:
     return lax.conv(x.reshape(1, 1, 5, 6), x[:2, :2].reshape(1, 1, 2, 2), (1, 1), "SAME"), jnp.convolve(x[0], x[1, :3])
 
 
+def sums(x: Any) -> Any:
+    cube = jnp.stack([x, x * x, -x])
+    turned = (x * 2.0).T
+    return (
+        [jnp.sum(cube * cube, axis) for axis in (0, 1, 2, (0, 1), (1, 2), (0, 2), None)],
+        [jnp.sum(turned + 1, axis, keepdims=True) for axis in (0, 1, None)],
+        jnp.sum(x.T, 0),
+        jnp.sum(x + jnp.inf, 1),
+        jnp.sum(jnp.broadcast_to(x[:1], x.shape) * 3, 1),
+        jnp.sum(x > 0, 0),
+    )
+
+
+def sums_of_many(x: Any) -> Any:
+    many = jnp.arange(30_000.0).reshape(3, 10_000) * x[0, 0]
+    return jnp.sum(many * 2, 1), jnp.sum(many * many * 1e-9), jnp.sum(many + 1, 0)[:5]
+
+
+def saturated_slopes(x: Any, y: Any) -> Any:
+    far = jnp.concatenate([x * 10, jnp.full((1, 6), jnp.nan), jnp.zeros((1, 6))])
+    slopes = [gradkit.grad(lambda x, f=f: f(x).sum())(far) for f in (jnp.tanh, gradkit.nn.sigmoid)]
+    return slopes, gradkit.grad(lambda x: (jnp.tanh(x[:, None]) * y).sum())(x[:, 0])
+
+
+def chains(x: Any, y: Any) -> Any:
+    a = x - y
+    b = a * x
+    c = jnp.where(b > 0, b - a, y)
+    d = (x - 2.0 * y) * (c + 1.0)
+    return c, d, (0.5 * d).T, x + 0.1 * (d - c)
+
+
 PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     function.__name__: (function, arguments)
     for function, arguments in [
@@ -181,6 +213,10 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         (same_results, (X,)),
         (nothing, (X,)),
         (convolution, (X,)),
+        (sums, (X,)),
+        (sums_of_many, (X,)),
+        (saturated_slopes, (X, X[::-1])),
+        (chains, (X, X[::-1])),
     ]
 }
 

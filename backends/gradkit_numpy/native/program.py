@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.backend.plan import ALIGNMENT, Box, Buffer, Layout, Plan
+from gradkit_numpy.given import KEPT, KEPT_CALLS, fitting
 from gradkit_numpy.native import statements
 from gradkit_numpy.native.machine import compiled, why_unusable
 from gradkit_numpy.native.objects import function_at, layout_is_known, symbols
@@ -21,10 +22,6 @@ __all__ = ["NativePrinter", "Program"]
 
 BY_ADDRESSES = ctypes.PYFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.py_object)
 """What a program is where objects have their fields elsewhere."""
-KEPT = 256 << 20
-"""Bytes of the results of one call from which on they are not kept."""
-KEPT_CALLS = 2
-"""How many calls' results are kept: while a loop assigns what one call gave, it holds what the call before gave."""
 
 
 class NativePrinter:
@@ -87,7 +84,7 @@ class Program:
         """Run it on boxes of arrays, and return arrays."""
         taken = {number for _, number in self._taken}
         given = [
-            self._fitting(box, i in taken, *form)
+            fitting(self._box.open(box), *form, i in taken)
             for i, (box, form) in enumerate(zip(arguments, self._arguments, strict=True))
         ]
         if not self._by_objects:
@@ -115,14 +112,6 @@ class Program:
         self._arenas.append(arena)
         self._old.append(results)
         return found  # type: ignore[no-any-return]
-
-    def _fitting(self, box: Any, taken: bool, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-        """Return an argument's array row by row, in memory that may be read, or written where it is taken."""
-        array = np.asarray(np.require(self._box.open(box), dtype, ("C", "A", "W") if taken else ("C", "A")))
-        if array.shape != shape:
-            raise ValueError(f"a compiled program takes an array of shape {shape} here, got {array.shape}")
-        # A dtype may be another object than NumPy's own, with a note of somebody's.
-        return array if array.dtype is dtype else array.view(dtype)
 
     def _by_their_addresses(self, arguments: Sequence[np.ndarray[Any, Any]]) -> list[Any]:
         """Run it by the addresses of arrays."""

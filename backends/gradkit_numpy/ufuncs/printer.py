@@ -8,6 +8,7 @@ import numpy as np
 
 from gradkit.backend.plan import Box, Plan
 from gradkit_numpy.kernels import KERNELS
+from gradkit_numpy.saturating import INTO
 from gradkit_numpy.ufuncs.names import FLOATS, FOR_FLOATS, UFUNCS
 from gradkit_numpy.ufuncs.program import Program
 
@@ -24,12 +25,14 @@ class NumpyPrinter:
         return None
 
     def takes(self, name: str, dtypes: Sequence[str]) -> bool:
-        """Return whether a primitive is a ufunc, a choice, a cast or a product."""
+        """Return whether a primitive is a ufunc, a kernel that is like one, a choice, a cast or a product."""
         known = [np.dtype(dtype).kind in "fiub" and dtype != "float16" for dtype in dtypes]
         if not all(known) or name in ("take", "scatter", "product and sum"):
             return False
         if name in ("where", "astype", "astype_exact", "matmul"):
             return True
+        if name in INTO:
+            return len(set(dtypes)) == 1 and dtypes[0] in FLOATS
         if name in FOR_FLOATS:
             return dtypes[-1] in FLOATS
         if name not in UFUNCS or (name in ("floor_divide", "remainder") and dtypes[-1] in FLOATS):

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 
 from gradkit.backend.plan import Box, Buffer, Plan
+from gradkit_numpy.given import KEPT, Recycled, fitting
 from gradkit_numpy.silence import SILENCE
 from gradkit_numpy.ufuncs.plans import plan_function
 from gradkit_numpy.ufuncs.text import Texts
 
 __all__ = ["Program"]
+
+WORTH_KEEPING = 1 << 14
+"""Bytes of a result from which on it is cheaper to look whether an old one is free than to make a new one."""
 
 
 class Program:
@@ -27,14 +31,10 @@ class Program:
     """
 
     def __init__(self, plan: Plan, box: Box) -> None:
-        self.plan = plan
-        self._open = box.open
-        self._dtypes = [np.dtype(buffer.dtype) for buffer in plan.arguments]
-        self._results = [(buffer.shape, np.dtype(buffer.dtype)) for buffer in plan.results]
-        taken = [plan.memory.get(buffer) for buffer in plan.results]
-        self._taken = [plan.arguments.index(x) if isinstance(x, Buffer) else None for x in taken]
+        self.plan, self._box = plan, box
+        self._written = {buffer for buffer in plan.memory.values() if isinstance(buffer, Buffer)}
         texts = Texts()
-        self._name = plan_function(texts, plan)
+        self._name = self._entry(texts, plan_function(texts, plan))
         self.text = texts.text
         self._free: deque[Any] = deque()
         """Functions that nobody runs now. Each has memory of its own, so there are as many as calls at one time."""
@@ -43,28 +43,68 @@ class Program:
     def __call__(self, arguments: list[Any]) -> list[Any]:
         """Run it on boxes of arrays, and return arrays."""
         given = [
-            x
-            if type(x) is np.ndarray and (x.dtype is dtype or x.dtype == dtype) and x.flags.c_contiguous
-            else np.require(x, dtype, ("C", "A"))
-            for x, dtype in zip(map(self._open, arguments), self._dtypes, strict=True)
+            fitting(self._box.open(box), buffer.shape, np.dtype(buffer.dtype), buffer in self._written)
+            for box, buffer in zip(arguments, self.plan.arguments, strict=True)
         ]
-        results = [
-            np.empty(shape, dtype) if taken is None else given[taken]
-            for (shape, dtype), taken in zip(self._results, self._taken, strict=True)
-        ]
+        found = self.if_it_fits(list(map(self._box.close, given)))
+        assert found is not None
+        return list(map(self._box.open, found))
+
+    def if_it_fits(self, arguments: list[Any]) -> list[Any] | None:
+        """Run it if the arguments are what they should be; else nothing has run."""
         try:
             run = self._free.pop()
         except IndexError:
             run = self._make()[self._name]
-        begin, end = SILENCE
-        before = begin()
         try:
-            run(*given, *results)
+            return run(arguments)  # type: ignore[no-any-return]
         finally:
-            end(before)
             self._free.append(run)
-        return results
 
-    def if_it_fits(self, arguments: list[Any]) -> list[Any] | None:
-        """Return None: nothing is known without asking each argument."""
-        return None
+    def _entry(self, texts: Texts, plan: str) -> str:
+        """Write the function that takes boxes and gives boxes, or None, and return its name."""
+        name, boxes = texts.name("enter"), [f"b{i}" for i in range(len(self.plan.arguments))]
+        arguments = [f"a{i}" for i in range(len(self.plan.arguments))]
+        begin, end, close = (
+            texts.name(kind, value) for kind, value in zip(("f", "f", "f"), (*SILENCE, self._box.close), strict=True)
+        )
+        lines = [f"{', '.join(boxes)}, = boxes"] if boxes else []
+        for box, argument, buffer in zip(boxes, arguments, self.plan.arguments, strict=True):
+            lines += [f"if not ({self._condition(texts, box, argument, buffer)}):", "    return None"]
+        results = []
+        for i, buffer in enumerate(self.plan.results):
+            place = self.plan.memory.get(buffer)
+            if isinstance(place, Buffer):
+                results.append(arguments[self.plan.arguments.index(place)])
+            else:
+                results.append(f"r{i}")
+                lines.append(f"r{i} = {self._made(texts, buffer)}")
+        lines += [
+            f"before = {begin}()",
+            "try:",
+            f"    {plan}({', '.join([*arguments, *results])})",
+            "finally:",
+            f"    {end}(before)",
+            f"return [{', '.join(f'{close}({result})' for result in results)}]",
+        ]
+        texts.lines.extend([f"def {name}(boxes):", *("    " + line for line in lines)])
+        return name
+
+    def _condition(self, texts: Texts, box: str, argument: str, buffer: Buffer) -> str:
+        """Return what a box is asked before its array is taken as an argument."""
+        value, node = self._box.attributes
+        kind, dtype = texts.name("t", self._box.kind), texts.name("d", np.dtype(buffer.dtype))
+        flag = "carray" if buffer in self._written else "c_contiguous"
+        return (
+            f"type({box}) is {kind} and {box}.{node} is None and type({argument} := {box}.{value}) is ndarray "
+            f"and {argument}.dtype is {dtype} and {argument}.shape == {buffer.shape} and {argument}.flags.{flag}"
+        )
+
+    def _made(self, texts: Texts, buffer: Buffer) -> str:
+        """Return what makes the array of a result."""
+        dtype = texts.name("d", np.dtype(buffer.dtype))
+        if buffer.size < WORTH_KEEPING or sum(result.size for result in self.plan.results) > KEPT:
+            return f"{texts.name('f', np.empty)}({buffer.shape}, {dtype})"
+        recycled = texts.name("old")
+        texts.lines.append(f"{recycled} = {texts.name('t', Recycled)}({buffer.shape}, {dtype})")
+        return f"{recycled}()"
