@@ -232,12 +232,18 @@ class Call:
         What it is given.
     results : tuple of Buffer
         Where its results go.
+    params : mapping
+        The primitive's parameters, which `function` has already: for a printer that writes the function itself.
+    scratch : Buffer or None
+        The memory that such a printer has asked for (`Printer.room`).
     """
 
     name: str
     function: Callable[..., Any]
     operands: tuple[Any, ...]
     results: tuple[Buffer, ...]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    scratch: Buffer | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -382,7 +388,11 @@ class Printer(Protocol):
         ...
 
     def calls(self, name: str) -> bool:
-        """Return whether a primitive that is made of others is a call of the backend's kernel all the same."""
+        """Return whether a primitive is a call, though it is made of others or could be (`compiler.lowering`)."""
+        ...
+
+    def room(self, call: Call) -> int:
+        """Return the bytes of memory that a call takes beside its operands and results."""
         ...
 
     def compiled(self, plan: Plan, box: Box) -> CompiledPlan:

@@ -43,6 +43,8 @@ def buffers_written(node: Node) -> Iterator[Buffer]:
         yield node.out.buffer
     elif isinstance(node, Call):
         yield from node.results
+        if node.scratch is not None:
+            yield node.scratch
     else:
         yield node.scratch
         yield from node.results if isinstance(node, Choice) else node.carry

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gradkit.backend import Backend
@@ -186,7 +187,10 @@ class Planner:
         if primitive.calls_host or isinstance(primitive, HigherOrder):
             function = functools.partial(_with_copies, self.backend, function)
         operands = tuple(self.arrays.operand(x) for x in equation.inputs)
-        return [Call(primitive.name, function, operands, tuple(map(self.arrays.buffer, equation.outputs)))]
+        results = tuple(map(self.arrays.buffer, equation.outputs))
+        call = Call(primitive.name, function, operands, results, equation.params)
+        room = self.printer.room(call)
+        return [replace(call, scratch=Buffer((room,), "uint8")) if room else call]
 
     # Loops and choices
 

@@ -13,6 +13,7 @@ from functools import singledispatchmethod
 from math import prod
 
 from gradkit.backend.plan import Call, Choice, Loop, Nest, Node, Plan, Product, While
+from gradkit_numpy.native.routines import routine_of
 
 __all__ = ["INTERVAL", "LONG", "Costs", "interpreter_functions"]
 
@@ -98,6 +99,9 @@ class Costs:
 
     @of_node.register
     def _(self, node: Call) -> int:
+        routine = routine_of(node)
+        if routine is not None:
+            return routine.cost(node)
         return OF_A_CALL + sum(prod(buffer.shape) for buffer in node.results)
 
     @of_node.register

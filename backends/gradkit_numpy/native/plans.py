@@ -10,6 +10,8 @@ from gradkit_numpy.native.interpreter import INTERVAL
 from gradkit_numpy.native.module import Module
 from gradkit_numpy.native.nests import nest_function
 from gradkit_numpy.native.products import write_product
+from gradkit_numpy.native.routines import Routine, routine_of
+from gradkit_numpy.native.sites import Site
 from gradkit_numpy.native.text import LLVM_TYPES, MEMORY_TYPES, Text
 
 __all__ = ["plan_function"]
@@ -114,6 +116,25 @@ class PlanText:
         self.text.emit(f"call void {name}({', '.join(f'ptr {self.address(b)}' for b in buffers)})")
 
     def _call(self, call: Call) -> None:
+        routine = routine_of(call)
+        if routine is None:
+            self._call_python(call)
+        else:
+            self._routine(routine, call)
+
+    def _routine(self, routine: Routine, call: Call) -> None:
+        name, text = self.module.name("routine"), Text()
+        buffers = [*(layout.buffer for layout in call.operands), *call.results]
+        names = [f"%b{number}" for number in range(len(buffers))]
+        count = len(call.operands)
+        routine.write(Site(text, call, names[:count], names[count:], "%scratch", self.module.constant))
+        parameters = ", ".join(f"ptr noalias nocapture {x}" for x in [*names, "%scratch"])
+        self.module.functions.append(text.function(f"define internal void {name}({parameters}) #0"))
+        scratch = "null" if call.scratch is None else self.address(call.scratch)
+        given = [*map(self.address, buffers), scratch]
+        self.text.emit(f"call void {name}({', '.join(f'ptr {address}' for address in given)})")
+
+    def _call_python(self, call: Call) -> None:
         text = self.text
         number = len(self.module.calls)
         self.module.calls.append(call)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gradkit.backend.plan import Layout, Product
@@ -52,21 +52,7 @@ def write_product(text: Text, product: Product, pointers: tuple[str, str, str], 
     dtype = out.buffer.dtype
     layouts = (out, left, right)
 
-    def over(axis: int, positions: tuple[str, ...]) -> None:
-        if axis == len(batch):
-            one(positions)
-        elif batch[axis] == 1:
-            over(axis + 1, positions)
-        else:
-            text.loop(
-                batch[axis],
-                lambda i: over(
-                    axis + 1,
-                    tuple(text.offset(p, i, x.strides[axis]) for p, x in zip(positions, layouts, strict=True)),
-                ),
-            )
-
-    def one(positions: tuple[str, ...]) -> None:
+    def one(positions: Sequence[str]) -> None:
         bases = [text.pointer(p, at, LLVM_TYPES[dtype]) for p, at in zip(pointers, positions, strict=True)]
         size = out.shape[-1] * out.shape[-2] * left.shape[-1]
         if size < SMALL or not _is_for_blas(out, left, right):
@@ -74,7 +60,7 @@ def write_product(text: Text, product: Product, pointers: tuple[str, str, str], 
         else:
             _call(text, product, bases, constant)
 
-    over(0, tuple(str(layout.offset) for layout in layouts))
+    text.batches(batch, [x.strides for x in layouts], [str(x.offset) for x in layouts], one)
 
 
 def _is_for_blas(out: Layout, left: Layout, right: Layout) -> bool:
@@ -182,7 +168,7 @@ class Small:
         """Sum a block of the result."""
         text, vector = self.text, f"<{width} x {self.kind}>"
         align = f"align {SIZES[self.dtype]}"
-        lefts = [self._at(str_plus(text, top, row), None, self.left.down) for row in range(rows)]
+        lefts = [self._at(text.plus(top, row), None, self.left.down) for row in range(rows)]
 
         def step(k: str, sums: list[str]) -> list[str]:
             position = (
@@ -199,7 +185,7 @@ class Small:
 
         sums = text.summing_loop(self.depth, ["zeroinitializer"] * rows, vector, step)
         for row, total in enumerate(sums):
-            position = self._at(str_plus(text, top, row), None, self.out.down)
+            position = self._at(text.plus(top, row), None, self.out.down)
             position = position if start == "0" else text.offset(position, start, 1)
             place = text.pointer(self.out.base, position, self.kind)
             if self.product.alpha != 1:
@@ -247,10 +233,3 @@ class Small:
         if index is not None:
             return self.text.offset(start, index, stride)
         return self.text.offset("0", start, stride) if start != "0" else "0"
-
-
-def str_plus(text: Text, start: str, more: int) -> str:
-    """Return a position some elements on."""
-    if not more:
-        return start
-    return str(int(start) + more) if start.isdigit() else text.value(f"add nsw i64 {start}, {more}")

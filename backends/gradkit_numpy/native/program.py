@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gradkit.backend.plan import ALIGNMENT, Box, Buffer, Layout, Plan
+from gradkit.backend.plan import ALIGNMENT, Box, Buffer, Call, Layout, Plan
 from gradkit_numpy.given import KEPT, KEPT_CALLS, fitting
-from gradkit_numpy.native import statements
+from gradkit_numpy.native import routines, statements
 from gradkit_numpy.native.machine import compiled, why_unusable
 from gradkit_numpy.native.objects import function_at, layout_is_known, symbols
 from gradkit_numpy.native.printer import printed
@@ -40,8 +40,13 @@ class NativePrinter:
         return statements.takes(name, dtypes)
 
     def calls(self, name: str) -> bool:
-        """Return False: what has a text becomes loops."""
-        return False
+        """Return whether there is a routine for a primitive; what else has a text becomes loops."""
+        return name in routines.NAMES
+
+    def room(self, call: Call) -> int:
+        """Return the bytes that a routine works in."""
+        routine = routines.routine_of(call)
+        return 0 if routine is None else routine.room(call)
 
     def compiled(self, plan: Plan, box: Box) -> Program:
         """Return what runs a plan."""

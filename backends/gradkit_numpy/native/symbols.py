@@ -1,4 +1,4 @@
-"""Where native code finds the routines of other libraries: BLAS as SciPy publishes it, and the C library.
+"""Where native code finds the routines of other libraries: BLAS and LAPACK as SciPy publishes them, and the C library.
 
 Addresses differ between processes, so text and object code have names, and the linker is told the addresses each time.
 """
@@ -15,7 +15,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BLAS", "LIBM", "address_of", "addresses_for", "declared_once"]
+__all__ = ["BLAS", "LAPACK", "LIBM", "address_of", "addresses_for", "declared_once"]
 
 BLAS = frozenset(
     """
@@ -24,6 +24,9 @@ BLAS = frozenset(
     """.split()
 )
 """Routines of BLAS that text may declare by these names, with Fortran's arguments: all of them pointers."""
+
+LAPACK = frozenset(f"{letter}{name}" for letter in "sd" for name in ("gesv", "getrf", "potrf"))
+"""Those of LAPACK."""
 
 LIBM = frozenset(
     """
@@ -59,11 +62,11 @@ def _libraries() -> tuple[ctypes.CDLL, ...]:
 
 
 @cache
-def _scipys_blas() -> Any:
-    """Return the module that publishes BLAS, without the rest of `scipy.linalg`, which takes ten times as long."""
+def _scipys(library: str) -> Any:
+    """Return the module that publishes a library, without the rest of `scipy.linalg`, which takes ten times as long."""
     import scipy  # optional
 
-    name = "scipy.linalg.cython_blas"
+    name = f"scipy.linalg.cython_{library}"
     spec = PathFinder.find_spec(name, [str(Path(scipy.__file__).parent / "linalg")])
     if "scipy.linalg" in sys.modules or spec is None or spec.loader is None:
         return importlib.import_module(name)
@@ -78,7 +81,7 @@ def _scipys_blas() -> Any:
 
 
 def _published_by_scipy(routine: str) -> int | None:
-    capsule = _scipys_blas().__pyx_capi__.get(routine)
+    capsule = _scipys("blas" if routine in BLAS else "lapack").__pyx_capi__.get(routine)
     if capsule is None:
         return None
     name, pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
@@ -89,8 +92,8 @@ def _published_by_scipy(routine: str) -> int | None:
 
 @cache
 def address_of(name: str) -> int | None:
-    """Return where a routine of BLAS or of C's library is in this process, or None where there is none."""
-    if name in BLAS:
+    """Return where a routine of BLAS, LAPACK or C's library is in this process, or None where there is none."""
+    if name in BLAS or name in LAPACK:
         return _published_by_scipy(name)
     for library in _libraries():
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 __all__ = ["LLVM_TYPES", "MEMORY_TYPES", "METADATA", "SIZES", "Text", "literal"]
@@ -117,6 +117,42 @@ class Text:
         self.lines[hole] = f"  %i{number} = phi i64 [0, %{before}], [%n{number}, %{self.block}]"
         self.begin(f"E{number}")
 
+    def span(self, start: str, stop: str, body: Callable[[str], None]) -> None:
+        """Run a body for start, start + 1, ..., stop - 1, if there are any."""
+        if start.isdigit() and stop.isdigit():
+            self.loop(max(int(stop) - int(start), 0), lambda i: body(self.offset(start, i, 1)))
+            return
+        inside, on = self.label(), self.label()
+        some = self.value(f"icmp slt i64 {start}, {stop}")
+        self.emit(f"br i1 {some}, label %{inside}, label %{on}")
+        self.begin(inside)
+        count = stop if start == "0" else self.value(f"sub nsw i64 {stop}, {start}")
+        self.loop(count, lambda i: body(self.offset(start, i, 1)))
+        self.emit(f"br label %{on}")
+        self.begin(on)
+
+    def batches(
+        self,
+        sizes: Sequence[int],
+        strides: Sequence[Sequence[int]],
+        starts: Sequence[str],
+        body: Callable[[Sequence[str]], None],
+    ) -> None:
+        """Run a body for all positions along several axes, for arrays of these strides that begin at `starts`."""
+        if not sizes:
+            body(starts)
+            return
+        rest = [x[1:] for x in strides]
+
+        def inside(i: str) -> None:
+            moved = [self.offset(at, i, x[0]) for at, x in zip(starts, strides, strict=True)]
+            self.batches(sizes[1:], rest, moved, body)
+
+        if sizes[0] == 1:
+            self.batches(sizes[1:], rest, starts, body)
+        else:
+            self.loop(sizes[0], inside)
+
     def summing_loop(
         self, size: int, start: list[str], kind: str, body: Callable[[str, list[str]], list[str]]
     ) -> list[str]:
@@ -154,6 +190,12 @@ class Text:
         else:
             step = index if stride == 1 else self.value(f"mul nsw i64 {index}, {stride}")
         return step if start == "0" else self.value(f"add nsw i64 {start}, {step}")
+
+    def plus(self, start: str, more: int) -> str:
+        """Return a position some elements on."""
+        if not more:
+            return start
+        return str(int(start) + more) if start.isdigit() else self.value(f"add nsw i64 {start}, {more}")
 
     def pointer(self, base: str, position: str, kind: str) -> str:
         """Return the address of an element."""

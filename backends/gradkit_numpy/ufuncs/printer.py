@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gradkit.backend.plan import Box, Plan
+from gradkit.backend.plan import Box, Call, Plan
 from gradkit_numpy.kernels import KERNELS
 from gradkit_numpy.saturating import INTO
 from gradkit_numpy.ufuncs.names import FLOATS, FOR_FLOATS, UFUNCS
@@ -47,6 +47,10 @@ class NumpyPrinter:
     def calls(self, name: str) -> bool:
         """Return whether a primitive is a call of NumPy's own kernel, where it has one."""
         return name in KERNELS
+
+    def room(self, call: Call) -> int:
+        """Return 0: NumPy has memory of its own."""
+        return 0
 
     def compiled(self, plan: Plan, box: Box) -> Program:
         """Return what runs a plan."""

@@ -1,0 +1,158 @@
+"""What native code does itself, though it is neither a nest nor a product, gives what NumPy's kernels give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradkit
+import gradkit.numpy as jnp
+from gradkit import lax
+from gradkit.backend import get_backend
+from gradkit.compiler.boxes import box_of_arrays
+from gradkit.compiler.executables import executable_of
+from gradkit.core.namespace import ARRAYS
+
+Program = Callable[..., list[Any]]
+
+
+@pytest.fixture(autouse=True)
+def on_numpy() -> Iterator[None]:
+    reason = get_backend("numpy").printers[0].why_unusable()
+    if reason:
+        pytest.skip(reason)
+    with gradkit.use_backend("numpy"):
+        yield
+
+
+def long(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.long("other sizes"))
+
+
+def calls_of(function: Program, *args: Any) -> list[str]:
+    """Return what a program, compiled, asks of Python."""
+    from gradkit_numpy.native.printer import printed
+
+    run = executable_of(gradkit.make_jaxpr(function)(*args).jaxpr)
+    assert run.plan is not None
+    return [call.name for call in printed(run.plan, box_of_arrays()).calls]
+
+
+def check_native(function: Program, *args: Any, digits: float = 1.0) -> None:
+    """Compare a jitted program with the same one run operation by operation, and look that it stays native."""
+    arrays = [jnp.asarray(x) for x in args]
+    assert calls_of(function, *arrays) == []
+    jitted = gradkit.jit(function)
+    for _ in range(2):  # the second time in memory of the first
+        for number, (found, expected) in enumerate(zip(jitted(*arrays), function(*arrays), strict=True)):
+            assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+            one, other = np.asarray(found), np.asarray(expected)
+            if other.dtype.kind != "f":
+                np.testing.assert_array_equal(one, other, err_msg=str(number))
+                continue
+            tolerance = digits * 1e3 * float(np.finfo(other.dtype).eps)
+            size = float(np.abs(other, where=np.isfinite(other), out=np.zeros_like(other)).max(initial=1))
+            np.testing.assert_allclose(one, other, tolerance, tolerance * size, err_msg=str(number))
+
+
+def matrices(dtype: str, size: int, batch: tuple[int, ...] = ()) -> Any:
+    generator = np.random.default_rng([size, len(batch)])
+    return (generator.normal(size=(*batch, size, size)) + 3 * np.eye(size)).astype(dtype)
+
+
+def turned(x: Any) -> Any:
+    return jnp.swapaxes(x, -1, -2)
+
+
+def linear_algebra(a: Any, b: Any) -> list[Any]:
+    """Return what is made of square matrices and right-hand sides, of views of them and of batches broadcast."""
+    positive = a @ turned(a) + jnp.eye(a.shape[-1], dtype=a.dtype)
+    first = a[:1] if a.ndim == 3 else a
+    found = [jnp.linalg.solve(a, b), jnp.linalg.solve(turned(first), b[..., ::-1]), jnp.linalg.inv(turned(a))]
+    found += [jnp.linalg.det(a / 3), *jnp.linalg.slogdet(turned(a)), jnp.linalg.cholesky(positive), *ARRAYS.lu(a)]
+    for lower in (True, False):
+        for unit_diagonal in (True, False):
+            # The other triangle is not read, and a small one of many rows keeps solutions small.
+            triangle = a / a.shape[-1] + 2 * jnp.eye(a.shape[-1], dtype=a.dtype)
+            found.append(ARRAYS.triangular_solve(triangle, b, lower=lower, unit_diagonal=unit_diagonal))
+            found.append(ARRAYS.triangular_solve(turned(first), b[..., :1], lower=lower, unit_diagonal=unit_diagonal))
+    return found
+
+
+@pytest.mark.parametrize(
+    "dtype, size, batch",
+    [
+        ("float32", 1, ()),
+        ("float64", 2, (3,)),
+        ("float32", 4, ()),
+        ("float64", 17, (2,)),
+        ("float32", 50, ()),
+        *(long(dtype, size, ()) for dtype in ("float32", "float64") for size in (3, 5, 40, 47, 48, 130)),
+        long("float32", 50, (2, 3)),
+    ],
+)
+def test_linear_algebra_of_matrices_of_any_size_is_native(dtype: str, size: int, batch: tuple[int, ...]) -> None:
+    a = matrices(dtype, size, batch)
+    b = np.random.default_rng(1).normal(size=(*batch, size, 3)).astype(dtype)
+    check_native(linear_algebra, a, b, digits=10)
+
+
+def without_result(a: Any) -> list[Any]:
+    b = jnp.ones_like(a)[..., :2]
+    upper = ARRAYS.triangular_solve(a, b, lower=False, unit_diagonal=False)
+    found = [jnp.linalg.solve(a, b), jnp.linalg.inv(a), jnp.linalg.det(a), *jnp.linalg.slogdet(a), upper]
+    return [*found, jnp.linalg.cholesky(a), jnp.linalg.cholesky(-a), *ARRAYS.lu(a)]
+
+
+@pytest.mark.parametrize("dtype, size", [("float32", 3), ("float64", 6), long("float32", 60), long("float64", 48)])
+def test_matrices_without_a_result_are_nan_and_the_others_of_the_batch_are_not(dtype: str, size: int) -> None:
+    a = matrices(dtype, size, (5,))
+    a[0] = 1
+    a[1] = 0
+    a[2] = np.diag(np.arange(size))
+    a[3] = np.eye(size)
+    check_native(without_result, a, digits=10)
+    assert np.isnan(np.asarray(gradkit.jit(without_result)(jnp.asarray(a))[0])).any((1, 2)).tolist()[:4] == [
+        True
+    ] * 3 + [False]
+
+
+def test_pivots_are_the_first_of_equal_ones() -> None:
+    a = np.asarray([[1, 2, 3], [-1, 4, 1], [1, 0, -5], [0.5, 1, 1]], np.float32)
+    check_native(lambda a: [*ARRAYS.lu(a), *ARRAYS.lu(a.T), *ARRAYS.lu(jnp.stack([a, -a, a[::-1]]))], a, digits=10)
+
+
+def test_nan_and_infinities_in_matrices_come_out_as_from_the_kernels() -> None:
+    a = matrices("float64", 3, (3,))
+    a[0, 1, 1] = np.nan
+    a[1, 0, 2] = np.inf
+    check_native(
+        lambda a: [jnp.linalg.det(a), jnp.linalg.cholesky(a), *jnp.linalg.slogdet(a), jnp.isnan(ARRAYS.lu(a)[0])], a
+    )
+
+
+def test_linear_algebra_is_native_in_loops_batches_and_derivatives() -> None:
+    def likelihood(a: Any, y: Any) -> Any:
+        factor = jnp.linalg.cholesky(a @ a.T + jnp.eye(3))
+        return jnp.sum(jnp.linalg.solve(a, y) ** 2) + jnp.sum(jnp.log(jnp.diagonal(factor))) + jnp.linalg.slogdet(a)[1]
+
+    def program(a: Any, y: Any) -> list[Any]:
+        step = lax.scan(lambda c, row: (jnp.linalg.inv(c + jnp.eye(3)), jnp.linalg.solve(c, row)), a, y.T)
+        return [*step, *gradkit.grad(likelihood, (0, 1))(a, y), gradkit.vmap(lambda v: likelihood(a, v))(y.T)]
+
+    check_native(program, matrices("float32", 3), np.ones((3, 5), np.float32), digits=10)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_what_no_routine_knows_is_a_call(dtype: str) -> None:
+    a = jnp.asarray(matrices("float64", 4).astype(dtype))
+
+    def program(a: Any) -> list[Any]:
+        return [jnp.linalg.solve(a, a), jnp.linalg.solve(a[:0, :0], a[:0])]
+
+    assert calls_of(program, a) == ["solve", "solve"]
+    for one, other in zip(gradkit.jit(program)(a), program(a), strict=True):
+        np.testing.assert_allclose(np.asarray(one), np.asarray(other), atol=1e-5)
