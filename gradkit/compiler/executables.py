@@ -20,6 +20,7 @@ from gradkit.backend.plan import Buffer, CompiledPlan, Plan, Printer, lies_row_b
 from gradkit.compiler.boxes import box_of_arrays
 from gradkit.compiler.expansion import clear_texts, expanded
 from gradkit.compiler.keys import key_of
+from gradkit.compiler.lowering import lowered
 from gradkit.compiler.passes import variables_in
 from gradkit.compiler.planning import planned
 from gradkit.compiler.preparing import plannable
@@ -95,7 +96,12 @@ class Executable:
 
     def _compile(self, backend: Backend, printer: Printer, donated: Sequence[int]) -> None:
         """Plan the graph and have it printed; where that fails, `run` stays what interprets it."""
-        graph = simplified(expanded(self.graph, lambda e: is_taken(printer, e) or printer.calls(e.primitive.name)))
+        graph = expanded(
+            self.graph,
+            lambda equation: is_taken(printer, equation) or printer.calls(equation.primitive.name),
+            lambda leaf: lowered(printer, leaf),
+        )
+        graph = simplified(graph)
         made = {out for equation in graph.equations for out in equation.outputs}
         results = list(dict.fromkeys(out for out in graph.outputs if type(out) is Variable and out in made))
         # What passes have computed goes in front of the arguments.

@@ -35,13 +35,14 @@ from gradkit.core.stand_in import Abstract
 __all__ = ["clear_texts", "expanded", "text_graph"]
 
 IsKnown = Callable[[Equation], bool]
+Text = Callable[..., Any]
 
 LARGEST_CACHE, LARGEST_CONSTANTS = 4096, 2**16
 _texts: OrderedDict[Hashable, Graph] = OrderedDict()
 """Graphs of texts, by primitive, forms of the arguments and parameters; those used last."""
 
 
-def expanded(graph: Graph, is_known: IsKnown) -> Graph:
+def expanded(graph: Graph, is_known: IsKnown, lowered: Callable[[Equation], Text | None] = lambda _: None) -> Graph:
     """Return the graph with the texts of operations in their place, to the bottom.
 
     Parameters
@@ -51,6 +52,8 @@ def expanded(graph: Graph, is_known: IsKnown) -> Graph:
     is_known : callable
         ``is_known(equation)``: whether an operation stays as it is though it has a text. A leaf stays in any case, and
         a loop or a choice, whose functions are expanded.
+    lowered : callable
+        ``lowered(equation)``: the text of a leaf that does not stay, or None.
 
     Returns
     -------
@@ -68,12 +71,12 @@ def expanded(graph: Graph, is_known: IsKnown) -> Graph:
         c:f32[3] = max a b
       in (c,) }
     """
-    return _Expansion(is_known).graph(graph)
+    return _Expansion(is_known, lowered).graph(graph)
 
 
 class _Expansion:
-    def __init__(self, is_known: IsKnown) -> None:
-        self.is_known = is_known
+    def __init__(self, is_known: IsKnown, lowered: Callable[[Equation], Text | None]) -> None:
+        self.is_known, self.lowered = is_known, lowered
         self.constants: dict[int, tuple[Variable, Array]] = {}
         """What texts have made, by identity."""
         self.equations: list[Equation] = []
@@ -107,9 +110,10 @@ class _Expansion:
                 called = params[primitive.calls]
                 return self.place(called, [*(self.constant(array) for _, array in called.constants), *inputs])
             return self.written(self.with_expanded_functions(equation))
-        if primitive.leaf:
+        forward = self.lowered(equation) if primitive.leaf else primitive.forward
+        if forward is None:
             return self.written(equation)
-        text = text_graph(primitive, inputs, params)
+        text = text_graph(primitive, inputs, params, forward)
         arrays = [x for x in inputs if type(x) in (Variable, Array)]
         return self.place(text, [*(self.constant(array) for _, array in text.constants), *arrays])
 
@@ -150,7 +154,7 @@ class _Expansion:
 
     def function(self, graph: Graph) -> Graph:
         """Expand a function of an operation. It may be one of others as well, so it gets variables of its own."""
-        inner = _Expansion(self.is_known)
+        inner = _Expansion(self.is_known, self.lowered)
         constants = [(new_variable(variable.form), array) for variable, array in graph.constants]
         inputs = [new_variable(variable.form) for variable in graph.inputs]
         outputs = inner.place(graph, [*(variable for variable, _ in constants), *inputs])
@@ -160,8 +164,10 @@ class _Expansion:
 # Texts
 
 
-def text_graph(primitive: Primitive, operands: Sequence[Any], params: Mapping[str, Any]) -> Graph:
-    """Return the graph of a primitive's text, for operands of these shapes and dtypes.
+def text_graph(
+    primitive: Primitive, operands: Sequence[Any], params: Mapping[str, Any], forward: Text | None = None
+) -> Graph:
+    """Return the graph of a primitive's text, or of what a leaf is lowered to, for operands of these shapes and dtypes.
 
     Its inputs are the operands that are no Python numbers.
     """
@@ -170,7 +176,7 @@ def text_graph(primitive: Primitive, operands: Sequence[Any], params: Mapping[st
     key = primitive, places, tuple((name, key_of_value(params[name], arrays)) for name in sorted(params))
     graph = _texts.pop(key, None)
     if graph is None:
-        graph = _traced(primitive, operands, params)
+        graph = _traced(primitive, forward or primitive.forward, operands, params)
     size = sum(math.prod(array.shape) for _, array in graph.constants)
     if not arrays and size <= LARGEST_CONSTANTS:  # arrays are not in the key
         _texts[key] = graph
@@ -195,8 +201,7 @@ def _form(operand: Variable | Array) -> Abstract:
     return operand.form if type(operand) is Variable else abstract_like(operand)  # type: ignore[arg-type]
 
 
-def _traced(primitive: Primitive, operands: Sequence[Any], params: Mapping[str, Any]) -> Graph:
-    forward = primitive.forward
+def _traced(primitive: Primitive, forward: Text | None, operands: Sequence[Any], params: Mapping[str, Any]) -> Graph:
     assert forward is not None
 
     def text(*arrays: Array) -> Sequence[Any]:

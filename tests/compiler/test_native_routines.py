@@ -156,3 +156,78 @@ def test_what_no_routine_knows_is_a_call(dtype: str) -> None:
     assert calls_of(program, a) == ["solve", "solve"]
     for one, other in zip(gradkit.jit(program)(a), program(a), strict=True):
         np.testing.assert_allclose(np.asarray(one), np.asarray(other), atol=1e-5)
+
+
+NUMBERS = np.asarray([[3, -1, 3, 0, -0.0, 2, 3], [1, np.nan, 5, np.nan, -np.inf, np.inf, 5], [2] * 7], np.float64)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "int32", "uint16", "bool"])
+def test_positions_of_extrema_are_native(dtype: str) -> None:
+    x = (
+        np.stack([np.abs(NUMBERS), NUMBERS[::-1]]).astype(dtype)
+        if dtype[0] == "f"
+        else np.abs(NUMBERS[::2]).astype(dtype)
+    )
+
+    def program(x: Any) -> list[Any]:
+        found = [
+            f(x[..., ::-1] if axis == 0 else x, axis=axis) for f in (jnp.argmax, jnp.argmin) for axis in range(x.ndim)
+        ]
+        return [*found, jnp.argmax(x), jnp.argmin(x.T, axis=1, keepdims=True), gradkit.vmap(jnp.argmax)(x)]
+
+    check_native(program, x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16", "bool"])
+def test_triangles_are_native(dtype: str) -> None:
+    x = (np.arange(24).reshape(2, 3, 4) % 5).astype(dtype)
+    if dtype[0] == "f":
+        x[0, 0, 3] = np.nan  # what is not taken counts for nothing
+    check_native(lambda x: [f(y, k) for f in (jnp.tril, jnp.triu) for y in (x, turned(x)) for k in (-1, 0, 2, 9)], x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_logaddexp_is_native(dtype: str) -> None:
+    special = [0.0, -0.0, 1, -1, 1e-30, 88, -88, 3e38, -3e38, np.inf, -np.inf, np.nan]
+    x = np.asarray(special, dtype)
+    check_native(lambda x: [jnp.logaddexp(x[:, None], x), jnp.logaddexp(x, 0.0)], x, digits=0.02)
+
+
+@pytest.mark.parametrize("dtype, size", [("float32", 7), ("float64", 1), ("int32", 8), ("float32", 100)])
+def test_searches_in_sorted_arrays_are_native(dtype: str, size: int) -> None:
+    generator = np.random.default_rng(size)
+    x = np.sort(generator.integers(0, 9, size)).astype(dtype)
+    wanted = generator.integers(-1, 10, (3, 5)).astype(dtype)
+    if dtype[0] == "f":
+        x[-1] = wanted[0, 0] = np.nan
+        wanted[0, 1] = np.inf
+    check_native(lambda x, v: [jnp.searchsorted(x, v, side=side) for side in ("left", "right")], x, wanted)
+
+
+def test_pools_and_convolutions_and_their_derivatives_are_native() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 7, 6, 3)).astype("float32")
+    w = np.random.default_rng(1).normal(size=(3, 2, 3, 4)).astype("float32")
+    numbers = ("NHWC", "HWIO", "NHWC")
+
+    def convolved(x: Any, w: Any, strides: tuple[int, int], padding: str, dilation: tuple[int, int]) -> Any:
+        return lax.conv_general_dilated(x, w, strides, padding, rhs_dilation=dilation, dimension_numbers=numbers)
+
+    def pooled(x: Any, sizes: tuple[int, int], strides: tuple[int, int], padding: str, largest: bool) -> Any:
+        start, combine = (-jnp.inf, lax.max) if largest else (0.0, lax.add)
+        return lax.reduce_window(x, start, combine, (1, *sizes, 1), (1, *strides, 1), padding)
+
+    cases: list[Callable[[Any, Any], Any]] = [
+        lambda x, w: convolved(x, w, (1, 1), "SAME", (1, 1)),
+        lambda x, w: convolved(x, w, (2, 1), "VALID", (1, 2)),
+        lambda x, w: pooled(x, (2, 2), (2, 2), "VALID", largest=True),
+        lambda x, w: pooled(x, (3, 2), (2, 2), "SAME", largest=True),
+        lambda x, w: pooled(x, (2, 3), (1, 1), "SAME", largest=False),
+    ]
+
+    def program(x: Any, w: Any) -> list[Any]:
+        found = []
+        for case in cases:
+            found += [case(x, w), *gradkit.grad(lambda x, w, case=case: jnp.sum(jnp.sin(case(x, w))), (0, 1))(x, w)]
+        return found
+
+    check_native(program, x, w)

@@ -261,7 +261,7 @@ class Elimination:
 
             self.each("0", i, left)
             square = self.dot(x.load(i, i), i, lambda k: out.load(i, k), lambda k: out.load(i, k))
-            self.note(failed, self.compute("fcmp ule", square, self.number(0)))
+            self.note(failed, self.compute("fcmp ole", square, self.number(0)))
             out.store(self.call("llvm.sqrt", square), i, i)
 
         self.each("0", str(size), row)

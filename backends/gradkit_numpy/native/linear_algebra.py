@@ -67,10 +67,8 @@ class Frame:
 
     def operand(self, number: int = 0) -> Matrix:
         """Return a matrix that is given."""
-        layout = self.call.operands[number]
-        return Matrix(
-            self.text, self.site.operands[number], self.dtype, *layout.strides[-2:], start=self._operands[number]
-        )
+        down, right = self.call.operands[number].strides[-2:]
+        return Matrix(self.text, self.site.operands[number], self.dtype, down, right, self._operands[number])
 
     def result(self, number: int = 0) -> Matrix:
         """Return a matrix that is a result."""
@@ -258,7 +256,8 @@ def _room_to_factor(call: Call) -> int:
 
 
 def _lu(frame: Frame) -> None:
-    text, rows, columns = frame.text, *frame.call.operands[0].shape[-2:]
+    text = frame.text
+    rows, columns = map(int, frame.call.operands[0].shape[-2:])
     out = frame.result()
     text.loop(rows, lambda i: frame.store(text.value(f"trunc i64 {i} to i32"), 2, i))
 

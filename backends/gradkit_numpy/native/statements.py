@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 
@@ -277,6 +278,19 @@ def _to_unsigned(text: Text, old: str, x: str) -> str:
     return text.value(f"select i1 {large}, i64 {turned}, i64 {found}")
 
 
+def _logaddexp(text: Text, dtypes: Sequence[str], x: str, y: str) -> str:
+    """Add the logarithm of 1 + exp(-|x - y|) to the larger one; infinities of one sign have no difference."""
+    dtype = dtypes[-1]
+    type_ = LLVM_TYPES[dtype]
+    above = text.value(f"fcmp ogt {type_} {x}, {y}")
+    larger = text.value(f"select i1 {above}, {type_} {x}, {type_} {y}")
+    apart = _intrinsic("fabs")(text, [dtype], text.value(f"fsub {type_} {x}, {y}"))
+    ratio = _own("exp")(text, [dtype], text.value(f"fneg {type_} {apart}"))
+    sum_ = text.value(f"fadd {type_} {larger}, {_own('log1p')(text, [dtype], ratio)}")
+    twice = text.value(f"fadd {type_} {x}, {literal(math.log(2), dtype)}")
+    return text.value(f"select i1 {text.value(f'fcmp oeq {type_} {x}, {y}')}, {type_} {twice}, {type_} {sum_}")
+
+
 STATEMENTS: dict[str, tuple[str, Statement]] = {
     "abs": ("fiu", _abs),
     "add": ("fiub", _arithmetic("fadd", "add", "or")),
@@ -301,6 +315,7 @@ STATEMENTS: dict[str, tuple[str, Statement]] = {
     "isnan": ("fiub", _is(lambda text, dtype, x: text.value(f"fcmp uno {LLVM_TYPES[dtype]} {x}, {x}"), "false")),
     "less": ("fiub", _comparison("olt", "lt")),
     "less_equal": ("fiub", _comparison("ole", "le")),
+    "logaddexp": ("f", _logaddexp),
     "logical_and": ("fiub", _logical("and")),
     "logical_not": ("fiub", _logical("xor")),
     "logical_or": ("fiub", _logical("or")),

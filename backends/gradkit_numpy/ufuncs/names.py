@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["FLOATS", "FOR_FLOATS", "REDUCING", "UFUNCS"]
+__all__ = ["FLOATS", "FOR_FLOATS", "REDUCING", "UFUNCS", "WHOLE"]
 
 UFUNCS = {
     **{
@@ -29,3 +29,5 @@ REDUCING = {
     "minimum": np.minimum, "multiply": np.multiply,
 }  # fmt: skip
 """By what a reduction combines with, the ufunc whose ``reduce`` it is."""
+WHOLE = {"argmax", "argmin", "overlap_add", "searchsorted", "tril", "triu"}
+"""Functions of the library, or slices in Python, that a compiler of loops has other ways for."""

@@ -9,7 +9,7 @@ import numpy as np
 from gradkit.backend.plan import Box, Call, Plan
 from gradkit_numpy.kernels import KERNELS
 from gradkit_numpy.saturating import INTO
-from gradkit_numpy.ufuncs.names import FLOATS, FOR_FLOATS, UFUNCS
+from gradkit_numpy.ufuncs.names import FLOATS, FOR_FLOATS, UFUNCS, WHOLE
 from gradkit_numpy.ufuncs.program import Program
 
 __all__ = ["NumpyPrinter"]
@@ -46,7 +46,7 @@ class NumpyPrinter:
 
     def calls(self, name: str) -> bool:
         """Return whether a primitive is a call of NumPy's own kernel, where it has one."""
-        return name in KERNELS
+        return name in KERNELS or name in WHOLE
 
     def room(self, call: Call) -> int:
         """Return 0: NumPy has memory of its own."""
