@@ -25,12 +25,6 @@ __all__ = ["Code", "CompileError", "compiled", "vector_bits", "why_unusable"]
 INSTALL = "pip install 'gradkit[jit]'"
 OLDEST = (20, 0, 0)
 """LLVM's version from which on what is written here is its language: that of llvmlite 0.45."""
-APART = 100_000
-"""Characters of a program from which on its functions are not put into each other.
-
-LLVM puts a function that is called once into its caller, and its time for a function grows with the square of the
-length: a step of a network of 80 layers took 17 seconds, and takes 1.4.
-"""
 LARGE = 400_000
 """Characters of a program from which on loops are vectorized, but not unrolled: that halves the time."""
 
@@ -159,13 +153,8 @@ def _optimize(module: Any, size: int) -> None:
     merging = llvm.create_new_module_pass_manager()
     merging.add_merge_functions_pass()  # a network's layers are often of one shape, and so are their nests
     merging.run(module, builder)
-    functions = _defined(module)
-    if size >= APART:
-        for function in functions:
-            if not any(b"alwaysinline" in words for words in function.attributes):
-                function.add_function_attribute("noinline")
     options.loop_vectorization = True
-    left = size * len(functions) // max(before, 1)
+    left = size * len(_defined(module)) // max(before, 1)
     options.slp_vectorization = options.loop_unrolling = options.loop_interleaving = left < LARGE
     llvm.create_pass_builder(_machine(), options).getModulePassManager().run(module, builder)
 
