@@ -1,19 +1,29 @@
-"""Writes results: one JSON file a measurement, a README.md that shows all of them as tables, and the project's README.
+"""Writes results: one JSON file a measurement, and a README.md that shows all of them as tables.
 
-``python report.py`` writes the pages anew from the JSON files.
+The tables are also in docs/benchmarks.md, and the project's README has a picture and a line on each (`summary.py`).
+``python report.py`` writes the pages anew from the JSON files, and the pictures (`pictures.py`) that show others.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).resolve().parent / "results"
-README = Path(__file__).resolve().parent.parent / "README.md"
-QUOTED = ("<!-- benchmarks/results/README.md -->\n", "<!-- end of results -->")
-"""What stands around the tables in the project's README."""
+import pictures
+import summary
+from machine import REPOSITORY
+from words import ratio_cell, three_digits
+
+RESULTS = REPOSITORY / "benchmarks" / "results"
+README = REPOSITORY / "README.md"
+PAGE = REPOSITORY / "docs" / "benchmarks.md"
+QUOTED = ("<!-- benchmarks/results -->\n", "<!-- end of results -->")
+"""What stands around what is written from results in the project's README and in docs/benchmarks.md."""
+IMAGES = "../../docs/images"
+"""The folder of pictures as the results' page sees it; docs/benchmarks.md is beside it."""
 
 CONTROL = "by-hand-again"
 """The contestant that takes the hand-written step a second time: its ratio would be 1 on a quiet machine."""
@@ -34,17 +44,6 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table, its first column aligned left and the others right."""
     rule = [":--", *["--:"] * (len(header) - 1)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])
-
-
-def three_digits(number: float) -> str:
-    """Return a positive number with three significant digits and no exponent.
-
-    Examples
-    --------
-    >>> three_digits(0.01234), three_digits(61.23), three_digits(12345.6)
-    ('0.0123', '61.2', '12346')
-    """
-    return f"{number:.0f}" if number >= 100 else f"{number:#.3g}".rstrip(".")
 
 
 def machine_line(results: dict[str, Any]) -> str:
@@ -108,12 +107,6 @@ def is_trusted(size: dict[str, Any]) -> bool:
     control = size["contestants"].get(CONTROL)
     least, most = TRUSTED
     return control is None or least <= control["ratio"] <= most
-
-
-def ratio_cell(median: float, quartiles: list[float]) -> str:
-    """Return a median with its quartiles."""
-    lower, upper = quartiles
-    return f"{median:.2f} ({lower:.2f} to {upper:.2f})"
 
 
 def imports_section(results: dict[str, Any]) -> str:
@@ -321,6 +314,8 @@ def steps_section(results: dict[str, Any]) -> str:
 float32, tanh, mean squared error, plain SGD. Microseconds a step, the median over {results["rounds"]} rounds, and in
 brackets the median ratio to `jax.jit` in the same round.
 
+![Time of a step on each network, in multiples of the step by hand in NumPy]({IMAGES}/steps.png)
+
 {table(header, rows(time_cell))}
 
 What the first call took more than the second, with nothing compiled on disk, and the most memory of the process:
@@ -334,17 +329,23 @@ What the first call took more than the second, with nothing compiled on disk, an
 def scaling_section(results: dict[str, Any]) -> str:
     """Return the section on growth: compile times, and the powers they grow with; the steps are a picture."""
     compiling = results["compile"]
-    rows = [
-        [library, *(f"{x:.2f}" for x in seconds), f"{compiling['growth'][library]:.2f}"]
-        for library, seconds in compiling["seconds"].items()
-    ]
-    header = ["operations", *map(str, compiling["values"]), "power of the last decade"]
+    operations = max((found["values"] for found in compiling.values()), key=len)
+    rows = []
+    for library, found in compiling.items():
+        seconds = dict(zip(found["values"], found["seconds"], strict=True))
+        cells = [f"{seconds[value]:.2f}" if value in seconds else "" for value in operations]
+        rows.append([library, *cells, f"{found['growth']:.2f}"])
+    header = ["operations", *map(str, operations), "power of the last decade"]
     base = ", ".join(f"{name} {value}" for name, value in results["base"].items())
     return f"""\
 ## Growth
 
-An MLP's step against width, depth and batch (else {base}), and compile time against the number of operations:
-`docs/images/scaling.png`. Processor's seconds to trace and compile a chain of operations, nothing from disk:
+An MLP's step against width, depth and batch (else {base}), the least of {results["rounds"]} rounds, and compile time
+against the number of operations:
+
+![Time of a step by width, depth and batch, and of compiling by the number of operations]({IMAGES}/scaling.png)
+
+Processor's seconds to trace and compile a chain of operations, with nothing on disk:
 
 {table(header, rows)}
 
@@ -367,28 +368,47 @@ def write(folder: Path, name: str, results: dict[str, Any]) -> None:
     """Write one measurement as JSON, and the page of all measurements in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
-    sections = [
-        SECTIONS[path.stem.partition("-")[0]](json.loads(path.read_text())) for path in sorted(folder.glob("*.json"))
-    ]
-    (folder / "README.md").write_text("\n".join([INTRODUCTION, *sections]))
+    write_page(folder)
     if folder == RESULTS:
-        quote()
+        write_quotes()
 
 
-def quote() -> None:
-    """Put the tables of the results' page into the project's README."""
-    README.write_text(quoted(README.read_text(), (RESULTS / "README.md").read_text()))
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the measurements in a folder by name."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
 
 
-def quoted(readme: str, results: str) -> str:
-    """Return the project's README with the sections of the results' page between its two marks."""
+def write_page(folder: Path) -> None:
+    """Write the page of all measurements in a folder."""
+    sections = [SECTIONS[name.partition("-")[0]](results) for name, results in read(folder).items()]
+    (folder / "README.md").write_text("\n".join([INTRODUCTION, *sections]))
+
+
+def write_quotes() -> None:
+    """Write what the project's README and docs/benchmarks.md have of the results, and the pictures that are old."""
+    PAGE.write_text(quoted(PAGE.read_text(), sections_of((RESULTS / "README.md").read_text())))
+    README.write_text(quoted(README.read_text(), summary.lines(read(RESULTS))))
+    for name, results in read(RESULTS).items():
+        if name in pictures.PICTURES and not pictures.drawn_from(pictures.FOLDER / f"{name}.png", results):
+            if importlib.util.find_spec("matplotlib") is None:
+                print(f"docs/images/{name}.png shows other results: run `pip install matplotlib`, then report.py")
+            else:
+                pictures.draw(name, results)
+
+
+def sections_of(results: str) -> str:
+    """Return the sections of the results' page as docs/benchmarks.md has them."""
+    return "## " + results.partition("\n## ")[2].replace(f"{IMAGES}/", "images/").strip()
+
+
+def quoted(page: str, text: str) -> str:
+    """Return a page with a text between its two marks."""
     begin, end = QUOTED
-    before, _, rest = readme.partition(begin)
+    before, _, rest = page.partition(begin)
     _, _, after = rest.partition(end)
-    sections = results.partition("\n## ")[2]
-    return f"{before}{begin}\n### {sections.replace(chr(10) + '## ', chr(10) + '### ').strip()}\n\n{end}{after}"
+    return f"{before}{begin}\n{text}\n\n{end}{after}"
 
 
 if __name__ == "__main__":
-    for path in sorted(RESULTS.glob("*.json")):
-        write(RESULTS, path.stem, json.loads(path.read_text()))
+    write_page(RESULTS)
+    write_quotes()

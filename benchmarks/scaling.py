@@ -1,11 +1,12 @@
-"""Draws how the time of a compiled step and of compiling grow: against width, depth, batch, and number of operations.
+"""Measures how the time of a compiled step and of compiling grow: with width, depth, batch, and number of operations.
 
 An MLP's training step (`problem.py`) by gradkit's jit, by JAX's, and its products of matrices alone; each point is the
-least of several repetitions in a process of its own. Compile time is that of a chain of operations which none of the
-passes can shorten, trace and all, with nothing found on disk, and must grow linearly to 10,000 operations.
+least of several rounds, every contestant in a process of its own. Compile time is the processor's, of a chain of
+operations that none of the passes can shorten, trace and all, with nothing found on disk. It must grow linearly to
+10,000 operations; JAX, which takes a minute for 10,000, is measured to 3,000.
 
-Run ``python benchmarks/scaling.py``; it writes `results/scaling.json` and the picture `docs/images/scaling.png`, for
-which it needs matplotlib. ``--help`` lists the options.
+Run ``python benchmarks/scaling.py`` (about five minutes); it writes `results/scaling.json`, the tables, and the picture
+`docs/images/scaling.png`. ``--help`` lists the options.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
-import json
 import math
 import os
 import sys
@@ -25,13 +25,13 @@ from typing import Any
 
 import report
 from compiled import CONTESTANTS
-from machine import REPOSITORY, available_cores, describe
+from machine import available_cores, describe
 from problem import Size, make_problem
-from workers import Worker, in_rounds
+from workers import SLOT_SECONDS, Worker, answer, in_rounds
 
-PICTURE = REPOSITORY / "docs" / "images" / "scaling.png"
 STEPPING = "gradkit-jit", "jax-jit", "products"
-COMPILING = "gradkit", "jax"
+COMPILING = {"gradkit": 10000, "jax": 3000}
+"""By library: the most operations that it compiles."""
 BASE_WIDTH, BASE_DEPTH, BASE_BATCH = 64, 3, 64
 SWEEPS = {
     "width": [4, 8, 16, 32, 64, 128, 256, 512, 1024],
@@ -39,6 +39,8 @@ SWEEPS = {
     "batch": [1, 4, 16, 64, 256, 1024, 4096],
 }
 OPERATIONS = [30, 100, 300, 1000, 3000, 10000]
+LONG = 1000
+"""Operations from which on a chain is compiled once, not in rounds."""
 
 
 def size_of(sweep: str, value: int) -> Size:
@@ -51,8 +53,6 @@ def size_of(sweep: str, value: int) -> Size:
 
 def serve(connection: Connection, name: str, size: Size) -> None:
     """Be the process of one point."""
-    from workers import answer
-
     run = CONTESTANTS[name].prepare(make_problem(size))
 
     def steps(number: int) -> None:
@@ -76,14 +76,13 @@ def measure_sweep(sweep: str, values: Sequence[int], rounds: int) -> dict[str, l
         finally:
             for worker in workers:
                 worker.close()
-        print(f"{sweep} {value}: " + ", ".join(f"{name} {found[name][-1] * 1e6:.1f} us" for name in STEPPING))
+        times = ", ".join(f"{name} {found[name][-1] * 1e6:.1f} us" for name in STEPPING)
+        print(f"{sweep} {value}: {times}", flush=True)
     return found
 
 
 def serve_compile(connection: Connection, library: str, operations: int) -> None:
     """Be a process that compiles once, and sends the processor's seconds of it."""
-    from workers import answer
-
     jax, jnp = importlib.import_module(library), importlib.import_module(f"{library}.numpy")
 
     def chain(x: Any) -> Any:
@@ -98,105 +97,67 @@ def serve_compile(connection: Connection, library: str, operations: int) -> None
     begin = time.process_time()
     jax.block_until_ready(jax.jit(chain)(x))
     connection.send(time.process_time() - begin)
-    answer(connection, time.sleep)
+    answer(connection, lambda _: time.sleep(SLOT_SECONDS))
 
 
-def measure_compile(values: Sequence[int], rounds: int) -> dict[str, list[float]]:
-    """Return the least processor's seconds that tracing and compiling take."""
-    found: dict[str, list[float]] = {library: [] for library in COMPILING}
-    for value in values:
-        for library in COMPILING:
+def measure_compile(operations: Sequence[int], rounds: int) -> dict[str, dict[str, Any]]:
+    """Return by library how many operations, and the least processor's seconds that tracing and compiling them take."""
+    found: dict[str, dict[str, Any]] = {}
+    for library, most in COMPILING.items():
+        values = [value for value in operations if value <= most]
+        seconds = []
+        for value in values:
             times = []
-            for _ in range(rounds):
-                worker = Worker(
-                    f"{library}, {value} operations", serve_compile, (library, value), {"GRADKIT_CACHE": "0"}
-                )
+            for _ in range(1 if value >= LONG else rounds):
+                title = f"{library}, {value} operations"
+                worker = Worker(title, serve_compile, (library, value), {"GRADKIT_CACHE": "off"})
                 times.append(worker.facts)
                 worker.close()
-            found[library].append(min(times))
-        print(f"{value} operations: " + ", ".join(f"{library} {found[library][-1]:.2f} s" for library in COMPILING))
+            seconds.append(min(times))
+            print(f"{title}: {seconds[-1]:.2f} s", flush=True)
+        found[library] = {"values": values, "seconds": seconds, "growth": growth(values, seconds)}
     return found
 
 
 def growth(values: Sequence[int], seconds: Sequence[float]) -> float:
     """Return the power of its last decade: 1 where time grows linearly."""
-    first = next(i for i, value in enumerate(values) if value * 10 >= values[-1])
+    last = len(values) - 1
+    first = next((i for i in range(last) if values[i] * 10 >= values[-1]), last - 1)
     return math.log(seconds[-1] / seconds[first]) / math.log(values[-1] / values[first])
-
-
-def draw(results: dict[str, Any], path: Path) -> None:
-    """Draw the four curves."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    titles = {name: CONTESTANTS[name].title for name in STEPPING} | {"gradkit": "gradkit", "jax": "JAX"}
-    colours = {"gradkit-jit": "C0", "gradkit": "C0", "jax-jit": "C1", "jax": "C1", "products": "0.6"}
-    figure, axes = plt.subplots(1, 4, figsize=(15, 3.6), layout="constrained")
-    for axis, (sweep, found) in zip(axes, results["sweeps"].items(), strict=False):
-        for name, seconds in found["seconds"].items():
-            axis.loglog(
-                found["values"], [x * 1e6 for x in seconds], "o-", ms=3, color=colours[name], label=titles[name]
-            )
-        axis.set(xlabel=sweep, ylabel="µs a step" if axis is axes[0] else None)
-    compiling = results["compile"]
-    for library, seconds in compiling["seconds"].items():
-        axes[-1].loglog(compiling["values"], seconds, "o-", ms=3, color=colours[library], label=titles[library])
-    axes[-1].set(xlabel="operations", ylabel="s to trace and compile")
-    axes[0].legend(frameon=False)
-    for axis in axes:
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description="Draw how the times of a step and of compiling grow.")
+    parser = argparse.ArgumentParser(description="Measure how the times of a step and of compiling grow.")
     parser.add_argument("--rounds", type=int, default=5, help="at least 1 (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="every other point, and write nothing")
-    parser.add_argument("--redraw", action="store_true", help="measure nothing, draw what was measured last")
-    parser.add_argument("--picture", type=Path, help="where the picture goes (default: docs/images/scaling.png)")
+    parser.add_argument("--quick", action="store_true", help="every third point, and without --out write nothing")
+    parser.add_argument("--out", type=Path, help="where to write (default: benchmarks/results)")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print, write and draw."""
+    """Measure, print and write."""
     options = parse(arguments)
-    kept = report.RESULTS / "scaling.json"
-    if options.redraw:
-        draw(json.loads(kept.read_text()), options.picture or PICTURE)
-        return
     missing = [package for package in ("jax", "llvmlite") if importlib.util.find_spec(package) is None]
     if missing:
         sys.exit(f"expected {' and '.join(missing)} to be there: run `pip install {' '.join(missing)}`")
     os.environ.setdefault("GRADKIT_COMPILER", "native")
-    every = 2 if options.quick else 1
-    sweeps = {
-        sweep: {"values": values[::every], "seconds": measure_sweep(sweep, values[::every], options.rounds)}
-        for sweep, values in SWEEPS.items()
-    }
-    operations = OPERATIONS[every - 1 :: every]
-    compiling = measure_compile(operations, min(options.rounds, 3))
+    every = slice(None, None, 3 if options.quick else 1)
     results: dict[str, Any] = {
         "machine": describe(["gradkit", "jax", "jaxlib", "llvmlite", "numpy", "scipy"]),
         "threads": available_cores(),
         "rounds": options.rounds,
+        "titles": {name: CONTESTANTS[name].title for name in STEPPING},
         "base": {"width": BASE_WIDTH, "depth": BASE_DEPTH, "batch": BASE_BATCH},
-        "sweeps": sweeps,
-        "compile": {
-            "values": operations,
-            "seconds": compiling,
-            "growth": {library: growth(operations, seconds) for library, seconds in compiling.items()},
+        "sweeps": {
+            sweep: {"values": values[every], "seconds": measure_sweep(sweep, values[every], options.rounds)}
+            for sweep, values in SWEEPS.items()
         },
+        "compile": measure_compile(OPERATIONS[every], min(options.rounds, 3)),
     }
     print("\n" + report.scaling_section(results))
-    if options.picture or not options.quick:
-        draw(results, options.picture or PICTURE)
-    if not options.quick:
-        report.write(report.RESULTS, "scaling", results)
+    if options.out is not None or not options.quick:
+        report.write(options.out or report.RESULTS, "scaling", results)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import doctest
-import importlib.util
+import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,6 @@ from gradkit.backend import Backend
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-RESULTS = ROOT / "benchmarks" / "results" / "README.md"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -104,14 +104,25 @@ def test_quick_start_has_two_commands_that_do_all_set_up() -> None:
     assert "pytest" in tests
 
 
-@pytest.mark.skipif(not RESULTS.exists(), reason="no results yet: python benchmarks/eager.py and imports.py write them")
-def test_tables_are_those_of_the_results() -> None:
-    specification = importlib.util.spec_from_file_location("report", ROOT / "benchmarks" / "report.py")
-    assert specification is not None
-    assert specification.loader is not None
-    report = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(report)
-    assert report.quoted(README, RESULTS.read_text()) == README, "to quote the new ones: python benchmarks/report.py"
+@pytest.fixture
+def report(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module("report")
+
+
+def test_tables_and_lines_are_those_of_the_results(report: Any) -> None:
+    to_write = "to write the new ones: python benchmarks/report.py"
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    results = (ROOT / "benchmarks" / "results" / "README.md").read_text()
+    assert report.quoted(page, report.sections_of(results)) == page, to_write
+    assert report.quoted(README, report.summary.lines(report.read(report.RESULTS))) == README, to_write
+
+
+def test_pictures_of_results_are_drawn_from_those_that_are_there(report: Any) -> None:
+    found = report.read(report.RESULTS)
+    for name in found.keys() & report.pictures.PICTURES.keys():
+        path = ROOT / "docs" / "images" / f"{name}.png"
+        assert report.pictures.drawn_from(path, found[name]), "to draw it anew: python benchmarks/report.py"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
