@@ -211,7 +211,7 @@ def in_new_processes(folder: Path, number: int = 1, **variables: str) -> list[st
 
 def many_nests(number: int, distinct: bool) -> str:
     """Return a program of that many loops over arrays, each of them a function, that add up all numbers below 8."""
-    nest = """define internal void @nest{0}(ptr noalias %out, ptr noalias %in) {{
+    nest = """define internal void @nest{0}(ptr noalias %out, ptr noalias %in) noinline {{
       br label %loop
     loop:
       %i = phi i64 [0, %0], [%next, %loop]

@@ -94,7 +94,8 @@ def compiled(text: str, entry: str, symbols: Mapping[str, int] | None = None) ->
     text : str
         The program, as LLVM text. It declares what it calls of others by name: routines of BLAS and of C's library
         (`gradkit_numpy.native.symbols`), and `symbols`; the same line may declare a name again. LLVM's time for a
-        function grows faster than its length, so each nest of loops of a large program should be a function of its own.
+        function grows faster than its length, so each nest of loops of a large program should be a function of its own,
+        which is ``noinline``.
     entry : str
         The function whose address is asked for.
     symbols : Mapping, optional
