@@ -18,6 +18,7 @@ from gradkit.backend.registry import (
     UNUSABLE,
     backend_names,
     backend_of,
+    backend_packages,
     first_on_gpu,
     get_backend,
     load_backend,
@@ -37,7 +38,7 @@ from gradkit.backend.switch import (
 
 __all__ = [
     "DTYPE_NAMES", "ENTRY_POINT_GROUP", "ENVIRONMENT_VARIABLE", "INEXACT", "NOTHING", "REAL", "SEVERAL", "UNUSABLE",
-    "Backend", "CompileError", "Device", "backend_names", "backend_of", "current_backend",
+    "Backend", "CompileError", "Device", "backend_names", "backend_of", "backend_packages", "current_backend",
     "current_device", "default_device", "first_on_gpu", "get_backend", "load_backend", "openings",
     "register_backend", "scipy_special", "set_backend", "use_backend", "use_everywhere", "why_not",
 ]  # fmt: skip

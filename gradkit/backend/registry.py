@@ -13,7 +13,7 @@ from gradkit.errors import BackendNotInstalledError, BackendUnusableError, unkno
 
 __all__ = [
     "DTYPE_NAMES", "ENTRY_POINT_GROUP", "INEXACT", "NOTHING", "REAL", "SEVERAL", "UNUSABLE", "backend_names",
-    "backend_of", "first_on_gpu", "get_backend", "load_backend", "register_backend", "why_not",
+    "backend_of", "backend_packages", "first_on_gpu", "get_backend", "load_backend", "register_backend", "why_not",
 ]  # fmt: skip
 
 ENTRY_POINT_GROUP = "gradkit.backends"
@@ -45,6 +45,11 @@ def _entry_points() -> dict[str, Any]:
 def backend_names() -> list[str]:
     """List the backends that packages on this machine publish, whether or not they can run."""
     return sorted({*_entry_points(), *_loaded})
+
+
+def backend_packages() -> frozenset[str]:
+    """Return the names of the packages that publish backends."""
+    return frozenset(entry.module.partition(".")[0] for entry in _entry_points().values())
 
 
 def register_backend(backend: Backend) -> None:

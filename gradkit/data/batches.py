@@ -18,7 +18,7 @@ from gradkit.backend import Device, backend_of
 from gradkit.core.array import Array, raw, wrap
 from gradkit.core.values import host
 from gradkit.data.files import HostArray
-from gradkit.numpy import asarray
+from gradkit.numpy import arange, asarray
 from gradkit.primitives.taking import take_flat
 
 __all__ = ["Minibatches", "minibatches", "sample", "split"]
@@ -65,6 +65,17 @@ class Minibatches(Generic[Tree]):
     def __len__(self) -> int:
         return self._stop - self._start
 
+    def order(self) -> Array:
+        """Return the rows in the order of a pass, on the current backend; it is drawn anew where there is no key."""
+        if self._order is not None:
+            return self._order
+        return random.permutation(_key_or_next(self._key), self._rows.n) if self._shuffle else arange(self._rows.n)
+
+    def batch(self, number: int, order: Array) -> Tree:
+        """Return the batch of that number, from 0, of the rows in an order."""
+        chosen = order[number * self._size : (number + 1) * self._size]
+        return self._rows.gather(self._rows.bring_to_devices(chosen))  # type: ignore[no-any-return]
+
     def __iter__(self) -> Iterator[Tree]:
         rows, size = self._rows, self._size
         bounds = ((i * size, min((i + 1) * size, self._n)) for i in range(self._start, self._stop))
@@ -72,8 +83,7 @@ class Minibatches(Generic[Tree]):
             for begin, end in bounds:
                 yield rows.between(begin, end)
             return
-        chosen = random.permutation(_key_or_next(self._key), rows.n) if self._order is None else self._order
-        order = rows.bring_to_devices(chosen)
+        order = rows.bring_to_devices(self.order())
         for begin, end in bounds:
             yield rows.gather([indices[begin:end] for indices in order])
 

@@ -12,6 +12,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self, dataclass_transform
 
+import numpy as np
 import optree
 
 from gradkit import tree
@@ -20,7 +21,9 @@ from gradkit.core import Array
 from gradkit.core.array import is_followed, raw, wrap
 from gradkit.core.node import Leaf
 from gradkit.core.printing import describe
+from gradkit.core.promotion import is_inexact
 from gradkit.core.reverse import TAPE
+from gradkit.core.stand_in import STAND_INS
 
 __all__ = ["Module", "as_parameter", "field", "plain_leaves", "setting_name", "static"]
 
@@ -189,6 +192,8 @@ class Module:
 def _is_inexact(value: Any) -> bool:
     if type(value) is Array:
         value = raw(value)
+    if type(value) in STAND_INS:
+        return is_inexact(np.dtype(value.dtype).name)
     if type(value) not in INEXACT:
         backend_of(value)  # which notes the dtypes of its backend
     return value.dtype in INEXACT[type(value)]

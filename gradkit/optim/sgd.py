@@ -236,6 +236,20 @@ class SGD:
         velocity = None if new_velocities is None else tree.unflatten(treedef, new_velocities)
         return tree.unflatten(treedef, new), SGDState(state.step + 1, velocity)
 
+    def with_rate(self, learning_rate: Any) -> SGD:
+        """Return an optimizer like this one whose pure update takes steps of another learning rate.
+
+        A program of several steps has their rates as an argument: so a schedule stays Python's.
+
+        Parameters
+        ----------
+        learning_rate : float or 0-d Array
+            The rate.
+        """
+        new = self._without_states()
+        new.learning_rate = learning_rate
+        return new
+
     # The lecture's face
 
     def step(self, model: Any) -> None:

@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from itertools import pairwise
+from itertools import compress, pairwise
 from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -22,7 +22,18 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from gradkit.backend import use_backend
 from gradkit.numpy import asarray
-from gradkit.sklearn.network import ACTIVATIONS, Training, batches, epoch, make_network, predict, to_host, training
+from gradkit.sklearn.network import (
+    ACTIVATIONS,
+    Training,
+    batches,
+    compiled_epoch,
+    epoch,
+    make_network,
+    predict,
+    programs_for,
+    to_host,
+    training,
+)  # fmt: skip
 from gradkit.sklearn.outputs import OUTPUTS
 
 __all__ = ["BaseMLP"]
@@ -191,17 +202,22 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         network = make_network(_in_turn(self.coefs_, self.intercepts_), self.activation)
         output = OUTPUTS[self.out_activation_]
         run = training(network, output, self.alpha, self.momentum, self.nesterovs_momentum, self._velocities)
+        epochs = 1 if incremental else self.max_iter
+        programs = None if issparse(x) else programs_for(run, output, self.alpha, epochs * -(-n // size))
         best = run.network
         order = np.arange(n)
         self.n_iter_ = 0
         try:
-            for _ in range(1 if incremental else self.max_iter):
+            for _ in range(epochs):
                 if self.shuffle:
                     order = order[random_state.permutation(n)]  # the draws of sklearn.utils.shuffle, at less cost
-                minibatches = batches(x, arrays, size, order if self.shuffle else None)
-                if rows.weights is not None:
-                    minibatches = _with_weight(minibatches, rows.weights, size, order)
-                run, loss = epoch(run, self._rate, minibatches)
+                # Of batches all of whose weights are 0 there is nothing to average over: they are left out.
+                taken = [rows.weights is None or rows.weights[order[at]].any() for at in gen_batches(n, size)]
+                if programs is not None:
+                    run, loss = compiled_epoch(run, programs, self._rate, (x, *arrays), size, order, taken)
+                else:
+                    minibatches = compress(batches(x, arrays, size, order if self.shuffle else None), taken)
+                    run, loss = epoch(run, self._rate, minibatches)
                 improved = self._end_epoch(loss, n, None if validate is None else validate(run))
                 best = run.network if improved else best
                 if self._is_converged():
@@ -338,10 +354,3 @@ def _sizes(hidden_layer_sizes: Any) -> list[int]:
 
 def _in_turn(coefs: list[Host], intercepts: list[Host]) -> list[Host]:
     return [array for pair in zip(coefs, intercepts, strict=True) for array in pair]
-
-
-def _with_weight(minibatches: Any, weights: Host, size: int, order: Host) -> Any:
-    """Leave out the batches all of whose weights are 0: there is nothing to average over."""
-    for block, batch in zip(gen_batches(len(order), size), minibatches, strict=True):
-        if weights[order[block]].any():
-            yield batch

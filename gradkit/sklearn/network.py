@@ -20,11 +20,19 @@ from gradkit.optim import SGD, SGDState
 from gradkit.primitives.losses import plus_squares
 from gradkit.sklearn.outputs import Output
 from gradkit.train import Step, training_step
+from gradkit.train.compiled import FEW_STEPS
+from gradkit.train.programs import WINDOW, Epoch, Programs, compiles
 
-__all__ = ["ACTIVATIONS", "Training", "batches", "epoch", "make_network", "predict", "to_host", "training"]
+__all__ = [
+    "ACTIVATIONS", "Training", "batches", "compiled_epoch", "epoch", "make_network", "predict", "programs_for",
+    "to_host", "training",
+]  # fmt: skip
 
 ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 """scikit-learn's names of activations, and gradkit's."""
+
+MANY_STEPS = 1024
+"""Steps at most of a fit from which on it is a program: fewer are eager, for compiling takes as long as those."""
 
 ROWS_AT_ONCE = 1024
 """How many rows of a sparse matrix are made dense at a time, for predictions."""
@@ -66,6 +74,8 @@ class Training(NamedTuple):
     ----------
     step : callable
         What `gradkit.train.training_step` made.
+    optimizer : SGD
+        That of the step.
     network : MLP
         The network after the steps so far.
     state : SGDState
@@ -73,6 +83,7 @@ class Training(NamedTuple):
     """
 
     step: Step
+    optimizer: SGD
     network: MLP
     state: SGDState
 
@@ -90,17 +101,23 @@ def training(
     scikit-learn's momentum keeps each gradient times the rate it was taken with. So the rate multiplies the loss, as
     an argument of the step, and the optimizer's own is 1.
     """
-    optimizer = SGD(1.0, momentum, nesterov and momentum > 0)
+    optimizer = _optimizer(momentum, nesterov)
     state = optimizer.init(network)
     if velocities is not None:
         state = state._replace(velocity=tree.unflatten(tree.structure(network), list(map(asarray, velocities))))
-    return Training(training_step(_objective(output, alpha), optimizer, has_aux=True), network, state)
+    return Training(training_step(_objective(output, alpha), optimizer, has_aux=True), optimizer, network, state)
+
+
+def _optimizer(momentum: float, nesterov: bool) -> SGD:
+    return SGD(1.0, momentum, nesterov and momentum > 0)
 
 
 def _objective(output: Output, alpha: float) -> Callable[..., tuple[Array, Array]]:
     """Return what a step descends, and beside it the loss as scikit-learn reports it."""
 
-    def objective(network: MLP, rate: float, x: Array, y: Array, weights: Array | None = None) -> tuple[Array, Array]:
+    def objective(
+        network: MLP, rate: float | Array, x: Array, y: Array, weights: Array | None = None
+    ) -> tuple[Array, Array]:
         logits = network(x)
         strength = 0.5 * alpha
         if weights is None:
@@ -130,7 +147,7 @@ def _penalize(loss: Array, network: MLP, strength: float) -> Array:
 
 def epoch(run: Training, rate: float, minibatches: Iterable[tuple[Array, ...]]) -> tuple[Training, float]:
     """Go through the batches once; return the training after them, and the mean loss of an example."""
-    step, network, state = run
+    step, optimizer, network, state = run
     losses, sizes = [], []
     for batch in minibatches:
         network, state, (_, loss) = step(network, state, rate, *batch)
@@ -138,7 +155,72 @@ def epoch(run: Training, rate: float, minibatches: Iterable[tuple[Array, ...]]) 
         sizes.append(batch[0].shape[0])
     # Asked for when the steps are under way: on a GPU a loss is waited for.
     summed = sum(float(loss) * size for loss, size in zip(losses, sizes, strict=True))
-    return Training(step, network, state), summed / max(sum(sizes), 1)
+    return Training(step, optimizer, network, state), summed / max(sum(sizes), 1)
+
+
+# Many steps in a call
+
+
+@functools.lru_cache(maxsize=64)
+def _programs(output: Output, alpha: float, momentum: float, nesterov: bool) -> Programs:
+    """Return the programs of a step, which all fits with the same options share."""
+    descend = _optimizer(momentum, nesterov)
+
+    def step(network: MLP, state: SGDState, rate: Array, *batch: Array) -> tuple[MLP, SGDState, list[Array]]:
+        network, state, (_, loss) = training_step(_objective(output, alpha), descend, has_aux=True)(
+            network, state, rate, *batch
+        )
+        return network, state, [loss]
+
+    return Programs(step)
+
+
+def programs_for(run: Training, output: Output, alpha: float, steps: int) -> Programs | None:
+    """Return what runs a training of at most so many steps as a program; None where its steps are eager."""
+    optimizer = run.optimizer
+    if steps < MANY_STEPS or not compiles(run.network):
+        return None
+    return _programs(output, alpha, optimizer.momentum, optimizer.nesterov)
+
+
+def compiled_epoch(
+    run: Training,
+    programs: Programs,
+    rate: float,
+    arrays: tuple[Array, ...],
+    size: int,
+    order: np.ndarray[Any, Any],
+    taken: Sequence[bool],
+) -> tuple[Training, float]:
+    """Go through the batches that are taken once, as `epoch` does, by programs."""
+    step, optimizer, network, state = run
+    rates = asarray(np.full(len(taken), rate, tree.leaves(network)[0].dtype))
+    part = Epoch(arrays, asarray(order), rates, size)
+    whole, rest = divmod(len(order), size)
+    losses: list[float] = []
+    examples = 0
+    for start, stop in _stretches(taken, whole):
+        examples += min(size * (stop - start), len(order) - size * start)
+        if start == whole and whole > FEW_STEPS:
+            (batch,) = data.minibatches(arrays, size, order=order, start=start)
+            network, state, (_, loss) = step(network, state, rate, *batch)
+            losses.append(float(loss) * rest)
+        else:
+            network, state, (column,) = programs(network, state, part, start, stop)
+            losses += [loss * (size if start < whole else rest) for loss in column]
+    return Training(step, optimizer, network, state), sum(losses) / max(examples, 1)
+
+
+def _stretches(taken: Sequence[bool], whole: int) -> Iterator[tuple[int, int]]:
+    """Yield where runs of batches that are taken begin and end, those of one size in each, as many as a call takes."""
+    start = 0
+    while start < len(taken):
+        stop = start
+        while stop < len(taken) and taken[stop] and stop - start < WINDOW and (stop < whole) == (start < whole):
+            stop += 1
+        if stop > start:
+            yield start, stop
+        start = max(stop, start + 1)
 
 
 def batches(

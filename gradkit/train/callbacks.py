@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gradkit import tree
@@ -209,6 +209,11 @@ class _Clipped:
     @property
     def learning_rate(self) -> Any:
         return getattr(self.inner, "learning_rate", None)
+
+    @property
+    def with_rate(self) -> Callable[[Any], _Clipped]:
+        inner: Any = self.inner.with_rate  # type: ignore[attr-defined]  # which it has, or this one has none either
+        return lambda learning_rate: _Clipped(self.max_norm, inner(learning_rate))
 
     def init(self, params: Any) -> Any:
         return self.inner.init(params)

@@ -22,6 +22,7 @@ from gradkit.nn import Module
 from gradkit.numpy import asarray
 from gradkit.train.callbacks import Callback
 from gradkit.train.checkpoints import Checkpoint, Folder, describe
+from gradkit.train.compiled import Jit
 from gradkit.train.history import History
 from gradkit.train.locks import locked
 from gradkit.train.objectives import Metric, metrics_for, objective_for
@@ -51,6 +52,7 @@ def fit(
     progress: bool = True,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     resume: bool | Literal["auto"] = "auto",
+    jit: Jit = "auto",
 ) -> tuple[Any, History]:
     """Train a model, and return it with the history of its training.
 
@@ -88,6 +90,11 @@ def fit(
     resume : "auto", True or False
         Whether to go on from the folder's checkpoint: where there is one, always (none is an error), or never (what is
         there is replaced).
+    jit : "auto", True or False
+        Whether steps run as a program, many of them a call, on backends that compile (see `gradkit.jit`). By default
+        those after the first few hundred do, if the Python code of the loss, the model and the optimizer does nothing
+        but compute. ``True`` has all steps run so, and takes it that the code may run once; ``False`` has each step
+        run it.
 
     Returns
     -------
@@ -138,6 +145,8 @@ def fit(
             raise ValueError(f"fit: {name} must be a whole number of at least 1, got {value!r}.")
     if resume not in (True, False, "auto"):
         raise ValueError(f"fit: resume must be 'auto', True or False, got {resume!r}.")
+    if jit not in (True, False, "auto"):
+        raise ValueError(f"fit: jit must be 'auto', True or False, got {jit!r}.")
     whole = _pair(data, "data", model)
     objective = objective_for(loss, whole[1])
     measured = metrics_for(metrics, objective)
@@ -189,6 +198,7 @@ def fit(
             callbacks,
             folder,
             History(name),
+            jit,
         )
         if folder is not None and not (resume and training.resume()):
             training.begin()

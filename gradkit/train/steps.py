@@ -1,20 +1,22 @@
 """One step of training: the loss of a batch, its gradient, and the update, as one function.
 
-This alone chooses how a step is run; `fit` and the estimators take what it gives.
+`fit` and the estimators take what it gives, and run it as it is or, many times a call, as a program (`programs.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from gradkit.core.array import Array, backend_of_array
 from gradkit.transforms import value_and_grad
 
-__all__ = ["Optimizer", "Step", "start_reading", "training_step"]
+__all__ = ["Optimizer", "RatedStep", "Step", "has_rate", "rated_step", "start_reading", "training_step"]
 
 Step = Callable[..., tuple[Any, Any, Any]]
 """``(model, state, *batch) -> (model, state, loss)``."""
+RatedStep = Callable[..., tuple[Any, Any, Sequence[Any]]]
+"""``(model, state, rate, *batch) -> (model, state, values)``: a step whose learning rate is an argument."""
 
 
 class Optimizer(Protocol):
@@ -78,6 +80,32 @@ def training_step(loss: Callable[..., Any], optimizer: Optimizer, has_aux: bool 
         return model, state, value
 
     return step
+
+
+def rated_step(loss: Callable[..., Any], optimizer: Any, measured: Callable[..., Sequence[Any]]) -> RatedStep:
+    """Make a step whose learning rate is an argument, where the optimizer can be told one.
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss(model, *batch)``, a pair of a scalar Array and anything.
+    optimizer : Optimizer
+        If it has ``with_rate``, its rate is the one that the step is given.
+    measured : callable
+        ``measured((loss, anything), *batch)``, the numbers that the step returns.
+    """
+
+    def step(model: Any, state: Any, rate: Any, *batch: Any) -> tuple[Any, Any, Sequence[Any]]:
+        now = optimizer.with_rate(rate) if has_rate(optimizer) else optimizer
+        model, state, value = training_step(loss, now, has_aux=True)(model, state, *batch)
+        return model, state, measured(value, *batch)
+
+    return step
+
+
+def has_rate(optimizer: Any) -> bool:
+    """Return whether an optimizer can be told its learning rate, so that its schedule stays on the host."""
+    return hasattr(optimizer, "with_rate")
 
 
 def start_reading(value: Any) -> Callable[[], float]:

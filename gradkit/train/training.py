@@ -17,13 +17,14 @@ from gradkit.numpy import isfinite
 from gradkit.optim import check_finite
 from gradkit.train.callbacks import Callback
 from gradkit.train.checkpoints import Folder, Run, Saved
+from gradkit.train.compiled import CompiledSteps, Jit
 from gradkit.train.evaluation import first_not_finite, measure
 from gradkit.train.history import History, Value
 from gradkit.train.interrupt import Interrupt
 from gradkit.train.objectives import Metric, Objective
 from gradkit.train.positions import Expected
 from gradkit.train.progress import Progress, progress_for
-from gradkit.train.steps import Optimizer, start_reading, training_step
+from gradkit.train.steps import Optimizer, rated_step, start_reading, training_step
 
 __all__ = ["Training"]
 
@@ -71,6 +72,7 @@ class Training:
         callbacks: Sequence[Callback],
         folder: Folder | None,
         history: History,
+        jit: Jit = "auto",
     ) -> None:
         self.history = history
         self.epochs = epochs
@@ -88,7 +90,20 @@ class Training:
         self._measured = ("loss", *(metrics if not objective.takes_model else ()))
         self._run = Run(model, optimizer.init(model), 0, 0, self._no_sums())
         self._good: Run | None = None
-        """The last state whose loss is known to be a number."""
+        """The last state whose loss is known to be a number, where `_good_until` says no later one."""
+        self._good_until: int | None = None
+        """The minibatch before which the last good state is: steps of a program lead there from `_good`."""
+        self._compiled = CompiledSteps(
+            rated_step(objective.with_prediction, optimizer, self._numbers_of),
+            optimizer,
+            self.rate_at,
+            train,
+            batch_size,
+            self.steps_per_epoch,
+            key,
+            jit,
+            any(not type(callback).__module__.startswith("gradkit.") for callback in callbacks),
+        )
         self._best: tuple[float, int] | None = None
         self._best_model: Any = None
         self._stopped = ""
@@ -214,6 +229,31 @@ class Training:
 
     def _steps(self, interrupt: Interrupt) -> bool:
         """Take the steps that are left of an epoch; tell whether all were."""
+        while self._run.batch < self.steps_per_epoch:
+            stop = self._next_call(self._run)
+            if stop > self._run.batch:
+                self._run_compiled(stop)
+            else:
+                self._run_eagerly(interrupt)
+            if interrupt.asked:
+                break
+        if self._run.batch < self.steps_per_epoch:
+            self._run = self._last_good() or self._run  # nobody has seen a loss of the newest state
+        return self._run.batch == self.steps_per_epoch
+
+    def _next_call(self, run: Run) -> int:
+        """Return before which minibatch the next call of a program ends; the run's own if its step is eager."""
+        stop = self._compiled.stop(run.epoch, run.batch, run.model, run.state)
+        if self._folder is not None and self._folder.every_steps is not None:
+            # A run is saved at the beginning of a call.
+            every, first = self._folder.every_steps, run.epoch * self.steps_per_epoch
+            stop = min(stop, run.batch + every - (first + run.batch) % every)
+        return stop
+
+    # Eager steps
+
+    def _run_eagerly(self, interrupt: Interrupt) -> None:
+        """Take steps as long as they are eager."""
         run = self._run
         model, state = run.model, run.state
         order = random.fold_in(self._key, run.epoch)
@@ -221,9 +261,10 @@ class Training:
         for batch, (x, y) in enumerate(
             minibatches(self._train, self._batch_size, order, start=run.batch), start=run.batch
         ):
+            if waiting is not None and self._compiled.stop(run.epoch, batch, model, state) > batch:
+                break
             new_model, new_state, (loss, prediction) = self._step(model, state, x, y)
-            values = [loss] if prediction is None else [loss, *(m(prediction, y) for m in self._metrics.values())]
-            reading = list(map(start_reading, values))
+            reading = list(map(start_reading, self._numbers_of((loss, prediction), x, y)))
             # The step before is read while the device computes this one: its numbers were on their way before.
             if waiting is not None:
                 self._read(waiting)
@@ -231,13 +272,14 @@ class Training:
             model, state = new_model, new_state
             if interrupt.asked:
                 break
-        if waiting is not None:
-            self._read(waiting)
-            done = waiting.batch + 1
-            self._run = Run(model, state, run.epoch, done, self._run.sums)
-            if done < self.steps_per_epoch and self._good is not None:
-                self._run = self._good  # nobody has seen a loss of the newest state
-        return self._run.batch == self.steps_per_epoch
+        assert waiting is not None
+        self._read(waiting)
+        self._run = Run(model, state, run.epoch, waiting.batch + 1, self._run.sums)
+
+    def _numbers_of(self, measured: tuple[Any, Any], _x: Any, y: Any) -> list[Any]:
+        """Return a step's loss and metrics."""
+        loss, prediction = measured
+        return [loss] if prediction is None else [loss, *(m(prediction, y) for m in self._metrics.values())]
 
     def _read(self, step: _Step) -> None:
         """Take a step's measurements to the host, and save the state before it where that is due."""
@@ -247,12 +289,49 @@ class Training:
         if not math.isfinite(values[0]):
             self._refuse(values[0], taken)
         # Here and not after the update: a checkpoint is good where its parameters have a loss.
-        self._good = Run(step.model, step.state, self._run.epoch, step.batch, sums)
-        if self._folder is not None and step.batch and self._folder.is_due(taken, epoch_ends=False):
-            self._save(self._good)
-        weighted = [total + value * step.examples for total, value in zip(sums, values, strict=False)]
-        self._run = self._run._replace(sums=(*weighted, sums[-1] + step.examples))
+        self._note_good(Run(step.model, step.state, self._run.epoch, step.batch, sums))
+        self._run = self._run._replace(sums=_added(sums, values, step.examples))
         self._progress.step(taken + 1, self._run.epoch + 1, self._means)
+
+    def _note_good(self, run: Run, until: int | None = None) -> None:
+        """Note a state that has a loss, and save it where that is due."""
+        self._good, self._good_until = run, until
+        taken = run.epoch * self.steps_per_epoch + run.batch
+        if self._folder is not None and run.batch and self._folder.is_due(taken, epoch_ends=False):
+            self._save(run)
+
+    # Steps of a program
+
+    def _run_compiled(self, stop: int) -> None:
+        """Take the steps up to a minibatch in a call."""
+        before = self._run
+        after, wrong = self._after(before, stop)
+        if wrong is not None:
+            if after.batch > before.batch:  # of the step before this one the loss is a number
+                self._note_good(before, after.batch - 1)
+            self._run = after
+            self._refuse(wrong, after.epoch * self.steps_per_epoch + after.batch)
+        self._note_good(before, stop - 1)
+        self._run = after
+        self._progress.step(self.step, after.epoch + 1, self._means)
+
+    def _after(self, run: Run, stop: int) -> tuple[Run, float | None]:
+        """Return what a run is after the steps up to a minibatch, or where a loss is no number: before it, and that."""
+        if stop == run.batch:
+            return run, None
+        model, state, columns = self._compiled(run.epoch, run.batch, stop, run.model, run.state)
+        sums = run.sums
+        for batch, values in enumerate(zip(*columns, strict=True), start=run.batch):
+            if not math.isfinite(values[0]):
+                return run._replace(batch=batch, sums=sums), values[0]
+            sums = _added(sums, values, min(self._batch_size, len(self._train[0]) - batch * self._batch_size))
+        return Run(model, state, run.epoch, stop, sums), None
+
+    def _last_good(self) -> Run | None:
+        """Return the last state that has a loss."""
+        if self._good is not None and self._good_until is not None:
+            self._note_good(self._after(self._good, self._good_until)[0])
+        return self._good
 
     def _end_epoch(self) -> None:
         """Validate, note the best model, tell the callbacks, and save where that is due."""
@@ -290,9 +369,9 @@ class Training:
 
     def _refuse(self, loss: float, step: int, part: Literal["data", "validation"] = "data") -> None:
         """Save the last good state, and stop: the loss on a part of the data is no number."""
-        checkpoint = None
-        if self._folder is not None and self._good is not None:
-            self._save(self._good)
+        checkpoint, good = None, self._last_good()
+        if self._folder is not None and good is not None:
+            self._save(good)
             checkpoint = self._folder.last
         name = "loss" if part == "data" else "validation loss"
         self.log({"event": f"the {name} is not finite", "at_step": step})
@@ -303,7 +382,7 @@ class Training:
                 raise NonFiniteLossError(f"{self.history.stopped}. Fill it in, or leave its row out.")
             check_finite(loss, step, checkpoint, name)
         except NonFiniteLossError as error:
-            error.model = None if self._good is None else self._good.model
+            error.model = None if good is None else good.model
             error.history = self.history
             raise
 
@@ -325,6 +404,12 @@ class Training:
     def _means(self) -> dict[str, float]:
         *totals, examples = self._run.sums
         return {name: total / examples for name, total in zip(self._measured, totals, strict=True)}
+
+
+def _added(sums: Sequence[float], values: Sequence[float], examples: int) -> tuple[float, ...]:
+    """Return the sums over an epoch with a step's measurements added."""
+    weighted = [total + value * examples for total, value in zip(sums, values, strict=False)]
+    return (*weighted, sums[-1] + examples)
 
 
 def _numbers(model: Any) -> list[Array]:

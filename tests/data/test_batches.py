@@ -81,6 +81,17 @@ def test_an_order_of_ones_own_says_which_rows_come_and_when(xp: Any) -> None:
     assert [host(batch["x"]).tolist() for batch in on_device] == [[40.0, 0.0, 40.0]]
 
 
+@pytest.mark.parametrize("options", [{"key": random.key(3)}, {"shuffle": False}, {"order": [4, 0, 2, 2, 9]}])
+def test_a_batch_by_its_number_in_an_order_is_that_of_the_pass(options: dict[str, Any], xp: Any) -> None:
+    x, _ = rows(10)
+    batches = minibatches((x, np.arange(10)), 4, **options)
+    order = batches.order()
+    for number, (x_batch, y_batch) in enumerate(batches):
+        found = batches.batch(number, order)
+        assert found[0].tolist() == x_batch.tolist()
+        assert found[1].tolist() == y_batch.tolist() == order[4 * number : 4 * number + 4].tolist()
+
+
 def test_without_shuffle_batches_are_slices_in_order(xp: Any) -> None:
     assert [batch.tolist() for batch in minibatches(jnp.arange(5), 2, shuffle=False)] == [[0, 1], [2, 3], [4]]
 

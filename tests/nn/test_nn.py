@@ -236,6 +236,20 @@ def test_a_parameter_used_twice_is_listed_once_and_stays_shared_in_a_deep_copy(x
         assert model.layers[0].weight.grad is model.layers[1].weight.grad
 
 
+def test_parameters_are_listed_under_transforms(xp: Any) -> None:
+    model = nn.MLP(2, [3, 1], key=random.key(0))
+
+    def penalty(model: nn.MLP) -> Array:
+        return sum((parameter**2).sum() for parameter in model.parameters())  # type: ignore[return-value]
+
+    expected = float(penalty(model))
+    assert float(gradkit.jit(penalty)(model)) == pytest.approx(expected, rel=1e-6)
+    pair = tree.map(lambda parameter: jnp.stack([parameter, 2 * parameter]), model)
+    np.testing.assert_allclose(host(gradkit.vmap(penalty)(pair)), [expected, 4 * expected], rtol=1e-6)
+    slope = gradkit.jit(gradkit.grad(penalty))(model).layers[0].weight
+    np.testing.assert_allclose(host(slope), 2 * host(model.layers[0].weight.detach()), rtol=1e-6)
+
+
 def test_parameters_are_floating_arrays_and_zero_grad_resets_them(xp: Any) -> None:
     class Counted(nn.Module):
         weight: Array

@@ -17,6 +17,7 @@ import gradkit
 import gradkit.numpy as jnp
 from gradkit import Array, nn, optim, random, tree
 from gradkit.testing import check_grads
+from gradkit.train import ClipGradients
 
 generator = np.random.default_rng(0)
 PARAMS = {"w": generator.normal(size=(3, 2)).astype(np.float32), "b": generator.normal(size=2).astype(np.float32)}
@@ -129,6 +130,19 @@ def test_the_schedule_is_asked_for_the_step_that_the_state_counts(xp: Any) -> No
         assert float(params) == pytest.approx(-1.55)
         assert state.step == 3
         assert type(state.step) is type(first)
+
+
+@pytest.mark.parametrize("make", [optim.SGD, lambda rate, **o: ClipGradients(0.5).optimizer(optim.SGD(rate, **o))])
+def test_an_optimizer_with_another_rate_differs_in_that_alone(make: Any, xp: Any) -> None:
+    options: dict[str, Any] = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}
+    gradients = [jnp.asarray([1.0, -2.0])] * 3
+    expected, _ = run(make(0.25, **options), jnp.asarray([1.0, 2.0]), gradients)
+    of_schedule = make(optim.exponential_decay(1.0, 3, 0.5), **options)
+    for rate in (0.25, jnp.asarray(0.25)):
+        found, state = run(of_schedule.with_rate(rate), jnp.asarray([1.0, 2.0]), gradients)
+        np.testing.assert_array_equal(host(found), host(expected))
+        assert state.step == 3
+    assert callable(of_schedule.learning_rate)
 
 
 def test_the_global_norm_is_that_of_optax(xp: Any) -> None:

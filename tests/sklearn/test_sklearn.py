@@ -23,8 +23,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import gradkit
-from gradkit.backend import Backend
-from gradkit.sklearn import MLPClassifier, MLPRegressor
+from gradkit.backend import Backend, use_backend
+from gradkit.sklearn import MLPClassifier, MLPRegressor, network
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -247,6 +247,61 @@ def test_fitting_draws_no_key_of_gradkits_own(backend: Backend) -> None:
     gradkit.random.seed(0)
     MLPRegressor(max_iter=1).fit(*DATA["numbers"])
     np.testing.assert_array_equal(np.asarray(gradkit.random.normal(gradkit.random.next_key())), expected)
+
+
+# Many steps in a call
+
+
+@pytest.mark.parametrize(
+    "data, options",
+    [
+        ("classes", {}),
+        ("classes", {"batch_size": 50, "momentum": 0.0}),
+        ("two classes", {"early_stopping": True, "alpha": 0.5}),
+        ("labels", {"learning_rate": "invscaling"}),
+        ("rows of numbers", {"batch_size": 50}),
+        ("counts", {"nesterovs_momentum": False}),
+    ],
+)
+@pytest.mark.parametrize("few", [1, 32])
+def test_fits_whose_steps_are_a_program_are_scikit_learns(
+    data: str, options: dict[str, Any], few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "MANY_STEPS", 1)
+    monkeypatch.setattr(network, "FEW_STEPS", few)
+    x, y = DATA[data]
+    theirs, ours = pair(data, **options)
+    with use_backend("numpy"):
+        ours.fit(x, y)
+    assert_same(theirs.fit(x, y), ours, x)
+
+
+def test_weights_are_in_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = DATA["numbers"]
+    weights = np.random.default_rng(1).integers(0, 3, len(x)).astype(float)
+    weights[30:60] = 0  # a batch that is left out
+    found = []
+    for least in (1, 10**9):
+        monkeypatch.setattr(network, "MANY_STEPS", least)
+        found.append(MLPRegressor(batch_size=30, shuffle=False, random_state=0, max_iter=4).fit(x, y, weights))
+    np.testing.assert_allclose(found[0].loss_curve_, found[1].loss_curve_, rtol=1e-10)
+    np.testing.assert_allclose(found[0].coefs_[0], found[1].coefs_[0], rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "taken, whole, expected",
+    [
+        ([True] * 4, 4, [(0, 4)]),
+        ([True] * 5, 4, [(0, 4), (4, 5)]),
+        ([False, True, True, False, True], 4, [(1, 3), (4, 5)]),
+        ([False, False], 1, []),
+        ([True] * 600, 600, [(0, 256), (256, 512), (512, 600)]),
+    ],
+)
+def test_batches_are_in_one_call_where_they_follow_each_other(
+    taken: list[bool], whole: int, expected: list[tuple[int, int]]
+) -> None:
+    assert [*network._stretches(taken, whole)] == expected
 
 
 # Weights of examples

@@ -526,7 +526,7 @@ print(landed, *steps)
 def test_digits_killed_at_ten_random_moments_end_with_the_parameters_of_a_run_that_was_not(
     backend: Any, tmp_path: Path
 ) -> None:
-    epochs = 12 if backend.name == "numpy" else 6
+    epochs = 20 if backend.name == "numpy" else 6
     done = subprocess.run(
         [sys.executable, "-c", KILLED, backend.name, str(tmp_path), str(epochs)],
         capture_output=True,

@@ -1,0 +1,184 @@
+"""The steps of a run that are a program: which they are, and what they read.
+
+Which steps are run so follows from their numbers and from what the step is, never from time: a run that is resumed
+decides as the run that was not stopped does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from gradkit import random, tree
+from gradkit.core import Array
+from gradkit.data import minibatches
+from gradkit.numpy import arange, asarray
+from gradkit.train.checkpoints import describe
+from gradkit.train.programs import WINDOW, Epoch, Programs, compiles, parameter_dtype
+from gradkit.train.steps import RatedStep, has_rate
+
+__all__ = ["EAGER_STEPS", "FEW_STEPS", "CompiledSteps", "Jit"]
+
+EAGER_STEPS = 512
+"""The first steps of a run, which are eager: they take about as long as compiling does."""
+FEW_STEPS = 32
+"""Steps of an epoch up to which its last minibatch, where that is smaller, has a program of its own."""
+CALL_SECONDS = 0.02, 0.05
+"""What a call takes at least, where there are steps enough, and at most: it is not stopped for Ctrl-C or progress."""
+
+Jit = bool | Literal["auto"]
+
+
+class CompiledSteps:
+    """What runs steps of a run as a program.
+
+    Parameters
+    ----------
+    step : callable
+        A `RatedStep`.
+    optimizer : Optimizer
+        That of the step.
+    rate_at : callable
+        The learning rate of a step of the run, from 0; None where there is none.
+    train : pair of arrays
+        The examples and their targets.
+    batch_size, steps_per_epoch : int
+        Rows in a minibatch, and minibatches in an epoch.
+    key : Array
+        The random key of the order.
+    jit : "auto", True or False
+        Whether to compile: where `step` does nothing but compute, whatever it does, or never.
+    has_own_callbacks : bool
+        Whether code that is not gradkit's runs between two epochs.
+    """
+
+    def __init__(
+        self,
+        step: RatedStep,
+        optimizer: Any,
+        rate_at: Callable[[int], float | None],
+        train: tuple[Any, Any],
+        batch_size: int,
+        steps_per_epoch: int,
+        key: Array,
+        jit: Jit,
+        has_own_callbacks: bool,
+    ) -> None:
+        self._step = step
+        self._programs = Programs(step)
+        self._optimizer = optimizer
+        self._rate_at = rate_at
+        self._train = train
+        self._batches = minibatches(train, batch_size, key)
+        self._batch_size = batch_size
+        self._steps_per_epoch = steps_per_epoch
+        self._key = key
+        self._jit = jit
+        self._has_own_callbacks = has_own_callbacks
+        self._is_usable: dict[bool, bool] = {}
+        """Whether steps whose minibatch has all its rows, and others, can be a program; known once it is asked."""
+        self._dtype = "float64"
+        self._about: Any = None
+        self._orders: dict[int, tuple[Array, Any]] = {}
+        self._limit = 1
+
+    @property
+    def _whole(self) -> int:
+        """The minibatches of an epoch that have all their rows."""
+        return len(self._train[0]) // self._batch_size
+
+    def stop(self, epoch: int, batch: int, model: Any, state: Any) -> int:
+        """Return where a call that begins with a minibatch of an epoch ends; `batch` itself if that step is eager."""
+        if not self._jit or not self._is_late(epoch, batch) or not self._can_run(epoch, batch, model, state):
+            return batch
+        if batch >= self._whole:
+            return batch + 1
+        return min(batch + self._limit, self._whole)
+
+    def _is_late(self, epoch: int, batch: int) -> bool:
+        if self._jit is True:
+            return True
+        if batch >= self._whole and self._steps_per_epoch > FEW_STEPS:
+            return False
+        return epoch * self._steps_per_epoch + batch >= EAGER_STEPS
+
+    def _can_run(self, epoch: int, batch: int, model: Any, state: Any) -> bool:
+        whole = batch < self._whole
+        if whole not in self._is_usable:
+            self._dtype = parameter_dtype(model)
+            known = False not in self._is_usable.values() and compiles(model)
+            self._is_usable[whole] = known and self._only_computes(epoch, batch, model, state)
+        return self._is_usable[whole]
+
+    def _only_computes(self, epoch: int, batch: int, model: Any, state: Any) -> bool:
+        if self._jit is True:
+            return True
+        numbers = [leaf for leaf in tree.leaves(state) if type(leaf) is not Array]
+        if any(type(number) is not int for number in numbers) or (numbers and not has_rate(self._optimizer)):
+            return False  # what an optimizer computes of Python's numbers stays as exact as those
+        part, _ = self._epoch(epoch, batch)
+        rows = self._batch_size if batch < self._whole else len(self._train[0]) % self._batch_size
+        some = [array[:rows] for array in part.arrays]
+        try:
+            effect, has_own_code = self._programs.effect(model, state, part.rates[0], *some)
+        except Exception:  # noqa: BLE001 - it looks at values, or cannot be captured: run as it is, it will say why
+            return False
+        return not effect and not (has_own_code and self._has_own_callbacks)
+
+    def __call__(
+        self, epoch: int, start: int, stop: int, model: Any, state: Any
+    ) -> tuple[Any, Any, list[Sequence[float]]]:
+        """Take the steps of an epoch from `start` to below `stop`; return what `Programs` does."""
+        if all(type(part) is Array for part in self._train):
+            part, first = self._epoch(epoch, start)
+            return self._timed(model, state, part, start - first, stop - first)
+        columns: list[Sequence[float]] = []
+        for batch in range(start, stop):
+            part, first = self._epoch(epoch, batch)
+            model, state, values = self._timed(model, state, part, batch - first, batch - first + 1)
+            columns = [[*column, *value] for column, value in zip(columns or [[]] * len(values), values, strict=True)]
+        return model, state, columns
+
+    def _timed(self, model: Any, state: Any, part: Epoch, start: int, stop: int) -> tuple[Any, Any, Any]:
+        begun = time.perf_counter()
+        after = self._programs(model, state, part, start, stop)
+        took = time.perf_counter() - begun
+        least, most = CALL_SECONDS
+        if stop - start == self._limit and took < least:
+            self._limit = min(2 * self._limit, WINDOW)
+        elif took > most:
+            self._limit = max(1, self._limit // 2)
+        return after
+
+    # What the steps of an epoch read
+
+    def _epoch(self, epoch: int, batch: int) -> tuple[Epoch, int]:
+        """Return what steps of an epoch from `batch` on read, and the number of the minibatch that is its first."""
+        order, rates = self._order_and_rates(epoch)
+        if all(type(part) is Array for part in self._train):
+            return Epoch(self._train, order, rates, self._batch_size), 0
+        # Of data on the disk a minibatch is read at a time.
+        rows = self._batches.batch(batch, order)
+        return Epoch(rows, arange(len(rows[0])), rates[batch : batch + 1], self._batch_size), batch
+
+    def _order_and_rates(self, epoch: int) -> tuple[Array, Any]:
+        if epoch not in self._orders:
+            self._notice_changes()
+            order = minibatches(self._train, self._batch_size, random.fold_in(self._key, epoch)).order()
+            first = epoch * self._steps_per_epoch
+            rates = [self._rate_at(first + batch) or 0.0 for batch in range(self._steps_per_epoch)]
+            # Those of the epoch before are needed where its last state turns out to be the last good one.
+            self._orders = {e: kept for e, kept in self._orders.items() if e == epoch - 1}
+            self._orders[epoch] = order, asarray(np.asarray(rates, self._dtype))
+        return self._orders[epoch]
+
+    def _notice_changes(self) -> None:
+        """Compile anew where a callback has changed the optimizer."""
+        if self._has_own_callbacks:
+            about = describe(self._optimizer)
+            if self._about not in (None, about):
+                self._programs = Programs(self._step)
+            self._about = about

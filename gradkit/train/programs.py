@@ -1,0 +1,184 @@
+"""Steps of training as a program: a loop over some steps of an epoch, compiled, with minibatches gathered inside.
+
+What a program computes of a step does not depend on how many steps are in a call. So a run may group its steps as it
+likes, and go on from any of them, and every bit stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradkit import lax, tree
+from gradkit.compiler.executables import has_printer
+from gradkit.compiler.keys import key_of
+from gradkit.config import config
+from gradkit.core.array import Array, backend_of_array
+from gradkit.core.graph import Graph
+from gradkit.core.operands import dtype_name
+from gradkit.core.promotion import FLOATING, kind_of
+from gradkit.core.values import host
+from gradkit.numpy import asarray, reshape, zeros
+from gradkit.primitives.taking import take_flat
+from gradkit.train.steps import RatedStep
+from gradkit.train.watching import watched
+from gradkit.transforms import jit, make_jaxpr
+
+__all__ = ["WINDOW", "Epoch", "Programs", "compiles", "parameter_dtype"]
+
+WINDOW = 256
+"""The largest number of steps in a call."""
+
+
+class Epoch(NamedTuple):
+    """What the steps of an epoch read.
+
+    Attributes
+    ----------
+    arrays : tuple of Array
+        The examples and what belongs to them, a row each.
+    order : Array of int
+        The rows, in the order in which they are taken.
+    rates : Array, shape (steps,)
+        The learning rate of each step.
+    batch_size : int
+        Rows in a minibatch; the last one may have fewer.
+    """
+
+    arrays: tuple[Array, ...]
+    order: Array
+    rates: Array
+    batch_size: int
+
+
+def compiles(model: Any) -> bool:
+    """Return whether steps of a model can be a program: its backend has a compiler, and nobody asked for none."""
+    leaves = tree.leaves(model)
+    if config.jax_disable_jit or config.jax_debug_nans or not leaves or any(type(leaf) is not Array for leaf in leaves):
+        return False
+    backends = {backend_of_array(leaf) for leaf in leaves}
+    return len(backends) == 1 and has_printer(backends.pop())
+
+
+def parameter_dtype(model: Any) -> str:
+    """Return the dtype that a learning rate is handed over in: where parameters differ in theirs, the widest."""
+    names = {dtype_name(leaf) for leaf in tree.leaves(model) if type(leaf) is Array}
+    real = {name for name in names if kind_of(name) == FLOATING}
+    return real.pop() if len(real) == 1 else "float64"
+
+
+class Programs:
+    """A step of training, compiled as loops over many of them.
+
+    Parameters
+    ----------
+    step : callable
+        The step, a `RatedStep` whose values are numbers. It is run on arrays without values, so that it may not look at
+        any.
+    """
+
+    def __init__(self, step: RatedStep) -> None:
+        self._step = step
+        self._dtypes: dict[Hashable, tuple[str, ...]] = {}
+        self._run = jit(self._steps, static_argnums=(0, 1, 2))
+
+    def effect(self, model: Any, state: Any, rate: Any, *batch: Any) -> tuple[str, bool]:
+        """Say what a step does besides computing, if it does, and whether code that is not gradkit's is in it."""
+        arguments = (model, state, rate, *batch)
+        first = self._captured(*arguments)  # what is imported, or computed once and kept, is so before one looks
+        second, seen = watched(lambda: self._captured(*arguments))
+        if not seen.effect and seen.some and not _are_same(first, second):
+            return "it computes something else at each call", True
+        return seen.effect, seen.some
+
+    def _captured(self, model: Any, state: Any, rate: Any, *batch: Any) -> Graph:
+        """Capture a step, and note the dtypes of its values."""
+        captured, shapes = make_jaxpr(self._step, return_shape=True)(model, state, rate, *batch)
+        *after, values = shapes
+        if _forms(tuple(after)) != _forms((model, state)):
+            raise TypeError("a step of training must return a model and an optimizer's state like those it was given")
+        self._dtypes[_key(model, state, len(batch[0]))] = tuple(np.dtype(value.dtype).name for value in values)
+        return captured.jaxpr  # type: ignore[no-any-return]
+
+    def __call__(
+        self, model: Any, state: Any, epoch: Epoch, start: int, stop: int
+    ) -> tuple[Any, Any, list[Sequence[float]]]:
+        """Take the steps of an epoch from `start` to below `stop`, whose minibatches are all of one size.
+
+        Returns
+        -------
+        tuple of (model, state, values)
+            The new ones, and of each thing measured the values of these steps, on the host.
+        """
+        begin, size = start * epoch.batch_size, epoch.batch_size
+        rows = min(size, epoch.order.shape[0] - begin)
+        key = _key(model, state, rows)
+        if key not in self._dtypes:
+            self._captured(model, state, epoch.rates[0], *(array[:rows] for array in epoch.arrays))
+        model, new_state, columns = self._run(
+            rows, size, self._dtypes[key], model, state, epoch.arrays, epoch.order, epoch.rates, start, stop
+        )
+        return model, _numbers_as_in(state, new_state), [host(c)[: stop - start].tolist() for c in columns]
+
+    def _steps(
+        self,
+        rows: int,
+        size: int,
+        dtypes: tuple[str, ...],
+        model: Any,
+        state: Any,
+        arrays: tuple[Array, ...],
+        order: Array,
+        rates: Array,
+        start: Any,
+        stop: Any,
+    ) -> Any:
+        def one(i: Any, carry: Any) -> Any:
+            model, state, columns = carry
+            chosen = lax.dynamic_slice_in_dim(order, i * size, rows)
+            batch = [take_flat(array, chosen, 0) for array in arrays]
+            model, state, values = self._step(model, state, rates[i], *batch)
+            columns = [
+                column.at[i - start].set(reshape(asarray(value), ()).astype(column.dtype))
+                for column, value in zip(columns, values, strict=True)
+            ]
+            return model, state, columns
+
+        return lax.fori_loop(start, stop, one, (model, state, [zeros(WINDOW, dtype) for dtype in dtypes]))
+
+
+def _key(model: Any, state: Any, rows: int) -> Hashable:
+    return rows, tree.structure((model, state))
+
+
+def _are_same(one: Graph, other: Graph) -> bool:
+    """Return whether two graphs compute the same, with the same numbers in them."""
+    (form, arrays), (other_form, others) = key_of(one), key_of(other)
+    return form == other_form and all(
+        host(a).tobytes() == host(b).tobytes() for a, b in zip(arrays, others, strict=True)
+    )
+
+
+def _forms(value: Any) -> Any:
+    """Return the structure of a pytree, and shape and dtype of each leaf; of a Python number its type."""
+    leaves, treedef = tree.flatten(value)
+    return treedef, [
+        "number"
+        if isinstance(leaf, int | float) or leaf.shape == ()
+        else (tuple(leaf.shape), np.dtype(leaf.dtype).name)
+        for leaf in leaves
+    ]
+
+
+def _numbers_as_in(state: Any, new: Any) -> Any:
+    """Return a new state whose numbers are Python's where those of the old one are: a step count stays an int."""
+    leaves, treedef = tree.flatten(new)
+    return tree.unflatten(
+        treedef,
+        [
+            type(old)(host(leaf).item()) if isinstance(old, int | float) else leaf
+            for old, leaf in zip(tree.leaves(state), leaves, strict=True)
+        ],
+    )
