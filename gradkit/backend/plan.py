@@ -358,6 +358,11 @@ class Box:
 class CompiledPlan(Protocol):
     """A plan that can be run."""
 
+    @property
+    def code_size(self) -> int:
+        """The bytes of machine code; 0 where there is none."""
+        ...
+
     def __call__(self, arguments: list[Any]) -> list[Any]:
         """Run it on boxes of arrays of the plan's shapes and dtypes, and return arrays."""
         ...

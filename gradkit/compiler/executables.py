@@ -62,6 +62,8 @@ class Executable:
         What is run; None where the graph is interpreted.
     printer : str
         The name of what has compiled it, or ``"interpreter"``.
+    code_size : int
+        The bytes of machine code.
     donated : tuple of int
         The inputs whose memory results have.
     run : callable
@@ -75,6 +77,7 @@ class Executable:
         self.graph = graph
         self.plan: Plan | None = None
         self.printer = "interpreter"
+        self.code_size = 0
         self.donated: tuple[int, ...] = ()
         self.run = _interpreter(graph)
         self.if_it_fits: Callable[[list[Array]], list[Array] | None] | None = None
@@ -113,7 +116,7 @@ class Executable:
         free = [i + len(constants) for i in donated if graph.inputs[i] not in handed_on]
         plan = planned(plannable(program), printer, backend, free, ranges)
         run = printer.compiled(plan, box_of_arrays())
-        self.plan, self.printer = plan, printer.name
+        self.plan, self.printer, self.code_size = plan, printer.name, run.code_size
         taken = [plan.memory.get(buffer) for buffer in plan.results]
         self.donated = tuple(plan.arguments.index(x) - len(constants) for x in taken if isinstance(x, Buffer))
         self.run, self.if_it_fits = _runner(run, graph, results, list(map(row_by_row, constants)))

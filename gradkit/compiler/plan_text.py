@@ -25,7 +25,7 @@ from gradkit.backend.plan import (
     row_by_row,
 )
 
-__all__ = ["plan_text"]
+__all__ = ["buffer_names", "plan_text"]
 
 AXES = ("i", "j", "k", "l", "m", "n", *(f"i{axis}" for axis in range(6, 64)))
 LETTERS = "abcdefghopqrstuvwxyz"
@@ -46,6 +46,13 @@ def plan_text(plan: Plan) -> str:
     buffers that begin at the same one have the same memory, one after another.
     """
     return "\n".join(_Writer(_letters()).plan(plan))
+
+
+def buffer_names(plan: Plan) -> dict[Buffer, str]:
+    """Return what its text calls the buffers of a plan."""
+    writer = _Writer(_letters())
+    writer.plan(plan)
+    return writer.names
 
 
 def _letters() -> Iterator[str]:

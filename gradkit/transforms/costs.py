@@ -85,8 +85,13 @@ class MemoryStats:
     argument_size_in_bytes, output_size_in_bytes, alias_size_in_bytes, temp_size_in_bytes : int
         Of the arguments; of the results; of those results that take the memory of arguments; and of what is in between.
     generated_code_size_in_bytes : int
-        Of compiled code.
+        Of machine code, as it is kept on disk; 0 where there is none.
+    host_argument_size_in_bytes, host_output_size_in_bytes, host_alias_size_in_bytes, host_temp_size_in_bytes : int
+        0, as is ``host_generated_code_size_in_bytes``: nothing is kept on the host for a device.
     """
+
+    host_argument_size_in_bytes = host_output_size_in_bytes = host_alias_size_in_bytes = host_temp_size_in_bytes = 0
+    host_generated_code_size_in_bytes = 0
 
     def __init__(self, arguments: int, outputs: int, alias: int, temporary: int) -> None:
         self.argument_size_in_bytes = arguments

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gradkit.backend.plan import Buffer
 from gradkit.compiler.plan_text import plan_text
 from gradkit.core.array import Array, innermost, is_followed
 from gradkit.core.graph import Graph
@@ -47,6 +48,16 @@ class Stage:
         self.out_tree: PyTreeDef = program.out_tree
 
     @property
+    def fun_name(self) -> str:
+        """The function's name."""
+        return self._program.name
+
+    @property
+    def argument_names(self) -> list[str]:
+        """What the leaves of its arguments are called: the parameter and the path to the leaf."""
+        return list(map(self._label, range(len(self._program.forms))))
+
+    @property
     def args_info(self) -> Any:
         """The arguments' tree with an `ArgInfo` for each leaf."""
         forms = self._program.forms
@@ -75,11 +86,6 @@ class Stage:
 
 class Traced(Stage):
     """A function that was captured for some arguments."""
-
-    @property
-    def fun_name(self) -> str:
-        """Its name."""
-        return self._program.name
 
     @property
     def jaxpr(self) -> ClosedJaxpr:
@@ -173,8 +179,11 @@ class Compiled(Stage):
     def memory_analysis(self) -> MemoryStats:
         """Return the memory that arguments, results, and what is in between take."""
         found = memory_of(self._program.graph, self._program.donated)
-        if self._executable.plan is not None:
-            found.temp_size_in_bytes = self._executable.plan.arena
+        plan = self._executable.plan
+        if plan is not None:
+            found.temp_size_in_bytes = plan.arena
+            found.alias_size_in_bytes = sum(b.size for b in plan.results if isinstance(plan.memory.get(b), Buffer))
+            found.generated_code_size_in_bytes = self._executable.code_size
         return found
 
     def runtime_executable(self) -> Any:

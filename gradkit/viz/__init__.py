@@ -1,4 +1,4 @@
-"""Pictures: drawn graphs of computations; training curves, decision boundaries, descents, weights, and animations.
+"""Pictures: drawn graphs and plans; training curves, decision boundaries, descents, weights, and animations.
 
 What a picture needs is imported when it is made. Pictures of training need matplotlib:
 ``pip install 'gradkit[plot]'``.
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from gradkit.viz.graphs import draw
     from gradkit.viz.landscapes import Landscape, landscape
     from gradkit.viz.learning_curves import curves
+    from gradkit.viz.plans import draw_plan
     from gradkit.viz.weights import weight_images
 
 __all__ = [
-    "Animation", "Drawing", "Landscape", "animate", "curves", "decision_boundary", "descent", "draw", "landscape",
-    "weight_images",
+    "Animation", "Drawing", "Landscape", "animate", "curves", "decision_boundary", "descent", "draw", "draw_plan",
+    "landscape", "weight_images",
 ]  # fmt: skip
 
 # No module has the name of a function: importing it would put it in the function's place.
@@ -41,6 +42,7 @@ _MODULES = {
     "decision_boundary": "boundary",
     "descent": "contours",
     "draw": "graphs",
+    "draw_plan": "plans",
     "landscape": "landscapes",
     "weight_images": "weights",
 }

@@ -137,6 +137,8 @@ def test_a_table_of_classes_is_learned_predicted_evaluated_and_drawn(
 
     assert "graph.svg" in command("draw", out)
     assert "<svg" in (out / "graph.svg").read_text()
+    assert "plan.svg" in command("draw", out, "--plan")
+    assert "loops" in (out / "plan.svg").read_text()
 
 
 def test_fields_may_have_tabs_between_them(command: Any, tmp_path: Path) -> None:
@@ -718,6 +720,14 @@ def test_data_that_do_not_fit_the_model_are_refused(command: Any, refusal: Any, 
     assert "the target of one.npz has 1 columns, but the model predicts 2: it was trained on two.npz." in line
     assert "predicts numbers, not classes" in refusal_of_probabilities(command, refusal, tmp_path)
     assert "argument --out: " in refusal("draw", run, "--out", tmp_path / "graph.gif")
+
+
+def test_a_plan_can_be_drawn_where_there_is_one_alone(
+    command: Any, refusal: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("train", prices(tmp_path / "prices.csv"), "--target", "price", "--out", tmp_path / "run", *SHORT)
+    monkeypatch.setenv("GRADKIT_COMPILER", "interpreter")
+    assert "argument --plan: draw_plan: the function is interpreted" in refusal("draw", tmp_path / "run", "--plan")
 
 
 def refusal_of_probabilities(command: Any, refusal: Any, folder: Path) -> str:

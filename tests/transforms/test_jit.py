@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -653,6 +654,8 @@ def test_stages_have_jax_s_names(xp: Any) -> None:
         compiled.memory_analysis().argument_size_in_bytes
         == theirs.lower().compile().memory_analysis().argument_size_in_bytes
     )
+    assert ours.fun_name == lowered.fun_name == compiled.fun_name == "<lambda>"
+    assert compiled.argument_names == ["x", "k"]
     assert array(compiled(jnp.ones(3), k=2.0)["a"]).tolist() == [4.0] * 3
     for call, words in (
         (lambda: compiled(jnp.ones(3), 2, k=2.0), "does not match"),
@@ -664,6 +667,33 @@ def test_stages_have_jax_s_names(xp: Any) -> None:
     ):
         with pytest.raises(TypeError, match=words):
             call()
+
+
+def test_memory_has_all_fields_of_jax_s() -> None:
+    jitted = {name: m.jit(lambda x, y: x * y + 1, donate_argnums=0) for name, m in (("ours", gradkit), ("theirs", jax))}
+    ours = jitted["ours"].lower(jnp.ones(4), jnp.ones(4)).compile().memory_analysis()
+    theirs = jitted["theirs"].lower(np.ones(4, "float32"), np.ones(4, "float32")).compile().memory_analysis()
+    fields = {name for name in dir(theirs) if name.endswith("_in_bytes")}
+    assert fields == {name for name in dir(ours) if name.endswith("_in_bytes")}
+    for name in fields - {"generated_code_size_in_bytes", "peak_memory_in_bytes"}:
+        assert getattr(ours, name) == getattr(theirs, name), name
+
+
+def test_the_size_of_code_is_known_from_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("llvmlite")
+    from gradkit_numpy.native import object_code
+
+    monkeypatch.setattr(object_code, "folder", lambda: tmp_path)
+    monkeypatch.setenv("GRADKIT_COMPILER", "native")
+    sizes = []
+    for _ in range(2):
+        gradkit.clear_caches()
+        with gradkit.use_backend("numpy"):
+            compiled = gradkit.jit(lambda x: jnp.sin(x) + 1).lower(jnp.ones(4)).compile()
+        sizes.append(compiled.memory_analysis().generated_code_size_in_bytes)
+    (file,) = tmp_path.iterdir()
+    assert sizes[0] == sizes[1]
+    assert 0 < file.stat().st_size - sizes[0] < 100  # a checksum and its like
 
 
 def test_shapes_are_enough_to_lower(xp: Any) -> None:

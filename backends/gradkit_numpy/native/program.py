@@ -63,6 +63,7 @@ class Program:
         self.plan = plan
         self.printed = printed(plan, box)
         self.code = compiled(self.printed.text, "enter", symbols(box.kind))
+        self.code_size = self.code.size
         self._box = box
         # It is entered with Python's lock, which long programs give up while they run (`native.interpreter`).
         self._by_objects = layout_is_known() and box.value is not None and box.node is not None

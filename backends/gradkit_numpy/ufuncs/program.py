@@ -30,6 +30,8 @@ class Program:
         That in Python.
     """
 
+    code_size = 0
+
     def __init__(self, plan: Plan, box: Box) -> None:
         self.plan, self._box = plan, box
         self._written = {buffer for buffer in plan.memory.values() if isinstance(buffer, Buffer)}
