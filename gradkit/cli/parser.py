@@ -186,7 +186,7 @@ def _add_draw(commands: Commands) -> None:
         "--out",
         type=Path,
         metavar="FILE",
-        help="where to draw to; the suffix says how: .svg, .png, .pdf or .dot (default: graph.svg, or plan.svg, in DIR)",
+        help="where to draw to; the suffix says how: .svg, .png, .pdf or .dot (default: graph.svg or plan.svg in DIR)",
     )
     draw.add_argument(
         "--plan", action="store_true", help="draw what jit makes of it: loops, products, and the memory of arrays"
