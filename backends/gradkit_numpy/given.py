@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["KEPT", "KEPT_CALLS", "Recycled", "fitting"]
+__all__ = ["KEPT", "KEPT_CALLS", "Recycled", "fitting", "is_free", "new_array"]
 
 KEPT = 256 << 20
 """Bytes of the results of one call from which on they are not kept."""
@@ -28,6 +28,11 @@ def fitting(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any], is_written
     return array if array.dtype is dtype else array.view(dtype)
 
 
+def new_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Raw:
+    """Return an array for a result, whose elements may be anything."""
+    return np.empty(shape, dtype)
+
+
 class Recycled:
     """Arrays of one shape and dtype for results, which are given again when nobody holds them any longer.
 
@@ -41,7 +46,7 @@ class Recycled:
     def __call__(self) -> Raw:
         """Return one whose elements may be anything."""
         old = self._old
-        array = old.popleft() if old and _is_free(old) and self._is_as_it_was(old[0]) else np.empty(*self._form)
+        array = old.popleft() if old and is_free(old, 0) and self._is_as_it_was(old[0]) else new_array(*self._form)
         old.append(array)
         return array
 
@@ -50,9 +55,9 @@ class Recycled:
         return (array.shape, array.dtype) == self._form and array.flags.owndata and array.flags.carray
 
 
-def _is_free(listed: Any) -> bool:
-    """Return whether the list alone holds its first array."""
-    return _references(listed[0]) == _OF_ONE and not weakref.getweakrefcount(listed[0])
+def is_free(listed: Any, i: int) -> bool:
+    """Return whether a list alone holds its array at `i`."""
+    return _references(listed[i]) == _OF_ONE and not weakref.getweakrefcount(listed[i])
 
 
 _references = getattr(sys, "getrefcount", lambda _: 0)

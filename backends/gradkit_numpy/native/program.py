@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gradkit.backend.plan import ALIGNMENT, Box, Buffer, Call, Layout, Plan
-from gradkit_numpy.given import KEPT, KEPT_CALLS, fitting
+from gradkit_numpy.given import KEPT, KEPT_CALLS, fitting, is_free, new_array
 from gradkit_numpy.native import routines, statements
 from gradkit_numpy.native.machine import compiled, why_unusable
 from gradkit_numpy.native.objects import function_at, layout_is_known, symbols
@@ -22,6 +22,8 @@ __all__ = ["NativePrinter", "Program"]
 
 BY_ADDRESSES = ctypes.PYFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.py_object)
 """What a program is where objects have their fields elsewhere."""
+
+NOTHING: Mapping[int, Any] = {}
 
 
 class NativePrinter:
@@ -80,7 +82,7 @@ class Program:
         self._arguments = [(buffer.shape, np.dtype(buffer.dtype)) for buffer in plan.arguments]
         self._results = [(buffer.shape, np.dtype(buffer.dtype)) for buffer in plan.results]
         taken = [plan.memory.get(buffer) for buffer in plan.results]
-        self._taken = [(i, plan.arguments.index(x)) for i, x in enumerate(taken) if isinstance(x, Buffer)]
+        self._taken = {i: plan.arguments.index(x) for i, x in enumerate(taken) if isinstance(x, Buffer)}
         self._frame = ctypes.c_void_p * (len(plan.arguments) + len(plan.results))
         size = sum(buffer.size for buffer in plan.results)
         self._old: deque[list[Any]] = deque(maxlen=KEPT_CALLS if size <= KEPT else 0)
@@ -88,7 +90,7 @@ class Program:
 
     def __call__(self, arguments: list[Any]) -> list[Any]:
         """Run it on boxes of arrays, and return arrays."""
-        taken = {number for _, number in self._taken}
+        taken = set(self._taken.values())
         given = [
             fitting(self._box.open(box), *form, i in taken)
             for i, (box, form) in enumerate(zip(arguments, self._arguments, strict=True))
@@ -113,6 +115,9 @@ class Program:
             results = self._new_results()
         found = self._enter(arguments, results, arena[0], self._callback)
         if found is False:
+            results = self._where_nobody_holds(results)
+            found = self._enter(arguments, results, arena[0], self._callback)
+        if found is False:  # whoever held one has changed more than its elements
             results = self._new_results()
             found = self._enter(arguments, results, arena[0], self._callback)
         self._arenas.append(arena)
@@ -127,17 +132,32 @@ class Program:
             *(None if x is None else x.ctypes.data for x in results),
         )
         self._enter(ctypes.addressof(frame), arena, self._callback)
-        for i, number in self._taken:
+        for i, number in self._taken.items():
             results[i] = arguments[number]
         return results
 
-    def _new_results(self) -> list[Any]:
+    def _where_nobody_holds(self, results: list[Any]) -> list[Any]:
+        """Return arrays for results: of these those that nobody holds, and new ones.
+
+        While a loop assigns what one call gave, it holds what the call before gave, which is free for the next call but
+        one. What is held of a call whose other results are free, such as a loss in a list, is held for longer.
+        """
+        sizes = {i: buffer.size for i, buffer in enumerate(self.plan.results) if results[i] is not None}
+        free = {i for i in sizes if is_free(results, i)}
+        if 2 * sum(sizes[i] for i in free) < sum(sizes.values()):
+            self._old.append(results)
+            return self._new_results()
+        return self._new_results({i: results[i] for i in free})
+
+    def _new_results(self, free: Mapping[int, Any] = NOTHING) -> list[Any]:
+        """Return arrays for results, new but for those that are given by number."""
         try:
-            results: list[Any] = [np.empty(shape, dtype) for shape, dtype in self._results]
+            results: list[Any] = [
+                free[i] if i in free else None if i in self._taken else new_array(*form)
+                for i, form in enumerate(self._results)
+            ]
         except (MemoryError, ValueError) as error:  # a ValueError if no machine could have as much
             raise self._too_large(error) from error
-        for i, _ in self._taken:
-            results[i] = None
         return results
 
     def _new_arena(self) -> tuple[int, Any]:
