@@ -175,6 +175,9 @@ class Store:
     scattered : tuple of (int, int, int)
         Positions that are values, as those of a `Load`; a value whose position is out of range goes nowhere. What is
         there before is in the buffer already, `combine` says what is done with it, and the order of the steps matters.
+    running : int or None
+        The axis along which `combine` goes on: each place gets what it makes, in this order, of the values from the
+        beginning of the axis up to there. None of the axes is reduced then.
     """
 
     value: int
@@ -183,6 +186,7 @@ class Store:
     identity: Any = None
     reduced: Sizes = ()
     scattered: tuple[tuple[int, int, int], ...] = ()
+    running: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -388,7 +392,8 @@ class Printer(Protocol):
         """Return whether a primitive of these dtypes, the result's last, may stand in a nest.
 
         Asked for `matmul`: whether it may be a product; for ``"product and sum"``: whether one may be added to what is
-        there; for `take` and ``"scatter"``: whether positions may be values.
+        there; for `take` and ``"scatter"``: whether positions may be values; for ``"running"``: whether stores may run
+        along an axis.
         """
         ...
 

@@ -15,8 +15,8 @@ from gradkit.backend.plan import Layout
 from gradkit.core.graph import Equation, Variable
 
 __all__ = [
-    "FIRST", "GATHERS", "SCATTERS", "VIEWS", "Access", "Sizes", "broadcast_access", "everything", "index_access",
-    "indexed_shape", "operand_accesses", "read_by", "steps_of", "through", "through_index",
+    "FIRST", "GATHERS", "RUNNING", "SCATTERS", "VIEWS", "Access", "Sizes", "broadcast_access", "everything",
+    "index_access", "indexed_shape", "operand_accesses", "read_by", "steps_of", "through", "through_index",
 ]  # fmt: skip
 
 Entry = tuple[int | None, int, int]
@@ -36,6 +36,8 @@ SCATTERS: dict[str, str | None] = {
     "scatter_set": None,
 }
 """What writes at positions that are values: how an element is combined with what is there; None puts it there."""
+RUNNING: dict[str, tuple[str, float]] = {"cumprod": ("multiply", 1), "cumsum": ("add", -0.0)}
+"""What has a result at each place along an axis: how that goes on, and from what. (0.0 would make a 0.0 of -0.0.)"""
 
 
 def everything(shape: Sizes) -> Access:

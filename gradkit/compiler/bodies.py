@@ -132,7 +132,7 @@ class Body:
         if kept.scattered is not None:
             indices, access, stride, size = kept.scattered
             scattered = ((self.value(indices, access, indices.dtype.name), stride, size),)
-        return Store(position, layout, kept.combine, kept.identity, kept.reduced, scattered)
+        return Store(position, layout, kept.combine, kept.identity, kept.reduced, scattered, kept.running)
 
     def _once(self, key: Any, part: Any) -> int:
         position = self._known.get(key)

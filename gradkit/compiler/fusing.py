@@ -16,6 +16,7 @@ from typing import Any
 
 from gradkit.backend.plan import row_by_row
 from gradkit.compiler.access import (
+    RUNNING,
     SCATTERS,
     VIEWS,
     Access,
@@ -35,6 +36,8 @@ from gradkit.core.structured import LinearReduction, Reduction
 
 __all__ = ["LARGEST", "Fusion", "fused"]
 
+PARTS = ("concatenate", "pad_index", "set_index")
+"""What puts arrays into a larger one; those without elements change nothing."""
 LARGEST = 120
 """Operations in a nest: what is far longer takes a compiler of machine code more than linear time."""
 
@@ -60,7 +63,8 @@ class Fusion:
     graph : Graph
         What to fuse.
     takes, reduces, scatters : callable
-        Whether an equation may be part of a nest: elementwise, as a reduction, or as an update by positions.
+        Whether an equation may be part of a nest: elementwise, as a reduction (one that runs along an axis, too), or as
+        an update by positions.
     joins : callable
         Whether a sum may become part of a product.
     """
@@ -111,17 +115,19 @@ class Fusion:
             pass
         elif name in VIEWS and (name != "getitem" or through(equation, everything(out.shape)) is not None):
             self._view(equation, number)
-        elif math.prod(out.shape) == 0 or any(math.prod(x.shape) == 0 for x in variables_in(equation.inputs)):
+        elif 0 in out.shape or (name not in PARTS and any(0 in x.shape for x in variables_in(equation.inputs))):
             self._single(equation, number)
         elif self.takes(equation):
             self._pointwise(equation, number)
+        elif name in RUNNING and not equation.params["reverse"] and self.reduces(equation):
+            self._running(equation, number)
         elif name in SCATTERS and self.scatters(equation):
             self._scatter(equation, number)
         elif isinstance(primitive, Reduction | LinearReduction) and self.reduces(equation):
             self._reduction(equation, number)
         elif name == "concatenate":
             self._pieces(equation, number)
-        elif name in ("pad_index", "set_index") and self._part(equation, number):
+        elif name in PARTS and self._part(equation, number):
             pass
         else:
             self._single(equation, number)
@@ -244,6 +250,14 @@ class Fusion:
         self.kept.add(out)
         group = self._group(x.shape, number, kept)
         self._demand(x, group, everything(x.shape))
+
+    def _running(self, equation: Equation, number: int) -> None:
+        (x,), out = equation.inputs, equation.outputs[0]
+        combine, identity = RUNNING[equation.primitive.name]
+        running = equation.params["axis"]
+        kept = Kept(out, x, row_by_row(out.shape), 0, combine, identity, running=running)
+        self.kept.add(out)
+        self._demand(x, self._group(x.shape, number, kept), everything(x.shape))
 
     def _scatter(self, equation: Equation, number: int) -> None:
         """Write what is there before, then element after element to where the positions say."""

@@ -29,6 +29,8 @@ class Kept:
         The axes that are reduced.
     scattered : tuple or None
         Positions that are values: the array of them, how it is read, the stride in elements, and how many there are.
+    running : int or None
+        The axis along which `combine` goes on, with its result at each place kept.
     """
 
     memory: Variable
@@ -39,6 +41,7 @@ class Kept:
     identity: Any = None
     reduced: Sizes = ()
     scattered: tuple[Any, Access, int, int] | None = None
+    running: int | None = None
 
 
 @dataclass(eq=False)

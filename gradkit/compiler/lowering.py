@@ -110,6 +110,16 @@ def _searchsorted(xp: Any, x: Any, values: Any, *, side: str) -> Any:
     return low
 
 
+def _running(name: str) -> Text:
+    """Turn an array about before and after: nests run from the beginning of an axis."""
+
+    def text(xp: Any, x: Any, *, axis: int, reverse: bool) -> Any:
+        turned = (slice(None),) * axis + (slice(None, None, -1),)
+        return getattr(xp, name)(x[turned], axis=axis, reverse=not reverse)[turned]
+
+    return text
+
+
 # Windows
 
 
@@ -155,6 +165,8 @@ BINARY, CHOICE, COMPARISON, GATHER = ("x", "x", "x"), ("bool", "x", "x", "x"), (
 LOWERINGS: Mapping[str, Lowering] = {
     "argmax": Lowering(_position("max"), {"maximum": BINARY, "equal": COMPARISON}),
     "argmin": Lowering(_position("min"), {"minimum": BINARY, "equal": COMPARISON}),
+    "cumprod": Lowering(_running("cumprod"), {"running": ("x",)}, lambda x, *, axis, reverse: reverse),
+    "cumsum": Lowering(_running("cumsum"), {"running": ("x",)}, lambda x, *, axis, reverse: reverse),
     "overlap_add": Lowering(_overlap_add, {"add": BINARY}, lambda g, *, window, **_: math.prod(window) <= MOST_PARTS),
     "searchsorted": Lowering(_searchsorted, {"less": COMPARISON, "take": GATHER}),
     "tril": Lowering(_triangle(lower=True), {"where": CHOICE}),

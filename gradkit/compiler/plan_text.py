@@ -189,6 +189,8 @@ class _Writer:
         """Return how a nest keeps a value."""
         target = f"{self.name(store.layout.buffer)}[{_position(store.layout, store.scattered, texts)}]"
         sign = SIGNS.get(store.combine, f" {store.combine} ") if store.combine else ""
+        if store.running is not None:
+            return f"{target} = {store.combine} along {AXES[store.running]} of {_bare(texts[store.value])}"
         return f"{target} {sign}= {_bare(texts[store.value])}"
 
 

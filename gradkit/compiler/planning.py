@@ -29,7 +29,7 @@ from gradkit.backend.plan import (
     While,
     lies_row_by_row,
 )
-from gradkit.compiler.access import GATHERS
+from gradkit.compiler.access import GATHERS, RUNNING
 from gradkit.compiler.arrays import Arrays
 from gradkit.compiler.bodies import Body
 from gradkit.compiler.fusing import Fusion, fused
@@ -119,7 +119,11 @@ class Planner:
     def _reduces(self, equation: Equation) -> bool:
         primitive: Any = equation.primitive
         x, dtype = equation.inputs[0], equation.outputs[0].dtype.name
-        if type(x) is not Variable or primitive.mean or primitive.combine == "logaddexp":
+        if type(x) is not Variable:
+            return False
+        if primitive.name in RUNNING:
+            return x.dtype.name == dtype and self.printer.takes("running", [dtype])
+        if primitive.mean or primitive.combine == "logaddexp":
             return False
         return self.printer.takes(primitive.combine, [dtype] * 3) and self.printer.takes(
             "astype", [x.dtype.name, dtype]
@@ -147,11 +151,18 @@ class Planner:
     def _single(self, node: Single) -> list[Node]:
         equation = node.equation
         name = equation.primitive.name
+        if all(0 in out.shape for out in equation.outputs) and not equation.primitive.has_effect(equation.params):
+            return list(map(self._nothing, equation.outputs))
         if name == "matmul" and (found := self._product(node)) is not None:
             return found
         if name in CONTROL:
             return CONTROL[name](self, equation)
         return self._call(equation)
+
+    def _nothing(self, out: Variable) -> Node:
+        """Return what computes no elements: that takes no call."""
+        buffer = self.arrays.buffer(out)
+        return Nest(buffer.shape, (Number(0, buffer.dtype),), (Store(0, buffer.whole),))
 
     def _product(self, node: Single) -> list[Node] | None:
         equation = node.equation

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gradkit.backend.plan import Index, Layout, Load, Nest, Number, Store
 from gradkit_numpy.native.statements import combine, statement
-from gradkit_numpy.native.text import MEMORY_TYPES, Text, literal
+from gradkit_numpy.native.text import LLVM_TYPES, MEMORY_TYPES, Text, literal
 
 __all__ = ["nest_function"]
 
@@ -33,6 +33,7 @@ class Axes:
         layouts = [part.layout for part in nest.body if isinstance(part, Load)]
         layouts += [store.layout for store in nest.stores]
         indexed = {part.axis for part in nest.body if isinstance(part, Index)}
+        indexed |= {store.running for store in nest.stores if store.running is not None}
         reduced = {axis for store in nest.stores for axis in store.reduced}
         lead = max(nest.stores, key=lambda store: math.prod(store.layout.buffer.shape)).layout
         kept = [axis for axis, size in enumerate(nest.sizes) if size != 1]
@@ -61,12 +62,17 @@ class Axes:
         """Return whether a store reduces along a loop."""
         return self.groups[loop][-1] in store.reduced
 
+    def loop_of(self, axis: int) -> int | None:
+        """Return the loop that runs over an axis; None if that has one step."""
+        return next((loop for loop, group in enumerate(self.groups) if axis in group), None)
+
 
 class Nested:
     """The writing of one nest.
 
     A reduction is collected in a variable of the function, which LLVM keeps in registers, along the innermost loops
-    that reduce it; along outer ones, element by element in its array.
+    that reduce it; along outer ones, element by element in its array. So is one that runs along an axis: in a variable
+    along the innermost loop, else each element is made of the one before.
     """
 
     def __init__(self, nest: Nest, pointers: Mapping[int, str], text: Text) -> None:
@@ -76,7 +82,8 @@ class Nested:
         """By the identity of a buffer, its address."""
         self.layouts: list[Layout] = [p.layout for p in nest.body if isinstance(p, Load)]
         self.layouts += [store.layout for store in nest.stores]
-        self.reducing = [store for store in nest.stores if store.combine and not store.scattered]
+        combining = [store for store in nest.stores if store.combine and not store.scattered]
+        self.reducing = [store for store in combining if store.running is None]
         self.inner = {id(store): self._first_inner(store) for store in self.reducing}
         self.sums: dict[int, str] = {}
 
@@ -120,6 +127,12 @@ class Nested:
         for store in begun:
             dtype = store.layout.buffer.dtype
             text.store(literal(store.identity, dtype), self.sums[id(store)], "0", dtype)
+        if loop == loops - 1:
+            for store in self.nest.stores:
+                if store.running is not None and self.axes.loop_of(store.running) == loop:
+                    dtype = store.layout.buffer.dtype
+                    self.sums[id(store)] = text.local(MEMORY_TYPES[dtype])
+                    text.store(literal(store.identity, dtype), self.sums[id(store)], "0", dtype)
         if loop == loops:
             self._body(starts, indices)
         else:
@@ -166,6 +179,8 @@ class Nested:
             dtype = store.layout.buffer.dtype
             if store.scattered:
                 self._scatter(store, values, starts[id(store.layout)])
+            elif store.running is not None:
+                self._go_on(store, values[store.value], starts[id(store.layout)], indices)
             elif store.combine:
                 place = self.sums[id(store)]
                 so_far = text.load(place, "0", dtype)
@@ -173,6 +188,29 @@ class Nested:
             else:
                 base = self.pointers[id(store.layout.buffer)]
                 text.store(values[store.value], base, starts[id(store.layout)], dtype)
+
+    def _go_on(self, store: Store, value: str, position: str, indices: Sequence[str]) -> None:
+        """Combine a value with what was made of those before it along an axis."""
+        text, dtype, layout = self.text, store.layout.buffer.dtype, store.layout
+        assert store.running is not None
+        assert store.combine is not None
+        base, place = self.pointers[id(layout.buffer)], self.sums.get(id(store))
+        loop = self.axes.loop_of(store.running)
+        if place is not None:
+            so_far = text.load(place, "0", dtype)
+        elif loop is None:
+            so_far = literal(store.identity, dtype)
+        else:
+            # Of the first element nothing is before: it is read itself, and not used.
+            first = text.value(f"icmp eq i64 {indices[loop]}, 0")
+            back = text.value(f"select i1 {first}, i64 0, i64 {-layout.strides[store.running]}")
+            before = text.load(base, text.offset(position, back, 1), dtype)
+            kind = LLVM_TYPES[dtype]
+            so_far = text.value(f"select i1 {first}, {kind} {literal(store.identity, dtype)}, {kind} {before}")
+        found = statement(text, store.combine, [dtype] * 3, [so_far, value])
+        if place is not None:
+            text.store(found, place, "0", dtype)
+        text.store(found, base, position, dtype)
 
     def _scatter(self, store: Store, values: Sequence[str], position: str) -> None:
         """Write a value where another one says, or nowhere."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from gradkit.backend.plan import Call, Layout
 from gradkit_numpy.native.linear_algebra import LINEAR_ALGEBRA
 from gradkit_numpy.native.sites import Site
+from gradkit_numpy.native.sorting import SORTING
 
 __all__ = ["NAMES", "Routine", "routine_of"]
 
@@ -37,7 +38,7 @@ class Routine(NamedTuple):
     cost: Callable[[Call], int]
 
 
-ROUTINES: Mapping[str, Routine] = {name: Routine(*parts) for name, parts in {**LINEAR_ALGEBRA}.items()}
+ROUTINES: Mapping[str, Routine] = {name: Routine(*parts) for name, parts in {**LINEAR_ALGEBRA, **SORTING}.items()}
 NAMES = frozenset(ROUTINES)
 
 

@@ -356,6 +356,8 @@ LOGIC = {"logical_and", "logical_not", "logical_or", "logical_xor"}
 
 def takes(name: str, dtypes: Sequence[str]) -> bool:
     """Return whether there is a statement for a primitive of these dtypes, the result's last."""
+    if name == "running":
+        return kind_of(dtypes[0]) in "fiu"
     if name in ("take", "scatter"):  # an array and positions in it
         return dtypes[0] in MEMORY_TYPES and kind_of(dtypes[1]) in "iu"
     found = STATEMENTS.get(name)

@@ -131,6 +131,17 @@ class Text:
         self.emit(f"br label %{on}")
         self.begin(on)
 
+    def repeat(self, condition: Callable[[], str], body: Callable[[], None]) -> None:
+        """Run a body as long as a condition holds; what both change is in variables."""
+        ask, inside, on = self.label(), self.label(), self.label()
+        self.emit(f"br label %{ask}")
+        self.begin(ask)
+        self.emit(f"br i1 {condition()}, label %{inside}, label %{on}")
+        self.begin(inside)
+        body()
+        self.emit(f"br label %{ask}")
+        self.begin(on)
+
     def batches(
         self,
         sizes: Sequence[int],
