@@ -151,17 +151,15 @@ class Sorter:
         def all_pairs() -> None:
             now, source, target = text.value(f"load i64, ptr {width}"), vectors(0), vectors(1)
             twice = text.value(f"shl i64 {now}, 1")
-            count = text.value(f"udiv i64 {text.value(f'add i64 {text.plus(twice, self.size)}, -1')}, {twice}")
-
-            def pair(i: str) -> None:
-                start = text.value(f"mul i64 {i}, {twice}")
-                middle, end = (
-                    text.value(f"call i64 @llvm.smin.i64(i64 {text.value(f'add i64 {start}, {x}')}, i64 {self.size})")
-                    for x in (now, twice)
-                )
-                self._merged(source, target, start, middle, end)
-
-            text.loop(count, pair)
+            whole = text.value(f"udiv i64 {self.size}, {twice}")
+            text.span(
+                "0", whole, lambda i: self._merged_whole(source, target, text.value(f"mul i64 {i}, {twice}"), now)
+            )
+            start = text.value(f"mul i64 {whole}, {twice}")
+            middle = text.value(
+                f"call i64 @llvm.smin.i64(i64 {text.value(f'add i64 {start}, {now}')}, i64 {self.size})"
+            )
+            self._merged(source, target, start, middle, str(self.size))
             for one, other, old, new in zip(*zip(*places, strict=True), source.bases, target.bases, strict=True):
                 text.emit(f"store ptr {new}, ptr {one}")
                 text.emit(f"store ptr {old}, ptr {other}")
@@ -169,6 +167,46 @@ class Sorter:
 
         text.repeat(lambda: text.value(f"icmp slt i64 {text.value(f'load i64, ptr {width}')}, {self.size}"), all_pairs)
         return vectors(0)
+
+    def _merged_whole(self, source: Vectors, target: Vectors, start: str, width: str) -> None:
+        """Merge two whole runs, half of the elements from each end: none of them is used up before all is done.
+
+        The two ends do not wait for each other.
+        """
+        text = self.text
+        middle = text.value(f"add i64 {start}, {width}")
+        end = text.value(f"add i64 {middle}, {width}")
+        places = [text.local("i64") for _ in range(4)]
+        for place, at in zip(places, (start, middle, text.plus(middle, -1), text.plus(end, -1)), strict=True):
+            text.emit(f"store i64 {at}, ptr {place}")
+
+        def element(k: str) -> None:
+            i, j, last_i, last_j = (text.value(f"load i64, ptr {place}") for place in places)
+            left, right = source.load(i), source.load(j)
+            taken = self.precedes(right[0], left[0])
+            target.store(self._chosen(taken, right, left), text.value(f"add i64 {start}, {k}"))
+            self._step(taken, j, i, places[1], places[0], 1)
+            left, right = source.load(last_i), source.load(last_j)
+            taken = self.precedes(right[0], left[0])
+            target.store(self._chosen(taken, left, right), text.value(f"sub i64 {text.plus(end, -1)}, {k}"))
+            self._step(taken, last_i, last_j, places[2], places[3], -1)
+
+        text.span("0", width, element)
+
+    def _chosen(self, condition: str, values: Sequence[str], others: Sequence[str]) -> list[str]:
+        kinds = [LLVM_TYPES[dtype] for dtype in self.dtypes]
+        return [
+            self.text.value(f"select i1 {condition}, {kind} {a}, {kind} {b}")
+            for kind, a, b in zip(kinds, values, others, strict=True)
+        ]
+
+    def _step(self, condition: str, one: str, other: str, place: str, else_place: str, by: int) -> None:
+        """Go on by one element: at the first place where a condition holds, else at the other."""
+        text = self.text
+        step = text.value(f"select i1 {condition}, i64 {by}, i64 0")
+        rest = text.value(f"sub i64 {by}, {step}")
+        text.emit(f"store i64 {text.value(f'add i64 {one}, {step}')}, ptr {place}")
+        text.emit(f"store i64 {text.value(f'add i64 {other}, {rest}')}, ptr {else_place}")
 
     def _merged(self, source: Vectors, target: Vectors, start: str, middle: str, end: str) -> None:
         """Take the first of two runs' next elements, the left one's of equal ones, until both are used up."""
@@ -186,16 +224,8 @@ class Sorter:
             has_left, has_right = text.value(f"icmp slt i64 {i}, {middle}"), text.value(f"icmp slt i64 {j}, {end}")
             first = text.value(f"select i1 {has_left}, i1 {self.precedes(other[0], one[0])}, i1 true")
             taken = text.value(f"and i1 {has_right}, {first}")
-            kinds = [LLVM_TYPES[dtype] for dtype in self.dtypes]
-            values = [
-                text.value(f"select i1 {taken}, {kind} {b}, {kind} {a}")
-                for kind, a, b in zip(kinds, one, other, strict=True)
-            ]
-            target.store(values, k)
-            step = text.value(f"zext i1 {taken} to i64")
-            text.emit(f"store i64 {text.value(f'add i64 {j}, {step}')}, ptr {right}")
-            kept = text.value(f"sub i64 1, {step}")
-            text.emit(f"store i64 {text.value(f'add i64 {i}, {kept}')}, ptr {left}")
+            target.store(self._chosen(taken, other, one), k)
+            self._step(taken, j, i, right, left, 1)
 
         text.span(start, end, element)
 
