@@ -237,6 +237,43 @@ def integers(function: Callable[..., Any]) -> Callable[[Numbers, Pick], Any]:
     return operation
 
 
+def ordered(numbers: Numbers, pick: Pick) -> Any:
+    """Positions and orders, of whole numbers: many are equal, and rounding changes none."""
+    whole = jnp.clip(as_float(pick()) * 3, -100, 100).astype(("int32", "int8", "float32")[next(numbers) % 3])
+    whole = jnp.floor(whole) if whole.dtype == "float32" else whole
+    kind, reverse = next(numbers) % 7, bool(next(numbers) % 2)
+    if not whole.ndim or not whole.size:
+        return whole
+    axis = next(numbers) % whole.ndim
+    if kind < 2:
+        return (jnp.argmax, jnp.argmin)[kind](whole, axis=axis, keepdims=reverse)
+    if kind < 4:
+        return (jnp.sort, jnp.argsort)[kind - 2](whole, axis=axis, descending=reverse)
+    if kind < 6:
+        return (lax.cumsum, lax.cummax)[kind - 4](whole, axis, reverse)
+    return jnp.searchsorted(jnp.sort(whole.reshape(-1)), whole, side="right" if reverse else "left")
+
+
+def solved(numbers: Numbers, pick: Pick) -> Any:
+    """Linear algebra of matrices, or batches of them, that have inverses."""
+    x = jnp.tanh(as_float(pick()))
+    if x.ndim < 2 or not x.size:
+        return jnp.tril(jnp.outer(x, x)) if x.ndim and x.size < 50 else x
+    square = x @ jnp.swapaxes(x, -1, -2) + 5 * jnp.eye(x.shape[-2], dtype=x.dtype)
+    kind = next(numbers) % 6
+    if kind == 0:
+        return jnp.linalg.solve(square, x)
+    if kind == 1:
+        return jnp.linalg.inv(square)
+    if kind == 2:
+        return jnp.linalg.cholesky(square)
+    if kind == 3:
+        return jnp.linalg.slogdet(square)[1] + jnp.linalg.det(square / 5)
+    if kind == 4:
+        return gradkit.grad(lambda s: jnp.sum(jnp.sin(jnp.linalg.solve(s, x))) + jnp.linalg.slogdet(s)[1].sum())(square)
+    return jnp.triu(square, next(numbers) % 3 - 1)
+
+
 OPERATIONS: list[Callable[[Numbers, Pick], Any]] = [
     *map(broadcast, (jnp.add, jnp.multiply, difference, jnp.maximum, jnp.minimum, angle, power)),
     broadcast(lambda a, b: as_float(a) / (jnp.abs(as_float(b)) + 0.5)),
@@ -247,7 +284,7 @@ OPERATIONS: list[Callable[[Numbers, Pick], Any]] = [
     *map(on_floats, (nn.sigmoid, nn.relu, nn.softplus, nn.gelu, jnp.square, jnp.negative, jnp.isfinite, jnp.expm1)),
     *map(reduced, (jnp.sum, jnp.mean, jnp.max, jnp.min, jnp.prod, jnp.var)),
     *(reduced(function, floats=False) for function in (jnp.any, jnp.all, jnp.sum)),
-    sliced, sliced, moved, moved, joined, multiplied, multiplied, taken, looped, differentiated,
+    sliced, sliced, moved, moved, joined, multiplied, multiplied, taken, looped, differentiated, ordered, solved,
     on_floats(lambda x: nn.softmax(x) if x.ndim and x.size else x),
     on_floats(lambda x: jnp.cumsum(x, axis=0) if x.ndim else x),
     on_floats(lambda x: jnp.sort(x, axis=-1) if x.ndim else x),
