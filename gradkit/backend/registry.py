@@ -98,7 +98,8 @@ def get_backend(name: str) -> Backend:
 def why_not(backend: Backend) -> Exception | None:
     """Return the error that tells why a backend cannot run here, or None where it can."""
     try:
-        importlib.import_module(backend.library)
+        if sys.modules.get(backend.library) is None:
+            importlib.import_module(backend.library)
     except ImportError as error:
         return BackendNotInstalledError(
             f"The backend {backend.name!r} needs {backend.library}, which cannot be imported ({error}). "

@@ -14,8 +14,9 @@ import numpy as np
 from gradkit.config import config
 
 __all__ = [
-    "PYTHON_NUMBERS", "canonical", "complex_of", "default_dtype", "dtype_named", "is_complex", "is_inexact",
-    "is_of_numbers", "kind_of", "promote", "python_type_of", "real_part_of", "requested_dtype", "summed_in",
+    "KIND_OF_PYTHON", "PYTHON_NUMBERS", "canonical", "complex_of", "default_dtype", "dtype_named", "is_complex",
+    "is_inexact", "is_of_numbers", "kind_of", "promote", "python_type_of", "real_part_of", "requested_dtype",
+    "summed_in",
 ]  # fmt: skip
 
 BOOL, INTEGER, FLOATING, COMPLEX = range(4)
@@ -25,6 +26,7 @@ _SIGNED = ("int8", "int16", "int32", "int64")
 _UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
 _FLOATING = ("float16", "float32", "float64")
 _COMPLEX = ("complex64", "complex128")
+_NAMES = frozenset({"bool", *_SIGNED, *_UNSIGNED, *_FLOATING, *_COMPLEX})
 
 
 class _Kinds(dict[str, int]):
@@ -42,7 +44,7 @@ _KIND = _Kinds(
         **dict.fromkeys(_COMPLEX, COMPLEX),
     }
 )
-_KIND_OF_PYTHON: dict[type, int] = {bool: BOOL, int: INTEGER, float: FLOATING, complex: COMPLEX}
+KIND_OF_PYTHON: dict[type, int] = {bool: BOOL, int: INTEGER, float: FLOATING, complex: COMPLEX}
 _DEFAULT_32 = ("bool", "int32", "float32", "complex64")
 _DEFAULT_64 = ("bool", "int64", "float64", "complex128")
 _NARROWER = {"int64": "int32", "uint64": "uint32", "float64": "float32", "complex128": "complex64"}
@@ -111,7 +113,9 @@ def default_dtype(kind: int) -> str:
 
 def requested_dtype(dtype: Any) -> str:
     """Return the name of a dtype that was asked for. Python's float, int and complex mean the default width."""
-    kind = _KIND_OF_PYTHON.get(dtype) if type(dtype) is type else None
+    if type(dtype) is str and dtype in _NAMES:
+        return dtype
+    kind = KIND_OF_PYTHON.get(dtype) if type(dtype) is type else None
     name: str = dtype_named(dtype).name if kind is None else default_dtype(kind)
     return name
 
@@ -173,7 +177,7 @@ def promote(dtypes: Iterable[str], weak: Iterable[type] = ()) -> str:
     for dtype in dtypes:
         result = dtype if result is None else promote_pair(result, dtype)
     for python_type in weak:
-        kind = _KIND_OF_PYTHON[python_type]
+        kind = KIND_OF_PYTHON[python_type]
         if result is None or _KIND[result] < kind:
             if kind == COMPLEX and result is not None and _KIND[result] == FLOATING:
                 result = _COMPLEX_OF[result]

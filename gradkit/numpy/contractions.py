@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.operands import as_array, dtype_name
+from gradkit.core.operands import as_array, dtype_name, of_one_dtype
 from gradkit.core.precision import check_precision
 from gradkit.core.promotion import dtype_named, summed_in
 from gradkit.errors import ShapeError
@@ -241,7 +241,7 @@ def einsum(
     _check_sizes(names, arrays)
     dtype = dtype_name(arrays[0]) if preferred_element_type is None else dtype_named(preferred_element_type).name
     sums = summed_in(dtype_name(arrays[0]), dtype)
-    arrays = [astype(array, sums) for array in arrays]
+    arrays = list(of_one_dtype(arrays, sums))
     terms = list(zip(names, arrays, strict=True))
     for pair in _path(names, result, arrays, optimize):
         chosen = [terms.pop(i) for i in sorted(pair, reverse=True)][::-1]
@@ -359,19 +359,19 @@ def _multiply(left: tuple[str, Array], right: tuple[str, Array], kept: set[str])
     inner_axes = [letter for letter in shared if letter not in kept]
     rows = [letter for letter in left_name if letter not in right_name]
     columns = [letter for letter in right_name if letter not in left_name]
-    sizes = {**dict(zip(left_name, x.shape, strict=True)), **dict(zip(right_name, y.shape, strict=True))}
+    size_of = dict(zip(left_name + right_name, x.shape + y.shape, strict=True)).__getitem__
 
     def arranged(name: str, array: Array, *groups: list[str]) -> Array:
-        order = tuple(name.index(letter) for letter in (*batch, *groups[0], *groups[1]))
-        shape = (*(sizes[b] for b in batch), *(math.prod(sizes[letter] for letter in group) for group in groups))
-        return reshape(permute_dims(array, order) if order != tuple(range(array.ndim)) else array, shape)
+        order = tuple(map(name.index, (*batch, *groups[0], *groups[1])))
+        shape = (*map(size_of, batch), *[math.prod(map(size_of, group)) for group in groups])
+        return reshape(permute_dims(array, order) if order != tuple(range(len(order))) else array, shape)
 
     if inner_axes:
         product = matmul(arranged(left_name, x, rows, inner_axes), arranged(right_name, y, inner_axes, columns))
     else:
         product = multiply(arranged(left_name, x, rows, []), arranged(right_name, y, [], columns))
     name = "".join([*batch, *rows, *columns])
-    return name, reshape(product, tuple(sizes[letter] for letter in name))
+    return name, reshape(product, tuple(map(size_of, name)))
 
 
 def _without_ones(term: tuple[str, Array], other: tuple[str, Array]) -> tuple[str, Array]:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from gradkit.core import Array, bind
 from gradkit.core.array import place_of_array, wrap
 from gradkit.core.batching import broadcast_sizes
-from gradkit.core.operands import wide_integers
 from gradkit.errors import IndexShapeError, ShapeError
 from gradkit.primitives.elementwise import logical_and
 from gradkit.primitives.manipulation import broadcast_to, permute_dims, reshape
@@ -21,6 +20,8 @@ from gradkit.primitives.taking import fill, take_flat
 
 __all__ = ["Indexer", "gather", "indexer_of", "integer_scalar"]
 
+WHOLE = slice(None)
+
 
 class Indexer(NamedTuple):
     """Where an index with arrays points to, in an array that has been sliced and whose indexed axes have been joined.
@@ -28,7 +29,7 @@ class Indexer(NamedTuple):
     Attributes
     ----------
     basic : tuple
-        The slices and new axes, which are applied first.
+        The slices and new axes, which are applied first; empty where there are none.
     order : tuple of int
         The order of axes that then brings the indexed ones together, in front of which there are `lead` others.
     lead : int
@@ -50,13 +51,15 @@ class Indexer(NamedTuple):
 
     def apply_slices(self, x: Array) -> Array:
         """Return `x` after the slices."""
-        return x if all(part == slice(None) for part in self.basic) else bind(GETITEM, (x,), {"index": self.basic})
+        return bind(GETITEM, (x,), {"index": self.basic}) if self.basic else x
 
     def join_axes(self, whole: Array) -> Array:
         """Return the sliced array with its indexed axes as one."""
-        moved = whole if self.order == tuple(range(whole.ndim)) else permute_dims(whole, self.order)
-        behind = moved.shape[self.lead + len(self.sizes) :]
-        return reshape(moved, (*moved.shape[: self.lead], math.prod(self.sizes), *behind))
+        moved = whole if self.order == tuple(range(len(self.order))) else permute_dims(whole, self.order)
+        if len(self.sizes) == 1:
+            return moved
+        shape = moved._value.shape
+        return reshape(moved, (*shape[: self.lead], math.prod(self.sizes), *shape[self.lead + len(self.sizes) :]))
 
     def split_axes(self, joined: Array, shape: tuple[int, ...]) -> Array:
         """Undo `join_axes`, for a sliced array of that shape."""
@@ -67,44 +70,60 @@ class Indexer(NamedTuple):
 
 def indexer_of(x: Array, parts: list[Any], mode: str) -> Indexer:
     """Work out where an index points to that has one entry per axis, and at least one array."""
-    # Integers beside arrays are arrays of no axes, as in NumPy: they take part in the broadcast.
-    indexed = [i for i, part in enumerate(parts) if type(part) in (Array, int)]
-    basic = tuple(slice(None) if i in indexed else part for i, part in enumerate(parts))
-    shape = sliced_shape(x.shape, basic)
-    sizes = tuple(shape[i] for i in indexed)
-    arrays = [part if type(part) is Array else integer_scalar(part, x) for part in (parts[i] for i in indexed)]
-    common = broadcast_sizes([array.shape for array in arrays])
-    try:
-        arrays = [broadcast_to(array, common) for array in arrays]
-    except ShapeError as error:
-        found = ", ".join(str(array.shape) for array in arrays)
-        raise IndexShapeError(
-            f"Incompatible shapes for broadcasting: an index's arrays are broadcast against each other, got {found}"
-        ) from error
-    positions: Array | None = None
+    # Integers beside arrays are arrays of no axes, as in NumPy: their axes are joined to those of the arrays.
+    indexed: list[int] = []
+    shapes: list[tuple[int, ...]] = []
+    basic = list(parts)
+    for i, part in enumerate(parts):
+        if type(part) is Array or type(part) is int:
+            indexed.append(i)
+            basic[i] = WHOLE
+        if type(part) is Array:
+            shapes.append(part._value.shape)
+    if basic.count(WHOLE) == len(basic):
+        basic.clear()
+    shape = sliced_shape(x._value.shape, tuple(basic))
+    sizes = tuple(map(shape.__getitem__, indexed))
+    common = None if shapes.count(shapes[0]) == len(shapes) else broadcast_sizes(shapes)
+    positions: Any = None
     valid: Array | None = None
-    for array, size in zip(arrays, sizes, strict=True):
-        along, fits = bounded(wide_integers(array, math.prod(sizes)), size, mode)
+    room = math.prod(sizes)
+    for number, size in zip(indexed, sizes, strict=True):
+        along, fits = parts[number], None
+        if type(along) is Array:  # a number is in range
+            along, fits = bounded(along if common is None else _broadcast(along, common, shapes), size, mode, room)
         positions = along if positions is None else positions * size + along
         if fits is not None:
             valid = fits if valid is None else logical_and(valid, fits)
-    assert positions is not None
     # Neighbouring indexed axes are replaced where they are; separated ones come first.
-    others = [i for i in range(len(shape)) if i not in indexed]
-    adjacent = indexed == list(range(indexed[0], indexed[-1] + 1))
-    lead = [i for i in others if adjacent and i < indexed[0]]
-    rest = [i for i in others if i not in lead]
-    return Indexer(basic, (*lead, *indexed, *rest), len(lead), sizes, positions, valid)
+    order, lead = tuple(range(len(shape))), indexed[0]
+    if indexed[-1] - lead >= len(indexed):
+        order, lead = (*indexed, *(i for i in order if i not in indexed)), 0
+    return Indexer(tuple(basic), order, lead, sizes, positions, valid)
+
+
+def _broadcast(array: Array, common: tuple[int, ...], shapes: list[tuple[int, ...]]) -> Array:
+    try:
+        return broadcast_to(array, common)
+    except ShapeError as error:
+        raise IndexShapeError(
+            f"Incompatible shapes for broadcasting: an index's arrays are broadcast against each other, got "
+            f"{', '.join(map(str, shapes))}"
+        ) from error
 
 
 def gather(x: Array, parts: list[Any], mode: str, fill_value: Any = None) -> Array:
     """Return what an index with arrays gives."""
     indexer = indexer_of(x, parts, mode)
     joined = indexer.join_axes(indexer.apply_slices(x))
-    flat = reshape(indexer.positions, -1)
-    valid = None if indexer.valid is None else reshape(indexer.valid, -1)
-    taken = fill(take_flat(joined, flat, indexer.lead), valid, indexer.lead, fill_value)
-    return reshape(taken, (*joined.shape[: indexer.lead], *indexer.positions.shape, *joined.shape[indexer.lead + 1 :]))
+    positions, valid, lead = indexer.positions, indexer.valid, indexer.lead
+    taken_at, shape = positions._value.shape, joined._value.shape
+    is_vector = len(taken_at) == 1
+    flat = positions if is_vector else reshape(positions, -1)
+    taken = take_flat(joined, flat, lead)
+    if valid is not None:
+        taken = fill(taken, reshape(valid, -1), lead, fill_value)
+    return taken if is_vector else reshape(taken, (*shape[:lead], *taken_at, *shape[lead + 1 :]))
 
 
 def integer_scalar(value: int, like: Array) -> Array:

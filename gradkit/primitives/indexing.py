@@ -52,10 +52,14 @@ def getitem(x: Array, index: Any, /) -> Array:
         return _chosen(x, index[0])
     if has_truth_value(index):
         return getitem(*with_axes_for_truth_values(x, [beside(part, x) for part in index]))
+    if len(index) == 1 and (only_part := beside(index[0], x)) is not index[0]:
+        return getitem(x, only_part)
     parts = expand(x, index)
-    if not any(type(part) is Array for part in parts):
-        return bind(GETITEM, (x,), {"index": tuple(parts)})
-    return gather(x, parts, "clip" if any(type(p) is Array and is_abstract(p) for p in parts) else "raise")
+    mode = None
+    for part in parts:
+        if type(part) is Array:
+            mode = "clip" if mode == "clip" or type(raw(part)) in STAND_INS else "raise"
+    return bind(GETITEM, (x,), {"index": tuple(parts)}) if mode is None else gather(x, parts, mode)
 
 
 def _is_mask_of(mask: Any, shape: tuple[int, ...]) -> bool:
@@ -159,26 +163,39 @@ def expand(x: Array, index: tuple[Any, ...], out_of_range: bool = False) -> list
     """
     parts: list[Any] = []
     masks: list[tuple[int, int, tuple[int, ...]]] = []
+    used, where_rest = 0, -1
     for number, part in enumerate(index):
-        part = beside(part, x)
-        if shape := _mask_shape(part):
-            masks.append((number, len(parts), shape))
-        parts.extend(_entries(part))
-    used = sum(part is not None and part is not Ellipsis for part in parts)
-    if used > x.ndim:
-        raise IndexError(f"too many indices: x of shape {x.shape} has {x.ndim} axes, got {used} indices")
-    if sum(part is Ellipsis for part in parts) > 1:
-        raise IndexError("an index can only have a single ellipsis ('...')")
-    where_rest = next((i for i, part in enumerate(parts) if part is Ellipsis), len(parts))
-    parts[where_rest : where_rest + 1] = [slice(None)] * (x.ndim - used)
-    for number, position, shape in masks:
-        position += x.ndim - used - 1 if position > where_rest else 0
-        _check_mask(x, number, sum(part is not None for part in parts[:position]), shape)
+        if part is None:
+            parts.append(None)
+        elif part is Ellipsis:
+            if where_rest >= 0:
+                raise IndexError("an index can only have a single ellipsis ('...')")
+            where_rest = len(parts)
+        elif type(part) is Array and dtype_name(part).startswith(("int", "uint")):
+            parts.append(part)
+            used += 1
+        else:
+            part = beside(part, x)
+            if of_mask := _mask_shape(part):
+                masks.append((number, len(parts), of_mask))
+            entries = _entries(part)
+            used += len(entries)
+            parts += entries
+    shape = x._value.shape
+    rest = len(shape) - used
+    if rest < 0:
+        raise IndexError(f"too many indices: x of shape {shape} has {len(shape)} axes, got {used} indices")
+    if where_rest < 0:
+        where_rest = len(parts)
+    parts[where_rest:where_rest] = [WHOLE] * rest
+    for number, position, of_mask in masks:
+        position += rest if position >= where_rest else 0
+        _check_mask(x, number, sum(part is not None for part in parts[:position]), of_mask)
     axis = 0
     for i, part in enumerate(parts):
         if part is None:
             continue
-        size = x.shape[axis]
+        size = shape[axis]
         if type(part) is slice:
             parts[i] = _within(part, size)
         elif type(part) is int:
@@ -194,6 +211,8 @@ def expand(x: Array, index: tuple[Any, ...], out_of_range: bool = False) -> list
 
 def _mask_shape(part: Any) -> tuple[int, ...]:
     """Return the shape of a mask; () for any other index."""
+    if type(part) is Array:
+        return part.shape if dtype_name(part) == "bool" else ()
     return tuple(part.shape) if "bool" in str(getattr(part, "dtype", "")) else ()
 
 
@@ -207,11 +226,13 @@ def _check_mask(x: Array, number: int, axis: int, shape: tuple[int, ...]) -> Non
 
 
 def _entries(part: Any) -> list[Any]:
-    if part is None or part is Ellipsis or isinstance(part, slice):
-        return [_plain_slice(part)]
+    if isinstance(part, slice):
+        return [part]
     if type(part) is not Array and hasattr(part, "__index__") and getattr(part, "ndim", 0) == 0:
         return [operator.index(part)]
-    array = as_array(part, "indexing") if not isinstance(part, str) else _refuse(part)
+    if isinstance(part, str):
+        raise TypeError(f"gradkit does not support string indexing; got idx={part!r}")
+    array = as_array(part, "indexing")
     name = dtype_name(array)
     if name == "bool":
         return list(_positions_of(array))
@@ -224,9 +245,9 @@ def beside(index: Any, x: Array) -> Any:
     """Return a NumPy array, a list or a truth value as an Array beside `x`; any other index as it is."""
     if isinstance(index, list):
         return listed(index, x, None if index else "int32")
-    if type(index) is not Array and is_truth_value(index):
-        return listed(index, x)
-    if type(index) is not Array and hasattr(index, "__array_interface__") and index.ndim:
+    if type(index) is Array or type(index) is slice:
+        return index
+    if is_truth_value(index) or (hasattr(index, "__array_interface__") and index.ndim):
         return listed(index, x)
     return index
 
@@ -237,21 +258,10 @@ def listed(values: Any, like: Array | None = None, dtype: str | None = None) -> 
     return result
 
 
-def _refuse(part: str) -> Array:
-    raise TypeError(f"gradkit does not support string indexing; got idx={part!r}")
-
-
-def _plain_slice(part: Any) -> Any:
-    if not isinstance(part, slice):
-        return part
-    bounds = (None if b is None else operator.index(b) for b in (part.start, part.stop, part.step))
-    return slice(*bounds)
-
-
 def _within(part: slice, size: int) -> slice:
     """Return a slice whose bounds are on the axis, which is all that the standard takes."""
-    if part == WHOLE:
-        return part
+    if part.start is part.stop is part.step is None:
+        return WHOLE
     start, stop, step = part.indices(size)
     if not len(range(start, stop, step)):
         return slice(0, 0)

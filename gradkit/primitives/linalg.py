@@ -155,30 +155,29 @@ def matmul(x: Any, y: Any, /) -> Array:
         if len(shape) == 2 == len(other) and shape[1] == other[0]:
             return _of_matrices(x, y)
     left, right = of_one_dtype((as_array(x, "matmul"), as_array(y, "matmul")))
-    if left.ndim == 0 or right.ndim == 0:
-        raise ShapeError(f"matmul requires arrays of at least one dimension, got {left.shape} and {right.shape}")
-    inner = right.shape[-2] if right.ndim > 1 else right.shape[0]
-    if left.shape[-1] != inner:
+    shape, other = left._value.shape, right._value.shape
+    if not shape or not other:
+        raise ShapeError(f"matmul requires arrays of at least one dimension, got {shape} and {other}")
+    inner = other[-2:][0]
+    if shape[-1] != inner:
         raise ShapeError(
-            f"matmul requires contracting dimensions to have the same size, got {left.shape[-1]} and {inner} "
-            f"(x has shape {left.shape}, y has shape {right.shape})"
+            f"matmul requires contracting dimensions to have the same size, got {shape[-1]} and {inner} "
+            f"(x has shape {shape}, y has shape {other})"
         )
-    matrices = (
-        reshape(left, (1, -1)) if left.ndim == 1 else left,
-        reshape(right, (-1, 1)) if right.ndim == 1 else right,
-    )
-    if left.ndim > 2 and right.ndim > 2 and not _batches_broadcast(left.shape, right.shape):
+    if len(shape) > 2 and len(other) > 2 and not _batches_broadcast(shape, other):
         raise ShapeError(
             f"matmul requires leading axes that broadcast (from the right, sizes must be equal or 1), got x of shape "
-            f"{left.shape} and y of shape {right.shape}"
+            f"{shape} and y of shape {other}"
         )
-    product = bind(_matmul, matrices, NO_PARAMS)
-    shape = product.shape
-    if left.ndim == 1:
-        shape = (*shape[:-2], shape[-1])
-    if right.ndim == 1:
-        shape = shape[:-1]
-    return product if shape == product.shape else reshape(product, shape)
+    if len(shape) == 1:
+        left = reshape(left, (1, inner))
+    if len(other) == 1:
+        right = reshape(right, (inner, 1))
+    product = bind(_matmul, (left, right), NO_PARAMS)
+    if len(shape) > 1 < len(other):
+        return product
+    *lead, rows, columns = product._value.shape
+    return reshape(product, (*lead, *(rows,) * (len(shape) > 1), *(columns,) * (len(other) > 1)))
 
 
 def _batches_broadcast(left: tuple[int, ...], right: tuple[int, ...]) -> bool:

@@ -325,7 +325,12 @@ def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Array:
     parts = [as_array(array, "stack") for array in arrays]
     if len({part.shape for part in parts}) > 1:
         raise ShapeError(f"stack: arrays must have one shape, got {', '.join(str(part.shape) for part in parts)}")
-    return concat([expand_dims(part, axis=axis) for part in parts], axis=axis)
+    if not parts:
+        raise ValueError("stack: need at least one array to join, got none")
+    shape = parts[0].shape
+    (axis,) = normalize_axes(axis, len(shape) + 1, "stack")
+    new = {"shape": (*shape[:axis], 1, *shape[axis:])}
+    return concat([bind(_reshape, (part,), new) for part in parts], axis=axis)
 
 
 def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Array:

@@ -10,10 +10,10 @@ import numpy as np
 
 from gradkit.backend import Backend, Device, backend_of, current_backend, current_device, first_on_gpu, get_backend
 from gradkit.core import Array
-from gradkit.core.array import backend_of_array, raw, wrap
+from gradkit.core.array import backend_of_array, place_of_array, raw, wrap
 from gradkit.core.namespace import publish
 from gradkit.core.node import Leaf, made_of_one_number
-from gradkit.core.operands import as_array
+from gradkit.core.operands import as_array, dtype_name
 from gradkit.core.printing import shaped
 from gradkit.core.promotion import (
     FLOATING,
@@ -60,7 +60,7 @@ def _shape(shape: Shape) -> tuple[int, ...]:
         sizes = whole_numbers(shape)
     except TracerIntegerConversionError as error:
         raise TypeError(f"Shapes must be 1D sequences of concrete values of integer type, got {shape}") from error
-    if any(size < 0 for size in sizes):
+    if min(sizes, default=0) < 0:
         raise ValueError(f"shape: sizes must not be negative, got {sizes}")
     return sizes
 
@@ -108,7 +108,7 @@ def asarray(
     if order not in (None, "C", "K", "A"):
         raise NotImplementedError(f"asarray: only row-major order is there, got order={order!r}")
     result = _as_is(a, dtype, device)
-    if dtype is not None:
+    if dtype is not None and (copy is not False or requested_dtype(dtype) != dtype_name(result)):
         result = astype(result, dtype)
     if device is not None:
         result = to_device(result, device)
@@ -252,11 +252,16 @@ def full(
     if out_sharding is not None:
         refuse_sharding(out_sharding, "full")
     sizes = _shape(shape)
-    if type(fill_value) is Array:
-        return broadcast_to(asarray(fill_value, dtype=dtype, device=device), sizes)
-    if getattr(fill_value, "shape", ()) or isinstance(fill_value, list | tuple):
-        return broadcast_to(asarray(fill_value, dtype=dtype, device=device), sizes)
-    backend, place = _place(device)
+    if _is_one_number(fill_value):
+        return _filled(sizes, fill_value, dtype, *_place(device))
+    return broadcast_to(asarray(fill_value, dtype=dtype, device=device), sizes)
+
+
+def _is_one_number(value: Any) -> bool:
+    return type(value) is not Array and not isinstance(value, list | tuple) and not getattr(value, "shape", None)
+
+
+def _filled(sizes: tuple[int, ...], fill_value: Any, dtype: Any, backend: Backend, place: Any) -> Array:
     kind = promote([], [type(fill_value)]) if type(fill_value) in (bool, int, float, complex) else None
     default = kind or canonical(np.asarray(fill_value).dtype.name)
     raw_dtype = _raw_dtype(backend, dtype, default)
@@ -266,14 +271,13 @@ def full(
     return made_of_one_number(wrap(backend.xp.full(sizes, number, dtype=raw_dtype, device=place)))
 
 
-def _like(x: Any, dtype: Any, shape: Shape | None, device: Device | None, caller: str) -> tuple[Any, Any, Any]:
-    """Return the shape, dtype and device of `x`, or those that are given instead."""
-    like = as_array(x, caller)
-    return (
-        like.shape if shape is None else shape,
-        like.dtype if dtype is None else dtype,
-        like.device if device is None else device,
-    )
+def _like(creator: str, x: Any, dtype: Any, shape: Shape | None, device: Device | None) -> Array:
+    """Return zeros or ones of the shape, dtype and device of `x`, unless others are given."""
+    array = as_array(x, f"{creator}_like")
+    backend, place = place_of_array(array) if device is None else _place(device)
+    sizes = array.shape if shape is None else _shape(shape)
+    raw_dtype = _raw_dtype(backend, dtype, dtype_name(array))
+    return made_of_one_number(wrap(getattr(backend.xp, creator)(sizes, dtype=raw_dtype, device=place)))
 
 
 def zeros_like(
@@ -282,7 +286,7 @@ def zeros_like(
     """Return zeros of the shape, dtype and device of `a`, unless others are given."""
     if out_sharding is not None:
         refuse_sharding(out_sharding, "zeros_like")
-    return _new("zeros", *_like(a, dtype, shape, device, "zeros_like"))
+    return _like("zeros", a, dtype, shape, device)
 
 
 def ones_like(
@@ -291,12 +295,12 @@ def ones_like(
     """Return ones of the shape, dtype and device of `a`, unless others are given."""
     if out_sharding is not None:
         refuse_sharding(out_sharding, "ones_like")
-    return _new("ones", *_like(a, dtype, shape, device, "ones_like"))
+    return _like("ones", a, dtype, shape, device)
 
 
 def empty_like(prototype: Any, dtype: Any = None, shape: Shape | None = None, *, device: Device | None = None) -> Array:
     """Return zeros of the shape, dtype and device of `prototype`, unless others are given."""
-    return _new("zeros", *_like(prototype, dtype, shape, device, "empty_like"))
+    return _like("zeros", prototype, dtype, shape, device)
 
 
 def full_like(
@@ -311,8 +315,12 @@ def full_like(
     """Return an array of one value, of the shape, dtype and device of `a`, unless others are given."""
     if out_sharding is not None:
         refuse_sharding(out_sharding, "full_like")
-    sizes, dtype, device = _like(a, dtype, shape, device, "full_like")
-    return full(sizes, fill_value, dtype=dtype, device=device)
+    array = as_array(a, "full_like")
+    sizes = array.shape if shape is None else shape
+    dtype = dtype_name(array) if dtype is None else dtype
+    if device is None and _is_one_number(fill_value):
+        return _filled(_shape(sizes), fill_value, dtype, *place_of_array(array))
+    return full(sizes, fill_value, dtype=dtype, device=array.device if device is None else device)
 
 
 def arange(

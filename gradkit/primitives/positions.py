@@ -58,7 +58,7 @@ def gather_mode(mode: Any) -> str | None:
     return word
 
 
-def bounded(positions: Array, size: int, mode: str) -> tuple[Array, Array | None]:
+def bounded(positions: Array, size: int, mode: str, room: int = 0) -> tuple[Array, Array | None]:
     """Return positions that are all in range.
 
     Parameters
@@ -71,12 +71,15 @@ def bounded(positions: Array, size: int, mode: str) -> tuple[Array, Array | None
         What is done with those out of range: the nearest one is taken; they are marked; nothing; or, where they can be
         seen, IndexError (else the nearest one is taken under a transform, and on a GPU nothing is done).
 
+    room : int
+        The largest number that is computed of them, as a position on several axes that are joined to one.
+
     Returns
     -------
     Array, Array or None
         The positions, and which of them were in range: None for all.
     """
-    positions = wide_integers(positions, size)
+    positions = wide_integers(positions, max(size, room))
     value = positions._value
     while type(value) is Array:
         value = value._value

@@ -115,10 +115,8 @@ def take_flat(x: Array, positions: Array, axis: int) -> Array:
     return bind(_take, (x, positions), {"axis": axis})
 
 
-def fill(taken: Array, valid: Array | None, axis: int, fill_value: Any) -> Array:
+def fill(taken: Array, valid: Array, axis: int, fill_value: Any) -> Array:
     """Return slices along an axis with those that are not `valid` replaced by `fill_value`."""
-    if valid is None:
-        return taken
     chosen = reshape(valid, (*valid.shape, *(1,) * (taken.ndim - axis - 1)))
     name = dtype_name(taken)
     if fill_value is None:

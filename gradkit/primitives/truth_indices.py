@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradkit.core import Array
+from gradkit.core.operands import dtype_name
 from gradkit.primitives.manipulation import reshape
 
 __all__ = ["has_truth_value", "is_truth_value", "with_axes_for_truth_values"]
@@ -21,6 +22,8 @@ def is_truth_value(part: Any) -> bool:
     """Return whether a part of an index is a truth value, or a mask of no axes."""
     if type(part) in PLAIN:
         return False
+    if type(part) is Array:
+        return not part._value.shape and dtype_name(part) == "bool"
     return isinstance(part, bool) or (getattr(part, "ndim", None) == 0 and "bool" in str(getattr(part, "dtype", "")))
 
 

@@ -18,16 +18,16 @@ from gradkit.core.array import renewed
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.node import Leaf
 from gradkit.core.operands import as_array, cast, dtype_name, of_one_dtype
-from gradkit.core.promotion import kind_of, promote
+from gradkit.core.promotion import KIND_OF_PYTHON, kind_of
 from gradkit.errors import ShapeError
 from gradkit.primitives import elementwise as e
 from gradkit.primitives import scattering
 from gradkit.primitives.creation import ones_like
 from gradkit.primitives.gathering import gather, indexer_of
-from gradkit.primitives.indexing import beside, expand, getitem, listed, the_only_array
+from gradkit.primitives.indexing import beside, expand, getitem, listed, plain_entries, the_only_array
 from gradkit.primitives.manipulation import broadcast_to, reshape, squeeze
 from gradkit.primitives.positions import bounded, gather_mode
-from gradkit.primitives.slicing import pad_index, set_index
+from gradkit.primitives.slicing import pad_index, set_index, sliced_shape
 from gradkit.primitives.taking import full_scalar
 from gradkit.primitives.truth_indices import has_truth_value, with_axes_for_truth_values
 
@@ -181,7 +181,7 @@ def _as_tuple(index: Any) -> tuple[Any, ...]:
 
 def as_values(x: Array, values: Any) -> Array:
     """Return new values as an Array; a number takes the dtype of `x` where that can hold it."""
-    if type(values) in PYTHON_NUMBERS and kind_of(dtype_name(x)) >= kind_of(promote([], [type(values)])):
+    if type(values) in PYTHON_NUMBERS and kind_of(dtype_name(x)) >= KIND_OF_PYTHON[type(values)]:
         return full_scalar(values, x)
     if isinstance(values, list | tuple) or type(values) in PYTHON_NUMBERS:
         return listed(values, x)
@@ -193,7 +193,7 @@ def _update(x: Array, index: Any, values: Any, update: Update, mode: Any) -> Arr
     word = gather_mode(mode) or "fill"
     y = as_values(x, values)
     dtype, given = dtype_name(x), dtype_name(y)
-    if kind_of(given) > kind_of(dtype):
+    if given != dtype and kind_of(given) > kind_of(dtype):
         warnings.warn(
             f"scatter inputs have incompatible types: cannot safely cast value from dtype={given} to "
             f"dtype={dtype}. In future JAX releases this will result in an error.",
@@ -206,7 +206,11 @@ def _update(x: Array, index: Any, values: Any, update: Update, mode: Any) -> Arr
 
 
 def _change(x: Array, index: Any, y: Array, update: Update, mode: str) -> Array:
-    only = the_only_array(_as_tuple(index), x.ndim)
+    shape = x._value.shape
+    entries = plain_entries(_as_tuple(index), shape)
+    if entries is not None:
+        return _in_slices(x, entries, y, update)
+    only = the_only_array(_as_tuple(index), len(shape))
     if only is not None:
         return _along_axis(x, *only, y, update, mode)
     index = beside(index, x)
@@ -236,6 +240,8 @@ def _fits(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
 
 def _broadcast(y: Array, shape: tuple[int, ...]) -> Array:
     """Return new values in the shape of what they meet; as in NumPy, surplus leading axes of size 1 do no harm."""
+    if y._value.shape == shape:
+        return y
     surplus = y.ndim - len(shape)
     if surplus > 0 and all(size == 1 for size in y.shape[:surplus]):
         y = squeeze(y, axis=tuple(range(surplus)))
@@ -248,11 +254,10 @@ def _broadcast(y: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _in_slices(x: Array, index: tuple[Any, ...], y: Array, update: Update) -> Array:
-    present = getitem(x, index)
-    y = _broadcast(y, present.shape)
+    y = _broadcast(y, sliced_shape(x._value.shape, index))
     if update is ADD:
-        return x + pad_index(y, index=index, shape=x.shape)
-    return set_index(x, update.meet(present, y), index=index)
+        return x + pad_index(y, index=index, shape=x._value.shape)
+    return set_index(x, y if update is SET else update.meet(getitem(x, index), y), index=index)
 
 
 def _at_positions(x: Array, parts: list[Any], y: Array, update: Update, mode: str) -> Array:
@@ -263,9 +268,7 @@ def _at_positions(x: Array, parts: list[Any], y: Array, update: Update, mode: st
     joined = indexer.join_axes(whole)
     changed = _scatter(joined, indexer.positions, indexer.valid, indexer.lead, y, update, mode)
     result = indexer.split_axes(changed, whole.shape)
-    if all(part == slice(None) for part in indexer.basic):
-        return result
-    return set_index(x, result, index=indexer.basic)
+    return set_index(x, result, index=indexer.basic) if indexer.basic else result
 
 
 def _along_axis(x: Array, positions: Array, axis: int, y: Array, update: Update, mode: str) -> Array:

@@ -179,6 +179,7 @@ def test_dlpack_brings_arrays_of_other_libraries(xp: Any) -> None:
 def test_asarray_that_may_not_copy_says_where_it_would() -> None:
     x = jnp.asarray([1.0])
     assert jnp.asarray(x, copy=False).data is x.data
+    assert jnp.asarray(x, dtype=x.dtype, copy=False) is x
     with pytest.raises(ValueError, match="copy=False"):
         jnp.asarray([1.0], copy=False)
     with pytest.raises(ValueError, match="copy=False"):
