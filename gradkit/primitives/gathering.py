@@ -68,8 +68,8 @@ class Indexer(NamedTuple):
         return moved if back == tuple(range(len(shape))) else permute_dims(moved, back)
 
 
-def indexer_of(x: Array, parts: list[Any], mode: str) -> Indexer:
-    """Work out where an index points to that has one entry per axis, and at least one array."""
+def indexer_of(x: Array, parts: list[Any], gap: int, mode: str) -> Indexer:
+    """Work out where an index points to that has one entry per axis, at least one array, and perhaps a gap."""
     # Integers beside arrays are arrays of no axes, as in NumPy: their axes are joined to those of the arrays.
     indexed: list[int] = []
     shapes: list[tuple[int, ...]] = []
@@ -97,7 +97,7 @@ def indexer_of(x: Array, parts: list[Any], mode: str) -> Indexer:
             valid = fits if valid is None else logical_and(valid, fits)
     # Neighbouring indexed axes are replaced where they are; separated ones come first.
     order, lead = tuple(range(len(shape))), indexed[0]
-    if indexed[-1] - lead >= len(indexed):
+    if indexed[-1] - lead >= len(indexed) or lead < gap <= indexed[-1]:
         order, lead = (*indexed, *(i for i in order if i not in indexed)), 0
     return Indexer(tuple(basic), order, lead, sizes, positions, valid)
 
@@ -112,9 +112,9 @@ def _broadcast(array: Array, common: tuple[int, ...], shapes: list[tuple[int, ..
         ) from error
 
 
-def gather(x: Array, parts: list[Any], mode: str, fill_value: Any = None) -> Array:
+def gather(x: Array, parts: list[Any], gap: int, mode: str, fill_value: Any = None) -> Array:
     """Return what an index with arrays gives."""
-    indexer = indexer_of(x, parts, mode)
+    indexer = indexer_of(x, parts, gap, mode)
     joined = indexer.join_axes(indexer.apply_slices(x))
     positions, valid, lead = indexer.positions, indexer.valid, indexer.lead
     taken_at, shape = positions._value.shape, joined._value.shape

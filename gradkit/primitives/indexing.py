@@ -54,12 +54,12 @@ def getitem(x: Array, index: Any, /) -> Array:
         return getitem(*with_axes_for_truth_values(x, [beside(part, x) for part in index]))
     if len(index) == 1 and (only_part := beside(index[0], x)) is not index[0]:
         return getitem(x, only_part)
-    parts = expand(x, index)
+    parts, gap = expand(x, index)
     mode = None
     for part in parts:
         if type(part) is Array:
             mode = "clip" if mode == "clip" or type(raw(part)) in STAND_INS else "raise"
-    return bind(GETITEM, (x,), {"index": tuple(parts)}) if mode is None else gather(x, parts, mode)
+    return bind(GETITEM, (x,), {"index": tuple(parts)}) if mode is None else gather(x, parts, gap, mode)
 
 
 def _is_mask_of(mask: Any, shape: tuple[int, ...]) -> bool:
@@ -156,8 +156,10 @@ def the_only_array(index: tuple[Any, ...], ndim: int) -> tuple[Array, int] | Non
     return index[found], axis
 
 
-def expand(x: Array, index: tuple[Any, ...], out_of_range: bool = False) -> list[Any]:
-    """Return an index with one entry per axis (and None for new ones), masks turned into integer arrays.
+def expand(x: Array, index: tuple[Any, ...], out_of_range: bool = False) -> tuple[list[Any], int]:
+    """Return an index with one entry per axis (and None for new ones), masks turned into integer arrays, and its gap.
+
+    The gap is where a ``...`` stands for no axes; 0 for none. To NumPy what it has on both sides is not side by side.
 
     With `out_of_range` an integer that is out of range is left to the mode, as an array of no axes.
     """
@@ -206,7 +208,7 @@ def expand(x: Array, index: tuple[Any, ...], out_of_range: bool = False) -> list
             else:
                 raise IndexError(f"index {part} is out of bounds for axis {axis} with size {size}")
         axis += 1
-    return parts
+    return parts, 0 if rest or where_rest == len(parts) else where_rest
 
 
 def _mask_shape(part: Any) -> tuple[int, ...]:

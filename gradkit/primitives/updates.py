@@ -105,10 +105,10 @@ class IndexUpdate:
         word = gather_mode(mode) or "clip"
         if has_truth_value(_as_tuple(self.index)):
             return getitem(self.array, self.index)
-        parts = expand(self.array, _as_tuple(self.index), out_of_range=True)
+        parts, gap = expand(self.array, _as_tuple(self.index), out_of_range=True)
         if not any(type(part) is Array for part in parts):
             return getitem(self.array, self.index)
-        return gather(self.array, parts, word, fill_value)
+        return gather(self.array, parts, gap, word, fill_value)
 
     def set(
         self, values: Any, *, indices_are_sorted: bool = False, unique_indices: bool = False, mode: Any = None
@@ -223,10 +223,10 @@ def _change(x: Array, index: Any, y: Array, update: Update, mode: str) -> Array:
     if has_truth_value(_as_tuple(index)):
         wide, index = with_axes_for_truth_values(x, [beside(part, x) for part in _as_tuple(index)])
         return reshape(_change(wide, index, y, update, mode), x.shape)
-    parts = expand(x, _as_tuple(index), out_of_range=True)
+    parts, gap = expand(x, _as_tuple(index), out_of_range=True)
     if not any(type(part) is Array for part in parts):
         return _in_slices(x, tuple(parts), y, update)
-    return _at_positions(x, parts, y, update, mode)
+    return _at_positions(x, parts, gap, y, update, mode)
 
 
 def _is_mask(x: Array, index: Any) -> bool:
@@ -260,8 +260,8 @@ def _in_slices(x: Array, index: tuple[Any, ...], y: Array, update: Update) -> Ar
     return set_index(x, y if update is SET else update.meet(getitem(x, index), y), index=index)
 
 
-def _at_positions(x: Array, parts: list[Any], y: Array, update: Update, mode: str) -> Array:
-    indexer = indexer_of(x, parts, mode)
+def _at_positions(x: Array, parts: list[Any], gap: int, y: Array, update: Update, mode: str) -> Array:
+    indexer = indexer_of(x, parts, gap, mode)
     whole = indexer.apply_slices(x)
     if not math.prod(indexer.sizes):
         return renewed(x)

@@ -36,6 +36,9 @@ ENTRIES: dict[str, Entry] = {
     "two arrays": Entry(lambda xp, x, i, j: x[i, :, j] ** 2, (CUBE, PLACES % 2, PLACES)),
     "two arrays that broadcast": Entry(lambda xp, x, i, j: x[i[:, None], j] ** 2, (X, PLACES, PLACES)),
     "array, None, integer": Entry(lambda xp, x, i: x[i, None, ..., 1], (CUBE, PLACES % 2)),
+    "two arrays, an ellipsis of no axes between them": Entry(
+        lambda xp, x, i, j: x[:, i, ..., j] ** 2, (CUBE, PLACES, PLACES)
+    ),
     "take": Entry(lambda xp, x, i: xp.take(x, i, axis=1) ** 2, (X, PLACES)),
     "take flattened": Entry(lambda xp, x, i: xp.take(x, i, axis=None), (X, PLACES)),
     "take clip": Entry(lambda xp, x, i: xp.take(x, i, axis=0, mode="clip"), (X, OUTSIDE)),
@@ -69,6 +72,9 @@ ENTRIES: dict[str, Entry] = {
     "set two arrays": Entry(lambda xp, x, i, y: x.at[i % 2, :, i].set(y) ** 2, (CUBE, PLACES, X[:, :3])),
     "set two arrays and a slice": Entry(lambda xp, x, i, y: x.at[i % 2, 1:, i].set(y), (CUBE, PLACES, X[:, :2])),
     "set array and integer": Entry(lambda xp, x, i, y: x.at[0, :, i].set(y), (CUBE, PLACES, X[:, :3])),
+    "set two arrays, an ellipsis of no axes between them": Entry(
+        lambda xp, x, i, y: x.at[:, i % 2, ..., i].set(y), (CUBE, PLACES, X[:, :2])
+    ),
     "set open mesh": Entry(
         lambda xp, x, y: x.at[xp.ix_(xp.asarray([0, 2]), xp.asarray([3, 1]))].set(y), (X, X[:2, :2])
     ),
