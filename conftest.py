@@ -27,7 +27,8 @@ pytest_plugins = ["pytester"]
 
 # Doctests are collected by importing a module, and these import CuPy.
 collect_ignore_glob = [] if find_spec("cupy") else ["backends/gradkit_cupy/[!_]*.py"]
-collect_ignore = ["tests/cuda_on_cpu"]  # a `cupy`, to be found by PYTHONPATH alone
+# A `cupy`, to be found by PYTHONPATH alone, and a project of its own, which a test runs.
+collect_ignore = ["tests/cuda_on_cpu", "tests/foreign"]
 
 
 @pytest.hookimpl(wrapper=True)
