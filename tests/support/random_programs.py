@@ -11,7 +11,7 @@ import gradkit
 import gradkit.numpy as jnp
 from gradkit import lax, nn
 
-__all__ = ["arguments", "random_program"]
+__all__ = ["arguments", "random_program", "wilder_arguments"]
 
 DTYPES = ("float32", "float32", "float32", "float64", "int32", "bool", "uint8")
 MORE_DTYPES = (*DTYPES, "float16", "complex64", "int8", "int16", "uint32")
@@ -48,10 +48,13 @@ def wilder_arguments(seed: int) -> list[Any]:
     return found
 
 
-def random_program(seed: int, length: int = 14, wilder: bool = False) -> Callable[..., list[Any]]:
+def random_program(
+    seed: int, length: int = 14, wilder: bool = False, rounded: Callable[[Any], Any] = lambda x: x
+) -> Callable[..., list[Any]]:
     """Return a function that combines results of earlier operations; it gives some of them, and a sum of all.
 
     With `wilder` there are derivatives of derivatives, batches of loops, complex numbers and integers that overflow.
+    The result of each operation, and of each sum, goes through `rounded`.
     """
     operations = [*OPERATIONS, *WILDER] if wilder else OPERATIONS
     choices = np.random.default_rng([seed, 1]).integers(0, 2**31, 400).tolist()
@@ -67,9 +70,9 @@ def random_program(seed: int, length: int = 14, wilder: bool = False) -> Callabl
 
         for _ in range(length):
             operation = operations[next(numbers) % len(operations)]
-            values.append(bounded(operation(numbers, pick)))
+            values.append(rounded(bounded(operation(numbers, pick))))
         made = values[len(given) :]
-        total = sum((jnp.sum(as_float(v)) for v in made), jnp.zeros((), "float32"))
+        total = sum((rounded(jnp.sum(as_float(v))) for v in made), jnp.zeros((), "float32"))
         return [made[-1], made[-4], made[0], total]
 
     return program
