@@ -35,7 +35,7 @@ __all__ = ["Executable", "clear_executables", "executable_of", "has_printer", "r
 PRINTER = "GRADKIT_COMPILER"
 """The environment variable that names the printer to use, or ``interpreter``; by default the best that works."""
 
-MOST_EXECUTABLES = 4096
+MOST_EXECUTABLES = 1024
 """How many are known at a time: a program that has others at each call would fill the memory."""
 
 _executables: dict[Hashable, Executable] = {}

@@ -35,7 +35,9 @@ def main() -> None:
             seconds = time.perf_counter() - begin
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
             print(f"{seed + 1} after {seconds:.0f} s, {differing} differ, {memory} MB", file=sys.stderr, flush=True)
-    print(f"{options.to - options.start} programs, each {', '.join(WAYS)}: {differing} differ from what they give eagerly")
+    print(
+        f"{options.to - options.start} programs, each {', '.join(WAYS)}: {differing} differ from what they give eagerly"
+    )
     sys.exit(differing > 0)
 
 

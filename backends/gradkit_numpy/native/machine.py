@@ -153,11 +153,21 @@ def _optimize(module: Any, size: int) -> None:
     before = len(_defined(module))
     merging = llvm.create_new_module_pass_manager()
     merging.add_merge_functions_pass()  # a network's layers are often of one shape, and so are their nests
-    merging.run(module, builder)
+    _run_once(merging, module, builder)
     options.loop_vectorization = True
     left = size * len(_defined(module)) // max(before, 1)
     options.slp_vectorization = options.loop_unrolling = options.loop_interleaving = left < LARGE
-    llvm.create_pass_builder(_machine(), options).getModulePassManager().run(module, builder)
+    _run_once(llvm.create_pass_builder(_machine(), options).getModulePassManager(), module, builder)
+
+
+def _run_once(passes: Any, module: Any, builder: Any) -> None:
+    """Run passes, and give back what they take: the same ones cannot run on another module."""
+    from llvmlite.binding.ffi import ObjectRef  # optional
+    from llvmlite.binding.newpassmanagers import NewPassManager  # optional
+
+    passes.run(module, builder)
+    if type(passes)._dispose is ObjectRef._dispose:  # llvmlite, at least to 0.50, looks at the wrong base class
+        NewPassManager._dispose(passes)
 
 
 def _defined(module: Any) -> list[Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gradkit.backend.plan import ALIGNMENT, Box, Buffer, Call, Layout, Plan
 from gradkit_numpy.given import KEPT, KEPT_CALLS, fitting, is_free, new_array
+from gradkit_numpy.kept_memory import note_kept
 from gradkit_numpy.native import routines, statements
 from gradkit_numpy.native.machine import compiled, why_unusable
 from gradkit_numpy.native.objects import function_at, layout_is_known, symbols
@@ -87,6 +88,8 @@ class Program:
         size = sum(buffer.size for buffer in plan.results)
         self._old: deque[list[Any]] = deque(maxlen=KEPT_CALLS if size <= KEPT else 0)
         self._arenas: list[tuple[int, Any]] = []
+        self._kept = plan.arena + (KEPT_CALLS * size if size <= KEPT else 0)
+        self._is_noted = False
 
     def __call__(self, arguments: list[Any]) -> list[Any]:
         """Run it on boxes of arrays, and return arrays."""
@@ -149,8 +152,20 @@ class Program:
             return self._new_results()
         return self._new_results({i: results[i] for i in free})
 
+    def forget(self) -> None:
+        """Let go of what is kept for further calls."""
+        self._is_noted = False
+        self._old.clear()
+        self._arenas.clear()
+
+    def _note(self) -> None:
+        if not self._is_noted:
+            self._is_noted = True
+            note_kept(self, self._kept)
+
     def _new_results(self, free: Mapping[int, Any] = NOTHING) -> list[Any]:
         """Return arrays for results, new but for those that are given by number."""
+        self._note()
         try:
             results: list[Any] = [
                 free[i] if i in free else None if i in self._taken else new_array(*form)
@@ -161,6 +176,7 @@ class Program:
         return results
 
     def _new_arena(self) -> tuple[int, Any]:
+        self._note()
         try:
             memory = np.empty(self.plan.arena + ALIGNMENT, np.uint8)
         except (MemoryError, ValueError) as error:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from gradkit.backend.plan import Box, Buffer, Plan
-from gradkit_numpy.given import KEPT, Recycled, fitting
+from gradkit_numpy.given import KEPT, KEPT_CALLS, Recycled, fitting
+from gradkit_numpy.kept_memory import note_kept
 from gradkit_numpy.silence import SILENCE
 from gradkit_numpy.ufuncs.plans import plan_function
 from gradkit_numpy.ufuncs.text import Texts
@@ -41,6 +42,7 @@ class Program:
         self._free: deque[Any] = deque()
         """Functions that nobody runs now. Each has memory of its own, so there are as many as calls at one time."""
         self._make = texts.maker()
+        self._size = texts.size
 
     def __call__(self, arguments: list[Any]) -> list[Any]:
         """Run it on boxes of arrays, and return arrays."""
@@ -57,11 +59,16 @@ class Program:
         try:
             run = self._free.pop()
         except IndexError:
+            note_kept(self, self._size)
             run = self._make()[self._name]
         try:
             return run(arguments)  # type: ignore[no-any-return]
         finally:
             self._free.append(run)
+
+    def forget(self) -> None:
+        """Let go of the memory of calls that have ended."""
+        self._free.clear()
 
     def _entry(self, texts: Texts, plan: str) -> str:
         """Write the function that takes boxes and gives boxes, or None, and return its name."""
@@ -107,6 +114,7 @@ class Program:
         dtype = texts.name("d", np.dtype(buffer.dtype))
         if buffer.size < WORTH_KEEPING or sum(result.size for result in self.plan.results) > KEPT:
             return f"{texts.name('f', np.empty)}({buffer.shape}, {dtype})"
+        texts.size += KEPT_CALLS * buffer.size
         recycled = texts.name("old")
         texts.lines.append(f"{recycled} = {texts.name('t', Recycled)}({buffer.shape}, {dtype})")
         return f"{recycled}()"

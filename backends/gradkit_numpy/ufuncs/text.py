@@ -19,9 +19,16 @@ Sizes = tuple[int, ...]
 
 
 class Texts:
-    """The Python text of a plan and of those in it."""
+    """The Python text of a plan and of those in it.
+
+    Attributes
+    ----------
+    size : int
+        Bytes of the memory that its functions have of their own.
+    """
 
     def __init__(self) -> None:
+        self.size = 0
         self.lines: list[str] = []
         self.names: dict[str, Any] = {"ndarray": np.ndarray, "copyto": np.copyto, "matmul": np.matmul, "dot": np.dot}
         self.ones: dict[tuple[int, str], str] = {}
@@ -75,6 +82,7 @@ class Function:
             self.roots[buffer] = self.roots[place] if isinstance(place, Buffer) else name
         self._arena = texts.name("arena")
         if plan.memory:  # arrays without elements are in it as well
+            texts.size += plan.arena
             self._once(f"{self._arena} = {texts.name('empty', np.empty)}({plan.arena}, 'uint8')")
 
     def emit(self, line: str) -> None:
@@ -150,6 +158,7 @@ class Function:
         """Return the name of an array that lines may write what they like into."""
         name = self.texts.name("s")
         kind = self.texts.name("d", np.dtype(dtype))
+        self.texts.size += math.prod(shape) * np.dtype(dtype).itemsize
         self._once(f"{name} = {self.texts.name('empty', np.empty)}({shape}, {kind})")
         self._steady.add(name)
         return name
