@@ -14,6 +14,7 @@ from typing import Any, cast
 from gradkit.core.array import Array, backend_of_array, device_of_array, innermost, is_followed, weak_type, wrap
 from gradkit.core.binding import bind, bind_several, has_no_values, highest_trace
 from gradkit.core.families import MultipleResults
+from gradkit.core.lending import snapshot
 from gradkit.core.namespace import PRIMITIVES, as_bound, bound
 from gradkit.core.node import Node, Trace, branch, capture, capturing, made_of_one_number, open_no_grad, recording
 from gradkit.core.primitive import Primitive
@@ -300,7 +301,7 @@ class GraphTrace(Trace):
         if self.follows(arg):
             return arg._node
         if arg.shape == () and arg._node is None:
-            return arg
+            return snapshot(arg)
         # The value, and what another transform knows of it: what is tracked is not what has the same value and is not.
         key = id(arg._value), id(arg._node)
         variable = self._known.get(key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -10,10 +9,11 @@ from typing import Any, NamedTuple
 
 from gradkit.compiler.executables import Executable, row_by_row
 from gradkit.compiler.passes import differentiable
-from gradkit.core.array import Array, is_followed, owner_of, wrap
+from gradkit.core.array import Array, is_followed, renewed, wrap
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.families import CALL
 from gradkit.core.graph import Graph, GraphTrace, Variable
+from gradkit.core.lending import copied, is_lent, snapshot
 from gradkit.core.node import NO_PARAMS, Node
 from gradkit.core.operands import new_array, noting_weakness
 from gradkit.core.promotion import is_inexact
@@ -183,8 +183,8 @@ class Program:
         return [type(leaf) is Array and leaf._node is not None for i, leaf in enumerate(kept) if i not in self.float0]
 
     def _result(self, outs: list[Any]) -> Any:
-        for i, copied in self._shared:
-            outs[i] = _copy(outs[i]) if copied else wrap(outs[i]._value, outs[i]._node)
+        for i, is_kept in self._shared:
+            outs[i] = _copy(outs[i]) if is_kept else renewed(outs[i])
         for i, value in self.float0.items():
             outs.insert(i, value)
         return self._build(outs)
@@ -217,11 +217,8 @@ class Program:
             )
         given = [arrays[i] for i in self.donated]
         for i, array in zip(self.donated, given, strict=True):
-            value = array._value
-            # Memory is taken where the argument alone holds it: not that of views, nor what Python holds elsewhere.
-            # (Who holds it now: the Array, the name here, the argument of getrefcount.)
-            if sys.getrefcount(value) > 3 or getattr(value, "base", None) is not None:
-                arrays[i] = _copy(array)
+            if is_lent(array):
+                arrays[i] = copied(array)
         run = self.executable
         try:
             return self._result(run(arrays))
@@ -264,11 +261,7 @@ def _shared_outputs(graph: Graph, constants: int) -> list[tuple[int, bool]]:
 
 
 def _copy(array: Any) -> Array:
-    if type(array) is not Array:
-        return new_array(array)
-    if type(array._value) is Array or array._node is not None or type(array._value) is Abstract:
-        return wrap(array._value, array._node)
-    return wrap(owner_of(array._value).xp.asarray(array._value, copy=True))
+    return copied(array) if type(array) is Array else new_array(array)
 
 
 # Capturing
@@ -336,7 +329,7 @@ def capture_program(
             error.args = (f"{error}\n{said} {name} at {where} for jit.",)
         raise
     graph = without_marks(captured.closed())
-    constants = [constant for _, constant in captured.constants]
+    constants = [snapshot(constant) for _, constant in captured.constants]
     program = Program(name, graph, constants, forms, (tree, trees[0]), float0, inline, donated)
     # The size of a batch that was asked for by its axis's name is in the graph.
     program.is_for_strong = not weakness

@@ -143,13 +143,48 @@ def test_side_effects_happen_once_and_callbacks_at_every_run(xp: Any, capsys: An
     assert capsys.readouterr().out == "hello\nx = 3.0\nx = 4.0\n"
 
 
-def test_the_graph_takes_what_it_closes_over_at_each_call(xp: Any) -> None:
+def test_what_a_graph_closes_over_is_handed_over_at_each_call(xp: Any) -> None:
     w = jnp.ones(3)
     f = gradkit.jit(lambda x: x + w)
     assert array(f(jnp.ones(3))).tolist() == [2.0] * 3
     (program,) = f._programs.by_signature.values()
-    assert [c is w for c in program.constants] == [True]
+    assert [c.data is w.data for c in program.constants] == [True]
     assert gradkit.jit(lambda x: x * jnp.asarray(2.0)).trace(1.0).jaxpr.consts == []  # numbers are part of the graph
+
+
+@pytest.mark.parametrize("shape", [(3,), ()])
+@pytest.mark.parametrize("use", [lambda x, c: x + c, lambda x, c: x + jnp.sin(jnp.asarray(c)), lambda x, c: c])
+def test_a_program_keeps_the_value_of_what_it_closes_over(xp: Any, use: Any, shape: tuple[int, ...]) -> None:
+    def by_memory(c: Any) -> None:
+        c[...] = 7
+
+    def by_items(c: Any) -> None:
+        with gradkit.item_assignment():
+            c[...] = 7
+
+    def by_value(c: Any) -> None:
+        c.data = jnp.full_like(c, 7).data
+
+    ones, x = np.ones(shape, np.float32), jnp.zeros(shape)
+    of_numpy = [(ones.copy(), by_memory), (np.ones((2, *shape), np.float32)[0, ...], by_memory)]
+    is_numpy = type(jnp.zeros(1).data) is np.ndarray
+    for c, change in [*(of_numpy if is_numpy else ()), (jnp.asarray(ones), by_items), (jnp.asarray(ones), by_value)]:
+        f = gradkit.jit(lambda x, c=c: use(x, c))
+        slope = gradkit.jit(gradkit.grad(lambda x, f=f: jnp.sum(f(x) ** 2)))
+        before = array(f(x)), array(slope(x))
+        change(c)
+        assert np.array_equal(array(f(x)), before[0])
+        assert np.array_equal(array(slope(x)), before[1])
+
+
+def test_memory_that_nobody_can_write_is_closed_over_without_a_copy(tmp_path: Any) -> None:
+    with gradkit.use_backend("numpy"):
+        np.save(tmp_path / "table.npy", np.ones(3, np.float32))
+        table = np.load(tmp_path / "table.npy", mmap_mode="r")
+        f = gradkit.jit(lambda x: x + jnp.asarray(table))
+        f(jnp.zeros(3))
+        (program,) = f._programs.by_signature.values()
+        assert np.shares_memory(program.constants[0].data, table)
 
 
 def test_results_are_never_memory_that_the_program_keeps(xp: Any) -> None:

@@ -1,0 +1,53 @@
+"""Whose memory an Array's value has: its own, or that of something which may change it later, or read it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from gradkit.core.array import Array, owner_of, wrap
+from gradkit.core.stand_in import STAND_INS, Deleted
+
+__all__ = ["copied", "is_lent", "snapshot"]
+
+
+def _holders(array: Array) -> int:
+    return sys.getrefcount(array._value)
+
+
+_ALONE = _holders(wrap(object()))
+"""What Python counts where an Array alone holds its value."""
+
+
+def is_lent(array: Array) -> bool:
+    """Return whether anything but this Array holds its value, or the value is a view of other memory."""
+    return _holders(array) > _ALONE or getattr(array._value, "base", None) is not None
+
+
+def copied(array: Array) -> Array:
+    """Return an Array of the same value in memory of its own; one without memory as it is, as another object."""
+    value = array._value
+    if array._node is not None or _has_no_memory(value):
+        return wrap(value, array._node)
+    return wrap(owner_of(value).xp.asarray(value, copy=True))
+
+
+def snapshot(array: Array) -> Array:
+    """Return an Array that keeps its value whatever is assigned to `array`, or to the NumPy array that it is of.
+
+    What a transform or the tape follows stays the object that it is.
+    """
+    if array._node is not None or _has_no_memory(array._value):
+        return array
+    return copied(array) if is_lent(array) and _may_change(array._value) else wrap(array._value)
+
+
+def _has_no_memory(value: Any) -> bool:
+    return type(value) is Array or type(value) in STAND_INS or type(value) is Deleted
+
+
+def _may_change(value: Any) -> bool:
+    """Return whether the memory of a raw array can be written by whoever holds it: a file's that is read cannot."""
+    while type(base := getattr(value, "base", None)) is type(value):
+        value = base
+    return bool(getattr(getattr(value, "flags", None), "writeable", True))
