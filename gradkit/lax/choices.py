@@ -100,6 +100,8 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
         raise TypeError(f"Branch index must be scalar, got {index!r} of shape {position.shape}.")
     if not dtype_name(position).startswith(("int", "uint")):
         raise TypeError(f"Index type must be an integer, got {position.dtype}.")
+    if position.dtype.itemsize < 4:  # which may not have a number for each branch
+        position = cast(position, "int32")
     return _choose(clip(position, 0, len(branches) - 1), list(branches), operands, "switch")
 
 

@@ -258,7 +258,7 @@ def fori_loop(
     Parameters
     ----------
     lower, upper : int or Array of int
-        The bounds.
+        The bounds, of one dtype; a Python number may stand beside a signed integer of any.
     body_fun : callable
         ``body_fun(i, value) -> value``, of the same structure, shapes and dtypes.
     init_val : pytree
@@ -266,17 +266,18 @@ def fori_loop(
     unroll : int or bool, optional
         Accepted; it is about JAX's compiler.
 
+    Raises
+    ------
+    TypeError
+        If the bounds are no integers, or are of two dtypes, or the value changes its type.
+
     Examples
     --------
     >>> import gradkit
     >>> gradkit.lax.fori_loop(0, 5, lambda i, total: total + i, 0)
     Array(10, dtype=int32)
     """
-    first, last = as_array(lower), as_array(upper)
-    if not all(dtype_name(bound).startswith(("int", "uint")) for bound in (first, last)):
-        raise TypeError(
-            f"lower and upper arguments to fori_loop must have integer type, got {first.dtype} and {last.dtype}"
-        )
+    first, last = _bounds(lower, upper)
     body_fun = keeping_arguments(body_fun)
     leaves, _ = flatten(init_val)
     if any(type(raw(bound)) in STAND_INS for bound in (first, last)):
@@ -286,6 +287,7 @@ def fori_loop(
             (first, last, init_val),
         )[2]
     steps = builtins.max(int(last) - int(first), 0)
+    first = new_array(int(first), like=first)  # steps that are known are counted in new numbers' dtype
     # The number of steps is known: a scan, which has a derivative in reverse mode as well.
     if capturing() or may_be_compiled([as_array(leaf) for leaf in leaves], steps):
         return scan(lambda pair, _: ((pair[0] + 1, body_fun(*pair)), None), (first, init_val), None, steps)[0][1]
@@ -308,6 +310,26 @@ def fori_loop(
         )
         value = new
     return unflatten(structure(value), [as_array(leaf) for leaf in flatten(value)[0]])
+
+
+def _bounds(lower: Any, upper: Any) -> tuple[Array, Array]:
+    """Return a loop's bounds as Arrays of one dtype: that of the other where one of them is a Python number."""
+    first, last = as_array(lower), as_array(upper)
+    names = dtype_name(first), dtype_name(last)
+    if not all(name.startswith(("int", "uint")) for name in names):
+        raise TypeError(
+            f"lower and upper arguments to fori_loop must have integer type, got {first.dtype} and {last.dtype}"
+        )
+    if names[0] == names[1]:
+        return first, last
+    gives_way = weak_type(lower) is not None, weak_type(upper) is not None
+    # Counting in a dtype that has no room for the last number would never end.
+    if gives_way[0] == gives_way[1] or any(name.startswith("uint") for name in names):
+        raise TypeError(
+            f"lower and upper arguments to fori_loop must have equal types, got {names[0]} and {names[1]}. Convert one "
+            f"with astype."
+        )
+    return (cast(first, names[1]), last) if gives_way[0] else (first, cast(last, names[0]))
 
 
 def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> Any:

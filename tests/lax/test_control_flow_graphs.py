@@ -464,3 +464,46 @@ def test_a_graph_of_a_derivative_knows_the_shapes_of_its_constants(xp: Any) -> N
         return g if m is jax else lambda x: m.make_jaxpr(g)(x)(x)
 
     check_same(program, np.asarray(1.5))
+
+
+@pytest.mark.parametrize("jitted", [False, True], ids=["values", "jit"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "uint32"])
+def test_a_choice_among_more_functions_than_its_index_can_count(xp: Any, dtype: str, jitted: bool) -> None:
+    branches = [lambda i=i: i for i in range(300)]
+    limits = np.iinfo(dtype)
+    switch = (
+        gradkit.jit(lambda i: gradkit.lax.switch(i, branches)) if jitted else lambda i: gradkit.lax.switch(i, branches)
+    )
+    for index in {limits.min, max(limits.min, -3), 0, 5, 127, min(limits.max, 250), limits.max}:
+        assert int(switch(jnp.asarray(index, dtype))) == min(max(index, 0), 299)
+
+
+BOUNDS = [
+    (2, 5), (np.int8(2), np.int8(5)), (np.int8(2), 5), (2, np.int8(5)), (2, np.uint8(5)), (np.uint8(2), 5),
+    (np.int8(2), np.int16(5)), (np.uint32(2), np.int32(5)), (np.int16(120), 127), (np.uint8(250), np.uint8(255)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bounds", BOUNDS)
+@pytest.mark.parametrize("traced", [False, True])
+def test_bounds_of_a_loop_are_of_one_dtype(xp: Any, bounds: Any, traced: bool) -> None:
+    def steps_of(module: Any, asarray: Any) -> Any:
+        """Return how many steps there are, and the dtype of their numbers; or the error."""
+        seen: list[Any] = []
+
+        def body(i: Any, steps: Any) -> Any:
+            seen.append(i.dtype)
+            return steps + 1
+
+        def run(*arrays: Any) -> Any:
+            rest = iter(arrays)
+            lower, upper = (x if type(x) is int else next(rest) for x in bounds)
+            return module.lax.fori_loop(lower, upper, body, 0)
+
+        try:
+            steps = (module.jit(run) if traced else run)(*(asarray(x) for x in bounds if type(x) is not int))
+        except TypeError as error:
+            return str(error).partition(", got")[0]
+        return int(steps), seen[-1]
+
+    assert steps_of(gradkit, jnp.asarray) == steps_of(jax, jax.numpy.asarray)
