@@ -146,7 +146,7 @@ class _Any:
 class _Print:
     fmt: str
 
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> None:
         values, treedef = flatten((args, kwargs))
         args, kwargs = unflatten(treedef, [host(value) if type(value) is Array else value for value in values])
         sys.stdout.write(_Formatter().vformat(self.fmt, args, kwargs) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
@@ -30,6 +31,8 @@ def check_callable(fun: Any) -> None:
     """Raise TypeError, in JAX's words, for what is no function."""
     if not callable(fun):
         raise TypeError(f"Expected a callable value, got {fun!r}")
+    if getattr(getattr(fun, "__code__", None), "co_flags", 0) & inspect.CO_GENERATOR:
+        raise TypeError(f"Expected a function, got a generator function: {fun!r}")
 
 
 def named_like(fun: Any) -> Callable[[F], F]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Places", "hashable", "places"]
+__all__ = ["Fixed", "Places", "places", "static_argument"]
+
+Fixed = tuple[tuple[int | str, Hashable, Any], ...]
+"""The static arguments: position or name, what tells apart values that are equal, value."""
+
+NAN = math.nan
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,8 @@ def places(fun: Callable[..., Any], argnums: Any, argnames: Any, what: str) -> P
     return Places(tuple(sorted({*positions, *found})), frozenset({*names, *named}))
 
 
-def hashable(value: Any) -> Any:
-    """Return a static argument, if it hashes."""
+def static_argument(place: int | str, value: Any) -> tuple[int | str, Hashable, Any]:
+    """Return a static argument as it stands in a signature, if it hashes."""
     try:
         hash(value)
     except TypeError as error:
@@ -74,7 +81,23 @@ def hashable(value: Any) -> Any:
             f"Non-hashable static arguments are not supported. An error occurred while trying to hash an object of "
             f"type {type(value)}, {value}. The error was:\nTypeError: {error}\n"
         ) from error
-    return value
+    if type(value) is float and value != value:
+        value = NAN  # which is equal to itself as long as it is one object
+    return place, _meaning(value), value
+
+
+def _meaning(value: Any) -> Hashable:
+    """Return what tells a static argument from others that are equal: 1, 1.0 and True are, and 0.0 and -0.0 are."""
+    kind: Any = type(value)
+    if isinstance(value, float | complex):
+        return kind, repr(value)
+    if isinstance(value, tuple):
+        return kind, tuple(map(_meaning, value))
+    if isinstance(value, frozenset):
+        return kind, frozenset((part, _meaning(part)) for part in value)
+    if dataclasses.is_dataclass(kind):
+        return kind, tuple(_meaning(getattr(value, field.name)) for field in dataclasses.fields(value) if field.compare)
+    return kind  # type: ignore[no-any-return]
 
 
 def _numbers(value: Any, name: str) -> tuple[int, ...]:

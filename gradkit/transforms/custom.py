@@ -122,7 +122,7 @@ class custom_jvp(_Custom):
 
         self.defjvp(jvp)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         if self.jvp is None:
             raise AttributeError(f"No JVP defined for custom_jvp function {self._name} using defjvp.")
@@ -227,7 +227,7 @@ class custom_vjp(_Custom):
         self.fwd = fwd
         self.bwd = bwd
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
         if self.fwd is None or self.bwd is None:
             raise AttributeError(f"No VJP defined for custom_vjp function {self._name} using defvjp.")

@@ -14,6 +14,7 @@ import threading
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import MethodType
@@ -29,11 +30,11 @@ from gradkit.core.promotion import PYTHON_NUMBERS, promote
 from gradkit.pytrees.containers import NAMESPACE
 from gradkit.transforms.abstract import ShapeDtypeStruct
 from gradkit.transforms.arguments import as_array, named_like
-from gradkit.transforms.call_arguments import Places, hashable
+from gradkit.transforms.call_arguments import Fixed, Places, static_argument
 from gradkit.transforms.compile_log import tracing
 from gradkit.transforms.float0 import is_float0
 from gradkit.transforms.programs import Program, capture_program
-from gradkit.transforms.signatures import Call, Fixed, Signature, form_of, name_of_leaf, what_is_new, where_defined
+from gradkit.transforms.signatures import Call, Signature, form_of, name_of_leaf, what_is_new, where_defined
 from gradkit.transforms.stages import Lowered, Traced
 from gradkit.transforms.surroundings import surroundings
 from gradkit.tree import flatten, leaves_with_path
@@ -68,10 +69,15 @@ class Programs:
         self.by_signature: dict[Signature, Program] = {}
         self.locks: defaultdict[Signature, threading.RLock] = defaultdict(threading.RLock)
 
+    def forget_calls(self) -> None:
+        """Forget what calls are known by. A structure that is met again gets another number."""
+        self.fast.clear()
+        self.structures.clear()
+
     def clear(self) -> None:
         """Forget all of them."""
         self.latest = None
-        self.fast.clear()
+        self.forget_calls()
         self.by_signature.clear()
         self.for_strong.clear()
         self.locks.clear()
@@ -81,7 +87,7 @@ class Programs:
         if len(self.by_signature) >= LARGEST:
             self.by_signature.pop(next(iter(self.by_signature)), None)
             self.for_strong.clear()
-            self.fast.clear()
+            self.forget_calls()
         self.by_signature[signature] = program
         if program.is_for_strong:
             # What a step gives for a Python number is an Array, which the next step is given.
@@ -116,10 +122,12 @@ def clear_programs() -> None:
 
 def _programs_of(fun: Callable[..., Any], options: Options) -> Programs:
     with _lock:
-        try:
-            known = _of_functions.setdefault(fun, {})
-        except TypeError:  # it does not hash, or nothing can refer to it weakly
-            known = {}
+        known: dict[Options, Programs] = {}
+        equals: Any = type(fun).__eq__
+        # Objects that are equal by a rule of their own may yet compute something else.
+        if equals is object.__eq__:
+            with suppress(TypeError):  # it does not hash, or nothing can refer to it weakly
+                known = _of_functions.setdefault(fun, known)
         found = known.get(options)
         if found is None:
             found = known[options] = Programs()
@@ -145,7 +153,7 @@ class Jitted:
         self._fast = self._programs.fast
         self._structure: tuple[Any, int] = None, 0
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run the function: captured at the first call with a signature, as a program from then on."""
         leaves: Any
         latest = self._programs.latest
@@ -229,11 +237,12 @@ class Jitted:
         """Return the arguments that are not static, and of the others where they are, their types and values."""
         static = self._options.static
         positions, names = sorted(static.among(len(args))), sorted(static.names & kwargs.keys())
-        fixed: list[tuple[int | str, type, Any]] = [(i, type(args[i]), hashable(args[i])) for i in positions]
-        fixed += [(name, type(kwargs[name]), hashable(kwargs[name])) for name in names]
+        static_ones = [static_argument(i, args[i]) for i in positions] + [
+            static_argument(name, kwargs[name]) for name in names
+        ]
         if names:
             kwargs = {name: arg for name, arg in kwargs.items() if name not in names}
-        return tuple(arg for i, arg in enumerate(args) if i not in positions), kwargs, tuple(fixed)
+        return tuple(arg for i, arg in enumerate(args) if i not in positions), kwargs, tuple(static_ones)
 
     def _call(self, args: Any, kwargs: Any, key: list[Any] | None) -> Any:
         if config.jax_disable_jit:
@@ -252,7 +261,7 @@ class Jitted:
             and not any(part in SEVERAL for part in key if isinstance(part, type))
         ):
             if len(self._fast) >= LARGEST:
-                self._fast.clear()
+                self._programs.forget_calls()
             self._fast[tuple(key)] = program
         return program.run(
             [
@@ -339,18 +348,18 @@ class Jitted:
 
     # What JAX's have
 
-    def trace(self, *args: Any, **kwargs: Any) -> Traced:
+    def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
         """Capture the function for these arguments, or for anything with their shapes and dtypes."""
         call = self.take_apart(args, kwargs, abstract=True)
         return Traced(
             self.program(call), call.signature.leaves_of(self._options.donated), partial(self._label, call.signature)
         )
 
-    def lower(self, *args: Any, **kwargs: Any) -> Lowered:
+    def lower(self, /, *args: Any, **kwargs: Any) -> Lowered:
         """Return ``trace(...).lower()``."""
         return self.trace(*args, **kwargs).lower()
 
-    def eval_shape(self, *args: Any, **kwargs: Any) -> Any:
+    def eval_shape(self, /, *args: Any, **kwargs: Any) -> Any:
         """Return the shapes and dtypes of the results for these arguments."""
         return self.trace(*args, **kwargs).out_info
 

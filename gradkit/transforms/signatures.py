@@ -9,16 +9,13 @@ from typing import Any, NamedTuple
 from gradkit.backend import current_backend
 from gradkit.core.array import Array, backend_of_array, device_of_array, weak_type
 from gradkit.core.node import Leaf
-from gradkit.transforms.call_arguments import Places
+from gradkit.transforms.call_arguments import Fixed, Places
 from gradkit.transforms.float0 import is_float0
 from gradkit.transforms.programs import Form
 from gradkit.transforms.surroundings import described
 from gradkit.tree import PyTreeDef, keystr, leaves_with_path
 
-__all__ = ["Call", "Fixed", "Signature", "form_of", "name_of_leaf", "what_is_new", "where_defined"]
-
-Fixed = tuple[tuple[int | str, type, Any], ...]
-"""The static arguments: position or name, type, value."""
+__all__ = ["Call", "Signature", "form_of", "name_of_leaf", "what_is_new", "where_defined"]
 
 
 class Signature(NamedTuple):

@@ -128,7 +128,7 @@ class Compiled(Stage):
         super().__init__(program, donated, label)
         self._executable = program.executable
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run it."""
         leaves, tree = flatten((args, kwargs))
         if tree != self.in_tree:
