@@ -42,7 +42,11 @@ def counts(report: dict[str, object]) -> dict[str, tuple[int, int, int]]:
     return {name: (facts["passed"], facts["skipped"], facts["xfailed"]) for name, facts in backends.items()}
 
 
-@pytest.mark.parametrize("options", [(), ("-n2",)], ids=["one process", "xdist"])
+@pytest.mark.parametrize(
+    "options",
+    [(), pytest.param(("-n2",), marks=pytest.mark.long("processes of processes"))],
+    ids=["one process", "xdist"],
+)
 def test_the_suite_on_the_backends_of_its_ini_file(tmp_path: Path, options: tuple[str, ...]) -> None:
     status, output, report = run(tmp_path, sys.executable, *options)
     assert status == 0, output
