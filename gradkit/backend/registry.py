@@ -57,6 +57,41 @@ def register_backend(backend: Backend) -> None:
     _loaded[backend.name] = backend
 
 
+class Unloadable(Backend):
+    """What stands for a backend whose package fails: it has no arrays, and says why it cannot run.
+
+    Parameters
+    ----------
+    name : str
+        The backend's name.
+    reason : str
+        Why.
+    """
+
+    library = "sys"  # which is always there
+    install = ""
+    array_types = ()
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name  # type: ignore[misc]
+        self.reason = reason
+
+    def why_unusable(self) -> str:
+        """Return what happened when it was loaded."""
+        return self.reason
+
+
+def _made(name: str, entry: Any) -> Backend:
+    """Return the backend that a package publishes; one that fails takes no other with it."""
+    try:
+        backend = entry.load()()
+        if not isinstance(backend, Backend):
+            raise TypeError(f"expected a gradkit.backend.Backend, got an object of type {type(backend).__name__}")
+    except Exception as error:  # noqa: BLE001 - whatever a third party's package raises
+        return Unloadable(name, f"{entry.value}, which publishes it, fails with {type(error).__name__}: {error}")
+    return backend
+
+
 def load_backend(name: str) -> Backend:
     """Return the backend object of that name, whether or not it can run here."""
     backend = _loaded.get(name)
@@ -64,7 +99,7 @@ def load_backend(name: str) -> Backend:
         entry = _entry_points().get(name)
         if entry is None:
             raise unknown_name("backend", name, [*backend_names(), "auto"])
-        made = entry.load()()
+        made = _made(name, entry)
         backend = _loaded.setdefault(name, made)  # another thread's, if that was first: one alone is the backend
     return backend
 

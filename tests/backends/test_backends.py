@@ -19,9 +19,11 @@ import pytest
 import gradkit
 import gradkit.numpy as jnp
 from gradkit.backend import Backend, get_backend, load_backend, registry, switch, use_backend
+from gradkit.cli import main
 from gradkit.core.binding import bind
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.errors import BackendNotInstalledError, BackendUnusableError, DeviceMismatchError
+from gradkit.testing import assert_same_on_every_backend
 
 
 class Pretended(Backend):
@@ -403,7 +405,7 @@ def test_threads_that_ask_for_a_backend_for_the_first_time_at_once_get_the_same(
     class Entry:
         def load(self) -> Any:
             time.sleep(0.01)
-            return object
+            return Pretended
 
     monkeypatch.setattr(registry, "_loaded", {})
     monkeypatch.setattr(registry, "_entry_points", lambda: {"new": Entry()})
@@ -411,6 +413,46 @@ def test_threads_that_ask_for_a_backend_for_the_first_time_at_once_get_the_same(
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: (barrier.wait(), registry.load_backend("new"))[1], range(8)))
     assert len({id(backend) for backend in found}) == 1
+
+
+class Fails:
+    """The entry point of a package that fails."""
+
+    value = "theirs:Backend"
+    module = "theirs"
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+
+    def load(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        return object
+
+
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (ImportError("libtheirs.so: cannot open"), "fails with ImportError: libtheirs.so: cannot open"),
+        (RuntimeError("too old"), "fails with RuntimeError: too old"),
+        (None, "fails with TypeError: expected a gradkit.backend.Backend, got an object of type object"),
+    ],
+)
+def test_a_third_partys_backend_that_fails_is_named_and_the_rest_works(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception | None, said: str
+) -> None:
+    entries = registry._entry_points() | {"a_theirs": Fails(error)}
+    monkeypatch.setattr(registry, "_entry_points", lambda: entries)
+    monkeypatch.setattr(registry, "_loaded", dict(registry._loaded))
+    said = f"The backend 'a_theirs' cannot run on this machine: theirs:Backend, which publishes it, {said}"
+    with pytest.raises(BackendUnusableError, match=re.escape(said)):
+        gradkit.set_backend("a_theirs")
+    with pytest.raises(TypeError, match="expected numbers or arrays"):
+        jnp.asarray(object())
+    assert jnp.sin(np.zeros(2)).tolist() == [0.0, 0.0]
+    assert main(["info"]) == 0
+    assert "a_theirs: cannot run here\n  reason    The backend 'a_theirs'" in capsys.readouterr().out
+    assert_same_on_every_backend(jnp.sin, np.zeros(2))
 
 
 @pytest.mark.parametrize(
