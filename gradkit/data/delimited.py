@@ -22,7 +22,7 @@ from gradkit.data.files import DAMAGED_GZIP, HostArray, PathLike, damaged_gzip, 
 from gradkit.data.origins import ROUNDED
 from gradkit.errors import FileFormatError, did_you_mean
 
-__all__ = ["COMMON_DELIMITERS", "NUL", "ONE_LINE", "is_number", "load_csv"]
+__all__ = ["COMMON_DELIMITERS", "NUL", "ONE_LINE", "CsvFile", "is_number", "load_csv"]
 
 Header = bool | Literal["auto"]
 
@@ -119,8 +119,6 @@ def load_csv(
     """
     x_dtype = _number_dtype("dtype", dtype)
     y_dtype = x_dtype if target_dtype is None else _number_dtype("target_dtype", target_dtype)
-    if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise ValueError(f"delimiter: expected one character that is no quote and no line end, got {delimiter!r}")
     if header is not True and header is not False and header != "auto":
         raise ValueError(f"header: expected True, False or 'auto', got {header!r}")
     file = _File(os.fspath(path), delimiter, header, encoding)
@@ -154,14 +152,37 @@ def _number_dtype(argument: str, dtype: DTypeLike) -> np.dtype[np.generic]:
     return result
 
 
-class _File:
-    """One CSV file: `read` it fast, and find the place where that fails."""
+class CsvFile:
+    """The text of a CSV file, plain or gzip."""
 
-    def __init__(self, name: str, delimiter: str, header: Header, encoding: str) -> None:
+    def __init__(self, name: str, delimiter: str, encoding: str) -> None:
+        if len(delimiter) != 1 or delimiter in '"\r\n':
+            raise ValueError(f"delimiter: expected one character that is no quote and no line end, got {delimiter!r}")
         self.name = name
         self.delimiter = delimiter
-        self.header = header
         self.encoding = encoding
+
+    @contextmanager
+    def _open(self) -> Iterator[TextIO]:
+        with open_binary(self.name) as (stream, _), io.TextIOWrapper(stream, encoding=self.encoding) as text:
+            yield text
+
+    def _fields(self, line: str) -> list[str]:
+        try:
+            return next(csv.reader([line], delimiter=self.delimiter), [])
+        except csv.Error as error:
+            raise self._error(f"a line that begins {line[:40]!r} is no CSV ({error}).") from error
+
+    def _error(self, message: str) -> FileFormatError:
+        return FileFormatError(f"{self.name}: {message}")
+
+
+class _File(CsvFile):
+    """One file of numbers: `read` it fast, and find the place where that fails."""
+
+    def __init__(self, name: str, delimiter: str, header: Header, encoding: str) -> None:
+        super().__init__(name, delimiter, encoding)
+        self.header = header
         self.names: list[str] | None = None
 
     def read(self) -> HostArray:
@@ -241,19 +262,6 @@ class _File:
                 converted[row, i] = exact
         return converted
 
-    # The text
-
-    @contextmanager
-    def _open(self) -> Iterator[TextIO]:
-        with open_binary(self.name) as (stream, _), io.TextIOWrapper(stream, encoding=self.encoding) as text:
-            yield text
-
-    def _fields(self, line: str) -> list[str]:
-        try:
-            return next(csv.reader([line], delimiter=self.delimiter), [])
-        except csv.Error as error:
-            raise self._error(f"a line that begins {line[:40]!r} is no CSV ({error}).") from error
-
     def _check(self, line: str) -> str:
         if "\0" in line:
             raise self._error(f"in the line {line[:40]!r} {NUL}")
@@ -324,9 +332,6 @@ class _File:
     def _position(self, line: int, column: int) -> str:
         names = self.names or []
         return f"line {line}, column {column + 1}" + (f" ({names[column]!r})" if column < len(names) else "")
-
-    def _error(self, message: str) -> FileFormatError:
-        return FileFormatError(f"{self.name}: {message}")
 
 
 def _fits(number: int, dtype: np.dtype[Any]) -> bool:

@@ -8,21 +8,19 @@ reading fails, the block is read again, slowly, to name the row and the column.
 from __future__ import annotations
 
 import csv
-import io
 import itertools
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from decimal import Decimal
 from typing import NamedTuple, TextIO
 
 import numpy as np
 
-from gradkit.data.delimited import COMMON_DELIMITERS, NUL, ONE_LINE, is_number
-from gradkit.data.files import DAMAGED_GZIP, HostArray, PathLike, damaged_gzip, open_binary
+from gradkit.data.delimited import COMMON_DELIMITERS, NUL, ONE_LINE, CsvFile, is_number
+from gradkit.data.files import DAMAGED_GZIP, HostArray, PathLike, damaged_gzip
 from gradkit.data.origins import ROUNDED, Rounding, difference, difference_of_texts, origin_of
-from gradkit.errors import FileFormatError, did_you_mean
+from gradkit.errors import did_you_mean
 
 __all__ = ["Table", "read_table"]
 
@@ -108,8 +106,6 @@ def read_table(
     >>> table.names, table.classes, table.y.tolist()
     (('petal length', 'petal width'), ('setosa', 'versicolor'), [1, 0])
     """
-    if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise ValueError(f"delimiter: expected one character that is no quote and no line end, got {delimiter!r}")
     return _File(os.fspath(path), delimiter, encoding, origin).read(target, classify, names)
 
 
@@ -121,13 +117,11 @@ class _Block(NamedTuple):
     classes: list[str] | None
 
 
-class _File:
+class _File(CsvFile):
     """One file, while it is read."""
 
     def __init__(self, name: str, delimiter: str, encoding: str, origin: HostArray | float | None) -> None:
-        self.name = name
-        self.delimiter = delimiter
-        self.encoding = encoding
+        super().__init__(name, delimiter, encoding)
         self.origin = origin
         self.header: list[str] = []
         self.rounding = Rounding()
@@ -368,17 +362,6 @@ class _File:
 
     # The text
 
-    @contextmanager
-    def _open(self) -> Iterator[TextIO]:
-        with open_binary(self.name) as (stream, _), io.TextIOWrapper(stream, encoding=self.encoding) as text:
-            yield text
-
-    def _fields(self, line: str) -> list[str]:
-        try:
-            return next(csv.reader([line], delimiter=self.delimiter), [])
-        except csv.Error as error:
-            raise self._error(f"a line that begins {line[:40]!r} is no CSV ({error}).") from error
-
     def _is_open(self, line: str) -> bool:
         """Tell whether a quoted text goes over the end of a line: whether a row takes the next line in as well."""
         rows = csv.reader([line, "next"], delimiter=self.delimiter)
@@ -386,9 +369,6 @@ class _File:
             return len(list(rows)) == 1
         except csv.Error as error:
             raise self._error(f"a line that begins {line[:40]!r} is no CSV ({error}).") from error
-
-    def _error(self, message: str) -> FileFormatError:
-        return FileFormatError(f"{self.name}: {message}")
 
 
 def _by_number(classes: Iterable[str]) -> dict[Decimal, list[str]]:

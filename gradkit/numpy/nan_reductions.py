@@ -37,36 +37,30 @@ def _fill(array: Array, counted: Array | None, value: Any) -> Array:
     return array if counted is None else xp.where(counted, array, value)
 
 
-def nansum(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: None = None,
-    keepdims: bool = False,
-    initial: Any = None,
-    where: Any = None,
-) -> Array:
-    """Return the sum of what is not NaN, over axes (None: all); the arguments are those of `sum`."""
-    refuse_out(out, "nansum")
-    array = as_array(a, "nansum")
-    result = xp.sum(_fill(array, _counted(array, where), 0), axis=axis, dtype=dtype, keepdims=keepdims)
-    return result if initial is None else result + initial
+def _total(name: str, what: str, reduce: Callable[..., Array], pair: Callable[..., Array], unit: int) -> Any:
+    def total(
+        a: Any,
+        axis: Any = None,
+        dtype: Any = None,
+        out: None = None,
+        keepdims: bool = False,
+        initial: Any = None,
+        where: Any = None,
+    ) -> Array:
+        refuse_out(out, name)
+        array = as_array(a, name)
+        result = reduce(_fill(array, _counted(array, where), unit), axis=axis, dtype=dtype, keepdims=keepdims)
+        return result if initial is None else pair(result, initial)
+
+    total.__name__ = total.__qualname__ = name
+    total.__doc__ = (
+        f"Return the {what} of what is not NaN, over axes (None: all); the arguments are those of `{name[3:]}`."
+    )
+    return total
 
 
-def nanprod(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: None = None,
-    keepdims: bool = False,
-    initial: Any = None,
-    where: Any = None,
-) -> Array:
-    """Return the product of what is not NaN, over axes (None: all); the arguments are those of `prod`."""
-    refuse_out(out, "nanprod")
-    array = as_array(a, "nanprod")
-    result = xp.prod(_fill(array, _counted(array, where), 1), axis=axis, dtype=dtype, keepdims=keepdims)
-    return result if initial is None else result * initial
+nansum = _total("nansum", "sum", xp.sum, xp.add, 0)
+nanprod = _total("nanprod", "product", xp.prod, xp.multiply, 1)
 
 
 def nanmax(
@@ -249,15 +243,16 @@ def _position(name: str, find: Any, worst: float, a: Any, axis: Any, out: None, 
     return xp.where(xp.any(counted, axis=axis, keepdims=bool(keepdims)), found, -1)
 
 
-def nancumsum(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
-    """Return running sums with NaN counted as 0; None: of the flattened array."""
-    refuse_out(out, "nancumsum")
-    array = as_array(a, "nancumsum")
-    return cumsum(_fill(array, _counted(array, None), 0), axis=axis, dtype=dtype)
+def _running(name: str, what: str, accumulate: Callable[..., Array], unit: int) -> Any:
+    def running(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
+        refuse_out(out, name)
+        array = as_array(a, name)
+        return accumulate(_fill(array, _counted(array, None), unit), axis=axis, dtype=dtype)
+
+    running.__name__ = running.__qualname__ = name
+    running.__doc__ = f"Return running {what} with NaN counted as {unit}; None: of the flattened array."
+    return running
 
 
-def nancumprod(a: Any, axis: int | None = None, dtype: Any = None, out: None = None) -> Array:
-    """Return running products with NaN counted as 1; None: of the flattened array."""
-    refuse_out(out, "nancumprod")
-    array = as_array(a, "nancumprod")
-    return cumprod(_fill(array, _counted(array, None), 1), axis=axis, dtype=dtype)
+nancumsum = _running("nancumsum", "sums", cumsum, 0)
+nancumprod = _running("nancumprod", "products", cumprod, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -249,22 +250,6 @@ def quantile(
     return _quantile(a, q, axis, method, keepdims, weights, False, "quantile")
 
 
-def nanquantile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    out: None = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-    *,
-    weights: Any = None,
-) -> Array:
-    """Return quantiles of what is not NaN; see `quantile`."""
-    _refuse_overwrite(out, overwrite_input, "nanquantile")
-    return _quantile(a, q, axis, method, keepdims, weights, True, "nanquantile")
-
-
 def percentile(
     a: Any,
     q: Any,
@@ -283,22 +268,6 @@ def percentile(
     return _quantile(a, _hundredth(q), axis, method, keepdims, weights, False, "percentile")
 
 
-def nanpercentile(
-    a: Any,
-    q: Any,
-    axis: Any = None,
-    out: None = None,
-    overwrite_input: bool = False,
-    method: str = "linear",
-    keepdims: bool = False,
-    *,
-    weights: Any = None,
-) -> Array:
-    """Return percentiles of what is not NaN; see `percentile`."""
-    _refuse_overwrite(out, overwrite_input, "nanpercentile")
-    return _quantile(a, _hundredth(q), axis, method, keepdims, weights, True, "nanpercentile")
-
-
 def median(a: Any, axis: Any = None, out: None = None, overwrite_input: bool = False, keepdims: bool = False) -> Array:
     """Return the median over axes (None: all): the mean of the two in the middle for an even number."""
     _refuse_overwrite(out, overwrite_input, "median")
@@ -313,6 +282,26 @@ def nanmedian(
     return _quantile(a, 0.5, axis, "midpoint", keepdims, None, True, "nanmedian")
 
 
+def _without_nan(name: str, position_of: Callable[[Any], Any]) -> Callable[..., Array]:
+    def quantiles(
+        a: Any,
+        q: Any,
+        axis: Any = None,
+        out: None = None,
+        overwrite_input: bool = False,
+        method: str = "linear",
+        keepdims: bool = False,
+        *,
+        weights: Any = None,
+    ) -> Array:
+        _refuse_overwrite(out, overwrite_input, name)
+        return _quantile(a, position_of(q), axis, method, keepdims, weights, True, name)
+
+    quantiles.__name__ = quantiles.__qualname__ = name
+    quantiles.__doc__ = f"Return {name[3:]}s of what is not NaN; see `{name[3:]}`."
+    return quantiles
+
+
 def _refuse_overwrite(out: Any, overwrite_input: bool, caller: str) -> None:
     if out is not None or overwrite_input:
         raise ValueError(f"jax.numpy.{caller} does not support overwrite_input=True or out != None")
@@ -320,6 +309,10 @@ def _refuse_overwrite(out: Any, overwrite_input: bool, caller: str) -> None:
 
 def _hundredth(q: Any) -> Any:
     return require_inexact(q) / 100 if type(q) is Array else np.asarray(q) / 100
+
+
+nanquantile = _without_nan("nanquantile", lambda q: q)
+nanpercentile = _without_nan("nanpercentile", _hundredth)
 
 
 def _quantile(

@@ -10,6 +10,7 @@ complex valued SVD" (2019).
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -239,109 +240,85 @@ def _qr_shapes(x: Any, mode: str) -> list[Any]:
     return [((*batch, m, k), x.dtype), ((*batch, k, n), x.dtype)]
 
 
-def _real_dtype(x: Any, **_: Any) -> str:
+def _real_dtype(x: Any) -> str:
     return real_part_of(x.dtype.name)
 
 
-def _complex_dtype(x: Any, **_: Any) -> str:
-    return complex_of(x.dtype.name)
+_of_matrices = functools.partial(General, batch=leading, leaf=True)
+_decomposition = functools.partial(Decomposition, batch=leading, leaf=True)
 
-
-cholesky = General(
-    "cholesky",
-    lambda xp, x: xp.library.linalg.cholesky(x),
-    (adjoint(_pull_cholesky),),
-    batch=leading,
-    shape=same_shape,
-    leaf=True,
+cholesky = _of_matrices(
+    "cholesky", lambda xp, x: xp.library.linalg.cholesky(x), (adjoint(_pull_cholesky),), shape=same_shape
 )
 """Return the lower Cholesky factors of positive definite matrices, of which the lower triangle is read."""
-_eigh = Decomposition(
+_eigh = _decomposition(
     "eigh",
     lambda xp, x: tuple(xp.library.linalg.eigh(x)),
     (adjoint(_pull_eigh),),
-    batch=leading,
     shape=lambda x: [(x.shape[:-1], real_part_of(x.dtype.name)), (x.shape, x.dtype)],
-    leaf=True,
 )
-eigvalsh = General(
+eigvalsh = _of_matrices(
     "eigvalsh",
     lambda xp, x: xp.library.linalg.eigvalsh(x),
     (adjoint(_pull_eigvalsh),),
-    batch=leading,
     shape=lambda x: x.shape[:-1],
     dtype=_real_dtype,
-    leaf=True,
 )
 """Return the eigenvalues of Hermitian matrices, from the least on."""
-_eig = Decomposition(
+_eig = _decomposition(
     "eig",
     lambda xp, x: tuple(xp.library.linalg.eig(x)),
     (adjoint(_pull_eig),),
-    batch=leading,
     shape=lambda x: [(x.shape[:-1], complex_of(x.dtype.name)), (x.shape, complex_of(x.dtype.name))],
-    leaf=True,
 )
-eigvals = General(
+eigvals = _of_matrices(
     "eigvals",
     lambda xp, x: xp.library.linalg.eigvals(x),
     (adjoint(_pull_eigvals),),
-    batch=leading,
     shape=lambda x: x.shape[:-1],
-    dtype=_complex_dtype,
-    leaf=True,
+    dtype=lambda x: complex_of(x.dtype.name),
 )
 """Return the eigenvalues of square matrices, which are complex."""
-_svd = Decomposition(
+_svd = _decomposition(
     "svd",
     lambda xp, x, *, full_matrices: tuple(xp.library.linalg.svd(x, full_matrices=full_matrices)),
     (adjoint(_pull_svd),),
-    batch=leading,
     shape=_svd_shapes,
-    leaf=True,
 )
-svdvals = General(
+svdvals = _of_matrices(
     "svdvals",
     lambda xp, x: xp.library.linalg.svdvals(x),
     (adjoint(_pull_svdvals),),
-    batch=leading,
     shape=lambda x: (*x.shape[:-2], min(x.shape[-2:])),
     dtype=_real_dtype,
-    leaf=True,
 )
 """Return the singular values of matrices, from the largest on."""
-_qr = Decomposition(
+_qr = _decomposition(
     "qr",
     lambda xp, x, *, mode: tuple(xp.library.linalg.qr(x, mode=mode)),
     (adjoint(_pull_qr),),
-    batch=leading,
     shape=_qr_shapes,
-    leaf=True,
 )
 
 
 def eigh(x: Any, /) -> tuple[Array, Array]:
     """Return the eigenvalues, from the least on, and the eigenvectors of Hermitian matrices."""
-    values, vectors = bind_several(_eigh, (as_array(x, "eigh"),), NO_PARAMS)
-    return values, vectors
+    return bind_several(_eigh, (as_array(x, "eigh"),), NO_PARAMS)  # type: ignore[return-value]
 
 
 def eig(x: Any, /) -> tuple[Array, Array]:
     """Return the eigenvalues and the eigenvectors of square matrices, which are complex."""
-    values, vectors = bind_several(_eig, (as_array(x, "eig"),), NO_PARAMS)
-    return values, vectors
+    return bind_several(_eig, (as_array(x, "eig"),), NO_PARAMS)  # type: ignore[return-value]
 
 
 def svd(x: Any, /, *, full_matrices: bool) -> tuple[Array, Array, Array]:
     """Return the singular vectors and values ``u, s, vh`` of matrices."""
-    u, s, vh = bind_several(_svd, (as_array(x, "svd"),), {"full_matrices": bool(full_matrices)})
-    return u, s, vh
+    return bind_several(_svd, (as_array(x, "svd"),), {"full_matrices": bool(full_matrices)})  # type: ignore[return-value]
 
 
 def qr(x: Any, /, *, mode: str) -> tuple[Array, Array]:
     """Return ``q, r`` of matrices, in the mode "reduced" or "complete"."""
-    q, r = bind_several(_qr, (as_array(x, "qr"),), {"mode": mode})
-    return q, r
+    return bind_several(_qr, (as_array(x, "qr"),), {"mode": mode})  # type: ignore[return-value]
 
 
 publish(globals(), __all__)
