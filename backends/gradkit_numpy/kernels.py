@@ -35,6 +35,7 @@ Shares = list[tuple[Any, Raw]]
 """What `Primitive.pull` returns: a parent's node and its share of the cotangent."""
 
 ROWS = (0,)
+NUMBERS = (int, float, complex)
 HALF = np.dtype("float16")
 LONGEST = 4096
 """Elements of a sum up to which BLAS, which adds one to the next, loses no digits that NumPy's sums of halves keep."""
@@ -158,6 +159,20 @@ def masked(g: Raw, mask: Raw) -> Raw:
     return np.multiply(g.view(bits), mask.view(np.int8)).view(g.dtype)
 
 
+def power(x: Raw, y: Raw) -> Raw:
+    # NumPy takes a square root where one exponent of 1/2 is for a row of numbers. At -0.0 and minus infinity that is
+    # not the power, which is 0 and infinity there in C, in the array API standard and in JAX.
+    if type(y) is int or (type(y) is float and y != 0.5):
+        return np.power(x, y)
+    if type(x) in NUMBERS:
+        x = np.asarray(x, y.dtype)
+    elif type(y) is np.ndarray and y.shape == x.shape and y.ndim and 0 not in y.strides:
+        return np.power(x, y)
+    if x.dtype.kind == "f" and not min_over(x, axis=None, initial=1) > 0:
+        x = np.where((y == 0.5) & ((x == 0) | (x == -np.inf)), np.abs(x), x)
+    return np.power(x, y)
+
+
 def relu(x: Raw) -> Raw:
     return np.maximum(x, x.dtype.type(0))
 
@@ -268,6 +283,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "astype": astype,
     "astype_exact": astype,
     "masked": masked,
+    "pow": power,
     "sheltered_product": sheltered_product,
     "relu": relu,
     "square_pull": square_pull,

@@ -100,6 +100,9 @@ def _first_is_larger(xp: Any, x: Any, y: Any) -> Any:
 SMALL_EXPONENT = 0.5
 """Below it the power in a derivative may overflow where the derivative does not: its root is multiplied twice."""
 
+ROOT = 0.5
+"""The exponent for which a library's operator is not its power: NumPy takes the square root."""
+
 
 def _power(primitive: Elementwise, args: Sequence[Any], least: int) -> Array:
     """Run `pow`. A NumPy integer as exponent is a number, as in JAX, and integers have no negative powers."""
@@ -132,6 +135,8 @@ def _power_in_base(xp: Any, x: Any, y: Any) -> Any:
         if 0 < builtins.abs(y) < SMALL_EXPONENT:  # of a number: `abs` is that of arrays here
             root = x ** ((y - 1) / 2)
             return y * root * root
+        if y == ROOT + 1:
+            return y * xp.pow(x, ROOT)
         return xp.zeros_like(x) if y == 0 else y * x ** (y - 1)
     return xp.power_slope(x, xp.zeros_like(x) + y if type(y) in NUMBERS else y)
 

@@ -218,7 +218,7 @@ def _power_slope(xp: Any, x: Any, y: Any) -> Any:
     """Return y x**(y - 1): no 1 / 0 is taken at y = 0, and an infinite power alone decides what its limit is."""
     one = xp.ones_like(y)
     factor = xp.where(x * one == 1, y, xp.where(xp.isinf(y), xp.copysign(one, y), y)) if not is_complex(y.dtype) else y
-    return factor * x ** (xp.where(y == 0, one, y) - 1)
+    return factor * xp.pow(x, xp.where(y == 0, one, y) - 1)
 
 
 def _power_log(xp: Any, z: Any, x: Any, y: Any) -> Any:
@@ -243,7 +243,7 @@ def _second_of_power(xp: Any, x: Any, y: Any) -> Any:
 
 
 def _mixed_of_power(xp: Any, x: Any, y: Any) -> Any:
-    power = x ** (y - 1)
+    power = xp.pow(x, y - 1)
     one = xp.ones_like(x)
     positive = one if is_complex(x.dtype) else xp.where(x >= 0, one, x)
     return vanishing(xp, 1 + y * xp.log(xp.where(y == 0, positive, x)), power)
