@@ -7,6 +7,7 @@ from typing import Any
 
 from gradkit import tree
 from gradkit.core import Array
+from gradkit.core.array import is_followed
 from gradkit.core.operands import as_array, cast, dtype_name
 from gradkit.core.promotion import promote
 from gradkit.numpy import concat, reshape, where
@@ -87,6 +88,8 @@ def global_norm(grads: Any) -> Array:
     wide = promote([*map(dtype_name, leaves), "float32"])
     flat = [reshape(leaf if dtype_name(leaf) == wide else cast(leaf, wide), (-1,)) for leaf in leaves]
     joined = flat[0] if len(flat) == 1 else concat(flat)
+    if joined._node is None and not is_followed(joined):
+        return root_of_squares(joined, (0,))
     # At 0 the root has no derivative, and 0 times none is none: so it is taken of something else there.
     some = any_along(joined != 0, axis=0)
     return where(some, root_of_squares(where(some, joined, 1.0), (0,)), 0.0)
