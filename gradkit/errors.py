@@ -11,10 +11,9 @@ from collections.abc import Iterable
 __all__ = [
     "AxisError", "BackendNotInstalledError", "BackendUnusableError", "ConcretizationTypeError", "DeviceMismatchError",
     "FileFormatError", "FolderInUseError", "IndexShapeError", "JAXIndexError", "JAXTypeError", "MissingDependencyError",
-    "NonConcreteBooleanIndexError", "NonFiniteLossError", "ResumeError", "ShapeError", "TracerArrayConversionError",
-    "TracerBoolConversionError", "TracerIntegerConversionError", "TransferError", "TreeMismatchError",
-    "UnexpectedTracerError",
-    "did_you_mean", "unknown_name",
+    "NoReverseModeError", "NonConcreteBooleanIndexError", "NonFiniteLossError", "ResumeError", "ShapeError",
+    "TracerArrayConversionError", "TracerBoolConversionError", "TracerIntegerConversionError", "TransferError",
+    "TreeMismatchError", "UnexpectedTracerError", "did_you_mean", "unknown_name",
 ]  # fmt: skip
 
 
@@ -56,6 +55,10 @@ class ShapeError(TypeError, ValueError):
 
 class IndexShapeError(ShapeError, IndexError):
     """Arrays of an index whose shapes do not broadcast. It is JAX's ValueError and NumPy's IndexError."""
+
+
+class NoReverseModeError(ValueError):
+    """A loop in a captured graph that goes on for nobody knows how many steps: it has forward mode alone, as in JAX."""
 
 
 class TreeMismatchError(ValueError):

@@ -18,6 +18,7 @@ from gradkit.core.graph import Graph, HigherOrder, abstract_like, graph_of
 from gradkit.core.node import Trace, capturing
 from gradkit.core.reverse import ReverseTrace
 from gradkit.core.stand_in import Batched
+from gradkit.errors import NoReverseModeError
 from gradkit.lax.captured import (
     Flags,
     Flat,
@@ -199,7 +200,7 @@ WHILE = While("while")
 
 
 def _refuse(parts: Parts, residuals: Flat) -> Sequence[Any]:
-    raise ValueError(
+    raise NoReverseModeError(
         "Reverse-mode differentiation does not work for lax.while_loop or lax.fori_loop with dynamic start/stop values "
         "in a captured graph. Try using lax.scan, or using fori_loop with static start/stop."
     )

@@ -13,7 +13,7 @@ from gradkit.core.node import Leaf
 from gradkit.core.operands import cast, dtype_name
 from gradkit.core.printing import describe
 from gradkit.core.promotion import is_inexact
-from gradkit.errors import ShapeError
+from gradkit.errors import NoReverseModeError, ShapeError
 from gradkit.primitives import broadcast_to, zeros_like
 from gradkit.transforms.arguments import (
     as_array,
@@ -164,30 +164,43 @@ def linearize(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> 
     seeds = [_seed(trace, output) for output in outputs]
     try:
         shares = pullback(unflatten(out_tree, seeds))
+    except NoReverseModeError:
+        return (value, _forward_at(fun, primals, has_aux), *auxiliary)
     finally:
         trace.end()
-    recorded, in_tree = flatten(shares)
-    roots = [node_at(share, trace) for share in recorded]
-    leaves = flatten(primals)[0]
+    roots = [node_at(share, trace) for share in flatten(shares)[0]]
 
     def f_jvp(*tangents: Any) -> Any:
-        values, treedef = flatten(tangents)
-        if treedef != in_tree:
-            raise TypeError(
-                f"linearized function called with tangents whose tree structure {treedef} differs from that of the "
-                f"arguments, {in_tree}"
-            )
-        pairs = [
-            (root, _tangent_like(tangent, leaf))
-            for root, tangent, leaf in zip(roots, values, leaves, strict=True)
-            if root is not None
-        ]
+        directions = _directions(tangents, primals)
+        pairs = [(root, t) for root, t in zip(roots, directions, strict=True) if root is not None]
         found = trace.backward(pairs, retain=True)
         return unflatten(
             out_tree, [_output_tangent(seed, output, found) for seed, output in zip(seeds, outputs, strict=True)]
         )
 
     return (value, f_jvp, *auxiliary)
+
+
+def _forward_at(fun: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool) -> Callable[..., Any]:
+    """Return the derivative at a point as forward mode, which runs the function again for each tangent."""
+
+    def f_jvp(*tangents: Any) -> Any:
+        directions = unflatten(flatten(primals)[1], _directions(tangents, primals))
+        return jvp(fun, primals, directions, has_aux)[1]
+
+    return f_jvp
+
+
+def _directions(tangents: tuple[Any, ...], primals: tuple[Any, ...]) -> list[Any]:
+    """Return the leaves of tangents; None for those of integers."""
+    leaves, expected = flatten(primals)
+    values, treedef = flatten(tangents)
+    if treedef != expected:
+        raise TypeError(
+            f"linearized function called with tangents whose tree structure {treedef} differs from that of the "
+            f"arguments, {expected}"
+        )
+    return [_tangent_like(tangent, leaf) for tangent, leaf in zip(values, leaves, strict=True)]
 
 
 def _seed(trace: ReverseTrace, output: Array) -> Array:

@@ -217,13 +217,30 @@ def checkpoint(m: Any, n: Any, f: Any) -> Any:
     return m.grad(m.checkpoint(f), (0, 1, 2))
 
 
+def linearize(m: Any, n: Any, f: Any) -> Any:
+    return lambda *args: m.linearize(f, *args)[1](*(n.cos(a) for a in args))
+
+
+def vmap_of_linearize(m: Any, n: Any, f: Any) -> Any:
+    return vmap(m, n, linearize(m, n, f))
+
+
+def linearize_of_vmap(m: Any, n: Any, f: Any) -> Any:
+    return linearize(m, n, vmap(m, n, f))
+
+
+def jvp_of_linearize(m: Any, n: Any, f: Any) -> Any:
+    return jvp(m, n, linearize(m, n, f))
+
+
 FORWARD = [jvp, jvp_of_the_second_alone, vmap, vmap_of_the_first_alone, vmap_of_the_last_alone]
+LINEAR = [linearize, vmap_of_linearize, linearize_of_vmap, jvp_of_linearize]
 REVERSE = [grad, vmap_of_grad, checkpoint]
 SECOND = [grad_of_vmap, forward_over_reverse, reverse_over_forward, reverse_over_reverse]
 PAIRS = [
     *((program, t) for program in LOOPS for t in FORWARD + REVERSE),
     *((program, t) for program in (scan, nested_scans, scan_of_custom_rules, switch_in_scan) for t in SECOND),
-    *((while_loop, t) for t in FORWARD),
+    *((while_loop, t) for t in [*FORWARD, *LINEAR]),
     *((scan_of_custom_reverse_rules, t) for t in [*REVERSE, vmap, grad_of_vmap, reverse_over_reverse]),
 ]
 
