@@ -97,6 +97,14 @@ class SGD:
     >>> model = gradkit.nn.Linear(2, 1, key=gradkit.random.key(0))
     >>> (model([1.0, 2.0]) ** 2).sum().backward()
     >>> opt.step(model)
+
+    Copies and pickles go on where the original is. What one call copies together belongs together; the state of an
+    optimizer that is copied alone goes to the first model of these shapes that its copy sees, once.
+
+    >>> import copy
+    >>> other, other_opt = copy.deepcopy(model), copy.deepcopy(opt)
+    >>> other_opt.state_of(other).step
+    1
     """
 
     def __init__(
@@ -134,11 +142,15 @@ class SGD:
         self._unclaimed: list[tuple[list[tuple[Any, ...]], SGDState]] = []  # of parameters that were not loaded along
 
     # Copies: the states are found by the identity of the parameters, so those of a copy are by the copied parameters'.
+    # Where those are not known, because the model is copied by a call of its own, the first model of these shapes has
+    # the state: the one that was copied, or the copy.
 
     def __copy__(self) -> SGD:
         new = self._without_states()
         for references, state in self._states.values():
-            new._keep([cast_type(Array, reference()) for reference in references], state)
+            params = [cast_type(Array, reference()) for reference in references]
+            new._keep(params, state)
+            new._unclaimed.append((shapes_of(params), state))
         return new
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SGD:
@@ -148,11 +160,12 @@ class SGD:
         for references, state in self._states.values():
             params = [cast_type(Array, reference()) for reference in references]
             copied_before = all(id(parameter) in memo for parameter in params)
-            new._keep(copy.deepcopy(params, memo), copy.deepcopy(state, memo))
+            copied = copy.deepcopy(state, memo)
+            # The model is copied after this, or not by this call: then its copies are gone after it.
+            new._keep(copy.deepcopy(params, memo), copied, loaded=not copied_before)
             if not copied_before:
-                # The model is copied after this, or not at all: then the copy goes on with the model that there is.
-                new._keep(params, copy.deepcopy(state))
-        new._unclaimed = copy.deepcopy(self._unclaimed, memo)
+                new._keep(params, copied)
+        new._unclaimed[:] = copy.deepcopy(self._unclaimed, memo)
         return new
 
     def __getstate__(self) -> dict[str, Any]:
@@ -342,17 +355,19 @@ class SGD:
     def _keep(self, params: Sequence[Array], state: SGDState, loaded: bool = False) -> None:
         # By the identity of the parameters: arrays are no dictionary keys. The entry goes when one of them does.
         key = tuple(map(id, params))
-        kept = self._states.get(key)
-        if kept is not None:
-            self._states[key] = (kept[0], state)
-            return
         states, unclaimed = self._states, self._unclaimed
+        kept = states.get(key)
+        if kept is not None:
+            states[key] = (kept[0], state)
+            # A state goes on with one model.
+            unclaimed[:] = [one for one in unclaimed if one[1] is not kept[1]]
+            return
         shapes = shapes_of(params) if loaded else []
 
         def forget(_: Any) -> None:
             gone = states.pop(key, None)
             if gone is not None and gone[1] is state and loaded:
-                # An optimizer that was pickled without its model: the first model of these shapes is the one.
+                # An optimizer that was pickled or copied without its model: the first model of these shapes is the one.
                 unclaimed.append((shapes, state))
 
         self._states[key] = ([weakref.ref(parameter, forget) for parameter in params], state)

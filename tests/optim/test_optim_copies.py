@@ -100,8 +100,13 @@ def values(model: Any) -> list[Any]:
 PAIRS: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {
     "deepcopy, the model first": lambda m, o: copy.deepcopy((m, o)),
     "deepcopy, the optimizer first": lambda m, o: copy.deepcopy([o, {"model": m}])[::-1],
-    "deepcopy of each": lambda m, o: (m, copy.deepcopy(o)),
+    "deepcopy of the optimizer": lambda m, o: (m, copy.deepcopy(o)),
+    "deepcopy of each": lambda m, o: (copy.deepcopy(m), copy.deepcopy(o)),
+    "deepcopy of each, the optimizer first": lambda m, o: (copy.deepcopy(o), copy.deepcopy(m))[::-1],
+    "deepcopy twice": lambda m, o: (copy.deepcopy(m), copy.deepcopy(copy.deepcopy(o))),
     "copy": lambda m, o: (m, copy.copy(o)),
+    "copy of the optimizer, deepcopy of the model": lambda m, o: (copy.deepcopy(m), copy.copy(o)),
+    "copy of a copy, deepcopy of the model": lambda m, o: (copy.deepcopy(m), copy.copy(copy.deepcopy(o))),
     "pickle": lambda m, o: pickle.loads(pickle.dumps((m, o))),
     "pickle, the optimizer first": lambda m, o: pickle.loads(pickle.dumps([o, m]))[::-1],
     "pickle of each": lambda m, o: (pickle.loads(pickle.dumps(m)), pickle.loads(pickle.dumps(o))),
@@ -158,6 +163,20 @@ def test_a_loaded_optimizer_gives_a_state_to_one_model_of_its_shapes() -> None:
     assert loaded.state_of(gradkit.nn.MLP(3, [3, 1], key=gradkit.random.key(0))).step == 0
     assert loaded.state_of(model).step == 3
     assert loaded.state_of(module()).step == 0
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy])
+def test_a_state_goes_on_with_one_model(way: Callable[[Any], Any]) -> None:
+    model, opt = module(), optim.SGD(0.1, momentum=0.9)
+    steps(model, opt)
+    copied, other = way(opt), way(opt)
+    steps(model, copied, 1)
+    assert copied.state_of(copy.deepcopy(model)).step == 0
+    assert other.state_of(copy.deepcopy(model)).step == 3
+    assert copied.state_of(model).step == 4
+    assert opt.state_of(copy.deepcopy(model)).step == 0  # the original knows its model
+    assert not copied._unclaimed
+    assert not other._unclaimed
 
 
 def test_the_state_of_a_model_that_is_gone_is_gone() -> None:
