@@ -121,7 +121,7 @@ def fit(
 
     Notes
     -----
-    Ctrl-C ends training after the step at hand, saves the run and returns the model so far, with
+    Ctrl-C ends training after the steps at hand, saves the run and returns the model so far, with
     ``history.stopped == "interrupted"``; a second one raises KeyboardInterrupt at once. A run that was stopped or
     killed and goes on from its checkpoint computes, bit for bit, what it would have computed without a stop.
 

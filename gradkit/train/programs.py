@@ -6,10 +6,8 @@ likes, and go on from any of them, and every bit stays the same.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from gradkit import lax, tree
 from gradkit.compiler.executables import has_printer
@@ -24,7 +22,7 @@ from gradkit.numpy import asarray, reshape, zeros
 from gradkit.primitives.taking import take_flat
 from gradkit.train.steps import RatedStep
 from gradkit.train.watching import watched
-from gradkit.transforms import jit, make_jaxpr
+from gradkit.transforms import eval_shape, jit, make_jaxpr
 
 __all__ = ["WINDOW", "Epoch", "Programs", "compiles", "parameter_dtype"]
 
@@ -81,26 +79,37 @@ class Programs:
 
     def __init__(self, step: RatedStep) -> None:
         self._step = step
-        self._dtypes: dict[Hashable, tuple[str, ...]] = {}
-        self._run = jit(self._steps, static_argnums=(0, 1, 2))
+        self._run = jit(self._steps, static_argnums=(0, 1))
 
-    def effect(self, model: Any, state: Any, rate: Any, *batch: Any) -> tuple[str, bool]:
-        """Say what a step does besides computing, if it does, and whether code that is not gradkit's is in it."""
-        arguments = (model, state, rate, *batch)
-        first = self._captured(*arguments)  # what is imported, or computed once and kept, is so before one looks
-        second, seen = watched(lambda: self._captured(*arguments))
-        if not seen.effect and seen.some and not _are_same(first, second):
-            return "it computes something else at each call", True
+    def effect(self, *arguments: Any) -> tuple[str, bool]:
+        """Say what a step does besides computing, if it does, and whether code that is not gradkit's is in it.
+
+        Parameters
+        ----------
+        *arguments
+            As the step takes them.
+        """
+        capture = make_jaxpr(self._step)
+        first = capture(*arguments)  # what is imported, or computed once and kept, is so before one looks
+        second, seen = watched(lambda: capture(*arguments))
+        if not seen.effect:
+            self._dtypes(*arguments)
+            if seen.some and not _are_same(first.jaxpr, second.jaxpr):
+                return "it computes something else at each call", True
         return seen.effect, seen.some
 
-    def _captured(self, model: Any, state: Any, rate: Any, *batch: Any) -> Graph:
-        """Capture a step, and note the dtypes of its values."""
-        captured, shapes = make_jaxpr(self._step, return_shape=True)(model, state, rate, *batch)
-        *after, values = shapes
-        if _forms(tuple(after)) != _forms((model, state)):
+    def _dtypes(self, model: Any, state: Any, rate: Any, *batch: Any) -> list[Any]:
+        """Return the dtypes of a step's values.
+
+        Raises
+        ------
+        TypeError
+            If the step gives a model or a state that is not like the one it was given.
+        """
+        *after, values = eval_shape(self._step, model, state, rate, *batch)
+        if not _are_alike((model, state), tuple(after)):
             raise TypeError("a step of training must return a model and an optimizer's state like those it was given")
-        self._dtypes[_key(model, state, len(batch[0]))] = tuple(np.dtype(value.dtype).name for value in values)
-        return captured.jaxpr  # type: ignore[no-any-return]
+        return [value.dtype for value in values]
 
     def __call__(
         self, model: Any, state: Any, epoch: Epoch, start: int, stop: int
@@ -112,13 +121,10 @@ class Programs:
         tuple of (model, state, values)
             The new ones, and of each thing measured the values of these steps, on the host.
         """
-        begin, size = start * epoch.batch_size, epoch.batch_size
-        rows = min(size, epoch.order.shape[0] - begin)
-        key = _key(model, state, rows)
-        if key not in self._dtypes:
-            self._captured(model, state, epoch.rates[0], *(array[:rows] for array in epoch.arrays))
+        size = epoch.batch_size
+        rows = min(size, epoch.order.shape[0] - start * size)
         model, new_state, columns = self._run(
-            rows, size, self._dtypes[key], model, state, epoch.arrays, epoch.order, epoch.rates, start, stop
+            rows, size, model, state, epoch.arrays, epoch.order, epoch.rates, start, stop
         )
         return model, _numbers_as_in(state, new_state), [host(c)[: stop - start].tolist() for c in columns]
 
@@ -126,7 +132,6 @@ class Programs:
         self,
         rows: int,
         size: int,
-        dtypes: tuple[str, ...],
         model: Any,
         state: Any,
         arrays: tuple[Array, ...],
@@ -135,6 +140,8 @@ class Programs:
         start: Any,
         stop: Any,
     ) -> Any:
+        dtypes = self._dtypes(model, state, rates[0], *(array[:rows] for array in arrays))
+
         def one(i: Any, carry: Any) -> Any:
             model, state, columns = carry
             chosen = lax.dynamic_slice_in_dim(order, i * size, rows)
@@ -149,10 +156,6 @@ class Programs:
         return lax.fori_loop(start, stop, one, (model, state, [zeros(WINDOW, dtype) for dtype in dtypes]))
 
 
-def _key(model: Any, state: Any, rows: int) -> Hashable:
-    return rows, tree.structure((model, state))
-
-
 def _are_same(one: Graph, other: Graph) -> bool:
     """Return whether two graphs compute the same, with the same numbers in them."""
     (form, arrays), (other_form, others) = key_of(one), key_of(other)
@@ -161,15 +164,13 @@ def _are_same(one: Graph, other: Graph) -> bool:
     )
 
 
-def _forms(value: Any) -> Any:
-    """Return the structure of a pytree, and shape and dtype of each leaf; of a Python number its type."""
-    leaves, treedef = tree.flatten(value)
-    return treedef, [
-        "number"
-        if isinstance(leaf, int | float) or leaf.shape == ()
-        else (tuple(leaf.shape), np.dtype(leaf.dtype).name)
-        for leaf in leaves
-    ]
+def _are_alike(before: Any, after: Any) -> bool:
+    """Return whether two pytrees have one structure, shapes and dtypes; Python's numbers may become arrays."""
+    old, new = tree.leaves(before), tree.leaves(after)
+    return tree.structure(before) == tree.structure(after) and all(
+        tuple(b.shape) == () if isinstance(a, int | float) else (tuple(a.shape), a.dtype) == (tuple(b.shape), b.dtype)
+        for a, b in zip(old, new, strict=True)
+    )
 
 
 def _numbers_as_in(state: Any, new: Any) -> Any:

@@ -123,7 +123,10 @@ def test_learning_rates_are_bit_for_bit_those_of_eager_steps(rate: Any, dtype: s
         (optim.SGD(gradkit.numpy.asarray(0.1), momentum=0.5), ()),
     ],
 )
-def test_every_option_of_sgd_is_in_the_program(optimizer: Any, callbacks: Any, calls: list[Any]) -> None:
+def test_every_option_of_sgd_is_in_the_program(
+    optimizer: Any, callbacks: Any, calls: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADKIT_COMPILER", "numpy")  # which compiles in no time
     model, _ = fit(optimizer=optimizer, callbacks=callbacks)
     expected, _ = fit(optimizer=optimizer, callbacks=callbacks, jit=False)
     assert calls
@@ -149,7 +152,10 @@ class Adam:
         return gradkit.tree.map(moved, params, m, v), {"count": count, "m": m, "v": v}
 
 
-def test_an_optimizer_of_ones_own_whose_state_is_arrays_is_compiled(calls: list[Any]) -> None:
+def test_an_optimizer_of_ones_own_whose_state_is_arrays_is_compiled(
+    calls: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRADKIT_COMPILER", "numpy")
     model, _ = fit(optimizer=Adam())
     assert calls
     assert_close(model, fit(optimizer=Adam(), jit=False)[0])
@@ -282,6 +288,7 @@ def test_data_on_the_disk_give_the_same_model(calls: list[Any], tmp_path: Path) 
 def test_a_small_last_minibatch_is_eager_where_epochs_are_long(
     calls: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("GRADKIT_COMPILER", "numpy")
     expected, _ = fit(data=moons(60))
     assert (7, 8) in calls
     calls.clear()
@@ -352,7 +359,9 @@ def test_a_callback_may_change_what_a_loss_of_ones_own_reads(calls: list[Any]) -
     assert_equal(model, fit(loss=loss, callbacks=[Anneal()], jit=False)[0])
 
 
-def test_a_callback_may_change_the_optimizer(calls: list[Any]) -> None:
+def test_a_callback_may_change_the_optimizer(calls: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADKIT_COMPILER", "numpy")
+
     class Plateau(Callback):
         def __init__(self, optimizer: Any) -> None:
             self.optimizer_in_use = optimizer
@@ -368,6 +377,30 @@ def test_a_callback_may_change_the_optimizer(calls: list[Any]) -> None:
     assert calls
     assert_close(found[0][0], found[1][0])
     assert found[0][1]["learning_rate"] == found[1][1]["learning_rate"] == [0.3, 0.15, 0.075]
+
+
+def test_an_optimizer_whose_parameters_change_their_dtype_is_eager_or_an_error(calls: list[Any]) -> None:
+    class Widening:
+        def init(self, params: Any) -> Any:
+            return ()
+
+        def update(self, params: Any, grads: Any, state: Any) -> Any:
+            return gradkit.tree.map(lambda p, g: (p - 0.1 * g).astype(self.dtype(p)), params, grads), state
+
+        def dtype(self, p: Any) -> str:
+            return "float64" if p.dtype.name == "float32" else "float32"
+
+    params = {"w": gradkit.numpy.zeros(()), "b": gradkit.numpy.zeros(2)}
+    options: dict[str, Any] = {
+        "model": params,
+        "loss": lambda p, x, y: gradkit.numpy.mean((x @ p["b"] + p["w"] - 1) ** 2),
+        "optimizer": Widening(),
+    }
+    model, _ = fit(**options)
+    assert not calls
+    assert_equal(model, fit(**options, jit=False)[0])
+    with pytest.raises(TypeError, match="must return a model and an optimizer's state like those it was given"):
+        fit(**options, jit=True)
 
 
 @pytest.mark.parametrize("setting", ["jax_debug_nans", "jax_disable_jit"])
