@@ -79,6 +79,7 @@ def place_buffers(plan: Plan, donated: Mapping[Buffer, Buffer | None]) -> None:
     for buffer, position in last.items():
         leaving.setdefault(position, []).append(buffer)
     memory: dict[Buffer, int | Buffer] = {}
+    homes = homes_in_results(plan, donated, first, last)
     free = set(donated)
     arena = Arena()
     for position, node in enumerate(plan.nodes):
@@ -96,18 +97,41 @@ def place_buffers(plan: Plan, donated: Mapping[Buffer, Buffer | None]) -> None:
                     memory[buffer] = fitting[0]
                     free.discard(fitting[0])
             elif buffer.kind == "temporary":
-                if ending and isinstance(place := memory.get(ending[0]), int):
+                if buffer not in homes and ending and isinstance(place := memory.get(ending[0]), int):
                     taken.add(ending[0])
                     memory[buffer] = place
                     arena.hand_on(ending[0], buffer)
                 else:
-                    memory[buffer] = arena.take(buffer)
+                    memory[buffer] = homes[buffer] if buffer in homes else arena.take(buffer)
         for buffer in leaving.get(position, ()):
             if buffer.kind == "temporary":
                 arena.give_back(buffer)
     plan.memory = memory
     plan.arena = arena.size
     plan.nodes = [node for node in plan.nodes if not copies_onto_itself(node, memory)]
+
+
+def homes_in_results(
+    plan: Plan, donated: Mapping[Buffer, Buffer | None], first: Mapping[Buffer, int], last: Mapping[Buffer, int]
+) -> dict[Buffer, Buffer]:
+    """Return the temporary buffers that become a result element by element, and which: they may have its memory.
+
+    So a gradient is where the new weights will be, and no more memory than theirs goes through the cache.
+    """
+    homes: dict[Buffer, Buffer] = {}
+    for position, node in reversed(list(enumerate(plan.nodes))):
+        for buffer in dict.fromkeys(buffers_written(node)):
+            home = buffer if buffer.kind == "result" else homes.get(buffer)
+            if home is None or first[buffer] != position:
+                continue
+            ending = [old for old in replaceable(node, buffer) if last[old] == position]
+            if any(donated.get(old, node) in (None, buffer) for old in ending):  # whose memory it takes
+                continue
+            for old in ending:
+                if old.kind == "temporary" and (old.shape, old.dtype) == (home.shape, home.dtype):
+                    homes[old] = home
+                    break
+    return homes
 
 
 def replaceable(node: Node, buffer: Buffer) -> Iterator[Buffer]:

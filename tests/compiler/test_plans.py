@@ -16,6 +16,7 @@ import gradkit
 import gradkit.numpy as jnp
 from gradkit import lax, nn, random
 from gradkit.backend import get_backend
+from gradkit.backend.plan import Buffer
 from gradkit.compiler.executables import Executable, executable_of
 
 PRINTERS = [printer.name for printer in get_backend("numpy").printers]
@@ -272,6 +273,31 @@ def test_results_that_are_held_are_not_written_over() -> None:
         for i in range(5):
             np.testing.assert_array_equal(np.asarray(kept[i]), X * i + 1)
             np.testing.assert_array_equal(views[i], (X * i + 1)[1:])
+
+
+def test_what_becomes_a_result_is_in_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADKIT_COMPILER", "numpy")
+    with gradkit.use_backend("numpy"):
+        x, w = jnp.asarray(X), jnp.asarray(X.T.copy() @ X)
+
+        def chain(x: Any, w: Any) -> Any:
+            gradient = jnp.sort(w - 0.1 * (x.T @ x))
+            return gradient * 2 + w, jnp.sort(x)[::-1] * 3, x.sum(0) - 1
+
+        run, _ = executable(chain, [x, w])
+        plan = run.plan
+        assert plan is not None
+        inside = [b for b in plan.memory if b.kind == "temporary" and isinstance(plan.memory[b], Buffer)]
+        assert {plan.memory[buffer] for buffer in inside} == {plan.results[0], plan.results[2]}
+        for _ in range(2):
+            for found, expected in zip(run([x, w]), chain(x, w), strict=True):
+                np.testing.assert_allclose(np.asarray(found), np.asarray(expected), 1e-5)
+        donating = executable_of(run.graph, donated=[1])
+        assert donating.plan is not None
+        assert plan.arena <= donating.plan.arena
+        np.testing.assert_allclose(
+            np.asarray(donating([x, jnp.asarray(np.array(w))])[0]), np.asarray(chain(x, w)[0]), 1e-5
+        )
 
 
 def test_a_donated_argument_gives_its_memory_to_a_result() -> None:

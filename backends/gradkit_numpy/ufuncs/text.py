@@ -80,6 +80,8 @@ class Function:
         for buffer, name in zip(plan.results, self.made, strict=True):
             place = plan.memory.get(buffer)
             self.roots[buffer] = self.roots[place] if isinstance(place, Buffer) else name
+        homes = {buffer: place for buffer, place in plan.memory.items() if isinstance(place, Buffer)}
+        self.roots.update((buffer, self.roots[place]) for buffer, place in homes.items() if buffer not in self.roots)
         self._arena = texts.name("arena")
         if plan.memory:  # arrays without elements are in it as well
             texts.size += plan.arena
