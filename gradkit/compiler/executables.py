@@ -16,7 +16,7 @@ from traceback import format_exception
 from typing import Any
 
 from gradkit.backend import Backend, CompileError
-from gradkit.backend.plan import Buffer, CompiledPlan, Plan, Printer, lies_row_by_row
+from gradkit.backend.plan import Buffer, CompiledPlan, Plan, Printer
 from gradkit.compiler.boxes import box_of_arrays
 from gradkit.compiler.expansion import clear_texts, expanded
 from gradkit.compiler.keys import key_of
@@ -191,11 +191,11 @@ def _after(constants: list[Array], run: Callable[[list[Array]], Any]) -> Callabl
 def row_by_row(array: Array) -> Array:
     """Return an Array whose elements lie row by row, of the same: a copy, where those of this one do not.
 
-    Arrays of a library that says nothing of strides stay as they are: no printer is theirs.
+    Arrays of a library that says nothing of it stay as they are: no printer is theirs.
     """
     value: Any = array._value
-    strides = getattr(value, "strides", None)
-    if strides is None or lies_row_by_row(value.shape, [stride // value.itemsize for stride in strides]):
+    flags = getattr(value, "flags", None)
+    if flags is None or flags.c_contiguous:
         return array
     xp = owner_of(value).xp
     return wrap(xp.reshape(xp.asarray(xp.reshape(value, (-1,)), copy=True), value.shape))

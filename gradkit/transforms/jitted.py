@@ -194,8 +194,9 @@ class Jitted:
         return self._call(args, kwargs, key)
 
     def _ran(self, program: Program, leaves: list[Any]) -> Any:
+        is_new = program.is_new
         result = program.run(leaves)
-        if self._has_no_static:
+        if self._has_no_static and not is_new:
             self._programs.latest = program.latest
         return result
 
@@ -263,11 +264,12 @@ class Jitted:
             if len(self._fast) >= LARGEST:
                 self._programs.forget_calls()
             self._fast[tuple(key)] = program
-        return program.run(
+        return self._ran(
+            program,
             [
                 leaf if form.kind is not None else array
                 for leaf, array, form in zip(call.leaves, call.arrays, call.signature.forms, strict=True)
-            ]
+            ],
         )
 
     # Signatures and programs

@@ -16,7 +16,7 @@ from gradkit.core.graph import Graph, GraphTrace, Variable
 from gradkit.core.lending import copied, is_lent, snapshot
 from gradkit.core.node import NO_PARAMS, Node
 from gradkit.core.operands import new_array, noting_weakness
-from gradkit.core.promotion import is_inexact
+from gradkit.core.promotion import PYTHON_NUMBERS, is_inexact
 from gradkit.core.reverse import TAPE
 from gradkit.core.stand_in import Abstract, Deleted
 from gradkit.errors import JAXTypeError
@@ -137,16 +137,50 @@ class Program:
         do not fit, and one that makes the result.
         """
         special = self._left_out or self.float0 or self.donated or self._shared or not self.is_for_all
-        # A Python number does not fit, an Array in its place may.
-        for_numbers = self._numbers and not self.is_for_strong
-        run = self.executable.if_it_fits
-        if special or for_numbers or run is None:
+        fitting = self.executable.if_it_fits
+        if special or fitting is None:
             return None
-        take = taker(self.in_tree.spec)
-        if not self.constants:
-            return take, surroundings(), run, self._build
-        constants = list(map(row_by_row, self.constants))
-        return take, surroundings(), lambda leaves: run([*constants, *leaves]), self._build
+        run = fitting
+        if self.constants:
+            constants = list(map(row_by_row, self.constants))
+            run = lambda leaves: fitting([*constants, *leaves])  # noqa: E731
+        takes_all = not self._numbers or self.is_for_strong
+
+        def on_leaves(leaves: list[Any]) -> list[Array] | None:
+            outs = run(leaves) if takes_all else None
+            if outs is None and (fitted := self._fitted(leaves)) is not None:
+                outs = run(fitted)
+            return outs
+
+        return taker(self.in_tree.spec), surroundings(), on_leaves, self._build
+
+    def _fitted(self, leaves: list[Any]) -> list[Array] | None:
+        """Return leaves as Arrays whose elements lie row by row; None if some are not what this was captured for."""
+        fitted = []
+        for leaf, form in zip(leaves, self.forms, strict=True):
+            kind = type(leaf)
+            if kind is not Array:
+                if kind is form.kind:
+                    fitted.append(new_array(leaf))
+                    continue
+                if kind in PYTHON_NUMBERS or form.kind is not None:
+                    return None
+                try:
+                    leaf = as_array(leaf)
+                except TypeError:  # the other way has a message that says where it is
+                    return None
+            elif form.kind is not None and not self.is_for_strong:
+                return None
+            value: Any = leaf._value
+            if leaf._node is not None or value.shape != form.shape or value.dtype != form.dtype:
+                return None
+            fitted.append(row_by_row(leaf))
+        return fitted
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it has never run: what runs it faster is made for those that run again."""
+        return self._run is None
 
     @property
     def executable(self) -> Executable:

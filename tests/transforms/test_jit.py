@@ -837,3 +837,26 @@ def test_nan_is_found_inside(xp: Any) -> None:
             assert np.isnan(array(g(jnp.ones(3))))
             with gradkit.debug_nans(), pytest.raises(FloatingPointError, match="encountered in log"):
                 g(jnp.ones(3))
+
+
+NUMBERS: list[Any] = [2, 2.5, True, 3, np.float32(1.5), np.int32(4), np.arange(3.0, dtype=np.float32), np.arange(3)]
+LEFTS = [
+    np.arange(6, dtype=np.int32).reshape(2, 3),
+    np.ones((2, 3), np.float32),
+    np.arange(6, dtype=np.float32).reshape(3, 2).T,
+    np.arange(12, dtype=np.float32).reshape(2, 6)[:, ::2],
+    np.ones((1, 3), np.float32),
+]
+
+
+def test_calls_that_follow_each_other_differ_in_the_kinds_of_their_arguments() -> None:
+    with gradkit.use_backend("numpy"):
+        f = gradkit.jit(lambda x, s: {"product": x * s, "turned": x.T + 1})
+        calls = [(make(x), s) for s in NUMBERS for x in LEFTS for make in (jnp.asarray, np.asarray)]
+        calls += [(jnp.asarray(x), jnp.asarray(s)) for s in NUMBERS[:3] for x in LEFTS]
+        for i in np.random.default_rng(0).permutation(len(calls)).repeat(3):  # each is like the one before it, twice
+            x, s = calls[i]
+            found, expected = f(x, s), f.__wrapped__(jnp.asarray(x), s)
+            for name, value in expected.items():
+                assert found[name].dtype == value.dtype
+                np.testing.assert_allclose(np.asarray(found[name]), np.asarray(value), 1e-6)
