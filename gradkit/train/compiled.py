@@ -26,8 +26,9 @@ EAGER_STEPS = 512
 """The first steps of a run, which are eager: they take about as long as compiling does."""
 FEW_STEPS = 32
 """Steps of an epoch up to which its last minibatch, where that is smaller, has a program of its own."""
-CALL_SECONDS = 0.02, 0.05
-"""What a call takes at least, where there are steps enough, and at most: it is not stopped for Ctrl-C or progress."""
+CALL_SECONDS = 0.05, 0.2
+"""What a call takes at least, where there are steps enough: it begins with a copy of the model. And what at most: it is
+not stopped for Ctrl-C or progress."""
 
 Jit = bool | Literal["auto"]
 
@@ -109,8 +110,9 @@ class CompiledSteps:
         whole = batch < self._whole
         if whole not in self._is_usable:
             self._dtype = parameter_dtype(model)
-            known = False not in self._is_usable.values() and compiles(model)
-            self._is_usable[whole] = known and self._only_computes(epoch, batch, model, state)
+            # Of other sizes only if the usual one can: whichever comes first in a run that is resumed.
+            usual = whole or not self._whole or self._can_run(epoch, 0, model, state)
+            self._is_usable[whole] = usual and compiles(model) and self._only_computes(epoch, batch, model, state)
         return self._is_usable[whole]
 
     def _only_computes(self, epoch: int, batch: int, model: Any, state: Any) -> bool:
