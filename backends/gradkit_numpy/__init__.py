@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradkit.backend import Backend, scipy_special
+from gradkit_numpy.namespace import array_api_namespace
 from gradkit_numpy.silence import SILENCE
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ class NumpyBackend(Backend):
     name = "numpy"
     library = "numpy"
     install = "pip install numpy"
+
+    @cached_property
+    def xp(self) -> Any:
+        """The namespace of array-api-compat."""
+        return array_api_namespace()
 
     @property
     def array_types(self) -> tuple[type, ...]:

@@ -183,3 +183,19 @@ def test_every_test_is_in_a_room_and_takes_nothing_from_another_room():
             }
             others = {name for name in names if name.startswith("test_")} - inside
             assert not others, f"{path}: what {others} shares belongs in tests/support"
+
+
+def test_what_numpy_loads_late_is_not_loaded_for_an_operation_and_is_itself_afterwards() -> None:
+    program = """if True:
+        import sys
+        import gradkit.numpy as jnp
+        late = [f"numpy.{name}" for name in ("f2py", "ma", "polynomial", "random", "testing")]
+        assert float(jnp.sum(jnp.ones(3))) == 3
+        assert not [name for name in late if name in sys.modules]
+        import array_api_compat.numpy as compat
+        import numpy as np
+        np.testing.assert_array_equal(compat.polynomial.Polynomial([1, 2])(2), 5)
+        assert np.ma.array([1.0], mask=[True]).mask.all() and compat.ma.masked is np.ma.masked
+        assert np.polynomial is sys.modules["numpy.polynomial"] and "assert_allclose" in dir(compat.testing)
+    """
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
