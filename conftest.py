@@ -132,6 +132,7 @@ def peak() -> float:
 
 LEFT_OUT = pytest.StashKey[int]()
 PEAKS = pytest.StashKey[dict[str, float]]()
+MISSING = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -159,10 +160,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the references, and let a worker of xdist say how much memory it took."""
+    """Write the references, and let a worker of xdist say how much memory it took and what it computed anew."""
     getattr(session.config, "workeroutput", {})["peak"] = peak()
-    if os.environ["GRADKIT_REFERENCES"] == "write" and "references" in sys.modules:
-        sys.modules["references"].write()
+    if "references" not in sys.modules:
+        return
+    references = sys.modules["references"]
+    if os.environ["GRADKIT_REFERENCES"] == "write":
+        references.write()
+    session.config.stash[MISSING] = references.missing()
+    getattr(session.config, "workeroutput", {})["missing"] = references.missing()
 
 
 def dealt_to_others(items: list[pytest.Item]) -> Iterator[pytest.Item]:
@@ -217,16 +223,20 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take the number from a worker of xdist (all have collected the same tests), and how much memory it has had."""
+    """Take the number from a worker of xdist (all have collected the same tests), its memory, and what was not kept."""
     output = getattr(node, "workeroutput", {})
     node.config.stash[LEFT_OUT] = output.get("left out", 0)
     node.config.stash.setdefault(PEAKS, {})[node.gateway.id] = output.get("peak", 0.0)
+    node.config.stash.setdefault(MISSING, {}).update(output.get("missing", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say how many tests have not run, and how they do."""
     if number := config.stash.get(LEFT_OUT, 0):
         terminalreporter.line(f"{number} long tests were left out: --long runs them as well")
+    if missing := config.stash.get(MISSING, {}):
+        files = " ".join(sorted(missing))
+        terminalreporter.line(f"{sum(missing.values())} results were not kept: pytest --keep-references {files}")
     if any((peaks := config.stash.get(PEAKS, {"this process": peak()})).values()):
         said = ", ".join(f"{name} {size:.2f} GB" for name, size in sorted(peaks.items()))
         terminalreporter.line(f"most memory taken: {said}")

@@ -93,11 +93,18 @@ def test_a_value_of_another_kind_has_none_and_is_computed() -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Let `references` be as in a new process of the mode that is given, in a folder of its own."""
     monkeypatch.setattr(references, "FOLDER", tmp_path)
-    monkeypatch.setattr(references, "_new", {})
-    references.stored.cache_clear()
-    yield tmp_path
+    monkeypatch.setattr(references, "fingerprint", lambda compute, args: str(args))
+
+    def begin(mode: str) -> None:
+        monkeypatch.setattr(references, "MODE", mode)
+        monkeypatch.setattr(references, "_asked", {})
+        monkeypatch.setattr(references, "_missing", {})
+        references.stored.cache_clear()
+
+    yield begin
     references.stored.cache_clear()
 
 
@@ -121,14 +128,13 @@ def never(seed: int) -> Any:
     raise AssertionError("it was computed")
 
 
-def test_what_is_kept_comes_back_and_is_not_computed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(references, "MODE", "write")
-    monkeypatch.setattr(references, "fingerprint", lambda compute, args: str(args))
+def test_what_is_kept_comes_back_and_is_not_computed(process: Callable[[str], None]) -> None:
+    process("write")
     references.kept(result, 0)
     references.write()
-    monkeypatch.setattr(references, "MODE", "read")
-    references.stored.cache_clear()
+    process("read")
     again = references.kept(never, 0)
+    assert not references.missing()
     assert again.keys() == RESULT.keys()
     assert again["a"][1] is None
     for got, right in zip(references.leaves(again), references.leaves(RESULT), strict=True):
@@ -138,14 +144,39 @@ def test_what_is_kept_comes_back_and_is_not_computed(folder: Path, monkeypatch: 
         references.kept(never, 1)
 
 
-def test_a_result_that_is_no_longer_jaxs_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(references, "MODE", "write")
-    monkeypatch.setattr(references, "fingerprint", lambda compute, args: str(args))
+def test_what_is_not_kept_is_computed_once_and_told(process: Callable[[str], None]) -> None:
+    process("read")
+    assert references.kept(result, 0) is references.kept(never, 0)
+    references.kept(result, 1)
+    assert references.missing() == {"tests/house/test_references.py": 2}
+
+
+def test_what_is_written_is_what_was_asked_for_and_what_this_jax_has_kept_stays(
+    process: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process("write")
+    for seed in (0, 1):
+        references.kept(result, seed)
+    references.write()
+    process("write")
+    references.kept(never, 1)
+    references.kept(result, 2)
+    references.write()
+    process("read")
+    assert sorted(references.stored("test_references")) == ["(1,)", "(2,)"]
+    monkeypatch.setattr(references, "version", lambda name: "another")
+    process("write")
+    with pytest.raises(AssertionError, match="it was computed"):
+        references.kept(never, 1)
+
+
+def test_a_result_that_is_no_longer_jaxs_fails(process: Callable[[str], None]) -> None:
+    process("write")
     references.kept(result, 0)
     references.write()
-    monkeypatch.setattr(references, "MODE", "check")
-    references.stored.cache_clear()
+    process("check")
     references.kept(result, 0)
+    process("check")
     with pytest.raises(AssertionError, match="no longer JAX's"):
         references.kept(lambda seed: {**RESULT, "b": np.asarray([1j, 0])}, 0)
 

@@ -16,6 +16,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+from references import by_jax
 
 import gradkit
 import gradkit.numpy as jnp
@@ -189,25 +190,25 @@ def weighted(result: Any) -> Any:
     return mp.fsum(w * v for w, v in zip(WEIGHTS, result, strict=True)) if isinstance(result, list) else result
 
 
-@functools.cache
-def right(name: str, dtype: str) -> list[tuple[Any, Row]]:
+def numbers(exact: Any) -> np.ndarray:
+    values = np.ravel(np.asarray(exact, object))
+    return np.asarray([float(v) if abs(v) < mp.mpf(10) ** 308 else float("inf") * int(mp.sign(v)) for v in values])
+
+
+@by_jax
+def right(formula: Callable[[Row], Any], dtype: str) -> list[list[np.ndarray]]:
     """Return values and derivatives: by differences, in so many digits that nothing is lost."""
     found = []
     for row in rows(dtype):
         point = [mp.mpf(float(v)) for v in row]
 
         def at(place: int, move: Any, point: Row = point) -> Any:
-            return weighted(EXACT[name]([v + move if i == place else v for i, v in enumerate(point)]))
+            return weighted(formula([v + move if i == place else v for i, v in enumerate(point)]))
 
         steps = [STEP * (abs(v) or mp.mpf(float(np.finfo(dtype).tiny))) for v in point]
         slopes = [(at(i, steps[i]) - at(i, -steps[i])) / (2 * steps[i]) for i in range(3)]
-        found.append((at(0, 0), slopes))
+        found.append([numbers(at(0, 0)), numbers(slopes)])
     return found
-
-
-def numbers(exact: Any) -> np.ndarray:
-    values = np.ravel(np.asarray(exact, object))
-    return np.asarray([float(v) if abs(v) < mp.mpf(10) ** 308 else float("inf") * int(mp.sign(v)) for v in values])
 
 
 LOGARITHMIC = ("log", "cross_entropy")
@@ -227,8 +228,7 @@ def test_values_and_gradients_are_those_of_mpmath(name: str, dtype: str, xp: Any
 
     found = [gradkit.device_get(gradkit.vmap(f)(xp.asarray(batch))) for f in (total, gradkit.grad(total))]
     wrong = []
-    for i, row in enumerate(right(formula_of(name), dtype)):
-        exact = [numbers(part) for part in row]
+    for i, exact in enumerate(right(EXACT[formula_of(name)], dtype)):
         beyond = any(np.max(np.abs(part)) > float(limits.max) for part in exact)
         for order in range(2):
             ours = np.asarray(found[order][i], float).ravel()
@@ -260,21 +260,21 @@ def test_second_derivatives_of_roots_of_squares_are_of_their_scale(name: str, dt
             np.testing.assert_allclose(found, ordinary, rtol=1e-4, atol=1e-5)
 
 
-@functools.cache
-def right_bends(name: str, dtype: str) -> list[list[Row]]:
+@by_jax
+def right_bends(formula: Callable[[Row], Any], dtype: str) -> list[np.ndarray]:
     """Return the matrices of second derivatives, by differences as well."""
     with mp.workdps(2000):
-        return _bends(name, dtype)
+        return [np.reshape(numbers(bends), (3, 3)) for bends in _bends(formula, dtype)]
 
 
-def _bends(name: str, dtype: str) -> list[list[Row]]:
+def _bends(formula: Callable[[Row], Any], dtype: str) -> list[list[Row]]:
     found = []
     for row in rows(dtype):
         point = [mp.mpf(float(v)) for v in row]
         steps = [BEND * (abs(v) or mp.mpf(float(np.finfo(dtype).tiny))) for v in point]
 
         def at(*moves: int, point: Row = point, steps: Row = steps) -> Any:
-            return weighted(EXACT[name]([v + m * h for v, m, h in zip(point, moves, steps, strict=True)]))
+            return weighted(formula([v + m * h for v, m, h in zip(point, moves, steps, strict=True)]))
 
         bends = [[mp.mpf(0)] * 3 for _ in range(3)]
         for i, j in itertools.combinations_with_replacement(range(3), 2):
@@ -308,13 +308,13 @@ def test_second_derivatives_are_those_of_mpmath(name: str, dtype: str, xp: Any) 
         return (result * weights).sum() if result.ndim else result
 
     wrong = []
-    formula = formula_of(name)
-    for row, bends, (_, slopes) in zip(batch, right_bends(formula, dtype), right(formula, dtype), strict=True):
-        exact = np.reshape(numbers([b for part in bends for b in part]), (3, 3))
-        found = np.asarray(gradkit.device_get(gradkit.hessian(total)(xp.asarray(row))), float)
+    formula = EXACT[formula_of(name)]
+    ours = np.asarray(gradkit.device_get(gradkit.vmap(gradkit.hessian(total))(xp.asarray(batch))), float)
+    exactly = zip(right_bends(formula, dtype), right(formula, dtype), strict=True)
+    for row, found, (exact, (_, slopes)) in zip(batch, ours, exactly, strict=True):
         inner = np.abs(exact) < float(limits.max)
         # What the derivatives of elements beside may have lost.
-        scale = np.max(np.abs(exact), where=inner, initial=np.max(np.abs(numbers(slopes))) / np.max(np.abs(row)))
+        scale = np.max(np.abs(exact), where=inner, initial=np.max(np.abs(slopes)) / np.max(np.abs(row)))
         # A sum of exponentials before another one is read off it again: digits of the logarithm are lost.
         digits = 100 * max(1.0, np.max(np.abs(row), where=np.abs(row) < 1e6, initial=0)) if "cumlog" in name else 100
         near = np.abs(found - exact) <= digits * float(limits.eps) * scale + 16 * float(limits.tiny)

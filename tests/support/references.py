@@ -1,10 +1,10 @@
 """What JAX computes, kept as data: a run of the tests need not compile it again.
 
 ``references/*.npz``, one file for a test file, hold results by the fingerprint of the program that gave them (see
-fingerprints.py). A program that is not there is run by JAX: one that was changed is compared with nothing old, and only
-takes longer; so do one whose text is not known, and one that hypothesis has drawn. ``pytest --long`` runs all of them
-by JAX, and fails where a result is not what is kept; ``pytest --keep-references FILES`` writes the files of the tests
-that it runs, which should be whole files.
+fingerprints.py). A program that is not there is run by JAX, once in a process: one that was changed is compared with
+nothing old, and only takes longer; so do one whose text is not known, and one that hypothesis has drawn. ``pytest
+--long`` runs all of them by JAX, and fails where a result is not what is kept. ``pytest --keep-references FILES``
+writes the files of the tests that it runs, which should be whole files: it computes what this JAX has not computed yet.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import hypothesis
 import numpy as np
 from fingerprints import NoFingerprint, fingerprint
 
-__all__ = ["by_jax", "jaxs", "kept", "write"]
+__all__ = ["by_jax", "jaxs", "kept", "missing", "write"]
 
 FOLDER = Path(__file__).parents[1] / "references"
 MODE = os.environ.get("GRADKIT_REFERENCES", "read")
@@ -37,7 +37,10 @@ ACCURACY = {
 }
 """How far the same program's results may be apart on two processors, relative to the largest element."""
 
-_new: dict[str, dict[str, Any]] = {}
+_asked: dict[str, dict[str, Any]] = {}
+"""The results that this process has asked for, by test file and fingerprint."""
+_missing: dict[str, int] = {}
+"""How many of them were not there, by test file."""
 
 
 def kept(compute: Callable[..., Any], *args: Any) -> Any:
@@ -51,15 +54,23 @@ def kept(compute: Callable[..., Any], *args: Any) -> Any:
         key = fingerprint(compute, args)
     except NoFingerprint:
         return compute(*args)
-    known = stored(stem)
-    if MODE == "read" and key in known:
-        return known[key]
-    found = compute(*args)
-    if MODE == "write":
-        _new.setdefault(stem, {})[key] = found
-    elif MODE == "check" and key in known:
-        check(found, known[key], f"{stem}.npz, {key}")
-    return found
+    asked = _asked.setdefault(stem, {})
+    if key not in asked:
+        known = stored(stem)
+        if key not in known:
+            _missing[place] = _missing.get(place, 0) + 1
+        elif MODE != "check":
+            return asked.setdefault(key, known[key])
+        found = compute(*args)
+        if MODE == "check" and key in known:
+            check(found, known[key], f"{stem}.npz, {key}")
+        asked[key] = found
+    return asked[key]
+
+
+def missing() -> dict[str, int]:
+    """Return how many results had to be computed because they are not kept, by test file."""
+    return _missing if MODE == "read" else {}
 
 
 def by_jax(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -120,13 +131,15 @@ def leaves(tree: Any) -> list[np.ndarray]:
 
 @functools.cache
 def stored(stem: str) -> dict[str, Any]:
-    """Return the results that a file has, by fingerprint."""
+    """Return the results that a file has, by fingerprint; none of another JAX's where they are to be written."""
     path = FOLDER / f"{stem}.npz"
     if not path.exists():
         return {}
     with np.load(path) as file:
         data = file["data"].tobytes()
         table = json.loads(file["table"].tobytes())
+    if MODE == "write" and table["jax"] != version("jax"):
+        return {}
     return {key: _unpacked(tree, data) for key, tree in table["results"].items()}
 
 
@@ -160,7 +173,7 @@ def _packed(tree: Any, data: bytearray) -> Any:
 def write() -> None:
     """Write a file for each test file that has asked for results."""
     FOLDER.mkdir(exist_ok=True)
-    for stem, results in _new.items():
+    for stem, results in _asked.items():
         data = bytearray()
         packed = {key: _packed(tree, data) for key, tree in sorted(results.items())}
         table = json.dumps({"jax": version("jax"), "results": packed}, separators=(",", ":")).encode()
