@@ -76,6 +76,7 @@ def wrong(captures: dict[str, Capture]) -> tuple[int, list[str]]:
     return count, found
 
 
+@pytest.mark.dealt("name")  # a graph is what it is wherever its arrays lie
 @pytest.mark.parametrize("name", NAMESPACES)
 def test_every_function_has_one_key_and_other_programs_have_others(name: str, xp: Any) -> None:
     captures: dict[str, Capture] = {}

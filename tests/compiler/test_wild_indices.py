@@ -9,6 +9,7 @@ import jax
 import jax.numpy
 import numpy as np
 import pytest
+from references import by_jax
 
 import gradkit
 import gradkit.numpy as jnp
@@ -58,17 +59,22 @@ def draws(name: str, dtype: str, count: int) -> list[Any]:
     return [generator.choice(np.asarray(fitting, dtype), 8) for _ in range(count)]
 
 
+@by_jax
+def results_of_jax(program: Callable[..., Any], name: str, dtype: str, count: int) -> list[list[np.ndarray]]:
+    jitted = jax.jit(lambda x, i: program(jax, jax.numpy, x, i))
+    return [[np.asarray(leaf) for leaf in jax.tree.leaves(jitted(X, i))] for i in draws(name, dtype, count)]
+
+
 @pytest.mark.parametrize("dtype", ["int32", "int8", "uint8", "uint32"])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_indices_out_of_range_do_under_jit_what_they_do_in_jax(name: str, dtype: str) -> None:
     program = PROGRAMS[name]
-    by_jax = jax.jit(lambda x, i: program(jax, jax.numpy, x, i))
     with gradkit.use_backend("numpy"):
         jitted = gradkit.jit(lambda x, i: program(gradkit, jnp, x, i))
-        for i in draws(name, dtype, 12):
-            found, expected = jitted(jnp.asarray(X), jnp.asarray(i)), by_jax(X, i)
-            for one, other in zip(gradkit.tree.leaves(found), jax.tree.leaves(expected), strict=True):
-                np.testing.assert_allclose(np.asarray(one), np.asarray(other), 1e-5, err_msg=f"{i}")
+        for i, expected in zip(draws(name, dtype, 12), results_of_jax(program, name, dtype, 12), strict=True):
+            found = gradkit.tree.leaves(jitted(jnp.asarray(X), jnp.asarray(i)))
+            for one, other in zip(found, expected, strict=True):
+                np.testing.assert_allclose(np.asarray(one), other, 1e-5, err_msg=f"{i}")
 
 
 def reference(name: str, i: Any) -> Any:

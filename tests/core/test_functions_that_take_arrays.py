@@ -42,6 +42,7 @@ def sweep(name: str, forms: Any, most: int, tries: int, transforms: Any) -> tupl
     return tried, lost
 
 
+@pytest.mark.dealt("name")  # what a function loses it loses of Arrays, wherever they lie
 @pytest.mark.parametrize("name", NAMESPACES)
 def test_every_argument_of_every_function_is_followed_or_raises(name: str, xp: Any) -> None:
     _, lost = sweep(name, None, 1, 120, ("grad",))
@@ -102,6 +103,7 @@ def outside_calls(module: Any) -> dict[str, Function]:
 OUTSIDE_MODULES = [builtins, math, cmath, statistics, operator, copy, np, np.linalg, np.fft]
 
 
+@pytest.mark.dealt("module")
 @pytest.mark.parametrize("module", OUTSIDE_MODULES, ids=lambda module: module.__name__)
 def test_every_function_of_python_and_numpy_is_followed_or_raises(module: Any, xp: Any) -> None:
     _, lost = swept(outside_calls(module), ("grad",))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from references import jaxs
 
 import gradkit
 from gradkit import nn, random
@@ -28,10 +29,14 @@ def host(x: Any) -> np.ndarray:
     return np.asarray(gradkit.device_get(x))
 
 
+def drawn_by_jax(make: Any, shape: tuple[int, ...], seed: int) -> Any:
+    return make(theirs)(jax.random.key(seed), shape, np.float32)
+
+
 def compare(make: Any, shape: tuple[int, ...], seed: int = 0) -> None:
     """Compare what an initializer draws, given the module that makes it."""
     got = host(make(ours)(random.key(seed), shape))
-    expected = np.asarray(make(theirs)(jax.random.key(seed), shape, np.float32))
+    expected = jaxs(drawn_by_jax, make, shape, seed)
     assert got.shape == expected.shape
     assert got.dtype == expected.dtype
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6)
@@ -70,9 +75,9 @@ def test_variance_scaling_draws_the_numbers_of_jax(mode: str, distribution: str,
 
 
 @settings(max_examples=20)
-@given(st.sampled_from(SCALED), st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(1, 20))
-def test_any_key_and_shape_draw_the_numbers_of_jax(name: str, seed: int, n: int, m: int) -> None:
-    compare(lambda module: getattr(module, name)(), (n, m), seed)
+@given(st.sampled_from(SCALED), st.integers(0, 2**32 - 1), st.sampled_from([(1, 1), (20, 3), (2, 17)]))
+def test_any_key_draws_the_numbers_of_jax(name: str, seed: int, shape: tuple[int, ...]) -> None:
+    compare(lambda module: getattr(module, name)(), shape, seed)
 
 
 def test_the_variances_are_those_of_the_papers(xp: Any) -> None:

@@ -119,7 +119,7 @@ def test_the_gradient_of_an_mlp_equals_jax(xp: Any) -> None:
         np.testing.assert_allclose(host(slope), right, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("number", [200, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("number", [60, pytest.param(1000, marks=pytest.mark.long)])
 @every_model
 def test_many_pure_updates_keep_no_history_and_no_memory(make: Callable[[], Any], number: int, backend: Any) -> None:
     model = make()
@@ -138,7 +138,7 @@ def test_many_pure_updates_keep_no_history_and_no_memory(make: Callable[[], Any]
     gc.collect()
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert after - before < 100_000  # the nodes of 200 steps take more
+    assert after - before < 500 * number  # the nodes of a step take more
     assert not any(leaf.requires_grad for leaf in tree.leaves(model))
     assert loss(model)._node is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -146,6 +147,11 @@ def test_hinge_and_mse_are_exact_at_scores_of_ten_thousand(size: float, xp: Any)
     compare(nn.mse, jax_mse, x, np.zeros(3, np.float32))
 
 
+@functools.cache
+def jitted(theirs: Loss) -> Any:
+    return jax.jit(jax.value_and_grad(theirs))
+
+
 @every_loss
 @settings(max_examples=15)
 @given(st.lists(st.floats(-1e4, 1e4, width=32), min_size=24, max_size=24))
@@ -158,7 +164,7 @@ def test_any_logits_give_finite_losses_and_gradients(
     assert float(value) >= 0
     assert np.isfinite(host(slope)).all()
     if ours is not nn.hinge:  # whose kink may lie anywhere
-        right, right_slope = jax.value_and_grad(lambda x: theirs(x, labels))(x)
+        right, right_slope = jitted(theirs)(x, labels)
         np.testing.assert_allclose(float(value), right, rtol=2e-5, atol=1e-5)
         np.testing.assert_allclose(host(slope), right_slope, rtol=2e-4, atol=1e-5)
 

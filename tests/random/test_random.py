@@ -179,7 +179,9 @@ def test_keys_equal_jax_exactly(seed: int, xp: Any) -> None:
     np.testing.assert_array_equal(gradkit.device_get(random.PRNGKey(seed)), right)
 
 
-@given(st.integers(-(2**63), 2**63 - 1), st.integers(1, 50), st.integers(-1000, 1000), st.integers(1, 2000))
+@given(
+    st.integers(-(2**63), 2**63 - 1), st.sampled_from([1, 2, 7, 50]), st.integers(-1000, 1000), st.integers(1, 2000)
+)  # JAX compiles for each shape
 def test_any_seed_and_range_give_jax_integers(seed: int, n: int, low: int, span: int) -> None:
     got = random.randint(random.key(seed), (n,), low, low + span)
     expected = jax.random.randint(jax.random.key(seed), (n,), low, low + span)

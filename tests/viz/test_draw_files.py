@@ -83,6 +83,7 @@ def test_line_breaks_make_lines(renderer: str, xp: Any) -> None:
     assert {"first", "second", "one", "two"} <= set(map(visible, texts_of_svg(svg)))
 
 
+@pytest.mark.dealt("renderer", "kind")
 @pytest.mark.parametrize("kind", ["expression", "arrays", "function", "folded"])
 def test_every_kind_of_picture_is_rendered_to_png(renderer: str, tmp_path: Path, xp: Any, kind: str) -> None:
     from matplotlib.image import imread
