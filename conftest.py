@@ -175,7 +175,8 @@ def dealt_to_others(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     """Yield the cases of tests marked ``dealt`` that are dealt to another backend than theirs.
 
     Values have numbers, and the sums of a case's numbers are even or odd: so each value of each of two parameters comes
-    on every backend. float16, which not every backend has, is not dealt.
+    on every backend; without parameters the test is that of the first. float16, which not every backend has, is not
+    dealt.
     """
     numbers: dict[Any, dict[Any, int]] = {}
     for item in items:
@@ -253,6 +254,16 @@ def optimized_jax() -> Iterator[None]:
         jax.config.update("jax_disable_most_optimizations", setting)
         if setting is False:
             yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without the garbage collector, which would look again and again through what stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)

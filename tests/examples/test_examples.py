@@ -136,6 +136,7 @@ def test_digits_takes_the_environments_backend(tmp_path: Path, backend: Backend)
     assert f" by {backend.name}; curves in digits-run" in printed
 
 
+@pytest.mark.dealt
 def test_digits_gives_the_same_checkpoint_for_a_seed_and_another_for_another(tmp_path: Path, backend: Backend) -> None:
     for out, seed in [("a", 1), ("b", 1), ("c", 2)]:
         output(tmp_path, "digits", *SHORT, "--backend", backend.name, "--out", out, "--seed", seed)
@@ -196,6 +197,7 @@ def test_digits_killed_on_numpy_is_finished_on_another_backend(tmp_path: Path, b
     assert abs(test_accuracy(printed) - test_accuracy(expected)) < 1  # a GPU rounds in its own way
 
 
+@pytest.mark.dealt
 def test_digits_that_is_complete_stays_as_it_is_when_resumed(tmp_path: Path, backend: Backend) -> None:
     options = (*SHORT, "--backend", backend.name, "--out", ".")
     first = output(tmp_path, "digits", *options)
@@ -259,6 +261,7 @@ def test_digits_stops_where_the_loss_is_not_finite_and_names_step_and_checkpoint
     assert all(np.isfinite(np.asarray(value)).all() for path, value in stored.items() if "'model'" in path)
 
 
+@pytest.mark.dealt
 def test_digits_names_no_checkpoint_of_an_older_run(tmp_path: Path, backend: Backend) -> None:
     options = (*SHORT, *OUT, "--backend", backend.name)
     output(tmp_path, "digits", *options)

@@ -107,6 +107,7 @@ def test_a_run_that_broke_off_ends_like_one_that_did_not(at: int, xp: Any, tmp_p
     )
 
 
+@pytest.mark.dealt
 @pytest.mark.parametrize("at", [0, 7, 29])
 def test_ctrl_c_saves_the_run_and_returns_the_model_so_far(at: int, xp: Any, tmp_path: Path) -> None:
     expected, history = fit(None, loss=stopping_loss(-1, press_ctrl_c))
@@ -123,6 +124,7 @@ def test_ctrl_c_saves_the_run_and_returns_the_model_so_far(at: int, xp: Any, tmp
     assert without_times(again) == without_times(history)
 
 
+@pytest.mark.dealt
 def test_a_second_ctrl_c_stops_at_once(backend: Any, tmp_path: Path) -> None:
     def twice() -> None:
         press_ctrl_c()
@@ -135,6 +137,7 @@ def test_a_second_ctrl_c_stops_at_once(backend: Any, tmp_path: Path) -> None:
     assert_equal(resumed, fit(None)[0])
 
 
+@pytest.mark.dealt
 def test_a_handler_of_ones_own_is_left_alone(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     previous = signal.signal(signal.SIGINT, lambda number, _: calls.append(number))
@@ -146,6 +149,7 @@ def test_a_handler_of_ones_own_is_left_alone(backend: Any, monkeypatch: pytest.M
     assert history.stopped == "finished"
 
 
+@pytest.mark.dealt
 def test_ctrl_c_that_is_ignored_stays_so(backend: Any) -> None:
     # As in a job that a shell has started in the background.
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -246,6 +250,7 @@ def test_a_nan_in_the_first_step_of_an_epoch_goes_back_to_the_epoch_before(backe
     assert history.stopped == "validation_loss is not below 0.5 for 3 epochs"
 
 
+@pytest.mark.dealt
 def test_early_stopping_goes_on_with_its_patience(backend: Any, tmp_path: Path) -> None:
     def run(folder: Path, at: int) -> History:
         early = EarlyStopping(patience=2, min_delta=10.0)
@@ -261,6 +266,7 @@ def test_early_stopping_goes_on_with_its_patience(backend: Any, tmp_path: Path) 
     assert again.stopped == whole.stopped
 
 
+@pytest.mark.dealt
 def test_a_finished_run_is_returned_as_it_is_and_can_be_given_more_epochs(xp: Any, tmp_path: Path) -> None:
     first, history = fit(tmp_path)
     contents = (tmp_path / LAST).read_bytes()
@@ -275,6 +281,7 @@ def test_a_finished_run_is_returned_as_it_is_and_can_be_given_more_epochs(xp: An
     assert longer["seconds"] == sorted(longer["seconds"])
 
 
+@pytest.mark.dealt
 def test_a_resumed_run_says_where_it_goes_on(backend: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for at, words in ((0, "epoch 1, batch 1"), (12, "epoch 3, batch 3"), (-1, "")):
         fit(tmp_path, loss=stopping_loss(at, press_ctrl_c), progress=True)
@@ -286,6 +293,7 @@ def test_a_resumed_run_says_where_it_goes_on(backend: Any, tmp_path: Path, capsy
     assert "resuming" not in capsys.readouterr().out  # there is nothing left to do
 
 
+@pytest.mark.dealt
 def test_the_key_of_a_run_need_not_be_given_again(backend: Any, tmp_path: Path) -> None:
     with pytest.raises(Stop):
         fit(tmp_path, loss=stopping_loss(13, break_off), key=None)
@@ -306,6 +314,7 @@ def test_a_run_resumes_on_another_backend(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.dealt
 def test_resume_false_begins_anew(backend: Any, tmp_path: Path) -> None:
     fit(tmp_path, optimizer=optim.SGD(0.01))
     model, _ = fit(tmp_path, resume=False)
