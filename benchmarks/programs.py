@@ -164,8 +164,8 @@ def measured(names: Sequence[str], rounds: int, first_rounds: int) -> Iterator[t
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Time ordinary JAX programs under JAX and under gradkit.")
-    parser.add_argument("--rounds", type=int, default=20, help="of steps, at least 2 (default: %(default)s)")
-    parser.add_argument("--first-rounds", type=int, default=5, help="of fresh processes (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=12, help="of steps, at least 2 (default: %(default)s)")
+    parser.add_argument("--first-rounds", type=int, default=3, help="of fresh processes (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=PROGRAMS, metavar="NAME", help="%(choices)s")
     parser.add_argument("--out", type=Path, help="where to write; a run with --only else writes nothing")
     parser.add_argument("--first-result", nargs=2, metavar=("LIBRARY", "NAME"), help="take one step, for the others")

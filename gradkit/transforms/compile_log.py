@@ -35,5 +35,9 @@ def compiling(name: str, operations: int) -> Iterator[None]:
     begin = time.perf_counter()
     yield
     logger.warning(
-        "Finished compilation of jit(%s), %d operations, in %.6f sec", name, operations, time.perf_counter() - begin
+        "Finished compilation of jit(%s), %d operation%s, in %.6f sec",
+        name,
+        operations,
+        "s" * (operations != 1),
+        time.perf_counter() - begin,
     )
