@@ -73,12 +73,13 @@ def linear_algebra(a: Any, b: Any) -> list[Any]:
     first = a[:1] if a.ndim == 3 else a
     found = [jnp.linalg.solve(a, b), jnp.linalg.solve(turned(first), b[..., ::-1]), jnp.linalg.inv(turned(a))]
     found += [jnp.linalg.det(a / 3), *jnp.linalg.slogdet(turned(a)), jnp.linalg.cholesky(positive), *ARRAYS.lu(a)]
+    # The other triangle is not read, and small elements keep solutions small.
+    triangle = a / a.shape[-1] + 2 * jnp.eye(a.shape[-1], dtype=a.dtype)
+    other = turned(triangle[:1] if a.ndim == 3 else triangle)
     for lower in (True, False):
         for unit_diagonal in (True, False):
-            # The other triangle is not read, and a small one of many rows keeps solutions small.
-            triangle = a / a.shape[-1] + 2 * jnp.eye(a.shape[-1], dtype=a.dtype)
             found.append(ARRAYS.triangular_solve(triangle, b, lower=lower, unit_diagonal=unit_diagonal))
-            found.append(ARRAYS.triangular_solve(turned(first), b[..., :1], lower=lower, unit_diagonal=unit_diagonal))
+            found.append(ARRAYS.triangular_solve(other, b[..., :1], lower=lower, unit_diagonal=unit_diagonal))
     return found
 
 
@@ -296,3 +297,45 @@ def test_what_sorts_is_native_with_its_derivatives() -> None:
         return [loss(x), jnp.percentile(x, 30), shuffled, lax.sort((x, -x), num_keys=1)[1]]
 
     check_native(program, x, key)
+
+
+def decompositions(a: Any) -> list[Any]:
+    """Return decompositions of matrices that are square, tall and wide."""
+    tall, symmetric = a[..., : a.shape[-1] // 2 + 1], a + turned(a)
+    found = [jnp.linalg.eigvalsh(symmetric[..., ::-1, ::-1])]
+    for x in (a, tall, turned(tall)):
+        found += [*jnp.linalg.qr(x), *jnp.linalg.qr(x, mode="complete"), jnp.linalg.svd(x, compute_uv=False)]
+    return found
+
+
+@pytest.mark.parametrize(
+    "dtype, size, batch",
+    [
+        ("float32", 1, ()),
+        ("float64", 5, (2,)),
+        ("float32", 17, ()),
+        long("float64", 40, ()),
+        long("float32", 130, (2,)),
+    ],
+)
+def test_decompositions_are_native(dtype: str, size: int, batch: tuple[int, ...]) -> None:
+    check_native(decompositions, matrices(dtype, size, batch), digits=10)
+
+
+def test_values_of_matrices_with_nan_are_nan_and_those_of_the_others_of_the_batch_are_not() -> None:
+    a = matrices("float64", 4, (3,))
+    a[1, 2, 1] = np.nan
+
+    def program(a: Any) -> list[Any]:
+        return [jnp.isnan(jnp.linalg.svd(a, compute_uv=False)), jnp.isnan(jnp.linalg.eigvalsh(a))]
+
+    check_native(program, a)
+    assert np.asarray(gradkit.jit(program)(jnp.asarray(a))[0]).any(1).tolist() == [False, True, False]
+
+
+def test_derivatives_of_qr_are_native() -> None:
+    def loss(a: Any) -> Any:
+        q, r = jnp.linalg.qr(a)
+        return jnp.sum(q * jnp.cos(r))
+
+    check_native(lambda a: [loss(a), gradkit.grad(loss)(a)], matrices("float64", 4), digits=10)

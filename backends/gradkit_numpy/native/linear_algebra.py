@@ -15,7 +15,7 @@ from gradkit_numpy.native.elimination import Elimination, Matrix, copied
 from gradkit_numpy.native.sites import Site
 from gradkit_numpy.native.text import LLVM_TYPES, SIZES, literal
 
-__all__ = ["LINEAR_ALGEBRA"]
+__all__ = ["COLUMN_BY_COLUMN", "LINEAR_ALGEBRA", "Frame", "by_matrix", "knows"]
 
 FOR_LAPACK = 48
 """Rows from which on LAPACK is faster than loops."""
@@ -23,7 +23,8 @@ LETTERS = {"float32": "s", "float64": "d"}
 COLUMN_BY_COLUMN = "columns"
 
 
-def _knows(call: Call) -> bool:
+def knows(call: Call) -> bool:
+    """Return whether all operands have one dtype, which LAPACK has."""
     dtypes = {layout.buffer.dtype for layout in call.operands}
     return len(dtypes) == 1 and dtypes <= LETTERS.keys()
 
@@ -63,7 +64,6 @@ class Frame:
         self.kind = LLVM_TYPES[self.dtype]
         self.size = _size(site.call)
         self._operands, self._results = operands, results
-        self._used = 0
 
     def operand(self, number: int = 0) -> Matrix:
         """Return a matrix that is given."""
@@ -86,13 +86,11 @@ class Frame:
         strides = (columns, 1) if order == "rows" else (1, rows)
         if Elimination(self.text, self.dtype, rows, columns).few:
             return Matrix(self.text, self.text.local(f"[{rows * columns} x {self.kind}]"), self.dtype, *strides)
-        return Matrix(self.text, self.memory(rows * columns * SIZES[self.dtype]), self.dtype, *strides)
+        return Matrix(self.text, self.numbers(rows * columns), self.dtype, *strides)
 
-    def memory(self, size: int) -> str:
-        """Return the address of some of the call's own memory."""
-        address = self.text.pointer(self.site.scratch, str(self._used), "i8")
-        self._used += -(-size // 8) * 8
-        return address
+    def numbers(self, count: int) -> str:
+        """Return the address of memory for so many numbers."""
+        return self.site.memory(count * SIZES[self.dtype])
 
     def elimination(self, rows: int, columns: int) -> Elimination:
         """Return the writer of an algorithm in a matrix of that size."""
@@ -113,7 +111,7 @@ class Frame:
         return x if x.startswith("%") else self.site.constant("i8", str(ord(x)))
 
 
-def _by_matrix(write: Callable[[Frame], None], *axes: int) -> Callable[[Site], None]:
+def by_matrix(write: Callable[[Frame], None], *axes: int) -> Callable[[Site], None]:
     """Make a routine that writes one matrix after another; the results have so many axes of their own."""
 
     def routine(site: Site) -> None:
@@ -159,7 +157,7 @@ def _solved(frame: Frame, columns: int, right: Callable[[Matrix], None]) -> None
         a, b = (frame.work(size, n, COLUMN_BY_COLUMN) for n in (size, columns))
         copied(frame.operand(), a, size, size)
         right(b)
-        pivots = frame.memory(4 * size)
+        pivots = frame.site.memory(4 * size)
         failed = frame.lapack("gesv", size, columns, a.base, size, pivots, b.base, size)
         copied(b, frame.result(), size, columns, failed)
         return
@@ -216,7 +214,7 @@ def _log_of_determinant(frame: Frame) -> tuple[str, str, str]:
     if _is_large(frame.call):
         work = frame.work(size, size, COLUMN_BY_COLUMN)
         copied(frame.operand(), work, size, size)
-        pivots = frame.memory(4 * size)
+        pivots = frame.site.memory(4 * size)
         frame.lapack("getrf", size, size, work.base, size, pivots)
 
         def look(j: str) -> None:
@@ -273,7 +271,7 @@ def _lu(frame: Frame) -> None:
     if min(rows, columns) >= FOR_LAPACK:
         work = frame.work(rows, columns, COLUMN_BY_COLUMN)
         copied(frame.operand(), work, rows, columns)
-        pivots = frame.memory(4 * min(rows, columns))
+        pivots = frame.site.memory(4 * min(rows, columns))
         frame.lapack("getrf", rows, columns, work.base, rows, pivots)
         copied(work, out, rows, columns)
 
@@ -319,12 +317,12 @@ def _cube(call: Call) -> int:
 
 
 LINEAR_ALGEBRA: dict[str, tuple[Any, ...]] = {
-    "cholesky": (_knows, _by_matrix(_cholesky, 2), lambda call: 0, _cube),
-    "det": (_knows, _by_matrix(_det, 0), _room_to_factor, _cube),
-    "inv": (_knows, _by_matrix(_inverse, 2), _room_to_solve, _cube),
-    "lu": (_knows, _by_matrix(_lu, 2, 1, 1), _room_to_factor, _cube),
-    "slogdet": (_knows, _by_matrix(_slogdet, 0, 0), _room_to_factor, _cube),
-    "solve": (_knows, _by_matrix(_solve, 2), _room_to_solve, _cube),
-    "triangular_solve": (_knows, _by_matrix(_solve_triangle, 2), lambda call: 0, _cube),
+    "cholesky": (knows, by_matrix(_cholesky, 2), lambda call: 0, _cube),
+    "det": (knows, by_matrix(_det, 0), _room_to_factor, _cube),
+    "inv": (knows, by_matrix(_inverse, 2), _room_to_solve, _cube),
+    "lu": (knows, by_matrix(_lu, 2, 1, 1), _room_to_factor, _cube),
+    "slogdet": (knows, by_matrix(_slogdet, 0, 0), _room_to_factor, _cube),
+    "solve": (knows, by_matrix(_solve, 2), _room_to_solve, _cube),
+    "triangular_solve": (knows, by_matrix(_solve_triangle, 2), lambda call: 0, _cube),
 }
 """By primitive: the parts of its `Routine`."""

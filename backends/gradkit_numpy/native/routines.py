@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from gradkit.backend.plan import Call, Layout
+from gradkit_numpy.native.decompositions import DECOMPOSITIONS
 from gradkit_numpy.native.linear_algebra import LINEAR_ALGEBRA
 from gradkit_numpy.native.sites import Site
 from gradkit_numpy.native.sorting import SORTING
@@ -38,7 +39,9 @@ class Routine(NamedTuple):
     cost: Callable[[Call], int]
 
 
-ROUTINES: Mapping[str, Routine] = {name: Routine(*parts) for name, parts in {**LINEAR_ALGEBRA, **SORTING}.items()}
+ROUTINES: Mapping[str, Routine] = {
+    name: Routine(*parts) for name, parts in {**DECOMPOSITIONS, **LINEAR_ALGEBRA, **SORTING}.items()
+}
 NAMES = frozenset(ROUTINES)
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gradkit.backend.plan import Call, Layout
 from gradkit_numpy.native.text import Text
 
-__all__ = ["Site"]
+__all__ = ["Site", "in_words"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Site:
     """The place of one call.
 
@@ -28,6 +27,8 @@ class Site:
         That of the memory it has asked for.
     constant : callable
         ``constant(type, value)`` names a number in memory, as Fortran takes them.
+    used : int
+        How many bytes of that memory are taken.
     """
 
     text: Text
@@ -36,6 +37,15 @@ class Site:
     results: Sequence[str]
     scratch: str
     constant: Callable[[str, str], str]
+    used: int = 0
+
+    def memory(self, size: int) -> str:
+        """Return the address of so many bytes of the memory that the call has asked for."""
+        address = self.text.pointer(self.scratch, str(self.used), "i8")
+        self.used += in_words(size)
+        assert self.call.scratch is not None
+        assert self.used <= self.call.scratch.size
+        return address
 
     def each_matrix(self, body: Callable[[Sequence[str], Sequence[str]], None], axes: Sequence[int]) -> None:
         """Run a body for each element of a batch, with the positions in the operands' and the results' buffers.
@@ -63,7 +73,6 @@ def _of_batch(layout: Layout, count: int, own: int) -> list[int]:
     return [0] * (count - lead) + [0 if size == 1 else stride for size, stride in pairs]
 
 
-def batch_size(call: Call, own: int) -> int:
-    """Return how many elements the batch of a call has, whose first result has so many axes of its own."""
-    shape = call.results[0].shape
-    return math.prod(shape[: len(shape) - own])
+def in_words(size: int) -> int:
+    """Return bytes in whole words, at which any number may begin."""
+    return -(-size // 8) * 8

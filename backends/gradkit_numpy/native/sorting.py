@@ -5,12 +5,13 @@ NaN is the largest number. From the largest on, the order is the opposite one, i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gradkit.backend.plan import Call
-from gradkit_numpy.native.sites import Site
+from gradkit_numpy.native.sites import Site, in_words
 from gradkit_numpy.native.text import LLVM_TYPES, SIZES, Text
 
 __all__ = ["SORTING"]
@@ -32,7 +33,7 @@ def _size(call: Call) -> int:
 
 
 def _room(call: Call) -> int:
-    return 2 * sum(_room_of(call, dtype) for dtype in _kept(call))
+    return 2 * sum(in_words(_size(call) * SIZES[dtype]) for dtype in _kept(call))
 
 
 def _kept(call: Call) -> tuple[str, ...]:
@@ -41,15 +42,8 @@ def _kept(call: Call) -> tuple[str, ...]:
     return (dtype, POSITION) if call.name == "argsort" else (dtype,)
 
 
-def _room_of(call: Call, dtype: str) -> int:
-    return -(-_size(call) * SIZES[dtype] // 8) * 8
-
-
 def _cost(call: Call) -> int:
-    count = 1
-    for size in call.operands[0].shape:
-        count *= size
-    return 8 * count * max(_size(call).bit_length(), 1)
+    return int(8 * math.prod(call.operands[0].shape) * _size(call).bit_length())
 
 
 @dataclass(frozen=True)
@@ -235,13 +229,7 @@ def _sort(site: Site) -> None:
     axis, size, dtypes = call.params["axis"], _size(call), _kept(call)
     layouts = [call.operands[0], call.results[0].whole]
     sorter = Sorter(text, dtypes, size, call.params["descending"])
-    used, bases = 0, []
-    for _ in range(2):
-        addresses = []
-        for dtype in dtypes:
-            addresses.append(text.pointer(site.scratch, str(used), "i8"))
-            used += _room_of(call, dtype)
-        bases.append(tuple(addresses))
+    bases = [tuple(site.memory(size * SIZES[dtype]) for dtype in dtypes) for _ in range(2)]
 
     def vector(starts: Sequence[str]) -> None:
         vectors = Vectors(text, bases[0], dtypes)

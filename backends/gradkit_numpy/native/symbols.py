@@ -25,7 +25,9 @@ BLAS = frozenset(
 )
 """Routines of BLAS that text may declare by these names, with Fortran's arguments: all of them pointers."""
 
-LAPACK = frozenset(f"{letter}{name}" for letter in "sd" for name in ("gesv", "getrf", "potrf"))
+LAPACK = frozenset(
+    f"{letter}{name}" for letter in "sd" for name in ("gesdd", "geqrf", "gesv", "getrf", "orgqr", "potrf", "syevd")
+)
 """Those of LAPACK."""
 
 LIBM = frozenset(
