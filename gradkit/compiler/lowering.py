@@ -1,8 +1,8 @@
-"""What leaves are made of, for printers that write loops: texts that a backend's kernel would be faster than.
+"""What leaves are made of, for printers that write loops.
 
-A leaf (`core.declaration`) is a call of the library. Where a printer has no better way to do it
-(`gradkit.backend.Printer.calls`) and writes down the operations that the text consists of, these stand in its place,
-and become part of the nests around them.
+A leaf (`core.declaration`) is a call of the library: nothing is faster where operations are run one after another.
+Where a printer has no better way to do it (`gradkit.backend.Printer.calls`), and writes down the operations that the
+text consists of, these stand in its place, and become part of the nests around them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ __all__ = ["lowered"]
 Text = Callable[..., Any]
 MOST_PARTS = 64
 """Elements of a window up to which each of them is an addition in a nest."""
+MOST_PLACES = 1 << 12
+"""Elements along an axis up to which a nest finds the position of one; in longer vectors a library is faster."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,10 @@ def _position(reduction: str) -> Text:
         return xp.astype(xp.min(found, axis=(axis,), keepdims=keepdims), xp.int64)
 
     return text
+
+
+def _is_short(x: Sequence[int], *, axis: int, keepdims: bool) -> bool:
+    return x[axis] <= MOST_PLACES
 
 
 def _searchsorted(xp: Any, x: Any, values: Any, *, side: str) -> Any:
@@ -163,8 +169,8 @@ def _overlapping(xp: Any, g: Any, axes: Sequence[tuple[int, int, int, int]]) -> 
 
 BINARY, CHOICE, COMPARISON, GATHER = ("x", "x", "x"), ("bool", "x", "x", "x"), ("x", "x", "bool"), ("x", "int64", "x")
 LOWERINGS: Mapping[str, Lowering] = {
-    "argmax": Lowering(_position("max"), {"maximum": BINARY, "equal": COMPARISON}),
-    "argmin": Lowering(_position("min"), {"minimum": BINARY, "equal": COMPARISON}),
+    "argmax": Lowering(_position("max"), {"maximum": BINARY, "equal": COMPARISON}, _is_short),
+    "argmin": Lowering(_position("min"), {"minimum": BINARY, "equal": COMPARISON}, _is_short),
     "cumprod": Lowering(_running("cumprod"), {"running": ("x",)}, lambda x, *, axis, reverse: reverse),
     "cumsum": Lowering(_running("cumsum"), {"running": ("x",)}, lambda x, *, axis, reverse: reverse),
     "overlap_add": Lowering(_overlap_add, {"add": BINARY}, lambda g, *, window, **_: math.prod(window) <= MOST_PARTS),

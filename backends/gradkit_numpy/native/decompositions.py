@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from gradkit.backend.plan import Call
-from gradkit_numpy.native.elimination import Matrix, copied
+from gradkit_numpy.native.elimination import copied
 from gradkit_numpy.native.linear_algebra import Frame, by_matrix, knows
 from gradkit_numpy.native.text import SIZES, literal
 
@@ -24,14 +24,6 @@ def _sizes(call: Call) -> tuple[int, int]:
     """Return the rows and columns of the matrices."""
     rows, columns = call.operands[0].shape[-2:]
     return int(rows), int(columns)
-
-
-def _given(frame: Frame, columns: int = 0) -> Matrix:
-    """Return a copy of the matrix, column by column, with room for so many columns."""
-    rows, own = _sizes(frame.call)
-    work = Matrix(frame.text, frame.numbers(rows * max(own, columns)), frame.dtype, 1, rows)
-    copied(frame.operand(), work, rows, own)
-    return work
 
 
 def _store_numbers(frame: Frame, base: str, failed: str) -> None:
@@ -51,7 +43,7 @@ def _store_numbers(frame: Frame, base: str, failed: str) -> None:
 
 def _symmetric(frame: Frame) -> None:
     size = frame.size
-    work, values = _given(frame), frame.numbers(size)
+    work, values = frame.for_lapack(size, size), frame.numbers(size)
     count, whole = 1 + (2 + BLOCK) * size, 3 + 5 * size
     given = frame.numbers(count), count, frame.site.memory(4 * whole), whole
     failed = frame.lapack("syevd", "N", "L", size, work.base, size, values, *given)
@@ -70,7 +62,7 @@ def _qr(frame: Frame) -> None:
     text = frame.text
     rows, columns = _sizes(frame.call)
     reach, count = frame.call.results[0].shape[-1], min(rows, columns)
-    work, tau = _given(frame, reach), frame.numbers(count)
+    work, tau = frame.for_lapack(rows, max(columns, reach), columns), frame.numbers(count)
     size = BLOCK * max(columns, reach)
     extra = frame.numbers(size)
     frame.lapack("geqrf", rows, columns, work.base, rows, tau, extra, size)
@@ -97,7 +89,8 @@ def _room_for_qr(call: Call) -> int:
 
 def _singular(frame: Frame) -> None:
     rows, columns = _sizes(frame.call)
-    work, values, nothing = _given(frame), frame.numbers(min(rows, columns)), frame.numbers(1)
+    work, nothing = frame.for_lapack(rows, columns), frame.numbers(1)
+    values = frame.numbers(min(rows, columns))
     count, whole = _work_for_singular_values(frame.call)
     given = frame.numbers(count), count, frame.site.memory(4 * whole)
     failed = frame.lapack("gesdd", "N", rows, columns, work.base, rows, values, nothing, 1, nothing, 1, *given)

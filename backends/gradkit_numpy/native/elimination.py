@@ -118,13 +118,17 @@ class Elimination:
         else:
             self.text.span(start, stop, body)
 
+    def _less(self, stop: str, i: str) -> str:
+        """Return how far a position is from another one."""
+        return str(int(stop) - int(i)) if i.isdigit() else self.text.value(f"sub nsw i64 {stop}, {i}")
+
     def each_from_the_end(self, stop: int, body: Callable[[str], None]) -> None:
         """Run a body for stop - 1, ..., 1, 0."""
         if self.few:
             for i in reversed(range(stop)):
                 body(str(i))
         else:
-            self.text.loop(stop, lambda i: body(self.text.value(f"sub nsw i64 {stop - 1}, {i}")))
+            self.text.loop(stop, lambda i: body(self._less(str(stop - 1), i)))
 
     def copy(self, source: Matrix, target: Matrix, rows: int, columns: int, flag: str | None = None) -> None:
         """Copy a matrix, or write NaN where a flag is true."""
@@ -274,18 +278,12 @@ class Elimination:
         def row(i: str) -> None:
             start, stop = ("0", i) if lower else (text.plus(i, 1), str(size))
             if columns == 1:
-                count = (
-                    i
-                    if lower
-                    else text.value(f"sub nsw i64 {size - 1}, {i}")
-                    if not self.few
-                    else str(size - 1 - int(i))
-                )
+                count = i if lower else self._less(str(size - 1), i)
                 rest = self.dot(
                     x.load(i, "0"),
                     count,
-                    lambda k: a.load(i, self._later(start, k)),
-                    lambda k: x.load(self._later(start, k), "0"),
+                    lambda k: a.load(i, text.offset(start, k, 1)),
+                    lambda k: x.load(text.offset(start, k, 1), "0"),
                 )
                 x.store(rest, i, "0")
             else:
@@ -309,8 +307,3 @@ class Elimination:
         else:
             self.each_from_the_end(size, row)
         return text.value(f"load i1, ptr {singular}")
-
-    def _later(self, start: str, k: str) -> str:
-        if k.isdigit() and start.isdigit():
-            return str(int(start) + int(k))
-        return self.text.offset(start, k, 1)

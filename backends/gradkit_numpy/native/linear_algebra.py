@@ -15,12 +15,11 @@ from gradkit_numpy.native.elimination import Elimination, Matrix, copied
 from gradkit_numpy.native.sites import Site
 from gradkit_numpy.native.text import LLVM_TYPES, SIZES, literal
 
-__all__ = ["COLUMN_BY_COLUMN", "LINEAR_ALGEBRA", "Frame", "by_matrix", "knows"]
+__all__ = ["LINEAR_ALGEBRA", "Frame", "by_matrix", "knows"]
 
 FOR_LAPACK = 48
 """Rows from which on LAPACK is faster than loops."""
 LETTERS = {"float32": "s", "float64": "d"}
-COLUMN_BY_COLUMN = "columns"
 
 
 def knows(call: Call) -> bool:
@@ -81,12 +80,17 @@ class Frame:
         position = self.text.offset(self._results[number], place, 1)
         self.text.store(value, self.site.results[number], position, self.call.results[number].dtype)
 
-    def work(self, rows: int, columns: int, order: str = "rows") -> Matrix:
+    def work(self, rows: int, columns: int) -> Matrix:
         """Return a matrix to work in: registers where it is small, else the call's own memory."""
-        strides = (columns, 1) if order == "rows" else (1, rows)
-        if Elimination(self.text, self.dtype, rows, columns).few:
-            return Matrix(self.text, self.text.local(f"[{rows * columns} x {self.kind}]"), self.dtype, *strides)
-        return Matrix(self.text, self.numbers(rows * columns), self.dtype, *strides)
+        few = Elimination(self.text, self.dtype, rows, columns).few
+        base = self.text.local(f"[{rows * columns} x {self.kind}]") if few else self.numbers(rows * columns)
+        return Matrix(self.text, base, self.dtype, columns)
+
+    def for_lapack(self, rows: int, columns: int, copies: int | None = None) -> Matrix:
+        """Return a matrix that lies column by column, the first of them a copy of the operand's, or of so many."""
+        work = Matrix(self.text, self.numbers(rows * columns), self.dtype, 1, rows)
+        copied(self.operand(), work, rows, columns if copies is None else copies)
+        return work
 
     def numbers(self, count: int) -> str:
         """Return the address of memory for so many numbers."""
@@ -154,8 +158,8 @@ def _solved(frame: Frame, columns: int, right: Callable[[Matrix], None]) -> None
     """Solve for a right-hand side that `right` writes down."""
     size, text = frame.size, frame.text
     if _is_large(frame.call):
-        a, b = (frame.work(size, n, COLUMN_BY_COLUMN) for n in (size, columns))
-        copied(frame.operand(), a, size, size)
+        a = frame.for_lapack(size, size)
+        b = Matrix(text, frame.numbers(size * columns), frame.dtype, 1, size)
         right(b)
         pivots = frame.site.memory(4 * size)
         failed = frame.lapack("gesv", size, columns, a.base, size, pivots, b.base, size)
@@ -212,8 +216,7 @@ def _log_of_determinant(frame: Frame) -> tuple[str, str, str]:
         text.emit(f"store {frame.kind} {total}, ptr {logarithm}")
 
     if _is_large(frame.call):
-        work = frame.work(size, size, COLUMN_BY_COLUMN)
-        copied(frame.operand(), work, size, size)
+        work = frame.for_lapack(size, size)
         pivots = frame.site.memory(4 * size)
         frame.lapack("getrf", size, size, work.base, size, pivots)
 
@@ -256,21 +259,17 @@ def _room_to_factor(call: Call) -> int:
 def _lu(frame: Frame) -> None:
     text = frame.text
     rows, columns = map(int, frame.call.operands[0].shape[-2:])
-    out = frame.result()
-    text.loop(rows, lambda i: frame.store(text.value(f"trunc i64 {i} to i32"), 2, i))
+    out, pivoted, permutation = map(frame.result, range(3))
+    text.loop(rows, lambda i: permutation.store(text.value(f"trunc i64 {i} to i32"), "0", i))
 
     def note(j: str, row: str) -> None:
-        frame.store(text.value(f"trunc i64 {row} to i32"), 1, j)
-        permutation = frame.call.results[2].dtype
-        one, other = (text.offset(frame._results[2], x, 1) for x in (j, row))
-        base = frame.site.results[2]
-        upper, lower = text.load(base, one, permutation), text.load(base, other, permutation)
-        text.store(lower, base, one, permutation)
-        text.store(upper, base, other, permutation)
+        pivoted.store(text.value(f"trunc i64 {row} to i32"), "0", j)
+        upper, lower = permutation.load("0", j), permutation.load("0", row)
+        permutation.store(lower, "0", j)
+        permutation.store(upper, "0", row)
 
     if min(rows, columns) >= FOR_LAPACK:
-        work = frame.work(rows, columns, COLUMN_BY_COLUMN)
-        copied(frame.operand(), work, rows, columns)
+        work = frame.for_lapack(rows, columns)
         pivots = frame.site.memory(4 * min(rows, columns))
         frame.lapack("getrf", rows, columns, work.base, rows, pivots)
         copied(work, out, rows, columns)
