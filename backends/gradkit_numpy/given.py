@@ -62,4 +62,5 @@ def is_free(listed: Any, i: int) -> bool:
 
 _references = getattr(sys, "getrefcount", lambda _: 0)
 _alone = [np.empty(0)]
-_OF_ONE = _references(_alone[0]) or -1
+_tells = hasattr(sys, "getrefcount") and getattr(sys, "_is_gil_enabled", lambda: True)()
+_OF_ONE = _references(_alone[0]) if _tells else -1
