@@ -11,6 +11,8 @@ import importlib
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as _numpy  # noqa: F401 - first: from inside gradkit it takes 900 page faults more
+
 from gradkit import primitives as _operators  # noqa: F401 - what an Array's operators are is declared there
 from gradkit.backend import Device, current_backend, default_device, set_backend, use_backend
 from gradkit.config import config, debug_changes, debug_nans, enable_x64, item_assignment

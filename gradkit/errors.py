@@ -5,7 +5,6 @@ Every message names the argument, what came, what was expected, and what to do.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = [
@@ -147,6 +146,8 @@ class DamagedRunError(FileFormatError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest known name, or an empty string."""
+    import difflib  # late: a mistake alone needs it
+
     nearest = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
 

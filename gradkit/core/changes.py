@@ -12,7 +12,6 @@ changed) cannot be seen so. The setting ``gradkit_debug_changes`` finds that too
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -45,6 +44,8 @@ def refuse_changed(node: Node, saved: Sequence[Any]) -> None:
 
 def checksum(value: Any) -> int:
     """Return a number that tells an array's bytes from others."""
+    import zlib  # late: a setting alone needs it
+
     backend = backend_of(value)
     assert backend is not None
     return zlib.crc32(backend.to_host(value).tobytes())

@@ -216,9 +216,9 @@ class Contraction(Linear):
         for number, operand in enumerate(self.operands):
             lead = (2 - number,) if operand.startswith("...") else ()
             shape = (*lead, *(2 + letters.index(letter) for letter in operand.removeprefix("...")))
-            args.append(np.reshape(np.arange(1.0, 1 + math.prod(shape)), shape))
+            args.append(np.reshape(np.arange(1, 1 + math.prod(shape)), shape))  # of integers, which need no BLAS
         shape = self._shape(*args)
-        g = np.reshape(np.arange(1.0, 1 + math.prod(shape)), shape)
+        g = np.reshape(np.arange(1, 1 + math.prod(shape)), shape)
         for position, (stated, right) in enumerate(zip(rules, derived, strict=True)):
             expected = right(np, g, *args)
             try:

@@ -130,7 +130,7 @@ def _as_is(obj: Any, dtype: Any, device: Device | None) -> Array:
     if hasattr(type(obj), "__gradkit_array__"):
         array: Array = obj.__gradkit_array__()
         return array
-    owner = backend_of(obj)
+    owner = None if type(obj) in (list, tuple) else backend_of(obj)
     if isinstance(obj, np.ndarray) and not isinstance(obj, np.generic):
         backend, place = _place(device)
         return wrap(_brought(_native(obj), backend, place))
