@@ -260,6 +260,7 @@ def ordered(numbers: Numbers, pick: Pick) -> Any:
 def solved(numbers: Numbers, pick: Pick) -> Any:
     """Linear algebra of matrices, or batches of them, that have inverses."""
     x = jnp.tanh(as_float(pick()))
+    x = x.astype("float32") if x.dtype == "float16" else x  # which LAPACK does not know
     if x.ndim < 2 or not x.size:
         return jnp.tril(jnp.outer(x, x)) if x.ndim and x.size < 50 else x
     square = x @ jnp.swapaxes(x, -1, -2) + 5 * jnp.eye(x.shape[-2], dtype=x.dtype)
