@@ -12,6 +12,7 @@ from typing import Any
 
 from gradkit.compiler.rewriting import Draft, Rewrite, Site, number_in, table
 from gradkit.core.graph import Variable
+from gradkit.core.promotion import has_room_for
 
 __all__ = ["IDENTITIES", "IDENTITY_RULES"]
 
@@ -218,6 +219,8 @@ def _summands(draft: Draft, site: Site) -> Any:
     maker = draft.maker(x, site.primitive.name)
     inside, other = (None, None) if maker is None else _with_number(maker.inputs)
     if type(number) is not int or type(other) is not int or site.form.dtype.kind not in "iu":
+        return None
+    if not all(has_room_for(site.form.dtype.name, n) for n in (number, other)):  # an error, when it runs
         return None
     bits = site.form.dtype.itemsize * 8
     total = number + other if site.primitive.name == "add" else number * other

@@ -7,7 +7,7 @@ from typing import Any
 from gradkit.backend.plan import Printer
 from gradkit.compiler.access import GATHERS, SCATTERS
 from gradkit.core.graph import Equation
-from gradkit.core.promotion import PYTHON_NUMBERS
+from gradkit.core.promotion import PYTHON_NUMBERS, has_room_for
 
 __all__ = ["CASTS", "IDENTITIES", "dtype_of", "dtypes_of", "is_taken"]
 
@@ -21,6 +21,8 @@ def is_taken(printer: Printer, equation: Equation) -> bool:
     name, dtypes = dtypes_of(equation)
     if name in IDENTITIES:
         return True
+    if not all(map(has_room_for, dtypes, equation.inputs)):
+        return False  # the library's own function knows that x < 300 holds for each 8-bit x, and that x + 300 is none
     if name in GATHERS:
         return printer.takes("take", dtypes)
     if name in SCATTERS:

@@ -14,9 +14,9 @@ import numpy as np
 from gradkit.config import config
 
 __all__ = [
-    "KIND_OF_PYTHON", "PYTHON_NUMBERS", "canonical", "complex_of", "default_dtype", "dtype_named", "is_complex",
-    "is_inexact", "is_of_numbers", "kind_of", "promote", "python_type_of", "real_part_of", "requested_dtype",
-    "summed_in",
+    "KIND_OF_PYTHON", "PYTHON_NUMBERS", "canonical", "complex_of", "default_dtype", "dtype_named", "has_room_for",
+    "is_complex", "is_inexact", "is_of_numbers", "kind_of", "promote", "python_type_of", "real_part_of",
+    "requested_dtype", "summed_in",
 ]  # fmt: skip
 
 BOOL, INTEGER, FLOATING, COMPLEX = range(4)
@@ -99,6 +99,14 @@ def python_type_of(dtype: str) -> type:
     <class 'float'>
     """
     return (bool, int, float, complex)[kind_of(dtype)]
+
+
+def has_room_for(dtype: str, number: Any) -> bool:
+    """Return whether a dtype has a value for what may be a Python integer; others are rounded, or are no numbers."""
+    if type(number) is not int or not dtype.startswith(("int", "uint")):
+        return True
+    limits = np.iinfo(dtype)
+    return int(limits.min) <= number <= int(limits.max)
 
 
 def dtype_named(name: Any) -> Any:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ import gradkit
 import gradkit.numpy as jnp
 from gradkit.backend import get_backend
 
-__all__ = ["WAYS", "differences"]
+__all__ = ["WAYS", "Judge", "differences"]
 
 WAYS = ["interpreter", *(printer.name for printer in get_backend("numpy").printers)]
 TOLERANCES = {"float16": 4e-3, "float32": 2e-5, "float64": 1e-12, "complex64": 2e-5, "complex128": 1e-12}
@@ -74,7 +75,9 @@ def differences(seed: int, wilder: bool) -> list[str]:
             expected = program(*map(jnp.asarray, given))
         except IndexError:  # on values indices are looked at
             return []
-        judge = Judge(seed, wilder, given, list(map(np.asarray, expected)))
+        noise = np.random.default_rng([seed, 4])
+        with_noise = random_program(seed, wilder=wilder, rounded=lambda x: noisy(x, noise))
+        judge = Judge(expected, lambda: with_noise(*(noisy(jnp.asarray(x), noise) for x in given)))
         donated = tuple(range(len(given))) if seed % 3 == 0 else ()
         for way in WAYS:
             with compiled_by(way):
@@ -88,11 +91,18 @@ def differences(seed: int, wilder: bool) -> list[str]:
 
 
 class Judge:
-    """What may be given for the results of a program."""
+    """What may be given for the results of a program.
 
-    def __init__(self, seed: int, wilder: bool, given: list[np.ndarray], expected: list[np.ndarray]) -> None:
-        self.seed, self.wilder, self.given, self.expected = seed, wilder, given, expected
-        self._samples: list[list[np.ndarray]] | None = None
+    Parameters
+    ----------
+    expected : sequence of Array
+        What it gives eagerly.
+    sample : callable
+        Runs it eagerly with noise.
+    """
+
+    def __init__(self, expected: Sequence[Any], sample: Callable[[], Sequence[Any]]) -> None:
+        self.expected, self._sample = list(map(np.asarray, expected)), sample
 
     def objects(self, number: int, found: np.ndarray) -> str:
         """Return what is wrong with a result; empty where nothing is."""
@@ -105,29 +115,26 @@ class Judge:
         # Whole numbers and truth values may differ where they are made of numbers that were rounded.
         found, expected = _real(found), _real(expected)
         samples = [_real(sample[number]) for sample in self.samples]
-        spread = np.max([_distance(sample, expected) for sample in samples], axis=0)
+        spread = np.max([_distance(sample, expected) for sample in samples], axis=0) if samples else 0.0
         wrong = _distance(found, expected) > tolerance * (1 + np.abs(_finite(expected))) + AMPLIFIED * spread
         if not wrong.any():
             return ""
         place = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
-        noisy = [float(sample[place]) for sample in samples]
-        return f"at {tuple(map(int, place))} {found[place]!s} and eagerly {expected[place]!s}; with noise {noisy}"
+        others = [float(sample[place]) for sample in samples]
+        return f"at {tuple(map(int, place))} {found[place]!s} and eagerly {expected[place]!s}; with noise {others}"
 
-    @property
+    @cached_property
     def samples(self) -> list[list[np.ndarray]]:
-        """The results of the program with noise."""
-        if self._samples is None:
-            generator = np.random.default_rng([self.seed, 4])
-            self._samples = [self._run(lambda x: noisy(x, generator)) for _ in range(SAMPLES)]
-        return self._samples
-
-    def _run(self, rounded: Callable[[Any], Any]) -> list[np.ndarray]:
-        program = random_program(self.seed, wilder=self.wilder, rounded=rounded)
-        return list(map(np.asarray, program(*(rounded(jnp.asarray(x)) for x in self.given))))
+        """The results of several runs with noise."""
+        found = []
+        for _ in range(SAMPLES):
+            with suppress(IndexError):  # of an index that noise has moved
+                found.append(list(map(np.asarray, self._sample())))
+        return found
 
 
 def noisy(x: Any, generator: np.random.Generator) -> Any:
-    """Return numbers with an error of at most a rounding, about as likely as not."""
+    """Return numbers each of which is rounded up, down or not."""
     if x.dtype.name not in TOLERANCES:
         return x
     values = np.asarray(x)
