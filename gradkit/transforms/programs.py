@@ -126,7 +126,7 @@ class Program:
 
     def _run_on(self, arrays: list[Array]) -> Any:
         if self.donated:
-            return self._donating(arrays)
+            return self._donating(arrays, lambda given: self._result(self.executable(given)))
         return self._result((self._run or self.executable)(arrays))
 
     @cached_property
@@ -136,15 +136,20 @@ class Program:
         That is a function that takes the leaves out of arguments, the settings, a function that gives None where leaves
         do not fit, and one that makes the result.
         """
-        special = self._left_out or self.float0 or self.donated or self._shared or not self.is_for_all
+        special = self._left_out or self.float0 or self._shared or not self.is_for_all
         fitting = self.executable.if_it_fits
         if special or fitting is None:
             return None
         run = fitting
-        if self.constants:
-            constants = list(map(row_by_row, self.constants))
+        constants = list(map(row_by_row, self.constants))
+        if constants:
             run = lambda leaves: fitting([*constants, *leaves])  # noqa: E731
         takes_all = not self._numbers or self.is_for_strong
+
+        def donating(leaves: list[Any]) -> list[Array] | None:
+            # A number, or a copy of what lies otherwise in memory, is no argument that can be deleted.
+            all_are_arrays = takes_all and all(type(leaf) is Array for leaf in leaves)
+            return self._donating([*constants, *leaves], fitting) if all_are_arrays else None
 
         def on_leaves(leaves: list[Any]) -> list[Array] | None:
             outs = run(leaves) if takes_all else None
@@ -152,7 +157,7 @@ class Program:
                 outs = run(fitted)
             return outs
 
-        return taker(self.in_tree.spec), surroundings(), on_leaves, self._build
+        return taker(self.in_tree.spec), surroundings(), donating if self.donated else on_leaves, self._build
 
     def _fitted(self, leaves: list[Any]) -> list[Array] | None:
         """Return leaves as Arrays whose elements lie row by row; None if some are not what this was captured for."""
@@ -242,7 +247,8 @@ class Program:
             warnings.warn(f"Some donated buffers were not usable: {', '.join(others)}.", UserWarning, stacklevel=6)
         return usable
 
-    def _donating(self, arrays: list[Array]) -> Any:
+    def _donating(self, arrays: list[Array], run: Callable[[list[Array]], Any]) -> Any:
+        """Run on Arrays, of which those that are donated are deleted: unless it gives None, and nothing has run."""
         values = [id(array._value) for array in arrays]
         if len(set(values)) < len(values) and any(values.count(values[i]) > 1 for i in self.donated):
             raise ValueError(
@@ -253,12 +259,14 @@ class Program:
         for i, array in zip(self.donated, given, strict=True):
             if is_lent(array):
                 arrays[i] = copied(array)
-        run = self.executable
+        found: Any = self
         try:
-            return self._result(run(arrays))
+            found = run(arrays)
+            return found
         finally:  # where a run was interrupted the memory holds neither the old numbers nor the new ones
-            for array, gone in zip(given, self._gone, strict=True):
-                array._value = gone
+            if found is not None:
+                for array, gone in zip(given, self._gone, strict=True):
+                    array._value = gone
 
     @cached_property
     def _gone(self) -> list[Deleted]:

@@ -863,3 +863,23 @@ def test_calls_that_follow_each_other_differ_in_the_kinds_of_their_arguments() -
             for name, value in expected.items():
                 assert found[name].dtype == value.dtype
                 np.testing.assert_allclose(np.asarray(found[name]), np.asarray(value), 1e-6)
+
+
+def test_a_donated_argument_is_deleted_whichever_way_a_call_takes() -> None:
+    with gradkit.use_backend("numpy"):
+        f = gradkit.jit(lambda p, s: (p - s, p.sum()), donate_argnums=0)
+        turned = np.arange(6, dtype=np.float32).reshape(3, 2).T
+        for s in (jnp.asarray(2.0), 0.5, np.float32(1), jnp.asarray(2.0), jnp.asarray(1, "int32"), 0.5):
+            for raw in (np.ones((2, 3), np.float32), turned, np.arange(6, dtype=np.float32).reshape(2, 3)) * 2:
+                p = jnp.asarray(raw.copy("K"))
+                found, total = f(p, s)
+                np.testing.assert_allclose(np.asarray(found), raw - np.asarray(s), 1e-6)
+                np.testing.assert_allclose(float(total), raw.sum(), 1e-6)
+                with pytest.raises(RuntimeError, match="deleted"):
+                    f(p, s)
+                with pytest.raises(RuntimeError, match="deleted"):
+                    np.asarray(p)
+        kept = jnp.ones(3)
+        with pytest.raises(TypeError):
+            f(kept, "a word")
+        assert float(kept.sum()) == 3
