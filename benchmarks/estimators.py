@@ -59,11 +59,14 @@ class Problem:
         Of the inputs, and so of the training.
     epochs : int
         How many epochs a fit has.
+    goal : float
+        Which share of scikit-learn's time gradkit's fit is to take at most.
     """
 
     data: str
     dtype: str
     epochs: int
+    goal: float
 
     @property
     def name(self) -> str:
@@ -72,7 +75,9 @@ class Problem:
 
 
 PROBLEMS = [
-    Problem(data, dtype, epochs) for data, epochs in (("digits", 200), ("MNIST", 2)) for dtype in ("float32", "float64")
+    Problem(data, dtype, epochs, goal)
+    for data, epochs, goal in (("digits", 200, 0.5), ("MNIST", 2, 1.0))
+    for dtype in ("float32", "float64")
 ]
 
 
@@ -230,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             data = Path(folder) / "data.npz"
             np.savez(data, **load(problem, options.mnist))
             contestants = summarize(measure(problem, data, options.rounds))
-            measured.append({"name": problem.name, "goal": 1.0, "contestants": contestants})
+            measured.append({"name": problem.name, "goal": problem.goal, "contestants": contestants})
             print(report.estimators_row(measured[-1]), flush=True)
     print("\n" + report.estimators_section(results))
     if options.out is not None or len(wanted) == len(PROBLEMS):
