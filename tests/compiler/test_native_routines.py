@@ -175,6 +175,7 @@ def test_positions_of_extrema_are_native(dtype: str) -> None:
         found = [
             f(x[..., ::-1] if axis == 0 else x, axis=axis) for f in (jnp.argmax, jnp.argmin) for axis in range(x.ndim)
         ]
+        found += [f(y, axis=axis) for f in (jnp.max, jnp.min) for y in (x, x.T) for axis in range(x.ndim)]
         return [*found, jnp.argmax(x), jnp.argmin(x.T, axis=1, keepdims=True), gradkit.vmap(jnp.argmax)(x)]
 
     check_native(program, x)

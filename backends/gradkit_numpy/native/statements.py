@@ -387,6 +387,9 @@ def combine(text: Text, name: str, dtype: str, x: str, y: str) -> str:
     if name in ("add", "multiply") and kind_of(dtype) == "f":
         word = "fadd" if name == "add" else "fmul"
         return text.value(f"{word} reassoc contract {LLVM_TYPES[dtype]} {x}, {y}")
+    if name in ("maximum", "minimum") and kind_of(dtype) == "f":
+        # NaN if one of them is, as everywhere; so written, LLVM takes several at a time.
+        return _intrinsic(name)(text, [dtype], x, y)
     return statement(text, name, [dtype, dtype, dtype], [x, y])
 
 
