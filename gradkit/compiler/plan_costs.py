@@ -30,14 +30,14 @@ class Work(NamedTuple):
         return Work(self.operations * number, self.bytes * number)
 
 
-def total(parts: Sequence[Work]) -> Work:
+def _total(parts: Sequence[Work]) -> Work:
     """Return that of one after the other."""
     return Work(sum(part.operations for part in parts), sum(part.bytes for part in parts))
 
 
 def work_of_plan(plan: Plan) -> Work:
     """Return what running a plan takes."""
-    return total([work_of(node) for node in plan.nodes])
+    return _total([work_of(node) for node in plan.nodes])
 
 
 def work_of(node: Node) -> Work:
@@ -58,7 +58,7 @@ def work_of(node: Node) -> Work:
     if isinstance(node, Loop):
         return work_of_plan(node.step).times(node.length)
     if isinstance(node, While):
-        return total([work_of_plan(node.test), work_of_plan(node.step)])
+        return _total([work_of_plan(node.test), work_of_plan(node.step)])
     return max((work_of_plan(plan) for plan in node.plans), default=Work(0, 0))
 
 
