@@ -164,7 +164,8 @@ def _place(plan: Plan, buffer: Buffer, letters: dict[Buffer, str]) -> str:
 
 def _sharing(plan: Plan) -> dict[Buffer, list[Buffer]]:
     """Return for temporary arrays which others, before them in the plan, have had a part of their memory."""
-    placed = [(place, buffer) for buffer, place in plan.memory.items() if isinstance(place, int)]
+    scratch = {_scratch(node) for node in plan.nodes}
+    placed = [(place, b) for b, place in plan.memory.items() if isinstance(place, int) and b not in scratch]
     found: dict[Buffer, list[Buffer]] = {}
     active: list[tuple[int, int, Buffer]] = []
     order = {buffer: number for number, buffer in enumerate(plan.memory)}

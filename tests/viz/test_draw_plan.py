@@ -64,11 +64,15 @@ def test_arrays_have_the_names_of_the_function_and_of_the_plan_s_text() -> None:
 def test_arrays_that_have_the_memory_of_others_say_so() -> None:
     def chain(x: Any) -> Any:
         for _ in range(3):
-            x = jnp.cumsum(jnp.sin(x))
+            x = jnp.sort(jnp.sin(x))
         return x
 
-    texts = [lines(mark) for mark in draw_plan(chain, *shapes((8,)))._diagram.marks if mark.shape == "record"]
-    assert any("at 0" in text[2] and text[-1].startswith("memory of ") for text in texts)
+    drawing = draw_plan(chain, *shapes((8,)))
+    texts = [lines(mark) for mark in drawing._diagram.marks if mark.shape == "record"]
+    shared = {text[0]: text[3:] for text in texts if len(text) > 3}
+    assert shared
+    # What is named is in the picture: memory that a node has for itself alone is not.
+    assert {line for text in shared.values() for line in text} <= {f"memory of {text[0]}" for text in texts}
 
 
 def test_a_result_in_donated_memory_says_whose_it_is() -> None:
@@ -84,14 +88,14 @@ def test_loops_and_choices_say_what_is_inside_and_count_their_steps() -> None:
     drawing = draw_plan(lambda x: lax.while_loop(lambda x: x[0] < 9, lambda x: x * 2, x), *shapes((4,)))
     assert nodes(drawing)["while"][:2] == ("test: 1 nest", "step: 1 nest")
     drawing = draw_plan(
-        lambda i, x: lax.cond(i > 0, jnp.sin, jnp.cumsum, x), gradkit.ShapeDtypeStruct((), "int32"), *shapes((4,))
+        lambda i, x: lax.cond(i > 0, jnp.sin, jnp.sort, x), gradkit.ShapeDtypeStruct((), "int32"), *shapes((4,))
     )
     assert {"0: 1 call", "1: 1 nest"} <= set(nodes(drawing)["choice of 2"])
 
 
 def test_calls_of_numpy_are_round_marks() -> None:
-    drawing = draw_plan(jnp.cumsum, *shapes((4,)))
-    assert nodes(drawing) == {"call cumsum": ("32 bytes",)}
+    drawing = draw_plan(jnp.sort, *shapes((4,)))
+    assert nodes(drawing) == {"call sort": ("32 bytes",)}
 
 
 def test_a_large_plan_is_folded_to_the_size_asked_for() -> None:
