@@ -82,7 +82,7 @@ def scan(
     x_leaves = [as_array(x) for x in x_leaves]
     steps = _length(x_leaves, length)
     carry_leaves, carry_tree = flatten(init)
-    weak = [weak_type(leaf) for leaf in carry_leaves]
+    weak = [_gives_way_as(leaf) for leaf in carry_leaves]
     carry = [as_array(leaf) for leaf in carry_leaves]
 
     def step(values: Sequence[Any], elements: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
@@ -157,6 +157,12 @@ def _length(x_leaves: Sequence[Array], length: int | None) -> int:
     return int(sizes.pop())
 
 
+def _gives_way_as(leaf: Any) -> type | None:
+    """Return the type of a Python number whose dtype is another's beside it; a truth value has the dtype of all."""
+    kind = weak_type(leaf)
+    return None if kind is bool else kind
+
+
 def _settle(values: list[Array], weak: Sequence[type | None], after: Callable[[list[Any]], list[Any]]) -> list[Array]:
     """Convert a carry's Python numbers to the dtype that the function gives for them."""
     try:
@@ -219,7 +225,7 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     """
     cond_fun, body_fun = keeping_arguments(cond_fun), keeping_arguments(body_fun)
     leaves, treedef = flatten(init_val)
-    weak = [weak_type(leaf) for leaf in leaves]
+    weak = [_gives_way_as(leaf) for leaf in leaves]
     values = [as_array(leaf) for leaf in leaves]
 
     def body(flat: Sequence[Any]) -> list[Any]:
@@ -279,7 +285,7 @@ def fori_loop(
     """
     first, last = _bounds(lower, upper)
     body_fun = keeping_arguments(body_fun)
-    leaves, _ = flatten(init_val)
+    leaves, treedef = flatten(init_val)
     if any(type(raw(bound)) in STAND_INS for bound in (first, last)):
         return while_loop(
             lambda state: less(state[0], state[1]),
@@ -291,25 +297,24 @@ def fori_loop(
     # The number of steps is known: a scan, which has a derivative in reverse mode as well.
     if capturing() or may_be_compiled([as_array(leaf) for leaf in leaves], steps):
         return scan(lambda pair, _: ((pair[0] + 1, body_fun(*pair)), None), (first, init_val), None, steps)[0][1]
-    weak = [weak_type(leaf) for leaf in leaves]
-    value = init_val
+    carry, weak = [as_array(leaf) for leaf in leaves], [_gives_way_as(leaf) for leaf in leaves]
+
+    def step(i: Array, values: Sequence[Any]) -> list[Any]:
+        new, new_tree = flatten(body_fun(i, unflatten(treedef, values)))
+        if new_tree != treedef:
+            raise TypeError(
+                f"fori_loop body function carry input and carry output must have the same pytree structure, but they "
+                f"differ: {treedef} and {new_tree}."
+            )
+        return [as_array(value) for value in new]
+
     if any(weak):
-        treedef = structure(init_val)
-        settled = _settle(
-            [as_array(leaf) for leaf in leaves],
-            weak,
-            lambda flat: flatten(eval_shape(body_fun, first, unflatten(treedef, flat)))[0],
-        )
-        value = unflatten(treedef, settled)
+        carry = _settle(carry, weak, lambda values: list(eval_shape(step, first, values)))
     for i in range(int(first), int(last)):
-        new = body_fun(new_array(i, like=first), value)
-        _check_carry(
-            [as_array(leaf) for leaf in flatten(value)[0]],
-            [as_array(leaf) for leaf in flatten(new)[0]],
-            "fori_loop body function carry",
-        )
-        value = new
-    return unflatten(structure(value), [as_array(leaf) for leaf in flatten(value)[0]])
+        new = step(new_array(i, like=first), carry)
+        _check_carry(carry, new, "fori_loop body function carry")
+        carry = new
+    return unflatten(treedef, carry)
 
 
 def _bounds(lower: Any, upper: Any) -> tuple[Array, Array]:

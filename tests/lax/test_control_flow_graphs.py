@@ -524,3 +524,24 @@ def test_bounds_of_a_loop_are_of_one_dtype(xp: Any, bounds: Any, traced: bool) -
         return int(steps), seen[-1]
 
     assert steps_of(gradkit, jnp.asarray) == steps_of(jax, jax.numpy.asarray)
+
+
+LOOPS = {
+    "scan": lambda lax, step, init: lax.scan(lambda c, _: (step(c), None), init, None, 3)[0],
+    "fori_loop": lambda lax, step, init: lax.fori_loop(0, 3, lambda _, c: step(c), init),
+    "while_loop": lambda lax, step, init: lax.while_loop(
+        lambda s: s[0] < 3, lambda s: (s[0] + 1, step(s[1])), (0, init)
+    )[1],
+}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("jitted", [False, True], ids=["values", "jit"])
+def test_a_truth_value_in_a_carry_does_not_become_a_number(xp: Any, loop: str, jitted: bool) -> None:
+    def run(module: Any, step: Any) -> Any:
+        return (module.jit if jitted else lambda f: f)(lambda: LOOPS[loop](module.lax, step, True))()
+
+    for module in (jax, gradkit):
+        with pytest.raises(TypeError, match="must have equal types"):
+            run(module, lambda c: c + 1)
+        assert run(module, lambda c: ~c).tolist() is False
