@@ -172,6 +172,8 @@ def test_the_pictures_in_the_docs_are_what_draw_gives(own_layout: None, tmp_path
         exec(compile(example.source, "pictures.md", "single"), names)
     images = re.findall(r"\(images/(\w+)\.svg\)", text)
     assert images
+    if get_backend("numpy").printers[0].why_unusable():
+        images.remove("plan")  # which is that of native code
     for name in images:
         names[name].save(tmp_path / f"{name}.svg")
         committed = (docs / "images" / f"{name}.svg").read_text()
