@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from drawings import expression, leaf, lines, model_step, network, texts_of_svg, visible
 
+from gradkit.backend import get_backend
 from gradkit.errors import MissingDependencyError
 from gradkit.viz import draw
 from gradkit.viz.dot import graphviz
