@@ -3,7 +3,7 @@
 An MLP's training step (`problem.py`) by gradkit's jit, by JAX's, and its products of matrices alone; each point is the
 least of several rounds, every contestant in a process of its own. Compile time is the processor's, of a chain of
 operations that none of the passes can shorten, trace and all, with nothing found on disk. It must grow linearly to
-10,000 operations; JAX, which takes a minute for 10,000, is measured to 3,000.
+10,000 operations; JAX, which takes a processor 17 seconds for 3,000, is measured to there.
 
 Run ``python benchmarks/scaling.py`` (about five minutes); it writes `results/scaling.json`, the tables, and the picture
 `docs/images/scaling.png`. ``--help`` lists the options.
@@ -132,7 +132,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="at least 1 (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="every third point, and without --out write nothing")
     parser.add_argument("--out", type=Path, help="where to write (default: benchmarks/results)")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.rounds < 1:
+        parser.error(f"--rounds: expected at least 1, got {options.rounds}")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
