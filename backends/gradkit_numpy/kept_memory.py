@@ -27,7 +27,7 @@ class Holder(Protocol):
 
 _holders: WeakKeyDictionary[Holder, int] = WeakKeyDictionary()
 """How many bytes each keeps; the one that began last is the last."""
-_lock = threading.Lock()
+_lock = threading.RLock()  # a finalizer that runs meanwhile may call a program
 
 
 def note_kept(program: Holder, size: int) -> None:
@@ -40,14 +40,14 @@ def note_kept(program: Holder, size: int) -> None:
             if surplus <= 0:
                 break
             if other is not program:
-                surplus -= _holders.pop(other)
+                surplus -= _holders.pop(other, 0)
                 other.forget()
 
 
 def _unlocked() -> None:
     """Let a child that was made while another thread held the lock go on: that thread is not in it."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
