@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import gradkit
-import gradkit.lax  # with all primitives: what is loaded while a Pytester runs is forgotten afterwards, and declared twice
+import gradkit.lax  # all primitives: what is loaded while a Pytester runs is forgotten, and declared once more
 import gradkit.numpy
 from gradkit.backend import Backend
 
