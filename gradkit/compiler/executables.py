@@ -17,6 +17,7 @@ from typing import Any
 
 from gradkit.backend import Backend, CompileError
 from gradkit.backend.plan import Buffer, CompiledPlan, Plan, Printer
+from gradkit.compiler.access import SCATTERS
 from gradkit.compiler.boxes import box_of_arrays
 from gradkit.compiler.expansion import clear_texts, expanded
 from gradkit.compiler.keys import key_of
@@ -27,7 +28,7 @@ from gradkit.compiler.preparing import plannable
 from gradkit.compiler.simplify import simplified
 from gradkit.compiler.taking import is_taken
 from gradkit.core.array import Array, as_wrapped, owner_of, renewed, wrap
-from gradkit.core.graph import Graph, Variable
+from gradkit.core.graph import Equation, Graph, Variable
 from gradkit.core.values import host
 
 __all__ = ["Executable", "clear_executables", "executable_of", "has_printer", "row_by_row"]
@@ -101,7 +102,7 @@ class Executable:
         """Plan the graph and have it printed; where that fails, `run` stays what interprets it."""
         graph = expanded(
             self.graph,
-            lambda equation: is_taken(printer, equation) or printer.calls(equation.primitive.name),
+            lambda equation: _stays(printer, equation),
             lambda leaf: lowered(printer, leaf),
         )
         graph = simplified(graph)
@@ -120,6 +121,12 @@ class Executable:
         taken = [plan.memory.get(buffer) for buffer in plan.results]
         self.donated = tuple(plan.arguments.index(x) - len(constants) for x in taken if isinstance(x, Buffer))
         self.run, self.if_it_fits = _runner(run, graph, results, list(map(row_by_row, constants)))
+
+
+def _stays(printer: Printer, equation: Equation) -> bool:
+    """Return whether an operation is what a printer writes down or calls: updates by index are never their texts."""
+    name = equation.primitive.name
+    return is_taken(printer, equation) or printer.calls(name) or name in SCATTERS
 
 
 def _warn_of(error: Exception) -> None:

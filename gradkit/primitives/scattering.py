@@ -6,7 +6,6 @@ multiplies or bounds what is at its position. There a position of -1 stands for 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -64,12 +63,10 @@ def _join(front: Array, axis: int) -> Array:
 
 
 def _scatter_add(xp: Any, updates: Any, indices: Any, *, axis: int, size: int) -> Any:
-    # In the standard's terms a sum by index is a product with a matrix of zeros and ones.
-    positions = xp.arange(size, dtype=indices.dtype, device=indices.device)
-    chosen = xp.astype(positions[:, None] == indices[None, :], updates.dtype)
-    rows = xp.moveaxis(updates, axis, 0)
-    flat = xp.matmul(chosen, xp.reshape(rows, (rows.shape[0], math.prod(rows.shape[1:]))))
-    return xp.moveaxis(xp.reshape(flat, (size, *rows.shape[1:])), 0, axis)
+    # A product with a matrix of zeros and ones would have 0 times infinity in every element.
+    shape = (*updates.shape[:axis], size, *updates.shape[axis + 1 :])
+    nothing = xp.zeros(shape, dtype=updates.dtype, device=updates.device)
+    return _by_sorting(lambda _xp, x, y: x + y)(xp, nothing, updates, indices, axis=axis)
 
 
 scatter_add = Linear(

@@ -159,3 +159,16 @@ def test_a_power_of_one_half_is_no_square_root(dtype: str) -> None:
             slope = gradkit.grad(lambda x, function=function: jnp.sum(function(x)))(x)
             np.testing.assert_array_equal(np.asarray(slope), [0.0, np.inf, 3.0, 0.0])
             assert not np.signbit(np.asarray(slope)).any()
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "float16", "float32", "int8"])
+def test_updates_by_index_let_no_infinity_go_elsewhere(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with gradkit.use_backend("numpy"), np.errstate(all="ignore"):
+        updates = np.array([1, np.inf, np.nan, 2], "float16").astype(dtype)
+        expected = np.zeros(5, dtype)
+        np.add.at(expected, [3, 1, 2, 3], updates)
+        arguments = [jnp.zeros(5, dtype), jnp.asarray([3, 1, 2, 3]), jnp.asarray(updates)]
+        for way in WAYS:
+            monkeypatch.setenv("GRADKIT_COMPILER", way)
+            found = gradkit.jit(lambda x, indices, updates: x.at[indices].add(updates))(*arguments)
+            np.testing.assert_array_equal(np.asarray(found), expected, way)
