@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import itertools
 import os
 import signal
 import sys
+import time
 from collections.abc import Generator, Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -105,14 +105,19 @@ def forget_programs(config: pytest.Config) -> None:
 KEPT = pytest.StashKey[int]()
 
 
-NUMBER = itertools.count()
+class _Asked:
+    """After how many tests and when the memory was last asked for: asking takes as long as some tests."""
+
+    number, time = 0, 0.0
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Let JAX drop its programs where a file ends that made many, and within one that makes very many."""
     ends = nextitem is None or nextitem.path != item.path
-    if not ends and next(NUMBER) % 8:  # asking takes as long as some tests
+    _Asked.number += 1
+    if not ends and _Asked.number % 8 and time.monotonic() < _Asked.time + 1:
         return
+    _Asked.time = time.monotonic()
     used = (now := resident()) - item.config.stash.setdefault(KEPT, now)
     if used > (SPARE // 4 if ends else SPARE):
         forget_programs(item.config)
