@@ -30,10 +30,11 @@ from gradkit.compiler.taking import is_taken
 from gradkit.core.array import Array, as_wrapped, owner_of, renewed, wrap
 from gradkit.core.graph import Equation, Graph, Variable
 from gradkit.core.values import host
+from gradkit.errors import MissingDependencyError, unknown_name
 
 __all__ = ["Executable", "clear_executables", "executable_of", "has_printer", "row_by_row"]
 
-PRINTER = "GRADKIT_COMPILER"
+PRINTER, INTERPRETER = "GRADKIT_COMPILER", "interpreter"
 """The environment variable that names the printer to use, or ``interpreter``; by default the best that works."""
 
 MOST_EXECUTABLES = 1024
@@ -77,7 +78,7 @@ class Executable:
     def __init__(self, graph: Graph, donated: Sequence[int] = ()) -> None:
         self.graph = graph
         self.plan: Plan | None = None
-        self.printer = "interpreter"
+        self.printer = INTERPRETER
         self.code_size = 0
         self.donated: tuple[int, ...] = ()
         self.run = _interpreter(graph)
@@ -226,10 +227,26 @@ def _backend_of(graph: Graph) -> Backend | None:
 
 
 def _printer_of(backend: Backend) -> Printer | None:
-    """Return the best printer of a backend that works, or the one that the environment asks for."""
+    """Return the best printer of a backend that works, or the one that the environment asks for.
+
+    Raises
+    ------
+    ValueError
+        If it asks for one that is not known.
+    MissingDependencyError
+        If it asks for one that cannot work here.
+    """
+    printers = {printer.name: printer for printer in backend.printers}
     asked = os.environ.get(PRINTER)
-    usable = [printer for printer in backend.printers if printer.why_unusable() is None]
-    return next((printer for printer in usable if asked in (None, "", printer.name)), None)
+    if not asked or not printers:
+        return next((printer for printer in printers.values() if printer.why_unusable() is None), None)
+    if asked == INTERPRETER:
+        return None
+    if asked not in printers:
+        raise ValueError(f"{PRINTER}={asked}: {unknown_name('printer', asked, [*printers, INTERPRETER])}")
+    if (reason := printers[asked].why_unusable()) is not None:
+        raise MissingDependencyError(f"{PRINTER}={asked}: {reason}")
+    return printers[asked]
 
 
 def has_printer(backend: Backend) -> bool:

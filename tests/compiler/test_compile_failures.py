@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from gradkit_numpy.native import program as native_program
 from gradkit_numpy.native.machine import why_unusable
+from gradkit_numpy.native.program import NativePrinter
 
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import lax
 from gradkit.compiler import executables
 from gradkit.compiler.executables import clear_executables
+from gradkit.errors import MissingDependencyError
 
 X = np.linspace(-1, 1, 12, dtype=np.float32)
 
@@ -68,6 +70,20 @@ def test_an_error_of_the_compiler_is_named_and_the_function_is_interpreted(
     (message,) = calls_and_warnings(gradkit.jit(lambda x: right(x)))
     assert "IndexError: a fault of the compiler" in message
     assert "report this at https://" in message
+
+
+def test_a_printer_that_is_not_known_or_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = jnp.asarray(X)
+    monkeypatch.setenv("GRADKIT_COMPILER", "nativ")
+    said = "GRADKIT_COMPILER=nativ: Unknown printer 'nativ'. Known: interpreter, native, numpy. Did you mean 'native'?"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        gradkit.jit(lambda x: x * 3)(x)
+    monkeypatch.setenv("GRADKIT_COMPILER", "native")
+    monkeypatch.setattr(NativePrinter, "why_unusable", lambda self: "llvmlite is on holiday")
+    with pytest.raises(MissingDependencyError, match="GRADKIT_COMPILER=native: llvmlite is on holiday"):
+        gradkit.jit(lambda x: x * 5)(x)
+    monkeypatch.delenv("GRADKIT_COMPILER")
+    np.testing.assert_array_equal(np.asarray(gradkit.jit(lambda x: x * 7)(x)), X * 7)
 
 
 def test_donated_arguments_of_what_is_interpreted_are_given_away_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
