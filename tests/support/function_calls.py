@@ -23,7 +23,7 @@ NAMESPACES = """numpy numpy.linalg numpy.fft lax lax.linalg nn nn.initializers r
     scipy.stats ops data optim tree tree_util flatten_util ad_checkpoint testing debug io .""".split()
 NOT_SWEPT = """__main__ backend blocks callbacks cli compiler config core devices dtypes einops_backend errors
     experimental primitives pytrees scalar
-    sklearn test_util train transforms typing viz""".split()
+    sklearn test_util train transfers transforms typing viz""".split()
 """Modules that are inside, whose functions the root has, or that take numbers from whoever trains and draws."""
 NOT_CALLED = {
     "reads or writes files": "fromfile frombuffer load load_csv load_idx load_mnist load_npy load_npz save load_digits",
