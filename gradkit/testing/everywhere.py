@@ -85,7 +85,9 @@ def _results(f: Callable[..., Any], args: Any, name: str, gradients: bool) -> tu
             return [leaf for leaf in found if leaf.dtype.kind in "fc"]
 
         results, pullback = vjp(of_floating, *floating)
-        cotangents = [asarray(random.standard_normal(leaf.shape), dtype=leaf.dtype) for leaf in results]
+        cotangents = [
+            asarray(random.standard_normal(leaf.shape), dtype=leaf.dtype, device=leaf.device) for leaf in results
+        ]
         return device_get(values), device_get(list(pullback(cotangents)))
 
 

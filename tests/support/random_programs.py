@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ __all__ = ["arguments", "random_program", "wilder_arguments"]
 DTYPES = ("float32", "float32", "float32", "float64", "int32", "bool", "uint8")
 MORE_DTYPES = (*DTYPES, "float16", "complex64", "int8", "int16", "uint32")
 SPECIAL = (np.nan, np.inf, -np.inf, 1e-40, -1e-40, 3e38, -0.0, 65504.0)
+
+
+_rounded: ContextVar[Callable[[Any], Any]] = ContextVar("rounded", default=lambda x: x)
 
 
 def arguments(seed: int) -> list[Any]:
@@ -54,7 +58,7 @@ def random_program(
     """Return a function that combines results of earlier operations; it gives some of them, and a sum of all.
 
     With `wilder` there are derivatives of derivatives, batches of loops, complex numbers and integers that overflow.
-    The result of each operation, and of each sum, goes through `rounded`.
+    The result of each operation, and of each sum, goes through `rounded`, and so does a product within an operation.
     """
     operations = [*OPERATIONS, *WILDER] if wilder else OPERATIONS
     choices = np.random.default_rng([seed, 1]).integers(0, 2**31, 400).tolist()
@@ -68,9 +72,11 @@ def random_program(
             position = next(numbers) % (2 * len(values))
             return values[position if position < len(values) else -1 - (position % min(4, len(values)))]
 
+        token = _rounded.set(rounded)
         for _ in range(length):
             operation = operations[next(numbers) % len(operations)]
             values.append(rounded(bounded(operation(numbers, pick))))
+        _rounded.reset(token)
         made = values[len(given) :]
         total = sum((rounded(jnp.sum(as_float(v))) for v in made), jnp.zeros((), "float32"))
         return [made[-1], made[-4], made[0], total]
@@ -185,7 +191,7 @@ def multiplied(numbers: Numbers, pick: Pick) -> Any:
     if b.ndim and b.shape[0] == a.shape[-1] and b.ndim <= 2:
         return a @ b / 4
     x = a @ jnp.swapaxes(a, -1, -2) / 4
-    return x if next(numbers) % 2 else x - 0.1 * (x @ x)
+    return x if next(numbers) % 2 else x - 0.1 * _rounded.get()(x @ x)
 
 
 def taken(numbers: Numbers, pick: Pick) -> Any:
