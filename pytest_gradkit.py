@@ -9,10 +9,8 @@ marks and parametrizations win over the ones here: where the project says which 
 
 from __future__ import annotations
 
-import json
 import os
 from argparse import ArgumentError
-from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -584,8 +582,6 @@ COLUMNS = {
     "xpassed": "xpassed",
 }
 """The categories of pytest's terminal reporter, and their headings here."""
-MOST_REASONS = 3
-"""How many reasons the table tells of a backend; the file of ``--backend-report`` has all."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -598,13 +594,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-Outcomes = dict[str, dict[str, list[Any]]]
-"""The reports by backend and category."""
-
-
-def outcomes_of(terminalreporter: pytest.TerminalReporter) -> Outcomes:
-    """Return the reports of the tests that ran on a backend."""
-    found: Outcomes = {}
+def outcomes_of(terminalreporter: pytest.TerminalReporter) -> dict[str, dict[str, list[Any]]]:
+    """Return the reports of the tests that ran on a backend, by backend and category."""
+    found: dict[str, dict[str, list[Any]]] = {}
     for category in COLUMNS:
         for report in terminalreporter.stats.get(category, []):
             name = getattr(report, OPTION, None)
@@ -617,11 +609,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Close with a table of what came of the tests on each backend, and why what did not run did not."""
     outcomes = outcomes_of(terminalreporter)
     path = config.getoption(REPORT, None)
+    if path is None and not outcomes:
+        return
+    from gradkit.testing.outcomes import told, write_report
+
+    selection = selection_of(config)
     if path is not None:
-        write_report(Path(path), outcomes, selection_of(config))
+        names = dict.fromkeys([*selection.names, *selection.reasons, *outcomes])
+        write_report(Path(path), outcomes, COLUMNS, {variant_of(name): selection.reasons.get(name) for name in names})
     if not outcomes:
         return
-    selection = selection_of(config)
     width = max(map(len, ["backend", *selection.reasons, *outcomes]))
     terminalreporter.section("backends")
     terminalreporter.line("  ".join(["backend".ljust(width), *COLUMNS.values()]))
@@ -636,47 +633,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         if name not in selection.reasons:
             for line in told(outcomes[name]):
                 terminalreporter.line(f"{name.ljust(width)}  {line}")
-
-
-def told(outcomes: dict[str, list[Any]]) -> Iterator[str]:
-    """Yield the most frequent reasons for which tests were skipped, or expected to fail."""
-    for category, heading in {"skipped": "skipped", "xfailed": "xfailed"}.items():
-        reasons = Counter(reason_of(report) for report in outcomes.get(category, ()))
-        for reason, number in reasons.most_common(MOST_REASONS):
-            yield f"{heading} {number}: {reason}"
-        if len(reasons) > MOST_REASONS:
-            rest = sum(reasons.values()) - sum(number for _, number in reasons.most_common(MOST_REASONS))
-            yield f"{heading} {rest}: {len(reasons) - MOST_REASONS} other reasons (-rs lists them)"
-
-
-def reason_of(report: Any) -> str:
-    """Return why a test was skipped, expected to fail, or failed, on one line."""
-    if hasattr(report, "wasxfail"):
-        return str(report.wasxfail).removeprefix("reason: ")
-    if isinstance(report.longrepr, tuple):  # of what was skipped: the file, the line and the reason
-        return str(report.longrepr[2]).removeprefix("Skipped: ")
-    crash = getattr(report.longrepr, "reprcrash", None)
-    lines = str(report.longrepr if crash is None else crash.message).strip().splitlines()
-    return lines[0] if lines else ""
-
-
-def write_report(path: Path, outcomes: Outcomes, selection: Selection) -> None:
-    """Write what came of the tests on each backend, with the reasons, as JSON."""
-    backends = {
-        name: {
-            "can run": name not in selection.reasons,
-            "reason": selection.reasons.get(name),
-            "versions": {} if name in selection.reasons else variant_of(name).backend.versions(),
-            **{heading: len(outcomes.get(name, {}).get(category, ())) for category, heading in COLUMNS.items()},
-            "tests": [
-                {"test": report.nodeid, "outcome": category, "reason": reason_of(report)}
-                for category in COLUMNS
-                if category != "passed"
-                for report in outcomes.get(name, {}).get(category, ())
-            ],
-        }
-        for name in dict.fromkeys([*selection.names, *selection.reasons, *outcomes])
-    }
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps({"backends": backends}, indent=1) + "\n", encoding="utf-8")
-    beside.replace(path)

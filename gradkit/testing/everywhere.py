@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gradkit.backend import backend_names, get_backend, load_backend, use_backend, why_not
+from gradkit.backend import backend_names, current_backend, get_backend, load_backend, use_backend, why_not
 from gradkit.core.array import Array
 from gradkit.devices import device_get
 from gradkit.numpy import asarray, stack
@@ -36,7 +36,7 @@ def assert_same_on_every_backend(
         Its arguments; arrays are copied to each backend.
     backends : sequence of str, optional
         The backends' names; by default all that can run on this machine and whose arrays have axes. The first is what
-        the others are compared with.
+        the others are compared with: by default the one that makes new arrays.
     gradients : bool
         Whether gradients are compared too: with respect to all floating arguments, for a random cotangent.
     rtol, atol : float, optional
@@ -65,7 +65,7 @@ def assert_same_on_every_backend(
 def _usable() -> list[str]:
     known = (load_backend(name) for name in backend_names())
     usable = [backend.name for backend in known if backend.has_axes and why_not(backend) is None]
-    return sorted(usable, key=lambda name: name != "numpy")  # the others are compared with NumPy
+    return sorted(usable, key=lambda name: name != current_backend().name)
 
 
 def _results(f: Callable[..., Any], args: Any, name: str, gradients: bool) -> tuple[Any, Any]:
