@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentError
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +20,7 @@ import pytest
 
 if TYPE_CHECKING:
     from gradkit.backend import Backend, Device
+    from gradkit.testing.choosing import Selection
     from gradkit.testing.variants import Variant
 
 OPTION = "gradkit_backend"
@@ -29,34 +28,21 @@ REQUIRED = "gradkit_require_backend"
 SCOPE = "gradkit_fixture_scope"
 REPORT = "gradkit_backend_report"
 ENVIRONMENT_VARIABLE = "GRADKIT_TEST_BACKENDS"
-EVERY, USABLE = "all", "available"
 SCOPES = ("function", "class", "module", "package", "session")
 NAME = "_gradkit_backend"
 """The fixture that is parametrized. A test has it in its closure only if one of its fixtures is of this plugin."""
 DTYPE = "_gradkit_dtype"
 """The fixture that is parametrized beside it, where a test takes `dtype`."""
 
-ONLY, SKIP, EXPECTED_FAILURE = "backends", "skip_backend", "xfail_backend"
 NO_TRANSFER = "no_transfer"
-GROUPS = ("on_cpu", "on_gpu")
 MARKS = {
-    ONLY: f"{ONLY}(*names, reason=None): run the test on these backends alone",
-    SKIP: f"{SKIP}(*names, reason): do not run the test on these backends",
-    EXPECTED_FAILURE: f"{EXPECTED_FAILURE}(*names, reason, raises=None, strict=None): the test fails on these backends",
-    "on_cpu": "on_cpu(reason=None): run the test on backends on the CPU alone",
-    "on_gpu": "on_gpu(reason=None): run the test on backends on a GPU alone",
-    NO_TRANSFER: f"{NO_TRANSFER}: let the test fail where data crosses between host and device unasked",
+    "backends": "(*names, reason=None): run the test on these backends alone",
+    "skip_backend": "(*names, reason): do not run the test on these backends",
+    "xfail_backend": "(*names, reason, raises=None, strict=None): the test fails on these backends",
+    "on_cpu": "(reason=None): run the test on backends on the CPU alone",
+    "on_gpu": "(reason=None): run the test on backends on a GPU alone",
+    NO_TRANSFER: ": let the test fail where data crosses between host and device unasked",
 }
-WORDS = {
-    ONLY: {"reason"},
-    SKIP: {"reason"},
-    EXPECTED_FAILURE: {"reason", "raises", "strict"},
-    "on_cpu": {"reason"},
-    "on_gpu": {"reason"},
-}
-"""The arguments by name of each mark that says where a test runs."""
-
-
 # The options
 
 
@@ -78,7 +64,7 @@ def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None]:
             "action": "append",
             "metavar": "NAMES",
             "help": f"backends for tests that take the fixtures backend, xp, device or dtype: names with commas "
-            f"between them, {EVERY!r}, or {USABLE!r} (the default: those that can run on this machine; neither has "
+            f"between them, 'all', or 'available' (the default: those that can run on this machine; neither has "
             f"those whose arrays have no axes), on_cpu or on_gpu. A name may say more: strict:1 (its device 1), "
             f"numpy:float64, numpy:readonly. One that is named and cannot run is skipped, with its library's reason. "
             f"It may come several times. Else {ENVIRONMENT_VARIABLE} or the ini file's {OPTION} have the names.",
@@ -99,8 +85,8 @@ def pytest_load_initial_conftests(parser: pytest.Parser) -> Generator[None]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marks, and check the options where they were given."""
-    for line in MARKS.values():
-        config.addinivalue_line("markers", line)
+    for mark, what in MARKS.items():
+        config.addinivalue_line("markers", f"{mark}{what}")
     scope = config.getini(SCOPE)
     if scope not in SCOPES:
         raise pytest.UsageError(f"{SCOPE}: expected one of {', '.join(SCOPES)}, got {scope!r}")
@@ -139,104 +125,24 @@ def required_of(config: pytest.Config) -> list[str]:
     return words_of(config.getoption(REQUIRED, None)) or words_of(config.getini(REQUIRED))
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The backends of one run.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Those that tests are parametrized over, with their variants.
-    reasons : dict
-        Why each backend that cannot run on this machine cannot.
-    """
-
-    names: tuple[str, ...]
-    reasons: dict[str, str]
-
-
-SELECTION = pytest.StashKey[Selection]()
+SELECTION: pytest.StashKey[Selection] = pytest.StashKey()
 
 
 def selection_of(config: pytest.Config) -> Selection:
     """Return the backends of this run; they are found when a test first asks."""
     if SELECTION not in config.stash:
-        asked = asked_for(config)
-        chosen = select([USABLE], "") if asked is None else select(asked[1], asked[0])
-        config.stash[SELECTION] = with_required(chosen, required_of(config))
+        from gradkit.testing.choosing import USABLE, select, with_required
+
+        where, words = asked_for(config) or ("", [USABLE])
+        config.stash[SELECTION] = with_required(select(words, where), required_of(config))
     return config.stash[SELECTION]
 
 
-def select(words: list[str], where: str) -> Selection:
-    """Return the backends that names mean.
+def variant_of(name: str, where: str = "") -> Variant:
+    """Return the backend of a name; an unknown one is a usage error."""
+    from gradkit.testing.choosing import variant_of
 
-    Raises
-    ------
-    pytest.UsageError
-        If no backend is named, or one that no package publishes.
-    """
-    from gradkit.backend import backend_names, load_backend
-    from gradkit.testing.variants import in_group
-
-    known = backend_names()
-    if not words:
-        raise pytest.UsageError(
-            f"{where}: no backend is named. Give names with commas between them (known: {', '.join(known)}), {EVERY!r} "
-            f"or {USABLE!r}."
-        )
-    of_arrays = [name for name in known if load_backend(name).has_axes]
-    chosen: list[str] = []
-    reasons: dict[str, str] = {}
-    for word in words:
-        if word in (EVERY, USABLE):
-            names = of_arrays
-        elif word in GROUPS:
-            names = [name for name in of_arrays if in_group(name, word)]
-        else:
-            names = [variant_of(word, where.partition("=")[0].strip(), (EVERY, USABLE, *GROUPS)).name]
-        reasons |= reasons_of(names)
-        chosen += [name for name in names if word != USABLE or name not in reasons]
-    if not chosen:
-        raise pytest.UsageError(f"{where}: there is no such backend (known: {', '.join(known)}).")
-    return Selection(tuple(dict.fromkeys(chosen)), reasons)
-
-
-def with_required(selection: Selection, required: list[str]) -> Selection:
-    """Return a selection with the backends that have to run.
-
-    Raises
-    ------
-    pytest.UsageError
-        If one cannot.
-    """
-    if not required:
-        return selection
-    more = select(required, "--require-backend")
-    if more.reasons:
-        said = "\n".join(f"--require-backend={name}: {reason}" for name, reason in more.reasons.items())
-        raise pytest.UsageError(said)
-    return Selection(tuple(dict.fromkeys([*selection.names, *more.names])), selection.reasons)
-
-
-def reasons_of(names: list[str]) -> dict[str, str]:
-    """Return why each of these backends cannot run here, leaving out those that can."""
-    reasons = {name: variant_of(name).why_not() for name in names}
-    return {name: reason for name, reason in reasons.items() if reason is not None}
-
-
-@cache
-def _variant_named(name: str, others: tuple[str, ...] = ()) -> Variant:
-    from gradkit.testing.variants import variant_named
-
-    return variant_named(name, others)
-
-
-def variant_of(name: str, where: str = "", others: tuple[str, ...] = ()) -> Variant:
-    """Return the backend of a name; an unknown one is a usage error that suggests the nearest, also of `others`."""
-    try:
-        return _variant_named(name, others)
-    except ValueError as error:
-        raise pytest.UsageError(f"{where}: {error}") from None
+    return variant_of(name, where)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -407,8 +313,8 @@ def name_of(value: Any) -> str | None:
     if isinstance(value, Backend):
         return value.name
     try:
-        return _variant_named(value).name if isinstance(value, str) else None
-    except ValueError:
+        return variant_of(value).name if isinstance(value, str) else None
+    except pytest.UsageError:
         return None
 
 
@@ -495,17 +401,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         variant = variant_of_item(item)
         if variant is None:
             continue
-        for mark in marks_of(item):
-            try:
-                check(mark, item)
-            except pytest.UsageError as error:
-                if not hasattr(config, "workerinput"):
-                    raise
-                # A worker of pytest-xdist that stops here takes the message with it: the test tells it instead.
-                item.stash[COMPLAINT] = str(error)
-                break
-            if (decorator := meaning(mark, variant)) is not None:
+        from gradkit.testing.marks import meanings
+
+        try:
+            for decorator in meanings(item, variant):
                 item.add_marker(decorator)
+        except pytest.UsageError as error:
+            if not hasattr(config, "workerinput"):
+                raise
+            # A worker of pytest-xdist that stops here takes the message with it: the test tells it instead.
+            item.stash[COMPLAINT] = str(error)
 
 
 COMPLAINT = pytest.StashKey[str]()
@@ -518,70 +423,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.fail(item.stash[COMPLAINT], pytrace=False)
 
 
-def marks_of(item: pytest.Item) -> Iterator[pytest.Mark]:
-    """Yield the marks on a test, its class and its module that say where it runs."""
-    for kind in WORDS:
-        yield from item.iter_markers(kind)
-
-
-def backends_of(mark: pytest.Mark) -> tuple[Any, ...]:
-    """Return the names in a mark."""
-    return (mark.name, *mark.args) if mark.name in GROUPS else mark.args
-
-
-def meaning(mark: pytest.Mark, variant: Variant) -> pytest.MarkDecorator | None:
-    """Return the mark of pytest's that one of ours is on a backend; what is left out has pytest's default."""
-    from gradkit.testing.variants import in_group
-
-    names = backends_of(mark)
-    is_meant = any(
-        in_group(variant.base, name) if name in GROUPS else variant.is_one_of(variant_of(name)) for name in names
-    )
-    given = {word: value for word, value in mark.kwargs.items() if value is not None}
-    if mark.name == EXPECTED_FAILURE:
-        return pytest.mark.xfail(**given) if is_meant else None
-    if mark.name == SKIP:
-        return pytest.mark.skip(**given) if is_meant else None
-    reason = f"runs on {', '.join(names)} alone{': ' if 'reason' in given else ''}{given.get('reason', '')}"
-    return None if is_meant else pytest.mark.skip(reason=reason)
-
-
-def check(mark: pytest.Mark, item: pytest.Item) -> None:
-    """Raise a usage error unless the mark names known backends, and gives a reason where it has to."""
-    where = f"{item.nodeid}: mark {mark.name}"
-    example = f'@pytest.mark.{mark.name}("cupy"' + (")" if mark.name == ONLY else ', reason="...")')
-    names = backends_of(mark)
-    if mark.name in GROUPS and mark.args:
-        raise pytest.UsageError(f"{where}: expected no names, got {mark.args!r}. Write @pytest.mark.{mark.name}.")
-    if not names or not all(isinstance(name, str) for name in names):
-        raise pytest.UsageError(f"{where}: expected the names of backends, got {mark.args!r}. Write {example}.")
-    for name in names:
-        if name not in GROUPS:
-            variant_of(name, where)
-    reason = mark.kwargs.get("reason")
-    may_be_left_out = reason is None and mark.name not in (SKIP, EXPECTED_FAILURE)
-    if not may_be_left_out and (not isinstance(reason, str) or not reason.strip()):
-        raise pytest.UsageError(
-            f"{where}: expected a reason, got {reason!r}. "
-            f'Say why: @pytest.mark.{mark.name}({names[0]!r}, reason="CuPy has no float16 kernel for this").'
-        )
-    if unknown := mark.kwargs.keys() - WORDS[mark.name]:
-        raise pytest.UsageError(
-            f"{where}: unknown argument {', '.join(sorted(unknown))}. Known: {', '.join(sorted(WORDS[mark.name]))}."
-        )
-
-
 # The closing table
-
-COLUMNS = {
-    "passed": "passed",
-    "failed": "failed",
-    "error": "errors",
-    "skipped": "skipped",
-    "xfailed": "xfailed",
-    "xpassed": "xpassed",
-}
-"""The categories of pytest's terminal reporter, and their headings here."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -597,8 +439,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def outcomes_of(terminalreporter: pytest.TerminalReporter) -> dict[str, dict[str, list[Any]]]:
     """Return the reports of the tests that ran on a backend, by backend and category."""
     found: dict[str, dict[str, list[Any]]] = {}
-    for category in COLUMNS:
-        for report in terminalreporter.stats.get(category, []):
+    for category, reports in terminalreporter.stats.items():
+        for report in reports:
             name = getattr(report, OPTION, None)
             if name is not None:
                 found.setdefault(name, {}).setdefault(category, []).append(report)
@@ -611,25 +453,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     path = config.getoption(REPORT, None)
     if path is None and not outcomes:
         return
-    from gradkit.testing.outcomes import told, write_report
+    from gradkit.testing.outcomes import table, write_report
 
     selection = selection_of(config)
     if path is not None:
         names = dict.fromkeys([*selection.names, *selection.reasons, *outcomes])
-        write_report(Path(path), outcomes, COLUMNS, {variant_of(name): selection.reasons.get(name) for name in names})
-    if not outcomes:
-        return
-    width = max(map(len, ["backend", *selection.reasons, *outcomes]))
-    terminalreporter.section("backends")
-    terminalreporter.line("  ".join(["backend".ljust(width), *COLUMNS.values()]))
-    for name in sorted(outcomes):
-        cells = (
-            str(len(outcomes[name].get(category, ()))).rjust(len(heading)) for category, heading in COLUMNS.items()
-        )
-        terminalreporter.line("  ".join([name.ljust(width), *cells]))
-    for name, reason in sorted(selection.reasons.items()):
-        terminalreporter.line(f"{name.ljust(width)}  {'skipped' if name in outcomes else 'not run'}: {reason}")
-    for name in sorted(outcomes):
-        if name not in selection.reasons:
-            for line in told(outcomes[name]):
-                terminalreporter.line(f"{name.ljust(width)}  {line}")
+        write_report(Path(path), outcomes, {variant_of(name): selection.reasons.get(name) for name in names})
+    if outcomes:
+        terminalreporter.section("backends")
+        for line in table(outcomes, selection.reasons):
+            terminalreporter.line(line)

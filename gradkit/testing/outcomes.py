@@ -11,12 +11,46 @@ from typing import Any
 
 from gradkit.testing.variants import Variant
 
-__all__ = ["told", "write_report"]
+__all__ = ["table", "write_report"]
+
+COLUMNS = {
+    "passed": "passed",
+    "failed": "failed",
+    "error": "errors",
+    "skipped": "skipped",
+    "xfailed": "xfailed",
+    "xpassed": "xpassed",
+}
+"""The categories of pytest's terminal reporter, and their headings here."""
 
 MOST_REASONS = 3
 """How many reasons the table tells of a backend; the file of ``--backend-report`` has all."""
 Outcomes = dict[str, dict[str, list[Any]]]
 """The reports by backend and category."""
+
+
+def table(outcomes: Outcomes, reasons: Mapping[str, str]) -> Iterator[str]:
+    """Yield the lines of a table of what came of the tests on each backend.
+
+    Parameters
+    ----------
+    outcomes : dict
+        The reports by backend and category.
+    reasons : dict
+        Why the backends that cannot run cannot.
+    """
+    width = max(map(len, ["backend", *reasons, *outcomes]))
+    yield "  ".join(["backend".ljust(width), *COLUMNS.values()])
+    for name in sorted(outcomes):
+        cells = (
+            str(len(outcomes[name].get(category, ()))).rjust(len(heading)) for category, heading in COLUMNS.items()
+        )
+        yield "  ".join([name.ljust(width), *cells])
+    for name, reason in sorted(reasons.items()):
+        yield f"{name.ljust(width)}  {'skipped' if name in outcomes else 'not run'}: {reason}"
+    for name in sorted(outcomes.keys() - reasons.keys()):
+        for line in told(outcomes[name]):
+            yield f"{name.ljust(width)}  {line}"
 
 
 def told(outcomes: dict[str, list[Any]]) -> Iterator[str]:
@@ -41,9 +75,7 @@ def reason_of(report: Any) -> str:
     return lines[0] if lines else ""
 
 
-def write_report(
-    path: Path, outcomes: Outcomes, headings: Mapping[str, str], reasons: Mapping[Variant, str | None]
-) -> None:
+def write_report(path: Path, outcomes: Outcomes, reasons: Mapping[Variant, str | None]) -> None:
     """Write what came of the tests on each backend, with the reasons, as JSON.
 
     Parameters
@@ -52,8 +84,6 @@ def write_report(
         The file.
     outcomes : dict
         The reports by backend and category.
-    headings : dict
-        By category: the word for it.
     reasons : dict
         By backend: why it cannot run, or None.
     """
@@ -62,12 +92,10 @@ def write_report(
             "can run": reason is None,
             "reason": reason,
             "versions": variant.backend.versions() if reason is None else {},
-            **{
-                heading: len(outcomes.get(variant.name, {}).get(category, ())) for category, heading in headings.items()
-            },
+            **{heading: len(outcomes.get(variant.name, {}).get(category, ())) for category, heading in COLUMNS.items()},
             "tests": [
                 {"test": report.nodeid, "outcome": category, "reason": reason_of(report)}
-                for category in headings
+                for category in COLUMNS
                 if category != "passed"
                 for report in outcomes.get(variant.name, {}).get(category, ())
             ],
