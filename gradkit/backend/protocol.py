@@ -71,6 +71,8 @@ class Backend(ABC):
     has_axes: ClassVar[bool] = True
     """Whether its arrays may have axes. A backend that holds single numbers alone is used where it is asked for by
     name: it is not among those that a test suite runs on by default. `hessian` takes one direction at a time there."""
+    is_immutable: ClassVar[bool] = False
+    """Whether an array of the library never changes: ``x += y`` gives another one, and ``x[i] = y`` is an error."""
 
     # What it has
 
@@ -158,6 +160,14 @@ class Backend(ABC):
         asked for something else in the meantime, the copy is in front of that.
         """
         return lambda: self.to_host(value)
+
+    def updated(self, array: Raw, index: tuple[Any, ...], values: Raw) -> Raw:
+        """Return `array` with `values` at an index of integers and slices: where that works, `array` itself.
+
+        Texts that write in place write through this one call. `array` is theirs alone.
+        """
+        array[index] = values
+        return array
 
     def shares_memory(self, a: Raw, b: Raw) -> bool:
         """Return whether a change of `a` in place may change `b`; both are arrays proper of one type.

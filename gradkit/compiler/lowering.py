@@ -67,8 +67,8 @@ def lowered(printer: Printer, equation: Equation) -> Text | None:
 def _triangle(lower: bool) -> Text:
     def text(xp: Any, x: Any, *, k: int) -> Any:
         rows, columns = x.shape[-2:]
-        row = xp.arange(k, rows + k, dtype=xp.int32, device=x.device)[:, None]
-        column = xp.arange(columns, dtype=xp.int32, device=x.device)[None, :]
+        row = xp.arange(k, rows + k, dtype=xp.int32, device=xp.device_of(x))[:, None]
+        column = xp.arange(columns, dtype=xp.int32, device=xp.device_of(x))[None, :]
         inside = xp.broadcast_to(row >= column if lower else row <= column, x.shape)
         return xp.where(inside, x, xp.zeros_like(x))
 
@@ -87,7 +87,7 @@ def _position(reduction: str) -> Text:
         if x.dtype.kind == "f":
             here = here | (x != x)
         shape = tuple(size if a == axis else 1 for a in range(x.ndim))
-        positions = xp.reshape(xp.arange(size, dtype=xp.int32, device=x.device), shape)
+        positions = xp.reshape(xp.arange(size, dtype=xp.int32, device=xp.device_of(x)), shape)
         found = xp.where(here, positions, xp.full_like(positions, size))
         return xp.astype(xp.min(found, axis=(axis,), keepdims=keepdims), xp.int64)
 
@@ -101,7 +101,7 @@ def _is_short(x: Sequence[int], *, axis: int, keepdims: bool) -> bool:
 def _searchsorted(xp: Any, x: Any, values: Any, *, side: str) -> Any:
     """Halve the interval for all values at once, as often as the longest search takes."""
     count = x.shape[0]
-    low = xp.zeros(values.shape, dtype=xp.int64, device=x.device)
+    low = xp.zeros(values.shape, dtype=xp.int64, device=xp.device_of(x))
     high = low + count
     for _ in range(count.bit_length()):
         middle = (low + high) // 2

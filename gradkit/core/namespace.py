@@ -66,6 +66,8 @@ class KernelNamespace:
         self._backend = backend
         self.kernel = backend.kernels.get
         """A kernel that not every backend has, or None."""
+        self.device_of = backend.device_of
+        """Where an array is, as ``device=`` takes it."""
 
     def __getattr__(self, name: str) -> Any:
         primitive = PRIMITIVES.named(name)
@@ -104,6 +106,11 @@ class ArrayNamespace:
 
     bind: Callable[..., Any]
     """``bind(primitive, args, params)``, which `core.binding` puts here."""
+
+    @staticmethod
+    def device_of(x: Array) -> Any:
+        """Return where an array is, as ``device=`` takes it."""
+        return x.device
 
     def __getattr__(self, name: str) -> Any:
         primitive = PRIMITIVES.named(name)

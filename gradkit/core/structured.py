@@ -244,7 +244,7 @@ class _Shaped:
 def _scatter(view: View, xp: Any, g: Any, x: Any, **params: Any) -> Any:
     """Add each element of a cotangent where it came from, which the view of positions says."""
     size = math.prod(x.shape)
-    positions = xp.reshape(xp.arange(size, dtype=xp.int64, device=g.device), x.shape)
+    positions = xp.reshape(xp.arange(size, dtype=xp.int64, device=xp.device_of(g)), x.shape)
     sources = getattr(xp, view.name)(positions, **params)
     flat = xp.scatter_add(xp.reshape(g, (-1,)), xp.reshape(sources, (-1,)), axis=0, size=size)
     return xp.reshape(flat, x.shape)

@@ -22,7 +22,7 @@ def _add_along_axis(xp: Any, updates: Any, indices: Any, *, axis: int, size: int
     rows, shape = _rows(xp, updates, axis)
     positions, _ = _rows(xp, indices, axis)
     positions = xp.astype(positions, xp.int64)
-    starts = xp.arange(rows.shape[0], dtype=positions.dtype, device=positions.device) * size
+    starts = xp.arange(rows.shape[0], dtype=positions.dtype, device=xp.device_of(positions)) * size
     flat = xp.scatter_add(
         xp.reshape(rows, (-1,)), xp.reshape(positions + starts[:, None], (-1,)), axis=0, size=rows.shape[0] * size
     )

@@ -19,7 +19,7 @@ FORMATS = {"float16": (5, 10, "int16"), "float32": (8, 23, "int32"), "float64": 
 def _bitcast(xp: Any, x: Any, *, dtype: str) -> Any:
     # The standard has no such function, so the host does it, unless the backend brings a kernel.
     values = np.ascontiguousarray(xp.backend.to_host(x))
-    return xp.backend.from_host(_view(values, dtype), x.device)
+    return xp.backend.from_host(_view(values, dtype), xp.backend.device_of(x))
 
 
 def _view(x: Any, dtype: str) -> Any:
@@ -43,7 +43,9 @@ def _batch_bitcast(primitive: Any, values: Any, axes: Any, size: int, params: An
 
 
 def _reduce_precision(xp: Any, x: Any, *, exponent_bits: int, mantissa_bits: int) -> Any:
-    return xp.backend.from_host(_round(np.asarray(xp.backend.to_host(x)), exponent_bits, mantissa_bits), x.device)
+    return xp.backend.from_host(
+        _round(np.asarray(xp.backend.to_host(x)), exponent_bits, mantissa_bits), xp.backend.device_of(x)
+    )
 
 
 def _round(x: Any, exponent_bits: int, mantissa_bits: int) -> Any:

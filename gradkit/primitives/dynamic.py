@@ -45,7 +45,7 @@ def _slice(xp: Any, x: Any, starts: Any, *, slice_sizes: tuple[int, ...], axes: 
         if room:
             begin = _begin(xp, starts, i, x.shape[axis], room)
             if size != 1:
-                begin = begin + xp.arange(size, dtype=starts.dtype, device=starts.device)
+                begin = begin + xp.arange(size, dtype=starts.dtype, device=xp.device_of(starts))
             x = xp.take(x, begin, axis=axis)
     return x
 
@@ -57,7 +57,7 @@ def _update(xp: Any, x: Any, update: Any, starts: Any, *, axes: tuple[int, ...])
     for i, axis in enumerate(axes):
         size, room = update.shape[axis], x.shape[axis] - update.shape[axis]
         if room:
-            positions = xp.arange(x.shape[axis], dtype=starts.dtype, device=starts.device)
+            positions = xp.arange(x.shape[axis], dtype=starts.dtype, device=xp.device_of(starts))
             positions = positions - _begin(xp, starts, i, x.shape[axis], room)
             here = positions == 0 if size == 1 else (positions >= 0) & (positions < size)
             here = xp.reshape(here, (-1,) + (1,) * (x.ndim - axis - 1))

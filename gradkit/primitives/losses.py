@@ -69,7 +69,7 @@ def plus_squares(total: Array, x: Array, /, factor: float) -> Array:
 
 
 def _one_hot(xp: Any, labels: Any, *, classes: int, dtype: str) -> Any:
-    positions = xp.arange(classes, dtype=labels.dtype, device=labels.device)
+    positions = xp.arange(classes, dtype=labels.dtype, device=xp.device_of(labels))
     return xp.astype(labels[..., None] == positions, dtype)
 
 
@@ -142,7 +142,7 @@ def log_softmax(x: Array, /, *, axis: tuple[int, ...]) -> Array:
 
 def _label_cross_entropy(xp: Any, logits: Any, labels: Any) -> Any:
     classes = logits.shape[-1]
-    chosen = labels[..., None] == xp.arange(classes, dtype=labels.dtype, device=labels.device)
+    chosen = labels[..., None] == xp.arange(classes, dtype=labels.dtype, device=xp.device_of(labels))
     logarithms = xp.log_softmax(logits, axis=(logits.ndim - 1,))
     loss = xp.sum(xp.where(chosen, -logarithms, xp.zeros_like(logits)), axis=(logits.ndim - 1,), keepdims=False)
     # A label that is out of range has no loss: NaN, and not the loss of another class.

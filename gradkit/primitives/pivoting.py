@@ -19,11 +19,11 @@ __all__ = ["lu"]
 
 def _forward(xp: Any, x: Any) -> tuple[Any, Any, Any]:
     """Eliminate one column after another, in all matrices of the batch at once: the standard has no such function."""
-    library = xp.library
+    library, updated = xp.library, xp.backend.updated
     m, n = x.shape[-2:]
     batch = tuple(x.shape[:-2])
     work = library.asarray(library.reshape(x, (math.prod(batch), m, n)), copy=True)
-    positions = library.arange(m, dtype=library.int64, device=x.device)
+    positions = library.arange(m, dtype=library.int64, device=xp.device_of(x))
     permutation = library.broadcast_to(positions, (work.shape[0], m))
     pivots = []
     for j in range(min(m, n)):
@@ -34,8 +34,9 @@ def _forward(xp: Any, x: Any) -> tuple[Any, Any, Any]:
         pivots.append(pivot)
         divisor = work[:, j : j + 1, j : j + 1]
         factors = work[:, j + 1 :, j : j + 1] / library.where(divisor == 0, library.ones_like(divisor), divisor)
-        work[:, j + 1 :, j : j + 1] = factors
-        work[:, j + 1 :, j + 1 :] = work[:, j + 1 :, j + 1 :] - factors * work[:, j : j + 1, j + 1 :]
+        below, rest = (slice(None), slice(j + 1, None), slice(j, j + 1)), (slice(None), *(slice(j + 1, None),) * 2)
+        work = updated(work, below, factors)
+        work = updated(work, rest, work[rest] - factors * work[:, j : j + 1, j + 1 :])
     found = library.concat(pivots, axis=1) if pivots else permutation[:, :0]
     return (
         library.reshape(work, x.shape),

@@ -60,7 +60,7 @@ def counters(xp: Any, size: int, device: Any) -> tuple[Raw, Raw]:
 
 
 def _random_bits(xp: Any, key: Raw, *, shape: tuple[int, ...], bit_width: int) -> Raw:
-    high, low = counters(xp, math.prod(shape), key.device)
+    high, low = counters(xp, math.prod(shape), xp.device_of(key))
     high, low = threefry2x32(key[..., :1], key[..., 1:], high, low)
     if bit_width == 64:
         bits = xp.astype(high, xp.uint64) << 32 | xp.astype(low, xp.uint64)
@@ -78,9 +78,9 @@ def _fold_in(xp: Any, key: Raw, data: Raw) -> Raw:
 
 def _random_order(xp: Any, key: Raw, *, shape: tuple[int, ...], axis: int, dtype: str) -> Raw:
     axis -= len(shape)  # counted from the end, so that a batch of keys may stand in front
-    low_words = xp.arange(2, dtype=xp.uint32, device=key.device)
+    low_words = xp.arange(2, dtype=xp.uint32, device=xp.device_of(key))
     trailing = (1,) * (-1 - axis)
-    positions = xp.reshape(xp.arange(shape[axis], dtype=xp.uint64, device=key.device), (shape[axis], *trailing))
+    positions = xp.reshape(xp.arange(shape[axis], dtype=xp.uint64, device=xp.device_of(key)), (shape[axis], *trailing))
     order = xp.broadcast_to(positions, key.shape[:-1] + shape)
     for _ in range(shuffling_rounds(math.prod(shape))):
         children = xp.fold_in(key[..., None, :], low_words)

@@ -65,7 +65,7 @@ def _join(front: Array, axis: int) -> Array:
 def _scatter_add(xp: Any, updates: Any, indices: Any, *, axis: int, size: int) -> Any:
     # A product with a matrix of zeros and ones would have 0 times infinity in every element.
     shape = (*updates.shape[:axis], size, *updates.shape[axis + 1 :])
-    nothing = xp.zeros(shape, dtype=updates.dtype, device=updates.device)
+    nothing = xp.zeros(shape, dtype=updates.dtype, device=xp.device_of(updates))
     return _by_sorting(lambda _xp, x, y: x + y)(xp, nothing, updates, indices, axis=axis)
 
 
@@ -130,7 +130,7 @@ def _by_sorting(combine: Callable[..., Any] | None) -> Callable[..., Any]:
         updates = xp.take(updates, order, axis=axis)
         if combine is not None:
             updates = _segment_scan(xp, lambda a, b: combine(xp, a, b), updates, keys, axis)
-        positions = xp.arange(x.shape[axis], dtype=keys.dtype, device=keys.device)
+        positions = xp.arange(x.shape[axis], dtype=keys.dtype, device=xp.device_of(keys))
         last = xp.searchsorted(keys, positions, side="right") - 1
         last = xp.where(last < 0, xp.zeros_like(last), last)
         found = _along(xp.take(keys, last, axis=0) == positions, axis, x.ndim)

@@ -88,11 +88,11 @@ def _running_sum(xp: Any, x: Any) -> Any:
     *batch, size = x.shape
     if size <= BLOCK:
         return xp.cumsum(x, axis=x.ndim - 1, reverse=False)
-    filling = xp.zeros((*batch, -size % BLOCK), dtype=x.dtype, device=x.device)
+    filling = xp.zeros((*batch, -size % BLOCK), dtype=x.dtype, device=xp.device_of(x))
     rows = xp.reshape(xp.concat([x, filling], axis=-1), (*batch, -1, BLOCK))
     rows = xp.cumsum(rows, axis=x.ndim, reverse=False)
     before = _running_sum(xp, rows[..., BLOCK - 1])[..., :-1]
-    offsets = xp.concat([xp.zeros((*batch, 1), dtype=x.dtype, device=x.device), before], axis=-1)
+    offsets = xp.concat([xp.zeros((*batch, 1), dtype=x.dtype, device=xp.device_of(x)), before], axis=-1)
     return xp.reshape(rows + offsets[..., None], (*batch, -1))[..., :size]
 
 

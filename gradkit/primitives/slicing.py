@@ -24,16 +24,12 @@ def _without_new_axes(xp: Any, y: Any, index: tuple[Any, ...]) -> tuple[Any, tup
 
 def _pad_index(xp: Any, g: Any, *, index: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
     g, index = _without_new_axes(xp, g, index)
-    result = xp.zeros(shape, dtype=g.dtype, device=g.device)
-    result[index] = g
-    return result
+    return xp.backend.updated(xp.zeros(shape, dtype=g.dtype, device=xp.device_of(g)), index, g)
 
 
 def _set_index(xp: Any, x: Any, y: Any, *, index: tuple[Any, ...]) -> Any:
     y, index = _without_new_axes(xp, y, index)
-    result = xp.asarray(x, copy=True)
-    result[index] = y
-    return result
+    return xp.backend.updated(xp.asarray(x, copy=True), index, y)
 
 
 def _batch_getitem(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, int]:

@@ -12,7 +12,7 @@ __all__ = ["sliding_product"]
 
 def _sliding_product(xp: Any, x: Any, y: Any) -> Any:
     size = x.shape[0] - y.shape[0] + 1
-    first, position = (xp.arange(n, dtype=xp.int64, device=x.device) for n in (size, y.shape[0]))
+    first, position = (xp.arange(n, dtype=xp.int64, device=xp.device_of(x)) for n in (size, y.shape[0]))
     windows = first[:, None] + position[None, :]
     rows = xp.reshape(xp.take(x, xp.reshape(windows, (-1,)), axis=0), (size, y.shape[0]))
     return xp.matmul(rows, y[:, None])[:, 0]

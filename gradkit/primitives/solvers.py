@@ -156,7 +156,7 @@ def _checkered(xp: Any, x: Any) -> Any:
 def _cofactor(xp: Any, x: Any) -> Any:
     """Compute cofactors of singular matrices, too: by the singular values, of which each is left out once."""
     u, s, vh = xp.svd(x, full_matrices=False)
-    eye = xp.eye(s.shape[-1], dtype=xp.bool, device=x.device)
+    eye = xp.eye(s.shape[-1], dtype=xp.bool, device=xp.device_of(x))
     others = xp.where(eye, xp.ones_like(s[..., None]), s[..., None, :])
     products = xp.astype(xp.prod(others, axis=(s.ndim,), keepdims=False), x.dtype)
     factor = xp.det(u) * xp.det(vh)
@@ -233,7 +233,7 @@ def _expm(xp: Any, x: Any) -> Any:
     )
     squarings = library.ceil(library.log2(scales))
     scaled = x / library.astype(2**squarings, x.dtype)[..., None, None]
-    eye = library.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    eye = library.eye(x.shape[-1], dtype=x.dtype, device=xp.device_of(x))
     even, odd = _pade(xp, scaled, eye)
     result = xp.solve(even - odd, even + odd)
     for i in range(int(library.max(squarings))):

@@ -59,7 +59,7 @@ def _sliding_windows(xp: Any, x: Any, *, window: Sizes, strides: Sizes, dilation
     elements = math.prod(window)
     moving, each, windows = _layout(count, window, strides)
     if not math.prod(count):
-        return xp.zeros((elements, *count), dtype=x.dtype, device=x.device)
+        return xp.zeros((elements, *count), dtype=x.dtype, device=xp.device_of(x))
     if elements <= windows:
         return xp.stack([x[index] for index in _by_element(x.shape, window, strides, dilation)], axis=0)
     # Fewer windows than elements in each: whole windows are copied.
@@ -75,13 +75,13 @@ def _sliding_windows(xp: Any, x: Any, *, window: Sizes, strides: Sizes, dilation
 
 def _overlap_add(xp: Any, g: Any, *, shape: Sizes, window: Sizes, strides: Sizes, dilation: Sizes) -> Any:
     count = g.shape[1:]
-    result = xp.zeros(shape, dtype=g.dtype, device=g.device)
+    result = xp.zeros(shape, dtype=g.dtype, device=xp.device_of(g))
     if not math.prod(count):
         return result
     moving, each, windows = _layout(count, window, strides)
     if g.shape[0] <= windows:
         for k, index in enumerate(_by_element(shape, window, strides, dilation)):
-            result[index] += g[k, ...]
+            result = xp.backend.updated(result, index, result[index] + g[k, ...])
         return result
     positions = len(moving)
     rows = xp.reshape(g, (*(window[a] for a in moving), *count))
@@ -91,7 +91,7 @@ def _overlap_add(xp: Any, g: Any, *, shape: Sizes, window: Sizes, strides: Sizes
     )
     rows = xp.reshape(xp.permute_dims(rows, order), (windows, *each))
     for p, index in enumerate(_by_window(count, window, strides, dilation)):
-        result[index] += rows[p, ...]
+        result = xp.backend.updated(result, index, result[index] + rows[p, ...])
     return result
 
 
