@@ -95,19 +95,18 @@ __all__ = [
     "Array", "Device", "ShapeDtypeStruct", "Value", "block_until_ready", "checkpoint", "checkpoint_policies",
     "clear_caches", "closure_convert", "config", "current_backend", "custom_gradient", "custom_jvp", "custom_vjp",
     "data", "debug", "debug_changes", "debug_nans", "default_backend", "default_device", "device_count", "device_get",
-    "device_put", "devices", "disable_jit", "enable_grad", "enable_x64", "ensure_compile_time_eval", "errors",
-    "eval_shape", "fit", "grad", "hessian", "item_assignment", "jacfwd", "jacobian", "jacrev", "jit", "jvp", "lax",
-    "linear_transpose", "linearize", "load", "local_device_count", "local_devices", "make_jaxpr", "named_call",
+    "device_put", "devices", "disable_jit", "distributed", "enable_grad", "enable_x64", "ensure_compile_time_eval",
+    "errors", "eval_shape", "fit", "grad", "hessian", "item_assignment", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
+    "lax", "linear_transpose", "linearize", "load", "local_device_count", "local_devices", "make_jaxpr", "named_call",
     "named_scope", "nn", "no_grad", "numpy", "ops", "optim", "pure_callback", "random", "remat", "save", "scalar",
-    "scipy", "set_backend", "train", "transfer_guard",
-    "transfer_guard_device_to_device", "transfer_guard_device_to_host", "transfer_guard_host_to_device", "tree",
-    "tree_util", "typeof", "use_backend", "value_and_grad", "viz", "vjp",
-    "vmap",
+    "scipy", "set_backend", "train", "transfer_guard", "transfer_guard_device_to_device",
+    "transfer_guard_device_to_host", "transfer_guard_host_to_device", "tree", "tree_util", "typeof", "use_backend",
+    "value_and_grad", "viz", "vjp", "vmap",
 ]  # fmt: skip
 
 _MODULES = frozenset(
     """
-    ad_checkpoint data debug dtypes errors experimental flatten_util io lax nn numpy ops optim random
+    ad_checkpoint data debug distributed dtypes errors experimental flatten_util io lax nn numpy ops optim random
     scalar scipy sklearn test_util testing train transforms tree tree_util typing viz
     """.split()
 )

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 __all__ = [
-    "AxisError", "BackendNotInstalledError", "BackendUnusableError", "ConcretizationTypeError", "DeviceMismatchError",
-    "FileFormatError", "FolderInUseError", "IndexShapeError", "JAXIndexError", "JAXTypeError", "MissingDependencyError",
-    "NoReverseModeError", "NonConcreteBooleanIndexError", "NonFiniteLossError", "ResumeError", "ShapeError",
+    "AxisError", "BackendNotInstalledError", "BackendUnusableError", "CollectiveTimeoutError",
+    "ConcretizationTypeError", "DeviceMismatchError", "DistributedError", "FileFormatError", "FolderInUseError",
+    "IndexShapeError", "JAXIndexError", "JAXTypeError", "MissingDependencyError", "NoReverseModeError",
+    "NonConcreteBooleanIndexError", "NonFiniteLossError", "ProcessLeftError", "ResumeError", "ShapeError",
     "TracerArrayConversionError", "TracerBoolConversionError", "TracerIntegerConversionError", "TransferError",
     "TreeMismatchError", "UnexpectedTracerError", "did_you_mean", "unknown_name",
 ]  # fmt: skip
@@ -42,6 +43,26 @@ class FileFormatError(ValueError):
 
 class FolderInUseError(OSError):
     """Another run is in progress in the folder; the message names the folder and the process."""
+
+
+class DistributedError(RuntimeError):
+    """Processes of a run that do not agree, or cannot find each other.
+
+    Attributes
+    ----------
+    everywhere : bool
+        Whether all processes have the same error: it is told once.
+    """
+
+    everywhere: bool = False
+
+
+class ProcessLeftError(DistributedError):
+    """A process waits for one that has ended."""
+
+
+class CollectiveTimeoutError(DistributedError, TimeoutError):
+    """A process has waited too long for others; the message says who waits where."""
 
 
 class AxisError(ValueError, IndexError):

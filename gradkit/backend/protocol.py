@@ -16,6 +16,7 @@ from gradkit.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from gradkit.backend.plan import Printer
+    from gradkit.backend.transport import Processes, Transport
 
 __all__ = ["Backend", "CompileError", "Device", "Raw", "RawType", "scipy_special"]
 
@@ -178,6 +179,24 @@ class Backend(ABC):
 
     def wait(self, value: Raw) -> None:  # noqa: B027 - a library on the CPU has nothing to wait for
         """Return when `value` has been computed."""
+
+    # Several processes
+
+    def transport(self, processes: Processes, lane: str) -> Transport | None:
+        """Return how the library's arrays travel between processes; None for MPI on host memory, which serves all.
+
+        Parameters
+        ----------
+        processes : Processes
+            Those of the run.
+        lane : str
+            What is in one lane leaves in one order; different lanes are independent of each other.
+        """
+        return None
+
+    def travel(self) -> str:
+        """Say by what arrays travel between processes, for `gradkit info`."""
+        return "MPI on host memory"
 
     # Types
 

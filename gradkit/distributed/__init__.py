@@ -1,0 +1,15 @@
+"""Many processes: the same program on each, over MPI, with data and sums that they share.
+
+``mpiexec -n 4 python program.py`` starts four processes. `initialize` finds the others; without ``mpiexec`` a process
+is a world of one, in which everything here works. `gradkit.fit` needs none of this: it shares its work by itself.
+"""
+
+from __future__ import annotations
+
+from gradkit.distributed.startup import barrier, initialize, process_count, process_index, shutdown
+from gradkit.distributed.trees import all_gather, all_reduce, broadcast, reduce_scatter
+
+__all__ = [
+    "all_gather", "all_reduce", "barrier", "broadcast", "initialize", "process_count", "process_index",
+    "reduce_scatter", "shutdown",
+]  # fmt: skip

@@ -1,0 +1,94 @@
+"""Arrays that travel through host memory by MPI: what serves every backend that has nothing better."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradkit.backend import Backend
+from gradkit.backend.transport import Arriving, Processes
+
+__all__ = ["HostTransport"]
+
+
+class _Request:
+    """An array that MPI brings."""
+
+    def __init__(
+        self,
+        transport: HostTransport,
+        request: Any,
+        sent: Any,
+        received: Any,
+        shape: tuple[int, ...],
+        like: Any,
+        call: str,
+    ) -> None:
+        self._transport = transport
+        self._request = request
+        self._sent = sent  # MPI reads it until the request is done
+        self._received = received
+        self._shape = shape
+        self._like = like
+        self._call = call
+        self._is_done = request is None
+
+    def done(self) -> bool:
+        """Return whether it is there."""
+        self._is_done = self._is_done or self._request.Test()
+        return self._is_done
+
+    def result(self) -> Any:
+        """Wait for it and return it."""
+        transport = self._transport
+        transport.processes.wait_until(self.done, self._call)
+        values = self._received.view(transport.backend.dtype_of(self._like)).reshape(self._shape)
+        return transport.backend.from_host(values, transport.backend.device_of(self._like))
+
+
+class HostTransport:
+    """MPI on host memory.
+
+    Parameters
+    ----------
+    backend : Backend
+        Whose arrays travel.
+    processes : Processes
+        Between whom.
+    exchanges, others : mpi4py.MPI.Comm
+        The communicators of `exchange`, and of the rest: what leaves in each is in one order for all processes,
+        whenever a process gets to the second of the two movements of a sum.
+    """
+
+    how = "MPI on host memory"
+
+    def __init__(self, backend: Backend, processes: Processes, exchanges: Any, others: Any) -> None:
+        self.backend = backend
+        self.processes = processes
+        self._exchanges = exchanges
+        self._others = others
+
+    def exchange(self, parts: Any, call: str) -> Arriving:
+        """Send row i of (processes, m) to process i."""
+        sent = self._bytes(parts)
+        received = np.empty_like(sent)
+        request = self._exchanges.Ialltoall(sent, received) if sent.size else None
+        return _Request(self, request, sent, received, tuple(parts.shape), parts, call)
+
+    def collect(self, part: Any, call: str) -> Arriving:
+        """Send (m,) to all, which get (processes, m)."""
+        sent = self._bytes(part)
+        received = np.empty(self.processes.count * sent.size, np.uint8)
+        request = self._others.Iallgather(sent, received) if sent.size else None
+        return _Request(self, request, sent, received, (self.processes.count, *part.shape), part, call)
+
+    def broadcast(self, values: Any, source: int, call: str) -> Arriving:
+        """Send (m,) of one process to all."""
+        moved = self._bytes(values).copy()
+        request = self._others.Ibcast(moved, root=source) if moved.size else None
+        return _Request(self, request, moved, moved, tuple(values.shape), values, call)
+
+    def _bytes(self, values: Any) -> np.ndarray[Any, Any]:
+        """Return an array's memory on the host: MPI need not know its dtype."""
+        return np.ascontiguousarray(self.backend.to_host(values)).reshape(-1).view(np.uint8)

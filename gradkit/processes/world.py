@@ -1,0 +1,301 @@
+"""`World`: the processes of a run as one of them sees it, and the meetings that all have to come to.
+
+Nothing here waits for ever. Every wait is a question asked again and again, and between two questions a process looks
+whether another has left, or where the others wait. A process whose error nobody catches ends all.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from gradkit.backend import Backend
+from gradkit.backend.transport import Transport
+from gradkit.errors import CollectiveTimeoutError, DistributedError, ProcessLeftError
+from gradkit.processes.host import HostTransport
+from gradkit.processes.launchers import launched_processes, load_mpi
+
+__all__ = ["TIMEOUT", "World", "enter_world", "leave_world", "the_world", "world_of_launcher"]
+
+TIMEOUT = 300.0
+"""Seconds after which a wait for others is an error."""
+GRACE = 3.0
+"""Seconds in which what a process sent before it left still arrives."""
+SPIN = 2e-4
+"""Seconds in which a waiting process only lets others run; after them it sleeps between two questions."""
+PAUSE = 2e-4
+
+LANES = ("calls", "gradients", "numbers")
+"""What may be on its way at the same time. In each lane things leave in one order; between lanes there is none."""
+
+
+class World:
+    """The processes of a run, as one of them sees it.
+
+    Parameters
+    ----------
+    mpi : module, optional
+        ``mpi4py.MPI``; None for a world of one.
+    timeout : float
+        Seconds after which a wait for others is an error.
+
+    Attributes
+    ----------
+    index, count : int
+        The number of this process, from 0, and how many there are.
+    local_index, local_count : int
+        The same among the processes of its machine.
+    """
+
+    def __init__(self, mpi: Any = None, timeout: float = TIMEOUT) -> None:
+        self.timeout = timeout
+        self.index, self.count, self.local_index, self.local_count = 0, 1, 0, 1
+        self._mpi = mpi
+        self._transports: dict[tuple[str, str], Transport] = {}
+        self._left: dict[int, float] = {}
+        self._waiting: dict[int, str] = {}
+        self._sent: list[Any] = []
+        if mpi is None:
+            return
+        everybody = mpi.COMM_WORLD
+        self.index, self.count = everybody.Get_rank(), everybody.Get_size()
+        machine = everybody.Split_type(mpi.COMM_TYPE_SHARED)
+        self.local_index, self.local_count = machine.Get_rank(), machine.Get_size()
+        self._control, self._meetings, self._end = (everybody.Dup() for _ in range(3))
+        self._lanes = {lane: (everybody.Dup(), everybody.Dup()) for lane in LANES}
+
+    def transport(self, backend: Backend, lane: str) -> Transport:
+        """Return what a backend's arrays travel by in a lane."""
+        key = backend.name, lane
+        if key not in self._transports:
+            own = backend.transport(self, lane)
+            self._transports[key] = HostTransport(backend, self, *self._lanes[lane]) if own is None else own
+        return self._transports[key]
+
+    # Meetings
+
+    def meet(self, call: str, about: str = "") -> None:
+        """Wait until all processes have made this call with the same arguments.
+
+        Parameters
+        ----------
+        call : str
+            The name of what was called.
+        about : str
+            What must be the same for all, in words.
+
+        Raises
+        ------
+        DistributedError
+            If others have made another call, or with other arguments: who did what. All processes get it.
+        CollectiveTimeoutError
+            If some have made no call.
+        """
+        if self.count == 1:
+            return
+        digest = np.frombuffer(hashlib.blake2b(f"{call}\0{about}".encode(), digest_size=16).digest(), np.uint8)
+        found = np.empty((self.count, digest.size), np.uint8)
+        self._wait_for(self._meetings.Iallgather(digest, found), call)
+        if (found != digest).any():
+            texts = [json.loads(text) for text in self.gather_texts(json.dumps([call, about]), call)]
+            raise _disagreement([text[0] for text in texts], [text[1] for text in texts])
+
+    def gather_texts(self, text: str, call: str) -> list[str]:
+        """Return the texts of all processes, in their order."""
+        if self.count == 1:
+            return [text]
+        own = np.frombuffer(text.encode(), np.uint8)
+        sizes = np.empty(self.count, np.int64)
+        self._wait_for(self._meetings.Iallgather(np.asarray([own.size]), sizes), call)
+        joined = np.empty(int(sizes.sum()), np.uint8)
+        ends = np.cumsum(sizes)
+        request = self._meetings.Iallgatherv(own, [joined, (sizes, ends - sizes), self._mpi.BYTE])
+        self._wait_for(request, call)
+        return [part.tobytes().decode() for part in np.split(joined, ends[:-1])]
+
+    def broadcast_bytes(self, content: bytes, call: str) -> bytes:
+        """Return what process 0 gave, in every process."""
+        if self.count == 1:
+            return content
+        size = np.asarray([len(content)])
+        self._wait_for(self._meetings.Ibcast(size), call)
+        values = np.frombuffer(content, np.uint8).copy() if self.index == 0 else np.empty(int(size[0]), np.uint8)
+        self._wait_for(self._meetings.Ibcast(values), call)
+        return values.tobytes()
+
+    # Waiting
+
+    def _wait_for(self, request: Any, call: str) -> None:
+        self.wait_until(request.Test, call)
+
+    def wait_until(self, done: Callable[[], bool], call: str) -> None:
+        """Return when `done` is true.
+
+        Raises
+        ------
+        ProcessLeftError
+            If another process has left in the meantime.
+        CollectiveTimeoutError
+            If it takes too long; the message says who waits where.
+        """
+        if done():
+            return
+        began = time.monotonic()
+        told = False
+        while not done():
+            now = time.monotonic()
+            time.sleep(0 if now - began < SPIN else PAUSE)
+            self._read_messages()
+            for process, since in self._left.items():
+                if now - since > GRACE:
+                    raise ProcessLeftError(
+                        f"{call}: process {process} of {self.count} has ended, while process {self.index} waits for "
+                        f"it. What it said last tells why."
+                    )
+            if not told and now - began > self.timeout / 2:
+                told = True
+                self._tell({"waits": call})
+            if now - began > self.timeout:
+                raise self._timeout_error(call)
+
+    def _timeout_error(self, call: str) -> CollectiveTimeoutError:
+        here = {**self._waiting, self.index: call}
+        missing = [process for process in range(self.count) if process not in here]
+        waiting = _listed(here)
+        absent = f"{_named(missing)} {'is' if len(missing) == 1 else 'are'} not there" if missing else "all wait"
+        return CollectiveTimeoutError(
+            f"{call}: waited for {self.timeout:g} seconds. {waiting}; {absent}. Every process has to make the same "
+            f"calls in the same order; where some need longer, give gradkit.distributed.initialize a larger timeout."
+        )
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        content = np.frombuffer(json.dumps(message).encode(), np.uint8)
+        others = (process for process in range(self.count) if process != self.index)
+        self._sent += [(self._control.Isend(content, dest=process), content) for process in others]
+
+    def _read_messages(self) -> None:
+        status = self._mpi.Status()
+        while self._control.Iprobe(source=self._mpi.ANY_SOURCE, tag=self._mpi.ANY_TAG, status=status):
+            content = np.empty(status.Get_count(self._mpi.BYTE), np.uint8)
+            source = status.Get_source()
+            self._control.Recv(content, source=source, tag=status.Get_tag())
+            message = json.loads(content.tobytes())
+            if "left" in message:
+                self._left[source] = time.monotonic()
+            else:
+                self._waiting[source] = message["waits"]
+
+    # The end
+
+    def abort(self, status: int) -> None:
+        """End all processes now."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._mpi.COMM_WORLD.Abort(status)
+
+    def leave(self) -> None:
+        """Leave in order: wait until all others do."""
+        if self.count > 1 and not self._mpi.Is_finalized():
+            self._tell({"left": True})
+            request = self._end.Ibarrier()
+            began = time.monotonic()
+            while not request.Test():
+                self._read_messages()  # so that theirs can be sent
+                time.sleep(PAUSE)
+                if time.monotonic() - began > self.timeout:
+                    self.abort(1)
+        if self._mpi is not None and not self._mpi.Is_finalized():
+            self._mpi.Finalize()
+
+
+def _named(processes: Sequence[int]) -> str:
+    return f"process{'es' if len(processes) > 1 else ''} {', '.join(map(str, processes))}"
+
+
+def _listed(calls: Mapping[int, str]) -> str:
+    """Say which processes wait where."""
+    groups: dict[str, list[int]] = {}
+    for process in sorted(calls):
+        groups.setdefault(calls[process], []).append(process)
+    return ", ".join(f"{_named(p)} wait{'s' if len(p) == 1 else ''} in {call}" for call, p in groups.items())
+
+
+def _disagreement(calls: Sequence[str], abouts: Sequence[str]) -> DistributedError:
+    """Return the error of processes that came with different things."""
+    same_call = len(set(calls)) == 1
+    groups: dict[str, list[int]] = {}
+    for process, (call, about) in enumerate(zip(calls, abouts, strict=True)):
+        groups.setdefault(about if same_call else call, []).append(process)
+    listed = "\n".join(f"  {_named(processes)}: {text}" for text, processes in groups.items())
+    if same_call:
+        error = DistributedError(f"{calls[0]}: the processes do not agree, and they must:\n{listed}")
+    else:
+        error = DistributedError(
+            f"the processes have come to different calls, and all must make the same calls in the same order:\n{listed}"
+        )
+    error.everywhere = True
+    return error
+
+
+# The world of this process
+
+
+class _Here:
+    """The world that this process is in, once it has asked for one."""
+
+    world: World | None = None
+
+
+def the_world() -> World | None:
+    """Return the world that this process has entered; None before that."""
+    return _Here.world
+
+
+def world_of_launcher() -> World | None:
+    """Return the world of the launcher that started this process, entering it; None where there was no launcher."""
+    if _Here.world is None and launched_processes() is not None:
+        enter_world(TIMEOUT)
+    return _Here.world
+
+
+def enter_world(timeout: float) -> World:
+    """Find the others that a launcher started with this process; without one it is alone."""
+    launched = launched_processes()
+    world = World(timeout=timeout) if launched is None else World(load_mpi(launched), timeout)
+    _Here.world = world
+    if world.count > 1:
+        sys.excepthook = _ending_all(world, sys.excepthook)
+    if launched is not None:
+        atexit.register(world.leave)
+    return world
+
+
+def leave_world() -> None:
+    """Leave in order; this process is alone from then on."""
+    world, _Here.world = _Here.world, World()
+    if world is not None:
+        atexit.unregister(world.leave)
+        world.leave()
+
+
+def _ending_all(world: World, before: Callable[..., Any]) -> Callable[..., None]:
+    """Make what is done with an error that nobody caught: it is told once, and ends all processes."""
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        everywhere = getattr(error, "everywhere", False)
+        if not everywhere:
+            print(f"gradkit: process {world.index} of {world.count} has failed:", file=sys.stderr)  # noqa: T201
+        if world.index == 0 or not everywhere:
+            before(kind, error, traceback)
+        if not everywhere and the_world() is world:
+            world.abort(1)
+
+    return hook

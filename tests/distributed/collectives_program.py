@@ -1,0 +1,70 @@
+"""What three processes do in `test_collectives.py`: process 0 writes what it found as JSON; then one fails."""
+
+import json
+import sys
+from pathlib import Path
+
+import gradkit
+import gradkit.numpy as jnp
+from gradkit import distributed
+from gradkit.errors import DistributedError, ShapeError
+
+
+def numbers(found):
+    return gradkit.tree.map(lambda array: [str(array.dtype), plain(array.tolist())], found)
+
+
+def plain(values):
+    """JSON has no complex numbers."""
+    return (
+        [plain(v) for v in values] if isinstance(values, list) else str(values) if type(values) is complex else values
+    )
+
+
+def error_of(call):
+    try:
+        call()
+    except (DistributedError, ShapeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"
+
+
+distributed.initialize(timeout=60)
+index, count = distributed.process_index(), distributed.process_count()
+found = {"count": count, "errors": {}}
+for backend in ("numpy", "strict"):
+    with gradkit.use_backend(backend):
+        tree = {
+            "floats": jnp.asarray([0.5, -1.0, 2.0]) * (index + 1),
+            "whole": [jnp.asarray(index), jnp.asarray([[index], [7]], dtype="int8")],
+            "long": jnp.arange(5000.0) * 0.1 * (index + 1),
+            "none": jnp.zeros((0, 2)),
+            "complex": jnp.asarray(1.0 + 2.0j) * index,
+        }
+        real = {name: part for name, part in tree.items() if name != "complex"}
+        found[backend] = {
+            "sum": numbers(distributed.all_reduce(tree)),
+            "mean": numbers(distributed.all_reduce(tree, "mean")),
+            "max": numbers(distributed.all_reduce(real, "max")),
+            "min": numbers(distributed.all_reduce(real, "min")),
+            "gathered": numbers(distributed.all_gather(tree)),
+            "of process 2": numbers(distributed.broadcast(tree, source=2)),
+            "parts": numbers(distributed.all_gather(distributed.reduce_scatter(jnp.arange(6000.0) * (index + 1)))),
+            "is of": sorted({type(leaf.data).__module__ for leaf in gradkit.tree.leaves(distributed.all_reduce(tree))}),
+        }
+model = distributed.broadcast(gradkit.nn.MLP(3, [2]))
+found["one model"] = len({str(row) for row in distributed.all_gather(model.layers[0].weight).tolist()}) == 1
+errors = found["errors"]
+errors["shapes"] = error_of(lambda: distributed.all_reduce([jnp.ones(2 + (index == 1))]))
+errors["trees"] = error_of(lambda: distributed.all_gather({"a" if index else "b": jnp.ones(2)}))
+errors["dtypes"] = error_of(lambda: distributed.broadcast(jnp.ones(2, "float64" if index == 2 else "float32")))
+errors["operations"] = error_of(lambda: distributed.all_reduce(jnp.ones(2), "sum" if index else "max"))
+errors["calls"] = error_of(lambda: distributed.barrier() if index else distributed.all_gather(jnp.ones(2)))
+errors["uneven"] = error_of(lambda: distributed.reduce_scatter(jnp.ones(4)))
+distributed.barrier()  # after all these errors they still agree
+if index == 0:
+    Path(sys.argv[1]).write_text(json.dumps(found))
+distributed.barrier()
+if index == 1:
+    raise ValueError("process 1 has had enough")
+distributed.barrier()

