@@ -6,7 +6,8 @@ begin anew every `RESTART` steps, so that all do the same work. What the first s
 is reported, its times are not taken, and the run ends with status 1.
 
 The time to the first result is that of a whole process, from its start to the first step's value: import, trace,
-compile, run. "Cold" finds an empty cache on disk, "warm" the one that the cold process has left.
+compile, run. "Cold" finds an empty cache on disk, "warm" the one that the cold process has left. Python's own bytecode
+is there for both, as it is for packages that pip has installed.
 
 Run ``python benchmarks/programs.py``; ``--help`` lists the options.
 """
@@ -14,7 +15,6 @@ Run ``python benchmarks/programs.py``; ``--help`` lists the options.
 from __future__ import annotations
 
 import argparse
-import importlib
 import math
 import os
 import random
@@ -23,14 +23,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import report
-from machine import REPOSITORY, available_cores, describe
+from first_result import load
+from machine import available_cores, describe
 from workers import Worker, WorkerError, answer, in_rounds
 
 FOLDER = Path(__file__).resolve().parent / "jax_programs"
@@ -48,15 +49,6 @@ CACHES = {
     "gradkit": {"GRADKIT_CACHE_DIR": "{}"},
 }
 """What tells each library where its compiled programs are kept."""
-
-
-def load(library: str, name: str) -> tuple[Any, Any, Any]:
-    """Return `jax`, or gradkit in its place, and the program's step and first state."""
-    if library == "gradkit":
-        sys.path.insert(0, str(REPOSITORY))
-        importlib.import_module("tests.support.gradkit_as_jax").install()
-    jax = importlib.import_module("jax")
-    return jax, *importlib.import_module(f"jax_programs.{name}").setup()
 
 
 def serve(connection: Connection, library: str, name: str) -> None:
@@ -110,24 +102,27 @@ def measure_steps(name: str, rounds: int) -> dict[str, dict[str, Any]] | str:
             worker.close()
 
 
-def first_result(library: str, name: str) -> None:
-    """Be a process that takes one step."""
-    jax, step, start = load(library, name)
-    jax.block_until_ready(step(start))
+def run_first(library: str, name: str, cache: Mapping[str, str]) -> float:
+    """Run a process that takes one step, and return its wall seconds."""
+    # Where Python may write no bytecode a checkout is compiled at each start, and an installed package is not.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | cache
+    command = [sys.executable, str(FOLDER.parent / "first_result.py"), library, name]
+    begin = time.perf_counter()
+    subprocess.run(command, check=True, env=environment)
+    return time.perf_counter() - begin
 
 
 def measure_first(name: str, rounds: int) -> dict[str, dict[str, list[float]]]:
     """Return the wall seconds of processes that take one step, without and with a cache on disk, in each round."""
     found: dict[str, dict[str, list[float]]] = {x: {"cold": [], "warm": []} for x in LIBRARIES}
-    for number in range(rounds):
+    for number in range(rounds + 1):
         for library in random.Random(number).sample(LIBRARIES, len(LIBRARIES)):
             with tempfile.TemporaryDirectory() as folder:
                 cache = {key: value.format(folder) for key, value in CACHES[library].items()}
                 for kind in ("cold", "warm"):
-                    begin = time.perf_counter()
-                    command = [sys.executable, __file__, "--first-result", library, name]
-                    subprocess.run(command, check=True, env=os.environ | cache)
-                    found[library][kind].append(time.perf_counter() - begin)
+                    seconds = run_first(library, name, cache)
+                    if number:  # what comes before the first round leaves bytecode
+                        found[library][kind].append(seconds)
     return found
 
 
@@ -168,7 +163,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--first-rounds", type=int, default=3, help="of fresh processes (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=PROGRAMS, metavar="NAME", help="%(choices)s")
     parser.add_argument("--out", type=Path, help="where to write; a run with --only else writes nothing")
-    parser.add_argument("--first-result", nargs=2, metavar=("LIBRARY", "NAME"), help="take one step, for the others")
     options = parser.parse_args(arguments)
     if options.rounds < 2:
         parser.error(f"--rounds: expected at least 2, got {options.rounds}")
@@ -178,9 +172,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the comparison that the command line asks for, print it, and write it."""
     options = parse(arguments)
-    if options.first_result:
-        first_result(*options.first_result)
-        return
     programs, wrong = [], []
     for name, found in measured(options.only or PROGRAMS, options.rounds, options.first_rounds):
         if isinstance(found, str):

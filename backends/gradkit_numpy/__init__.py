@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -110,7 +111,5 @@ class NumpyBackend(Backend):
         return dtype
 
     def device_kind(self, raw: Any) -> str:
-        """Say what the processor calls itself."""
-        import platform  # late: a bug report alone asks for it
-
-        return platform.processor() or platform.machine()
+        """Say which instructions the processor runs; its full name would take a process of its own to ask for."""
+        return platform.machine()

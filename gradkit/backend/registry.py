@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -12,14 +12,25 @@ from gradkit.backend.protocol import Backend, Raw, RawType
 from gradkit.errors import BackendNotInstalledError, BackendUnusableError, unknown_name
 
 __all__ = [
-    "DTYPE_NAMES", "ENTRY_POINT_GROUP", "INEXACT", "NOTHING", "REAL", "SEVERAL", "UNUSABLE", "backend_names",
-    "backend_of", "backend_packages", "first_on_gpu", "get_backend", "load_backend", "register_backend", "why_not",
+    "DTYPE_NAMES", "ENTRY_POINT_GROUP", "INCLUDED", "INEXACT", "NOTHING", "REAL", "SEVERAL", "UNUSABLE",
+    "backend_names", "backend_of", "backend_packages", "first_on_gpu", "get_backend", "load_backend",
+    "register_backend", "why_not",
 ]  # fmt: skip
 
 ENTRY_POINT_GROUP = "gradkit.backends"
+INCLUDED = {
+    "cupy": "gradkit_cupy:CupyBackend",
+    "numpy": "gradkit_numpy:NumpyBackend",
+    "python": "gradkit_python:PythonBackend",
+    "strict": "gradkit_strict:StrictBackend",
+}
+"""The backends that come with gradkit: to find these, the metadata of all packages need not be read, which takes as
+long as capturing a training step."""
 
 _loaded: dict[str, Backend] = {}
 _by_type: dict[RawType, Backend] = {}
+_foreign: set[type] = set()
+"""Types that are no backend's arrays, such as dtypes, which a key of a graph asks about at each operation."""
 
 NOTHING: frozenset[Any] = frozenset()
 INEXACT: dict[RawType, frozenset[Any]] = {}
@@ -55,6 +66,7 @@ def backend_packages() -> frozenset[str]:
 def register_backend(backend: Backend) -> None:
     """Add a backend in this process alone, without an entry point."""
     _loaded[backend.name] = backend
+    _foreign.clear()
 
 
 class Unloadable(Backend):
@@ -81,6 +93,17 @@ class Unloadable(Backend):
         return self.reason
 
 
+class _Included:
+    """What an entry point is for a backend that comes with gradkit."""
+
+    def __init__(self, value: str) -> None:
+        self.value = value
+
+    def load(self) -> Any:
+        module, _, member = self.value.partition(":")
+        return getattr(importlib.import_module(module), member)
+
+
 def _made(name: str, entry: Any) -> Backend:
     """Return the backend that a package publishes; one that fails takes no other with it."""
     try:
@@ -96,10 +119,11 @@ def load_backend(name: str) -> Backend:
     """Return the backend object of that name, whether or not it can run here."""
     backend = _loaded.get(name)
     if backend is None:
-        entry = _entry_points().get(name)
+        entry = _Included(INCLUDED[name]) if name in INCLUDED else _entry_points().get(name)
         if entry is None:
             raise unknown_name("backend", name, [*backend_names(), "auto"])
         made = _made(name, entry)
+        _foreign.clear()
         backend = _loaded.setdefault(name, made)  # another thread's, if that was first: one alone is the backend
     return backend
 
@@ -172,7 +196,7 @@ def backend_of(value: Raw) -> Backend | None:
     """Return the backend whose array `value` is, or None if it is no backend's."""
     kind = type(value)
     backend = _by_type.get(kind)
-    if backend is None:
+    if backend is None and kind not in _foreign:
         backend = _find_owner(kind)
         if any(part.__module__.startswith("numpy.ma") for part in kind.__mro__):
             # What is masked would take part in every operation.
@@ -189,15 +213,22 @@ def backend_of(value: Raw) -> Backend | None:
             INEXACT[kind] = backend.inexact
             DTYPE_NAMES[kind] = backend.dtype_names
             REAL[kind] = backend.real
+        elif getattr(sys.modules.get(kind.__module__), kind.__name__, None) is kind:  # else it would be kept alive
+            _foreign.add(kind)
     return backend
 
 
 def _find_owner(kind: RawType) -> Backend | None:
-    # Those that are loaded come first, so that no other package is imported while they suffice; for lists and Python's
-    # numbers, which are no library's, none is.
-    others = () if kind.__module__ == "builtins" else backend_names()
-    for name in dict.fromkeys([*_loaded, *others]):
-        backend = load_backend(name)
-        if sys.modules.get(backend.library) is not None and issubclass(kind, backend.array_types):
-            return backend
-    return None
+    # Those that are loaded come first, so that no other package is imported while they suffice; for lists, Python's
+    # numbers and gradkit's own objects, which are no library's, none is.
+    def owner_among(names: Iterable[str]) -> Backend | None:
+        backends = map(load_backend, names)
+        return next(
+            (it for it in backends if sys.modules.get(it.library) is not None and issubclass(kind, it.array_types)),
+            None,
+        )
+
+    found = owner_among(list(_loaded))
+    if found is not None or kind.__module__.partition(".")[0] in ("builtins", "gradkit"):
+        return found
+    return owner_among(name for name in backend_names() if name not in _loaded)

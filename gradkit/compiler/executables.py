@@ -25,6 +25,7 @@ from gradkit.compiler.lowering import lowered
 from gradkit.compiler.passes import variables_in
 from gradkit.compiler.planning import planned
 from gradkit.compiler.preparing import plannable
+from gradkit.compiler.resting import no_collections
 from gradkit.compiler.simplify import simplified
 from gradkit.compiler.taking import is_taken
 from gradkit.core.array import Array, as_wrapped, owner_of, renewed, wrap
@@ -214,9 +215,11 @@ def _range(array: Array) -> tuple[int, int] | None:
     values = host(array)
     if values.ndim != 1 or values.size < 2 or values.dtype.kind not in "iu":
         return None
-    start, step = int(values[0]), int(values[1]) - int(values[0])
-    expected = range(start, start + step * values.size, step) if step else ()
-    return (start, step) if len(expected) == values.size and values.tolist() == list(expected) else None
+    start, step, last = int(values[0]), int(values[1]) - int(values[0]), int(values[-1])
+    # Differences wrap around as the numbers would, but then the last one is another.
+    if not step or start + step * (values.size - 1) != last:
+        return None
+    return (start, step) if ((values[1:] - values[:-1]) == values[1:2] - values[:1]).all() else None
 
 
 def _backend_of(graph: Graph) -> Backend | None:
@@ -264,17 +267,18 @@ def executable_of(graph: Graph, donated: Sequence[int] = ()) -> Executable:
     donated : sequence of int
         Inputs of the closed graph whose memory the results may take.
     """
-    form, arrays = key_of(graph)
-    literals = tuple(host(array).tobytes() for array in arrays[len(graph.constants) :])
-    key = form, literals, tuple(donated), os.environ.get(PRINTER)
-    found = _executables.get(key)
-    if found is None:
-        with _lock:  # of several threads one compiles
-            found = _executables.get(key)
-            if found is None:
-                if len(_executables) >= MOST_EXECUTABLES:
-                    del _executables[next(iter(_executables))]
-                found = _executables[key] = Executable(graph.closed(), donated)
+    with no_collections():
+        form, arrays = key_of(graph)
+        literals = tuple(host(array).tobytes() for array in arrays[len(graph.constants) :])
+        key = form, literals, tuple(donated), os.environ.get(PRINTER)
+        found = _executables.get(key)
+        if found is None:
+            with _lock:  # of several threads one compiles
+                found = _executables.get(key)
+                if found is None:
+                    if len(_executables) >= MOST_EXECUTABLES:
+                        del _executables[next(iter(_executables))]
+                    found = _executables[key] = Executable(graph.closed(), donated)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,11 @@ from gradkit.config import config
 
 __all__ = ["compiling", "tracing"]
 
-logger = logging.getLogger("gradkit.jit")
+
+def _say(text: str) -> None:
+    import logging  # late: most programs are not asked
+
+    logging.getLogger("gradkit.jit").warning("%s", text)
 
 
 @contextmanager
@@ -20,10 +23,10 @@ def tracing(name: str, why: Callable[[], list[str]]) -> Iterator[None]:
     if not config.jax_log_compiles:
         yield
         return
-    logger.warning("%s", "\n".join([f"Tracing {name} for jit: {why()[0]}", *why()[1:]]))
+    _say("\n".join([f"Tracing {name} for jit: {why()[0]}", *why()[1:]]))
     begin = time.perf_counter()
     yield
-    logger.warning("Finished tracing %s for jit in %.6f sec", name, time.perf_counter() - begin)
+    _say(f"Finished tracing {name} for jit in {time.perf_counter() - begin:.6f} sec")
 
 
 @contextmanager
@@ -34,10 +37,7 @@ def compiling(name: str, operations: int) -> Iterator[None]:
         return
     begin = time.perf_counter()
     yield
-    logger.warning(
-        "Finished compilation of jit(%s), %d operation%s, in %.6f sec",
-        name,
-        operations,
-        "s" * (operations != 1),
-        time.perf_counter() - begin,
+    plural = "s" * (operations != 1)
+    _say(
+        f"Finished compilation of jit({name}), {operations} operation{plural}, in {time.perf_counter() - begin:.6f} sec"
     )

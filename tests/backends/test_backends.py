@@ -222,6 +222,47 @@ def test_the_backend_in_use_is_the_only_one_imported() -> None:
     assert not {"cupy", "jax", "torch"} & set(imported)
 
 
+FIRST_RESULT = """
+import gradkit, gradkit.numpy as jnp
+from gradkit import lax
+
+def step(x):
+    x = lax.fori_loop(0, 3, lambda i, x: x.at[i].set(jnp.sin(x) @ x), x)
+    return lax.cond(x[0] > 0, lambda x: x * 2, lambda x: x, x)
+
+gradkit.jit(gradkit.grad(lambda x: step(x).sum()))(jnp.ones(3))
+"""
+
+
+@pytest.mark.parametrize("compiler", ["numpy", "native"])
+def test_a_first_result_takes_no_metadata_no_process_and_no_other_backend(compiler: str) -> None:
+    # Each of these takes as long as capturing and planning a small program.
+    slow = "{'importlib.metadata', 'email', 'subprocess', 'logging'}"
+    imported = output(
+        f"{FIRST_RESULT}{IMPORTED}; print(*sorted({slow} & sys.modules.keys()))", GRADKIT_COMPILER=compiler
+    )
+    assert imported.split() == ["gradkit_numpy"]
+
+
+def test_the_backends_that_are_found_without_metadata_are_those_that_gradkit_publishes() -> None:
+    published = {name: entry.value for name, entry in registry._entry_points().items() if entry.dist.name == "gradkit"}
+    assert published == registry.INCLUDED
+
+
+def test_what_is_no_array_of_any_backend_is_asked_about_once_until_there_is_another_backend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+    monkeypatch.setattr(registry, "_loaded", dict(registry._loaded))
+    monkeypatch.setattr(registry, "_find_owner", lambda kind: asked.append(kind))
+    registry._foreign.clear()
+    for _ in range(3):
+        assert registry.backend_of(np.dtype("float32")) is None
+    registry.register_backend(Pretended())
+    assert registry.backend_of(np.dtype("float32")) is None
+    assert asked == 2 * [type(np.dtype("float32"))]
+
+
 def test_asking_for_auto_without_cupy_installed_gives_numpy() -> None:
     assert output(f"import sys; sys.modules['cupy'] = None; {MADE_ON}", GRADKIT_BACKEND="auto") == "numpy"
 

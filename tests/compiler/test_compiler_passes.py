@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from random_inputs import examples
 
 import gradkit
 import gradkit.numpy as jnp
+from gradkit.compiler.executables import _range
 from gradkit.compiler.passes import (
     dependent,
     differentiable,
@@ -233,3 +235,22 @@ def test_values_can_be_forgotten_after_their_last_use(steps: Any, results: Any) 
         for variable in [v for v in known if last.get(v) == position]:
             del known[variable]
     assert set(known) - set(graph.inputs) == set(graph.outputs) - set(graph.inputs)
+
+
+def test_a_constant_is_a_range_where_its_neighbours_are_as_far_apart_as_python_counts_them() -> None:
+    candidates = [
+        np.arange(start, start + step * size, step)[:size]
+        for start in (-120, -3, 0, 100)
+        for step in (-90, -1, 1, 7, 100)
+        for size in (2, 3, 5)
+    ]
+    found = []
+    for dtype in ("int8", "uint8", "int64", "uint64"):
+        for values in (*candidates, np.asarray([0, 1, 2, 4]), np.asarray([5, 5, 5]), np.asarray([3]), np.zeros((2, 2))):
+            array = values.astype(dtype)  # where it does not fit, it wraps around, and is no range
+            numbers = array.reshape(-1).tolist()
+            steps = {b - a for a, b in itertools.pairwise(numbers)}
+            expected = (numbers[0], *steps) if array.ndim == 1 and len(steps) == 1 and steps != {0} else None
+            assert _range(jnp.asarray(array)) == expected
+            found.append(expected is not None)
+    assert 100 < sum(found) < len(found) - 50

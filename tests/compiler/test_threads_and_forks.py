@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import threading
@@ -15,6 +16,7 @@ import pytest
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import lax
+from gradkit.compiler.resting import no_collections
 
 X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
 THREADS = 16
@@ -229,3 +231,47 @@ def test_a_pool_of_processes_compiles() -> None:
     _square(1.0)
     with multiprocessing.get_context("fork").Pool(3) as pool:
         assert pool.map(_square, [1.0, 2.0, 3.0, 4.0]) == [1.0, 4.0, 9.0, 16.0]
+
+
+def test_the_collector_of_cycles_rests_while_threads_compile_and_works_afterwards() -> None:
+    seen = []
+    barrier = threading.Barrier(2)
+
+    def compile_in_two_steps(wait: bool) -> None:
+        with no_collections():
+            barrier.wait()
+            if wait:
+                barrier.wait()  # the other one is out
+                seen.append(gc.isenabled())
+        if not wait:
+            barrier.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(compile_in_two_steps, [True, False]))
+    assert seen == [False]
+    assert gc.isenabled()
+
+
+def test_a_collector_that_is_switched_off_stays_so() -> None:
+    gc.disable()
+    try:
+        with no_collections(), no_collections():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:.*fork:RuntimeWarning")  # of Python, of JAX
+def test_a_child_that_is_made_while_the_collector_rests_has_one_at_work() -> None:
+    def child() -> None:
+        assert gc.isenabled()
+        with no_collections():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+
+    with no_collections():
+        in_child(child)
+        assert not gc.isenabled()
+    assert gc.isenabled()

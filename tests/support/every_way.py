@@ -139,7 +139,8 @@ def noisy(x: Any, generator: np.random.Generator) -> Any:
         return x
     values = np.asarray(x)
     epsilon = np.finfo(values.dtype).eps
-    return jnp.asarray((values * (1 + epsilon * generator.integers(-1, 2, values.shape))).astype(values.dtype))
+    # An array, where NumPy makes a scalar of one number: that is one of Python's floats, which are float32 in arrays.
+    return jnp.asarray(np.asarray(values * (1 + epsilon * generator.integers(-1, 2, values.shape)), values.dtype))
 
 
 def _real(x: np.ndarray) -> np.ndarray:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 import sys
 import types
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any
 
 import gradkit
 
 
-class GradkitAsJax(MetaPathFinder, Loader):
-    """Answers for ``jax`` and its modules with those of gradkit."""
+class GradkitAsJax:
+    """Answers for ``jax`` and its modules with those of gradkit: a finder and a loader.
+
+    It has no base class: `importlib.abc` imports more than some programs do that are timed with this.
+    """
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         return ModuleSpec(name, self) if name.split(".")[0] == "jax" else None
