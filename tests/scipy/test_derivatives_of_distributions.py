@@ -44,7 +44,7 @@ def points(name: str, dtype: str, long: bool) -> np.ndarray:
         sizes += [1e-30, 0.05, 0.5, 1.2, 2.0, 5.5, 20.0, 200.0, 1e3, 1e10, 1e25]
     if name == "vonmises":
         sizes = [size for size in sizes if size < 1e4]  # of larger ones a circle has few digits
-    if name in ("chi2", "gennorm"):
+    if name == "gennorm":
         sizes.remove(float(limits.smallest_subnormal))  # half of it is no number
     return np.unique(np.asarray(sizes + [-size for size in sizes], dtype))
 

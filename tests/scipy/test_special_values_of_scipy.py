@@ -297,6 +297,8 @@ def special_values_of_scipy(name: str, dtype: str) -> tuple[np.ndarray, tuple[np
     result = call(scipy.special, name, columns, rows)
     if name == "loggamma":  # SciPy has a function of complex numbers, of which this is a part
         result = np.where(columns[0] < 0, np.nan, result)
+    if name == "gammainc":  # SciPy has 0 for the smallest shapes, where it is 1
+        result = np.where((columns[0] > 0) & (columns[0] < 1e-300) & (columns[1] > 0), 1.0, result)
     parts = result if isinstance(result, tuple) else (result,)
     # SciPy's comb, beta and a few more have numbers where an argument is NaN.
     return rows, tuple(np.where(np.isnan(rows).any(axis=1), np.nan, part) for part in parts)

@@ -16,12 +16,12 @@ from gradkit.core.calls import unary
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.operands import as_operand, cast, common_dtype, dtype_name
 
-__all__ = ["ROOT_2PI", "declare", "floating_together", "polynomial", "refuse"]
+__all__ = ["ROOT_2PI", "ask_backend", "declare", "floating_together", "polynomial", "refuse"]
 
 ROOT_2PI = math.sqrt(2 * math.pi)
 
 
-def _ask_backend(name: str, part: int | None = None) -> Callable[..., Any]:
+def ask_backend(name: str, part: int | None = None) -> Callable[..., Any]:
     """Return the forward rule that asks the backend for `scipy.special`'s function of that name."""
 
     def forward(xp: Any, *args: Any) -> Any:
@@ -66,9 +66,11 @@ NAMES = {
 """What the arguments of functions of several are called."""
 
 
-def declare(name: str, *rules: Any, forward: Any = None, part: int | None = None, of: str = "") -> Any:
+def declare(
+    name: str, *rules: Any, forward: Any = None, leaf: bool = False, part: int | None = None, of: str = ""
+) -> Any:
     """Declare a function of as many arguments as there are rules: by its text, or by the backend's own `of`."""
-    primitive = Elementwise(name, forward or _ask_backend(of or name, part), rules, leaf=forward is None)
+    primitive = Elementwise(name, forward or ask_backend(of or name, part), rules, leaf=leaf or forward is None)
     if len(rules) == 1:
         function: Any = unary(primitive, True)
     else:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.numpy import abs as absolute
-from gradkit.numpy import astype, exp, isfinite, log, log1p, not_equal, ones_like, sqrt, where
+from gradkit.numpy import astype, exp, expm1, isfinite, log, log1p, not_equal, ones_like, sqrt, where
 from gradkit.primitives import log_binomial, log_poisson, log_quotient, log_share, xlog1py, xlogy
 from gradkit.primitives.saddle_points import LARGE
 from gradkit.primitives.scipy_special import (
@@ -20,7 +20,8 @@ from gradkit.primitives.scipy_special import (
     gammaincc,
     gammaln,
 )
-from gradkit.scipy.stats.distribution import Distribution, Standard, in_double, logarithm_of
+from gradkit.primitives.scipy_special.gammas import FACTOR, LITTLE, NEAR, TINY
+from gradkit.scipy.stats.distribution import Distribution, Formula, Standard, in_double, logarithm_of
 
 __all__ = ["beta", "chi2", "gamma", "gennorm"]
 
@@ -42,22 +43,84 @@ def _log_of_series(first: Array, ratio: Any) -> Array:
     return first + log(total)
 
 
-_gammainc_logarithm = logarithm_of(lambda y, a: gammainc(a, y), lambda y, a: gammaincc(a, y))
-_gammaincc_logarithm = logarithm_of(lambda y, a: gammaincc(a, y), lambda y, a: gammainc(a, y))
-_betainc_logarithm = logarithm_of(lambda y, a, b: betainc(a, b, y), lambda y, a, b: betaincc(a, b, y))
+# A tiny shape is taken at TINY, as in `gradkit.primitives.scipy_special.gammas`: what is linear in it has there an
+# addend in its logarithm. `rate` is that of the variable, and 0.5 with twice the shape for chi2: the smallest numbers
+# have no halves.
+
+
+def _in_double(formula: Formula) -> Formula:
+    """Return a formula that computes in float64: in float32 its factors overflow and underflow."""
+
+    def wide(*args: Array) -> Array:
+        return astype(formula(*map(in_double, args)), args[0].dtype)
+
+    return wide
+
+
+def _shape(a: Array, rate: float) -> tuple[Array, Array]:
+    """Return a shape that is not tiny, and what part of that it is."""
+    tiny = a < TINY
+    return where(tiny, TINY, a) * rate, where(tiny, a / TINY, 1.0)
+
+
+def _point(y: Array, a: Array, rate: float) -> tuple[Array, Array, Array]:
+    """Return rate * y, times FACTOR where that is `near` 0, and the logarithm of what that costs its power."""
+    near = (y > 0) & (y < NEAR)
+    return where(near, y * FACTOR, y) * rate, where(near, a, 0.0) * -math.log(FACTOR), near
+
+
+def _log(y: Array) -> Array:
+    """Return log(y), whose derivative, multiplied by what is small, is finite for the smallest numbers as well."""
+    near = y < NEAR
+    return log(where(near, y * FACTOR, y)) - where(near, math.log(FACTOR), 0.0 * y)
+
+
+def _below(y: Array, a: Array, rate: float) -> Array:
+    x, power, _ = _point(y, a, rate)
+    result: Array = gammainc(a, x) * exp(power)
+    return result
+
+
+def _above(y: Array, a: Array, rate: float) -> Array:
+    x, power, near = _point(y, a, rate)
+    below: Array = gammainc(where(near, a, 1.0), where(near, x, 1.0)) * exp(power)
+    most = near & (below > 0.5)  # else the derivatives of the terms would cancel
+    at, shape = where(most, x, 1.0), where(most, a, 1.0)
+    rest: Array = gammaincc(where(near, shape, a), where(near, at, x))
+    rest = rest - gammainc(shape, at) * expm1(where(most, power, 0.0))
+    return where(near & ~most, 1 - below, rest)
+
+
+def _chi2_cdf(y: Array, df: Array) -> Array:
+    a, part = _shape(df, 0.5)
+    tiny = (df < TINY) & (y > 0)
+    return where(tiny, 1 - _above(where(tiny, y, 1.0), a, 0.5) * part, _below(y, a, 0.5))
+
+
+def _chi2_sf(y: Array, df: Array) -> Array:
+    a, part = _shape(df, 0.5)
+    result: Array = _above(y, a, 0.5) * where(y > 0, part, 1.0)
+    return result
+
+
+_gammainc_logarithm = logarithm_of(_below, _above)
+_gammaincc_logarithm = logarithm_of(_above, _below)
 
 
 def _gamma_logcdf(y: Array, a: Array, rate: float = 1.0) -> Array:
+    shape, part = _shape(a, rate)
+    tiny, a = a < TINY, shape
     left = (y < 0.1) | (isfinite(a) & (rate * y < 0.1 * a))
     # Where the power of y is near 1 so are gammainc and its logarithm's terms: they would cancel.
     left = left & ~((y < 0.1) & (a * log(y) > -1))
     small = where(left, y, 0.05)
     x = rate * small
     # The logarithm of y and not of its product: the smallest number has no half.
-    series = _log_of_series(a * (log(small) + math.log(rate)) - x - gammaln(a + 1), lambda k: x / (a + k))
-    # In float64, where gammainc underflows later.
-    middle = _gammainc_logarithm(rate * in_double(where(left, 1.0, y)), in_double(where(left, 1.0, a)))
-    return where(left, series, astype(middle, y.dtype))
+    series = _log_of_series(a * (_log(small) + math.log(rate)) - x - gammaln(a + 1), lambda k: x / (a + k))
+    middle = _gammainc_logarithm(where(left | tiny, 1.0, y), where(left | tiny, 1.0, a), rate)
+    # Of a tiny shape's it is what is missing to 1.
+    missing = _above(where(tiny & (y > 0), y, 1.0), a, rate) * part
+    return where(tiny & (y > 0), -missing, where(left, series, middle))
 
 
 FRACTIONS = 30
@@ -65,6 +128,7 @@ FRACTIONS = 30
 
 def _gamma_logsf(y: Array, a: Array, rate: float = 1.0) -> Array:
     """Far right, where gammaincc underflows, take Legendre's continued fraction (DLMF 8.9.2)."""
+    a, part = _shape(a, rate)
     x = rate * y
     left = (x < 0.1) & (a > 0.5)
     right = x > a + 10 * sqrt(a) + 10
@@ -73,23 +137,49 @@ def _gamma_logsf(y: Array, a: Array, rate: float = 1.0) -> Array:
     for k in range(FRACTIONS, 0, -1):
         fraction = far + (2 * k - 1) - a + k * (a - k) / fraction
     tail = log_poisson(a, far) + log(a) - log(fraction)
-    near_all = log1p(-gammainc(where(left, a, 1.0), where(left, x, 0.05)))
+    near_all = log1p(-_below(where(left, y, 0.05 / rate), where(left, a, 1.0), rate))
     other = left | right
-    return where(right, tail, where(left, near_all, _gammaincc_logarithm(where(other, 1.0, x), where(other, 1.0, a))))
+    middle = _gammaincc_logarithm(where(other, 1.0, y), where(other, 1.0, a), rate)
+    return where(right, tail, where(left, near_all, middle)) + where(y > 0, log(part), 0.0)
 
 
-def _beta_logcdf(y: Array, a: Array, b: Array) -> Array:
+_betainc_logarithm = logarithm_of(lambda y, a, b: betainc(a, b, y), lambda y, a, b: betaincc(a, b, y))
+_betaincc_logarithm = logarithm_of(lambda y, a, b: betaincc(a, b, y), lambda y, a, b: betainc(a, b, y))
+
+
+def _beta_logarithm(formula: Formula, sign: int) -> Formula:
+    """Return the logarithm of what is on one side of `y`, for a formula of shapes that are not tiny."""
+
+    def logarithm(y: Array, a: Array, b: Array) -> Array:
+        both = (a < LITTLE) & (b < LITTLE) & (y > 0) & (y < 1)
+        (first, first_part), (second, second_part) = _shape(where(both, 0.5, a), 1.0), _shape(where(both, 0.5, b), 1.0)
+        point, small_a, small_b = where(both, y, 0.5), where(both, a, 1.0), where(both, b, 1.0)
+        this, other = (small_a, small_b) if sign > 0 else (small_b, small_a)
+        # All is at 0 and 1. What is in between has no part in the sum, but it is the slope.
+        ends = -log1p(this / other) + sign * this * (_log(point) - log1p(-point))
+        # It is near 0 for a tiny shape on this side, and small beside it for one on the other.
+        near, far = (first_part, second_part) if sign > 0 else (second_part, first_part)
+        inner = (y < 1) if sign > 0 else (y > 0)
+        usual = formula(where(both, 0.5, y), first, second) * near + where(inner, log(far), 0.0)
+        return where(both, ends, usual)
+
+    return logarithm
+
+
+def _plain_beta_logcdf(y: Array, a: Array, b: Array) -> Array:
     # As in _gamma_logcdf.
     left = (y * (a + b + 1) < 0.02) & (a * log(y) < -1)
     x = where(left, y, 0.0)
-    first = a * log(where(left, y, 0.5)) + b * log1p(-x) - log(a) - betaln(a, b)
+    first = a * _log(where(left, y, 0.5)) + b * log1p(-x) - log(a) - betaln(a, b)
     series = _log_of_series(first, lambda k: x * (a + b + (k - 1)) / (a + k))
     return where(left, series, _betainc_logarithm(where(left, 0.5, y), a, b))
 
 
-def _beta_logsf(y: Array, a: Array, b: Array) -> Array:
+def _plain_beta_logsf(y: Array, a: Array, b: Array) -> Array:
     left = y < 0.1
-    return where(left, log1p(-betainc(a, b, where(left, y, 0.0))), _beta_logcdf(where(left, 0.5, 1 - y), b, a))
+    return where(
+        left, _betaincc_logarithm(where(left, y, 0.05), a, b), _plain_beta_logcdf(where(left, 0.5, 1 - y), b, a)
+    )
 
 
 def _gamma_logpdf(y: Array, a: Array) -> Array:
@@ -105,10 +195,16 @@ def _chi2_logpdf(y: Array, df: Array) -> Array:
     # The logarithm of y and not of its half: the smallest number has none.
     large = (df > 2 * LARGE) & isfinite(df)
     at = where(large, y, 1.0)
-    small = where(large, 1.0, df)
+    small, part = _shape(where(large, 1.0, df), 0.5)
     point = where(large, 1.0, y)
-    plain = xlogy(small / 2 - 1, point) - point / 2 - gammaln(small / 2) - small / 2 * LOG_2
+    plain = xlogy(small - 1, point) - point / 2 - gammaln(small) - small * LOG_2 + log(part)
     return where(large, _gamma_logpdf(at / 2, where(large, df, 4 * LARGE) / 2) - LOG_2, plain)
+
+
+def _chi2_pdf(y: Array, df: Array) -> Array:
+    a, part = _shape(df, 0.5)
+    result: Array = gamma_density(a, y, rate=0.5) * part
+    return result
 
 
 def _beta_logpdf(y: Array, a: Array, b: Array) -> Array:
@@ -125,9 +221,9 @@ gamma = Distribution(
     "a",
     support=POSITIVE,
     indefinite=("logpdf", "logsf"),
-    logcdf=_gamma_logcdf,
-    logsf=_gamma_logsf,
-    logpdf=_gamma_logpdf,
+    logcdf=_in_double(_gamma_logcdf),
+    logsf=_in_double(_gamma_logsf),
+    logpdf=_in_double(_gamma_logpdf),
     pdf=lambda y, a: gamma_density(a, y),
     cdf=lambda y, a: gammainc(a, y),
     sf=lambda y, a: gammaincc(a, y),
@@ -137,21 +233,21 @@ chi2 = Distribution(
     "df",
     support=POSITIVE,
     indefinite=("logpdf", "logsf"),
-    logcdf=lambda y, df: _gamma_logcdf(y, df / 2, rate=0.5),
-    logsf=lambda y, df: _gamma_logsf(y, df / 2, rate=0.5),
-    pdf=lambda y, df: gamma_density(df / 2, y, rate=0.5),
-    logpdf=_chi2_logpdf,
-    cdf=lambda y, df: gammainc(df / 2, y / 2),
-    sf=lambda y, df: gammaincc(df / 2, y / 2),
+    logcdf=_in_double(lambda y, df: _gamma_logcdf(y, df, rate=0.5)),
+    logsf=_in_double(lambda y, df: _gamma_logsf(y, df, rate=0.5)),
+    pdf=_in_double(_chi2_pdf),
+    logpdf=_in_double(_chi2_logpdf),
+    cdf=_in_double(_chi2_cdf),
+    sf=_in_double(_chi2_sf),
 )
 beta = Distribution(
     "beta",
     "a b",
     support=UNIT,
-    logcdf=_beta_logcdf,
-    logsf=_beta_logsf,
+    logcdf=_in_double(_beta_logarithm(_plain_beta_logcdf, 1)),
+    logsf=_in_double(_beta_logarithm(_plain_beta_logsf, -1)),
     pdf=lambda y, a, b: beta_density(a, b, y),
-    logpdf=_beta_logpdf,
+    logpdf=_in_double(_beta_logpdf),
     cdf=lambda y, a, b: betainc(a, b, y),
     sf=lambda y, a, b: betaincc(a, b, y),
 )
