@@ -85,6 +85,7 @@ class CompiledSteps:
         self._about: Any = None
         self._orders: dict[int, tuple[Array, Any]] = {}
         self._limit = 1
+        self._most = WINDOW
 
     @property
     def _whole(self) -> int:
@@ -113,7 +114,21 @@ class CompiledSteps:
             # Of other sizes only if the usual one can: whichever comes first in a run that is resumed.
             usual = whole or not self._whole or self._can_run(epoch, 0, model, state)
             self._is_usable[whole] = usual and compiles(model) and self._only_computes(epoch, batch, model, state)
+            if self._is_usable[whole] and self._calls_host(epoch, batch, model, state):
+                self._most = 1  # a part of a call may run again, and what was printed would be printed twice
         return self._is_usable[whole]
+
+    def _some(self, epoch: int, batch: int) -> list[Any]:
+        """Return arguments of a step that follow its model and state: of the right shapes."""
+        part, _ = self._epoch(epoch, batch)
+        rows = self._batch_size if batch < self._whole else len(self._train[0]) % self._batch_size
+        return [part.rates[0], *(array[:rows] for array in part.arrays)]
+
+    def _calls_host(self, epoch: int, batch: int, model: Any, state: Any) -> bool:
+        try:
+            return self._programs.calls_host(model, state, *self._some(epoch, batch))
+        except Exception:  # noqa: BLE001 - it looks at values: the call that is to come says so
+            return False
 
     def _only_computes(self, epoch: int, batch: int, model: Any, state: Any) -> bool:
         if self._jit is True:
@@ -121,11 +136,9 @@ class CompiledSteps:
         numbers = [leaf for leaf in tree.leaves(state) if type(leaf) is not Array]
         if any(type(number) is not int for number in numbers) or (numbers and not has_rate(self._optimizer)):
             return False  # what an optimizer computes of Python's numbers stays as exact as those
-        part, _ = self._epoch(epoch, batch)
-        rows = self._batch_size if batch < self._whole else len(self._train[0]) % self._batch_size
-        some = [array[:rows] for array in part.arrays]
+        some = self._some(epoch, batch)
         try:
-            effect, has_own_code = self._programs.effect(model, state, part.rates[0], *some)
+            effect, has_own_code = self._programs.effect(model, state, *some)
         except Exception:  # noqa: BLE001 - it looks at values, or cannot be captured: run as it is, it will say why
             return False
         return not effect and not (has_own_code and self._has_own_callbacks)
@@ -150,7 +163,7 @@ class CompiledSteps:
         took = time.perf_counter() - begun
         least, most = CALL_SECONDS
         if stop - start == self._limit and took < least:
-            self._limit = min(2 * self._limit, WINDOW)
+            self._limit = min(2 * self._limit, self._most)
         elif took > most:
             self._limit = max(1, self._limit // 2)
         return after

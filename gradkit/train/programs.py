@@ -79,7 +79,19 @@ class Programs:
 
     def __init__(self, step: RatedStep) -> None:
         self._step = step
+        self._captured: Graph | None = None
         self._run = jit(self._steps, static_argnums=(0, 1))
+
+    def calls_host(self, *arguments: Any) -> bool:
+        """Return whether a step has calls of the host for their effect in it, such as `debug.print`.
+
+        Parameters
+        ----------
+        *arguments
+            As the step takes them.
+        """
+        graph = self._captured or make_jaxpr(self._step)(*arguments).jaxpr
+        return any(equation.primitive.has_effect(equation.params) for equation in graph.equations)
 
     def effect(self, *arguments: Any) -> tuple[str, bool]:
         """Say what a step does besides computing, if it does, and whether code that is not gradkit's is in it.
@@ -92,6 +104,7 @@ class Programs:
         capture = make_jaxpr(self._step)
         first = capture(*arguments)  # what is imported, or computed once and kept, is so before one looks
         second, seen = watched(lambda: capture(*arguments))
+        self._captured = second.jaxpr
         if not seen.effect:
             self._dtypes(*arguments)
             if seen.some and not _are_same(first.jaxpr, second.jaxpr):

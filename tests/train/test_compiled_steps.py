@@ -275,6 +275,32 @@ def test_a_loss_that_is_no_number_leaves_the_state_that_eager_steps_leave(bound:
     assert found[True] == found[False]
 
 
+@pytest.mark.parametrize("jit", ["auto", True])
+@pytest.mark.parametrize("stops", ["Ctrl-C", "NaN"])
+def test_what_a_step_prints_is_printed_once_for_each_step_also_where_a_run_is_stopped(
+    jit: Any, stops: str, calls: list[Any]
+) -> None:
+    at = 13
+    noted: list[int] = []
+
+    def note() -> None:
+        noted.append(len(noted))
+        if stops == "Ctrl-C" and len(noted) == at + 1:
+            signal.raise_signal(signal.SIGINT)
+
+    def loss(logits: Array, labels: Array) -> Array:
+        gradkit.debug.callback(note)
+        return nn.softmax_cross_entropy(logits, labels)
+
+    rate = (lambda step: 0.1 if step < at - 1 else 1e39) if stops == "NaN" else 0.1
+    try:
+        fit(loss=loss, optimizer=optim.SGD(rate), jit=jit)
+    except NonFiniteLossError:
+        assert stops == "NaN"
+    assert calls
+    assert len(noted) == at + 1
+
+
 def test_data_on_the_disk_give_the_same_model(calls: list[Any], tmp_path: Path) -> None:
     x, y = moons()
     expected, _ = fit()
