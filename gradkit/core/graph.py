@@ -11,10 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from gradkit.core.array import Array, backend_of_array, device_of_array, innermost, is_followed, weak_type, wrap
+from gradkit.core.array import (
+    Array,
+    backend_of_array,
+    device_of_array,
+    innermost,
+    is_followed,
+    owner_of,
+    weak_type,
+    wrap,
+)
 from gradkit.core.binding import bind, bind_several, has_no_values, highest_trace
 from gradkit.core.families import MultipleResults
-from gradkit.core.lending import snapshot
+from gradkit.core.lending import axes_in_memory, place_in_memory, snapshot
 from gradkit.core.namespace import PRIMITIVES, as_bound, bound
 from gradkit.core.node import Node, Trace, branch, capture, capturing, made_of_one_number, open_no_grad, recording
 from gradkit.core.primitive import Primitive
@@ -252,12 +261,14 @@ class GraphTrace(Trace):
         Raw arrays that are one number everywhere and that nobody changes in place, by identity.
     """
 
-    __slots__ = ("_known", "graph", "notes_tape", "parameters", "repeated")
+    __slots__ = ("_alive", "_known", "_places", "graph", "notes_tape", "parameters", "repeated")
 
     def __init__(self, above: Trace | None = None) -> None:
         super().__init__(above)
         self.graph = Graph()
         self._known: dict[tuple[int, int], Variable] = {}
+        self._places: dict[Any, Variable] = {}
+        self._alive: list[Array] = []
         self.notes_tape = False
         self.parameters: set[Variable] = set()
         around = capturing()
@@ -306,14 +317,40 @@ class GraphTrace(Trace):
         key = id(arg._value), id(arg._node)
         variable = self._known.get(key)
         if variable is None:
-            variable = self._known[key] = Variable(self, abstract_like(arg))
             number = repeated_number(arg) if self._is_repeated(arg) else None
-            if number is None:
-                self.graph.constants.append((variable, arg))  # which also keeps what the ids are of alive
-            else:
+            if number is not None:
+                variable = Variable(self, abstract_like(arg))
                 self.repeated[key[0]] = arg._value
                 self.graph.equations.append(broadcast_number(number, variable))
+            else:
+                variable = self._constant(arg)
+            self._known[key] = variable
+            self._alive.append(arg)  # what the ids are of
         return variable
+
+    def _constant(self, arg: Array) -> Variable:
+        """Return what stands for an array that has no number everywhere.
+
+        Transposes of one array, which each use of ``w.T`` makes anew, are one constant, as it lies in memory, and
+        operations: in memory it is once then, and a product that reads it takes it as it is.
+        """
+        axes = None if arg._node is not None else axes_in_memory(arg._value)
+        whole = arg if axes is None else wrap(owner_of(arg._value).xp.permute_dims(arg._value, axes))
+        place = None if arg._node is not None else place_in_memory(whole._value)
+        variable = self._places.get(place)
+        if variable is None:
+            variable = Variable(self, abstract_like(whole))
+            self.graph.constants.append((variable, whole))
+            if place is not None:
+                self._places[place] = variable
+        if axes is None:
+            return variable
+        transposed = Variable(self, abstract_like(arg))
+        order = Params({"axes": tuple(sorted(range(len(axes)), key=axes.__getitem__))})
+        self.graph.equations.append(
+            Equation(PRIMITIVES["permute_dims"], (variable,), order, (transposed,), source_here())
+        )
+        return transposed
 
     def _is_repeated(self, array: Array) -> bool:
         """Return whether an array was made of one number since the capture began, or is one without axes, broadcast."""

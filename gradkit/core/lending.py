@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Hashable
 from typing import Any
 
 from gradkit.core.array import Array, owner_of, wrap
 from gradkit.core.stand_in import STAND_INS, Deleted
 
-__all__ = ["copied", "is_lent", "snapshot"]
+__all__ = ["axes_in_memory", "copied", "is_lent", "place_in_memory", "snapshot"]
 
 
 def _holders(array: Array) -> int:
@@ -51,3 +52,25 @@ def _may_change(value: Any) -> bool:
     while type(base := getattr(value, "base", None)) is type(value):
         value = base
     return bool(getattr(getattr(value, "flags", None), "writeable", True))
+
+
+def axes_in_memory(value: Any) -> tuple[int, ...] | None:
+    """Return the order of axes in which a transposed array lies row by row in memory; None for any other."""
+    flags, strides = getattr(value, "flags", None), getattr(value, "strides", ())
+    if len(strides) < 2 or flags is None or flags.c_contiguous or 0 in value.shape:
+        return None
+    axes = tuple(sorted(range(len(strides)), key=lambda axis: -strides[axis]))
+    following = value.dtype.itemsize
+    for axis in reversed(axes):
+        if strides[axis] != following:
+            return None
+        following *= value.shape[axis]
+    return axes
+
+
+def place_in_memory(value: Any) -> Hashable:
+    """Return what two arrays have in common that are the same memory, as long as both are there; None if unknown."""
+    facts = getattr(value, "__array_interface__", None)
+    if facts is None or not value.size:
+        return None
+    return facts["data"], value.shape, value.strides, value.dtype

@@ -152,6 +152,26 @@ def test_what_a_graph_closes_over_is_handed_over_at_each_call(xp: Any) -> None:
     assert gradkit.jit(lambda x: x * jnp.asarray(2.0)).trace(1.0).jaxpr.consts == []  # numbers are part of the graph
 
 
+def test_what_is_closed_over_is_one_constant_however_often_it_is_transposed(xp: Any) -> None:
+    numbers = np.sin(np.arange(24.0)).astype("float32").reshape(2, 3, 4)
+    given, w = xp.asarray(numbers[0]), jnp.asarray(xp.asarray(numbers[1].T.copy()))
+    cube = jnp.asarray(xp.asarray(numbers))
+
+    def f(x: Any) -> Any:
+        for _ in range(3):
+            x = (x @ w) @ w.T
+        return x, jnp.transpose(cube, (2, 0, 1)) * 2, cube.T + cube.T, cube[:, ::-1].T, cube
+
+    closed = gradkit.make_jaxpr(f)(given)
+    if gradkit.default_backend() == "numpy":
+        assert sorted(x.shape for x in closed.consts) == [(2, 3, 4), (4, 2, 3), (4, 3)]
+    x, w_ = numbers[0], numbers[1].T
+    expected = x @ w_ @ w_.T @ w_ @ w_.T @ w_ @ w_.T, numbers.transpose(2, 0, 1) * 2, 2 * numbers.T, numbers[:, ::-1].T
+    for _ in range(2):
+        for out, wanted in zip(gradkit.jit(f)(given), (*expected, numbers), strict=True):
+            np.testing.assert_allclose(np.asarray(gradkit.device_get(out)), wanted, rtol=1e-4)
+
+
 @pytest.mark.parametrize("shape", [(3,), ()])
 @pytest.mark.parametrize("use", [lambda x, c: x + c, lambda x, c: x + jnp.sin(jnp.asarray(c)), lambda x, c: c])
 def test_a_program_keeps_the_value_of_what_it_closes_over(xp: Any, use: Any, shape: tuple[int, ...]) -> None:
