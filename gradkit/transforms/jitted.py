@@ -25,6 +25,7 @@ import optree
 from gradkit.backend import SEVERAL
 from gradkit.config import config
 from gradkit.core.array import Array, weak_type
+from gradkit.core.node import Leaf
 from gradkit.core.operands import note_weakness
 from gradkit.core.promotion import PYTHON_NUMBERS, promote
 from gradkit.pytrees.containers import NAMESPACE
@@ -186,11 +187,11 @@ class Jitted:
                 if program is not None:
                     return self._ran(program, [*args])
         if key is None and (self._has_no_static or not config.jax_disable_jit):
-            leaves, key = self._key(args, kwargs)
+            leaves, key, has_parameters = self._key(args, kwargs)
             if key is not None:
                 program = self._fast.get(tuple(key))
                 if program is not None:
-                    return self._ran(program, leaves)
+                    return program.run_on_parameters(leaves) if has_parameters else self._ran(program, leaves)
         return self._call(args, kwargs, key)
 
     def _ran(self, program: Program, leaves: list[Any]) -> Any:
@@ -200,8 +201,11 @@ class Jitted:
             self._programs.latest = program.latest
         return result
 
-    def _key(self, args: Any, kwargs: Any) -> tuple[list[Any], list[Any] | None]:
-        """Return the leaves of arguments, and what they are known by in `_fast`; None where they are not plain."""
+    def _key(self, args: Any, kwargs: Any) -> tuple[list[Any], list[Any] | None, bool]:
+        """Return the leaves of arguments, what they are known by in `_fast`, and whether parameters are among them.
+
+        It is None where they are not plain: where a transform follows one, or the tape one that is no parameter.
+        """
         leaves: list[Any]
         fixed: Fixed = ()
         if not self._has_no_static:
@@ -217,10 +221,14 @@ class Jitted:
         key: list[Any] = [number, named, surroundings(), *fixed]
         append = key.append
         kind = None
+        has_parameters = False
         for x in leaves:
             if type(x) is Array:
-                if x._node is not None:
-                    return leaves, None
+                node = x._node
+                if node is not None:
+                    if type(node) is not Leaf or not node.is_parameter or node.trace.level:
+                        return leaves, None, False
+                    has_parameters = True
                 value = x._value
                 if type(value) is not kind:
                     kind = type(value)
@@ -231,8 +239,8 @@ class Jitted:
                 append(type(x))
                 kind = None
             else:
-                return leaves, None
-        return leaves, key
+                return leaves, None, False
+        return leaves, key, has_parameters
 
     def _without_static(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any, Fixed]:
         """Return the arguments that are not static, and of the others where they are, their types and values."""
@@ -252,9 +260,6 @@ class Jitted:
         program = self.program(call)
         if not program.is_for_strong and any(weak_type(leaf) for leaf in call.leaves if type(leaf) is Array):
             note_weakness()  # to the capture in progress
-        plain = all(type(leaf) is not Array or leaf._node is None for leaf in call.leaves)
-        if not plain:
-            return program.call([array for array in call.arrays if array is not None])
         # On one of several devices an array has to be asked for its place, which `_fast` does not do.
         if (
             key is not None
@@ -264,6 +269,8 @@ class Jitted:
             if len(self._fast) >= LARGEST:
                 self._programs.forget_calls()
             self._fast[tuple(key)] = program
+        if any(type(leaf) is Array and leaf._node is not None for leaf in call.leaves):
+            return program.call([array for array in call.arrays if array is not None])
         return self._ran(
             program,
             [

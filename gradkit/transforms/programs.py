@@ -14,7 +14,7 @@ from gradkit.core.assignment import keeping_arguments
 from gradkit.core.families import CALL
 from gradkit.core.graph import Graph, GraphTrace, Variable
 from gradkit.core.lending import copied, is_lent, snapshot
-from gradkit.core.node import NO_PARAMS, Node
+from gradkit.core.node import NO_PARAMS, Node, recording
 from gradkit.core.operands import new_array, noting_weakness
 from gradkit.core.promotion import PYTHON_NUMBERS, is_inexact
 from gradkit.core.reverse import TAPE
@@ -123,6 +123,13 @@ class Program:
                 return self.call(leaves)
             leaves = [*self.constants, *leaves]
         return self._run_on(leaves)
+
+    def run_on_parameters(self, leaves: list[Any]) -> Any:
+        """Run it on leaves some of which are parameters of modules, and no other transform follows one."""
+        arrays = [leaf if type(leaf) is Array else new_array(leaf) for leaf in leaves]
+        if recording():
+            return self.call(arrays)
+        return self.run([leaf if leaf._node is None else wrap(leaf._value) for leaf in arrays])
 
     def _run_on(self, arrays: list[Array]) -> Any:
         if self.donated:

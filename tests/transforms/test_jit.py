@@ -903,3 +903,30 @@ def test_a_donated_argument_is_deleted_whichever_way_a_call_takes() -> None:
         with pytest.raises(TypeError):
             f(kept, "a word")
         assert float(kept.sum()) == 3
+
+
+def test_calls_with_a_modules_parameters_are_known_by_their_shapes_and_are_on_the_tape_or_not(xp: Any) -> None:
+    model, other = (nn.MLP(2, [3, 1], key=gradkit.random.key(i)) for i in range(2))
+    x = jnp.asarray(xp.asarray(np.sin(np.arange(8.0)).reshape(4, 2).astype("float32")))
+    count = Counting(lambda model, x, factor: model(x * factor))
+    predict = gradkit.jit(count)
+
+    def gradients(model: Any, call: Any) -> list[Any]:
+        model.zero_grad()
+        call(model, x, 2.0).sum().backward()
+        return [array(p.grad) for p in model.parameters()]
+
+    for _ in range(3):
+        for each in (model, other):
+            expected = gradients(each, lambda model, x, factor: model(x * factor))
+            for found, wanted in zip(gradients(each, predict), expected, strict=True):
+                np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+            with gradkit.no_grad():
+                out = predict(each, x, 2.0)
+            assert not out.requires_grad
+            np.testing.assert_allclose(array(out), array(each(x * 2.0)), rtol=1e-5)
+    assert count.count == 1
+    tracked = x * 1.0
+    tracked.requires_grad = True  # no parameter
+    predict(model, tracked, 2.0).sum().backward()
+    assert tracked.grad is not None
