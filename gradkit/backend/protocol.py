@@ -138,6 +138,21 @@ class Backend(ABC):
         """Return `value` as an array proper, where a reduction of the library gives a scalar."""
         return value
 
+    def admit(self, value: Raw, caller: str) -> Raw:
+        """Return an array that users hand over as it may be computed with, or raise TypeError.
+
+        By default every array of the library is taken as it is. A library that has arrays without elements, or follows
+        some of them itself, says here what to do with them.
+
+        Parameters
+        ----------
+        value : raw array
+            An array of one of `array_types`.
+        caller : str
+            What it was given to, for the message.
+        """
+        return value
+
     def one_like(self, value: Raw) -> Raw:
         """Return ones of the shape, dtype and device of `value`: what a backward pass starts from."""
         return self.xp.ones(value.shape, dtype=value.dtype, device=self.device_of(value))
@@ -258,6 +273,10 @@ class Backend(ABC):
     def device_of(self, value: Raw) -> Any:
         """Return where an array is, as the library says it."""
         return None
+
+    def why_no_device(self) -> str:
+        """Return why there are no more devices than these, in the library's own words; nothing if it says nothing."""
+        return ""
 
     def is_on_host(self, device: Any) -> bool:
         """Return whether a device's memory is the host's (`device` as the library says it; None: the default one)."""

@@ -23,6 +23,7 @@ INCLUDED = {
     "numpy": "gradkit_numpy:NumpyBackend",
     "python": "gradkit_python:PythonBackend",
     "strict": "gradkit_strict:StrictBackend",
+    "torch": "gradkit_torch:TorchBackend",
 }
 """The backends that come with gradkit: to find these, the metadata of all packages need not be read, which takes as
 long as capturing a training step."""

@@ -7,6 +7,7 @@ operators and methods of the array API standard (`gradkit.primitives`), where ea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -75,7 +76,7 @@ class Array(Attached):
                 f"Array(value): expected an array of numbers, got dtype {backend.dtype_name(value)}. Convert it first: "
                 f"value.astype('float32')."
             )
-        self._value = value
+        self._value = backend.admit(value, "Array(value)")
         self._node = None
 
     # What it is
@@ -83,7 +84,7 @@ class Array(Attached):
     @property
     def shape(self) -> tuple[int, ...]:
         """The sizes of the axes."""
-        return self._value.shape  # type: ignore[no-any-return]
+        return tuple(self._value.shape)
 
     @property
     def ndim(self) -> int:
@@ -93,7 +94,7 @@ class Array(Attached):
     @property
     def size(self) -> int:
         """The number of elements."""
-        return int(self._value.size)
+        return math.prod(self._value.shape)
 
     @property
     def itemsize(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any, cast
 
@@ -78,7 +79,7 @@ class LectureFace(Array):
                 f"data: expected an array like the one it replaces, {describe(old)}, got {describe(new)}. "
                 f"Make a new array instead of assigning, or convert with astype or device_put."
             )
-        self._value = new
+        self._value = owner.admit(new, "data")
 
     @property
     def requires_grad(self) -> bool:
@@ -143,7 +144,7 @@ class LectureFace(Array):
         else:
             value = value if is_followed(value) else raw(value)
             if getattr(value, "shape", None) != node.shape:
-                raise ShapeError(f"grad: expected 0.0, None or an array of shape {node.shape}, got {value!r}")
+                raise ShapeError(f"grad: expected 0.0, None or an array of shape {tuple(node.shape)}, got {value!r}")
             node.grad = value
 
     def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
@@ -204,10 +205,10 @@ def _seed(value: Any, gradient: Any) -> Any:
     """Return the cotangent that a backward pass starts from, with memory of its own."""
     backend = owner_of(value)
     if gradient is None:
-        if value.size != 1:
+        if math.prod(value.shape) != 1:
             raise TypeError(
                 f"backward: the gradient can be left out for an array of one element only; this one has shape "
-                f"{value.shape}. Reduce it first (x.sum()), or pass gradient= of that shape."
+                f"{tuple(value.shape)}. Reduce it first (x.sum()), or pass gradient= of that shape."
             )
         return backend.one_like(value)
     plain = raw(gradient)

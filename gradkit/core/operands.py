@@ -140,7 +140,7 @@ def as_operand(value: Any, caller: str) -> Any:
                 f"{caller} requires arrays of numbers as arguments, got one of dtype {name}: {value!r}. Convert it "
                 f"first: x.astype('float32')."
             )
-        return new_array(value) if owner.is_scalar(value) else wrap(value)
+        return new_array(value) if owner.is_scalar(value) else wrap(owner.admit(value, caller))
     if hasattr(value, "__gradkit_array__"):
         return value.__gradkit_array__()
     raise TypeError(

@@ -48,7 +48,7 @@ def mse(prediction: Any, target: Any) -> Array:
     """
     if type(prediction) is not Array or type(target) is not Array:
         prediction, target = _array(prediction, "prediction", "mse"), _array(target, "target", "mse")
-    if prediction._value.shape != target._value.shape or not prediction._value.size:
+    if prediction._value.shape != target._value.shape or 0 in prediction._value.shape:
         _same_shape("mse", "prediction", prediction, "target", target)
     return mean_square(prediction, target)
 

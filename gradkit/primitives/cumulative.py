@@ -22,16 +22,18 @@ def cut(x: Any, axis: int, part: slice) -> Any:
     return x[(slice(None),) * axis + (part, ...)]
 
 
-def flip(x: Any, axis: int) -> Any:
-    """Return an array with the elements along an axis in the opposite order."""
-    return cut(x, axis, slice(None, None, -1))
+def flip(x: Array, /, *, axis: int) -> Array:
+    """Return an Array with the elements along an axis in the opposite order."""
+    result: Array = cut(x, axis, slice(None, None, -1))
+    return result
 
 
 def _from_the_library(name: str) -> Callable[..., Any]:
     def forward(xp: Any, x: Any, *, axis: int, reverse: bool) -> Any:
         run = getattr(xp.library, name)
         if reverse:
-            return flip(run(flip(x, axis), axis=axis, dtype=x.dtype), axis)
+            backwards = run(xp.library.flip(x, axis=axis), axis=axis, dtype=x.dtype)
+            return xp.library.flip(backwards, axis=axis)
         return run(x, axis=axis, dtype=x.dtype)
 
     return forward
@@ -67,7 +69,8 @@ def _pull_cumprod(xp: Any, g: Any, _y: Any, x: Any, *, axis: int, reverse: bool)
     do no harm, in no order of derivative.
     """
     if reverse:
-        return flip(_pull_cumprod(xp, flip(g, axis), None, flip(x, axis), axis=axis, reverse=False), axis)
+        backwards = [xp.flip(array, axis=axis) for array in (g, x)]
+        return xp.flip(_pull_cumprod(xp, backwards[0], None, backwards[1], axis=axis, reverse=False), axis=axis)
     size = x.shape[axis]
     if size < 2:
         return g
@@ -124,7 +127,7 @@ def _make_scan(name: str, combine: Callable[[Any, Any], Array], floating: bool =
         array, axis = _check(x, axis, name)
         if floating:
             array = require_inexact(array)
-        return flip(_scan(combine, flip(array, axis), axis), axis) if reverse else _scan(combine, array, axis)
+        return flip(_scan(combine, flip(array, axis=axis), axis), axis=axis) if reverse else _scan(combine, array, axis)
 
     scan.__doc__ = f"Return the running {name[3:]} along an axis; with `reverse` from the end on."
     return scan
@@ -150,4 +153,4 @@ cummin = _make_scan("cummin", e.minimum)
 cumlogsumexp = _make_scan("cumlogsumexp", e.logaddexp, floating=True)
 
 
-publish(globals(), __all__)
+publish(globals(), (*__all__, "flip"))

@@ -29,7 +29,7 @@ __all__ = ["getitem"]
 WHOLE = slice(None)
 
 
-def getitem(x: Array, index: Any, /) -> Array:
+def getitem(x: Array, /, index: Any) -> Array:
     """Return ``x[index]``: integers, slices, ``...``, None, integer arrays, and a boolean mask.
 
     Raises
@@ -183,7 +183,7 @@ def expand(x: Array, index: tuple[Any, ...], out_of_range: bool = False) -> tupl
             entries = _entries(part)
             used += len(entries)
             parts += entries
-    shape = x._value.shape
+    shape = x.shape
     rest = len(shape) - used
     if rest < 0:
         raise IndexError(f"too many indices: x of shape {shape} has {len(shape)} axes, got {used} indices")

@@ -155,7 +155,7 @@ def matmul(x: Any, y: Any, /) -> Array:
         if len(shape) == 2 == len(other) and shape[1] == other[0]:
             return _of_matrices(x, y)
     left, right = of_one_dtype((as_array(x, "matmul"), as_array(y, "matmul")))
-    shape, other = left._value.shape, right._value.shape
+    shape, other = left.shape, right.shape
     if not shape or not other:
         raise ShapeError(f"matmul requires arrays of at least one dimension, got {shape} and {other}")
     inner = other[-2:][0]

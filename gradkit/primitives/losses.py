@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from gradkit.core import Array, Elementwise, General, bind
@@ -23,8 +24,8 @@ _mean_square_primitive = General(
     "mean_square",
     lambda xp, x, y: xp.mean((x - y) ** 2, axis=tuple(range(x.ndim)), keepdims=False),
     (
-        lambda xp, g, _z, x, y: (g * (2 / x.size)) * (x - y),
-        lambda xp, g, _z, x, y: (g * (2 / x.size)) * (y - x),
+        lambda xp, g, _z, x, y: (g * (2 / math.prod(x.shape))) * (x - y),
+        lambda xp, g, _z, x, y: (g * (2 / math.prod(x.shape))) * (y - x),
     ),
     shape=lambda x, y: (),
 )
@@ -216,7 +217,7 @@ _mean_label_cross_entropy_primitive = General(
     lambda xp, logits, labels: xp.mean(
         xp.label_cross_entropy(logits, labels), axis=tuple(range(labels.ndim)), keepdims=False
     ),
-    (lambda xp, g, _z, x, labels: (g * (1 / labels.size)) * xp.softmax_error(x, labels), None),
+    (lambda xp, g, _z, x, labels: (g * (1 / math.prod(labels.shape))) * xp.softmax_error(x, labels), None),
     shape=lambda logits, labels: (),
 )
 

@@ -195,7 +195,8 @@ def reshape(
         refuse_sharding(out_sharding, "reshape")
     array = a if type(a) is Array else as_array(a, "reshape")
     sizes = whole_numbers(shape)
-    count, present = array._value.size, array._value.shape
+    present = array.shape
+    count = math.prod(present)
     if sizes.count(-1) == 1 and (known := -math.prod(sizes)) > 0:
         place = sizes.index(-1)
         sizes = (*sizes[:place], count // known, *sizes[place + 1 :])

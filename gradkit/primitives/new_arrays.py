@@ -135,7 +135,7 @@ def _as_is(obj: Any, dtype: Any, device: Device | None) -> Array:
         backend, place = _place(device)
         return wrap(_brought(_native(obj), backend, place))
     if owner is not None and not owner.is_scalar(obj):
-        return wrap(obj)
+        return wrap(owner.admit(obj, "asarray"))
     if isinstance(obj, list | tuple) and _holds_array(obj):
         return stack([_as_is(item, dtype, device) for item in obj])
     try:

@@ -44,7 +44,7 @@ def is_visible(array: Array) -> bool:
 def on_host(value: Any) -> Backend | None:
     """Return the backend of a raw array whose elements can be seen, if no device has to be waited for."""
     backend = None if type(value) in STAND_INS else backend_of(value)
-    return None if backend is None or backend.platform != "cpu" else backend
+    return None if backend is None or backend.device(value).platform != "cpu" else backend
 
 
 def gather_mode(mode: Any) -> str | None:
@@ -83,7 +83,7 @@ def bounded(positions: Array, size: int, mode: str, room: int = 0) -> tuple[Arra
     value = positions._value
     while type(value) is Array:
         value = value._value
-    if mode != "promise_in_bounds" and value.size and (backend := on_host(value)) is not None:
+    if mode != "promise_in_bounds" and 0 not in value.shape and (backend := on_host(value)) is not None:
         values = backend.to_host(value)
         lowest, highest = int(values.min()), int(values.max())
         if lowest >= 0 and highest < size:

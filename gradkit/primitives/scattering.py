@@ -99,10 +99,6 @@ def _cut(x: Any, axis: int, start: int | None, stop: int | None) -> Any:
     return x[(slice(None),) * axis + (slice(start, stop), ...)]
 
 
-def _flip(x: Any, axis: int) -> Any:
-    return x[(slice(None),) * axis + (slice(None, None, -1), ...)]
-
-
 def _along(mask: Any, axis: int, ndim: int) -> Any:
     """Return a mask over positions so that it broadcasts to slices."""
     return mask[(slice(None), *(None,) * (ndim - axis - 1))]
@@ -185,7 +181,8 @@ def _others(xp: Any, updates: Any, indices: Any, axis: int) -> Any:
     order = xp.argsort(indices, axis=0, descending=False)
     keys = xp.take(indices, order, axis=0)
     rows = xp.take(updates, order, axis=axis)
-    product = _before(xp, rows, keys, axis) * _flip(_before(xp, _flip(rows, axis), _flip(keys, 0), axis), axis)
+    after = _before(xp, xp.flip(rows, axis=axis), xp.flip(keys, axis=0), axis)
+    product = _before(xp, rows, keys, axis) * xp.flip(after, axis=axis)
     return xp.take(product, xp.argsort(order, axis=0, descending=False), axis=axis)
 
 

@@ -87,7 +87,7 @@ GETITEM = View(
 pad_index = Linear(
     "pad_index",
     _pad_index,
-    (lambda xp, g, _x, *, index, shape: g[index],),
+    (lambda xp, g, _x, *, index, shape: xp.getitem(g, index=index),),
     batch=_batch_pad_index,
     shape=lambda x, *, index, shape: shape,
     leaf=True,
@@ -97,8 +97,8 @@ set_index = Linear(
     "set_index",
     _set_index,
     (
-        lambda xp, g, _x, _y, *, index: xp.set_index(g, xp.zeros_like(g[index]), index=index),
-        lambda xp, g, _x, _y, *, index: g[index],
+        lambda xp, g, _x, _y, *, index: xp.set_index(g, xp.zeros_like(xp.getitem(g, index=index)), index=index),
+        lambda xp, g, _x, _y, *, index: xp.getitem(g, index=index),
     ),
     batch=_batch_set_index,
     shape=lambda x, y, *, index: tuple(x.shape),

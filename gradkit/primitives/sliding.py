@@ -21,7 +21,7 @@ def _sliding_product(xp: Any, x: Any, y: Any) -> Any:
 def _pull_long(xp: Any, g: Any, _x: Any, y: Any) -> Any:
     lead, size = y.shape[0] - 1, g.shape[0]
     padded = xp.pad_index(g, index=(slice(lead, lead + size),), shape=(size + 2 * lead,))
-    return xp.sliding_product(padded, y[::-1])
+    return xp.sliding_product(padded, xp.flip(y, axis=0))
 
 
 sliding_product = Linear(

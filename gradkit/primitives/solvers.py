@@ -225,7 +225,7 @@ LARGEST_NORM = 5.371920351148152
 def _expm(xp: Any, x: Any) -> Any:
     """Scale, take the Padé approximant of degree 13, square: Higham, "The scaling and squaring method" (2005)."""
     library = xp.library
-    if not x.size:
+    if 0 in x.shape:
         return x
     norms = library.max(library.sum(library.abs(x), axis=-2), axis=-1)
     scales = library.where(

@@ -70,9 +70,10 @@ class Variant:
         if error is not None:
             return str(error)
         if self.index is not None and self.index >= (number := len(backend.devices)):
+            reason = backend.why_no_device()
             return (
                 f"The backend {self.base!r} has no device {self.index} on this machine: it has {number}, with numbers "
-                f"from 0. `python -m gradkit info` lists them."
+                f"from 0{f' ({reason})' if reason else ''}. `python -m gradkit info` lists them."
             )
         if self.dtype is not None and self.dtype not in floating_dtypes(backend):
             return (

@@ -1,0 +1,314 @@
+"""array-api-compat's namespace for PyTorch, and what it leaves unlike the standard.
+
+Functions that are here stand for those of the same name there. All of them take unsigned integers as well
+(`unsigned.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import array_api_compat.torch as compat
+import torch
+from torch import Tensor
+
+from gradkit_torch import linear_algebra
+from gradkit_torch.unsigned import SIGNED, UNSIGNED, bridged
+
+__all__ = ["Namespace"]
+
+Raw = Any
+Axis = int | tuple[int, ...] | None
+
+
+class Namespace:
+    """The namespace: what this module has, else what array-api-compat has."""
+
+    def __init__(self) -> None:
+        self.linalg = _Part(compat.linalg, linear_algebra.FUNCTIONS)
+        self.fft = compat.fft
+
+    def __getattr__(self, name: str) -> Any:
+        found = FUNCTIONS.get(name)
+        if found is None:
+            found = getattr(compat, name)
+            if not callable(found) or isinstance(found, type | torch.dtype):
+                setattr(self, name, found)
+                return found
+        found = found if name in UNBRIDGED else bridged(found)
+        setattr(self, name, found)
+        return found
+
+    def __dir__(self) -> list[str]:
+        return dir(compat)
+
+
+class _Part:
+    """A namespace inside, as `linalg`."""
+
+    def __init__(self, rest: Any, own: dict[str, Callable[..., Any]]) -> None:
+        self.rest = rest
+        vars(self).update(own)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rest, name)
+
+
+# Making arrays: an unsigned dtype is that of signed integers with the same bits
+
+
+def arange(
+    start: float, /, stop: float | None = None, step: float = 1, *, dtype: Any = None, device: Any = None
+) -> Raw:
+    if stop is None:
+        start, stop = 0, start
+    count = max(0, math.ceil((stop - start) / step))
+    if count == 0:
+        return torch.empty(0, dtype=dtype or torch.int64, device=device)
+    if dtype in UNSIGNED:
+        return torch.arange(start, stop, step, dtype=torch.int64, device=device).to(SIGNED[dtype]).view(dtype)
+    if dtype is torch.bool:
+        return torch.arange(start, stop, step, device=device).to(dtype)
+    if dtype is not None and dtype.is_complex:
+        return torch.arange(start, stop, step, dtype=torch.float64, device=device).to(dtype)
+    return torch.arange(start, stop, step, dtype=dtype, device=device)
+
+
+def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Raw:
+    if dtype in UNSIGNED and type(fill_value) is int:
+        return torch.full(shape, _in_range(fill_value, dtype), dtype=SIGNED[dtype], device=device).view(dtype)
+    if isinstance(shape, int):
+        shape = (shape,)
+    return torch.full(shape, fill_value, dtype=dtype, device=device)
+
+
+def full_like(x: Raw, /, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Raw:
+    return full(x.shape, fill_value, dtype=dtype or x.dtype, device=device or x.device)
+
+
+def _in_range(number: int, dtype: Any) -> int:
+    bits = torch.iinfo(dtype).bits
+    number &= (1 << bits) - 1
+    return number - (1 << bits) if number >> bits - 1 else number
+
+
+def eye(rows: int, columns: int | None = None, /, *, k: int = 0, dtype: Any = None, device: Any = None) -> Raw:
+    result = torch.zeros(rows, rows if columns is None else columns, dtype=dtype, device=device)
+    if -rows < k < result.shape[1]:
+        (result.view(SIGNED[dtype]) if dtype in UNSIGNED else result).diagonal(k).fill_(1)
+    return result
+
+
+def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Raw:
+    if isinstance(obj, Tensor):
+        changed = obj.to(device=device or obj.device, dtype=dtype or obj.dtype, copy=bool(copy))
+        return changed.contiguous() if copy and not changed.is_contiguous() else changed
+    if dtype in UNSIGNED and type(obj) is int:
+        return full((), obj, dtype=dtype, device=device)
+    return compat.asarray(obj, dtype=dtype, device=device, copy=copy)
+
+
+def astype(x: Raw, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Raw:
+    if x.dtype is dtype and not copy:
+        return x
+    if x.dtype.is_complex and not dtype.is_complex:
+        x = x.real if dtype is not torch.bool else x != 0
+    elif dtype in UNSIGNED and x.dtype.is_floating_point:
+        # By way of int64: PyTorch leaves open what becomes of negative numbers otherwise.
+        if dtype is torch.uint64:
+            top = x >= 2.0**63
+            low = torch.where(top, x - 2.0**63, x).to(torch.int64)
+            return torch.where(top, low ^ -(1 << 63), low).view(dtype)
+        return x.to(torch.int64).to(SIGNED[dtype]).view(dtype)
+    return x.to(dtype, copy=copy)
+
+
+# Reductions
+
+
+def _over(x: Raw, axis: Axis) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(x.ndim))
+    return (axis,) if isinstance(axis, int) else tuple(axis)
+
+
+def _extremum(name: str) -> Callable[..., Raw]:
+    function = getattr(torch, f"a{name}")
+
+    def reduce(x: Raw, /, *, axis: Axis = None, keepdims: bool = False) -> Raw:
+        axes = _over(x, axis)
+        return function(x, axes, keepdim=keepdims) if axes else x.clone()
+
+    reduce.__name__ = name
+    return reduce
+
+
+def _truth(name: str) -> Callable[..., Raw]:
+    function = getattr(torch, name)
+
+    def reduce(x: Raw, /, *, axis: Axis = None, keepdims: bool = False) -> Raw:
+        axes = _over(x, axis)
+        x = x if x.dtype is torch.bool else x != 0
+        return function(x, axes, keepdim=keepdims) if axes else x.clone()
+
+    reduce.__name__ = name
+    return reduce
+
+
+def sum(x: Raw, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Raw:
+    dtype = dtype or x.dtype
+    axes = _over(x, axis)
+    return torch.sum(x, axes, keepdim=keepdims, dtype=dtype) if axes else x.to(dtype, copy=True)
+
+
+def prod(x: Raw, /, *, axis: Axis = None, dtype: Any = None, keepdims: bool = False) -> Raw:
+    result = x.to(dtype or x.dtype, copy=True)
+    for one in sorted((one % x.ndim for one in _over(x, axis)), reverse=True):
+        result = torch.prod(result, one, keepdim=keepdims, dtype=result.dtype)
+    return result
+
+
+def mean(x: Raw, /, *, axis: Axis = None, keepdims: bool = False) -> Raw:
+    axes = _over(x, axis)
+    return torch.mean(x, axes, keepdim=keepdims) if axes else x.clone()
+
+
+def _position(name: str) -> Callable[..., Raw]:
+    function = getattr(torch, name)
+
+    def find(x: Raw, /, *, axis: int | None = None, keepdims: bool = False) -> Raw:
+        x = x.to(torch.uint8) if x.dtype is torch.bool else x
+        if axis is None:
+            found = function(x.reshape(-1), 0)
+            return found.reshape((1,) * x.ndim) if keepdims else found
+        return function(x, axis, keepdim=keepdims)
+
+    find.__name__ = name
+    return find
+
+
+def _running(name: str) -> Callable[..., Raw]:
+    function = getattr(torch, name)
+
+    def run(x: Raw, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Raw:
+        axis = 0 if axis is None else axis
+        dtype = dtype or x.dtype
+        result = function(x, axis, dtype=dtype)
+        if include_initial:
+            shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+            result = torch.cat([torch.full(shape, name == "cumprod", dtype=dtype, device=x.device), result], axis)
+        return result
+
+    run.__name__ = name
+    return run
+
+
+# Element by element
+
+
+def sign(x: Raw, /) -> Raw:
+    if x.dtype.is_complex:
+        return compat.sign(x)
+    return torch.where(x == x, torch.sign(x), x) if x.dtype.is_floating_point else torch.sign(x)
+
+
+def _whole_result(name: str) -> Callable[..., Raw]:
+    """Return a function that leaves whole numbers and truth values as they are."""
+    function = getattr(torch, name)
+
+    def run(x: Raw, /) -> Raw:
+        if x.dtype.is_complex:
+            return torch.complex(function(x.real), function(x.imag))
+        return function(x) if x.dtype.is_floating_point else x.clone()
+
+    run.__name__ = name
+    return run
+
+
+def nextafter(x: Raw, y: Raw, /) -> Raw:
+    return compat.nextafter(x, y)
+
+
+# Order
+
+
+def sort(x: Raw, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Raw:
+    return torch.sort(x, dim=axis, descending=descending, stable=stable)[0]
+
+
+def argsort(x: Raw, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Raw:
+    return torch.sort(x, dim=axis, descending=descending, stable=stable)[1]
+
+
+def searchsorted(x: Raw, values: Raw, /, *, side: str = "left", sorter: Raw = None) -> Raw:
+    x = x if sorter is None else x[sorter]
+    return torch.searchsorted(x.contiguous(), values.contiguous(), side=side)
+
+
+# Moving elements
+
+
+def reshape(x: Raw, /, shape: tuple[int, ...], *, copy: bool | None = None) -> Raw:
+    result = torch.reshape(x, shape)
+    return result.clone() if copy and result.data_ptr() == x.data_ptr() else result
+
+
+def take(x: Raw, indices: Raw, /, *, axis: int | None = None) -> Raw:
+    axis = 0 if axis is None else axis
+    positions = indices if indices.dtype in (torch.int64, torch.int32) else indices.to(torch.int64)
+    return torch.index_select(x, axis, torch.where(positions < 0, positions + x.shape[axis], positions))
+
+
+def take_along_axis(x: Raw, indices: Raw, /, *, axis: int = -1) -> Raw:
+    positions = indices.to(torch.int64)
+    return torch.take_along_dim(x, torch.where(positions < 0, positions + x.shape[axis], positions), dim=axis)
+
+
+def concat(arrays: Any, /, *, axis: int | None = 0) -> Raw:
+    if axis is None:
+        arrays, axis = [x.reshape(-1) for x in arrays], 0
+    return torch.cat(list(arrays), dim=axis)
+
+
+def matmul(x: Raw, y: Raw, /) -> Raw:
+    if x.dtype is torch.bool:
+        return torch.matmul(x.to(torch.uint8), y.to(torch.uint8)) != 0
+    return torch.matmul(x, y)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "all": _truth("all"),
+    "any": _truth("any"),
+    "arange": arange,
+    "argmax": _position("argmax"),
+    "argmin": _position("argmin"),
+    "argsort": argsort,
+    "asarray": asarray,
+    "astype": astype,
+    "ceil": _whole_result("ceil"),
+    "concat": concat,
+    "cumulative_prod": _running("cumprod"),
+    "cumulative_sum": _running("cumsum"),
+    "eye": eye,
+    "floor": _whole_result("floor"),
+    "full": full,
+    "full_like": full_like,
+    "matmul": matmul,
+    "max": _extremum("max"),
+    "mean": mean,
+    "min": _extremum("min"),
+    "nextafter": nextafter,
+    "prod": prod,
+    "reshape": reshape,
+    "round": _whole_result("round"),
+    "searchsorted": searchsorted,
+    "sign": sign,
+    "sort": sort,
+    "sum": sum,
+    "take": take,
+    "take_along_axis": take_along_axis,
+    "trunc": _whole_result("trunc"),
+}
+UNBRIDGED = frozenset({"arange", "eye", "full"})
