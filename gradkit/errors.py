@@ -124,10 +124,13 @@ class NonFiniteLossError(FloatingPointError):
     ----------
     model, history : object or None
         Where `gradkit.fit` raises it: the last model that had a loss, and the history of the epochs before.
+    everywhere : bool
+        Whether all processes that train have it: it is told once.
     """
 
     model: object = None
     history: object = None
+    everywhere: bool = False
 
 
 class ResumeError(ValueError):

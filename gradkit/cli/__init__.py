@@ -14,10 +14,13 @@ from gradkit.cli.parser import command_of, make_parser
 from gradkit.errors import (
     BackendNotInstalledError,
     BackendUnusableError,
+    DistributedError,
     FileFormatError,
     MissingDependencyError,
     NonFiniteLossError,
+    ProcessLeftError,
 )
+from gradkit.processes import the_world
 
 __all__ = ["main"]
 
@@ -27,6 +30,7 @@ EXPECTED = (
     BackendNotInstalledError,
     BackendUnusableError,
     CommandError,
+    DistributedError,
     FileFormatError,
     MissingDependencyError,
     NonFiniteLossError,
@@ -57,9 +61,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except EXPECTED as error:
-        print(f"gradkit {options.name}: error: {error}", file=sys.stderr)
+        if _is_told_elsewhere(error):
+            return WRONG
+        print(f"gradkit {options.name}: error{_where()}: {error}", file=sys.stderr)
         return WRONG
     except KeyboardInterrupt:
         print(f"gradkit {options.name}: interrupted", file=sys.stderr)
         return INTERRUPTED
     return status
+
+
+def _is_told_elsewhere(error: Exception) -> bool:
+    """Return whether another process tells of an error: the one that has it too, or that ended by it."""
+    here = the_world()
+    told = isinstance(error, ProcessLeftError) or getattr(error, "everywhere", False)
+    return here is not None and here.index > 0 and told
+
+
+def _where() -> str:
+    """Say which process it is, where there are several."""
+    here = the_world()
+    return f" in process {here.index}" if here is not None and here.count > 1 else ""

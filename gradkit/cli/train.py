@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from typing import Any
 
 from gradkit import current_backend, default_backend, nn, optim, random
@@ -20,6 +20,7 @@ from gradkit.data.files import HostArray
 from gradkit.data.replacing import clear_partial
 from gradkit.errors import DamagedRunError, MissingDependencyError, NonFiniteLossError, ResumeError
 from gradkit.optim.schedules import Schedule
+from gradkit.processes import world_of_launcher
 from gradkit.train import Checkpoint, History, fit
 from gradkit.train.checkpoints import BEST, LAST, LOG
 from gradkit.train.locks import LOCK, locked
@@ -47,15 +48,21 @@ SETTINGS = (
 
 
 def train(options: argparse.Namespace) -> int:
-    """Train a network, and write it with its log and its curves."""
-    with ExitStack() as folder_held:
-        return _train(options, folder_held)
-
-
-def _train(options: argparse.Namespace, folder_held: ExitStack) -> int:
+    """Train a network, and write it with its log and its curves; of processes started together, the first one does."""
     use_backend(options.backend)
+    here = world_of_launcher()
+    leads = here is None or here.index == 0
+    with ExitStack() as held:
+        if not leads:
+            held.enter_context(redirect_stdout(held.enter_context(open(os.devnull, "w"))))
+            held.enter_context(redirect_stderr(sys.stdout))
+        return _train(options, held, leads)
+
+
+def _train(options: argparse.Namespace, folder_held: ExitStack, leads: bool) -> int:
     activation = _activation(options.activation)
-    _check_folder(options)
+    if leads:
+        _check_folder(options)
     source = read_source(options.data, Asked(options.target, options.task, options.delimiter))
     if options.target is not None and source.target != options.target:
         raise CommandError(f"argument --target: {options.data} has no columns with names; leave the option out.")
@@ -83,14 +90,8 @@ def _train(options: argparse.Namespace, folder_held: ExitStack) -> int:
     optimizer = optim.SGD(
         DECAYS[options.decay](options.learning_rate, steps), options.momentum, weight_decay=options.weight_decay
     )
-    _make_folder(options)
-    folder_held.enter_context(locked(options.out))
-    _check_folder(options)  # a run may have ended there in the meantime
-    clear_partial(options.out, [MODEL])
-    if not options.resume:
-        # Nobody is to take an older run's model for that of this one, should it be stopped.
-        for name in (MODEL, CURVES):
-            (options.out / name).unlink(missing_ok=True)
+    if leads:
+        _take_folder(options, folder_held)
     try:
         network, history = fit(
             network,
@@ -120,6 +121,8 @@ def _train(options: argparse.Namespace, folder_held: ExitStack) -> int:
         print(f"gradkit train: interrupted; --resume goes on from {options.out}", file=sys.stderr)
         return 130
 
+    if not leads:
+        return 0
     about = About(title, task, widths, activation, _list(names), target, _list(classes))
     model = Model(network, inputs, outputs, about)
     path = save_model(options.out, model)
@@ -164,6 +167,18 @@ def _check_folder(options: argparse.Namespace) -> None:
         raise CommandError(f"argument --out: {above} is no folder.")
     if not os.access(above, os.W_OK):
         raise CommandError(f"argument --out: the folder {above} cannot be written.")
+
+
+def _take_folder(options: argparse.Namespace, held: ExitStack) -> None:
+    """Make the folder this run's alone."""
+    _make_folder(options)
+    held.enter_context(locked(options.out))
+    _check_folder(options)  # a run may have ended there in the meantime
+    clear_partial(options.out, [MODEL])
+    if not options.resume:
+        # Nobody is to take an older run's model for that of this one, should it be stopped.
+        for name in (MODEL, CURVES):
+            (options.out / name).unlink(missing_ok=True)
 
 
 def _make_folder(options: argparse.Namespace) -> None:

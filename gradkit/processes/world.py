@@ -23,8 +23,10 @@ from gradkit.errors import CollectiveTimeoutError, DistributedError, ProcessLeft
 from gradkit.processes.host import HostTransport
 from gradkit.processes.launchers import launched_processes, load_mpi
 
-__all__ = ["TIMEOUT", "World", "enter_world", "leave_world", "the_world", "world_of_launcher"]
+__all__ = ["BUCKET_BYTES", "TIMEOUT", "World", "enter_world", "leave_world", "the_world", "world_of_launcher"]
 
+BUCKET_BYTES = 2**20
+"""Bytes of gradients from which on a sum is begun."""
 TIMEOUT = 300.0
 """Seconds after which a wait for others is an error."""
 GRACE = 3.0
@@ -49,6 +51,8 @@ class World:
 
     Attributes
     ----------
+    bucket_bytes : int
+        How many bytes of gradients are summed together.
     index, count : int
         The number of this process, from 0, and how many there are.
     local_index, local_count : int
@@ -57,12 +61,14 @@ class World:
 
     def __init__(self, mpi: Any = None, timeout: float = TIMEOUT) -> None:
         self.timeout = timeout
+        self.bucket_bytes = BUCKET_BYTES
         self.index, self.count, self.local_index, self.local_count = 0, 1, 0, 1
         self._mpi = mpi
         self._transports: dict[tuple[str, str], Transport] = {}
         self._left: dict[int, float] = {}
         self._waiting: dict[int, str] = {}
         self._sent: list[Any] = []
+        self._is_broken = False
         if mpi is None:
             return
         everybody = mpi.COMM_WORLD
@@ -156,6 +162,7 @@ class World:
             self._read_messages()
             for process, since in self._left.items():
                 if now - since > GRACE:
+                    self._is_broken = True
                     raise ProcessLeftError(
                         f"{call}: process {process} of {self.count} has ended, while process {self.index} waits for "
                         f"it. What it said last tells why."
@@ -167,6 +174,7 @@ class World:
                 raise self._timeout_error(call)
 
     def _timeout_error(self, call: str) -> CollectiveTimeoutError:
+        self._is_broken = True
         here = {**self._waiting, self.index: call}
         missing = [process for process in range(self.count) if process not in here]
         waiting = _listed(here)
@@ -203,6 +211,8 @@ class World:
 
     def leave(self) -> None:
         """Leave in order: wait until all others do."""
+        if self._is_broken:
+            self.abort(1)  # what is on its way will not arrive, and MPI would wait for it
         if self.count > 1 and not self._mpi.Is_finalized():
             self._tell({"left": True})
             request = self._end.Ibarrier()

@@ -6,6 +6,7 @@ import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from importlib.metadata import version
 from numbers import Real
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from gradkit.train.history import History
 from gradkit.train.locks import locked
 from gradkit.train.objectives import Metric, metrics_for, objective_for
 from gradkit.train.steps import Optimizer
+from gradkit.train.teams import team_of_launcher
 from gradkit.train.training import Training
 
 __all__ = ["fit"]
@@ -53,6 +55,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     resume: bool | Literal["auto"] = "auto",
     jit: Jit = "auto",
+    distributed: bool = True,
 ) -> tuple[Any, History]:
     """Train a model, and return it with the history of its training.
 
@@ -95,6 +98,10 @@ def fit(
         those after the first few hundred do, if the Python code of the loss, the model and the optimizer does nothing
         but compute. ``True`` has all steps run so, and takes it that the code may run once; ``False`` has each step
         run it.
+    distributed : bool
+        Whether processes that were started together (``mpiexec -n 4 python program.py``) train one model, each on its
+        part of every minibatch. All must call `fit` with the same arguments; process 0 prints and saves. With False
+        each trains a model of its own.
 
     Returns
     -------
@@ -147,6 +154,13 @@ def fit(
         raise ValueError(f"fit: resume must be 'auto', True or False, got {resume!r}.")
     if jit not in (True, False, "auto"):
         raise ValueError(f"fit: jit must be 'auto', True or False, got {jit!r}.")
+    team = team_of_launcher() if distributed else None
+    if team is not None and jit is True:
+        raise ValueError(
+            "fit: jit=True is for one process. Several train step by step, since their gradients travel while the "
+            "backward pass goes on; leave jit out, or pass distributed=False to train in each process alone."
+        )
+    leads = team is None or team.leads
     whole = _pair(data, "data", model)
     objective = objective_for(loss, whole[1])
     measured = metrics_for(metrics, objective)
@@ -168,9 +182,12 @@ def fit(
         "validation": share if held is None else _fingerprint(held),
     }
     folder = None
-    if checkpoint is not None:
+    if team is not None:
+        team.check({**_facts(model), **settings, "epochs": epochs, "key": None if key is None else key.tolist()})
+        team.refuse(len(whole[0]), batch_size)
+    if checkpoint is not None and leads:
         folder = Folder(checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint), settings)
-    elif resume is True:
+    elif resume is True and checkpoint is None:
         raise ValueError("fit: resume=True needs checkpoint, the folder of the run to go on with.")
     with nullcontext() if folder is None else locked(folder.path):
         if folder is not None and resume is True and not folder.last.exists():
@@ -182,6 +199,8 @@ def fit(
         if folder is not None:
             folder.clear_partial()
         key = random.next_key() if key is None else key
+        if team is not None:
+            key = team.broadcast(key)
         train = whole
         if share is not None:
             train, held = split(whole, share, random.fold_in(key, SPLIT))
@@ -199,10 +218,14 @@ def fit(
             folder,
             History(name),
             jit,
+            team,
         )
-        if folder is not None and not (resume and training.resume()):
+        resumed = folder is not None and bool(resume) and training.resume()
+        if team is not None:
+            resumed = training.catch_up(resumed)
+        if folder is not None and not resumed:
             training.begin()
-        trained = training.train(progress)
+        trained = training.train(progress and leads)
         if isinstance(model, Module) and any(parameter.requires_grad for parameter in model.parameters()):
             trained.requires_grad_()
         return trained, training.history
@@ -275,6 +298,19 @@ def _parameter_dtype(model: Any) -> str | None:
     """Return the dtype of a model's parameters, that of the first where they differ."""
     names = (dtype_name(leaf) for leaf in tree.leaves(model) if type(leaf) is Array)
     return next((name for name in names if kind_of(name) == FLOATING), None)
+
+
+def _facts(model: Any) -> dict[str, str]:
+    """Return what must be the same in all processes that train a model."""
+    checksum = 0
+    for leaf in tree.leaves(model):
+        checksum = zlib.crc32(host(leaf).tobytes() if type(leaf) is Array else repr(leaf).encode(), checksum)
+    shapes = ", ".join(f"{dtype_name(x)}{list(x.shape)}" for x in tree.leaves(model) if type(x) is Array)
+    return {
+        "gradkit": version("gradkit"),
+        "model": f"{_size(model)} ({shapes})",
+        "parameters": f"values of checksum {checksum:08x}",
+    }
 
 
 FINGERPRINT_ROWS = 64

@@ -39,16 +39,22 @@ class Progress(Protocol):
         """End."""
 
 
-def progress_for(progress: bool, steps: int, done: int, epochs: int) -> Progress:
-    """Return what shows a run of so many steps, some of them done: a bar where there is a terminal or a notebook."""
+def progress_for(progress: bool, steps: int, done: int, epochs: int, examples: int | None = None) -> Progress:
+    """Return what shows a run of so many steps, some of them done: a bar where there is a terminal or a notebook.
+
+    Parameters
+    ----------
+    examples : int, optional
+        In a step, of all processes: the pace is then told in examples.
+    """
     if not progress:
         return Silent()
     if sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules):
         try:
-            return Bar(importlib.import_module("tqdm").tqdm, steps, done, epochs)
+            return Bar(importlib.import_module("tqdm").tqdm, steps, done, epochs, examples)
         except ImportError:
             pass  # lines do as well
-    return Lines(steps, done, epochs)
+    return Lines(steps, done, epochs, examples)
 
 
 class Silent:
@@ -85,13 +91,14 @@ class Bar:
     What was measured on the validation data after the last epoch stands in brackets.
     """
 
-    def __init__(self, tqdm: Any, steps: int, done: int, epochs: int) -> None:
+    def __init__(self, tqdm: Any, steps: int, done: int, epochs: int, examples: int | None = None) -> None:
         self._epochs = epochs
+        self._each = examples or 1
         width = terminal_width()
         self._bar = tqdm(
-            total=steps,
-            initial=done,
-            unit=" steps",
+            total=steps * self._each,
+            initial=done * self._each,
+            unit=" steps" if examples is None else " examples",
             mininterval=REFRESH,
             bar_format="{desc} {percentage:3.0f}%|{bar:6}| {rate_fmt}, {remaining} left{postfix}",
             dynamic_ncols=width > 0,
@@ -108,7 +115,7 @@ class Bar:
         self._due = now + REFRESH
         self._bar.set_description_str(f"epoch {epoch}/{self._epochs}", refresh=False)
         self._bar.set_postfix_str(", ".join(self._parts(values())), refresh=False)
-        self._bar.update(step - self._bar.n)
+        self._bar.update(step * self._each - self._bar.n)
 
     def _parts(self, values: Mapping[str, Value]) -> list[str]:
         """Return the measurements, each with the last one on the validation data in brackets."""
@@ -147,7 +154,8 @@ NOT_MEASURED = HIDDEN | {"learning_rate"}
 class Lines:
     """A line an epoch, on the standard output; where epochs are short, a line every few seconds, and the last one."""
 
-    def __init__(self, steps: int, done: int, epochs: int) -> None:
+    def __init__(self, steps: int, done: int, epochs: int, examples: int | None = None) -> None:
+        self._pace = 1 if examples is None else examples, "steps/s" if examples is None else "examples/s"
         self._steps = steps
         self._done = done
         self._epochs = epochs
@@ -168,9 +176,9 @@ class Lines:
         values = [f"{name.replace('_', ' ')} {shown(value)}" for name, value in row.items() if name not in HIDDEN]
         rate = (step - self._done) / max(now - self._started, 1e-9)
         left = (self._steps - step) / rate if rate else 0.0
-        print(
-            f"epoch {epoch}/{self._epochs}", *values, f"{rate:.0f} steps/s", f"{left:.0f} s left", sep="  ", flush=True
-        )
+        each, unit = self._pace
+        pace = f"{rate * each:.0f} {unit}"
+        print(f"epoch {epoch}/{self._epochs}", *values, pace, f"{left:.0f} s left", sep="  ", flush=True)
 
     def say(self, text: str) -> None:
         """Print it."""

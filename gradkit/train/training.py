@@ -20,11 +20,12 @@ from gradkit.train.checkpoints import Folder, Run, Saved
 from gradkit.train.compiled import CompiledSteps, Jit
 from gradkit.train.evaluation import first_not_finite, measure
 from gradkit.train.history import History, Value
-from gradkit.train.interrupt import Interrupt
+from gradkit.train.interrupt import OF_LAUNCHERS, Interrupt
 from gradkit.train.objectives import Metric, Objective
 from gradkit.train.positions import Expected
 from gradkit.train.progress import Progress, progress_for
 from gradkit.train.steps import Optimizer, rated_step, start_reading, training_step
+from gradkit.train.teams import Team
 
 __all__ = ["Training"]
 
@@ -73,7 +74,11 @@ class Training:
         folder: Folder | None,
         history: History,
         jit: Jit = "auto",
+        team: Team | None = None,
     ) -> None:
+        self._team = team
+        self._asked = False
+        """Whether any process of the team was asked to stop."""
         self.history = history
         self.epochs = epochs
         self.steps_per_epoch = len(minibatches(train, batch_size, key))
@@ -101,7 +106,7 @@ class Training:
             batch_size,
             self.steps_per_epoch,
             key,
-            jit,
+            jit if team is None else False,
             any(not type(callback).__module__.startswith("gradkit.") for callback in callbacks),
         )
         self._best: tuple[float, int] | None = None
@@ -188,6 +193,39 @@ class Training:
             self.log({"event": "resumed", "at_step": self.step})
         return True
 
+    def catch_up(self, resumed: bool) -> bool:
+        """Be in every process what process 0 is after it has read the checkpoint, or has not; return which."""
+        team = self._team
+        assert team is not None
+        run = self._run
+        about = team.tell(
+            {
+                "resumed": resumed,
+                "position": [run.epoch, run.batch, run.sums],
+                "best": self._best,
+                "has_best": self._best_model is not None,
+                "stopped": self._stopped,
+                "rows": list(self.history.rows()),
+                "seconds": self._seconds,
+                "callbacks": [dict(callback.state()) for callback in self._callbacks],
+            }
+        )
+        if not about["resumed"]:
+            return False
+        best = run.model if self._best_model is None else self._best_model
+        model, state, best = team.broadcast((run.model, run.state, best))
+        if not team.leads:
+            epoch, batch, sums = about["position"]
+            self._run = Run(model, state, epoch, batch, tuple(sums))
+            self._best = None if about["best"] is None else (about["best"][0], about["best"][1])
+            self._best_model = best if about["has_best"] else None
+            self._stopped, self._seconds, self._resumed = about["stopped"], about["seconds"], True
+            for row in about["rows"]:
+                self.history.append(row)
+            for callback, remembered in zip(self._callbacks, about["callbacks"], strict=True):
+                callback.restore(remembered)
+        return True
+
     def begin(self) -> None:
         """Put the folder's checkpoint at this run's beginning: what an older run left there is no state of this one."""
         assert self._folder is not None
@@ -197,7 +235,8 @@ class Training:
     def train(self, progress: bool) -> Any:
         """Train to the end, and return the model."""
         done = self.step
-        self._progress = progress_for(progress, self.epochs * self.steps_per_epoch, done, self.epochs)
+        steps = self.epochs * self.steps_per_epoch
+        self._progress = progress_for(progress, steps, done, self.epochs, self._batch_size if self._team else None)
         self._started = time.perf_counter()
         if self._folder is not None and self._resumed and self._has_work:
             at = f"epoch {self._run.epoch + 1}, batch {self._run.batch + 1}"
@@ -207,17 +246,19 @@ class Training:
         note, reason = "", FINISHED
         try:
             # An overflow shows in the loss, which is looked at here: NumPy need not warn of it as well.
-            with Interrupt() as interrupt, np.errstate(all="ignore"):
+            signals = Interrupt() if self._team is None else Interrupt(OF_LAUNCHERS)
+            with signals as interrupt, np.errstate(all="ignore"):
                 while self._has_work and reason != INTERRUPTED:
                     if self._steps(interrupt):
                         self._end_epoch()
-                    if interrupt.asked:
+                    if self._is_asked(interrupt):
                         reason = INTERRUPTED
                 self._end(self._stopped or reason, done)
             if self.history.stopped != FINISHED:
                 note = f"{self.history.stopped}: stopped after {self.step} steps"
         except NonFiniteLossError as error:
             note = str(error)
+            error.everywhere = self._team is not None
             raise
         finally:
             self._progress.close()
@@ -235,11 +276,15 @@ class Training:
                 self._run_compiled(stop)
             else:
                 self._run_eagerly(interrupt)
-            if interrupt.asked:
+            if self._is_asked(interrupt):
                 break
         if self._run.batch < self.steps_per_epoch:
             self._run = self._last_good() or self._run  # nobody has seen a loss of the newest state
         return self._run.batch == self.steps_per_epoch
+
+    def _is_asked(self, interrupt: Interrupt) -> bool:
+        """Return whether to stop: where there are others, what all of them know since the same step."""
+        return interrupt.asked if self._team is None else self._asked
 
     def _next_call(self, run: Run) -> int:
         """Return before which minibatch the next call of a program ends; the run's own if its step is eager."""
@@ -258,23 +303,35 @@ class Training:
         model, state = run.model, run.state
         order = random.fold_in(self._key, run.epoch)
         waiting: _Step | None = None
-        for batch, (x, y) in enumerate(
-            minibatches(self._train, self._batch_size, order, start=run.batch), start=run.batch
-        ):
+        batches = minibatches(self._train, self._batch_size, order, start=run.batch)
+        for batch, (x, y) in enumerate(batches if self._team is None else self._team.part(batches), start=run.batch):
             if waiting is not None and self._compiled.stop(run.epoch, batch, model, state) > batch:
                 break
-            new_model, new_state, (loss, prediction) = self._step(model, state, x, y)
-            reading = list(map(start_reading, self._numbers_of((loss, prediction), x, y)))
+            rows = min(self._batch_size, len(self._train[0]) - batch * self._batch_size)
+            if self._team is None:
+                new_model, new_state, (loss, prediction) = self._step(model, state, x, y)
+                reading = list(map(start_reading, self._numbers_of((loss, prediction), x, y)))
+            else:
+                new_model, new_state, reading = self._step_of_team(self._team, model, state, x, y, rows, interrupt)
             # The step before is read while the device computes this one: its numbers were on their way before.
             if waiting is not None:
                 self._read(waiting)
-            waiting = _Step(model, state, batch, reading, y.shape[0])
+            waiting = _Step(model, state, batch, reading, rows)
             model, state = new_model, new_state
-            if interrupt.asked:
+            if self._is_asked(interrupt):
                 break
         assert waiting is not None
         self._read(waiting)
         self._run = Run(model, state, run.epoch, waiting.batch + 1, self._run.sums)
+
+    def _step_of_team(
+        self, team: Team, model: Any, state: Any, x: Any, y: Any, rows: int, interrupt: Interrupt
+    ) -> tuple[Any, Any, list[Callable[[], float]]]:
+        new_model, new_state, (loss, prediction) = team.step(self._objective, self._optimizer, model, state, x, y, rows)
+        reading = team.start_reading(
+            model, loss, prediction, x, y, rows, self._objective, self._metrics, interrupt.asked
+        )
+        return new_model, new_state, reading
 
     def _numbers_of(self, measured: tuple[Any, Any], _x: Any, y: Any) -> list[Any]:
         """Return a step's loss and metrics."""
@@ -286,6 +343,8 @@ class Training:
         sums = self._run.sums
         taken = self._run.epoch * self.steps_per_epoch + step.batch
         values = [read() for read in step.values]
+        if self._team is not None:
+            self._asked = values.pop() > 0 or self._asked
         if not math.isfinite(values[0]):
             self._refuse(values[0], taken)
         # Here and not after the update: a checkpoint is good where its parameters have a loss.
@@ -338,14 +397,16 @@ class Training:
         run, self._before_end = self._run, self._remember()
         row: dict[str, Value] = {"epoch": run.epoch + 1, "step": self.step, **self._means()}
         if self._validation is not None:
-            found = measure(run.model, *self._validation, self._objective, self._metrics)
+            measured = measure if self._team is None else self._team.measure
+            found = measured(run.model, *self._validation, self._objective, self._metrics)
             if not math.isfinite(found["loss"]):
                 self._refuse(found["loss"], self.step, "validation")
             row.update({f"validation_{name}": value for name, value in found.items()})
         elif not all(bool(isfinite(parameter).all()) for parameter in _numbers(run.model)):
             self._refuse(math.nan, self.step)  # no data are there to see it, and the epoch may be the last one
         row["learning_rate"] = self.rate_at(self.step - 1)
-        row["seconds"] = self._seconds + time.perf_counter() - self._started
+        seconds = self._seconds + time.perf_counter() - self._started
+        row["seconds"] = seconds if self._team is None else self._team.tell(seconds)
         self.history.append(row)
         loss = row["loss"] if self._validation is None else row["validation_loss"]
         assert loss is not None
@@ -355,6 +416,8 @@ class Training:
         self._progress.epoch(row)
         for callback in self._callbacks:
             callback.epoch_end(self)
+        if self._team is not None and self._callbacks:
+            self._stopped = next(filter(None, self._team.hear(self._stopped)), "")  # those of any process stop all
         self.log(row)
         if self._folder is not None and self._folder.is_due(self.step, epoch_ends=True):
             self._save(self._run)

@@ -23,6 +23,7 @@ from gradkit.core.operands import dtype_name
 from gradkit.core.printing import describe
 from gradkit.core.promotion import COMPLEX, is_inexact, kind_of
 from gradkit.core.residuals import Outline, Record
+from gradkit.core.reverse import GradientWatcher
 from gradkit.core.stand_in import STAND_INS, Abstract
 from gradkit.errors import DeviceMismatchError
 from gradkit.primitives.creation import ones_like, zeros_like
@@ -47,7 +48,7 @@ from gradkit.transforms.arguments import (
 from gradkit.transforms.float0 import is_float0, zeros_of_float0
 from gradkit.tree import flatten, structure, unflatten
 
-__all__ = ["grad", "value_and_grad", "vjp"]
+__all__ = ["grad", "value_and_grad", "vjp", "watched_value_and_grad"]
 
 _new = object.__new__
 
@@ -131,6 +132,27 @@ def value_and_grad(
     >>> gradkit.value_and_grad(lambda x: x * x)(3.0)
     (Array(9., dtype=float32), Array(6., dtype=float32))
     """
+    return watched_value_and_grad(fun, None, argnums, has_aux, holomorphic, allow_int)
+
+
+def watched_value_and_grad(
+    fun: Callable[..., Any],
+    watch: Callable[[Sequence[Node]], GradientWatcher] | None,
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    allow_int: bool = False,
+) -> Callable[..., Any]:
+    """Make what `value_and_grad` makes, and let somebody watch the backward pass.
+
+    Parameters
+    ----------
+    fun, argnums, has_aux, holomorphic, allow_int
+        As for `grad`.
+    watch : callable, optional
+        Given the nodes of the differentiated leaves, in their order, before the backward pass (None for those that have
+        none): returns what is told of it.
+    """
     check_callable(fun)
     positions = positions_of(argnums)
     first_alone = type(argnums) is int and argnums == 0
@@ -155,7 +177,8 @@ def value_and_grad(
             result, auxiliary = check_pair(result)
             auxiliary = lowered_tree(auxiliary, trace)
         value, node = _scalar(result, trace, holomorphic)
-        gradients = {} if node is None else trace.backward([(node, _one(value))])
+        watcher = None if watch is None else watch([tracer._node for tracer in tracers])  # type: ignore[misc]
+        gradients = {} if node is None else trace.backward([(node, _one(value))], watcher=watcher)
         if type(result) is not Array and hasattr(result, "__gradkit_array__"):
             value = unflatten(structure(result), [value])
         gradient = unflatten(treedef, _gradients(tracers, gradients))

@@ -1,0 +1,63 @@
+"""The minibatches that processes share, each its part of them."""
+
+from __future__ import annotations
+
+from typing import Any, SupportsIndex
+
+from gradkit import data
+from gradkit.core.array import Array
+from gradkit.data import Minibatches
+from gradkit.distributed.startup import world
+
+__all__ = ["minibatches"]
+
+
+def minibatches(
+    arrays: Any,
+    batch_size: SupportsIndex,
+    key: Array | None = None,
+    shuffle: bool = True,
+    drop_last: bool = False,
+    start: int = 0,
+) -> Minibatches[Any]:
+    """Go through all rows of some arrays once, a minibatch at a time, of which each process gets its part.
+
+    Parameters
+    ----------
+    arrays, batch_size, key, shuffle, drop_last, start
+        As for `gradkit.data.minibatches`, and the same in all processes. `batch_size` is that of all processes
+        together: the same key gives the same minibatches whatever their number. `key` is needed where there is a
+        shuffle.
+
+    Returns
+    -------
+    iterable of pytree of Array
+        The parts of this process, which alone are read. They are in the order of the processes, and as even as they can
+        be: where a minibatch is no multiple of their number, the first processes have a row more, and of a last
+        minibatch with fewer rows than processes some parts are empty.
+
+    Raises
+    ------
+    ValueError
+        If `batch_size` is less than the number of processes, `key` is missing, or what `gradkit.data.minibatches`
+        refuses.
+
+    Examples
+    --------
+    >>> import gradkit.numpy as jnp
+    >>> [rows.tolist() for rows in minibatches(jnp.arange(5), batch_size=3, shuffle=False)]
+    [[0, 1, 2], [3, 4]]
+    """
+    here = world()
+    if here.count > 1 and key is None and shuffle:
+        raise ValueError(
+            f"minibatches: key is missing. {here.count} processes share each minibatch, so they need one order: give "
+            f"all the same key, or shuffle=False."
+        )
+    whole = data.minibatches(arrays, batch_size, key, shuffle, drop_last, start)
+    if int(batch_size) < here.count:
+        raise ValueError(
+            f"minibatches: batch_size is {int(batch_size)}, but {here.count} processes share each minibatch, so some "
+            f"would have nothing to do. Use a batch_size of {here.count} at least, or fewer processes."
+        )
+    return whole.part(here.index, here.count)
