@@ -158,7 +158,7 @@ def _make_call(
 ) -> Any:
     check_callable(callback)
     expected, out_tree = flatten(result_shape_dtypes)
-    results = tuple((tuple(e.shape), np.dtype(e.dtype).name) for e in expected)
+    results = tuple((tuple(e.shape), dtype_named(e.dtype).name) for e in expected)
     leaves, in_tree = flatten((args, kwargs))
     # Without arguments there is still a place to be at.
     arrays = [as_array_leaf(leaf, (args, kwargs)) for leaf in leaves] or [as_array(0)]

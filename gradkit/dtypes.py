@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gradkit.core.promotion import canonical
+from gradkit.core.promotion import canonical, dtype_named
 from gradkit.numpy import issubdtype, result_type
 from gradkit.transforms.float0 import FLOAT0 as float0
 
@@ -22,4 +22,4 @@ def canonicalize_dtype(dtype: Any) -> np.dtype[Any]:
     >>> dtypes.canonicalize_dtype("float64")
     dtype('float32')
     """
-    return np.dtype(canonical(np.dtype(dtype).name))
+    return dtype_named(canonical(dtype_named(dtype).name))

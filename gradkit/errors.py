@@ -13,7 +13,7 @@ __all__ = [
     "IndexShapeError", "JAXIndexError", "JAXTypeError", "MissingDependencyError", "NoReverseModeError",
     "NonConcreteBooleanIndexError", "NonFiniteLossError", "ProcessLeftError", "ResumeError", "ShapeError",
     "TracerArrayConversionError", "TracerBoolConversionError", "TracerIntegerConversionError", "TransferError",
-    "TreeMismatchError", "UnexpectedTracerError", "did_you_mean", "unknown_name",
+    "TreeMismatchError", "TypePromotionError", "UnexpectedTracerError", "did_you_mean", "unknown_name",
 ]  # fmt: skip
 
 
@@ -83,6 +83,10 @@ class NoReverseModeError(ValueError):
 
 class TreeMismatchError(ValueError):
     """Two pytrees that should have one structure, or leaves of one shape, differ."""
+
+
+class TypePromotionError(ValueError):
+    """Dtypes that do not meet: floats of 8 bits with other floats."""
 
 
 class JAXTypeError(TypeError):

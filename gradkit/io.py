@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradkit import tree
-from gradkit.backend import backend_of, current_backend, current_device, get_backend
+from gradkit.backend import as_numpy_dtype, backend_of, current_backend, current_device, get_backend
 from gradkit.core import Array
 from gradkit.core.array import raw, wrap
 from gradkit.core.node import Leaf
@@ -28,8 +28,8 @@ from gradkit.core.values import host
 from gradkit.data.checked_json import Check, each, keyed, parse, record, text, whole
 from gradkit.data.files import HostArray, PathLike, open_file, refuse_other_bytes
 from gradkit.data.replacing import replace
+from gradkit.data.safetensors import DTYPES, Header, read_header
 from gradkit.data.safetensors import METADATA as RESERVED
-from gradkit.data.safetensors import Header, read_header
 from gradkit.errors import FileFormatError, MissingDependencyError, TreeMismatchError
 from gradkit.pytrees.keys import DictKey, KeyPath
 
@@ -113,7 +113,7 @@ def save(path: PathLike, tree_: Any) -> None:
         if values.dtype == np.complex128:
             pairs.append(name)
             values = np.stack([values.real, values.imag], axis=-1)
-        if values.dtype.name not in DTYPES:
+        if values.dtype.name not in NAMES_OF_DTYPES:
             raise TypeError(f"save: {name} has dtype {values.dtype}, which the format does not have. Convert it first.")
         # The format has little-endian numbers in row-major order.
         tensors[name] = np.array(values, dtype=values.dtype.newbyteorder("<"), order="C", copy=None)
@@ -128,7 +128,7 @@ def save(path: PathLike, tree_: Any) -> None:
     replace(path, library.save(tensors, {METADATA: f"{zlib.crc32(described.encode()):08x} {described}"}))
 
 
-DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64".split())
+NAMES_OF_DTYPES = frozenset(DTYPES.values())
 
 
 def _checksum(values: HostArray) -> int:
@@ -328,14 +328,16 @@ def _kind(value: Any) -> str:
 
 def _contents(name: str) -> _Contents:
     """Read a file, and check all of it."""
-    library = _library()
+    _library()
+    library = importlib.import_module("safetensors")
     with open_file(name) as file:
         contents = file.read()
     header = read_header(contents, name)
     own = _own(name, header)
     try:
-        loaded: dict[str, HostArray] = library.load(contents)
-    except (importlib.import_module("safetensors").SafetensorError, KeyError, TypeError, ValueError) as error:
+        described = library.deserialize(contents)
+        loaded: dict[str, HostArray] = {key: _as_array(part) for key, part in described}
+    except (library.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise FileFormatError(
             f"{name}: the header (bytes 8 to {header.end:,}) is damaged: expected a checkpoint in the safetensors "
             f"format ({error})."
@@ -364,6 +366,11 @@ def _contents(name: str) -> _Contents:
             )
         loaded[key] = np.ascontiguousarray(values).view(np.complex128).reshape(values.shape[:-1])
     return _Contents(loaded, own.scalars, own.version)
+
+
+def _as_array(part: Any) -> HostArray:
+    """Return a tensor as the library describes it: its dtype, its shape, its bytes."""
+    return np.frombuffer(part["data"], as_numpy_dtype(DTYPES[part["dtype"]])).reshape(part["shape"])
 
 
 class _Own(NamedTuple):

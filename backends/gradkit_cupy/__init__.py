@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gradkit.backend import Backend
+from gradkit.backend import NARROW, Backend, as_numpy_dtype
 from gradkit_cupy.several import NamespaceOfSeveral, on_its_device
 from gradkit_cupy.sources import CUDA_SOURCES
 
@@ -143,8 +143,31 @@ class CupyBackend(Backend):
     # Types: CuPy's dtypes are NumPy's
 
     def raw_dtype_named(self, name: str) -> Any:
-        """Return NumPy's dtype of that name."""
-        return np.dtype(name)
+        """Return NumPy's dtype of that name, or ml_dtypes', if CuPy makes arrays of it."""
+        if name in NARROW and not self._makes(name):
+            raise TypeError(
+                f"dtype {name}: the backend 'cupy' does not have it, since CuPy {self.versions()['cupy']} makes none "
+                f"such arrays. Use float16 or float32, or another backend."
+            )
+        return as_numpy_dtype(name)
+
+    def _makes(self, name: str) -> bool:
+        known = self._narrow.get(name)
+        if known is None:
+            import cupy  # optional
+
+            dtype = as_numpy_dtype(name)
+            try:
+                known = bool(cupy.ones(2, dtype).astype(np.float32).sum() == 2)
+            except (KeyError, TypeError, ValueError, RuntimeError):
+                known = False
+            self._narrow[name] = known
+        return known
+
+    @cached_property
+    def _narrow(self) -> dict[str, bool]:
+        """By dtype: whether CuPy makes arrays of it, as far as it was asked."""
+        return {}
 
     def dtype_of(self, value: Any) -> np.dtype[Any]:
         """Return the array's dtype."""

@@ -18,7 +18,7 @@ import platform
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gradkit.backend import Backend
+from gradkit.backend import NARROW, Backend
 from gradkit_python.namespace import Namespace
 from gradkit_python.numbers import TYPES, as_numpy
 
@@ -84,7 +84,11 @@ class PythonBackend(Backend):
 
     def raw_dtype_named(self, name: str) -> Any:
         """Return the dtype of Python's numbers of that kind."""
-        for kind, dtype in (("bool", self.xp.bool), ("float", self.xp.float64), ("bfloat", self.xp.float64)):
+        if name in NARROW:
+            raise TypeError(
+                f"dtype {name}: the backend 'python' does not have it: its floats are float64. Use another backend."
+            )
+        for kind, dtype in (("bool", self.xp.bool), ("float", self.xp.float64)):
             if name.startswith(kind):
                 return dtype
         if name.startswith(("int", "uint")):

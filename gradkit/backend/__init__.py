@@ -7,6 +7,7 @@ entry-point group ``gradkit.backends``; it is loaded when it is asked for, or wh
 The switch decides where *new* arrays are made. An operation runs where its arguments are.
 """
 
+from gradkit.backend.narrow import NARROW, NARROW_SIZES, as_numpy_dtype, note_use, when_first_used
 from gradkit.backend.protocol import Backend, CompileError, Device, scipy_special
 from gradkit.backend.registry import (
     DTYPE_NAMES,
@@ -37,8 +38,9 @@ from gradkit.backend.switch import (
 )
 
 __all__ = [
-    "DTYPE_NAMES", "ENTRY_POINT_GROUP", "ENVIRONMENT_VARIABLE", "INEXACT", "NOTHING", "REAL", "SEVERAL", "UNUSABLE",
-    "Backend", "CompileError", "Device", "backend_names", "backend_of", "backend_packages", "current_backend",
-    "current_device", "default_device", "first_on_gpu", "get_backend", "load_backend", "openings",
-    "register_backend", "scipy_special", "set_backend", "use_backend", "use_everywhere", "why_not",
+    "DTYPE_NAMES", "ENTRY_POINT_GROUP", "ENVIRONMENT_VARIABLE", "INEXACT", "NARROW", "NARROW_SIZES", "NOTHING", "REAL",
+    "SEVERAL", "UNUSABLE", "Backend", "CompileError", "Device", "as_numpy_dtype", "backend_names", "backend_of",
+    "backend_packages", "current_backend", "current_device", "default_device", "first_on_gpu", "get_backend",
+    "load_backend", "note_use", "openings", "register_backend", "scipy_special", "set_backend", "use_backend",
+    "use_everywhere", "when_first_used", "why_not",
 ]  # fmt: skip

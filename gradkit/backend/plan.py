@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from gradkit.backend.narrow import NARROW_SIZES
+
 __all__ = [
     "ALIGNMENT", "Box", "Buffer", "Call", "Choice", "CompiledPlan", "Index", "Layout", "Load", "Loop",
     "Nest", "Node", "Number", "Plan", "Printer", "Product", "Statement", "Store", "While", "lies_row_by_row",
@@ -22,7 +24,7 @@ Sizes = tuple[int, ...]
 
 ALIGNMENT = 64
 """Bytes: of a line of the cache, and of the widest vector."""
-ITEM_SIZES = {"bool": 1, "bfloat16": 2}
+ITEM_SIZES = {"bool": 1, **NARROW_SIZES}
 
 
 def row_by_row(shape: Sequence[int]) -> Sizes:

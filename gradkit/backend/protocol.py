@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from gradkit.backend.narrow import NARROW, as_numpy_dtype, note_use
 from gradkit.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -217,14 +218,15 @@ class Backend(ABC):
 
     def dtype_of(self, value: Raw) -> np.dtype[Any]:
         """Return the NumPy dtype of an array."""
-        name = str(value.dtype).rpartition(".")[2]
-        return np.dtype(name)
+        return as_numpy_dtype(str(value.dtype).rpartition(".")[2])
 
     def dtype_name(self, value: Raw) -> str:
         """Return the name of an array's dtype."""
         name = self.dtype_names.get(value.dtype)
         if name is None:
             name = self.dtype_names[value.dtype] = self.dtype_of(value).name
+            if name in NARROW:
+                note_use()
         return name
 
     @cached_property
@@ -238,10 +240,27 @@ class Backend(ABC):
         names = ("complex64", "complex128")
         return self.real | {self.raw_dtype_named(name) for name in names if hasattr(self.xp, name)}
 
+    def has_dtype(self, name: str) -> bool:
+        """Return whether the library has a dtype of that name here."""
+        try:
+            self.raw_dtype_named(name)
+        except (TypeError, MissingDependencyError):
+            return False
+        return True
+
+    @property
+    def computes_in_float32(self) -> frozenset[str]:
+        """The dtypes of fewer bits that it computes in float32: arguments are converted, and results rounded once.
+
+        By default all that no standard has: libraries hold them, and either lack functions for them or sum them up in
+        themselves. A library that does as JAX does, sums in float32 included, says that it has none.
+        """
+        return NARROW
+
     @cached_property
     def real(self) -> frozenset[Any]:
-        """The library's own floating dtypes."""
-        names = ("float16", "bfloat16", "float32", "float64")
+        """The library's own floating dtypes, those that it computes in."""
+        names = ("float16", "float32", "float64", *(NARROW - self.computes_in_float32))
         return frozenset(self.raw_dtype_named(name) for name in names if hasattr(self.xp, name))
 
     def raw_dtype_named(self, name: str) -> Any:
@@ -256,7 +275,7 @@ class Backend(ABC):
         if dtype is None:
             raise TypeError(
                 f"dtype {name}: the backend {self.name!r} does not have it, since {self.library} has no dtype of that "
-                f"name (nor has the array API standard any of 16 bits). Use float32, or another backend."
+                f"name (nor has the array API standard any of 16 or 8 bits). Use float32, or another backend."
             )
         return dtype
 

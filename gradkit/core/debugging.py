@@ -15,11 +15,12 @@ from gradkit.config import config
 from gradkit.core.families import Elementwise, General, Linear, MultipleResults
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.primitive import Primitive
+from gradkit.core.promotion import is_inexact
 
-__all__ = ["check_for_nans"]
+__all__ = ["check_for_nans", "original_methods"]
 
 _FAMILIES = (Elementwise, Linear, General, MultipleResults)
-_original: dict[tuple[type[Primitive], str], Callable[..., Any]] = {}
+original_methods: dict[tuple[type[Primitive], str], Callable[..., Any]] = {}
 
 
 def check_for_nans(on: bool) -> None:
@@ -30,7 +31,7 @@ def check_for_nans(on: bool) -> None:
         for name, checked in _checked.items():
             method = cls.__dict__.get(name)
             if method is not None and not getattr(method, "__isabstractmethod__", False):
-                method = _original.setdefault((cls, name), method)
+                method = original_methods.setdefault((cls, name), method)
                 setattr(cls, name, checked(method) if on else method)
     for primitive in PRIMITIVES.values():
         primitive.kernels.clear()
@@ -84,7 +85,11 @@ def _refuse_nans(value: Any, where: str) -> None:
     if not config.jax_debug_nans:  # it is on in another thread
         return
     backend = backend_of(value)
-    if backend is not None and value.dtype in backend.inexact and bool(backend.xp.any(backend.xp.isnan(value))):
+    if backend is None or not is_inexact(name := backend.dtype_name(value)):
+        return
+    if name in backend.computes_in_float32:
+        value = backend.xp.astype(value, backend.raw_dtype_named("float32"))
+    if bool(backend.xp.any(backend.xp.isnan(value))):
         raise FloatingPointError(f"invalid value (nan) encountered in {where}")
 
 

@@ -343,7 +343,7 @@ def _is_inexact_value(value: Any) -> bool:
     if type(value) is Array:
         return is_inexact(value.dtype.name)
     backend = backend_of(value)
-    return backend is not None and value.dtype in backend.inexact
+    return backend is not None and is_inexact(backend.dtype_name(value))
 
 
 class MultipleResults(General):

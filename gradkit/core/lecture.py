@@ -11,6 +11,7 @@ from gradkit.core.above import above
 from gradkit.core.array import Array, attach, is_followed, is_tangent, owner_of, raw, wrap
 from gradkit.core.node import Leaf, changes
 from gradkit.core.printing import describe
+from gradkit.core.promotion import is_inexact
 from gradkit.core.reverse import TAPE, ReverseTrace, total
 from gradkit.core.stand_in import STAND_INS, Batched
 from gradkit.core.values import values_of
@@ -108,7 +109,7 @@ class LectureFace(Array):
                 "on the tape. x.detach() gives an input with the same values."
             )
         backend = owner_of(self._value)
-        if self._value.dtype not in backend.inexact:
+        if not is_inexact(backend.dtype_name(self._value)):
             raise TypeError(
                 f"requires_grad: only arrays of floating or complex dtype have gradients, this one is "
                 f"{describe(self._value)}. Convert it first: x.astype('float32')."

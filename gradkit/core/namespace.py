@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gradkit.backend import Backend, backend_of
+from gradkit.backend import NARROW, Backend, backend_of
 from gradkit.core.array import Array, wrap
 from gradkit.core.promotion import dtype_named
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARRAYS", "PLAIN", "PRIMITIVES", "ArrayNamespace", "KernelNamespace", "LeafNamespace", "bound",
-    "kernel_namespace", "leaf_namespace", "lift", "namespace_of", "publish", "unbroadcast",
+    "forget_kernels", "kernel_namespace", "leaf_namespace", "lift", "namespace_of", "publish", "unbroadcast",
 ]  # fmt: skip
 
 
@@ -97,6 +97,13 @@ def leaf_namespace(backend: Backend) -> LeafNamespace:
     return LeafNamespace(backend)
 
 
+def forget_kernels() -> None:
+    """Let every kernel be looked up anew."""
+    kernel_namespace.cache_clear()
+    leaf_namespace.cache_clear()
+    PLAIN.clear()
+
+
 class ArrayNamespace:
     """The functions of texts on Arrays.
 
@@ -116,7 +123,7 @@ class ArrayNamespace:
         primitive = PRIMITIVES.named(name)
         if name in vars(self):  # published by the file that has been loaded now
             return vars(self)[name]
-        if primitive is None and name not in DTYPES:
+        if primitive is None and name not in DTYPES and name not in NARROW:
             raise AttributeError(
                 f"texts on Arrays have no {name!r}: it is no primitive, no function that a module of primitives "
                 f"publishes, and no dtype. What asks for the library or the backend is a leaf (leaf=True)."

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from gradkit.backend import NARROW, as_numpy_dtype
 from gradkit.config import config
+from gradkit.errors import TypePromotionError
 
 __all__ = [
     "KIND_OF_PYTHON", "PYTHON_NUMBERS", "canonical", "complex_of", "default_dtype", "dtype_named", "has_room_for",
-    "is_complex", "is_inexact", "is_of_numbers", "kind_of", "promote", "python_type_of", "real_part_of",
-    "requested_dtype", "summed_in",
+    "is_complex", "is_inexact", "is_of_numbers", "kind_of", "letter_of", "limits_of", "promote", "python_type_of",
+    "real_part_of", "requested_dtype", "summed_in",
 ]  # fmt: skip
 
 BOOL, INTEGER, FLOATING, COMPLEX = range(4)
@@ -26,6 +28,7 @@ _SIGNED = ("int8", "int16", "int32", "int64")
 _UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
 _FLOATING = ("float16", "float32", "float64")
 _COMPLEX = ("complex64", "complex128")
+_OF_8_BITS = NARROW - {"bfloat16"}
 _NAMES = frozenset({"bool", *_SIGNED, *_UNSIGNED, *_FLOATING, *_COMPLEX})
 
 
@@ -40,7 +43,7 @@ _KIND = _Kinds(
     {
         "bool": BOOL,
         **dict.fromkeys((*_SIGNED, *_UNSIGNED), INTEGER),
-        **dict.fromkeys((*_FLOATING, "bfloat16"), FLOATING),
+        **dict.fromkeys((*_FLOATING, *sorted(NARROW)), FLOATING),
         **dict.fromkeys(_COMPLEX, COMPLEX),
     }
 )
@@ -71,6 +74,33 @@ def is_complex(dtype: Any) -> bool:
     """Return whether a dtype, as a library says it, is a complex one."""
     kind = getattr(dtype, "kind", None)
     return "complex" in str(dtype) if kind is None else kind == "c"
+
+
+def limits_of(dtype: Any) -> Any:
+    """Return the limits of a floating dtype, as `numpy.finfo` states them, by its name or as what NumPy takes.
+
+    Examples
+    --------
+    >>> limits_of("float32").nmant
+    23
+    """
+    found = as_numpy_dtype(dtype)
+    if found.name not in NARROW:
+        return np.finfo(found)
+    import ml_dtypes  # optional: it is there, since the dtype is
+
+    return ml_dtypes.finfo(found)  # type: ignore[no-untyped-call]
+
+
+def letter_of(dtype: Any) -> str:
+    """Return NumPy's letter for the kind of a dtype: b, i, u, f or c. What packages add says "V" of itself, or "f".
+
+    Examples
+    --------
+    >>> letter_of(np.dtype("float32")), letter_of(np.dtype("uint8"))
+    ('f', 'u')
+    """
+    return "f" if dtype.name in NARROW else str(dtype.kind)
 
 
 def real_part_of(dtype: str) -> str:
@@ -109,9 +139,9 @@ def has_room_for(dtype: str, number: Any) -> bool:
     return int(limits.min) <= number <= int(limits.max)
 
 
-def dtype_named(name: Any) -> Any:
+def dtype_named(name: Any) -> np.dtype[Any]:
     """Return NumPy's dtype object, which is what an Array's `dtype` is on every backend."""
-    return np.dtype(name)
+    return as_numpy_dtype(name)
 
 
 def default_dtype(kind: int) -> str:
@@ -145,11 +175,21 @@ def _promote_integers(a: str, b: str) -> str:
 
 
 def _promote_floating(a: str, b: str) -> str:
+    if not _OF_8_BITS.isdisjoint((a, b)):
+        raise _no_way(a, b)
     if {a, b} == {"float16", "bfloat16"}:
         return "float32"
     if "bfloat16" in (a, b):
         return b if a == "bfloat16" else a
     return max(a, b, key=_FLOATING.index)
+
+
+def _no_way(a: str, b: str) -> TypePromotionError:
+    return TypePromotionError(
+        f"Input dtypes ({a!r}, {b!r}) have no available implicit dtype promotion path. To avoid unintended promotion, "
+        f"8-bit floats do not support implicit promotion. If you'd like your inputs to be promoted to another type, "
+        f"you can do so explicitly using e.g. x.astype('float32')"
+    )
 
 
 def promote_pair(a: str, b: str) -> str:
@@ -187,6 +227,8 @@ def promote(dtypes: Iterable[str], weak: Iterable[type] = ()) -> str:
     for python_type in weak:
         kind = KIND_OF_PYTHON[python_type]
         if result is None or _KIND[result] < kind:
+            if kind == COMPLEX and result in _OF_8_BITS:
+                raise _no_way(result, "complex")
             if kind == COMPLEX and result is not None and _KIND[result] == FLOATING:
                 result = _COMPLEX_OF[result]
             else:

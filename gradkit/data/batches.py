@@ -17,6 +17,7 @@ import numpy as np
 from gradkit import random, tree
 from gradkit.backend import Device, backend_of
 from gradkit.core.array import Array, raw, wrap
+from gradkit.core.promotion import letter_of
 from gradkit.core.values import host
 from gradkit.data.files import HostArray
 from gradkit.numpy import arange, asarray
@@ -360,6 +361,6 @@ def _source(leaf: Any, name: str) -> Array | HostArray:
         raise ValueError(f"{name} has shape (), so it has no rows. Its first axis must be that of the examples.")
     if not isinstance(leaf, np.ndarray):
         return leaf if type(leaf) is Array else wrap(leaf)
-    if leaf.dtype.kind not in "biufc":
+    if letter_of(leaf.dtype) not in "biufc":
         raise TypeError(f"{name} has dtype {leaf.dtype}, but batches are of numbers. Encode it as integers first.")
     return np.asarray(leaf)  # a memmap's rows are then plain arrays, and still read from the file when taken

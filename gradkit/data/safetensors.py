@@ -10,24 +10,35 @@ import math
 import struct
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from gradkit.backend import NARROW_SIZES
 from gradkit.data.checked_json import Check, each, keyed, parse, record, text, whole
 from gradkit.data.files import describe_start
 from gradkit.errors import FileFormatError
 
-__all__ = ["Entry", "Header", "read_header"]
+__all__ = ["DTYPES", "Entry", "Header", "read_header"]
 
 METADATA = "__metadata__"
 
-SIZES = {
-    "BOOL": 1,
-    "C64": 8,
-    "F16": 2,
-    "F32": 4,
-    "F64": 8,
-    **{f"{kind}{bits}": bits // 8 for kind in "IU" for bits in (8, 16, 32, 64)},
+DTYPES = {
+    "BF16": "bfloat16",
+    "BOOL": "bool",
+    "C64": "complex64",
+    "F16": "float16",
+    "F32": "float32",
+    "F64": "float64",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu",
+    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
 }
-"""The bytes of an element, by what the format calls the dtypes that NumPy has. (It has no complex128.)"""
-FOREIGN = {"BF16": "bfloat16"}
+"""The dtypes, by what the format calls them. (It has no complex128.)"""
+SIZES = {code: NARROW_SIZES.get(dtype) or np.dtype(dtype).itemsize for code, dtype in DTYPES.items()}
+"""The bytes of an element."""
 
 MOST_AXES = 64
 """NumPy's limit."""
@@ -114,10 +125,9 @@ def _check_places(name: str, tensors: dict[str, Entry], begin: int, size: int) -
 
 def _check_size(name: str, key: str, entry: Entry) -> None:
     if entry.code not in SIZES:
-        dtype = FOREIGN.get(entry.code, f"the dtype {entry.code[:20]}")
         raise FileFormatError(
-            f"{name}: the leaf {key} is of {dtype}, which is not supported. Convert it to float32 with the library "
-            f"that wrote the file."
+            f"{name}: the leaf {key} is of the dtype {entry.code[:20]}, which is not supported. "
+            f"Convert it to float32 with the library that wrote the file."
         )
     expected = math.prod(entry.shape) * SIZES[entry.code]
     # An array without elements may still have axes that no array can have.

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from gradkit.core import Array
 from gradkit.core.operands import cast, dtype_name
-from gradkit.core.promotion import is_complex
+from gradkit.core.promotion import dtype_named, is_complex
 from gradkit.lax.arguments import (
     BITS,
     FLOAT,
@@ -186,10 +184,10 @@ def bitcast_convert_type(operand: Any, new_dtype: Any) -> Array:
         away, whose size has to be the ratio of the two.
     """
     array = array_of(operand, "bitcast_convert_type")
-    old, new = array.dtype, np.dtype(named_dtype(new_dtype))
+    old, new = array.dtype, dtype_named(named_dtype(new_dtype))
     if old == new:
         return stop_gradient(array)  # bits have no derivative, of whatever dtype they are read as
-    if "b" in (old.kind, new.kind) or is_complex(old) or is_complex(new):
+    if "bool" in (old.name, new.name) or is_complex(old) or is_complex(new):
         raise TypeError(
             f"lax.bitcast_convert_type does not support bool or complex values unless the operand and destination "
             f"types match. Got operand dtype={old}, new_dtype={new!r}. Consider using the arr.view() method instead."

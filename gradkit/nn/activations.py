@@ -6,10 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from gradkit.core import Array
 from gradkit.core.operands import as_array, dtype_name, require_inexact
+from gradkit.core.promotion import dtype_named
 from gradkit.errors import unknown_name
 from gradkit.numpy import abs as absolute
 from gradkit.numpy import asarray, clip, exp, expm1, hypot, log, log1p, ones_like, permute_dims, square, tanh, where
@@ -271,7 +270,7 @@ def one_hot(x: Any, num_classes: int, *, dtype: Any = None, axis: int = -1) -> A
     positions = asarray(x)
     if not dtype_name(positions).startswith(("int", "uint")):
         raise TypeError(f"one_hot: x must have an integer dtype, got {positions.dtype}")
-    name = np.dtype(dtype).name if dtype is not None else dtype_name(require_inexact(asarray(0.0)))
+    name = dtype_named(dtype).name if dtype is not None else dtype_name(require_inexact(asarray(0.0)))
     rows = bind_one_hot(positions, num_classes, name)
     (position,) = normalize_axes(axis, rows.ndim, "one_hot")
     last = rows.ndim - 1

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.operands import as_array, cast, dtype_name
+from gradkit.core.promotion import limits_of
 from gradkit.errors import ShapeError
 from gradkit.nn.activations import softmax
 from gradkit.numpy import arange, expand_dims, matmul, permute_dims, reshape, where
@@ -83,7 +84,7 @@ def dot_product_attention(
             visible = _both(visible, _below(lengths, logits, axis))
     name = dtype_name(logits)
     if visible is not None:
-        logits = where(visible, logits, -0.7 * float(np.finfo(name).max))
+        logits = where(visible, logits, -0.7 * float(limits_of(name).max))
     wide = cast(logits, "float32") if name == "float16" else logits
     shares = reshape(cast(softmax(wide, axis=-1), name), (batch, groups, heads // groups, t, s))
     result = reshape(permute_dims(matmul(shares, v), (0, 3, 1, 2, 4)), (batch, t, heads, size))

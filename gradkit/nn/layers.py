@@ -13,7 +13,7 @@ import optree
 from gradkit import random, tree
 from gradkit.core import Array
 from gradkit.core.operands import as_operand
-from gradkit.core.promotion import FLOATING, default_dtype, is_inexact
+from gradkit.core.promotion import FLOATING, default_dtype, dtype_named, is_inexact
 from gradkit.errors import ShapeError
 from gradkit.nn.activations import Activation, activation_named, identity
 from gradkit.nn.initializers import Initializer, initializer_named, zeros
@@ -66,7 +66,7 @@ def _parameters(
 
 
 def _dtype(dtype: Any, layer: str) -> str:
-    name = default_dtype(FLOATING) if dtype is None else np.dtype(dtype).name
+    name = default_dtype(FLOATING) if dtype is None else dtype_named(dtype).name
     if not is_inexact(name):
         raise ValueError(
             f"{layer}: dtype must be a floating one, in which parameters have gradients, got {name}. Leave it out for "

@@ -12,16 +12,15 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self, dataclass_transform
 
-import numpy as np
 import optree
 
 from gradkit import tree
-from gradkit.backend import INEXACT, backend_of
+from gradkit.backend import INEXACT, NARROW, backend_of
 from gradkit.core import Array
 from gradkit.core.array import is_followed, raw, wrap
 from gradkit.core.node import Leaf
 from gradkit.core.printing import describe
-from gradkit.core.promotion import is_inexact
+from gradkit.core.promotion import dtype_named, is_inexact
 from gradkit.core.reverse import TAPE
 from gradkit.core.stand_in import STAND_INS
 
@@ -193,10 +192,10 @@ def _is_inexact(value: Any) -> bool:
     if type(value) is Array:
         value = raw(value)
     if type(value) in STAND_INS:
-        return is_inexact(np.dtype(value.dtype).name)
-    if type(value) not in INEXACT:
-        backend_of(value)  # which notes the dtypes of its backend
-    return value.dtype in INEXACT[type(value)]
+        return is_inexact(dtype_named(value.dtype).name)
+    backend = backend_of(value)
+    assert backend is not None
+    return value.dtype in INEXACT[type(value)] or backend.dtype_name(value) in NARROW
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:

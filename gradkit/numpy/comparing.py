@@ -11,7 +11,7 @@ from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.array import renewed
 from gradkit.core.operands import as_array
-from gradkit.core.promotion import is_complex
+from gradkit.core.promotion import is_complex, letter_of
 from gradkit.numpy.arguments import promote_args, refuse_out
 from gradkit.numpy.data_types import finfo
 from gradkit.primitives.axes import axes_of
@@ -75,7 +75,7 @@ def array_equiv(a1: Any, a2: Any) -> Array:
 
 
 def _has_nan(x: Array) -> bool:
-    return x.dtype.kind in "fc"
+    return letter_of(x.dtype) in "fc"
 
 
 def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Array:
@@ -91,7 +91,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
         What stands in their places. The infinities become the largest and smallest finite numbers of the dtype.
     """
     array = as_array(x, "nan_to_num")
-    if array.dtype.kind not in "fc":
+    if letter_of(array.dtype) not in "fc":
         return renewed(array)
     if is_complex(array.dtype):
         return nan_to_num(array.real, copy, nan, posinf, neginf) + 1j * nan_to_num(
@@ -109,7 +109,7 @@ def _infinite(x: Any, out: Any, number: float, name: str) -> Array:
     array = as_array(x, name)
     if is_complex(array.dtype):
         raise ValueError(f"{name} is not well defined for complex dtypes, got {array.dtype}")
-    if array.dtype.kind != "f":
+    if letter_of(array.dtype) != "f":
         return zeros_like(array, dtype="bool")
     return array == number
 

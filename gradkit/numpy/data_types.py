@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from gradkit.backend import NARROW
 from gradkit.core import Array
 from gradkit.core.array import weak_type
 from gradkit.core.operands import as_operand, dtype_name, note_weakness
-from gradkit.core.promotion import promote, real_part_of
+from gradkit.core.promotion import dtype_named, limits_of, promote, real_part_of
 
 __all__ = ["can_cast", "finfo", "iinfo", "isdtype", "result_type"]
 
@@ -17,8 +18,8 @@ __all__ = ["can_cast", "finfo", "iinfo", "isdtype", "result_type"]
 def _dtype_of(operand: Any, caller: str) -> np.dtype[Any]:
     """Return the dtype that an array has, or that a dtype or its name is."""
     if isinstance(operand, type | np.dtype | str):
-        return np.dtype(operand)
-    return np.dtype(dtype_name(array) if type(array := as_operand(operand, caller)) is Array else type(array))
+        return dtype_named(operand)
+    return dtype_named(dtype_name(array) if type(array := as_operand(operand, caller)) is Array else type(array))
 
 
 class finfo:
@@ -50,13 +51,15 @@ class finfo:
     """
 
     def __init__(self, dtype: Any) -> None:
-        self._limits = np.finfo(real_part_of(_dtype_of(dtype, "finfo").name))
+        self._limits = limits_of(real_part_of(_dtype_of(dtype, "finfo").name))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         value = getattr(self._limits, name)
-        return value.item() if isinstance(value, np.generic) else value
+        if not isinstance(value, np.generic):
+            return value
+        return float(value) if value.dtype.name in NARROW else value.item()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, finfo) and self.dtype == other.dtype
@@ -104,6 +107,12 @@ class iinfo:
         return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
 
 
+def _is_dtype(kind: Any, dtype: np.dtype[Any]) -> bool:
+    """Return whether what stands for a kind is this dtype."""
+    words = ("bool", "signed integer", "unsigned integer", "integral", "complex floating")
+    return kind not in words and dtype_named(kind) == dtype
+
+
 def isdtype(dtype: Any, kind: Any) -> bool:
     """Return whether a dtype is of a kind.
 
@@ -120,7 +129,11 @@ def isdtype(dtype: Any, kind: Any) -> bool:
     >>> isdtype("float32", "real floating"), isdtype("int8", ("bool", "complex floating"))
     (True, False)
     """
-    return bool(np.isdtype(np.dtype(dtype), kind))
+    found = dtype_named(dtype)
+    if found.name not in NARROW:
+        return bool(np.isdtype(found, kind))
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    return any(one in ("real floating", "numeric") or _is_dtype(one, found) for one in kinds)
 
 
 def can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:
@@ -135,7 +148,7 @@ def can_cast(from_: Any, to: Any, casting: str = "safe") -> bool:
     casting : {"no", "equiv", "safe", "same_kind", "unsafe"}
         What is allowed, in NumPy's words.
     """
-    return np.can_cast(_dtype_of(from_, "can_cast"), np.dtype(to), casting=casting)  # type: ignore[arg-type]
+    return np.can_cast(_dtype_of(from_, "can_cast"), dtype_named(to), casting=casting)  # type: ignore[arg-type]
 
 
 def result_type(*operands: Any) -> np.dtype[Any]:
@@ -155,4 +168,4 @@ def result_type(*operands: Any) -> np.dtype[Any]:
             note_weakness()
         else:
             names.append(_dtype_of(operand, "result_type").name)
-    return np.dtype(promote(names, weak))
+    return dtype_named(promote(names, weak))

@@ -11,7 +11,7 @@ from numpy import get_printoptions, printoptions, set_printoptions
 from gradkit.core import Array
 from gradkit.core.operands import as_array
 from gradkit.core.printing import array_repr as text_of
-from gradkit.core.promotion import canonical
+from gradkit.core.promotion import canonical, dtype_named
 from gradkit.core.sizes import whole_numbers
 from gradkit.core.values import host
 from gradkit.primitives.new_arrays import arange, asarray
@@ -75,7 +75,7 @@ def fromfunction(function: Callable[..., Any], shape: Sequence[int], *, dtype: A
     rank = len(shape)
     for axis in reversed(range(rank)):
         mapped = vmap(mapped, in_axes=tuple(0 if i == axis else None for i in range(rank)))
-    name = canonical(np.dtype(dtype).name)
+    name = canonical(dtype_named(dtype).name)
     return mapped(*(arange(size, dtype=name) for size in shape))
 
 

@@ -8,11 +8,9 @@ import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gradkit.core import Array
 from gradkit.core.operands import as_array, dtype_name
-from gradkit.core.promotion import real_part_of
+from gradkit.core.promotion import limits_of, real_part_of
 from gradkit.errors import ShapeError
 from gradkit.numpy import contractions, products
 from gradkit.numpy.arguments import promote_args
@@ -124,7 +122,7 @@ def pinv(a: Any, rtol: Any = None, hermitian: bool = False, *, rcond: Any = None
     bound = rcond if rtol is None else rtol
     real = real_part_of(dtype_name(array))
     if bound is None:
-        bound = 10.0 * max(array.shape[-2:]) * float(np.finfo(real).eps)
+        bound = 10.0 * max(array.shape[-2:]) * float(limits_of(real).eps)
     limit = astype(bound if type(bound) is Array else asarray(bound, device=array.device), real)
     return solvers.pinv(array, broadcast_to(limit, array.shape[:-2]))
 
@@ -159,7 +157,7 @@ def lstsq(a: Any, b: Any, rcond: Any = None, *, numpy_resid: bool = False) -> tu
     columns = right if right.ndim == 2 else expand_dims(right, axis=-1)
     m, n = matrix.shape
     u, s, vh = decompositions.svd(matrix, full_matrices=False)
-    epsilon = float(np.finfo(s.dtype).eps)
+    epsilon = float(limits_of(s.dtype).eps)
     if rcond is None:
         rcond = epsilon * max(n, m)
     elif type(rcond) is not Array:

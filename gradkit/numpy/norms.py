@@ -6,11 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from gradkit.core import Array
 from gradkit.core.operands import as_array, require_inexact
-from gradkit.core.promotion import real_part_of
+from gradkit.core.promotion import limits_of, real_part_of
 from gradkit.errors import ShapeError
 from gradkit.primitives import decompositions, solvers
 from gradkit.primitives import elementwise as e
@@ -123,7 +121,7 @@ def _root_of_powers(sizes: Array, order: Any, axis: Axis, keepdims: bool) -> Arr
     if 0 in sizes.shape or not abs(order) < math.inf:
         return e.pow(sum_of(e.pow(sizes, order), axis=axis, keepdims=keepdims), 1.0 / order)
     decisive = (max_of if order > 0 else min_of)(sizes.detach(), axis=axis, keepdims=True)
-    info = np.finfo(sizes.dtype)
+    info = limits_of(sizes.dtype)
     reach = 0.5 / max(1.0, abs(order))
     ordinary = e.logical_and(decisive >= float(info.tiny) ** reach, decisive <= float(info.max) ** reach)
     unusable = e.logical_or(e.equal(decisive, 0), e.logical_not(e.isfinite(decisive)))
@@ -211,7 +209,7 @@ def matrix_rank(M: Any, rtol: Any = None, *, hermitian: bool = False, tol: Any =
         return astype(any_of(e.not_equal(array, 0)), "int32")
     values = e.abs(decompositions.eigvalsh(array)) if hermitian else decompositions.svdvals(array)
     if bound is None:
-        epsilon = float(np.finfo(values.dtype).eps)
+        epsilon = float(limits_of(values.dtype).eps)
         limit = max_of(values, axis=-1, keepdims=True) * (max(array.shape[-2:]) * epsilon)
         return count_nonzero(e.greater(values, limit), axis=-1)
     limit = as_array(bound, "matrix_rank")

@@ -6,14 +6,13 @@ import math
 import operator
 from typing import Any
 
-import numpy as np
 from numpy import index_exp, s_
 
 from gradkit import primitives as xp
 from gradkit.backend import Device
 from gradkit.core import Array
 from gradkit.core.operands import as_array, dtype_name
-from gradkit.core.promotion import is_inexact
+from gradkit.core.promotion import dtype_named, is_inexact, letter_of
 from gradkit.numpy.arguments import promote_args
 from gradkit.numpy.joining import stack
 from gradkit.primitives.new_arrays import arange, asarray, broadcast_arrays, full_like, zeros
@@ -74,7 +73,7 @@ def linspace(
             result = xp.concat([result, high], axis=axis)
     step = (last - first) / parts if parts else full_like(first, math.nan)
     if dtype is not None:
-        if np.dtype(dtype).kind in "iu" and is_inexact(dtype_name(result)):
+        if letter_of(dtype_named(dtype)) in "iu" and is_inexact(dtype_name(result)):
             result = xp.floor(result)
         result = xp.astype(result, dtype)
     return (result, step) if retstep else result

@@ -6,12 +6,32 @@ from typing import Any
 
 import numpy as np
 
+from gradkit.backend import as_numpy_dtype
 from gradkit.core import Array
+from gradkit.errors import MissingDependencyError
 from gradkit.primitives.new_arrays import asarray
 
 __all__ = [
-    "bool_", "complex64", "complex128", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8",
-    "uint16", "uint32", "uint64",
+    "bfloat16",
+    "bool_",
+    "complex64",
+    "complex128",
+    "float8_e4m3fn",
+    "float8_e4m3fnuz",
+    "float8_e5m2",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+    "float16",
+    "float32",
+    "float64",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
 ]  # fmt: skip
 
 
@@ -36,7 +56,13 @@ class ScalarType(type):
     True
     """
 
-    dtype: np.dtype[Any]
+    of: str
+    """The name of it."""
+
+    @property
+    def dtype(cls) -> np.dtype[Any]:
+        """What it stands for: ml_dtypes, which some are of, is imported when it is asked for."""
+        return as_numpy_dtype(cls.of)
 
     def __call__(cls, x: Any = 0) -> Array:
         """Return a number or array in this dtype."""
@@ -46,22 +72,31 @@ class ScalarType(type):
         return getattr(instance, "dtype", None) == cls.dtype
 
     def __eq__(cls, other: object) -> bool:
-        return cls is other or cls.dtype.type is other or (isinstance(other, np.dtype) and cls.dtype == other)
+        if isinstance(other, np.dtype):
+            return bool(other.isnative and other.name == cls.of)
+        return cls is other or (isinstance(other, type) and issubclass(other, np.generic) and cls.dtype.type is other)
 
     def __hash__(cls) -> int:
-        return hash(cls.dtype.type)
+        try:
+            return hash(cls.dtype.type)
+        except MissingDependencyError:
+            return hash(cls.of)
 
     def __repr__(cls) -> str:
         return f"gradkit.numpy.{cls.__name__}"
 
 
 def _scalar_type(name: str) -> Any:
-    dtype = np.dtype(name.rstrip("_"))
-    return ScalarType(name, (), {"dtype": dtype, "__doc__": f"The dtype {dtype.name}.", "__module__": "gradkit.numpy"})
+    of = name.rstrip("_")
+    return ScalarType(name, (), {"of": of, "__doc__": f"The dtype {of}.", "__module__": "gradkit.numpy"})
 
 
 bool_ = _scalar_type("bool_")
 int8, int16, int32, int64 = map(_scalar_type, ("int8", "int16", "int32", "int64"))
 uint8, uint16, uint32, uint64 = map(_scalar_type, ("uint8", "uint16", "uint32", "uint64"))
 float16, float32, float64 = map(_scalar_type, ("float16", "float32", "float64"))
+bfloat16 = _scalar_type("bfloat16")
+float8_e4m3fn, float8_e4m3fnuz = map(_scalar_type, ("float8_e4m3fn", "float8_e4m3fnuz"))
+float8_e5m2, float8_e5m2fnuz = map(_scalar_type, ("float8_e5m2", "float8_e5m2fnuz"))
+float8_e8m0fnu = _scalar_type("float8_e8m0fnu")
 complex64, complex128 = map(_scalar_type, ("complex64", "complex128"))

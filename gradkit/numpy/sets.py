@@ -15,7 +15,7 @@ import numpy as np
 from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.operands import as_array, cast
-from gradkit.core.promotion import INTEGER, default_dtype
+from gradkit.core.promotion import INTEGER, default_dtype, letter_of
 from gradkit.core.values import host
 from gradkit.numpy.arguments import promote_args
 from gradkit.numpy.cumulative import cumsum
@@ -164,7 +164,7 @@ def _differs_from_the_last(ordered: Array, equal_nan: bool) -> Array:
     """Return where a row is not the one before it; the first is not."""
     later, earlier = ordered[1:], ordered[:-1]
     differs = later != earlier
-    if equal_nan and ordered.dtype.kind in "fc":
+    if equal_nan and letter_of(ordered.dtype) in "fc":
         differs = differs & ~(xp.isnan(later) & xp.isnan(earlier))
     differs = xp.any(differs, axis=tuple(range(1, ordered.ndim)))
     return xp.concat([ones(min(ordered.shape[0], 1), dtype="bool", device=ordered.device), differs])
@@ -237,7 +237,7 @@ def isin(
     count = tests.shape[0]
     if count == 0:
         found = zeros_like(x, dtype="bool")
-    elif method == "compare_all" or count <= FEW or x.dtype.kind in "cb":
+    elif method == "compare_all" or count <= FEW or letter_of(x.dtype) in "cb":
         found = xp.any(xp.expand_dims(x, axis=-1) == tests, axis=-1)
     else:
         ordered = sort(tests)

@@ -10,9 +10,9 @@ import numpy as np
 
 from gradkit import primitives
 from gradkit.core import Array
-from gradkit.core.operands import as_array, require_inexact
+from gradkit.core.operands import as_array, as_operand, require_inexact
 from gradkit.core.precision import check_precision
-from gradkit.core.promotion import is_complex
+from gradkit.core.promotion import is_complex, letter_of
 from gradkit.numpy.arguments import beside, promote_args
 from gradkit.numpy.comparing import ndim
 from gradkit.numpy.cumulative import cumsum
@@ -195,7 +195,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     array = parts[0] if len(parts) == 1 else primitives.concat(parts, axis=axis)
     for _ in range(operator.index(n)):
         later, earlier = _part(array, axis, 1, None), _part(array, axis, None, -1)
-        array = later != earlier if array.dtype.kind == "b" else later - earlier
+        array = later != earlier if letter_of(array.dtype) == "b" else later - earlier
     return array
 
 
@@ -288,8 +288,8 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Array:
     """
     if x is None:
         values = require_inexact(as_array(y, "trapezoid"))
-        width = beside(dx, values)
-        if width.ndim:
+        width = as_operand(dx, "trapezoid") if not isinstance(dx, list | tuple) else beside(dx, values)
+        if type(width) is Array and width.ndim:
             width = primitives.reshape(width, (1,) * (values.ndim - width.ndim) + width.shape)
             width = moveaxis(width, axis, -1)
     else:
@@ -314,7 +314,7 @@ def unwrap(p: Any, discont: Any = None, axis: int = -1, period: Any = 2 * math.p
         The period.
     """
     array = require_inexact(as_array(p, "unwrap")) if isinstance(period, float) else as_array(p, "unwrap")
-    half = period / 2 if array.dtype.kind == "f" else period // 2
+    half = period / 2 if letter_of(array.dtype) == "f" else period // 2
     least = half if discont is None else discont
     axis = axis_of(axis, array.ndim, "unwrap")
     step = diff(array, axis=axis)

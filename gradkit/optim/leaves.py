@@ -57,7 +57,7 @@ def plain_values(
         return None
     first = raw(params[0])
     backend = backend_of(first)
-    if backend is None or backend.is_scalar(first):
+    if backend is None or backend.is_scalar(first) or backend.dtype_name(first) in backend.computes_in_float32:
         return None
     kind, dtype = type(first), first.dtype
     groups: list[list[Any]] = []

@@ -23,12 +23,13 @@ def _bitcast(xp: Any, x: Any, *, dtype: str) -> Any:
 
 
 def _view(x: Any, dtype: str) -> Any:
-    old, new = x.dtype.itemsize, np.dtype(dtype).itemsize
+    raw = dtype_named(dtype)
+    old, new = x.dtype.itemsize, raw.itemsize
     if old == new:
-        return x.reshape(-1).view(dtype).reshape(x.shape)
+        return x.reshape(-1).view(raw).reshape(x.shape)
     if old > new:
-        return x[..., None].view(dtype)
-    return x.view(dtype)[..., 0]
+        return x[..., None].view(raw)
+    return x.view(raw)[..., 0]
 
 
 def _shape_of_bitcast(x: Any, *, dtype: str) -> tuple[int, ...]:

@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from gradkit.backend import Backend, Device, backend_of, current_backend, current_device, first_on_gpu, get_backend
+from gradkit.backend import (
+    NARROW,
+    Backend,
+    Device,
+    backend_of,
+    current_backend,
+    current_device,
+    first_on_gpu,
+    get_backend,
+    note_use,
+)
 from gradkit.core import Array
 from gradkit.core.array import backend_of_array, place_of_array, raw, wrap
 from gradkit.core.namespace import publish
@@ -21,7 +31,9 @@ from gradkit.core.promotion import (
     PYTHON_NUMBERS,
     canonical,
     default_dtype,
+    dtype_named,
     kind_of,
+    letter_of,
     promote,
     requested_dtype,
 )
@@ -145,14 +157,14 @@ def _as_is(obj: Any, dtype: Any, device: Device | None) -> Array:
     if values.dtype.kind == "O" and all(type(item) in PYTHON_NUMBERS for item in values.flat):
         # Among them are integers that no integer dtype holds.
         dtype = promote([], map(type, values.flat)) if dtype is None else dtype
-    elif values.dtype.kind not in "biufc":
+    elif letter_of(values.dtype) not in "biufc":
         raise TypeError(f"asarray: expected numbers or arrays, got {obj!r} of type {type(obj).__name__}")
     if dtype is not None:
         # From the numbers themselves: NumPy refuses one that does not fit, where those of an array wrap around.
-        values = np.asarray(obj, dtype=requested_dtype(dtype))
+        values = np.asarray(obj, dtype=dtype_named(requested_dtype(dtype)))
     else:
         narrow = canonical(values.dtype.name) if values.size else default_dtype(FLOATING)
-        values = _checked_cast(values, np.dtype(narrow))
+        values = _checked_cast(values, dtype_named(narrow))
     backend, place = _place(device)
     return wrap(_brought(values, backend, place))
 
@@ -167,10 +179,12 @@ def _brought(values: np.ndarray[Any, Any], backend: Backend, device: Any) -> Any
 
 def _native(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return an array in this machine's byte order, which is the only one other libraries take."""
-    if values.dtype.kind not in "biufc":
+    if letter_of(values.dtype) not in "biufc":
         raise TypeError(
             f"asarray: expected an array of numbers, got dtype {values.dtype}. Convert it first: x.astype('float32')."
         )
+    if values.dtype.name in NARROW:
+        note_use()
     return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
 
@@ -267,7 +281,7 @@ def _filled(sizes: tuple[int, ...], fill_value: Any, dtype: Any, backend: Backen
     raw_dtype = _raw_dtype(backend, dtype, default)
     name = default if dtype is None else requested_dtype(dtype)
     value = np.asarray(fill_value)
-    number = (_checked_cast(value, np.dtype(name)) if type(fill_value) is int else value.astype(name)).item()
+    number = (_checked_cast if type(fill_value) is int else np.ndarray.astype)(value, dtype_named(name)).item()
     return made_of_one_number(wrap(backend.xp.full(sizes, number, dtype=raw_dtype, device=place)))
 
 
@@ -362,6 +376,8 @@ def arange(
     distance = 1 if distance is None else distance
     if distance == 0:
         raise ValueError("arange: step must not be 0")
+    if (name := requested_dtype(dtype) if dtype is not None else "") in backend.computes_in_float32:
+        return astype(arange(first, last, distance, "float32", device=device), name)
     return wrap(backend.xp.arange(first, last, distance, dtype=raw_dtype, device=place))
 
 

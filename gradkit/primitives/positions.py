@@ -7,7 +7,7 @@ from typing import Any
 from gradkit.backend import Backend, backend_of
 from gradkit.core import Array
 from gradkit.core.array import place_of_array, raw, wrap
-from gradkit.core.operands import dtype_name, wide_integers
+from gradkit.core.operands import cast, dtype_name, wide_integers
 from gradkit.core.stand_in import STAND_INS
 from gradkit.primitives.elementwise import clip, logical_and, where
 
@@ -19,6 +19,8 @@ MODES = ("clip", "drop", "fill", "promise_in_bounds")
 def counted(size: int, like: Array, dtype: str | None = None) -> Array:
     """Return 0, 1, ..., size - 1 where `like` is, in its dtype unless another is given."""
     backend, device = place_of_array(like)
+    if (name := dtype or dtype_name(like)) in backend.computes_in_float32:
+        return cast(counted(size, like, "float32"), name)
     return wrap(backend.xp.arange(size, dtype=backend.raw_dtype_named(dtype or dtype_name(like)), device=device))
 
 

@@ -12,7 +12,7 @@ from gradkit.core import Array
 from gradkit.core.array import wrap
 from gradkit.core.operands import as_operand, cast, dtype_name
 from gradkit.core.printing import describe
-from gradkit.core.promotion import FLOATING, INTEGER, default_dtype
+from gradkit.core.promotion import FLOATING, INTEGER, default_dtype, dtype_named, letter_of
 from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import whole_numbers
 from gradkit.errors import ShapeError
@@ -127,10 +127,10 @@ def _dtype(dtype: Any, kinds: str, default: str, expected: str, caller: str) -> 
     if dtype is None:
         return default
     try:
-        found = np.dtype(dtype)
+        found = dtype_named(dtype)
     except TypeError:
         raise TypeError(f"{caller}: dtype must be {expected}, got {dtype!r}. Leave it out for {default}.") from None
-    if found.kind not in kinds:
+    if letter_of(found) not in kinds:
         raise ValueError(f"{caller}: dtype must be {expected}, got {found.name}. Leave it out for {default}.")
     # Python's float and int mean the default width, as in JAX.
     return default if dtype is float or dtype is int else found.name
@@ -167,4 +167,4 @@ def in_dtype(value: Any, name: str, key: Array) -> Array:
     """Return a parameter as an Array of a dtype, beside the key."""
     if type(value) is Array:
         return cast(value, name)
-    return asarray(np.array(value).astype(name), device=key.device)
+    return asarray(np.array(value).astype(dtype_named(name)), device=key.device)

@@ -11,7 +11,7 @@ import numpy as np
 from gradkit.backend import backend_of
 from gradkit.core import Array
 from gradkit.core.operands import as_array, cast, dtype_name, require_inexact
-from gradkit.core.promotion import INTEGER, default_dtype, is_inexact
+from gradkit.core.promotion import INTEGER, default_dtype, is_inexact, limits_of
 from gradkit.core.sharding import refuse_sharding
 from gradkit.errors import ShapeError
 from gradkit.primitives.axes import normalize_axes
@@ -225,7 +225,8 @@ def bernoulli(
     if mode == "low":
         return uniform(key, sizes, dtype) < probability
     both = uniform(key, (2, *sizes), dtype)
-    return both[1] * 2.0 ** -np.finfo(both.dtype).nmant < probability - both[0]
+    digits: int = limits_of(both.dtype).nmant
+    return both[1] * 2.0**-digits < probability - both[0]
 
 
 def categorical(

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.operands import cast
+from gradkit.core.promotion import dtype_named, limits_of
 from gradkit.core.sharding import refuse_sharding
 from gradkit.primitives.elementwise import abs, clip, log, log1p, maximum, nextafter, sign, tan, where
 from gradkit.primitives.random_bits import random_bits
@@ -75,7 +76,7 @@ def _uniform(key: Array, shape: tuple[int, ...], dtype: str, low: Any = 0.0, hig
     if type(low) is Array or type(high) is Array:
         low, high = in_dtype(low, dtype, key), in_dtype(high, dtype, key)
         return maximum(low, fused_multiply_add(unit, high - low, low))
-    start, stop = np.array([low, high]).astype(dtype)
+    start, stop = np.array([low, high]).astype(dtype_named(dtype))
     span = stop - start
     if start == 0 and span == 1:
         return unit
@@ -89,10 +90,12 @@ def _uniform(key: Array, shape: tuple[int, ...], dtype: str, low: Any = 0.0, hig
 
 def _unit(key: Array, shape: tuple[int, ...], dtype: str) -> Array:
     """Draw multiples of the dtype's resolution from 0 to below 1."""
-    resolution = np.finfo(dtype)
-    bits = random_bits(key, shape=shape, bit_width=resolution.bits)
+    limits = limits_of(dtype)
+    digits: int = limits.nmant
+    drawn: int = limits.bits if digits >= 8 else 8  # a byte has as many as these need, as in JAX
+    bits = random_bits(key, shape=shape, bit_width=drawn)
     # The same numbers as JAX makes by writing the bits below a 1, as a mantissa, and subtracting 1.
-    return cast(bits >> resolution.bits - resolution.nmant, dtype) * 2.0**-resolution.nmant
+    return cast(bits >> drawn - digits, dtype) * 2.0**-digits
 
 
 def normal(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
@@ -138,7 +141,7 @@ def normal(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: No
 
 
 def _normal(key: Array, shape: tuple[int, ...], dtype: str) -> Array:
-    one = np.ones((), dtype)
+    one = np.ones((), dtype_named(dtype))
     lowest = np.nextafter(-one, 0 * one)
     return float(np.sqrt(2 * one)) * erf_inv(_uniform(key, shape, dtype, lowest, one))
 
@@ -180,7 +183,7 @@ def truncated_normal(
     key, sizes, name, (low, high) = parameters_for(
         "truncated_normal", key, shape, dtype, out_sharding, lower=lower, upper=upper
     )
-    root = float(np.sqrt(2 * np.ones((), name)))
+    root = float(np.sqrt(2 * np.ones((), dtype_named(name))))
     drawn = root * erf_inv(_uniform(key, sizes, name, erf(low / root), erf(high / root)))
     # Rounding may not put a number onto a bound.
     infinity = in_dtype(math.inf, name, key)
@@ -205,7 +208,7 @@ def gumbel(
         "high" draws twice the bits, so that the far tail is drawn right (to 32 instead of 16 in float32).
     """
     checked, sizes, name = drawing("gumbel", key, shape, dtype, out_sharding)
-    limits = np.finfo(name)
+    limits = limits_of(name)
     if mode in (None, "low"):
         return -log(-log(_uniform(checked, sizes, name, limits.tiny, 1.0)))
     if mode != "high":
@@ -219,18 +222,18 @@ def gumbel(
 def laplace(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Laplace distribution of scale 1; arguments as for `normal`."""
     checked, sizes, name = drawing("laplace", key, shape, dtype, out_sharding)
-    u = _uniform(checked, sizes, name, -1.0 + np.finfo(name).epsneg, 1.0)
+    u = _uniform(checked, sizes, name, -1.0 + limits_of(name).epsneg, 1.0)
     return sign(u) * log1p(-abs(u))
 
 
 def logistic(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the logistic distribution, log(u / (1 - u)) of a uniform u; arguments as for `normal`."""
     checked, sizes, name = drawing("logistic", key, shape, dtype, out_sharding)
-    u = _uniform(checked, sizes, name, np.finfo(name).tiny, 1.0)
+    u = _uniform(checked, sizes, name, limits_of(name).tiny, 1.0)
     return log(u) - log1p(-u)
 
 
 def cauchy(key: Array, shape: Shape = (), dtype: Any = None, *, out_sharding: None = None) -> Array:
     """Draw from the Cauchy distribution, tan(pi (u - 1/2)) of a uniform u; arguments as for `normal`."""
     checked, sizes, name = drawing("cauchy", key, shape, dtype, out_sharding)
-    return tan(math.pi * (_uniform(checked, sizes, name, np.finfo(name).eps, 1.0) - 0.5))
+    return tan(math.pi * (_uniform(checked, sizes, name, limits_of(name).eps, 1.0) - 0.5))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradkit.core.array import Array
+from gradkit.core.promotion import letter_of
 from gradkit.core.values import host
 from gradkit.numpy import asarray
 from gradkit.tree import keystr, leaves_with_path, structure
@@ -240,7 +241,7 @@ def _as_array(caller: str, name: str, value: Any) -> Any:
         return value
     if isinstance(value, bool | int | float | complex | list | tuple):
         found = np.asarray(value)
-        if found.dtype.kind not in "biufc":
+        if letter_of(found.dtype) not in "biufc":
             raise TypeError(f"{caller}: {name}: expected arrays or numbers, got {value!r}")
         return value if isinstance(value, bool | int | float | complex) else found.tolist()
     return asarray(value)

@@ -9,6 +9,7 @@ import numpy as np
 
 from gradkit.backend import backend_names, current_backend, get_backend, load_backend, use_backend, why_not
 from gradkit.core.array import Array
+from gradkit.core.promotion import letter_of
 from gradkit.devices import device_get
 from gradkit.numpy import asarray, stack
 from gradkit.testing.asserting import assert_close
@@ -73,16 +74,18 @@ def _results(f: Callable[..., Any], args: Any, name: str, gradients: bool) -> tu
     with use_backend(get_backend(name).name):
         given = map(lambda leaf: asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, args)
         values = f(*given)
-        floating = [leaf for leaf in leaves(given) if type(leaf) is Array and leaf.dtype.kind in "fc"]
+        floating = [leaf for leaf in leaves(given) if type(leaf) is Array and letter_of(leaf.dtype) in "fc"]
         if not gradients or not floating:
             return device_get(values), []
         random = np.random.default_rng(0)
 
         def of_floating(*arrays: Array) -> list[Array]:
             rest = iter(arrays)
-            all_args = map(lambda leaf: next(rest) if type(leaf) is Array and leaf.dtype.kind in "fc" else leaf, given)
+            all_args = map(
+                lambda leaf: next(rest) if type(leaf) is Array and letter_of(leaf.dtype) in "fc" else leaf, given
+            )
             found = [asarray(leaf) for leaf in leaves(f(*all_args))]
-            return [leaf for leaf in found if leaf.dtype.kind in "fc"]
+            return [leaf for leaf in found if letter_of(leaf.dtype) in "fc"]
 
         results, pullback = vjp(of_floating, *floating)
         cotangents = [

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array, no_grad
+from gradkit.core.promotion import letter_of
 from gradkit.errors import unknown_name
 from gradkit.numpy import asarray
 from gradkit.transforms import jvp, vjp
@@ -97,7 +98,7 @@ def check_grads(
 
     values, structure = flatten(tuple(args))
     arrays = [_widen(value) for value in values]
-    inexact = [position for position, array in enumerate(arrays) if array.dtype.kind in "fc"]
+    inexact = [position for position, array in enumerate(arrays) if letter_of(array.dtype) in "fc"]
     if not inexact:
         raise TypeError(f"args: expected at least one argument of floating or complex dtype, got {args!r}")
     names = [f"args{keystr(path)}" for path, _ in leaves_with_path(tuple(args))]
@@ -108,7 +109,7 @@ def check_grads(
         for position, array in zip(inexact, given, strict=True):
             chosen[position] = array
         results = [asarray(result) for result in leaves(f(*unflatten(structure, chosen)))]
-        return [result for result in results if result.dtype.kind in "fc"]
+        return [result for result in results if letter_of(result.dtype) in "fc"]
 
     with no_grad():
         Check([names[p] for p in inexact], comparison, modes, order).run(flat, [arrays[p] for p in inexact], 1)
@@ -117,7 +118,7 @@ def check_grads(
 def _widen(value: Any) -> Array:
     """Return a leaf as an array that no tape follows, in double precision if it is floating or complex."""
     array = asarray(value).detach()
-    wide = {"f": "float64", "c": "complex128"}.get(array.dtype.kind)
+    wide = {"f": "float64", "c": "complex128"}.get(letter_of(array.dtype))
     return array if wide is None else asarray(array, dtype=wide)
 
 
@@ -217,7 +218,7 @@ def _random_like(random: np.random.Generator, array: Array) -> Array:
 
 
 def _standard_normal(random: np.random.Generator, array: Array) -> Any:
-    if array.dtype.kind == "c":
+    if letter_of(array.dtype) == "c":
         return random.standard_normal(array.shape) + 1j * random.standard_normal(array.shape)
     return random.standard_normal(array.shape)
 

@@ -99,7 +99,7 @@ def _form(base: str, form: str) -> Backend:
 
 def floating_dtypes(backend: Backend) -> list[str]:
     """List the names of a backend's real floating dtypes, narrow ones first."""
-    return [name for name in FLOATING if hasattr(backend.xp, name)]
+    return [name for name in FLOATING if backend.has_dtype(name)]
 
 
 def variant_named(name: str, others: Sequence[str] = ()) -> Variant:

@@ -26,6 +26,7 @@ from gradkit.core.binding import KERNEL_ERRORS
 from gradkit.core.families import PART, Recorded
 from gradkit.core.namespace import namespace_of
 from gradkit.core.node import Leaf, Node
+from gradkit.core.promotion import is_inexact
 from gradkit.core.reverse import total
 from gradkit.scalar import Value
 from gradkit.scalar.value import Input
@@ -146,7 +147,7 @@ class Tape:
         backend = backend_of(one)
         assert backend is not None
         xp = backend.xp
-        if one.dtype not in backend.inexact:
+        if not is_inexact(backend.dtype_name(one)):
             return bool(xp.all(one == other))
         finite = xp.isfinite(one) & xp.isfinite(other)
         alike = (one == other) | (xp.isnan(one) & xp.isnan(other)) | finite

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gradkit.backend import backend_of
+from gradkit.core.promotion import is_inexact
 
 __all__ = ["columns", "number", "printable", "range_of", "range_of_all"]
 
@@ -132,7 +133,7 @@ def _extent(value: Any) -> tuple[float, float, int, int]:
         value = xp.astype(value, xp.int64)
     if backend.dtype_name(value).startswith("complex"):
         value = xp.abs(value)
-    if value.dtype not in backend.inexact:
+    if not is_inexact(backend.dtype_name(value)):
         return int(xp.min(value)), int(xp.max(value)), 0, 0
     finite = xp.isfinite(value)
     count = int(xp.sum(xp.astype(finite, xp.int64)))

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from gradkit.backend import as_numpy_dtype
+
 __all__ = [
     "AXES", "DATA", "DTYPE", "FITS", "FLAGS", "ITEMS", "OWN", "REFERENCES", "SIZES", "TYPE", "WEAK_REFERENCES",
-    "WRITEABLE", "function_at", "layout_is_known", "symbols",
+    "WRITEABLE", "dtype_symbol", "function_at", "layout_is_known", "symbols",
 ]  # fmt: skip
 
 REFERENCES, TYPE = 0, 8
@@ -81,6 +83,12 @@ def symbols(box: type) -> dict[str, int]:
     for name in PYTHON:
         found[name] = ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value or 0
     return found
+
+
+@cache
+def dtype_symbol(name: str) -> dict[str, int]:
+    """Return the address of a dtype that NumPy does not have itself, by its name in programs."""
+    return {f"object_{name}": id(as_numpy_dtype(name))}
 
 
 @cache

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from gradkit.backend import NARROW
 from gradkit.backend.plan import ALIGNMENT, Box, Buffer, Call, Layout, Plan
 from gradkit_numpy.given import KEPT, KEPT_CALLS, fitting, is_free, new_array
 from gradkit_numpy.kept_memory import note_kept
 from gradkit_numpy.native import routines, statements
 from gradkit_numpy.native.machine import compiled, why_unusable
-from gradkit_numpy.native.objects import function_at, layout_is_known, symbols
+from gradkit_numpy.native.objects import dtype_symbol, function_at, layout_is_known, symbols
 from gradkit_numpy.native.printer import printed
 from gradkit_numpy.silence import SILENCE
 
@@ -65,7 +66,10 @@ class Program:
     def __init__(self, plan: Plan, box: Box) -> None:
         self.plan = plan
         self.printed = printed(plan, box)
-        self.code = compiled(self.printed.text, "enter", symbols(box.kind))
+        known = symbols(box.kind)
+        for dtype in {buffer.dtype for buffer in (*plan.arguments, *plan.results)} & NARROW:
+            known = known | dtype_symbol(dtype)
+        self.code = compiled(self.printed.text, "enter", known)
         self.code_size = self.code.size
         self._box = box
         # It is entered with Python's lock, which long programs give up while they run (`native.interpreter`).

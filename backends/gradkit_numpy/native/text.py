@@ -6,6 +6,8 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gradkit.backend import NARROW_SIZES
+
 __all__ = ["LLVM_TYPES", "MEMORY_TYPES", "METADATA", "SIZES", "Text", "literal"]
 
 LLVM_TYPES = {
@@ -19,15 +21,15 @@ MEMORY_TYPES = {
     **LLVM_TYPES,
     "bool": "i8",
     "float16": "i16",
-    "bfloat16": "i16",
+    **{dtype: f"i{8 * size}" for dtype, size in NARROW_SIZES.items()},
     "complex64": "i64",
     "complex128": "i128",
 }
-"""By dtype: the type of an element in memory. Elements of the last four are moved, and no more."""
+"""By dtype: the type of an element in memory. Elements of float16 and of those that follow are moved, and no more."""
 SIZES = {
     "bool": 1,
     "float16": 2,
-    "bfloat16": 2,
+    **NARROW_SIZES,
     "float32": 4,
     "float64": 8,
     "complex64": 8,

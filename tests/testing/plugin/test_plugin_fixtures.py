@@ -318,4 +318,4 @@ def test_threads_of_a_test_make_arrays_on_its_backend(pytester: pytest.Pytester)
         """,
         "--backend=strict:1,numpy",
     )
-    result.assert_outcomes(passed=9)
+    result.assert_outcomes(passed=10)
