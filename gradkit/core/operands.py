@@ -22,6 +22,7 @@ from gradkit.core.promotion import (
     python_type_of,
 )
 from gradkit.core.stand_in import STAND_INS, Abstract, Batched
+from gradkit.errors import TypePromotionError
 
 __all__ = [
     "MAY_BE_WEAK", "as_array", "as_operand", "cast", "cast_weakly", "common_dtype", "dtype_name", "new_array",
@@ -69,7 +70,11 @@ def note_weakness(target: str = "", operands: Sequence[Any] = ()) -> None:
     """Note that it matters, unless the operands meet in `target` as well where none of them gives way."""
     arrays = [operand for operand in operands if type(operand) is Array]
     numbers = [type(operand) for operand in operands if type(operand) is not Array]
-    if not arrays or promote(map(dtype_name, arrays), numbers) != target:
+    try:
+        matters = not arrays or promote(map(dtype_name, arrays), numbers) != target
+    except TypePromotionError:  # as an array of its dtype it would be refused
+        matters = True
+    if matters:
         for found in _notes.get():
             found.append(target)
 
