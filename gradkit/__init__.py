@@ -15,7 +15,7 @@ import numpy as _numpy  # noqa: F401 - first: from inside gradkit it takes 900 p
 
 from gradkit import primitives as _operators  # noqa: F401 - what an Array's operators are is declared there
 from gradkit.backend import Device, current_backend, default_device, set_backend, use_backend
-from gradkit.config import config, debug_changes, debug_nans, enable_x64, item_assignment
+from gradkit.config import config, debug_changes, debug_nans, default_matmul_precision, enable_x64, item_assignment
 from gradkit.core import Array, enable_grad, no_grad
 from gradkit.core.above import above as _above
 from gradkit.devices import (
@@ -94,7 +94,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Array", "Device", "ShapeDtypeStruct", "Value", "block_until_ready", "checkpoint", "checkpoint_policies",
     "clear_caches", "closure_convert", "config", "current_backend", "custom_gradient", "custom_jvp", "custom_vjp",
-    "data", "debug", "debug_changes", "debug_nans", "default_backend", "default_device", "device_count", "device_get",
+    "data", "debug", "debug_changes", "debug_nans", "default_backend", "default_device",
+    "default_matmul_precision", "device_count", "device_get",
     "device_put", "devices", "disable_jit", "distributed", "enable_grad", "enable_x64", "ensure_compile_time_eval",
     "errors", "eval_shape", "fit", "grad", "hessian", "item_assignment", "jacfwd", "jacobian", "jacrev", "jit", "jvp",
     "lax", "linear_transpose", "linearize", "load", "local_device_count", "local_devices", "make_jaxpr", "named_call",

@@ -17,7 +17,19 @@ from gradkit.blocks import BlockValue
 from gradkit.errors import unknown_name
 from gradkit.transfers import DIRECTIONS, Direction, checked, guards
 
-__all__ = ["Config", "config", "debug_changes", "debug_nans", "enable_x64", "everywhere", "item_assignment", "setting"]
+__all__ = [
+    "ALGORITHMS",
+    "MATMUL_PRECISIONS",
+    "Config",
+    "config",
+    "debug_changes",
+    "debug_nans",
+    "default_matmul_precision",
+    "enable_x64",
+    "everywhere",
+    "item_assignment",
+    "setting",
+]  # fmt: skip
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 OWN = (
@@ -29,6 +41,18 @@ TRANSFER_GUARDS: dict[str, tuple[Direction, ...]] = {
     **{f"jax_transfer_guard_{direction}": (direction,) for direction in DIRECTIONS},
 }
 """Settings of `transfer_guard`, and the directions that each is about."""
+ALGORITHMS = tuple(
+    """
+    ANY_F8_ANY_F8_F32 ANY_F8_ANY_F8_F32_FAST_ACCUM ANY_F8_ANY_F8_ANY ANY_F8_ANY_F8_ANY_FAST_ACCUM F16_F16_F16
+    F16_F16_F32 BF16_BF16_BF16 BF16_BF16_F32 BF16_BF16_F32_X3 BF16_BF16_F32_X6 BF16_BF16_F32_X9 TF32_TF32_F32
+    TF32_TF32_F32_X3 F32_F32_F32 F64_F64_F64
+    """.split()
+)
+"""JAX's names of how products may be computed: the factors' format, what is summed in, and in how many products."""
+MATMUL_PRECISIONS = (
+    "default", "high", "highest", "bfloat16", "tensorfloat32", "float32", *ALGORITHMS,
+)  # fmt: skip
+"""What ``jax_default_matmul_precision`` may be, beside None."""
 PLATFORMS = ("jax_platform_name", "jax_platforms")
 FIXED: dict[str, tuple[Any, str]] = {
     "jax_debug_infs": (False, "There is no check for infinities; jax_debug_nans finds NaNs."),
@@ -41,7 +65,7 @@ FIXED: dict[str, tuple[Any, str]] = {
 WITHOUT_MEANING = frozenset(
     """
     jax_check_tracer_leaks jax_compilation_cache_dir jax_compiler_enable_remat_pass jax_cpu_enable_async_dispatch
-    jax_debug_key_reuse jax_default_matmul_precision jax_enable_checks jax_enable_compilation_cache
+    jax_debug_key_reuse jax_enable_checks jax_enable_compilation_cache
     jax_enable_custom_prng jax_explain_cache_misses jax_include_full_tracebacks_in_locations jax_logging_level
     jax_persistent_cache_enable_xla_caches jax_persistent_cache_min_compile_time_secs
     jax_persistent_cache_min_entry_size_bytes jax_pprint_use_color jax_softmax_custom_jvp jax_traceback_filtering
@@ -105,6 +129,45 @@ class _Setting:
                 listener(on)
 
 
+class _Precision:
+    """The precision of products for the process, and another inside the blocks that are open in a thread or task."""
+
+    def __init__(self) -> None:
+        self.everywhere: str | None = None
+        self.here = BlockValue[str | None]("gradkit_default_matmul_precision", UNSET)
+        self.was_chosen = False
+        """Whether there has been another than the library's own: what products look at first."""
+
+    def __get__(self, instance: Config | None, owner: type[Config]) -> str | None:
+        here = self.here.get()
+        return self.everywhere if here == UNSET else here
+
+    def __set__(self, instance: Config, value: str | None) -> None:
+        self.everywhere = _checked_precision(value, "config.update('jax_default_matmul_precision', value)")
+        self.was_chosen |= value is not None
+        openings.generation += 1
+
+    @contextmanager
+    def block(self, value: str | None) -> Iterator[None]:
+        self.was_chosen |= value is not None
+        openings.blocks.append(None)
+        try:
+            with self.here.block(value):
+                yield
+        finally:
+            openings.blocks.pop()
+
+
+UNSET = "unset"
+"""The precision where no block chooses one."""
+
+
+def _checked_precision(value: Any, caller: str) -> str | None:
+    if value is not None and not (type(value) is str and value in MATMUL_PRECISIONS):
+        raise ValueError(f"{caller}: expected None or one of {', '.join(MATMUL_PRECISIONS)}; got {value!r}")
+    return value
+
+
 class Config:
     """The settings, as attributes; `update` changes one.
 
@@ -115,6 +178,8 @@ class Config:
         variable ``GRADKIT_ENABLE_X64``.
     jax_debug_nans : bool
         Whether an operation that gives NaN, or whose derivative does, raises FloatingPointError.
+    jax_default_matmul_precision : str or None
+        How exactly products of float32 are computed where their `precision` is None; see `default_matmul_precision`.
     jax_disable_jit : bool
         Whether `jit` leaves functions as they are.
     jax_log_compiles : bool
@@ -133,6 +198,7 @@ class Config:
 
     gradkit_item_assignment = _Setting("gradkit_item_assignment", _is_true("GRADKIT_ITEM_ASSIGNMENT"))
     jax_debug_nans = _Setting("jax_debug_nans")
+    jax_default_matmul_precision = _Precision()
     jax_disable_jit = _Setting("jax_disable_jit")
     jax_enable_x64 = _Setting("jax_enable_x64", _is_true("GRADKIT_ENABLE_X64"))
     jax_log_compiles = _Setting("jax_log_compiles", _is_true("GRADKIT_LOG_COMPILES"))
@@ -162,6 +228,8 @@ class Config:
             if not isinstance(value, bool):
                 raise TypeError(f"config.update({name!r}, value): expected value to be True or False, got {value!r}")
             setattr(self, name, value)
+        elif name == "jax_default_matmul_precision":
+            self.jax_default_matmul_precision = value
         elif name in FIXED:
             only, reason = FIXED[name]
             if value != only:
@@ -190,7 +258,8 @@ class Config:
         """Every setting by name."""
         levels = {name: getattr(self, name) for name in TRANSFER_GUARDS}
         others = {name: self._others.get(name) for name in (*FIXED, *PLATFORMS, *WITHOUT_MEANING)}
-        return {name: getattr(self, name) for name in OWN} | levels | others
+        own = {name: getattr(self, name) for name in (*OWN, "jax_default_matmul_precision")}
+        return own | levels | others
 
     def __getattr__(self, name: str) -> Any:
         # What has no slot: the settings that are JAX's alone, and those that are kept elsewhere.
@@ -248,6 +317,40 @@ def enable_x64(new_val: bool = True) -> AbstractContextManager[None]:
     dtype('float64')
     """
     return setting("jax_enable_x64", new_val)
+
+
+def default_matmul_precision(value: str | None) -> AbstractContextManager[None]:
+    """Say how exactly products of float32 are computed inside a ``with`` block, in this thread or task alone.
+
+    Parameters
+    ----------
+    value : str or None
+        One of JAX's names: ``"default"`` is as the library does of itself, ``"tensorfloat32"`` and ``"high"`` round the
+        factors to 10 bits on GPUs that are faster so, and ``"float32"`` and ``"highest"`` keep all bits. What has fewer
+        bits than tensorfloat32 (``"bfloat16"``, ``"BF16_BF16_F32"``) is computed as that, and what is put together from
+        several products (``"BF16_BF16_F32_X3"``) in float32. On a CPU products always keep all bits. An argument
+        `precision` of a product goes before. None: as outside of blocks it would be without a setting.
+
+    Raises
+    ------
+    ValueError
+        For another name.
+
+    Notes
+    -----
+    The derivative of a product is computed as exactly as the product, wherever it is taken.
+
+    Examples
+    --------
+    >>> import gradkit, gradkit.numpy as jnp
+    >>> with gradkit.default_matmul_precision("tensorfloat32"):
+    ...     jnp.ones((2, 3)) @ jnp.ones((3, 1))
+    Array([[3.],
+           [3.]], dtype=float32)
+    """
+    return vars(Config)["jax_default_matmul_precision"].block(  # type: ignore[no-any-return]
+        _checked_precision(value, "default_matmul_precision")
+    )
 
 
 def item_assignment(new_val: bool = True) -> AbstractContextManager[None]:

@@ -179,6 +179,11 @@ class CupyBackend(Backend):
         """The dtypes with a fractional part."""
         return frozenset(map(np.dtype, ("float16", "float32", "float64", "complex64", "complex128")))
 
+    @property
+    def product_modes(self) -> frozenset[str]:
+        """Both: `gradkit_cupy.products` chooses between them."""
+        return frozenset(("float32", "tensorfloat32"))
+
     # Devices
 
     def raw_devices(self) -> Sequence[Any]:

@@ -16,6 +16,7 @@ from gradkit_cupy import linear_algebra, transforms
 from gradkit_cupy.division import floor_divide, remainder
 from gradkit_cupy.launch import C_TYPES, launch
 from gradkit_cupy.losses import label_cross_entropy, mean_label_cross_entropy, softmax_error
+from gradkit_cupy.products import in_mode
 from gradkit_cupy.sgd import sgd_update
 from gradkit_cupy.threefry import fold_in, random_bits
 
@@ -157,6 +158,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "max": _reduction("max"),
     "min": _reduction("min"),
     "matmul": matmul,
+    "matmul_in_mode": in_mode(matmul),
     "affine": affine,
     "reshape": reshape,
     "root_of_squares": root_of_squares,

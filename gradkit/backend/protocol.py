@@ -279,6 +279,17 @@ class Backend(ABC):
             )
         return dtype
 
+    # Products
+
+    @property
+    def product_modes(self) -> frozenset[str]:
+        """The modes for products of float32 that it can choose, of ``"tensorfloat32"`` and ``"float32"``.
+
+        With any of them it has a kernel ``matmul_in_mode(x, y, mode=)``. None: products keep all bits, or do what the
+        library does.
+        """
+        return frozenset()
+
     # Devices
 
     def raw_devices(self) -> Sequence[Any]:

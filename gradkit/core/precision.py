@@ -1,15 +1,24 @@
-"""`precision`, which JAX's products take: here they always have the precision of their arrays."""
+"""`precision`, which JAX's products take, and the mode in which a backend computes them.
+
+A product of float32 has one of three modes: the library's own, ``"tensorfloat32"`` and ``"float32"``. Which of them a
+backend can choose between, it says itself (`Backend.product_modes`): on a CPU there is nothing to choose.
+"""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Precision", "PrecisionLike", "check_precision"]
+from gradkit.blocks import BlockValue
+from gradkit.config import ALGORITHMS, Config, config
+
+__all__ = ["PRODUCTS", "Precision", "PrecisionLike", "check_precision", "product_mode", "products_with"]
 
 
 class Precision(enum.Enum):
-    """How exactly an accelerator should multiply. Here products are always of the arrays' own precision."""
+    """How exactly an accelerator should multiply: see `gradkit.default_matmul_precision`."""
 
     DEFAULT = 0
     HIGH = 1
@@ -17,19 +26,32 @@ class Precision(enum.Enum):
 
 
 PrecisionLike = Precision | str | tuple[Any, Any] | None
+TF32, FULL = "tensorfloat32", "float32"
+MODES = {
+    "default": "",
+    "fastest": TF32,
+    "bfloat16": TF32,
+    "high": TF32,
+    "bfloat16_3x": TF32,
+    "tensorfloat32": TF32,
+    "highest": FULL,
+    "float32": FULL,
+    "DEFAULT": "",
+    **{name: FULL if "_X" in name or name.startswith(("F32", "F64")) else TF32 for name in ALGORITHMS},
+}
+"""By what `precision` may be called: the mode that is at least as exact; an empty one is the library's own."""
 NAMES = frozenset("default fastest bfloat16 high bfloat16_3x tensorfloat32 highest float32".split())
-ALGORITHMS = frozenset(
-    """
-    DEFAULT ANY_F8_ANY_F8_F32 ANY_F8_ANY_F8_F32_FAST_ACCUM ANY_F8_ANY_F8_ANY ANY_F8_ANY_F8_ANY_FAST_ACCUM F16_F16_F16
-    F16_F16_F32 BF16_BF16_BF16 BF16_BF16_F32 BF16_BF16_F32_X3 BF16_BF16_F32_X6 BF16_BF16_F32_X9 TF32_TF32_F32
-    TF32_TF32_F32_X3 F32_F32_F32 F64_F64_F64
-    """.split()
-)
-"""The names of JAX's `DotAlgorithmPreset`."""
+EXACTNESS = ("", TF32, FULL)
+OF_MEMBERS = {Precision.DEFAULT: "", Precision.HIGH: TF32, Precision.HIGHEST: FULL}
+
+PRODUCTS = vars(Config)["jax_default_matmul_precision"]
+"""The setting; while `PRODUCTS.was_chosen` is false, every product is as the library does it."""
+_asked = BlockValue[str | None]("gradkit_precision", None)
+"""The mode that the argument `precision` of the product in progress asks for."""
 
 
 def check_precision(precision: Any, caller: str) -> None:
-    """Raise ValueError for what is no precision of JAX's: they have no effect here, but a name that is misspelt is one.
+    """Raise ValueError for what is no precision of JAX's.
 
     Parameters
     ----------
@@ -38,12 +60,39 @@ def check_precision(precision: Any, caller: str) -> None:
     caller : str
         The function, for the message.
     """
-    if precision is None or (type(precision) is str and precision in ALGORITHMS):
+    if precision is None or (type(precision) is str and precision in MODES):
         return
     both = precision if type(precision) is tuple and len(precision) == 2 else (precision,)
     if not all(isinstance(one, Precision) or (type(one) is str and one in NAMES) for one in both):
         raise ValueError(
             f"{caller}: precision must be None, a lax.Precision, a string in {sorted(NAMES)}, a pair of these, or the "
-            f"name of an algorithm in {sorted(ALGORITHMS)}; got {precision!r}. (It has no effect: products have the "
-            f"precision of their arrays.)"
+            f"name of an algorithm in {sorted(set(MODES) - NAMES)}; got {precision!r}."
         )
+
+
+def _mode_of(precision: Any) -> str:
+    """Return the mode of what `check_precision` lets through; of a pair the more exact one."""
+    if type(precision) is tuple:
+        return max(map(_mode_of, precision), key=EXACTNESS.index)
+    return OF_MEMBERS[precision] if isinstance(precision, Precision) else MODES[precision]
+
+
+@contextmanager
+def products_with(precision: Any, caller: str) -> Iterator[None]:
+    """Compute the products in a ``with`` block as the argument `precision` of a function says."""
+    check_precision(precision, caller)
+    if precision is None:
+        yield
+        return
+    PRODUCTS.was_chosen = True
+    with _asked.block(_mode_of(precision)):
+        yield
+
+
+def product_mode() -> str:
+    """Return the mode of a product that is computed now."""
+    asked = _asked.get()
+    if asked is not None:
+        return asked
+    chosen = config.jax_default_matmul_precision
+    return "" if chosen is None else MODES[chosen]

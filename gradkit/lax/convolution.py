@@ -12,7 +12,7 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.operands import dtype_name
-from gradkit.core.precision import PrecisionLike, check_precision
+from gradkit.core.precision import PrecisionLike, check_precision, products_with
 from gradkit.core.promotion import summed_in
 from gradkit.lax.arguments import convert, named_dtype, require_same_dtype, together
 from gradkit.lax.convolution_numbers import (
@@ -72,7 +72,7 @@ def conv_general_dilated(
     feature_group_count, batch_group_count : int
         Into how many groups the input's features or its batch are divided; the output features are, too.
     precision : Precision, optional
-        Accepted; products have the precision of the arrays.
+        How exactly products of float32 are computed: see `gradkit.default_matmul_precision`.
     preferred_element_type : dtype, optional
         The dtype of the result.
 
@@ -89,7 +89,6 @@ def conv_general_dilated(
     >>> lax.conv_general_dilated(images, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")).shape
     (1, 4, 4, 16)
     """
-    check_precision(precision, "conv_general_dilated")
     left, right = together("conv_general_dilated", lhs, rhs)
     numbers = conv_dimension_numbers(left.shape, right.shape, dimension_numbers)
     require_same_dtype("conv_general_dilated", (left, right))
@@ -117,7 +116,8 @@ def conv_general_dilated(
             permute_dims(parts, (1, 0, *range(2, parts.ndim))),
             (parts.shape[1], groups * parts.shape[2], *parts.shape[3:]),
         )
-    result = convert(_convolve(x, w, strides, dilation, groups), result_dtype)
+    with products_with(precision, "conv_general_dilated"):
+        result = convert(_convolve(x, w, strides, dilation, groups), result_dtype)
     return _reorder(result, _inverse(numbers.out_spec))
 
 
@@ -394,6 +394,6 @@ def conv_general_dilated_local(
     )
     kernel = _reorder(right, numbers.rhs_spec)
     positions = tuple(range(2, left.ndim))
-    product = dot_general(kernel, patches, (((1,), (1,)), (positions, positions)))
+    product = dot_general(kernel, patches, (((1,), (1,)), (positions, positions)), precision)
     rank = len(positions)
     return _reorder(permute_dims(product, (rank + 1, rank, *range(rank))), _inverse(numbers.out_spec))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gradkit.core import Array
 from gradkit.core.operands import dtype_name
-from gradkit.core.precision import Precision, PrecisionLike, check_precision
+from gradkit.core.precision import Precision, PrecisionLike, check_precision, products_with
 from gradkit.core.promotion import promote, summed_in
 from gradkit.lax.arguments import convert, named_dtype, together
 from gradkit.primitives.linalg import matmul
@@ -47,7 +47,7 @@ def dot(
     dimension_numbers : pair of pairs, optional
         Which axes are summed over and which are batches.
     precision : Precision, optional
-        Accepted; products have the precision of the arrays.
+        How exactly products of float32 are computed: see `gradkit.default_matmul_precision`.
     preferred_element_type : dtype, optional
         The dtype of the result.
     """
@@ -81,7 +81,7 @@ def dot_general(
     dimension_numbers : ((lhs_contracting, rhs_contracting), (lhs_batch, rhs_batch))
         The axes that are summed over, in pairs of one size, and those that are batches, in pairs.
     precision : Precision, optional
-        Accepted; products have the precision of the arrays.
+        How exactly products of float32 are computed: see `gradkit.default_matmul_precision`.
     preferred_element_type : dtype, optional
         The dtype of the result, in which the products are summed if it is wider.
 
@@ -124,7 +124,8 @@ def dot_general(
         _matrices(convert(left, dtype), (*x.batch, *x.free, *x.contracting), (*batches, math.prod(rows), inner)),
         _matrices(convert(right, dtype), (*y.batch, *y.contracting, *y.free), (*batches, inner, math.prod(columns))),
     )
-    product = reshape(matmul(*matrices), (*batches, *rows, *columns))
+    with products_with(precision, "dot_general"):
+        product = reshape(matmul(*matrices), (*batches, *rows, *columns))
     return convert(product, result_dtype)
 
 

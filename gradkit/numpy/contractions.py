@@ -13,7 +13,7 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.operands import as_array, dtype_name, of_one_dtype
-from gradkit.core.precision import check_precision
+from gradkit.core.precision import check_precision, products_with
 from gradkit.core.promotion import dtype_named, summed_in
 from gradkit.errors import ShapeError
 from gradkit.numpy.arguments import promote_args, refuse_out
@@ -39,7 +39,7 @@ __all__ = ["cross", "diagonal", "einsum", "einsum_path", "inner", "kron", "matve
 def inner(a: Any, b: Any, *, precision: Any = None, preferred_element_type: Any = None) -> Array:
     """Return the sums of products along the last axes: of shape ``a.shape[:-1] + b.shape[:-1]``.
 
-    `preferred_element_type` is the dtype of the result; `precision` is accepted, without effect.
+    `preferred_element_type` is the dtype of the result; `precision` is as for `matmul`.
     """
     return in_preferred("inner", _inner, (a, b), preferred_element_type, precision)
 
@@ -211,7 +211,7 @@ def einsum(
         In which order several operands are multiplied pair by pair, as `numpy.einsum_path` finds it; False: from left
         to right.
     precision : object
-        Accepted; products have the precision of the arrays.
+        How exactly products of float32 are computed: see `gradkit.default_matmul_precision`.
     preferred_element_type : dtype, optional
         The dtype of the result, and of the sums where it holds what the factors hold.
     out_sharding : None
@@ -246,7 +246,8 @@ def einsum(
     for pair in _path(names, result, arrays, optimize):
         chosen = [terms.pop(i) for i in sorted(pair, reverse=True)][::-1]
         rest = set(result).union(*(name for name, _ in terms))
-        terms.append(_contract(chosen, rest))
+        with products_with(precision, "einsum"):
+            terms.append(_contract(chosen, rest))
     name, array = _sum_out(*terms[0], set(result))
     array = permute_dims(array, tuple(name.index(letter) for letter in result)) if name != result else array
     return astype(array, dtype)

@@ -7,7 +7,7 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.operands import dtype_name
-from gradkit.core.precision import check_precision
+from gradkit.core.precision import products_with
 from gradkit.core.promotion import dtype_named, summed_in
 from gradkit.core.sharding import refuse_sharding
 from gradkit.numpy.arguments import promote_args
@@ -26,7 +26,9 @@ def in_preferred(
 ) -> Array:
     """Return a product of factors in the preferred dtype, summed in it where it holds what the factors hold."""
     refuse_sharding(out_sharding, caller)
-    check_precision(precision, caller)
+    if precision is not None:
+        with products_with(precision, caller):
+            return in_preferred(caller, product, factors, preferred, None)
     if preferred is None:
         return product(*factors)
     arrays = promote_args(caller, *factors)

@@ -31,7 +31,7 @@ def matmul(
     b : array, shape (..., k, m) or (k,)
         The right factor.
     precision : object
-        Accepted; products have the precision of the arrays.
+        How exactly products of float32 are computed: see `gradkit.default_matmul_precision`.
     preferred_element_type : dtype, optional
         The dtype of the result, and of the sums where it holds what the factors hold.
     out_sharding : None

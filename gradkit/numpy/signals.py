@@ -42,7 +42,7 @@ def convolve(a: Any, v: Any, mode: str = "full", *, precision: Any = None, prefe
     mode : {"full", "same", "valid"}
         What to return: every overlap (n + m - 1 elements), as many as the longer vector has, or complete overlaps.
     precision : optional
-        Accepted; products have the precision of the arrays.
+        Accepted; sums of products along a vector keep all bits.
     preferred_element_type : dtype, optional
         The dtype to compute in.
 

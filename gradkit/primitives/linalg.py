@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradkit.core import Array, Linear, bind
-from gradkit.core.array import wrap
+from gradkit.core.array import backend_of_array, wrap
 from gradkit.core.batching import broadcasting_leading, moved_to_front, text_on_batches
 from gradkit.core.binding import KERNEL_ERRORS, explain
 from gradkit.core.calls import binary
 from gradkit.core.namespace import PLAIN, bound, lift, publish, unbroadcast
 from gradkit.core.node import NO_PARAMS, Node, recording
 from gradkit.core.operands import as_array, of_one_dtype
+from gradkit.core.precision import PRODUCTS, product_mode
 from gradkit.core.structured import Contraction
 from gradkit.errors import ShapeError
-from gradkit.primitives.elementwise import multiply
+from gradkit.primitives.elementwise import add, multiply
 from gradkit.primitives.manipulation import permute_dims, reshape
 
 __all__ = ["affine", "dot", "matmul"]
@@ -62,6 +63,34 @@ _matmul = Contraction(
     batch=_batch_matmul,
     leaf=True,
 )
+
+
+def _pull_left_in_mode(xp: Any, g: Any, _x: Any, y: Any, *, mode: str) -> Any:
+    product = xp.matmul_in_mode(g, xp.matrix_transpose(y), mode=mode)
+    return product if product.shape == _x.shape else unbroadcast(xp, product, product.shape, _x.shape)
+
+
+def _pull_right_in_mode(xp: Any, g: Any, x: Any, _y: Any, *, mode: str) -> Any:
+    product = xp.matmul_in_mode(xp.matrix_transpose(x), g, mode=mode)
+    return product if product.shape == _y.shape else unbroadcast(xp, product, product.shape, _y.shape)
+
+
+_matmul_in_mode = Linear(
+    "matmul_in_mode",
+    lambda xp, x, y, *, mode: xp.matmul(x, y),
+    (_pull_left_in_mode, _pull_right_in_mode),
+    hands_on=False,
+    batch=_batch_matmul,
+    shape=lambda x, y, *, mode: _matmul.shape_rule(x, y),  # type: ignore[misc]
+    leaf=True,
+)
+"""A product in another mode than the library's own (`core.precision`), its transposes too."""
+
+
+def _mode_beside(array: Array) -> str:
+    """Return the mode in which a product with an array is computed: an empty one where its backend has no choice."""
+    modes = backend_of_array(array).product_modes
+    return mode if modes and (mode := product_mode()) in modes else ""
 
 
 _of_matrices = binary(
@@ -152,7 +181,8 @@ def matmul(x: Any, y: Any, /) -> Array:
     if type(x) is Array and type(y) is Array:
         # The plain case: two matrices that fit.
         shape, other = x._value.shape, y._value.shape
-        if len(shape) == 2 == len(other) and shape[1] == other[0]:
+        fit = len(shape) == 2 == len(other) and shape[1] == other[0]
+        if fit and not (PRODUCTS.was_chosen and _mode_beside(x)):
             return _of_matrices(x, y)
     left, right = of_one_dtype((as_array(x, "matmul"), as_array(y, "matmul")))
     shape, other = left.shape, right.shape
@@ -173,7 +203,8 @@ def matmul(x: Any, y: Any, /) -> Array:
         left = reshape(left, (1, inner))
     if len(other) == 1:
         right = reshape(right, (inner, 1))
-    product = bind(_matmul, (left, right), NO_PARAMS)
+    mode = _mode_beside(left) if PRODUCTS.was_chosen else ""
+    product = bind(_matmul_in_mode, (left, right), {"mode": mode}) if mode else bind(_matmul, (left, right), NO_PARAMS)
     if len(shape) > 1 < len(other):
         return product
     *lead, rows, columns = product._value.shape
@@ -245,6 +276,8 @@ def affine(x: Any, w: Any, b: Any, /) -> Array:
         raise ShapeError(
             f"affine(x, w, b): expected x (..., n), w (n, m) and b (m,), got x {x.shape}, w {w.shape}, b {b.shape}"
         )
+    if PRODUCTS.was_chosen and _mode_beside(w):
+        return add(matmul(x, w), b)
     dtype, kind = weight.dtype, type(weight)
     # Dtypes of two libraries, or of a library and a stand-in, are not compared.
     if (

@@ -14,6 +14,7 @@ import numpy as np
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import primitives
+from gradkit.core.namespace import PRIMITIVES
 from gradkit.primitives import special
 
 __all__ = ["CASES", "Case", "arguments", "loss", "on", "weights"]
@@ -166,6 +167,10 @@ CASES: dict[str, list[Case]] = {
             lambda x: primitives.root_of_squares(x, (1,), keepdims=True, divisor=2.0) * x,
             lambda x: J.sqrt(J.mean(x * x, axis=1, keepdims=True)) * x,
         ),
+    ],
+    "matmul_in_mode": [
+        Case(lambda x, y: PRIMITIVES["matmul_in_mode"](x, y, mode="float32"), J.matmul, ((3, 2), (2, 4))),
+        Case(lambda x, y: PRIMITIVES["matmul_in_mode"](x, y, mode="float32"), J.matmul, ((2, 1, 3, 2), (4, 2, 3))),
     ],
     "matmul": [
         same("matmul", (3, 2), (2, 4)),

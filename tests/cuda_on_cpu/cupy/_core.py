@@ -1,6 +1,7 @@
 """From NumPy's arrays to the stand-in's and back, and what every function checks."""
 
 import functools
+import types
 import warnings
 
 import numpy as np
@@ -8,6 +9,19 @@ import numpy as np
 from cupy import cuda
 from cupy._ledger import LAUNCH, note
 from cupy._table import check_call
+
+_routines_linalg = types.SimpleNamespace(COMPUTE_TYPE_DEFAULT=1, COMPUTE_TYPE_FP32=4, COMPUTE_TYPE_TF32=7)
+"""CuPy's numbers for how products of float32 are computed."""
+_compute_types = {}
+
+
+def get_compute_type(dtype):
+    return _compute_types.get(np.dtype(dtype).char, _routines_linalg.COMPUTE_TYPE_DEFAULT)
+
+
+def set_compute_type(dtype, compute_type):
+    _compute_types[np.dtype(dtype).char] = compute_type
+
 
 SUPPORTED = "?bBhHiIlLqQefdFD"
 UNINITIALIZED = 77

@@ -3,8 +3,9 @@
 import numpy as np
 
 from cupy import cuda
-from cupy._core import check_peer, is_array, launched, of_numpy, quietly, raw, unwrapped, wrap
+from cupy._core import check_peer, get_compute_type, is_array, launched, of_numpy, quietly, raw, unwrapped, wrap
 from cupy._indexing import nonzero
+from cupy._ledger import products
 from cupy._ufunc import choose, unsupported
 
 VIEWS = "atleast_1d broadcast_to expand_dims flip moveaxis rollaxis squeeze swapaxes"
@@ -64,6 +65,7 @@ def dot(a, b, out=None):
             raise unsupported(x)
         check_peer(x)
     launched("dot")
+    products.append(get_compute_type("f"))
     return wrap(quietly(np.dot)(a._a, b._a))
 
 
@@ -75,6 +77,7 @@ def matmul(x1, x2, /, out=None, **kwargs):
     if x1.dtype == x2.dtype == bool:
         raise TypeError("the stand-in knows no matmul of bool")
     launched("matmul")
+    products.append(get_compute_type("f"))
     return wrap(quietly(np.matmul)(x1._a, x2._a))
 
 

@@ -8,6 +8,8 @@ from collections import Counter
 LAUNCH, TO_HOST, TO_DEVICE, WAIT = "launch", "to host", "to device", "wait"
 STARTED = "copy to host started"
 
+products: list[int] = []
+"""How each product of matrices was computed: CuPy's number of the mode that was set."""
 counts: Counter[str] = Counter()
 log: list[tuple[str, str]] | None = None
 
