@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+TUNING = ("BLIS_", "MKL_", "OPENBLAS_", "XLA_")
+"""What variables begin with that tell libraries of linear algebra how to work."""
 
 
 def available_cores() -> int:
@@ -18,6 +20,19 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def usual_environment() -> dict[str, str]:
+    """Return this process's environment without what makes a library run otherwise than it does by itself.
+
+    Such are variables that choose a BLAS's kernels (``OPENBLAS_CORETYPE``) or XLA's passes, which slow some contestants
+    and not others, and the one that has Python compile a checkout's modules at each start. Numbers of threads stay.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name != "PYTHONDONTWRITEBYTECODE" and (not name.startswith(TUNING) or name.endswith("NUM_THREADS"))
+    }
 
 
 def cpu_name() -> str:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import random
 import statistics
 import subprocess
@@ -31,7 +30,7 @@ from typing import Any
 import numpy as np
 import report
 from first_result import load
-from machine import available_cores, describe
+from machine import available_cores, describe, usual_environment
 from workers import Worker, WorkerError, answer, in_rounds
 
 FOLDER = Path(__file__).resolve().parent / "jax_programs"
@@ -104,11 +103,9 @@ def measure_steps(name: str, rounds: int) -> dict[str, dict[str, Any]] | str:
 
 def run_first(library: str, name: str, cache: Mapping[str, str]) -> float:
     """Run a process that takes one step, and return its wall seconds."""
-    # Where Python may write no bytecode a checkout is compiled at each start, and an installed package is not.
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"} | cache
     command = [sys.executable, str(FOLDER.parent / "first_result.py"), library, name]
     begin = time.perf_counter()
-    subprocess.run(command, check=True, env=environment)
+    subprocess.run(command, check=True, env=usual_environment() | dict(cache))
     return time.perf_counter() - begin
 
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+from machine import usual_environment
+
 SLOT_SECONDS = 0.1
 PAUSE_SECONDS = 0.05
 PEAK = "peak"
@@ -36,7 +38,7 @@ class Worker:
     arguments : tuple
         Things that can be pickled.
     environment : mapping of str to str
-        What its environment has besides this process's.
+        What its environment has besides this process's, of which it has no more than is usual.
 
     Attributes
     ----------
@@ -55,8 +57,9 @@ class Worker:
         self.title = title
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs, *arguments), daemon=True)
-        before = dict(os.environ)
-        os.environ.update(environment or {})
+        before, usual = dict(os.environ), usual_environment()
+        os.environ.clear()
+        os.environ.update({**usual, **(environment or {})})
         try:
             self._process.start()
         finally:
