@@ -163,11 +163,12 @@ __global__ void fold_in(const word* keys, long long step, const word* counters, 
 )
 
 SOFTMAX = r"""
-// What a warp knows of a row: its largest element (0 if that is infinite), and the sum of exp(element - largest).
+// What a warp knows of a row: its largest element (0 if that is not finite), and the sum of exp(element - largest).
 // NaN is not the largest, and is in the sum.
 template <typename T>
 struct Softmax {
     T top, sum;
+    bool finite;
 };
 
 template <typename T>
@@ -175,11 +176,12 @@ __device__ __forceinline__ Softmax<T> softmax_of(const T* row, long long classes
     T top = log(T(0));  // -inf
     for (long long i = lane; i < classes; i += 32) top = fmax(top, row[i]);
     for (int far = 16; far; far /= 2) top = fmax(top, __shfl_xor_sync(0xffffffffu, top, far));
-    if (isinf(top)) top = T(0);
+    bool finite = !isinf(top);
+    if (!finite) top = T(0);
     T sum = T(0);
     for (long long i = lane; i < classes; i += 32) sum += exp(row[i] - top);
     for (int far = 16; far; far /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, far);
-    return {top, sum};
+    return {top, sum, finite};
 }
 """
 
@@ -223,7 +225,10 @@ __global__ void softmax_error(const T* logits, const L* labels, T* errors, long 
         for (long long j = lane; j < classes; j += 32) others += j == label ? T(0) : exp(row[j] - softmax.top);
         for (int far = 16; far; far /= 2) others += __shfl_xor_sync(0xffffffffu, others, far);
         for (long long j = lane; j < classes; j += 32) {
-            errors[i * classes + j] = (j == label ? -others : exp(row[j] - softmax.top)) / softmax.sum;
+            T own = exp(row[j] - softmax.top);
+            // Beside an infinite logit there are no others to sum up.
+            T share = (j == label && softmax.finite ? -others : own) / softmax.sum;
+            errors[i * classes + j] = j == label && !softmax.finite ? share - T(1) : share;
         }
     }
 }

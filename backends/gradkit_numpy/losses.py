@@ -22,7 +22,7 @@ sum_over: Any = np.add.reduce
 
 def label_cross_entropy(logits: Raw, labels: Raw) -> Raw:
     rows, chosen, valid = _flat(logits, labels)
-    exponentials, shifted = _exponentials(rows)
+    exponentials, shifted, _ = _exponentials(rows)
     loss = np.log(_row_sums(exponentials))
     loss -= shifted[np.arange(len(chosen)), chosen]
     if valid is not None:
@@ -32,17 +32,16 @@ def label_cross_entropy(logits: Raw, labels: Raw) -> Raw:
 
 def softmax_error(logits: Raw, labels: Raw) -> Raw:
     rows, chosen, valid = _flat(logits, labels)
-    result, _ = _exponentials(rows)
+    result, _, finite = _exponentials(rows)
     result /= _row_sums(result)[:, None]
     # The label's own share minus 1, as minus the sum of the others: where it is near 1 the difference would cancel.
-    if valid is None:
-        positions = np.arange(len(chosen)), chosen
-        result[positions] = 0
-        result[positions] = -_row_sums(result)
-    else:
-        positions = np.nonzero(valid)[0], chosen[valid]
-        result[positions] = 0
-        result[positions] = -_row_sums(result)[valid]
+    which = slice(None) if valid is None else valid
+    positions = np.arange(len(chosen))[which], chosen[which]
+    own = None if finite is None else result[positions] - 1
+    result[positions] = 0
+    error = -_row_sums(result)[which]
+    # Beside an infinite logit there are no others to sum up.
+    result[positions] = error if finite is None else np.where(finite[which, 0], error, own)
     return result.reshape(logits.shape).astype(logits.dtype, copy=False)
 
 
@@ -70,15 +69,20 @@ def _flat(logits: Raw, labels: Raw) -> tuple[Raw, Raw, Raw]:
     return rows, np.where(valid, chosen, 0), valid
 
 
-def _exponentials(rows: Raw) -> tuple[Raw, Raw]:
-    """Return exp(rows - top) and its exponent, where top is each row's largest element, or 0 if that is infinite."""
+def _exponentials(rows: Raw) -> tuple[Raw, Raw, Raw]:
+    """Return exp(rows - top) and its exponent, where top is each row's largest element, or 0 if that is infinite.
+
+    The last is where it is finite; None where all of them are.
+    """
     columns = rows.shape[1]
     top = max_over(rows.T.copy(), 0)[:, None] if 0 < columns <= FEW else rows.max(axis=1, keepdims=True)
     finite = np.isfinite(top)
-    if not finite.all():
+    if finite.all():
+        finite = None
+    else:
         top = np.where(finite, top, top.dtype.type(0))
     shifted = rows - top
-    return np.exp(shifted), shifted
+    return np.exp(shifted), shifted, finite
 
 
 def _row_sums(rows: Raw) -> Raw:

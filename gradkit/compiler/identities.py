@@ -95,12 +95,18 @@ def _holds(wide: Any, narrow: Any) -> bool:
 # The same thing twice
 
 
+def _lacks_dtype(site: Site) -> bool:
+    """Return whether there is no such operation for the dtype, which the call is to say."""
+    name, kind = site.primitive.name, site.form.dtype.kind
+    return kind == "b" if name == "negative" else kind not in "iub" if name.startswith("bitwise_") else False
+
+
 def _twice_negative(draft: Draft, site: Site) -> Any:
-    return draft.argument(site.inputs[0], "negative")
+    return None if _lacks_dtype(site) else draft.argument(site.inputs[0], "negative")
 
 
 def _twice_not(draft: Draft, site: Site) -> Any:
-    return draft.argument(site.inputs[0], site.primitive.name)
+    return None if _lacks_dtype(site) else draft.argument(site.inputs[0], site.primitive.name)
 
 
 def _again(draft: Draft, site: Site) -> Any:
@@ -109,7 +115,7 @@ def _again(draft: Draft, site: Site) -> Any:
 
 def _of_two_equal(draft: Draft, site: Site) -> Any:
     x, y = site.inputs
-    return x if x is y else None
+    return x if x is y and not _lacks_dtype(site) else None
 
 
 def _square(draft: Draft, site: Site) -> Any:
@@ -310,7 +316,7 @@ LOGICAL = {
 
 def _shifted_by_nothing(draft: Draft, site: Site) -> Any:
     x, y = site.inputs
-    return x if _is(y, 0) else None
+    return x if _is(y, 0) and not _lacks_dtype(site) else None
 
 
 # Operands that broadcast do not have to be broadcast

@@ -151,7 +151,7 @@ class Planner:
     def _single(self, node: Single) -> list[Node]:
         equation = node.equation
         name = equation.primitive.name
-        if all(0 in out.shape for out in equation.outputs) and not equation.primitive.has_effect(equation.params):
+        if all(0 in out.shape for out in equation.outputs) and is_taken(self.printer, equation):
             return list(map(self._nothing, equation.outputs))
         if name == "matmul" and (found := self._product(node)) is not None:
             return found
@@ -160,7 +160,7 @@ class Planner:
         return self._call(equation)
 
     def _nothing(self, out: Variable) -> Node:
-        """Return what computes no elements: that takes no call."""
+        """Return what computes no elements: that takes no call, unless the call is to say that it lacks a dtype."""
         buffer = self.arrays.buffer(out)
         return Nest(buffer.shape, (Number(0, buffer.dtype),), (Store(0, buffer.whole),))
 

@@ -100,9 +100,8 @@ def _log_softmax(xp: Any, x: Any, *, axis: tuple[int, ...]) -> Any:
         # A sum of more than 65504 exponentials overflows, its logarithm does not.
         return xp.astype(_log_softmax(xp, xp.astype(x, xp.float32), axis=axis), x.dtype)
     # The largest element is subtracted from all before anything else is: logsumexp would add it to a small number and
-    # lose that number's digits, at logits of 1e4 all but three.
-    top = xp.max(x, axis=axis, keepdims=True)
-    shifted = x - xp.where(xp.isfinite(top), top, xp.zeros_like(top))
+    # lose that number's digits, at logits of 1e4 all but three. If it is infinite all of them are NaN, as in JAX.
+    shifted = x - xp.max(x, axis=axis, keepdims=True)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
 
 
@@ -141,22 +140,47 @@ def log_softmax(x: Array, /, *, axis: tuple[int, ...]) -> Array:
     return bind(_log_softmax_primitive, (x,), {"axis": axis})
 
 
+def _from_finite_top(xp: Any, logits: Any) -> tuple[Any, Any]:
+    """Return each row less its largest element, and whether that is finite; where it is not nothing is subtracted.
+
+    So an infinite logit leaves 0 to the shares of those that are finite: the loss is logsumexp(logits) - logits[label].
+    """
+    top = xp.max(logits, axis=(logits.ndim - 1,), keepdims=True)
+    finite = xp.isfinite(top)
+    return logits - xp.where(finite, top, xp.zeros_like(top)), finite
+
+
+def _has_label(xp: Any, logits: Any, labels: Any) -> Any:
+    return labels[..., None] == xp.arange(logits.shape[-1], dtype=labels.dtype, device=labels.device)
+
+
 def _label_cross_entropy(xp: Any, logits: Any, labels: Any) -> Any:
-    classes = logits.shape[-1]
-    chosen = labels[..., None] == xp.arange(classes, dtype=labels.dtype, device=xp.device_of(labels))
-    logarithms = xp.log_softmax(logits, axis=(logits.ndim - 1,))
-    loss = xp.sum(xp.where(chosen, -logarithms, xp.zeros_like(logits)), axis=(logits.ndim - 1,), keepdims=False)
+    if _is_half(logits):
+        return xp.astype(_label_cross_entropy(xp, xp.astype(logits, xp.float32), labels), logits.dtype)
+    classes, axis = logits.shape[-1], (logits.ndim - 1,)
+    if not classes:
+        return xp.full_like(xp.sum(logits, axis=axis, keepdims=False), float("nan"))
+    shifted, _ = _from_finite_top(xp, logits)
+    own = xp.sum(xp.where(_has_label(xp, logits, labels), shifted, xp.zeros_like(logits)), axis=axis, keepdims=False)
+    loss = xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=False)) - own
     # A label that is out of range has no loss: NaN, and not the loss of another class.
     valid = (labels >= 0) & (labels < classes)
     return xp.where(valid, loss, xp.full_like(loss, float("nan")))
 
 
 def _softmax_error(xp: Any, logits: Any, labels: Any) -> Any:
+    if _is_half(logits):
+        return xp.astype(_softmax_error(xp, xp.astype(logits, xp.float32), labels), logits.dtype)
+    if 0 in logits.shape:
+        return xp.zeros_like(logits)
     axis = (logits.ndim - 1,)
-    hot = xp.one_hot(labels, classes=logits.shape[-1], dtype=dtype_name_of(logits))
+    shifted, finite = _from_finite_top(xp, logits)
+    exponentials = xp.exp(shifted)
+    share = exponentials / xp.sum(exponentials, axis=axis, keepdims=True)
+    own = _has_label(xp, logits, labels)
     # The label's own share minus 1 is minus the sum of the others', which does not cancel.
-    others = xp.exp(xp.log_softmax(logits, axis=axis)) * (1 - hot)
-    return others - hot * xp.sum(others, axis=axis, keepdims=True)
+    others = xp.sum(xp.where(own, xp.zeros_like(share), share), axis=axis, keepdims=True)
+    return xp.where(own, xp.where(finite, -others, share - 1), share)
 
 
 def _pull_softmax_error(xp: Any, g: Any, y: Any, labels: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from typing import Any
 
 import jax
@@ -13,6 +15,8 @@ import gradkit
 import gradkit.numpy as jnp
 from gradkit.backend import get_backend
 from gradkit.compiler.executables import executable_of
+from gradkit.core import Elementwise
+from gradkit.core.namespace import PRIMITIVES
 
 PRINTERS = [printer.name for printer in get_backend("numpy").printers]
 
@@ -61,3 +65,60 @@ def test_arrays_without_elements_give_what_they_give_in_jax(
         for found in (run([*constants, jnp.asarray(x)]), gradkit.tree.leaves(jitted(jnp.asarray(x)))):
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+
+
+# What a dtype has no operation for is an error with elements and without
+
+DTYPES = ("bool", "int8", "uint32", "float16", "float32", "complex64")
+ELEMENTWISE = sorted(
+    name
+    for name, primitive in PRIMITIVES.items()
+    if isinstance(primitive, Elementwise) and hasattr(jnp, name) and name != "where"  # of one array it asks for values
+)
+
+
+def outcome(function: Any, arrays: list[Any]) -> str:
+    """Return the dtype of what a function gives, or that it raises."""
+    try:
+        return str([leaf.dtype for leaf in gradkit.tree.leaves(function(*arrays))])
+    except (TypeError, ValueError, NotImplementedError):
+        return "an error"
+
+
+def twice(function: Any, x: Any) -> Any:
+    once = function(x)
+    return function(once) if type(once) is gradkit.Array else once
+
+
+def count_of_arguments(function: Any) -> int:
+    """Return how many arrays a function takes."""
+    x = jnp.ones((2,), "int32")
+    for count in (1, 2, 3):
+        try:
+            function(*[x] * count)
+        except TypeError:
+            continue
+        return count
+    raise AssertionError(f"{function} takes no arrays")
+
+
+@pytest.mark.dealt
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_lacks_a_dtype_is_an_error_under_jit_as_well(
+    dtype: str, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    wrong = []
+    monkeypatch.setenv("GRADKIT_COMPILER", PRINTERS[-1])  # the one that compiles fastest
+    with gradkit.use_backend("numpy"), np.errstate(all="ignore"):
+        for name in ELEMENTWISE:
+            function = getattr(jnp, name)
+            count = count_of_arguments(function)
+            programs = [function]
+            if count == 1:
+                programs.append(functools.partial(twice, function))
+            for size, program in itertools.product((0, 2), programs):
+                arrays = [jnp.ones(size, dtype)] * count
+                eager, jitted = outcome(program, arrays), outcome(gradkit.jit(program), arrays)
+                if eager != jitted:
+                    wrong.append(f"{name}, {dtype}[{size}]: {jitted} for {eager}")
+    assert not wrong, "\n".join(wrong)

@@ -19,7 +19,9 @@ from references import jaxs
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import nn
+from gradkit.core.namespace import ARRAYS, PRIMITIVES
 from gradkit.errors import ShapeError
+from gradkit.primitives.losses import label_cross_entropy, mean_label_cross_entropy, softmax_error
 from gradkit.testing import check_grads
 
 generator = np.random.default_rng(0)
@@ -315,3 +317,67 @@ def test_where_labels_are_not_read_one_out_of_range_makes_the_loss_nan(xp: Any) 
 
     losses = host(label_cross_entropy(A(LOGITS[:3]), A([1, 4, -1])))
     assert np.isfinite(losses).tolist() == [True, False, False]
+
+
+INFINITE = np.asarray(
+    [[-np.inf, 0, 1], [np.inf, 0, 1], [np.inf, np.inf, 0], [-np.inf] * 3, [np.inf, -np.inf, 0], [-np.inf, -np.inf, 2]],
+    np.float32,
+)
+"""Rows of logits that are infinite, on both sides."""
+
+
+def jax_infinite_rows() -> list[Any]:
+    """Return log_softmax, softmax and the slopes of the former; then for each label the losses and their slopes."""
+    slope = jax.grad(lambda x: jax.nn.log_softmax(x)[..., 1].sum())
+    found = [jax.nn.log_softmax(INFINITE), jax.nn.softmax(INFINITE), slope(INFINITE)]
+    for label in range(3):
+        labels = np.full(len(INFINITE), label, np.int32)
+        loss = functools.partial(optax.softmax_cross_entropy_with_integer_labels, labels=labels)
+        found += [loss(INFINITE), jax.grad(lambda x, loss=loss: loss(x).sum())(INFINITE)]
+    return [np.asarray(array) for array in found]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_infinite_logits_give_what_they_give_in_jax_and_optax(dtype: str, xp: Any) -> None:
+    if dtype == "float16" and xp.ones(1).device.backend == "strict":
+        pytest.skip("the array API standard has no float16")
+    x = xp.asarray(INFINITE.astype(dtype))
+    right = jax_infinite_rows()
+
+    def all_of_them(x: Any) -> list[Any]:
+        slope = gradkit.grad(lambda x: nn.log_softmax(x)[..., 1].sum())
+        found = [nn.log_softmax(x), nn.softmax(x), slope(x)]
+        for label in range(3):
+            labels = xp.full(len(INFINITE), label)
+            each = gradkit.vmap(lambda row, y: nn.softmax_cross_entropy(row[None], y[None]))
+            found += [each(x, labels), gradkit.grad(lambda x, labels=labels, each=each: each(x, labels).sum())(x)]
+        return found
+
+    def by_kernels(x: Any) -> list[Any]:
+        found = []
+        for label in range(3):
+            labels = xp.full(len(INFINITE), label)
+            found += [label_cross_entropy(x, labels), softmax_error(x, labels)]
+        return found
+
+    def close(found: list[Any], expected: list[np.ndarray]) -> None:
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(host(one), other, rtol=2e-3 if dtype == "float16" else 1e-6, atol=1e-7)
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        close(all_of_them(x), right)
+        close(by_kernels(x), right[3:])
+        close(softmax_of_text(x), right[3:])
+        close(gradkit.jit(all_of_them)(x), right)
+        close(gradkit.jit(by_kernels)(x), right[3:])
+        rows = [mean_label_cross_entropy(x[i : i + 1], xp.full(1, 1)) for i in range(len(INFINITE))]
+        np.testing.assert_allclose([float(row) for row in rows], right[5], rtol=2e-3)
+
+
+def softmax_of_text(x: Any) -> list[Any]:
+    """Return what the primitives' own texts give, which a backend's kernels replace."""
+    found = []
+    for label in range(3):
+        labels = jnp.full(len(INFINITE), label, device=x.device)
+        found += [PRIMITIVES[name].forward(ARRAYS, x, labels) for name in ("label_cross_entropy", "softmax_error")]
+    return found

@@ -63,10 +63,39 @@ def _shape(a: Array, rate: float) -> tuple[Array, Array]:
     return where(tiny, TINY, a) * rate, where(tiny, a / TINY, 1.0)
 
 
-def _point(y: Array, a: Array, rate: float) -> tuple[Array, Array, Array]:
-    """Return rate * y, times FACTOR where that is `near` 0, and the logarithm of what that costs its power."""
+def _point(y: Array, a: Array) -> tuple[Array, Array, Array]:
+    """Return y, a multiple of it where that is `near` 0, and the logarithm of what that costs its power."""
     near = (y > 0) & (y < NEAR)
-    return where(near, y * FACTOR, y) * rate, where(near, a, 0.0) * -math.log(FACTOR), near
+    # With a small shape the density overflows there; with a larger one more than a factor of 2 would underflow.
+    small, other = near & (a < 0.5), near & (a >= 0.5)
+    x = where(small, y * FACTOR, where(other, 2 * y, y))
+    return x, -where(small, a, 0.0) * math.log(FACTOR) - where(other, a, 0.0) * LOG_2, near
+
+
+def _on_both_sides(lower: Formula, upper: Formula) -> tuple[Formula, Formula]:
+    """Return functions of (y, a, other), given as such, that are exact for the smallest `y`: powers of it there."""
+
+    def below(y: Array, a: Array, other: Any) -> Array:
+        x, power, _ = _point(y, a)
+        result: Array = lower(x, a, other) * exp(power)
+        return result
+
+    def above(y: Array, a: Array, other: Any) -> Array:
+        x, power, near = _point(y, a)
+        left: Array = lower(where(near, x, 0.5), where(near, a, 1.0), other) * exp(power)
+        most = near & (left > 0.5)  # else the derivatives of the terms would cancel
+        at, shape = where(most, x, 0.5), where(most, a, 1.0)
+        rest: Array = upper(where(near, at, x), where(near, shape, a), other)
+        rest = rest - lower(at, shape, other) * expm1(where(most, power, 0.0))
+        return where(near & ~most, 1 - left, rest)
+
+    return below, above
+
+
+_below, _above = _on_both_sides(lambda y, a, rate: gammainc(a, rate * y), lambda y, a, rate: gammaincc(a, rate * y))
+_beta_below, _beta_above = _on_both_sides(lambda y, a, b: betainc(a, b, y), lambda y, a, b: betaincc(a, b, y))
+_gammainc_logarithm, _gammaincc_logarithm = logarithm_of(_below, _above), logarithm_of(_above, _below)
+_betainc_logarithm, _betaincc_logarithm = logarithm_of(_beta_below, _beta_above), logarithm_of(_beta_above, _beta_below)
 
 
 def _log(y: Array) -> Array:
@@ -75,36 +104,17 @@ def _log(y: Array) -> Array:
     return log(where(near, y * FACTOR, y)) - where(near, math.log(FACTOR), 0.0 * y)
 
 
-def _below(y: Array, a: Array, rate: float) -> Array:
-    x, power, _ = _point(y, a, rate)
-    result: Array = gammainc(a, x) * exp(power)
-    return result
-
-
-def _above(y: Array, a: Array, rate: float) -> Array:
-    x, power, near = _point(y, a, rate)
-    below: Array = gammainc(where(near, a, 1.0), where(near, x, 1.0)) * exp(power)
-    most = near & (below > 0.5)  # else the derivatives of the terms would cancel
-    at, shape = where(most, x, 1.0), where(most, a, 1.0)
-    rest: Array = gammaincc(where(near, shape, a), where(near, at, x))
-    rest = rest - gammainc(shape, at) * expm1(where(most, power, 0.0))
-    return where(near & ~most, 1 - below, rest)
-
-
 def _chi2_cdf(y: Array, df: Array) -> Array:
     a, part = _shape(df, 0.5)
     tiny = (df < TINY) & (y > 0)
-    return where(tiny, 1 - _above(where(tiny, y, 1.0), a, 0.5) * part, _below(y, a, 0.5))
+    result: Array = where(tiny, 1 - _above(where(tiny, y, 1.0), a, 0.5) * part, _below(y, a, 0.5))
+    return result
 
 
 def _chi2_sf(y: Array, df: Array) -> Array:
     a, part = _shape(df, 0.5)
     result: Array = _above(y, a, 0.5) * where(y > 0, part, 1.0)
     return result
-
-
-_gammainc_logarithm = logarithm_of(_below, _above)
-_gammaincc_logarithm = logarithm_of(_above, _below)
 
 
 def _gamma_logcdf(y: Array, a: Array, rate: float = 1.0) -> Array:
@@ -141,10 +151,6 @@ def _gamma_logsf(y: Array, a: Array, rate: float = 1.0) -> Array:
     other = left | right
     middle = _gammaincc_logarithm(where(other, 1.0, y), where(other, 1.0, a), rate)
     return where(right, tail, where(left, near_all, middle)) + where(y > 0, log(part), 0.0)
-
-
-_betainc_logarithm = logarithm_of(lambda y, a, b: betainc(a, b, y), lambda y, a, b: betaincc(a, b, y))
-_betaincc_logarithm = logarithm_of(lambda y, a, b: betaincc(a, b, y), lambda y, a, b: betainc(a, b, y))
 
 
 def _beta_logarithm(formula: Formula, sign: int) -> Formula:
@@ -193,7 +199,7 @@ def _gamma_logpdf(y: Array, a: Array) -> Array:
 
 def _chi2_logpdf(y: Array, df: Array) -> Array:
     # The logarithm of y and not of its half: the smallest number has none.
-    large = (df > 2 * LARGE) & isfinite(df)
+    large = (df > 2 * LARGE) & isfinite(df) & (y >= NEAR)
     at = where(large, y, 1.0)
     small, part = _shape(where(large, 1.0, df), 0.5)
     point = where(large, 1.0, y)
