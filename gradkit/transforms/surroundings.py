@@ -11,7 +11,9 @@ from gradkit.config import config
 
 __all__ = ["described", "surroundings"]
 
-NAMES = ("jax_enable_x64", "jax_debug_nans", "jax_disable_jit", "gradkit_item_assignment")
+NAMES = (
+    "jax_enable_x64", "jax_debug_nans", "jax_disable_jit", "gradkit_assigning_libraries", "gradkit_item_assignment",
+)  # fmt: skip
 OTHERS = ("jax_default_matmul_precision", "jax_numpy_dtype_promotion", "jax_numpy_rank_promotion")
 
 _lock = threading.Lock()
