@@ -8,6 +8,7 @@ from typing import Any
 
 from gradkit.backend import current_backend, current_device, openings
 from gradkit.config import config
+from gradkit.processes import axes_in_scope
 
 __all__ = ["described", "surroundings"]
 
@@ -24,7 +25,7 @@ _of_process: list[int] = [-1, -1]
 
 def surroundings() -> int:
     """Return the number of the settings as this thread or task sees them: equal numbers are equal settings."""
-    if not openings.blocks:
+    if not openings.blocks and not axes_in_scope():
         generation, number = _of_process
         if generation == openings.generation:
             return number
@@ -36,7 +37,7 @@ def surroundings() -> int:
 
 
 def _number() -> int:
-    values: Any = (*_values(), current_backend(), current_device())
+    values: Any = (*_values(), current_backend(), current_device(), tuple(axes_in_scope().items()))
     found = _numbers.get(values)
     if found is None:
         with _lock:
@@ -52,5 +53,5 @@ def described(number: int) -> dict[str, Any]:
     """Return the settings of that number, by name."""
     for values, known in list(_numbers.items()):
         if known == number:
-            return dict(zip((*NAMES, *OTHERS, "backend", "device"), values, strict=True))  # type: ignore[call-overload]
+            return dict(zip((*NAMES, *OTHERS, "backend", "device", "process_axes"), values, strict=True))  # type: ignore[call-overload]
     raise KeyError(number)
