@@ -30,6 +30,7 @@ from gradkit.compiler.simplify import simplified
 from gradkit.compiler.taking import is_taken
 from gradkit.core.array import Array, as_wrapped, owner_of, renewed, wrap
 from gradkit.core.graph import Equation, Graph, Variable
+from gradkit.core.sources import levels_to_user
 from gradkit.core.values import host
 from gradkit.errors import MissingDependencyError, unknown_name
 
@@ -138,7 +139,7 @@ def _warn_of(error: Exception) -> None:
         f"gradkit could not compile a function and runs it operation by operation: {said}\n"
         f"Please report this at https://github.com/gradkit/gradkit/issues, with this message and the function.",
         RuntimeWarning,
-        stacklevel=4,
+        stacklevel=levels_to_user(),
     )
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import islice
 
-__all__ = ["noting_sources", "source_here"]
+__all__ = ["levels_to_user", "noting_sources", "source_here"]
 
 PACKAGE = __file__.rsplit(os.sep, 2)[0]  # pathlib would take a twentieth of what importing gradkit does
 
@@ -39,3 +39,11 @@ def source_here() -> str | None:
     code = frame.f_code
     line, _, column, _ = next(islice(code.co_positions(), frame.f_lasti // 2, None))
     return f"{code.co_filename}:{line}:{column} ({code.co_qualname})"
+
+
+def levels_to_user() -> int:
+    """Return the `stacklevel` with which a warning of the function that asks names the line of the user's program."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    return level

@@ -7,8 +7,6 @@ from typing import Any
 
 from gradkit.core.array import Array
 from gradkit.devices import default_backend
-from gradkit.random import randint, uniform
-from gradkit.random.state import next_key
 from gradkit.transforms.arguments import as_array, check_callable, named_like
 
 __all__ = ["composite", "platform_dependent", "rng_uniform"]
@@ -83,5 +81,8 @@ def rng_uniform(a: Any, b: Any, shape: Sequence[int]) -> Array:
         raise ValueError(f"Arguments to rng_uniform must have identical dtypes, got {low.dtype} and {high.dtype}.")
     if low.shape or high.shape:
         raise ValueError(f"Arguments to rng_uniform must be scalars; got shapes {low.shape} and {high.shape}.")
+    from gradkit.random import randint, uniform  # late: who imports `lax` may draw nothing
+    from gradkit.random.state import next_key
+
     draw = randint if low.dtype.kind in "iu" else uniform
     return draw(next_key(), tuple(shape), dtype=low.dtype, minval=low, maxval=high)

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optree
 
@@ -36,9 +36,11 @@ from gradkit.transforms.compile_log import tracing
 from gradkit.transforms.float0 import is_float0
 from gradkit.transforms.programs import Program, capture_program
 from gradkit.transforms.signatures import Call, Signature, form_of, name_of_leaf, what_is_new, where_defined
-from gradkit.transforms.stages import Lowered, Traced
 from gradkit.transforms.surroundings import surroundings
 from gradkit.tree import flatten, leaves_with_path
+
+if TYPE_CHECKING:
+    from gradkit.transforms.stages import Lowered, Traced
 
 __all__ = ["Jitted", "Options", "clear_programs"]
 
@@ -359,6 +361,8 @@ class Jitted:
 
     def trace(self, /, *args: Any, **kwargs: Any) -> Traced:
         """Capture the function for these arguments, or for anything with their shapes and dtypes."""
+        from gradkit.transforms.stages import Traced  # late: a call takes none of it
+
         call = self.take_apart(args, kwargs, abstract=True)
         return Traced(
             self.program(call), call.signature.leaves_of(self._options.donated), partial(self._label, call.signature)

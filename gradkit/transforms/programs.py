@@ -18,6 +18,7 @@ from gradkit.core.node import NO_PARAMS, Node, recording
 from gradkit.core.operands import new_array, noting_weakness
 from gradkit.core.promotion import PYTHON_NUMBERS, is_inexact
 from gradkit.core.reverse import TAPE
+from gradkit.core.sources import levels_to_user
 from gradkit.core.stand_in import Abstract, Deleted
 from gradkit.errors import JAXTypeError
 from gradkit.pytrees.apart import taker
@@ -251,7 +252,8 @@ class Program:
             else:
                 others.append(type_text(self.forms[i]))
         if others:
-            warnings.warn(f"Some donated buffers were not usable: {', '.join(others)}.", UserWarning, stacklevel=6)
+            said = f"Some donated buffers were not usable: {', '.join(others)}."
+            warnings.warn(said, UserWarning, stacklevel=levels_to_user())
         return usable
 
     def _donating(self, arrays: list[Array], run: Callable[[list[Array]], Any]) -> Any:

@@ -42,6 +42,7 @@ def calls_and_warnings(function: Any) -> list[str]:
         for _ in range(3):
             for one, other in zip(function(jnp.asarray(X)), expected, strict=True):
                 np.testing.assert_allclose(np.asarray(one), np.asarray(other), 1e-6)
+    assert {warning.filename for warning in caught} <= {__file__}  # whoever reads it sees whose call it was
     return [str(warning.message) for warning in caught]
 
 
