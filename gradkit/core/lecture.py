@@ -6,7 +6,7 @@ import math
 import threading
 from typing import Any, cast
 
-from gradkit.backend import backend_of
+from gradkit.backend import NARROW_SIZES, backend_of
 from gradkit.core.above import above
 from gradkit.core.array import Array, attach, is_followed, is_tangent, owner_of, raw, wrap
 from gradkit.core.node import Leaf, changes
@@ -190,7 +190,8 @@ class LectureFace(Array):
         with _accumulating:
             for leaf, found in gradients.items():
                 present = cast(Leaf, leaf).grad
-                cast(Leaf, leaf).grad = found if present is None or present is _ZERO else total(present, found)
+                added = found if present is None or present is _ZERO else total(present, found)
+                cast(Leaf, leaf).grad = _kept(added)
 
     def detach(self) -> Array:
         """Return an array with the same memory that no tape or transform follows.
@@ -200,6 +201,13 @@ class LectureFace(Array):
         if type(raw(self)) not in STAND_INS and not is_tangent(self):
             return wrap(values_of(self, "detach", False))
         return above.stop_gradient(self)
+
+
+def _kept(gradient: Any) -> Any:
+    """Return a gradient as the tape keeps it: raw, also of a dtype that libraries do not add, where it has values."""
+    if type(gradient) is Array and gradient._node is None and NARROW_SIZES.get(gradient.dtype.name) == 1:
+        return gradient if type(gradient._value) in STAND_INS else gradient._value
+    return gradient
 
 
 def _seed(value: Any, gradient: Any) -> Any:

@@ -12,9 +12,9 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradkit.backend import Backend, backend_of, when_first_used
+from gradkit.backend import NARROW_SIZES, Backend, backend_of, when_first_used
 from gradkit.config import config
-from gradkit.core.array import Array
+from gradkit.core.array import Array, wrap
 from gradkit.core.debugging import check_for_nans, original_methods
 from gradkit.core.families import Parts
 from gradkit.core.namespace import PRIMITIVES, forget_kernels
@@ -47,6 +47,11 @@ class Widening:
         """The dtypes, as the library has them."""
         return frozenset(map(self.backend.raw_dtype_named, self.names))
 
+    @functools.cached_property
+    def of_8_bits(self) -> frozenset[Any]:
+        """Those of them that have 8 bits, as the library has them."""
+        return frozenset(self.backend.raw_dtype_named(name) for name in self.names if NARROW_SIZES[name] == 1)
+
     def narrow_in(self, values: Sequence[Any]) -> Any:
         """Return the first dtype to be widened among values, and None where there is none."""
         for value in values:
@@ -74,6 +79,11 @@ class Widening:
         if type(value) in (list, tuple):
             return type(value)(self.rounded(part, dtype) for part in value)
         return value
+
+    def share(self, value: Any, dtype: Any) -> Any:
+        """Return a share of a cotangent in a narrow dtype; of 8 bits as an Array: no library need add such arrays."""
+        rounded = self.rounded(value, dtype)
+        return wrap(rounded) if dtype in self.of_8_bits and type(rounded) is not Array else rounded
 
 
 @functools.cache
@@ -122,7 +132,7 @@ def _with_widened_rules(method: Callable[..., Any]) -> Callable[..., Any]:
             cotangent = widened(cotangent)
         shares = method(self, cotangent, node, [widened(value) for value in saved])
         return [
-            (parent, widening.rounded(share, parent.dtype) if parent.dtype in widening.dtypes else share)
+            (parent, widening.share(share, parent.dtype) if parent.dtype in widening.dtypes else share)
             for parent, share in shares
         ]
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self, dataclass_transform
 import optree
 
 from gradkit import tree
-from gradkit.backend import INEXACT, NARROW, backend_of
+from gradkit.backend import INEXACT, backend_of
 from gradkit.core import Array
 from gradkit.core.array import is_followed, raw, wrap
 from gradkit.core.node import Leaf
@@ -193,9 +193,11 @@ def _is_inexact(value: Any) -> bool:
         value = raw(value)
     if type(value) in STAND_INS:
         return is_inexact(dtype_named(value.dtype).name)
+    if type(value) in INEXACT and value.dtype in INEXACT[type(value)]:
+        return True
     backend = backend_of(value)
     assert backend is not None
-    return value.dtype in INEXACT[type(value)] or backend.dtype_name(value) in NARROW
+    return is_inexact(backend.dtype_name(value))
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:

@@ -296,6 +296,18 @@ def test_every_transform_keeps_the_dtype_and_the_numbers(backend: Any) -> None:
 
 
 @on_numpy
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn"])
+def test_backward_gives_a_raw_gradient_and_adds_to_it(dtype: str, backend: Any) -> None:
+    x = jnp.asarray([0.5, 1.0, 2.0], dtype)
+    x.requires_grad = True
+    for times in (1, 2):
+        jnp.sum(x * x + x).backward()
+        assert type(x.grad) is np.ndarray
+        assert x.grad.dtype.name == dtype
+        assert x.grad.tolist() == [2 * times, 3 * times, 5 * times]
+
+
+@on_numpy
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_the_tape_says_where_a_number_of_bfloat16_is_none(backend: Any) -> None:
     gradkit.config.update("jax_debug_nans", True)
