@@ -20,6 +20,7 @@ from words import ratio_cell, three_digits
 RESULTS = REPOSITORY / "benchmarks" / "results"
 README = REPOSITORY / "README.md"
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
+BACKENDS = REPOSITORY / "docs" / "backends.md"
 QUOTED = ("<!-- benchmarks/results -->\n", "<!-- end of results -->")
 """What stands around what is written from results in the project's README and in docs/benchmarks.md."""
 IMAGES = "../../docs/images"
@@ -353,7 +354,36 @@ Processor's seconds to trace and compile a chain of operations, with nothing on 
 """
 
 
+def consistency_table(results: dict[str, Any]) -> str:
+    """Return what is the same on every backend: to the bit, or by how much it differs."""
+    names = list(next(iter(results["backends"].values()))["equal"]) if results["backends"] else []
+    names = ["losses", *(name for name in names if name != "losses")]
+
+    def cell(found: dict[str, Any], name: str) -> str:
+        return "equal" if found["equal"][name] else f"{found['difference'][name]:.1e}"
+
+    rows = [[label, *(cell(found, name) for name in names)] for label, found in results["backends"].items()]
+    largest = max((found["difference"]["losses"] for found in results["backends"].values()), default=0.0)
+    absent = "".join(f"\n- {name}: {' '.join(reason.split())}" for name, reason in results["missing"].items())
+    epochs = f"{results['epochs']} epoch{'s' * (results['epochs'] > 1)}"
+    return f"""\
+A network 64-64-10 learns {results["examples"]} digits for {epochs} from one seed, in float32, on every backend. "Equal"
+is to the last bit, with eager NumPy; a number is the largest difference, relative to the loss of its epoch, or to the
+largest number of the array. The loss curves differ by {largest:.1e} at most; the limit is {results["limit"]:g}.
+
+{table(["backend", *names], rows)}
+{f"{chr(10)}Without a row:{chr(10)}{absent}{chr(10)}" if absent else ""}
+{machine_line(results)}
+"""
+
+
+def consistency_section(results: dict[str, Any]) -> str:
+    """Return the section on what is the same on every backend."""
+    return f"## The same numbers everywhere\n\n{consistency_table(results)}"
+
+
 SECTIONS = {
+    "consistency": consistency_section,
     "eager": eager_section,
     "estimators": estimators_section,
     "imports": imports_section,
@@ -388,7 +418,9 @@ def write_quotes() -> None:
     """Write what the project's README and docs/benchmarks.md have of the results, and the pictures that are old."""
     PAGE.write_text(quoted(PAGE.read_text(), sections_of((RESULTS / "README.md").read_text())))
     README.write_text(quoted(README.read_text(), summary.lines(read(RESULTS))))
-    for name, results in read(RESULTS).items():
+    if "consistency" in (measured := read(RESULTS)):
+        BACKENDS.write_text(quoted(BACKENDS.read_text(), consistency_table(measured["consistency"]).strip()))
+    for name, results in measured.items():
         if name in pictures.PICTURES and not pictures.drawn_from(pictures.FOLDER / f"{name}.png", results):
             if importlib.util.find_spec("matplotlib") is None:
                 print(f"docs/images/{name}.png shows other results: run `pip install matplotlib`, then report.py")

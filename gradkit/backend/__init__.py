@@ -28,6 +28,7 @@ from gradkit.backend.registry import (
 )
 from gradkit.backend.switch import (
     ENVIRONMENT_VARIABLE,
+    chosen_device,
     current_backend,
     current_device,
     default_device,
@@ -40,7 +41,7 @@ from gradkit.backend.switch import (
 __all__ = [
     "DTYPE_NAMES", "ENTRY_POINT_GROUP", "ENVIRONMENT_VARIABLE", "INEXACT", "NARROW", "NARROW_SIZES", "NOTHING", "REAL",
     "SEVERAL", "UNUSABLE", "Backend", "CompileError", "Device", "as_numpy_dtype", "backend_names", "backend_of",
-    "backend_packages", "current_backend", "current_device", "default_device", "first_on_gpu", "get_backend",
-    "load_backend", "note_use", "openings", "register_backend", "scipy_special", "set_backend", "use_backend",
-    "use_everywhere", "when_first_used", "why_not",
+    "backend_packages", "chosen_device", "current_backend", "current_device", "default_device", "first_on_gpu",
+    "get_backend", "load_backend", "note_use", "openings", "register_backend", "scipy_special", "set_backend",
+    "use_backend", "use_everywhere", "when_first_used", "why_not",
 ]  # fmt: skip

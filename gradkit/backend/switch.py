@@ -13,8 +13,8 @@ from gradkit.blocks import BlockValue
 from gradkit.errors import BackendNotInstalledError, BackendUnusableError
 
 __all__ = [
-    "ENVIRONMENT_VARIABLE", "current_backend", "current_device", "default_device", "openings", "set_backend",
-    "use_backend", "use_everywhere",
+    "ENVIRONMENT_VARIABLE", "chosen_device", "current_backend", "current_device", "default_device", "openings",
+    "set_backend", "use_backend", "use_everywhere",
 ]  # fmt: skip
 
 ENVIRONMENT_VARIABLE = "GRADKIT_BACKEND"
@@ -146,8 +146,13 @@ def default_device(device: Device) -> Iterator[None]:
         openings.blocks.pop()
 
 
+def chosen_device() -> Device | None:
+    """Return the device on which new arrays are made (None: the current backend's own default)."""
+    here = _here.get()
+    return _process_device if here is None else here[1]
+
+
 def current_device() -> Any:
     """Return what the current backend's library takes as ``device=`` for a new array (None: its own default)."""
-    here = _here.get()
-    device = _process_device if here is None else here[1]
+    device = chosen_device()
     return None if device is None else device.raw

@@ -64,6 +64,14 @@ def test_default_device_says_where_new_arrays_are_made(backend: Backend, xp: Any
     assert xp.ones(2).device == gradkit.devices()[0]
 
 
+def test_jit_makes_new_arrays_where_default_device_says(backend: Backend, xp: Any) -> None:
+    function = gradkit.jit(lambda: xp.arange(3.0) + xp.zeros(3))
+    for device in backend.devices:
+        with gradkit.default_device(device):
+            assert function().device == device
+            assert function().tolist() == [0.0, 1.0, 2.0]
+
+
 def test_default_device_of_another_backend_changes_the_backend_too() -> None:
     with gradkit.default_device(gradkit.devices("strict")[2]):
         assert gradkit.current_backend().name == "strict"

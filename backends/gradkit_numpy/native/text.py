@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import struct
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from gradkit.backend import NARROW_SIZES, as_numpy_dtype
+from gradkit.backend import NARROW_SIZES
 
 __all__ = ["LLVM_TYPES", "MEMORY_TYPES", "METADATA", "SIZES", "Text", "literal"]
 
@@ -47,12 +44,9 @@ METADATA = '!0 = distinct !{!0, !1}\n!1 = !{!"llvm.loop.unroll.disable"}\n'
 
 
 def literal(value: Any, dtype: str) -> str:
-    """Return a number as LLVM writes it: a float by the bits of the double that it is, what is moved by its own."""
+    """Return a number as LLVM writes it: a float by the bits of the double that it is."""
     if dtype == "bool":
         return "true" if value else "false"
-    if dtype not in LLVM_TYPES:  # its elements are moved alone, as integers of their size
-        kept = np.asarray(value).astype(as_numpy_dtype(dtype))
-        return str(int.from_bytes(kept.tobytes(), sys.byteorder, signed=True))
     if dtype.startswith("float"):
         number = float(value)
         if dtype == "float32":
