@@ -148,5 +148,5 @@ def __dir__() -> list[str]:
 
 # late: the namespaces are large, and importing gradkit takes none
 _above.numpy = cache(lambda: importlib.import_module("gradkit.numpy"))
-_above.special = cache(lambda: importlib.import_module("gradkit.scipy.special"))
+_above.special = cache(lambda: importlib.import_module("gradkit.scipy.beyond_jax"))
 _register_with_einops()

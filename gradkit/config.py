@@ -18,17 +18,9 @@ from gradkit.errors import unknown_name
 from gradkit.transfers import DIRECTIONS, Direction, checked, guards
 
 __all__ = [
-    "ALGORITHMS",
-    "MATMUL_PRECISIONS",
-    "Config",
-    "config",
-    "debug_changes",
-    "debug_nans",
-    "default_matmul_precision",
-    "enable_x64",
-    "everywhere",
-    "item_assignment",
-    "setting",
+    "ALGORITHMS", "ENTRANCE", "LIBRARY", "MATMUL_PRECISIONS", "OURS", "USER", "Config", "config", "debug_changes",
+    "debug_nans", "default_matmul_precision", "enable_x64", "everywhere", "item_assignment", "items", "setting",
+    "whose",
 ]  # fmt: skip
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
@@ -36,6 +28,7 @@ OWN = (
     "gradkit_debug_changes", "gradkit_item_assignment", "jax_debug_nans", "jax_disable_jit", "jax_enable_x64",
     "jax_log_compiles",
 )  # fmt: skip
+LIBRARIES = "gradkit_assigning_libraries"
 TRANSFER_GUARDS: dict[str, tuple[Direction, ...]] = {
     "jax_transfer_guard": DIRECTIONS,
     **{f"jax_transfer_guard_{direction}": (direction,) for direction in DIRECTIONS},
@@ -168,6 +161,40 @@ def _checked_precision(value: Any, caller: str) -> str | None:
     return value
 
 
+ASSIGNING_LIBRARIES = frozenset({"array_api_compat", "array_api_extra", "einops", "scipy", "sklearn"})
+"""Packages by others that are written for arrays whose items can be assigned."""
+
+
+class _Modules(dict[str, str]):
+    """By a module's name: whose it is, one of `LIBRARY`, `OURS`, `ENTRANCE` and `USER` (which is false).
+
+    A dictionary, which remembers, since each index of an Array asks it.
+    """
+
+    libraries = ASSIGNING_LIBRARIES
+
+    def __missing__(self, name: str) -> str:
+        package = name.partition(".")[0]
+        if package == "numpy" or name in ENTRANCES:
+            found = ENTRANCE
+        elif package == "gradkit":
+            found = OURS
+        else:
+            found = LIBRARY if package in self.libraries else USER
+        self[name] = found
+        return found
+
+    def set(self, libraries: frozenset[str]) -> None:
+        self.libraries = libraries
+        self.clear()
+
+
+LIBRARY, OURS, ENTRANCE, USER = "library", "ours", "entrance", ""
+ENTRANCES = frozenset({"gradkit.numpy.numpy_protocol", "gradkit.primitives.operators"})
+"""Modules through which others come, as through NumPy's: what is done there is done by their callers."""
+whose = _Modules()
+
+
 class Config:
     """The settings, as attributes; `update` changes one.
 
@@ -189,8 +216,11 @@ class Config:
         Whether a backward pass compares checksums of what it reads, to find what was changed in place since. It starts
         from the environment variable ``GRADKIT_DEBUG_CHANGES``; see `gradkit.debug_changes`.
     gradkit_item_assignment : bool
-        Whether ``x[idx] = y`` works, for code that others wrote against the array API standard. It starts from the
-        environment variable ``GRADKIT_ITEM_ASSIGNMENT``; see `gradkit.item_assignment`.
+        Whether ``x[idx] = y`` works in all code. It starts from the environment variable
+        ``GRADKIT_ITEM_ASSIGNMENT``; see `gradkit.item_assignment`.
+    gradkit_assigning_libraries : frozenset of str
+        The packages whose own code may assign to Arrays without ``with gradkit.item_assignment():``. An empty one lets
+        nobody.
     """
 
     gradkit_debug_changes = _Setting("gradkit_debug_changes", _is_true("GRADKIT_DEBUG_CHANGES"))
@@ -230,6 +260,9 @@ class Config:
             setattr(self, name, value)
         elif name == "jax_default_matmul_precision":
             self.jax_default_matmul_precision = value
+        elif name == LIBRARIES:
+            whose.set(_checked_names(value))
+            openings.generation += 1
         elif name in FIXED:
             only, reason = FIXED[name]
             if value != only:
@@ -254,11 +287,16 @@ class Config:
                 listener(True)
 
     @property
+    def gradkit_assigning_libraries(self) -> frozenset[str]:
+        """The packages whose own code may assign to Arrays."""
+        return whose.libraries
+
+    @property
     def values(self) -> dict[str, Any]:
         """Every setting by name."""
         levels = {name: getattr(self, name) for name in TRANSFER_GUARDS}
         others = {name: self._others.get(name) for name in (*FIXED, *PLATFORMS, *WITHOUT_MEANING)}
-        own = {name: getattr(self, name) for name in (*OWN, "jax_default_matmul_precision")}
+        own = {name: getattr(self, name) for name in (*OWN, LIBRARIES, "jax_default_matmul_precision")}
         return own | levels | others
 
     def __getattr__(self, name: str) -> Any:
@@ -269,6 +307,15 @@ class Config:
         if name in FIXED or name in PLATFORMS or name in WITHOUT_MEANING:
             return self._others.get(name)
         raise AttributeError(f"there is no setting {name!r}")
+
+
+def _checked_names(value: Any) -> frozenset[str]:
+    if isinstance(value, str) or not all(isinstance(name, str) and name.isidentifier() for name in value):
+        raise TypeError(
+            f"config.update({LIBRARIES!r}, value): expected the names of packages, such as ('scipy', 'sklearn'), got "
+            f"{value!r}"
+        )
+    return frozenset(value)
 
 
 def _use_platform(name: str, value: Any) -> None:
@@ -288,6 +335,10 @@ config = Config()
 def _setting_named(name: str) -> _Setting:
     setting: _Setting = vars(Config)[name]
     return setting
+
+
+items = _setting_named("gradkit_item_assignment")
+"""Whether a thread may assign to Arrays (`items.on`), before it is asked which."""
 
 
 def setting(name: str, value: bool) -> AbstractContextManager[None]:
@@ -354,12 +405,16 @@ def default_matmul_precision(value: str | None) -> AbstractContextManager[None]:
 
 
 def item_assignment(new_val: bool = True) -> AbstractContextManager[None]:
-    """Let ``x[idx] = y`` work inside a ``with`` block, for code that others wrote against the array API standard.
+    """Let all code assign to Arrays inside a ``with`` block: ``x[i] = y``, ``x += y``, ``x.flat[i] = y``, ``out=x``.
 
-    Nothing changes in memory: the object `x` stands for ``x.at[idx].set(y)`` from then on, so derivatives are right,
-    and arrays that were made from `x` before keep their values. Whatever holds the object `x` sees it changed, as with
-    NumPy's arrays; so a function that a transform or a loop runs cannot assign to its arguments, which others hold.
-    (``array_api_extra.at(x)`` changes `x` where it can; ``copy=True`` lets it not.)
+    Without it that of some libraries may (``gradkit.config.gradkit_assigning_libraries``: SciPy, scikit-learn, ...),
+    which is written for arrays that change. A function of yours that they call may not.
+
+    Nothing changes in memory: the object `x` stands for ``x.at[i].set(y)`` from then on, so derivatives are right,
+    and arrays that were computed from `x` before keep their values. Whatever holds the object `x` sees it changed,
+    and so does what shares its memory, as with NumPy's arrays: ``x[0]``, ``x.T`` and ``x.reshape(-1)``, where they were
+    taken by code that may assign. A function that a transform or a loop runs cannot assign to its arguments, which
+    others hold. (``array_api_extra.at(x)`` changes `x` where it can; ``copy=True`` lets it not.)
 
     Examples
     --------

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from gradkit.backend import current_backend, set_backend
 
-__all__ = ["CommandError", "number", "sizes", "use_backend"]
+__all__ = ["CommandError", "loss_scale", "number", "sizes", "use_backend"]
 
 
 class CommandError(Exception):
@@ -52,6 +52,25 @@ def sizes(text: str) -> str:
     '128,64'
     """
     return ",".join(str(number(int, 1)(size)) for size in text.split(",") if size.strip())
+
+
+def loss_scale(text: str) -> str | float:
+    """Return a loss scale: ``"dynamic"``, or a positive number.
+
+    Examples
+    --------
+    >>> loss_scale("dynamic"), loss_scale("1024")
+    ('dynamic', 1024.0)
+    """
+    if text == "dynamic":
+        return text
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"expected dynamic or a positive number, got {text!r}")
+    return found
 
 
 def use_backend(name: str) -> None:

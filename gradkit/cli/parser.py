@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gradkit.backend import ENVIRONMENT_VARIABLE
-from gradkit.cli.options import number, sizes
+from gradkit.cli.options import loss_scale, number, sizes
 
 __all__ = ["command_of", "make_parser"]
 
@@ -120,6 +120,19 @@ def _add_train(commands: Commands) -> None:
     momentum = number(float, 0, 0.999999)
     add("--momentum", type=momentum, default=0.9, metavar="X", help="from 0 to below 1 (default: 0.9)")
     add("--weight-decay", type=real, default=1e-4, metavar="X", help="of the parameters (default: 0.0001)")
+    add(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        default="float32",
+        help="what the network is trained in; the model is written in float32 (default: float32)",
+    )
+    add(
+        "--loss-scale",
+        type=loss_scale,
+        metavar="X",
+        help="what the loss is multiplied by before it is differentiated: a number, or dynamic, for float16 "
+        "(default: dynamic with float16, else none)",
+    )
     add(
         "--test-share",
         type=number(float, 0, 0.9),

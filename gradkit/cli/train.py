@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from typing import Any
 
-from gradkit import current_backend, default_backend, nn, optim, random
+from gradkit import current_backend, default_backend, nn, optim, random, tree
 from gradkit.cli.measures import measures
 from gradkit.cli.models import MODEL, About, Model, Scaling, save_model
 from gradkit.cli.options import CommandError, use_backend
@@ -45,6 +45,8 @@ SETTINGS = (
     "activation batch_size decay epochs hidden learning_rate momentum seed target task test_share weight_decay"
 ).split()
 """The options that a run cannot change when it is resumed."""
+IF_GIVEN = {"dtype": "float32", "loss_scale": None}
+"""Those of them that a run does not speak of where they are these: older runs do not know them."""
 
 
 def train(options: argparse.Namespace) -> int:
@@ -61,6 +63,13 @@ def train(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace, folder_held: ExitStack, leads: bool) -> int:
     activation = _activation(options.activation)
+    _check_dtype(options.dtype)
+    here = world_of_launcher()
+    is_alone = here is None or here.count == 1
+    if options.loss_scale is None and options.dtype == "float16" and is_alone:
+        options.loss_scale = "dynamic"
+    elif options.loss_scale is not None and not is_alone:
+        raise CommandError("argument --loss-scale: it is for one process. Train in bfloat16 or float32 with several.")
     if leads:
         _check_folder(options)
     source = read_source(options.data, Asked(options.target, options.task, options.delimiter))
@@ -84,7 +93,7 @@ def _train(options: argparse.Namespace, folder_held: ExitStack, leads: bool) -> 
 
     hidden = [int(size) for size in options.hidden.split(",") if size]
     widths = [x.shape[1], *hidden, y.shape[1] if classes is None else len(classes)]
-    network = nn.MLP(widths[0], widths[1:], activation=activation, key=init_key)
+    network = nn.MLP(widths[0], widths[1:], activation=activation, key=init_key, dtype=options.dtype)
     print(network)
     steps = options.epochs * -(-len(x) // options.batch_size)
     optimizer = optim.SGD(
@@ -105,6 +114,7 @@ def _train(options: argparse.Namespace, folder_held: ExitStack, leads: bool) -> 
             key=fit_key,
             checkpoint=Checkpoint(options.out, settings=_settings(options)),
             resume="auto" if options.resume else False,
+            loss_scale=options.loss_scale,
         )
     except ResumeError as error:
         raise CommandError(_put_in_words(error)) from error
@@ -117,6 +127,7 @@ def _train(options: argparse.Namespace, folder_held: ExitStack, leads: bool) -> 
         raise CommandError(
             f"{stopped}. Begin anew (--overwrite) with a smaller --learning-rate than {options.learning_rate}."
         ) from error
+    network = tree.map(lambda leaf: leaf.astype("float32"), network)
     if history.stopped == INTERRUPTED:
         print(f"gradkit train: interrupted; --resume goes on from {options.out}", file=sys.stderr)
         return 130
@@ -144,6 +155,13 @@ def _activation(name: str) -> str:
     except ValueError as error:
         raise CommandError(f"argument --activation: {error}") from error
     return name
+
+
+def _check_dtype(name: str) -> None:
+    try:
+        current_backend().raw_dtype_named(name)
+    except (TypeError, MissingDependencyError) as error:
+        raise CommandError(f"argument --dtype: {error}") from error
 
 
 def _check_folder(options: argparse.Namespace) -> None:
@@ -205,16 +223,18 @@ def _parts(source: Source, share: float, key: Any) -> tuple[tuple[HostArray, Hos
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in SETTINGS}
+    more = [name for name, usual in IF_GIVEN.items() if getattr(options, name) != usual]
+    return {name: getattr(options, name) for name in (*SETTINGS, *more)}
 
 
 def _put_in_words(error: ResumeError) -> str:
     """Say in the words of the command line how a run differs from the one that is to be resumed."""
     remedy = "Give the same options to resume it, another --out, or --overwrite in the place of --resume to begin anew."
     option = f"--{error.name.replace('_', '-')}"
-    if error.name in SETTINGS and error.detail:
+    options = (*SETTINGS, *IF_GIVEN)
+    if error.name in options and error.detail:
         return f"{error.path} does not say which {option} its run has, this one has {option} {error.given}. {remedy}"
-    if error.name in SETTINGS:
+    if error.name in options:
         return f"{error.path} is of a run with {option} {error.found}, this one has {option} {error.given}. {remedy}"
     if error.detail:
         # What the error of `load` says of its argument is of no use here.

@@ -26,7 +26,7 @@ class Above:
     stop_gradient: Callable[[Array], Array]
     """The primitive of that name (`gradkit.primitives.operators`)."""
     special: Callable[[], Any]
-    """Give the module `gradkit.scipy.special`, likewise."""
+    """Give the module `gradkit.scipy.beyond_jax`, likewise."""
     numpy: Callable[[], Any]
     """Give the module `gradkit.numpy`, which is loaded when it is asked for (`gradkit`)."""
 

@@ -8,7 +8,6 @@ operators and methods of the array API standard (`gradkit.primitives`), where ea
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from gradkit.backend import Backend, Device, backend_of
@@ -54,9 +53,10 @@ class Array(Attached):
     Array([0., 1., 4.], dtype=float64)
     """
 
-    __slots__ = ("__weakref__", "_node", "_value")
+    __slots__ = ("__weakref__", "_node", "_place", "_value")
 
     _node: Node | None
+    _place: Any  # in a memory that others share (`primitives.parts`); most Arrays have none, and nothing sets it
     _value: Any
 
     # `__eq__` is elementwise, as in NumPy and JAX, so an Array is no dictionary key.
@@ -150,11 +150,6 @@ class Array(Attached):
         if not self._value.shape:
             raise TypeError("len() of unsized object: this array has no axes")
         return int(self._value.shape[0])
-
-    def __iter__(self) -> Iterator[Array]:
-        if not self._value.shape:
-            raise TypeError("iteration over a 0-d array")
-        return (self[i] for i in range(len(self)))
 
 
 def attach(part: type[Array]) -> type[Array]:

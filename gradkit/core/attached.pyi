@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from gradkit.core.array import Array
+    from gradkit.primitives.in_place import Flat
     from gradkit.primitives.updates import IndexUpdateHelper
 
 __all__ = ["Attached"]
@@ -20,6 +22,7 @@ class Attached:
     imag: Array
     mT: Array
     at: IndexUpdateHelper
+    flat: Flat
     data: Any
     grad: Any
     requires_grad: bool
@@ -30,6 +33,7 @@ class Attached:
     def tolist(self) -> Any: ...
     def tobytes(self, order: str = "C") -> bytes: ...
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]: ...
+    def __iter__(self) -> Iterator[Array]: ...
     def __float__(self) -> float: ...
     def __int__(self) -> int: ...
     def __complex__(self) -> complex: ...

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from gradkit.distributed.batches import minibatches
 from gradkit.distributed.gradients import value_and_grad
+from gradkit.distributed.sharding import Mesh, PartitionSpec, pmap, shard_map
 from gradkit.distributed.startup import barrier, initialize, process_count, process_index, shutdown
 from gradkit.distributed.trees import all_gather, all_reduce, broadcast, reduce_scatter
 
 __all__ = [
-    "all_gather", "all_reduce", "barrier", "broadcast", "initialize", "minibatches", "process_count", "process_index",
-    "reduce_scatter", "shutdown", "value_and_grad",
+    "Mesh", "PartitionSpec", "all_gather", "all_reduce", "barrier", "broadcast", "initialize", "minibatches", "pmap",
+    "process_count", "process_index", "reduce_scatter", "shard_map", "shutdown", "value_and_grad",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Operations across the elements of a batch: sums, means and extrema over an axis that `vmap` named."""
+"""Operations across the elements of a batch that `vmap` named, or across processes (`shard_map`, `pmap`)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from gradkit.core.array import Array
 from gradkit.core.batching import BatchTrace, same_shape
 from gradkit.core.binding import bind
 from gradkit.core.namespace import PRIMITIVES
+from gradkit.lax import across_processes
 from gradkit.primitives import concat, expand_dims, reshape, take, where
 from gradkit.primitives import max as largest
 from gradkit.primitives import min as smallest
 from gradkit.primitives import sum as total
 from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import arange, asarray, zeros_like
+from gradkit.processes import ProcessAxis, axes_in_scope
 from gradkit.transforms.arguments import as_array
 from gradkit.transforms.vectorize import axis_frame
 from gradkit.tree import flatten, unflatten
@@ -75,9 +77,37 @@ _pmin = GeneralCollective(
 )
 
 
-def _frames(axis_name: Any) -> list[BatchTrace]:
+OF_PROCESSES = {"psum": across_processes.sums, "pmax": across_processes.maxima, "pmin": across_processes.minima}
+Axis = BatchTrace | ProcessAxis
+
+
+def _frames(axis_name: Any) -> list[Axis]:
     names = axis_name if isinstance(axis_name, tuple | list) else (axis_name,)
-    return [axis_frame(name) for name in names]
+    return [_axis(name) for name in names]
+
+
+def _axis(name: Any) -> Axis:
+    """Return the innermost batch of that name, or else the axis of processes."""
+    known = axes_in_scope()
+    if name not in known:
+        return axis_frame(name)
+    try:
+        return axis_frame(name)
+    except NameError:
+        return known[name]
+
+
+def _position(frame: Axis, device: Any = None) -> Array:
+    """Return the position of this element of a batch, or of this process."""
+    if isinstance(frame, ProcessAxis):
+        return asarray(frame.world.index, device=device)
+    return frame.wrap(arange(frame.size, device=device), 0)
+
+
+def _summed(x: Array, frame: Axis) -> Array:
+    if isinstance(frame, ProcessAxis):
+        return bind(across_processes.sums, (x,), {"axis": frame})
+    return bind(_psum, (x,), {"frame": frame})
 
 
 def _over(primitive: Any, x: Any, axis_name: Any) -> Any:
@@ -87,7 +117,10 @@ def _over(primitive: Any, x: Any, axis_name: Any) -> Any:
     for leaf in leaves:
         array = as_array(leaf)
         for frame in frames:
-            array = bind(primitive, (array,), {"frame": frame})
+            if isinstance(frame, ProcessAxis):
+                array = bind(OF_PROCESSES[primitive.name], (array,), {"axis": frame})
+            else:
+                array = bind(primitive, (array,), {"frame": frame})
         results.append(array)
     return unflatten(treedef, results)
 
@@ -138,28 +171,30 @@ def pmin(x: Any, axis_name: Any, *, axis_index_groups: None = None) -> Any:
 
 def axis_index(axis_name: Any) -> Array:
     """Return the position in the batch."""
-    frame = axis_frame(axis_name)
-    return frame.wrap(arange(frame.size), 0)
+    return _position(_axis(axis_name))
 
 
 def axis_size(axis_name: Any) -> int:
     """Return the number of elements of a batch."""
-    return axis_frame(axis_name).size
+    return _axis(axis_name).size
 
 
 def all_gather(x: Any, axis_name: Any, *, axis: int = 0, tiled: bool = False) -> Any:
     """Return, for every element of a batch, the values of all, stacked along a new axis (`tiled`: joined along it)."""
-    frame = axis_frame(axis_name)
+    frame = _axis(axis_name)
     leaves, treedef = flatten(x)
     return unflatten(treedef, [_gather(as_array(leaf), frame, axis, tiled) for leaf in leaves])
 
 
-def _gather(x: Array, frame: BatchTrace, axis: int, tiled: bool) -> Array:
-    # A sum of one-hot rows: linear, so derivatives and other batches follow from psum's.
-    position = frame.wrap(arange(frame.size, device=x.device), 0)
-    numbers = reshape(arange(frame.size, device=x.device), (frame.size, *(1,) * x.ndim))
-    row = expand_dims(x, axis=0)
-    gathered = bind(_psum, (where(numbers == position, row, zeros_like(row)),), {"frame": frame})
+def _gather(x: Array, frame: Axis, axis: int, tiled: bool) -> Array:
+    if isinstance(frame, ProcessAxis):
+        gathered = bind(across_processes.gather, (x,), {"axis": frame})
+    else:
+        # A sum of one-hot rows: linear, so derivatives and other batches follow from psum's.
+        position = _position(frame, x.device)
+        numbers = reshape(arange(frame.size, device=x.device), (frame.size, *(1,) * x.ndim))
+        row = expand_dims(x, axis=0)
+        gathered = _summed(where(numbers == position, row, zeros_like(row)), frame)
     moved = moveaxis(gathered, 0, axis)
     if not tiled:
         return moved
@@ -195,7 +230,7 @@ def all_to_all(
            [2, 4]], dtype=int32)
     """
     _no_groups(axis_index_groups, "all_to_all")
-    frame = axis_frame(axis_name)
+    frame = _axis(axis_name)
     leaves, treedef = flatten(x)
     return unflatten(treedef, [_exchange(as_array(leaf), frame, split_axis, concat_axis, tiled) for leaf in leaves])
 
@@ -224,23 +259,41 @@ def psum_scatter(
         Whether the axis stays.
     """
     _no_groups(axis_index_groups, "psum_scatter")
-    frame = axis_frame(axis_name)
+    frame = _axis(axis_name)
     leaves, treedef = flatten(x)
-    sums = [bind(_psum, (as_array(leaf),), {"frame": frame}) for leaf in leaves]
-    parts = [_own_part(total, frame, scatter_dimension, "psum_scatter", tiled) for total in sums]
+    parts = [_sum_part(as_array(leaf), frame, scatter_dimension, tiled) for leaf in leaves]
     return unflatten(treedef, parts)
 
 
-def _exchange(x: Array, frame: BatchTrace, split_axis: int, concat_axis: int, tiled: bool) -> Array:
+def _sum_part(x: Array, frame: Axis, axis: int, tiled: bool) -> Array:
+    if not isinstance(frame, ProcessAxis):
+        return _own_part(_summed(x, frame), frame, axis, "psum_scatter", tiled)
+    stacked = moveaxis(_divided(x, frame, axis, "psum_scatter", tiled), axis % x.ndim, 0)
+    part = bind(across_processes.sum_and_scatter, (stacked,), {"axis": frame})
+    return part if tiled else _without(part, axis % x.ndim)
+
+
+def _exchange(x: Array, frame: Axis, split_axis: int, concat_axis: int, tiled: bool) -> Array:
     split, joined = split_axis % x.ndim, concat_axis % x.ndim
+    if isinstance(frame, ProcessAxis):
+        stacked = moveaxis(_divided(x, frame, split, "all_to_all", tiled), split, 0)
+        parts = bind(across_processes.exchange, (stacked,), {"axis": frame})
+        if tiled:
+            return concat([parts[i] for i in range(frame.size)], axis=joined)
+        return moveaxis(_without(parts, split + 1), 0, joined)
     parts = _own_part(_gather(x, frame, 0, tiled=False), frame, split + 1, "all_to_all", tiled)
     if tiled:
         return concat([parts[i] for i in range(frame.size)], axis=joined)
     return moveaxis(parts, 0, joined)
 
 
-def _own_part(x: Array, frame: BatchTrace, axis: int, name: str, tiled: bool) -> Array:
-    """Return the part of an axis that has the position of the element in its batch."""
+def _without(x: Array, axis: int) -> Array:
+    """Return an array without an axis of size 1."""
+    return reshape(x, (*x.shape[:axis], *x.shape[axis + 1 :]))
+
+
+def _divided(x: Array, frame: Axis, axis: int, name: str, tiled: bool) -> Array:
+    """Return an array one of whose axes is two: the parts, and what is in each."""
     axis %= x.ndim
     size = x.shape[axis]
     if size % frame.size if tiled else size != frame.size:
@@ -249,23 +302,42 @@ def _own_part(x: Array, frame: BatchTrace, axis: int, name: str, tiled: bool) ->
             f"{name}: the size of the axis to divide, {size}, must be {what} that of the batch, {frame.size}"
         )
     shape = x.shape
-    divided = x.reshape((*shape[:axis], frame.size, size // frame.size, *shape[axis + 1 :]))
-    own = take(divided, frame.wrap(arange(frame.size, device=x.device), 0), axis=axis)
-    return own if tiled else own.reshape((*shape[:axis], *shape[axis + 1 :]))
+    return reshape(x, (*shape[:axis], frame.size, size // frame.size, *shape[axis + 1 :]))
+
+
+def _own_part(x: Array, frame: Axis, axis: int, name: str, tiled: bool) -> Array:
+    """Return the part of an axis that has the position of the element in its batch."""
+    axis %= x.ndim
+    own = take(_divided(x, frame, axis, name, tiled), _position(frame, x.device), axis=axis)
+    return own if tiled else _without(own, axis)
 
 
 def ppermute(x: Any, axis_name: Any, perm: Sequence[tuple[int, int]]) -> Any:
     """Send values between elements of a batch, by pairs (from, to); what is sent nothing gets zeros."""
-    frame = axis_frame(axis_name)
+    frame = _axis(axis_name)
+    leaves, treedef = flatten(x)
+    if isinstance(frame, ProcessAxis):
+        params = {"axis": frame, "perm": _checked(perm, frame.size)}
+        return unflatten(treedef, [bind(across_processes.send, (as_array(leaf),), params) for leaf in leaves])
     sources = {target: source for source, target in perm}
     index = frame.wrap(asarray([sources.get(i, 0) for i in range(frame.size)]), 0)
     known = frame.wrap(asarray([i in sources for i in range(frame.size)]), 0)
-    leaves, treedef = flatten(x)
     results = []
     for leaf in leaves:
         taken = take(_gather(as_array(leaf), frame, 0, tiled=False), index, axis=0)
         results.append(where(known, taken, zeros_like(taken)))
     return unflatten(treedef, results)
+
+
+def _checked(perm: Sequence[tuple[int, int]], size: int) -> tuple[tuple[int, int], ...]:
+    """Return the pairs, or raise as JAX does where they are none between processes, or one stands twice."""
+    pairs = tuple((int(source), int(target)) for source, target in perm)
+    for what, numbers in (("sources", [s for s, _ in pairs]), ("destinations", [t for _, t in pairs])):
+        if len(set(numbers)) != len(numbers) or any(not 0 <= number < size for number in numbers):
+            raise ValueError(
+                f"ppermute: the {what} of perm must be different numbers from 0 to {size - 1}, got {numbers}."
+            )
+    return pairs
 
 
 def _no_groups(groups: Any, name: str) -> None:

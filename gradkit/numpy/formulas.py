@@ -7,6 +7,7 @@ from typing import Any
 
 from gradkit import primitives as xp
 from gradkit.core import Array
+from gradkit.core.array import renewed
 from gradkit.core.operands import as_array, cast, dtype_name, require_inexact
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex, is_inexact
 from gradkit.numpy.arguments import promote_args, refuse_out
@@ -213,7 +214,7 @@ def round(a: Any, decimals: int = 0, out: None = None) -> Array:
     if not is_inexact(dtype_name(array)):
         if decimals < 0:
             raise NotImplementedError("integer np.round not implemented for decimals < 0")
-        return array
+        return renewed(array)
     if decimals == 0:
         return round_to_integer(array)
     factor = 10.0 ** abs(decimals)

@@ -15,6 +15,7 @@ from gradkit.core.sizes import whole_numbers
 from gradkit.core.values import host
 from gradkit.numpy.arguments import beside
 from gradkit.primitives import elementwise as e
+from gradkit.primitives.in_place import change_or_refuse
 from gradkit.primitives.manipulation import broadcast_to, concat, reshape, stack
 from gradkit.primitives.new_arrays import arange, asarray, ones, zeros
 from gradkit.primitives.positions import require_integers
@@ -267,14 +268,6 @@ def ravel_multi_index(
 # Updates
 
 
-def _refuse_inplace(inplace: bool, caller: str) -> None:
-    if inplace:
-        raise ValueError(
-            f"gradkit.numpy.{caller} cannot modify arrays in-place, because gradkit Arrays are immutable. Pass "
-            f"inplace=False to instead return an updated array."
-        )
-
-
 def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = True) -> Array:
     """Return an array with the elements at `ind` of the flattened array replaced by `v`, which is repeated to fit.
 
@@ -290,9 +283,10 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Tr
         What a position out of range does: the remainder, or the nearest one. By default negative ones count from the
         end first.
     inplace : bool
-        It has to be False: Arrays are immutable.
+        It has to be False, since Arrays are immutable: but in code that may assign to them, which changes `a`.
     """
-    _refuse_inplace(inplace, "put")
+    if inplace:
+        return change_or_refuse(a, "put", lambda: put(a, ind, v, mode, inplace=False))
     array = as_array(a, "put")
     positions = reshape(beside(ind, array), -1)
     values = reshape(beside(v, array), -1)
@@ -321,7 +315,8 @@ def _repeat(values: Array, length: int) -> Array:
 
 def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = True) -> Array:
     """Return an array with the elements where `mask` holds replaced by `vals` in turn, which are repeated to fit."""
-    _refuse_inplace(inplace, "place")
+    if inplace:
+        return change_or_refuse(arr, "place", lambda: place(arr, mask, vals, inplace=False))
     array = as_array(arr, "place")
     chosen = reshape(require_bool(beside(mask, array), "place"), -1)
     values = reshape(beside(vals, array), -1)
@@ -349,9 +344,10 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True)
     wrap : bool
         Not supported.
     inplace : bool
-        It has to be False: Arrays are immutable.
+        It has to be False, since Arrays are immutable: but in code that may assign to them, which changes `a`.
     """
-    _refuse_inplace(inplace, "fill_diagonal")
+    if inplace:
+        return change_or_refuse(a, "fill_diagonal", lambda: fill_diagonal(a, val, wrap, inplace=False))
     if wrap:
         raise NotImplementedError("wrap=True is not implemented, must be False")
     array = as_array(a, "fill_diagonal")

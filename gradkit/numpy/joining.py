@@ -10,6 +10,7 @@ import numpy as np
 
 from gradkit import primitives as xp
 from gradkit.core import Array
+from gradkit.core.array import renewed
 from gradkit.core.operands import as_array
 from gradkit.core.values import host
 from gradkit.numpy.arguments import refuse_out
@@ -103,7 +104,7 @@ def _block(arrays: Any) -> tuple[Array, int]:
     if isinstance(arrays, tuple):
         raise ValueError(f"jax.numpy.block does not allow tuples, got {arrays}")
     if not isinstance(arrays, list):
-        return as_array(arrays, "block"), 1
+        return renewed(as_array(arrays, "block")), 1
     if not arrays:
         raise ValueError("jax.numpy.block does not allow empty list arguments")
     parts = [_block(item) for item in arrays]

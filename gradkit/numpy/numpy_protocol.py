@@ -22,6 +22,7 @@ from gradkit.core.printing import describe
 from gradkit.core.promotion import kind_of, requested_dtype
 from gradkit.core.structured import Reducing
 from gradkit.core.values import host, values_of
+from gradkit.primitives.in_place import changed, may_be_assigned_to, refuse_to_change
 from gradkit.primitives.manipulation import reshape
 from gradkit.primitives.new_arrays import asarray
 from gradkit.tree import leaves
@@ -90,6 +91,8 @@ def call_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[s
 def _write(ufunc: Any, method: str, inputs: Sequence[Any], out: Sequence[Any], options: dict[str, Any]) -> Any:
     """Write the raw values of a ufunc into the raw arrays `out`."""
     if any(type(array) is Array for array in out):
+        if may_be_assigned_to():
+            return _change(ufunc, method, inputs, out, options)
         if method == "at":
             raise TypeError(
                 f"ufunc {ufunc.__name__}.at changes its first argument, and gradkit's Arrays are immutable. Use the "
@@ -107,6 +110,30 @@ def _write(ufunc: Any, method: str, inputs: Sequence[Any], out: Sequence[Any], o
     for array in out:
         changes.note(array)
     return result
+
+
+def _change(ufunc: Any, method: str, inputs: Sequence[Any], out: Sequence[Any], options: dict[str, Any]) -> Any:
+    """Give the Arrays `out` new elements, in code that may assign to them."""
+    called = f"ufunc {ufunc.__name__}"
+    if method == "at":
+        new = above.numpy().asarray(out[0], copy=True)
+        positions = inputs[1]
+        part = ufunc(new[positions], *inputs[2:])
+        kind = {"add": "add", "subtract": "subtract", "multiply": "multiply", "maximum": "max", "minimum": "min"}
+        if ufunc.__name__ in kind:
+            new = getattr(new.at[positions], kind[ufunc.__name__])(inputs[2])
+        else:
+            new = new.at[positions].set(part)
+        changed(out[0], new, f"{called}.at")
+        return None
+    options.pop("out")
+    chosen = options.pop("where", True)
+    results = getattr(ufunc, method)(*inputs, **options)
+    for array, result in zip(out, results if isinstance(results, tuple) else (results,), strict=True):
+        if type(array) is not Array:
+            raise TypeError(f"{called}: out= is {describe(array)}, beside a gradkit Array; use the returned value.")
+        changed(array, result if chosen is True else above.numpy().where(chosen, result, array), f"{called} with out=")
+    return out[0] if len(out) == 1 else tuple(out)
 
 
 def _is_default(name: str, value: Any) -> bool:
@@ -161,12 +188,22 @@ def call_function(function: Any, args: tuple[Any, ...], options: dict[str, Any])
     *modules, name = f"{function.__module__}.{function.__name__}".split(".")[1:]
     called = ".".join(("numpy", *modules, name))
     ours = _found(name, modules)
+    if type(options.get("out")) is Array:
+        return _into(options["out"], called, function, args, {k: v for k, v in options.items() if k != "out"})
     if ours is None and name in WRITERS:
         return function(*map(_read, args), **{key: _read(value) for key, value in options.items()})
     if ours is None:
         raise _missing(called)
     positional, keywords = _translate(called, _parameters(function), ours, args, options)
     return _call(ours, positional, keywords)
+
+
+def _into(out: Array, called: str, function: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Array:
+    """Give the Array `out` what a function returns, in code that may assign to it."""
+    if not may_be_assigned_to():
+        raise TypeError(f"{called}: out= is a gradkit Array, which is immutable. Use the returned value instead.")
+    refuse_to_change(out, f"{called} with out=")
+    return changed(out, call_function(function, args, options), f"{called} with out=")
 
 
 def _call(function: Callable[..., Any], positional: Sequence[Any], keywords: dict[str, Any]) -> Any:
@@ -248,6 +285,8 @@ def _translate(
     for name, value in given.items():
         if name in theirs and value is theirs[name].default:
             continue
+        if name == "order" and value in ("A", "K"):
+            continue  # as the elements are in memory: of an Array nobody needs to know
         known = name if name in ours else _in_the_place_of(name, theirs, ours)
         if known is None and name not in theirs and _takes_any(ours):
             known = name  # one of NumPy's **kwargs: that of `pad`

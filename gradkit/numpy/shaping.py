@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
+from sys import _getframe
 from typing import Any
 
 import numpy as np
 
 from gradkit import primitives as xp
 from gradkit.backend import Device
+from gradkit.config import OURS, items, whose
 from gradkit.core import Array
 from gradkit.core.operands import as_array
 from gradkit.core.sharding import refuse_sharding
@@ -22,6 +24,7 @@ from gradkit.primitives import pad_index
 from gradkit.primitives.axes import axes_of, axis_of
 from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import arange, eye, zeros
+from gradkit.primitives.parts import in_other_order, may_assign, note, reversed_part
 
 __all__ = [
     "atleast_1d", "atleast_2d", "atleast_3d", "diag", "diagflat", "fliplr", "flipud", "identity", "ravel", "resize",
@@ -35,7 +38,11 @@ def ravel(a: Any, order: str = "C", *, out_sharding: None = None) -> Array:
     array = as_array(a, "ravel")
     if order not in ("C", "F"):
         raise ValueError(f"ravel: order must be 'C' or 'F', got {order!r}")
-    return xp.reshape(array if order == "C" else xp.permute_dims(array), -1)
+    result = xp.reshape(array if order == "C" else xp.permute_dims(array), -1)
+    by = whose[_getframe(1).f_globals.get("__name__", "")]
+    if (by or items.on) and by is not OURS and order == "C" and may_assign(_getframe(1)):
+        note(result, array, lambda x: xp.reshape(x, -1), lambda whole, part: xp.reshape(part, whole.shape))
+    return result
 
 
 def _at_least(arys: Sequence[Any], caller: str, shaped: Any) -> Any:
@@ -63,6 +70,7 @@ def atleast_3d(*arys: Any) -> Any:
     )
 
 
+@in_other_order
 def swapaxes(a: Any, axis1: int, axis2: int) -> Array:
     """Exchange two axes."""
     array = as_array(a, "swapaxes")
@@ -72,6 +80,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Array:
     return xp.permute_dims(array, tuple(order))
 
 
+@in_other_order
 def rollaxis(a: Any, axis: int, start: int = 0) -> Array:
     """Move an axis to before the one at `start`."""
     array = as_array(a, "rollaxis")
@@ -82,6 +91,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Array:
     return moveaxis(array, axis, start - 1 if start > axis else start)
 
 
+@reversed_part
 def flipud(m: Any) -> Array:
     """Reverse the first axis."""
     array = as_array(m, "flipud")
@@ -90,6 +100,7 @@ def flipud(m: Any) -> Array:
     return flip(array, axis=0)
 
 
+@reversed_part
 def fliplr(m: Any) -> Array:
     """Reverse the second axis."""
     array = as_array(m, "fliplr")

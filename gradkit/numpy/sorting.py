@@ -17,6 +17,7 @@ from gradkit.numpy.arguments import promote_args
 from gradkit.primitives import along_axis
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.axes import axis_of
+from gradkit.primitives.in_place import change_or_refuse
 from gradkit.primitives.manipulation import broadcast_to, permute_dims, reshape
 from gradkit.primitives.positions import bounded, counted, gather_mode, require_integers
 from gradkit.primitives.scattering import scatter_set
@@ -258,14 +259,13 @@ def put_along_axis(
     axis : int or None
         The axis; None for the flattened array.
     inplace : bool
-        It has to be False: Arrays are immutable.
+        It has to be False, since Arrays are immutable: but in code that may assign to them, which changes `arr`.
     mode : {"drop", "clip", "promise_in_bounds"}, optional
         What an index out of range does, as in ``x.at``.
     """
     if inplace:
-        raise ValueError(
-            "gradkit.numpy.put_along_axis cannot modify arrays in-place, because gradkit Arrays are immutable. Pass "
-            "inplace=False to instead return an updated array."
+        return change_or_refuse(
+            arr, "put_along_axis", lambda: put_along_axis(arr, indices, values, axis, inplace=False, mode=mode)
         )
     whole = as_array(arr, "put_along_axis")
     array, positions, axis = _align(whole, indices, axis, "put_along_axis")

@@ -10,6 +10,7 @@ Examples
 """
 
 from gradkit.optim.guard import check_finite
+from gradkit.optim.loss_scale import DynamicLossScale
 from gradkit.optim.schedules import (
     constant,
     cosine_decay,
@@ -25,6 +26,18 @@ from gradkit.optim.sgd import SGD, SGDState
 from gradkit.optim.update import global_norm
 
 __all__ = [
-    "SGD", "SGDState", "check_finite", "constant", "cosine_decay", "exponential_decay", "global_norm",
-    "inverse_time_decay", "linear_decay", "piecewise_constant", "polynomial_decay", "schedule_named", "warmup",
+    "SGD",
+    "DynamicLossScale",
+    "SGDState",
+    "check_finite",
+    "constant",
+    "cosine_decay",
+    "exponential_decay",
+    "global_norm",
+    "inverse_time_decay",
+    "linear_decay",
+    "piecewise_constant",
+    "polynomial_decay",
+    "schedule_named",
+    "warmup",
 ]  # fmt: skip

@@ -71,11 +71,13 @@ _LATE = {
         poisson_in_count poisson_score
     """,
     "scipy_special": """
-        bessel_i0 bessel_i0e bessel_i1 bessel_i1e beta beta_density betainc betaincc betaln cosine_integral
-        dawsn digamma erfc erfcx erfcx_ratio erfcx_ratio_2 exp1 expi expi_slope expn fresnel_cosine
-        fresnel_sine gamma gamma_density gammainc gammainc_slope gammaincc gammaln gammasgn hyp1f1 hyp2f1
-        log_ndtr logit ndtr ndtri normal_density owens_t poch polygamma sine_integral spence xlog1py xlogx
-        xlogy zeta
+        bessel_i0 bessel_i0e bessel_i1 bessel_i1e bessel_j0 bessel_j1 bessel_k0 bessel_k0e bessel_k1 bessel_k1e
+        bessel_y0 bessel_y1 bessel_yn beta beta_density betainc betaincc betaincinv betaln binom cos_of_degrees
+        cosine_integral cot_of_degrees dawsn digamma elliptic_d_of_complement elliptic_k elliptic_k_of_complement
+        erfc erfcx erfcx_ratio erfcx_ratio_2 exp1 expi expi_slope expn exprel fresnel_cosine fresnel_sine gamma
+        gamma_density gammainc gammainc_slope gammaincc gammainccinv gammaincinv gammaln gammasgn hyp1f1 hyp2f1
+        legendre log_ndtr logit ndtr ndtri normal_density owens_t poch polygamma rgamma sin_of_degrees
+        sine_integral spence tan_of_degrees xlog1py xlogx xlogy zeta
     """,
     "searching": "argsort running_sum searchsorted sort top_k",
     "sliding": "sliding_product",

@@ -14,7 +14,7 @@ from typing import Any
 
 from gradkit.backend import backend_of
 from gradkit.core import MINUS_ONE, ONE, Array, Elementwise, Linear, bind, passes_where
-from gradkit.core.array import wrap
+from gradkit.core.array import renewed, wrap
 from gradkit.core.batching import elementwise, same_shape
 from gradkit.core.calls import apply, binary, unary
 from gradkit.core.namespace import publish
@@ -249,7 +249,7 @@ _imag = Linear(
 def conj(x: Any, /) -> Array:
     """Return the complex conjugate, element by element; real arrays as they are."""
     array = as_array(x, "conj")
-    return bind(_conj, (array,), NO_PARAMS) if is_complex(array.dtype) else array
+    return bind(_conj, (array,), NO_PARAMS) if is_complex(array.dtype) else renewed(array)
 
 
 def real(x: Any, /) -> Array:

@@ -6,10 +6,12 @@ Here an index is read: what NumPy allows becomes slices, or one entry for each a
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from sys import _getframe
 from types import EllipsisType
 from typing import Any
 
+from gradkit.config import OURS, items, whose
 from gradkit.core import Array, bind
 from gradkit.core.array import place_of_array, raw, wrap
 from gradkit.core.namespace import publish
@@ -20,13 +22,19 @@ from gradkit.errors import NonConcreteBooleanIndexError
 from gradkit.primitives.gathering import gather, integer_scalar
 from gradkit.primitives.manipulation import reshape
 from gradkit.primitives.new_arrays import asarray
-from gradkit.primitives.slicing import GETITEM
+from gradkit.primitives.parts import may_assign, note
+from gradkit.primitives.slicing import GETITEM, set_index
 from gradkit.primitives.taking import replace_by_slices, take_flat
 from gradkit.primitives.truth_indices import has_truth_value, is_truth_value, with_axes_for_truth_values
 
-__all__ = ["getitem"]
+__all__ = ["getitem", "iterate", "note_slices"]
 
 WHOLE = slice(None)
+
+
+def note_slices(part: Array, whole: Array, index: tuple[Any, ...]) -> None:
+    """Keep that an Array is a part of another one by slices."""
+    note(part, whole, lambda x: bind(GETITEM, (x,), {"index": index}), lambda x, y: set_index(x, y, index=index))
 
 
 def getitem(x: Array, /, index: Any) -> Array:
@@ -43,7 +51,11 @@ def getitem(x: Array, /, index: Any) -> Array:
     shape = x._value.shape
     entries = plain_entries(index, shape)
     if entries is not None:
-        return bind(GETITEM, (x,), {"index": entries})
+        part = bind(GETITEM, (x,), {"index": entries})
+        by = whose[_getframe(1).f_globals.get("__name__", "")]
+        if (by or items.on) and by is not OURS and may_assign(_getframe(1)):
+            note_slices(part, x, entries)
+        return part
     only = the_only_array(index, len(shape))
     if only is not None:
         positions, axis = only
@@ -60,6 +72,19 @@ def getitem(x: Array, /, index: Any) -> Array:
         if type(part) is Array:
             mode = "clip" if mode == "clip" or type(raw(part)) in STAND_INS else "raise"
     return bind(GETITEM, (x,), {"index": tuple(parts)}) if mode is None else gather(x, parts, gap, mode)
+
+
+def iterate(x: Array) -> Iterator[Array]:
+    """Iterate over the parts of an array along its first axis."""
+    if not x._value.shape:
+        raise TypeError("iteration over a 0-d array")
+    entries = [(i, *(WHOLE,) * (x.ndim - 1)) for i in range(len(x))]
+    if not may_assign(_getframe(1)):
+        return (bind(GETITEM, (x,), {"index": index}) for index in entries)
+    parts = [bind(GETITEM, (x,), {"index": index}) for index in entries]
+    for part, index in zip(parts, entries, strict=True):
+        note_slices(part, x, index)
+    return iter(parts)
 
 
 def _is_mask_of(mask: Any, shape: tuple[int, ...]) -> bool:

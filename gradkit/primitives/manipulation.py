@@ -5,9 +5,11 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Mapping, Sequence
+from sys import _getframe
 from typing import Any
 
 from gradkit.backend import Backend, Device, get_backend
+from gradkit.config import OURS, items, whose
 from gradkit.core import Array, Linear, bind
 from gradkit.core.array import renewed
 from gradkit.core.batching import aligned, along_axes, elementwise, same_shape, with_shape
@@ -21,6 +23,7 @@ from gradkit.core.sizes import raveled, unraveled, whole_numbers
 from gradkit.core.structured import View
 from gradkit.errors import ShapeError
 from gradkit.primitives.axes import axes_of, normalize_axes
+from gradkit.primitives.parts import in_other_order, in_other_shape, may_assign, note
 from gradkit.transfers import Direction, crossing, explicitly, guards
 
 __all__ = [
@@ -184,7 +187,8 @@ def reshape(
     order : {"C", "F"}
         Whether elements are taken and put down row by row, or column by column.
     copy : bool, optional
-        Ignored: Arrays are immutable, so it makes no difference whether memory is shared.
+        Ignored: Arrays are immutable, so it makes no difference whether memory is shared. (In code that may assign, the
+        result is a part of `a`, unless it is True.)
 
     Raises
     ------
@@ -206,7 +210,11 @@ def reshape(
         return permute_dims(bind(_reshape, (permute_dims(array),), {"shape": sizes[::-1]}))
     if order not in ("C", "A"):
         raise ValueError(f"reshape: order must be 'C' or 'F', got {order!r}")
-    return renewed(array) if sizes == present else bind(_reshape, (array,), {"shape": sizes})
+    result = renewed(array) if sizes == present else bind(_reshape, (array,), {"shape": sizes})
+    by = whose[_getframe(1).f_globals.get("__name__", "")]
+    if (by or items.on) and by is not OURS and not copy and may_assign(_getframe(1)):
+        note(result, array, lambda x: bind(_reshape, (x,), {"shape": sizes}), lambda _, part: reshape(part, present))
+    return result
 
 
 def permute_dims(a: Any, axes: Sequence[int] | None = None) -> Array:
@@ -218,9 +226,14 @@ def permute_dims(a: Any, axes: Sequence[int] | None = None) -> Array:
         order = tuple([a % max(count, 1) for a in order])
     if axes is not None and sorted(order) != list(range(count)):
         raise ValueError(f"permute_dims: axes {axes} is no permutation of the {array.ndim} axes of x {array.shape}")
-    return bind(_permute_dims, (array,), {"axes": order})
+    result = bind(_permute_dims, (array,), {"axes": order})
+    by = whose[_getframe(1).f_globals.get("__name__", "")]
+    if (by or items.on) and by is not OURS and may_assign(_getframe(1)):
+        note(result, array, lambda x: permute_dims(x, order), lambda _, part: permute_dims(part, _inverse(order)))
+    return result
 
 
+@in_other_order
 def moveaxis(a: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
     """Move axes to other positions; the rest keep their order.
 
@@ -241,6 +254,7 @@ def moveaxis(a: Any, source: int | Sequence[int], destination: int | Sequence[in
     return permute_dims(array, tuple(order))
 
 
+@in_other_order
 def matrix_transpose(x: Any, /) -> Array:
     """Exchange the last two axes."""
     array = as_array(x, "matrix_transpose")
@@ -267,6 +281,7 @@ def broadcast_to(array: Any, shape: int | Shape, *, out_sharding: None = None) -
     return bind(_broadcast_to, (array,), {"shape": sizes})
 
 
+@in_other_shape
 def expand_dims(a: Any, axis: int | Sequence[int]) -> Array:
     """Insert axes of size 1 at the positions `axis` of the result."""
     array = as_array(a, "expand_dims")
@@ -280,6 +295,7 @@ def expand_dims(a: Any, axis: int | Sequence[int]) -> Array:
     return bind(_reshape, (array,), {"shape": tuple(sizes)})
 
 
+@in_other_shape
 def squeeze(a: Any, axis: int | Sequence[int] | None = None) -> Array:
     """Remove axes of size 1; None removes all of them."""
     array = as_array(a, "squeeze")

@@ -15,7 +15,8 @@ from gradkit.primitives import elementwise as e
 from gradkit.primitives import indexing, linalg, manipulation, moments, reductions, taking
 from gradkit.primitives.bit_patterns import bitcast
 from gradkit.primitives.creation import stop_gradient
-from gradkit.primitives.updates import IndexUpdateHelper, setitem
+from gradkit.primitives.in_place import IN_PLACE, Flat, in_place, setitem
+from gradkit.primitives.updates import IndexUpdateHelper
 
 __all__ = ["install"]
 
@@ -131,6 +132,11 @@ def _transpose(self: Array, *axes: Any) -> Array:
 
 def _flatten(self: Array, order: str = "C") -> Array:
     """Return the elements in one axis: row by row, or column by column with ``order="F"``."""
+    return manipulation.reshape(self, -1, order, copy=True)
+
+
+def _ravel(self: Array, order: str = "C") -> Array:
+    """Return the elements in one axis, as `flatten` does; in code that may assign it is a part of the array."""
     return manipulation.reshape(self, -1, order)
 
 
@@ -168,7 +174,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "__round__": lambda self, decimals=0: _from_numpy("round")(self, decimals or 0),
     "flatten": _flatten,
     "view": _view,
-    "ravel": _flatten,
+    "ravel": _ravel,
     "squeeze": manipulation.squeeze,
     "astype": manipulation.astype,
     "clip": e.clip,
@@ -178,6 +184,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "take": taking.take,
     "to_device": manipulation.to_device,
     "__getitem__": indexing.getitem,
+    "__iter__": indexing.iterate,
     "__setitem__": setitem,
 }
 
@@ -189,6 +196,8 @@ def install() -> None:
         setattr(Array, f"__r{name}__", _reflect(function, name))
     for name, function in COMPARISON.items():
         setattr(Array, f"__{name}__", _method(function))
+    for name, function in IN_PLACE.items():
+        setattr(Array, name, in_place(function))
     for name, unary_function in UNARY.items():
         setattr(Array, f"__{name}__", unary_function)
     for name, method in METHODS.items():
@@ -198,4 +207,5 @@ def install() -> None:
     Array.imag = property(e.imag)  # type: ignore[assignment]
     Array.T = property(manipulation.permute_dims)  # type: ignore[assignment]
     Array.at = property(IndexUpdateHelper)  # type: ignore[assignment]
+    Array.flat = property(Flat)  # type: ignore[assignment]
     Array.mT = property(manipulation.matrix_transpose)  # type: ignore[assignment]

@@ -11,12 +11,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gradkit.config import config
 from gradkit.core import Array
-from gradkit.core.above import above
 from gradkit.core.array import renewed
 from gradkit.core.binding import PYTHON_NUMBERS
-from gradkit.core.node import Leaf
 from gradkit.core.operands import as_array, cast, dtype_name, of_one_dtype
 from gradkit.core.promotion import KIND_OF_PYTHON, kind_of
 from gradkit.errors import ShapeError
@@ -31,7 +28,7 @@ from gradkit.primitives.slicing import pad_index, set_index, sliced_shape
 from gradkit.primitives.taking import full_scalar
 from gradkit.primitives.truth_indices import has_truth_value, with_axes_for_truth_values
 
-__all__ = ["IndexUpdate", "IndexUpdateHelper", "as_values", "setitem"]
+__all__ = ["IndexUpdate", "IndexUpdateHelper", "as_values"]
 
 
 class Update(NamedTuple):
@@ -293,29 +290,3 @@ def _scatter(x: Array, positions: Array, valid: Array | None, axis: int, y: Arra
     if update is ADD and valid is None and mode != "promise_in_bounds":
         return x + scattering.scatter_add(updates, positions, axis=axis, size=shape[axis])
     return update.scatter(x, updates, positions, axis=axis)
-
-
-def setitem(self: Array, index: Any, value: Any) -> None:
-    """Assign to items, for code by others that does: ``x[idx] = y`` stands for ``x = x.at[idx].set(y)``."""
-    if not config.gradkit_item_assignment:
-        instead = ""
-        if type(index) is int and type(value) in (int, float):
-            instead = f" Here: x = x.at[{index}].set({value})."
-        raise TypeError(
-            "gradkit Arrays are immutable and do not support in-place item assignment. Instead of x[idx] = y, use "
-            f"x = x.at[idx].set(y) or another .at[] method.{instead} (An input's raw array can be changed: "
-            f"x.data[idx] = y. For code by others that assigns: with gradkit.item_assignment(): ...)"
-        )
-    if type(self._node) is Leaf:
-        raise TypeError(
-            "x[idx] = y: x is what a derivative is taken with respect to, so it cannot be assigned to. Assign to a "
-            "copy: gradkit.numpy.asarray(x, copy=True)."
-        )
-    if above.is_argument(self):
-        raise TypeError(
-            "x[idx] = y: x is an argument of the function that a transform (grad, vmap, jit, ...) or a loop runs, "
-            "so it cannot be assigned to: whoever else holds it would see it changed. Assign to a copy: "
-            "gradkit.numpy.asarray(x, copy=True); array_api_extra's at makes one with copy=True."
-        )
-    new = IndexUpdate(self, index).set(value)
-    self._value, self._node = new._value, new._node

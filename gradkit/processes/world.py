@@ -69,6 +69,7 @@ class World:
         self._waiting: dict[int, str] = {}
         self._sent: list[Any] = []
         self._is_broken = False
+        self._parent: World | None = None
         if mpi is None:
             return
         everybody = mpi.COMM_WORLD
@@ -78,6 +79,9 @@ class World:
         self._control, self._meetings, self._end = (everybody.Dup() for _ in range(3))
         self._lanes = {lane: (everybody.Dup(), everybody.Dup()) for lane in LANES}
 
+    def __repr__(self) -> str:
+        return f"process {self.index} of {self.count}"
+
     def transport(self, backend: Backend, lane: str) -> Transport:
         """Return what a backend's arrays travel by in a lane."""
         key = backend.name, lane
@@ -85,6 +89,24 @@ class World:
             own = backend.transport(self, lane)
             self._transports[key] = HostTransport(backend, self, *self._lanes[lane]) if own is None else own
         return self._transports[key]
+
+    def split(self, name: str, members: int, position: int) -> World:
+        """Return the world of those that call this with the same number, in the order of their positions.
+
+        All processes call it. What they wait for is told, and ends, as in this world.
+        """
+        part = World(timeout=self.timeout)
+        part.bucket_bytes = self.bucket_bytes
+        if self.count == 1:
+            return part
+        self.meet("Mesh", name)
+        own = self._mpi.COMM_WORLD.Split(members, position)
+        part.index, part.count = own.Get_rank(), own.Get_size()
+        part.local_index, part.local_count = self.local_index, self.local_count
+        part._mpi, part._parent = self._mpi, self
+        part._meetings = own.Dup()
+        part._lanes = {lane: (own.Dup(), own.Dup()) for lane in LANES}
+        return part
 
     # Meetings
 
@@ -152,6 +174,9 @@ class World:
         CollectiveTimeoutError
             If it takes too long; the message says who waits where.
         """
+        if self._parent is not None:
+            self._parent.wait_until(done, call)
+            return
         if done():
             return
         began = time.monotonic()

@@ -1,11 +1,11 @@
-"""`jax.scipy`'s modules: `special`, `stats`, `linalg`."""
+"""`jax.scipy`'s modules: `special`, `stats`, `linalg`; and `beyond_jax`, what SciPy's `special` has besides."""
 
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
-_MODULES = frozenset({"linalg", "special", "stats"})
+_MODULES = frozenset({"beyond_jax", "linalg", "special", "stats"})
 
 
 def __getattr__(name: str) -> Any:

@@ -28,6 +28,7 @@ from gradkit.optim import SGDState
 from gradkit.train.history import Value
 from gradkit.train.locks import LOCK
 from gradkit.train.positions import Expected, check_position, read_position
+from gradkit.train.scaling import ScaledState
 
 __all__ = ["BEST", "LAST", "LOG", "Checkpoint", "Folder", "Run", "Saved", "describe"]
 
@@ -251,9 +252,11 @@ class Folder:
         about = self._about({"run": loaded["run"]})
         try:
             check_position(about, expected)
-            if isinstance(loaded["optimizer"], SGDState):
+            state = loaded["optimizer"]
+            state = state.optimizer if isinstance(state, ScaledState) else state
+            if isinstance(state, SGDState):
                 done = about["epoch"] * expected.steps_per_epoch + about["batch"]
-                whole(done, done)(loaded["optimizer"].step, "the optimizer's step")
+                whole(done, done)(state.step, "the optimizer's step")
         except ValueError as error:
             raise self._damage_error(error) from error
         return Saved(

@@ -6,6 +6,7 @@ import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from importlib.metadata import version
 from numbers import Real
 from typing import Any, Literal
@@ -21,12 +22,14 @@ from gradkit.data import split
 from gradkit.errors import ShapeError
 from gradkit.nn import Module
 from gradkit.numpy import asarray
+from gradkit.optim import DynamicLossScale
 from gradkit.train.callbacks import Callback
 from gradkit.train.checkpoints import Checkpoint, Folder, describe
 from gradkit.train.compiled import Jit
 from gradkit.train.history import History
 from gradkit.train.locks import locked
 from gradkit.train.objectives import Metric, metrics_for, objective_for
+from gradkit.train.scaling import LossScale, ScaledOptimizer, loss_scale_for
 from gradkit.train.steps import Optimizer
 from gradkit.train.teams import team_of_launcher
 from gradkit.train.training import Training
@@ -56,6 +59,7 @@ def fit(
     resume: bool | Literal["auto"] = "auto",
     jit: Jit = "auto",
     distributed: bool = True,
+    loss_scale: LossScale = None,
 ) -> tuple[Any, History]:
     """Train a model, and return it with the history of its training.
 
@@ -102,6 +106,11 @@ def fit(
         Whether processes that were started together (``mpiexec -n 4 python program.py``) train one model, each on its
         part of every minibatch. All must call `fit` with the same arguments; process 0 prints and saves. With False
         each trains a model of its own.
+    loss_scale : "dynamic", float or DynamicLossScale, optional
+        What the loss is multiplied by before it is differentiated, and the gradients divided by, in float32: for
+        models in float16, whose small gradients would be 0. ``"dynamic"`` begins with 2**15, halves the scale and
+        changes no parameter where a gradient is not finite, and doubles it after 2,000 steps without that
+        (`gradkit.optim.DynamicLossScale` has other numbers); a number stays as it is.
 
     Returns
     -------
@@ -154,7 +163,13 @@ def fit(
         raise ValueError(f"fit: resume must be 'auto', True or False, got {resume!r}.")
     if jit not in (True, False, "auto"):
         raise ValueError(f"fit: jit must be 'auto', True or False, got {jit!r}.")
+    scale = loss_scale_for(loss_scale)
     team = team_of_launcher() if distributed else None
+    if team is not None and scale is not None:
+        raise ValueError(
+            "fit: loss_scale is for one process. Leave it out (bfloat16 needs none), or pass distributed=False to "
+            "train in each process alone."
+        )
     if team is not None and jit is True:
         raise ValueError(
             "fit: jit=True is for one process. Several train step by step, since their gradients travel while the "
@@ -181,6 +196,9 @@ def fit(
         "optimizer": describe(optimizer),
         "validation": share if held is None else _fingerprint(held),
     }
+    if scale is not None:
+        settings["loss_scale"] = asdict(scale) if isinstance(scale, DynamicLossScale) else scale
+        optimizer = ScaledOptimizer(optimizer, scale)
     folder = None
     if team is not None:
         team.check({**_facts(model), **settings, "epochs": epochs, "key": None if key is None else key.tolist()})

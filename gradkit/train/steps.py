@@ -72,12 +72,25 @@ def training_step(loss: Callable[..., Any], optimizer: Optimizer, has_aux: bool 
     >>> state.step, loss.item() < 0.1
     (100, True)
     """
+    if has_aux and hasattr(optimizer, "scaled"):
+        return _scaled_step(loss, optimizer)
     loss_and_gradient = value_and_grad(loss, has_aux=has_aux)
 
     def step(model: Any, state: Any, *batch: Any) -> tuple[Any, Any, Any]:
         value, gradient = loss_and_gradient(model, *batch)
         model, state = optimizer.update(model, gradient, state)
         return model, state, value
+
+    return step
+
+
+def _scaled_step(loss: Callable[..., Any], optimizer: Any) -> Step:
+    """Return the step of an optimizer that takes the gradients of a scaled loss (`scaling.ScaledOptimizer`)."""
+
+    def step(model: Any, state: Any, *batch: Any) -> tuple[Any, Any, Any]:
+        (_, measured), gradient = value_and_grad(optimizer.scaled(loss, state), has_aux=True)(model, *batch)
+        model, state = optimizer.update(model, gradient, state)
+        return model, state, measured
 
     return step
 

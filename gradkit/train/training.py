@@ -24,6 +24,7 @@ from gradkit.train.interrupt import OF_LAUNCHERS, Interrupt
 from gradkit.train.objectives import Metric, Objective
 from gradkit.train.positions import Expected
 from gradkit.train.progress import Progress, progress_for
+from gradkit.train.scaling import ScaledState
 from gradkit.train.steps import Optimizer, rated_step, start_reading, training_step
 from gradkit.train.teams import Team
 
@@ -158,6 +159,12 @@ class Training:
         if callable(rate):
             rate = rate(step)
         return None if rate is None else float(rate)
+
+    @property
+    def loss_scale(self) -> float | None:
+        """What the next loss is multiplied by before it is differentiated; None without a scale."""
+        state = self._run.state
+        return state.scale.item() if isinstance(state, ScaledState) else None
 
     def log(self, entry: Mapping[str, Any]) -> None:
         """Add a line to the run's log, where it has a folder."""

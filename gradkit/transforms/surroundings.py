@@ -8,10 +8,13 @@ from typing import Any
 
 from gradkit.backend import chosen_device, current_backend, openings
 from gradkit.config import config
+from gradkit.processes import axes_in_scope
 
 __all__ = ["described", "surroundings"]
 
-NAMES = ("jax_enable_x64", "jax_debug_nans", "jax_disable_jit", "gradkit_item_assignment")
+NAMES = (
+    "jax_enable_x64", "jax_debug_nans", "jax_disable_jit", "gradkit_assigning_libraries", "gradkit_item_assignment",
+)  # fmt: skip
 OTHERS = ("jax_default_matmul_precision", "jax_numpy_dtype_promotion", "jax_numpy_rank_promotion")
 
 _lock = threading.Lock()
@@ -22,7 +25,7 @@ _of_process: list[int] = [-1, -1]
 
 def surroundings() -> int:
     """Return the number of the settings as this thread or task sees them: equal numbers are equal settings."""
-    if not openings.blocks:
+    if not openings.blocks and not axes_in_scope():
         generation, number = _of_process
         if generation == openings.generation:
             return number
@@ -34,7 +37,7 @@ def surroundings() -> int:
 
 
 def _number() -> int:
-    values: Any = (*_values(), current_backend(), chosen_device())
+    values: Any = (*_values(), current_backend(), chosen_device(), tuple(axes_in_scope().items()))
     found = _numbers.get(values)
     if found is None:
         with _lock:
@@ -50,5 +53,5 @@ def described(number: int) -> dict[str, Any]:
     """Return the settings of that number, by name."""
     for values, known in list(_numbers.items()):
         if known == number:
-            return dict(zip((*NAMES, *OTHERS, "backend", "device"), values, strict=True))  # type: ignore[call-overload]
+            return dict(zip((*NAMES, *OTHERS, "backend", "device", "process_axes"), values, strict=True))  # type: ignore[call-overload]
     raise KeyError(number)

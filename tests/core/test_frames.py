@@ -81,10 +81,10 @@ LIMITS = {
     """
     jnp.sum(x) jnp.sum(x,axis=0) jnp.sum(x,axis=-1,keepdims=True) jnp.sum(x,axis=(0,1)) x.sum(0) jnp.mean(x,axis=0)
     jnp.max(x,axis=0) jnp.min(x,axis=1) x.max() jnp.prod(x,axis=0) jnp.any(b,axis=0) jnp.all(b,axis=1)
-    jnp.reshape(x,(4,3)) jnp.reshape(x,-1) x.reshape(4,3) x.reshape(-1) jnp.ravel(x) jnp.transpose(x) x.transpose(1,0)
+    jnp.reshape(x,(4,3)) jnp.reshape(x,-1) x.reshape(4,3) x.reshape(-1) jnp.ravel(x) jnp.transpose(x)
     x.T jnp.broadcast_to(x,(2,3,4)) jnp.transpose(x,(1,0))
     """: 8,
-    "jnp.sin(x) jnp.add(x,y) jnp.maximum(x,0) -x x+y x*2.0 x@y.T": 9,
+    "jnp.sin(x) jnp.add(x,y) jnp.maximum(x,0) -x x+y x*2.0 x@y.T x.transpose(1,0)": 9,
     "x+y x*y x-2.0 x/y x<y -x abs(x)": 1,
     "2.0*x 1-x x**2": 3,
     "x**y": 4,

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import array_api_extra as xpx
+import numpy as np
 import pytest
 
 import gradkit
@@ -318,6 +319,9 @@ NEW_ARRAYS: dict[str, Callable[[Any], Any]] = {
     "clip": lambda x: jnp.clip(x),
     "nan_to_num": lambda x: jnp.nan_to_num(x),
     "nan_to_num of whole numbers": lambda x: jnp.nan_to_num(x.astype("int32")),
+    "conj": jnp.conj,
+    "round of whole numbers": lambda x: jnp.round(x.astype("int32")),
+    "block": jnp.block,
     "add nothing": lambda x: x.at[jnp.asarray([], dtype="int32")].add(1.0),
     "slice": lambda x: x[:],
     "ellipsis": lambda x: x[...],
@@ -361,3 +365,165 @@ def test_a_callback_does_not_change_the_arrays_that_it_is_given(call: Any, xp: A
     assert call(lambda values: values + 1.0, y, y).tolist() == [2.0, 3.0]
     assert call(lambda values: xpx.at(values)[0].add(1.0), y, y).tolist() == [2.0, 2.0]
     assert y.tolist() == [1.0, 2.0]
+
+
+# What shares memory in NumPy
+
+PARTS: dict[str, Callable[[Any, Any], None]] = {
+    "a row": lambda x, xp: _assign(x[1], 0, 9.0),
+    "a row of rows": lambda x, xp: _assign(x[1:][0], 0, 9.0),
+    "two indices": lambda x, xp: x[1].__setitem__(0, 9.0),
+    "a column backwards": lambda x, xp: _assign(x[::-1, 1], 0, 9.0),
+    "an added axis": lambda x, xp: _assign(x[:, None], (0, 0, 0), 9.0),
+    "iteration": lambda x, xp: _assign(list(x)[1], 1, 9.0),
+    "transposed": lambda x, xp: _assign(x.T, (0, 1), 9.0),
+    "mT": lambda x, xp: _assign(x.mT, (0, 1), 9.0),
+    "transpose": lambda x, xp: _assign(x.transpose(1, 0), (0, 1), 9.0),
+    "permute_dims": lambda x, xp: _assign(xp.permute_dims(x, (1, 0)), (0, 1), 9.0),
+    "moveaxis": lambda x, xp: _assign(xp.moveaxis(x, 0, 1), (0, 1), 9.0),
+    "swapaxes": lambda x, xp: _assign(xp.swapaxes(x, 0, 1), (0, 1), 9.0),
+    "reshape": lambda x, xp: _assign(xp.reshape(x, (3, 2)), (2, 0), 9.0),
+    "reshape method": lambda x, xp: _assign(x.reshape(-1), slice(0, 4, 3), 9.0),
+    "ravel": lambda x, xp: _assign(xp.ravel(x), 4, 9.0),
+    "ravel method": lambda x, xp: _assign(x.ravel(), 4, 9.0),
+    "expand_dims": lambda x, xp: _assign(xp.expand_dims(x, axis=0), (0, 1), 9.0),
+    "squeeze": lambda x, xp: _assign(xp.squeeze(x[:1]), 2, 9.0),
+    "flip": lambda x, xp: _assign(xp.flip(x, axis=1), (0, 0), 9.0),
+    "flat": lambda x, xp: x.flat.__setitem__(slice(0, None, 4), 9.0),
+    "in place": lambda x, xp: _add(x[1], 9.0),
+    "in place of a part of a part": lambda x, xp: _add(x.T[1:][0], x[:, 0]),
+    "flatten, which copies": lambda x, xp: _assign(x.flatten(), 4, 9.0),
+    "take, which copies": lambda x, xp: _assign(xp.take(x, xp.asarray([1]), axis=0), (0, 0), 9.0),
+    "a mask, which copies": lambda x, xp: _assign(x[x > 2.5], 0, 9.0),
+    "a number, which copies": lambda x, xp: _add(x[0, 0], 9.0),
+    "out=": lambda x, xp: np.multiply(x, 2.0, out=x),
+    "out= of a part": lambda x, xp: np.multiply(x[1], 2.0, out=x[0]),
+    "out= where": lambda x, xp: np.multiply(x, 2.0, out=x, where=x > 2.5),
+    "clip with out=": lambda x, xp: np.clip(x, 2.5, 4.5, out=x),
+    "add.at": lambda x, xp: np.add.at(x, (np.asarray([0, 0]), np.asarray([1, 1])), 2.0),
+    "put_along_axis": lambda x, xp: xp.put_along_axis(x, xp.asarray([[2], [0]]), 9.0, axis=1),
+    "fill_diagonal": lambda x, xp: xp.fill_diagonal(x, 9.0),
+}
+
+
+def _assign(part: Any, index: Any, value: Any) -> None:
+    part[index] = value
+
+
+def _add(part: Any, value: Any) -> None:
+    part += value
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_is_assigned_to_as_in_numpy_and_what_shares_its_memory(name: str, xp: Any) -> None:
+    def changed(x: Any, library: Any) -> Any:
+        row, column = x[0], x.T[1]
+        PARTS[name](x, library)
+        return library.concat([library.reshape(x, (-1,)), row * 10, column * 100])
+
+    x = np.arange(6.0).reshape(2, 3)
+    with gradkit.item_assignment(), gradkit.enable_x64():
+        result = changed(jnp.asarray(x), jnp)
+        assert gradkit.device_get(result).tolist() == changed(x.copy(), np).tolist()
+        # And so are the derivatives: of what NumPy computes a step further on, exactly, since all is linear.
+        weights = np.cos(np.arange(result.shape[0]))
+
+        def total(t: Any) -> Any:
+            return jnp.sum(changed(jnp.asarray(x) + t * jnp.asarray(x), jnp) * jnp.asarray(weights))
+
+        slope = (changed(x * 1.01, np) - changed(x * 0.99, np)) @ weights / 0.02
+        assert float(gradkit.grad(total)(0.0)) == pytest.approx(slope)
+
+
+def test_a_part_of_an_argument_is_not_assigned_to(xp: Any) -> None:
+    def f(x: Any) -> Any:
+        row = x[0]
+        row[0] = 1.0
+        return x.sum()
+
+    with gradkit.item_assignment(), pytest.raises(TypeError, match=r"shares memory.*cannot be assigned to"):
+        gradkit.grad(f)(jnp.ones((2, 2)))
+
+
+def test_an_operator_in_place_leaves_an_argument_as_it_is(xp: Any) -> None:
+    def f(x: Any) -> Any:
+        y = x
+        y += 1.0
+        return (x * y).sum()
+
+    x = jnp.asarray([1.0, 2.0])
+    with gradkit.item_assignment():
+        assert gradkit.device_get(gradkit.grad(f)(x)).tolist() == [3.0, 5.0]
+    assert x.tolist() == [1.0, 2.0]
+
+
+# Whose code may assign
+
+LIBRARY = """
+def set_first(x):
+    y = x * 1.0
+    y[0] = 5.0
+    return y
+
+
+def add_in_place(x):
+    y = x * 1.0
+    z = y
+    z += 1.0
+    return y
+
+
+def call(function, x):
+    return function(x)
+"""
+
+
+def _library(name: str) -> dict[str, Any]:
+    module: dict[str, Any] = {"__name__": name}
+    exec(LIBRARY, module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["scipy.stats._new", "sklearn.utils", "array_api_extra._lib", "einops.einops"])
+def test_libraries_assign_to_their_arrays_without_being_asked(name: str, xp: Any) -> None:
+    library = _library(name)
+    x = jnp.asarray([1.0, 2.0])
+    assert gradkit.device_get(gradkit.grad(lambda x: library["set_first"](x).sum())(x)).tolist() == [0.0, 1.0]
+    assert library["add_in_place"](x).tolist() == [2.0, 3.0]
+
+
+def test_neither_a_user_nor_another_package_does(xp: Any) -> None:
+    x = jnp.asarray([1.0, 2.0])
+    library = _library("scipy.optimize")
+    for function in (_library("__main__")["set_first"], _library("scipyx")["set_first"]):
+        with pytest.raises(TypeError, match="immutable"):
+            function(x)
+        with pytest.raises(TypeError, match="immutable"):
+            library["call"](function, x)  # which a library calls
+    assert _library("__main__")["add_in_place"](x).tolist() == [1.0, 2.0]
+
+
+def test_the_libraries_are_a_setting(xp: Any) -> None:
+    x = jnp.asarray([1.0, 2.0])
+    before = gradkit.config.gradkit_assigning_libraries
+    try:
+        gradkit.config.update("gradkit_assigning_libraries", {"mine"})
+        assert _library("mine.arrays")["set_first"](x).tolist() == [5.0, 2.0]
+        with pytest.raises(TypeError, match="immutable"):
+            _library("scipy.stats")["set_first"](x)
+    finally:
+        gradkit.config.update("gradkit_assigning_libraries", before)
+    assert _library("scipy.stats")["set_first"](x).tolist() == [5.0, 2.0]
+    with pytest.raises(TypeError, match="names of packages"):
+        gradkit.config.update("gradkit_assigning_libraries", "scipy")
+
+
+def test_what_out_says_to_a_user(xp: Any) -> None:
+    x = jnp.asarray([1.0, 2.0])
+    for call in (lambda: np.clip(x, 0.0, 1.0, out=x), lambda: np.add(x, x, out=x)):
+        with pytest.raises(TypeError, match="out= is a gradkit Array, which is immutable"):
+            call()
+    with pytest.raises(TypeError, match=r"x\.flat\[idx\] = y"):
+        x.flat[0] = 1.0
+    assert [float(number) for number in x.flat] == [1.0, 2.0]
+    assert (len(x.flat), float(x.flat[1])) == (2, 2.0)

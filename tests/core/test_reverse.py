@@ -260,7 +260,7 @@ def test_parts_of_complex_numbers_are_differentiated_as_in_jax(f: Any, xp: Any) 
 def test_parts_of_real_numbers_are_themselves_and_zeros(xp: Any) -> None:
     x = jnp.asarray([1.0, -2.0])
     assert x.real is x
-    assert x.conj() is x
+    assert host(x.conj()).tolist() == [1.0, -2.0]
     assert host(x.imag).tolist() == [0.0, 0.0]
     assert jnp.conjugate is jnp.conj
 

@@ -319,6 +319,19 @@ def test_the_tape_says_where_a_number_of_bfloat16_is_none(backend: Any) -> None:
     assert gradkit.grad(jnp.log)(jnp.bfloat16(2)).dtype == jnp.bfloat16
 
 
+@on_numpy
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e5m2", "complex64"])
+def test_a_program_has_constants_of_dtypes_that_it_moves_alone(dtype: str, backend: Any) -> None:
+    def filled(x: Any) -> Any:
+        def set_one(i: Any, carry: Any) -> Any:
+            return carry[0].at[i].set(x[0]), carry[1] + 1
+
+        return gradkit.lax.fori_loop(0, 2, set_one, (jnp.full((4,), -1.5, dtype), 0))[0]
+
+    x = jnp.asarray([0.25], dtype)
+    assert gradkit.jit(filled)(x).tolist() == filled(x).tolist() == [0.25, 0.25, -1.5, -1.5]
+
+
 # Models
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradkit.backend import NARROW_SIZES
+import numpy as np
+
+from gradkit.backend import NARROW_SIZES, as_numpy_dtype
 
 __all__ = ["LLVM_TYPES", "MEMORY_TYPES", "METADATA", "SIZES", "Text", "literal"]
 
@@ -44,9 +47,12 @@ METADATA = '!0 = distinct !{!0, !1}\n!1 = !{!"llvm.loop.unroll.disable"}\n'
 
 
 def literal(value: Any, dtype: str) -> str:
-    """Return a number as LLVM writes it: a float by the bits of the double that it is."""
+    """Return a number as LLVM writes it: a float by the bits of the double that it is, what is moved by its own."""
     if dtype == "bool":
         return "true" if value else "false"
+    if dtype not in LLVM_TYPES:  # its elements are moved alone, as integers of their size
+        kept = np.asarray(value).astype(as_numpy_dtype(dtype))
+        return str(int.from_bytes(kept.tobytes(), sys.byteorder, signed=True))
     if dtype.startswith("float"):
         number = float(value)
         if dtype == "float32":

@@ -11,8 +11,8 @@ from gradkit.primitives.saddle_points import LARGE
 from gradkit.primitives.scipy_special.declaring import ask_backend, declare, refuse
 
 __all__ = [
-    "beta", "beta_density", "betainc", "betaincc", "betaln", "digamma", "gamma", "gamma_density", "gammainc",
-    "gammainc_slope", "gammaincc", "gammaln", "gammasgn", "poch", "polygamma", "zeta",
+    "beta", "beta_density", "betainc", "betaincc", "betaln", "binom", "digamma", "gamma", "gamma_density", "gammainc",
+    "gammainc_slope", "gammaincc", "gammaln", "gammasgn", "poch", "polygamma", "rgamma", "zeta",
 ]  # fmt: skip
 
 TINY = 1e-100
@@ -86,6 +86,23 @@ beta = declare(
     "beta",
     lambda xp, _y, a, b: xp.beta_slope(a, b),
     lambda xp, _y, a, b: xp.beta_slope(b, a),
+)
+
+
+def _slope_of_rgamma(xp: Any, y: Any, x: Any) -> Any:
+    """Differentiate 1 / gamma(x); at 0, -1, ..., where it is 0 and digamma infinite, it is (-1)**x (-x)!."""
+    pole = (x <= 0) & (x == xp.floor(x))
+    one = xp.ones_like(x)
+    return xp.where(
+        pole, xp.cos(math.pi * x) * xp.gamma(1 - xp.where(pole, x, one)), -y * xp.digamma(xp.where(pole, one, x))
+    )
+
+
+rgamma = declare("rgamma", _slope_of_rgamma)
+binom = declare(
+    "binom",
+    lambda xp, y, n, k: y * (xp.digamma(n + 1) - xp.digamma(n - k + 1)),
+    lambda xp, y, n, k: y * (xp.digamma(n - k + 1) - xp.digamma(k + 1)),
 )
 
 

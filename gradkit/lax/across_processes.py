@@ -1,0 +1,202 @@
+"""Primitives across processes: each runs the same program, and all come to each of these operations in one order.
+
+A process differentiates the sum of what all processes compute, as each element of a batch does under `vmap`: what one
+sends to others gets back the cotangents that they have. So all are linear, and come in pairs, each the transpose of the
+other; `sums` is its own. Two pairs move between what each process has for itself and what is the same in all of them:
+`vary` and `sum_to_same`, `own_part` and `gather_to_same`. Their cotangents are not summed over copies of the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gradkit.core import General, Linear
+from gradkit.core.array import Array
+from gradkit.core.batching import moved_to_front, same_shape
+from gradkit.core.binding import bind
+from gradkit.core.namespace import PRIMITIVES
+from gradkit.processes import OrderedSum, ProcessAxis
+
+__all__ = [
+    "agree",
+    "exchange",
+    "gather",
+    "gather_to_same",
+    "maxima",
+    "minima",
+    "own_part",
+    "send",
+    "sum_and_scatter",
+    "sum_to_same",
+    "sums",
+    "vary",
+]  # fmt: skip
+
+
+class _Across:
+    """What they share: a compiler neither merges, moves nor drops one, for others wait for it."""
+
+    distinct = True
+
+    def has_effect(self, params: Mapping[str, Any]) -> bool:
+        """Return that it does something beside computing results: it meets others."""
+        return True
+
+
+class _Linear(_Across, Linear):
+    """A linear operation across processes."""
+
+
+class _General(_Across, General):
+    """An extremum over processes. As in JAX it has no derivative."""
+
+
+def _apply(name: str, x: Any, axis: ProcessAxis, **params: Any) -> Any:
+    """Run one of them on what a rule is given: a raw array, or an Array that a transform follows."""
+    primitive = PRIMITIVES[name]
+    params = {"axis": axis, **params}
+    return bind(primitive, (x,), params) if type(x) is Array else primitive.kernel(x)(x, **params)
+
+
+def _transposed(name: str) -> Callable[..., Any]:
+    return lambda xp, g, _x, *, axis: _apply(name, g, axis)
+
+
+def _same_axis(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, Any]:
+    """Run on a batch as on any array."""
+    return bind(primitive, values, params), axes[0]
+
+
+def _behind_first(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, Any]:
+    """Run on a batch: of the argument, the result or both the first axis is that of the processes."""
+    x = moved_to_front(values[0], axes[0])
+    if primitive.takes_stack:
+        x = _swapped(x)
+    out = bind(primitive, (x,), params)
+    return (out, 1) if primitive.gives_stack else (out, 0)
+
+
+def _swapped(x: Array) -> Array:
+    """Return an array with its first two axes exchanged: a batch of stacks as a stack of batches."""
+    permute: Array = PRIMITIVES["permute_dims"](x, axes=(1, 0, *range(2, x.ndim)))
+    return permute
+
+
+def _flat(xp: Any, x: Any) -> Any:
+    return xp.backend.xp.reshape(x, (-1,))
+
+
+def _sum(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
+    return _combined(xp, x, axis, None)
+
+
+def _combined(xp: Any, x: Any, axis: ProcessAxis, combine: Any) -> Any:
+    here, backend = axis.world, xp.backend
+    if here.count == 1:
+        return x
+    transport = here.transport(backend, "calls")
+    found = OrderedSum(_flat(xp, x), backend, transport, here.count, f"an operation over {axis.name!r}", combine)
+    return backend.xp.reshape(found.result(), tuple(x.shape))
+
+
+def _extremum(name: str) -> Callable[..., Any]:
+    def forward(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
+        return _combined(xp, x, axis, lambda values: getattr(xp.backend.xp, name)(values, axis=0))
+
+    return forward
+
+
+def _gather(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
+    here, backend = axis.world, xp.backend
+    if here.count == 1:
+        return backend.xp.reshape(x, (1, *x.shape))
+    moved = here.transport(backend, "calls").collect(_flat(xp, x), f"lax.all_gather over {axis.name!r}")
+    return backend.xp.reshape(moved.result(), (here.count, *x.shape))
+
+
+def _exchange(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
+    here, backend = axis.world, xp.backend
+    if here.count == 1:
+        return x
+    rows = backend.xp.reshape(x, (here.count, -1)) if x.size else backend.xp.reshape(x, (here.count, 0))
+    moved = here.transport(backend, "calls").exchange(rows, f"lax.all_to_all over {axis.name!r}")
+    return backend.xp.reshape(moved.result(), tuple(x.shape))
+
+
+def _sum_and_scatter(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
+    moved = _exchange(xp, x, axis=axis)
+    total = moved[0, ...]
+    for i in range(1, axis.size):  # in the order of the processes, as all sums
+        total = total + moved[i, ...]
+    return xp.backend.asarray(total)
+
+
+def _own_part(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
+    return xp.backend.asarray(x[axis.world.index, ...])
+
+
+def _send(xp: Any, x: Any, *, axis: ProcessAxis, perm: Sequence[tuple[int, int]]) -> Any:
+    here, backend = axis.world, xp.backend
+    own = backend.xp
+    targets = [target for source, target in perm if source == here.index]
+    sources = [source for source, target in perm if target == here.index]
+    parts = own.stack([x if i in targets else own.zeros_like(x) for i in range(here.count)])
+    moved = _exchange(xp, parts, axis=axis)
+    return backend.asarray(moved[sources[0], ...]) if sources else own.zeros_like(x)
+
+
+def _one_less(x: Any, *, axis: ProcessAxis) -> tuple[int, ...]:
+    return tuple(x.shape[1:])
+
+
+def _one_more(x: Any, *, axis: ProcessAxis) -> tuple[int, ...]:
+    return (axis.size, *x.shape)
+
+
+def _declare(
+    name: str,
+    forward: Any,
+    transpose: str,
+    shape: Any = same_shape,
+    takes_stack: bool = False,
+    gives_stack: bool = False,
+) -> _Linear:
+    stacked = takes_stack or gives_stack
+    batch = _behind_first if stacked else _same_axis
+    primitive = _Linear(name, forward, (_transposed(transpose),), batch=batch, shape=shape, leaf=True)
+    primitive.takes_stack = takes_stack  # type: ignore[attr-defined]
+    primitive.gives_stack = gives_stack  # type: ignore[attr-defined]
+    return primitive
+
+
+def _identity(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
+    return x
+
+
+sums = _declare("process_sum", _sum, "process_sum")
+sum_to_same = _declare("process_sum_to_same", _sum, "process_vary")
+vary = _declare("process_vary", _identity, "process_sum_to_same")
+gather = _declare("process_gather", _gather, "process_sum_and_scatter", _one_more, gives_stack=True)
+sum_and_scatter = _declare("process_sum_and_scatter", _sum_and_scatter, "process_gather", _one_less, takes_stack=True)
+own_part = _declare("process_own_part", _own_part, "process_gather_to_same", _one_less, takes_stack=True)
+gather_to_same = _declare("process_gather_to_same", _gather, "process_own_part", _one_more, gives_stack=True)
+exchange = _declare("process_exchange", _exchange, "process_exchange", takes_stack=True, gives_stack=True)
+agree = _Linear(
+    "process_agree",
+    _identity,
+    (lambda xp, g, _x, *, axis: _apply("process_vary", g, axis) / axis.size,),
+    batch=_same_axis,
+    shape=same_shape,
+    leaf=True,
+)
+send = _Linear(
+    "process_send",
+    _send,
+    (lambda xp, g, _x, *, axis, perm: _apply("process_send", g, axis, perm=tuple((t, s) for s, t in perm)),),
+    batch=_same_axis,
+    shape=same_shape,
+    leaf=True,
+)
+maxima = _General("process_max", _extremum("max"), (None,), batch=_same_axis, shape=same_shape, leaf=True)
+minima = _General("process_min", _extremum("min"), (None,), batch=_same_axis, shape=same_shape, leaf=True)
