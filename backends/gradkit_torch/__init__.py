@@ -11,12 +11,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gradkit.backend import Backend, Device
+from gradkit.backend import NARROW, Backend, Device
 
 __all__ = ["TorchBackend"]
 
 OLDEST = (2, 8)
 """The first version that has all dtypes and functions that are used here."""
+
+
+BITS = {1: "uint8", 2: "int16"}
+"""Integers, by their bytes."""
 
 
 class TorchBackend(Backend):
@@ -51,9 +55,9 @@ class TorchBackend(Backend):
 
     def placed(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
         """Return a kernel that takes unsigned integers as well, which PyTorch hardly computes with."""
-        from gradkit_torch.unsigned import bridged  # late: it needs PyTorch, which is optional
+        from gradkit_torch.unsigned import bridged, checked  # late: they need PyTorch, which is optional
 
-        return bridged(kernel)
+        return bridged(checked(kernel))
 
     def why_unusable(self) -> str | None:
         """Return None where PyTorch is new enough, else which version there is."""
@@ -106,11 +110,20 @@ class TorchBackend(Backend):
         import torch  # optional
 
         self._check(device)
+        if array.dtype.name in NARROW:  # NumPy has them by ml_dtypes, which PyTorch does not know
+            bits = array.view(BITS[array.dtype.itemsize])
+            return torch.tensor(bits, device=device).view(self.raw_dtype_named(array.dtype.name))
         return torch.tensor(np.ascontiguousarray(array), device=device).reshape(array.shape)
 
     def to_host(self, value: Any) -> np.ndarray[Any, Any]:
         """Return a tensor as a NumPy array, which has the same memory where that is the host's."""
-        array: np.ndarray[Any, Any] = value.resolve_conj().resolve_neg().cpu().numpy()
+        import torch  # optional
+
+        value = value.resolve_conj().resolve_neg().cpu()
+        if self.dtype_name(value) in NARROW:
+            bits: np.ndarray[Any, Any] = value.view(torch.uint8 if value.itemsize == 1 else torch.int16).numpy()
+            return bits.view(self.dtype_of(value))
+        array: np.ndarray[Any, Any] = value.numpy()
         return array
 
     def updated(self, array: Any, index: tuple[Any, ...], values: Any) -> Any:
@@ -137,12 +150,15 @@ class TorchBackend(Backend):
 
     # Types
 
-    def dtype_name(self, value: Any) -> str:
-        """Return the name of a tensor's dtype."""
-        name = self.dtype_names.get(value.dtype)
-        if name is None:
-            name = self.dtype_names[value.dtype] = str(value.dtype).rpartition(".")[2]
-        return name
+    def dtype_of(self, value: Any) -> np.dtype[Any]:
+        """Return the NumPy dtype of a tensor."""
+        try:
+            return super().dtype_of(value)
+        except TypeError as error:
+            raise TypeError(
+                f"dtype {value.dtype}: NumPy has none of that name, so gradkit cannot compute with it. Convert it "
+                f"first: t.to(torch.float32)."
+            ) from error
 
     def raw_dtype_named(self, name: str) -> Any:
         """Return PyTorch's dtype of that name."""

@@ -14,8 +14,8 @@ import array_api_compat.torch as compat
 import torch
 from torch import Tensor
 
-from gradkit_torch import linear_algebra
-from gradkit_torch.unsigned import SIGNED, UNSIGNED, bridged
+from gradkit_torch import complex_order, linear_algebra, transforms
+from gradkit_torch.unsigned import SIGNED, UNSIGNED, bridged, check_range
 
 __all__ = ["Namespace"]
 
@@ -28,7 +28,7 @@ class Namespace:
 
     def __init__(self) -> None:
         self.linalg = _Part(compat.linalg, linear_algebra.FUNCTIONS)
-        self.fft = compat.fft
+        self.fft = _Part(compat.fft, transforms.FUNCTIONS)
 
     def __getattr__(self, name: str) -> Any:
         found = FUNCTIONS.get(name)
@@ -77,6 +77,8 @@ def arange(
 
 
 def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Raw:
+    if type(fill_value) is int and dtype is not None:
+        check_range(fill_value, dtype)
     if dtype in UNSIGNED and type(fill_value) is int:
         return torch.full(shape, _in_range(fill_value, dtype), dtype=SIGNED[dtype], device=device).view(dtype)
     if isinstance(shape, int):
@@ -105,7 +107,7 @@ def asarray(obj: Any, /, *, dtype: Any = None, device: Any = None, copy: bool | 
     if isinstance(obj, Tensor):
         changed = obj.to(device=device or obj.device, dtype=dtype or obj.dtype, copy=bool(copy))
         return changed.contiguous() if copy and not changed.is_contiguous() else changed
-    if dtype in UNSIGNED and type(obj) is int:
+    if type(obj) is int and dtype is not None:
         return full((), obj, dtype=dtype, device=device)
     return compat.asarray(obj, dtype=dtype, device=device, copy=copy)
 
@@ -139,10 +141,53 @@ def _extremum(name: str) -> Callable[..., Raw]:
 
     def reduce(x: Raw, /, *, axis: Axis = None, keepdims: bool = False) -> Raw:
         axes = _over(x, axis)
+        if x.dtype.is_complex and axes:
+            return complex_order.extremum(function, x, axes, keepdims)
         return function(x, axes, keepdim=keepdims) if axes else x.clone()
 
     reduce.__name__ = name
     return reduce
+
+
+def _larger(name: str) -> Callable[..., Raw]:
+    function = getattr(compat, name)
+    bound = "min" if name == "maximum" else "max"
+
+    def choose(x: Raw, y: Raw, /) -> Raw:
+        if not isinstance(x, Tensor):
+            x, y = y, x
+        if x.dtype.is_complex:
+            return complex_order.larger(x, y, name == "maximum")
+        return function(x, y) if isinstance(y, Tensor) or y != y else torch.clamp(x, **{bound: y})
+
+    choose.__name__ = name
+    return choose
+
+
+def _comparison(name: str) -> Callable[..., Raw]:
+    function = getattr(compat, name)
+
+    def compare(x: Raw, y: Raw, /) -> Raw:
+        if any(isinstance(z, complex) or (isinstance(z, Tensor) and z.dtype.is_complex) for z in (x, y)):
+            return complex_order.comparison(name, x, y)
+        return function(x, y)
+
+    compare.__name__ = name
+    return compare
+
+
+def abs(x: Raw, /) -> Raw:
+    return x.clone() if x.dtype is torch.bool else torch.abs(x)
+
+
+def pow(x: Raw, y: Raw, /) -> Raw:
+    # To see whether a GPU's exponents are negative would wait for it.
+    if isinstance(y, Tensor) and y.device.type == "cpu" and y.dtype in SIGNED_INTEGERS and bool((y < 0).any()):
+        raise ValueError("Integers to negative integer powers are not allowed.")
+    return compat.pow(x, y)
+
+
+SIGNED_INTEGERS = frozenset({torch.int8, torch.int16, torch.int32, torch.int64})
 
 
 def _truth(name: str) -> Callable[..., Raw]:
@@ -235,10 +280,14 @@ def nextafter(x: Raw, y: Raw, /) -> Raw:
 
 
 def sort(x: Raw, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Raw:
+    if x.dtype.is_complex:
+        return torch.take_along_dim(x, complex_order.order(x, axis, descending), axis)
     return torch.sort(x, dim=axis, descending=descending, stable=stable)[0]
 
 
 def argsort(x: Raw, /, *, axis: int = -1, descending: bool = False, stable: bool = True) -> Raw:
+    if x.dtype.is_complex:
+        return complex_order.order(x, axis, descending)
     return torch.sort(x, dim=axis, descending=descending, stable=stable)[1]
 
 
@@ -279,6 +328,11 @@ def matmul(x: Raw, y: Raw, /) -> Raw:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "abs": abs,
+    **{name: _comparison(name) for name in ("less", "less_equal", "greater", "greater_equal")},
+    "maximum": _larger("maximum"),
+    "minimum": _larger("minimum"),
+    "pow": pow,
     "all": _truth("all"),
     "any": _truth("any"),
     "arange": arange,

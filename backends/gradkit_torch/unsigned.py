@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["UNSIGNED", "bridged"]
+__all__ = ["UNSIGNED", "bridged", "check_range", "checked"]
 
 UNSIGNED = frozenset({torch.uint16, torch.uint32, torch.uint64})
 SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
@@ -40,6 +40,33 @@ def bridged(kernel: Callable[..., Any]) -> Callable[..., Any]:
             raise TypeError(str(error)) from error
 
     return functools.update_wrapper(run, kernel, assigned=("__name__", "__doc__"), updated=())
+
+
+def checked(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a kernel that refuses a Python integer which the dtype of the integers beside it does not hold."""
+
+    def run(*args: Any, **params: Any) -> Any:
+        if int in map(type, args):
+            _check_range(args)
+        return kernel(*args, **params)
+
+    return functools.update_wrapper(run, kernel, assigned=("__name__", "__doc__"), updated=())
+
+
+def _check_range(args: Sequence[Any]) -> None:
+    dtype = next(arg.dtype for arg in args if isinstance(arg, Tensor))
+    for arg in args:
+        if type(arg) is int:
+            check_range(arg, dtype)
+
+
+def check_range(number: int, dtype: Any) -> None:
+    """Raise OverflowError where a dtype of integers does not hold a number: PyTorch would wrap some around."""
+    if dtype is torch.bool or dtype.is_floating_point or dtype.is_complex:
+        return
+    limits = torch.iinfo(dtype)
+    if not limits.min <= number <= limits.max:
+        raise OverflowError(f"Python integer {number} out of bounds for {str(dtype).rpartition('.')[2]}")
 
 
 def _marked(value: Any) -> Any:

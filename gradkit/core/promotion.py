@@ -17,8 +17,8 @@ from gradkit.errors import TypePromotionError
 
 __all__ = [
     "KIND_OF_PYTHON", "PYTHON_NUMBERS", "canonical", "complex_of", "default_dtype", "dtype_named", "has_room_for",
-    "is_complex", "is_inexact", "is_of_numbers", "kind_of", "letter_of", "limits_of", "promote", "python_type_of",
-    "real_part_of", "requested_dtype", "summed_in",
+    "is_complex", "is_half", "is_inexact", "is_of_numbers", "kind_of", "letter_of", "limits_of", "promote",
+    "python_type_of", "real_part_of", "requested_dtype", "summed_in",
 ]  # fmt: skip
 
 BOOL, INTEGER, FLOATING, COMPLEX = range(4)
@@ -68,6 +68,12 @@ def is_of_numbers(dtype: str) -> bool:
 def is_inexact(dtype: str) -> bool:
     """Return whether values of this dtype have a derivative."""
     return _KIND[dtype] >= FLOATING
+
+
+def is_half(dtype: Any) -> bool:
+    """Return whether a dtype, as a library says it, is float16."""
+    name = getattr(dtype, "name", None)
+    return (str(dtype).rpartition(".")[2] if name is None else name) == "float16"
 
 
 def is_complex(dtype: Any) -> bool:

@@ -94,7 +94,7 @@ def _sigmoid(xp: Any, x: Any) -> Any:
 def _first_is_larger(xp: Any, x: Any, y: Any) -> Any:
     """Return 1 where x > y, 1/2 where they are equal (JAX's convention for ties), else 0."""
     dtype = y.dtype if type(x) in (int, float) else x.dtype
-    return (xp.astype(x > y, dtype) + xp.astype(x >= y, dtype)) / 2
+    return (xp.astype(xp.greater(x, y), dtype) + xp.astype(xp.greater_equal(x, y), dtype)) / 2
 
 
 SMALL_EXPONENT = 0.5

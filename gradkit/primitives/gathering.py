@@ -108,7 +108,7 @@ def _broadcast(array: Array, common: tuple[int, ...], shapes: list[tuple[int, ..
     except ShapeError as error:
         raise IndexShapeError(
             f"Incompatible shapes for broadcasting: an index's arrays are broadcast against each other, got "
-            f"{', '.join(map(str, shapes))}"
+            f"{', '.join(map(str, map(tuple, shapes)))}"
         ) from error
 
 

@@ -12,7 +12,7 @@ from gradkit.core.calls import binary, unary
 from gradkit.core.namespace import publish
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.operands import dtype_name, wide_integers
-from gradkit.core.promotion import is_complex
+from gradkit.core.promotion import is_complex, is_half
 
 __all__ = [
     "label_cross_entropy", "log_softmax", "mean_label_cross_entropy", "mean_square", "one_hot", "plus_squares",
@@ -89,14 +89,10 @@ def one_hot(labels: Array, classes: int, dtype: str) -> Array:
     return bind(_one_hot_primitive, (wide_integers(labels),), {"classes": classes, "dtype": dtype})
 
 
-def _is_half(x: Any) -> bool:
-    return getattr(x.dtype, "name", "") == "float16"
-
-
 def _log_softmax(xp: Any, x: Any, *, axis: tuple[int, ...]) -> Any:
     if 0 in x.shape:
         return xp.zeros_like(x)  # an empty axis has no largest element
-    if _is_half(x):
+    if is_half(x.dtype):
         # A sum of more than 65504 exponentials overflows, its logarithm does not.
         return xp.astype(_log_softmax(xp, xp.astype(x, xp.float32), axis=axis), x.dtype)
     # The largest element is subtracted from all before anything else is: logsumexp would add it to a small number and
@@ -112,13 +108,13 @@ def _shares(xp: Any, y: Any, axis: tuple[int, ...]) -> Any:
 
 
 def _pull_log_softmax(xp: Any, g: Any, y: Any, *, axis: tuple[int, ...], share: Any = None) -> Any:
-    if _is_half(y):
+    if is_half(y.dtype):
         # Its sums overflow at 65504, which probabilities times such a sum do not.
         wide = [xp.astype(value, xp.float32) for value in (g, y)]
         return xp.astype(_pull_log_softmax(xp, *wide, axis=axis, share=_shares(xp, wide[1], axis)), y.dtype)
     share = xp.exp(y) if share is None else share
     # What is near 1 is 1 minus the others' sum: its own g - share * sum(g) would cancel.
-    most = share > 0.5
+    most = xp.greater(share, 0.5)
     nothing = xp.zeros_like(share)
     others = xp.sum(xp.where(most, nothing, share), axis=axis, keepdims=True)
     beside = xp.sum(xp.where(most, nothing, g), axis=axis, keepdims=True)
@@ -155,7 +151,7 @@ def _has_label(xp: Any, logits: Any, labels: Any) -> Any:
 
 
 def _label_cross_entropy(xp: Any, logits: Any, labels: Any) -> Any:
-    if _is_half(logits):
+    if is_half(logits.dtype):
         return xp.astype(_label_cross_entropy(xp, xp.astype(logits, xp.float32), labels), logits.dtype)
     classes, axis = logits.shape[-1], (logits.ndim - 1,)
     if not classes:
@@ -169,7 +165,7 @@ def _label_cross_entropy(xp: Any, logits: Any, labels: Any) -> Any:
 
 
 def _softmax_error(xp: Any, logits: Any, labels: Any) -> Any:
-    if _is_half(logits):
+    if is_half(logits.dtype):
         return xp.astype(_softmax_error(xp, xp.astype(logits, xp.float32), labels), logits.dtype)
     if 0 in logits.shape:
         return xp.zeros_like(logits)

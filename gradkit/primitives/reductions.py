@@ -12,7 +12,7 @@ from gradkit.core import Array, General, bind
 from gradkit.core.batching import reduction
 from gradkit.core.namespace import publish
 from gradkit.core.operands import as_array, cast, dtype_name, require_bool, require_inexact
-from gradkit.core.promotion import BOOL, INTEGER, default_dtype, kind_of
+from gradkit.core.promotion import BOOL, INTEGER, default_dtype, is_half, kind_of
 from gradkit.core.structured import LinearReduction, Reduction, reduced_shape
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.axes import Axis, normalize_axes
@@ -62,7 +62,7 @@ def _pull_logsumexp(xp: Any, g: Any, y: Any, x: Any, *, axis: tuple[int, ...], k
 
 
 def _logsumexp(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    if getattr(x.dtype, "name", "") == "float16":
+    if is_half(x.dtype):
         # A sum of more than 65504 exponentials overflows, its logarithm does not.
         return xp.astype(_logsumexp(xp, xp.astype(x, xp.float32), axis=axis, keepdims=keepdims), x.dtype)
     if _count(x.shape, axis) == 0:

@@ -35,6 +35,22 @@ def on_torch() -> Any:
 # In and out
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "float8_e5m2"])
+def test_narrow_floats_are_pytorchs_own_and_keep_their_bits_on_the_way_to_numpy_and_back(dtype: str) -> None:
+    pytest.importorskip("ml_dtypes")
+    tensor = torch.tensor([[0.5, -1.5], [2.0, 0.0]]).to(getattr(torch, dtype))
+    x = jnp.asarray(tensor)
+    assert x.data is tensor
+    assert x.dtype.name == dtype
+    numbers = np.asarray(x)
+    assert numbers.dtype.name == dtype
+    np.testing.assert_array_equal(numbers.astype("float32"), tensor.to(torch.float32).numpy())
+    back = jnp.asarray(numbers).data
+    assert back.dtype is tensor.dtype
+    assert torch.equal(back.view(torch.uint8), tensor.view(torch.uint8))
+    assert (x + x).data.dtype is tensor.dtype
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_tensor_comes_in_and_goes_out_without_a_copy(dtype: str) -> None:
     tensor = torch.ones(2, 3, dtype=getattr(torch, dtype))

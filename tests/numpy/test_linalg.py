@@ -23,6 +23,26 @@ def scipy(m: Any) -> Any:
     return jax.scipy.linalg if m is J else gradkit.scipy.linalg
 
 
+def with_signs(m: Any, vectors: Any, *rows: Any) -> Any:
+    """Return vectors, and the rows that belong to them, with a last component that is not negative.
+
+    An eigenvector is one with either sign: which of them comes out is the library's.
+    """
+    signs = m.sign(vectors[..., -1:, :].real)
+    return (vectors * signs, *(row * m.matrix_transpose(signs) for row in rows))
+
+
+def eigh(m: Any, found: Any) -> Any:
+    values, vectors = found
+    return (values, *with_signs(m, vectors))
+
+
+def svd(m: Any, a: Any, **options: Any) -> Any:
+    u, s, vh = m.linalg.svd(a, **options)
+    u, vh = with_signs(m, u, vh)
+    return u, s, vh
+
+
 def cases(c: bool) -> Iterator[Case]:
     a = numbers(0, (2, 4, 4), c) + 3 * np.eye(4)
     h = a @ a.conj().swapaxes(-1, -2)
@@ -38,13 +58,13 @@ def cases(c: bool) -> Iterator[Case]:
     yield Case("cholesky", lambda m, a: m.linalg.cholesky(a), h)
     yield Case("cholesky_upper", lambda m, a: m.linalg.cholesky(a, upper=True), h, order=1)
     yield Case("cholesky_lower_triangle", lambda m, a: m.linalg.cholesky(a, symmetrize_input=False), h, order=1)
-    yield Case("eigh", lambda m, a: tuple(m.linalg.eigh(a)), h)
+    yield Case("eigh", lambda m, a: eigh(m, m.linalg.eigh(a)), h)
     yield Case("eigvalsh", lambda m, a: m.linalg.eigvalsh(a), h)
     yield Case("eigvals", lambda m, a: m.linalg.eigvals(a), a, order=1)
-    yield Case("svd_square", lambda m, a: tuple(m.linalg.svd(a)), a)
-    yield Case("svd_hermitian", lambda m, a: tuple(m.linalg.svd(a, hermitian=True)), h, order=1)
+    yield Case("svd_square", lambda m, a: svd(m, a), a)
+    yield Case("svd_hermitian", lambda m, a: svd(m, a, hermitian=True), h, order=1)
     for shape, x in (("tall", tall), ("wide", wide), ("square", a)):
-        yield Case(f"svd_{shape}", lambda m, a: tuple(m.linalg.svd(a, full_matrices=False)), x)
+        yield Case(f"svd_{shape}", lambda m, a: svd(m, a, full_matrices=False), x)
         yield Case(f"svdvals_{shape}", lambda m, a: m.linalg.svdvals(a), x, order=1)
         yield Case(f"qr_{shape}", lambda m, a: tuple(m.linalg.qr(a)), x)
         yield Case(f"qr_r_{shape}", lambda m, a: m.linalg.qr(a, mode="r"), x, order=1)
@@ -118,7 +138,7 @@ def cases(c: bool) -> Iterator[Case]:
     yield Case("toeplitz", lambda m, a, b: scipy(m).toeplitz(a, b), v, v[:3] * 2, order=1)
     yield Case("polar", lambda m, a: scipy(m).polar(a, method="svd"), tall[0], order=1)
     yield Case("scipy_qr", lambda m, a: scipy(m).qr(a, mode="economic"), tall, order=1)
-    yield Case("scipy_eigh", lambda m, a: scipy(m).eigh(a), h, order=1)
+    yield Case("scipy_eigh", lambda m, a: eigh(m, scipy(m).eigh(a)), h, order=1)
 
 
 FLAT = [pytest.param(case, id=f"{case.name}-{kind}") for kind, c in (("real", 0), ("complex", 1)) for case in cases(c)]
