@@ -21,7 +21,8 @@ from _pytest.doctest import DoctestModule
 from quick_strict import quicken_strict
 
 from gradkit.core.namespace import PRIMITIVES
-from pytest_gradkit import selection_of
+from gradkit.testing.choosing import variant_of
+from pytest_gradkit import asked_for, selection_of
 
 pytest_plugins = ["pytester"]
 
@@ -149,14 +150,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "where it is named by its id), try five times as many random inputs, and compute what JAX gives anew",
     )
     parser.getgroup("gradkit").addoption(
+        "--share",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of the cases of each test run one in N, and besides those without which a function or a dtype would come "
+        "in no test: for a backend that compiles each operation for each shape",
+    )
+    parser.getgroup("gradkit").addoption(
         "--keep-references",
         action="store_true",
         help="write what JAX computes in these test files to tests/references/, where the next runs find it",
     )
 
 
+DEFAULT = ("numpy", "strict", "cupy")
+"""The backends of a run that names none, of those that can run here. On the others it takes much longer."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Do as the options say in every process of xdist, and tell `references` what to do with what is kept."""
+    if asked_for(config) is None:
+        usable = [name for name in DEFAULT if variant_of(name).why_not() is None]
+        config.option.gradkit_backend = usable
     if config.getoption("--long"):
         hypothesis.settings.register_profile("long", hypothesis.settings.default, max_examples=LONG)
         hypothesis.settings.load_profile("long")
@@ -196,9 +212,41 @@ def dealt_to_others(items: list[pytest.Item]) -> Iterator[pytest.Item]:
             yield item
 
 
+def beyond_the_share(items: list[pytest.Item], share: int) -> set[pytest.Item]:
+    """Return the cases that a run of one case in `share` leaves out.
+
+    The tests of a file take turns, and each keeps its first case and every so many-th after it. Any other case is kept
+    if it has a word in its name that no case before has had: so each function and each dtype comes, in one test or
+    another. Numbers at the end are no part of a word (``pow-1`` is another case of ``pow-0``); a test without
+    parameters has one case.
+    """
+    files: dict[Path, dict[str, list[pytest.Item]]] = {}
+    for item in items:
+        if hasattr(item, "callspec"):
+            files.setdefault(item.path, {}).setdefault(item.originalname, []).append(item)  # type: ignore[attr-defined]
+    left_out, seen = set(), set()
+    for tests in files.values():
+        queues = list(tests.values())
+        for turn in range(max(map(len, queues))):
+            first = turn % len(queues)
+            for queue in (*queues[first:], *queues[:first]):
+                if turn >= len(queue):
+                    continue
+                item = queue[turn]
+                words = {word.rstrip("0123456789") for word in item.callspec.id.split("-")}  # type: ignore[attr-defined]
+                if turn % share and seen.issuperset(words):
+                    left_out.add(item)
+                seen.update(words)
+    return left_out
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long tests out, unless they are asked for."""
+    """Leave the long tests out, unless they are asked for, and what is beyond the share of each test."""
+    if (share := config.getoption("--share")) > 1:
+        left_out = beyond_the_share(items, share)
+        config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+        items[:] = [item for item in items if item not in left_out]
     for item in dealt_to_others(items):
         item.add_marker("long")
     if config.getoption("--long") or all("::" in word for word in config.args):

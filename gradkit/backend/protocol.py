@@ -16,6 +16,7 @@ from gradkit.backend.narrow import NARROW, as_numpy_dtype, note_use
 from gradkit.errors import MissingDependencyError
 
 if TYPE_CHECKING:
+    from gradkit.backend.operations import OperationPrinter
     from gradkit.backend.plan import Printer
     from gradkit.backend.transport import Processes, Transport
 
@@ -89,13 +90,21 @@ class Backend(ABC):
         """The types of the library's arrays (and of what its reductions give instead of 0-d arrays)."""
 
     @property
+    def traced_types(self) -> tuple[RawType, ...]:
+        """Those of them whose values nobody can read, since a transform of the library's own follows the array."""
+        return ()
+
+    @property
     def kernels(self) -> Mapping[str, Callable[..., Any]]:
         """Kernels that are better than one array-API call, by the primitive's name."""
         return {}
 
     @property
-    def printers(self) -> Sequence[Printer]:
-        """What compiles plans for the library's arrays, the best first. Without one, graphs are interpreted."""
+    def printers(self) -> Sequence[Printer | OperationPrinter]:
+        """What compiles programs for the library's arrays, the best first. Without one, graphs are interpreted.
+
+        A `Printer` is given plans, an `OperationPrinter` operations, for a library that compiles by itself.
+        """
         return ()
 
     @property
@@ -133,7 +142,21 @@ class Backend(ABC):
         """Return the versions that a bug report needs."""
         return {self.library: str(getattr(importlib.import_module(self.library), "__version__", "unknown"))}
 
+    def with_every_dtype(self) -> AbstractContextManager[Any]:
+        """Let all dtypes of the standard be there inside a ``with`` block, in all threads: for test suites.
+
+        By default they always are. A library that has some of them by a setting of its user's switches that on.
+        """
+        return nullcontext()
+
     # Arrays
+
+    def computing_now(self) -> AbstractContextManager[Any]:
+        """Let what has values be computed inside a ``with`` block, also where the library only notes what is to be.
+
+        A graph is captured inside such a block: what it has as constants is kept, and is no other program's.
+        """
+        return nullcontext()
 
     def asarray(self, value: Raw) -> Raw:
         """Return `value` as an array proper, where a reduction of the library gives a scalar."""

@@ -12,7 +12,7 @@ from gradkit.backend.protocol import Backend, Raw, RawType
 from gradkit.errors import BackendNotInstalledError, BackendUnusableError, unknown_name
 
 __all__ = [
-    "DTYPE_NAMES", "ENTRY_POINT_GROUP", "INCLUDED", "INEXACT", "NOTHING", "REAL", "SEVERAL", "UNUSABLE",
+    "DTYPE_NAMES", "ENTRY_POINT_GROUP", "INCLUDED", "INEXACT", "NOTHING", "REAL", "SEVERAL", "TRACED", "UNUSABLE",
     "backend_names", "backend_of", "backend_packages", "first_on_gpu", "get_backend", "load_backend",
     "register_backend", "why_not",
 ]  # fmt: skip
@@ -43,6 +43,17 @@ SEVERAL: dict[RawType, Backend] = {}
 devices, whichever is current."""
 REAL: dict[RawType, frozenset[Any]] = {}
 """By the type of a raw array, once one has been seen: those of them that are real."""
+
+
+class _Traced(dict[RawType, bool]):
+    def __missing__(self, kind: RawType) -> bool:
+        owner = _find_owner(kind)
+        found = self[kind] = owner is not None and issubclass(kind, owner.traced_types)
+        return found
+
+
+TRACED = _Traced()
+"""By the type of a raw array: whether a transform of its library's own follows it, so that nobody sees its values."""
 UNUSABLE: dict[type, Callable[[Any], None]] = {}
 """By the type of what stands where an array was: what raises the error that says so."""
 

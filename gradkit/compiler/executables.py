@@ -12,16 +12,19 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import nullcontext
 from traceback import format_exception
 from typing import Any
 
 from gradkit.backend import Backend, CompileError
+from gradkit.backend.operations import OperationPrinter
 from gradkit.backend.plan import Buffer, CompiledPlan, Plan, Printer
 from gradkit.compiler.access import SCATTERS
 from gradkit.compiler.boxes import box_of_arrays
 from gradkit.compiler.expansion import clear_texts, expanded
 from gradkit.compiler.keys import key_of
 from gradkit.compiler.lowering import lowered
+from gradkit.compiler.operating import operations_of
 from gradkit.compiler.passes import variables_in
 from gradkit.compiler.planning import planned
 from gradkit.compiler.preparing import plannable
@@ -29,7 +32,7 @@ from gradkit.compiler.resting import no_collections
 from gradkit.compiler.simplify import simplified
 from gradkit.compiler.taking import is_taken
 from gradkit.core.array import Array, as_wrapped, owner_of, renewed, wrap
-from gradkit.core.graph import Equation, Graph, Variable
+from gradkit.core.graph import Equation, Graph, HigherOrder, Variable
 from gradkit.core.sources import levels_to_user
 from gradkit.core.values import host
 from gradkit.errors import MissingDependencyError, unknown_name
@@ -90,10 +93,13 @@ class Executable:
         if not graph.equations:
             return
         try:
-            if backend is not None and printer is not None:
-                self._compile(backend, printer, donated)
-            else:
-                self.run = _interpreter(simplified(graph))
+            with nullcontext() if backend is None else backend.computing_now():
+                if backend is None or printer is None:
+                    self.run = _interpreter(simplified(graph))
+                elif isinstance(printer, OperationPrinter):
+                    self._compile_operations(backend, printer, donated)
+                else:
+                    self._compile(backend, printer, donated)
         except Exception as error:  # noqa: BLE001 - whatever the compiler lacks, the graph can be interpreted
             _warn_of(error)
 
@@ -124,6 +130,21 @@ class Executable:
         taken = [plan.memory.get(buffer) for buffer in plan.results]
         self.donated = tuple(plan.arguments.index(x) - len(constants) for x in taken if isinstance(x, Buffer))
         self.run, self.if_it_fits = _runner(run, graph, results, list(map(row_by_row, constants)))
+
+    def _compile_operations(self, backend: Backend, printer: OperationPrinter, donated: Sequence[int]) -> None:
+        """Have the graph's operations compiled as they are; where that fails, `run` stays what interprets it."""
+        # Calls go; the texts of primitives stay what they are, since kernels are traced as well.
+        graph = simplified(expanded(self.graph, lambda equation: not isinstance(equation.primitive, HigherOrder)))
+        results = list(dict.fromkeys(out for out in graph.outputs if type(out) is Variable))
+        results = [out for out in results if out not in set(graph.inputs)]
+        constants = [array for _, array in graph.constants]
+        handed_on = set(variables_in(graph.outputs))
+        free = [i + len(constants) for i in donated if graph.inputs[i] not in handed_on]
+        program = Graph(graph.closed().inputs, [], graph.equations, list(results))
+        run = printer.compiled(operations_of(program, backend), box_of_arrays(), free)
+        self.printer, self.code_size = printer.name, run.code_size
+        self.donated = tuple(i - len(constants) for i in free)
+        self.run, self.if_it_fits = _runner(run, graph, results, constants)
 
 
 def _stays(printer: Printer, equation: Equation) -> bool:
@@ -230,7 +251,7 @@ def _backend_of(graph: Graph) -> Backend | None:
     return backends.pop() if len(backends) == 1 else None
 
 
-def _printer_of(backend: Backend) -> Printer | None:
+def _printer_of(backend: Backend) -> Printer | OperationPrinter | None:
     """Return the best printer of a backend that works, or the one that the environment asks for.
 
     Raises

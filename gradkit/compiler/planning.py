@@ -36,9 +36,9 @@ from gradkit.compiler.fusing import Fusion, fused
 from gradkit.compiler.groups import Group, Single
 from gradkit.compiler.memory import place_buffers
 from gradkit.compiler.merging import merged
+from gradkit.compiler.operating import run_higher_order
 from gradkit.compiler.preparing import item_of, plannable
 from gradkit.compiler.taking import CASTS, IDENTITIES, is_taken
-from gradkit.core.array import raw, wrap
 from gradkit.core.families import Elementwise
 from gradkit.core.graph import Equation, Graph, HigherOrder, Variable
 from gradkit.core.promotion import PYTHON_NUMBERS
@@ -192,7 +192,7 @@ class Planner:
     def _call(self, equation: Equation) -> list[Node]:
         primitive = equation.primitive
         if isinstance(primitive, HigherOrder):
-            function: Callable[..., Any] = functools.partial(_run_higher_order, equation)
+            function: Callable[..., Any] = functools.partial(run_higher_order, equation)
         else:
             function = functools.partial(primitive.kernel_of(self.backend), **equation.params)
         if primitive.calls_host or isinstance(primitive, HigherOrder):
@@ -264,13 +264,6 @@ def _side_by_side(layout: Layout, nodes: list[Node]) -> Layout:
 def _with_copies(backend: Backend, function: Callable[..., Any], *args: Any) -> Any:
     """Call a function that may keep its arguments: their memory is the program's, which uses it again."""
     return function(*(arg if type(arg) in PYTHON_NUMBERS else backend.xp.asarray(arg, copy=True) for arg in args))
-
-
-def _run_higher_order(equation: Equation, *args: Any) -> Any:
-    """Run an operation that no plan has (an equation that is solved, say) by its own rule, on raw arrays."""
-    primitive: Any = equation.primitive
-    found = primitive.run([wrap(arg) for arg in args], **equation.params)
-    return tuple(raw(x) for x in found)
 
 
 def _scan(planner: Planner, equation: Equation) -> list[Node]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, cast
 
-from gradkit.backend import Backend, Device, backend_of
+from gradkit.backend import TRACED, Backend, Device, backend_of
 from gradkit.core.above import above
 from gradkit.core.node import Node
 from gradkit.core.promotion import PYTHON_NUMBERS, is_inexact, is_of_numbers
@@ -24,9 +24,9 @@ else:
     Attached = object
 
 __all__ = [
-    "Array", "as_wrapped", "attach", "backend_of_array", "carries_derivative", "device_of_array", "dtype_as_stored",
-    "innermost", "is_followed", "is_tangent", "owner_of", "place_of_array", "raw", "renewed", "weak_type",
-    "wrap",
+    "Array", "as_wrapped", "attach", "backend_of_array", "belongs_to_a_call", "carries_derivative",
+    "device_of_array", "dtype_as_stored", "innermost", "is_followed", "is_followed_outside", "is_tangent",
+    "is_unseen", "lie_together", "owner_of", "place_of_array", "raw", "renewed", "weak_type", "wrap",
 ]  # fmt: skip
 
 _new = object.__new__
@@ -221,6 +221,23 @@ def is_followed(value: Any) -> bool:
     return False
 
 
+def is_followed_outside(value: Any) -> bool:
+    """Return whether a transform of the library's own, around gradkit's, follows what is inside an Array."""
+    return TRACED[type(innermost(value))]
+
+
+def is_unseen(value: Any) -> bool:
+    """Return whether an Array has no values that anybody could look at, here or later."""
+    while type(value) is Array:
+        value = value._value
+    return type(value) in STAND_INS or TRACED[type(value)]
+
+
+def belongs_to_a_call(value: Any) -> bool:
+    """Return whether a transform in progress follows an Array, gradkit's or the library's: nobody may keep it."""
+    return is_followed(value) or is_followed_outside(value)
+
+
 def is_tangent(value: Any) -> bool:
     """Return whether an Array is computed from the tangents of a rule that is being recorded, which have no values."""
     while type(value) is Array:
@@ -249,6 +266,13 @@ def place_of_array(value: Array) -> tuple[Backend, Any]:
         return bottom.backend, bottom.device.raw
     backend = owner_of(bottom)
     return backend, backend.device_of(bottom)
+
+
+def lie_together(a: Array, b: Array) -> bool:
+    """Return whether two arrays are at one place; of what the library itself traces nobody knows better."""
+    if is_followed_outside(a) or is_followed_outside(b):
+        return backend_of_array(a) is backend_of_array(b)
+    return place_of_array(a) == place_of_array(b)
 
 
 def device_of_array(value: Array) -> Device:

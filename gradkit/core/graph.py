@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from gradkit.backend import current_backend
 from gradkit.core.array import (
     Array,
     backend_of_array,
     device_of_array,
     innermost,
     is_followed,
+    is_followed_outside,
     owner_of,
     weak_type,
     wrap,
@@ -311,7 +314,7 @@ class GraphTrace(Trace):
             return arg
         if self.follows(arg):
             return arg._node
-        if arg.shape == () and arg._node is None:
+        if arg.shape == () and arg._node is None and not is_followed_outside(arg):
             return snapshot(arg)
         # The value, and what another transform knows of it: what is tracked is not what has the same value and is not.
         key = id(arg._value), id(arg._node)
@@ -355,14 +358,19 @@ class GraphTrace(Trace):
     def _is_repeated(self, array: Array) -> bool:
         """Return whether an array was made of one number since the capture began, or is one without axes, broadcast."""
         value = array._value
-        return array._node is None and (id(value) in self.repeated or not any(getattr(value, "strides", (1,))))
+        if array._node is not None or is_followed_outside(array):
+            return False
+        return id(value) in self.repeated or not any(getattr(value, "strides", (1,)))
 
     def run(self, function: Callable[..., Sequence[Array]], inputs: Sequence[Abstract]) -> Graph:
         """Run a function of Arrays, which gives a list of them, and return its graph."""
         token = capture.set(self)
         try:
-            outputs = function(*map(self.new_input, inputs))
-            self.graph.outputs.extend(self.operand(as_bound(output)) for output in outputs)
+            with ExitStack() as stack:
+                for backend in {current_backend(), *(form.backend for form in inputs)}:
+                    stack.enter_context(backend.computing_now())
+                outputs = function(*map(self.new_input, inputs))
+                self.graph.outputs.extend(self.operand(as_bound(output)) for output in outputs)
         finally:
             self.end()
             capture.reset(token)

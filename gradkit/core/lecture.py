@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from gradkit.backend import NARROW_SIZES, backend_of
 from gradkit.core.above import above
-from gradkit.core.array import Array, attach, is_followed, is_tangent, owner_of, raw, wrap
+from gradkit.core.array import Array, attach, is_followed, is_tangent, lie_together, owner_of, raw, wrap
 from gradkit.core.node import Leaf, changes
 from gradkit.core.printing import describe
 from gradkit.core.promotion import is_inexact
@@ -222,7 +222,7 @@ def _seed(value: Any, gradient: Any) -> Any:
         return backend.one_like(value)
     plain = raw(gradient)
     fits = backend_of(plain) is backend and plain.shape == value.shape and plain.dtype == value.dtype
-    if not fits or backend.device_of(plain) != backend.device_of(value):
+    if not fits or not lie_together(wrap(plain), wrap(value)):
         raise TypeError(f"backward: gradient must be {describe(value)} like the array itself, got {describe(gradient)}")
     # What a transform follows stays what it is: the result depends on it.
     return gradient if is_followed(gradient) else backend.xp.asarray(plain, copy=True)

@@ -49,6 +49,8 @@ def _has_no_memory(value: Any) -> bool:
 
 def _may_change(value: Any) -> bool:
     """Return whether the memory of a raw array can be written by whoever holds it: a file's that is read cannot."""
+    if owner_of(value).is_immutable:
+        return False
     while type(base := getattr(value, "base", None)) is type(value):
         value = base
     return bool(getattr(getattr(value, "flags", None), "writeable", True))

@@ -31,6 +31,7 @@ from gradkit.lax.captured import (
     runner,
     split_list,
 )
+from gradkit.lax.compiled_loops import must_be_compiled, run_compiled
 from gradkit.lax.gates import behind_gates, gated, run_behind_gates
 from gradkit.primitives import equal, where
 
@@ -52,10 +53,11 @@ def choose_flat(
     """
     if type(raw(index)) is Batched:
         return _select(index, branches, operands, check)
-    if type(raw(index)) is not Abstract:
+    outside = must_be_compiled([index])
+    if not outside and type(raw(index)) is not Abstract:
         return branches[int(index)](operands)
     forms = [abstract_like(operand, weak_type(operand)) for operand in operands]
-    level = index._node.trace.level  # type: ignore[union-attr]
+    level = 0 if index._node is None else index._node.trace.level
     graphs = []
     constants = []
     for i, branch in enumerate(branches):
@@ -76,6 +78,8 @@ def choose_flat(
         inputs = [*pads[:start], *graph.inputs[: len(own)], *pads[end:], *graph.inputs[len(own) :]]
         padded.append(Graph(inputs, [], graph.equations, graph.outputs))
         start = end
+    if outside:
+        return run_compiled(COND, [index, *joint, *operands], {"branches": tuple(padded)})
     return COND.run([index, *joint, *operands], branches=tuple(padded))
 
 
@@ -131,7 +135,7 @@ class Cond(HigherOrder):
         """Run it under the highest transform among its arguments; where the index is known, whatever they are."""
         index, *operands = map(as_bound, args)
         trace = highest_trace([index, *operands])
-        if trace is None or type(raw(index)) is not Abstract:
+        if trace is None or (type(raw(index)) is not Abstract and not must_be_compiled([index])):
             return self.evaluate([index, *operands], **params)
         return trace.call(self, [index, *operands], params)
 
@@ -140,6 +144,8 @@ class Cond(HigherOrder):
         index, *operands = args
         if type(raw(index)) is Batched:
             return _select(index, list(map(runner, branches)), operands, lambda _: None)
+        if must_be_compiled([index]):
+            return run_compiled(self, args, {"branches": branches})
         return runner(branches[int(index)])(operands)
 
     def results(self, *, branches: Sequence[Graph]) -> Flat:

@@ -11,10 +11,9 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradkit.core.array import Array, raw
+from gradkit.core.array import Array, is_unseen
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.operands import cast, dtype_name
-from gradkit.core.stand_in import STAND_INS
 from gradkit.lax.choice_rules import choose_flat
 from gradkit.primitives import astype, clip
 from gradkit.transforms.arguments import as_array
@@ -107,7 +106,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
 
 def _choose(index: Array, branches: list[Callable[..., Any]], operands: tuple[Any, ...], what: str) -> Any:
     branches = list(map(keeping_arguments, branches))
-    if type(raw(index)) not in STAND_INS:
+    if not is_unseen(index):
         return _as_arrays(branches[int(index)](*operands))
     leaves, in_tree = flatten(operands)
     trees: list[Any] = []

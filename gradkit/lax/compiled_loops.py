@@ -14,13 +14,13 @@ from gradkit.backend import Backend
 from gradkit.compiler.keys import key_of
 from gradkit.compiler.passes import new_variable
 from gradkit.config import config
-from gradkit.core.array import Array, backend_of_array
+from gradkit.core.array import Array, backend_of_array, is_followed_outside
 from gradkit.core.binding import highest_trace
 from gradkit.core.graph import Equation, Graph, HigherOrder, Params, abstract_like, graph_of
 from gradkit.core.stand_in import Abstract
 from gradkit.errors import JAXIndexError, JAXTypeError
 
-__all__ = ["LONG", "captured", "may_be_compiled", "pays", "run_compiled"]
+__all__ = ["LONG", "captured", "may_be_compiled", "must_be_compiled", "pays", "run_compiled"]
 
 LONG = 32
 """Steps from which on a loop is looked at."""
@@ -44,6 +44,16 @@ def may_be_compiled(values: Sequence[Array], steps: int) -> bool:
 
     backends: set[Backend] = {backend_of_array(value) for value in values}
     return len(backends) == 1 and has_printer(backends.pop())
+
+
+def must_be_compiled(values: Sequence[Array]) -> bool:
+    """Return whether a transform of the library's own follows one of the values, and its compiler takes loops."""
+    followed = [value for value in values if is_followed_outside(value)]
+    if not followed:
+        return False
+    from gradkit.compiler.executables import has_printer  # late: as above
+
+    return has_printer(backend_of_array(followed[0]))
 
 
 def captured(function: Callable[..., Sequence[Any]], forms: Sequence[Abstract]) -> tuple[Graph, list[Array]] | None:

@@ -12,13 +12,12 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradkit.core.array import Array, raw, weak_type
+from gradkit.core.array import Array, is_unseen, weak_type
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.graph import abstract_like
 from gradkit.core.node import capturing
 from gradkit.core.operands import cast, dtype_name, new_array, note_weakness, strong
 from gradkit.core.promotion import promote
-from gradkit.core.stand_in import STAND_INS
 from gradkit.lax.compiled_loops import may_be_compiled
 from gradkit.lax.scan_rules import scan_flat
 from gradkit.lax.while_rules import while_flat
@@ -286,7 +285,7 @@ def fori_loop(
     first, last = _bounds(lower, upper)
     body_fun = keeping_arguments(body_fun)
     leaves, treedef = flatten(init_val)
-    if any(type(raw(bound)) in STAND_INS for bound in (first, last)):
+    if is_unseen(first) or is_unseen(last):
         return while_loop(
             lambda state: less(state[0], state[1]),
             lambda state: (state[0] + 1, state[1], body_fun(state[0], state[2])),

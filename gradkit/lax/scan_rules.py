@@ -35,7 +35,7 @@ from gradkit.lax.captured import (
     split_list,
     unwrap_parts,
 )
-from gradkit.lax.compiled_loops import captured, may_be_compiled, pays, run_compiled
+from gradkit.lax.compiled_loops import captured, may_be_compiled, must_be_compiled, pays, run_compiled
 from gradkit.primitives import permute_dims, stack
 from gradkit.primitives.new_arrays import zeros
 
@@ -49,7 +49,8 @@ def scan_flat(step: Step, carry: Flat, xs: Flat, length: int, reverse: bool, of:
 
     `of` is the transform whose rule for a scan this is.
     """
-    if (in_graph := capturing()) or may_be_compiled([*carry, *xs], length):
+    in_graph, outside = capturing(), must_be_compiled([*carry, *xs])
+    if in_graph or outside or may_be_compiled([*carry, *xs], length):
         inputs = [*map(abstract_like, carry), *map(elements_of, xs)]
         found = (graph_of if in_graph else captured)(lambda *flat: _join(step(*_halves(flat, len(carry)))), inputs)
         if found is not None:
@@ -59,7 +60,7 @@ def scan_flat(step: Step, carry: Flat, xs: Flat, length: int, reverse: bool, of:
             params = Loop(graph, length, len(carry), len(constants), reverse)._asdict()
             if in_graph and has_no_values(operands):
                 return list(SCAN.run(operands, **params))
-            if not in_graph and pays(graph, length):
+            if outside or must_be_compiled(constants) or (not in_graph and pays(graph, length)):
                 return run_compiled(SCAN, operands, params)
     rows = []
     for i in range(length)[:: -1 if reverse else 1]:

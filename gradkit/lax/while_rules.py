@@ -30,7 +30,7 @@ from gradkit.lax.captured import (
     split_list,
     unwrap_parts,
 )
-from gradkit.lax.compiled_loops import captured, may_be_compiled, pays, run_compiled
+from gradkit.lax.compiled_loops import captured, may_be_compiled, must_be_compiled, pays, run_compiled
 from gradkit.primitives import any as any_along
 from gradkit.primitives import reshape, where
 
@@ -44,16 +44,17 @@ def while_flat(
     test: Callable[[Flat], Array], body: Callable[[Flat], Flat], values: Flat, of: Trace | None = None
 ) -> Flat:
     """Run ``values = body(values)`` as long as ``test(values)`` holds; `of` is the transform whose rule this is."""
-    if capturing():
+    outside = must_be_compiled(values)
+    if capturing() or outside:
         forms = [abstract_like(value) for value in values]
         test_graph, test_consts = graph_of(lambda *flat: [test(list(flat))], forms)
         body_graph, body_consts = graph_of(lambda *flat: body(list(flat)), forms)
         refuse_closures(body_consts, of)
         operands = [*test_consts, *body_consts, *values]
         if has_no_values(operands):
-            return list(
-                WHILE.run(operands, **Loop(test_graph, len(test_consts), body_graph, len(body_consts))._asdict())
-            )
+            return list(WHILE.run(operands, **_params(test_graph, test_consts, body_graph, body_consts)))
+        if outside:
+            return run_compiled(WHILE, operands, _params(test_graph, test_consts, body_graph, body_consts))
     steps = 0
     while True:
         going = test(values)
@@ -86,8 +87,12 @@ def _compiled(test: Callable[[Flat], Array], body: Callable[[Flat], Flat], value
     (body_graph, body_consts), (test_graph, test_consts) = of_body, of_test
     if highest_trace([*body_consts, *test_consts]) is not None:
         return None
-    params = Loop(test_graph, len(test_consts), body_graph, len(body_consts))._asdict()
+    params = _params(test_graph, test_consts, body_graph, body_consts)
     return run_compiled(WHILE, [*test_consts, *body_consts, *values], params)
+
+
+def _params(test: Graph, test_consts: Flat, body: Graph, body_consts: Flat) -> dict[str, Any]:
+    return Loop(test, len(test_consts), body, len(body_consts))._asdict()
 
 
 def any_of_batch(condition: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
-from gradkit.core.array import innermost, wrap
+from gradkit.core.array import innermost, is_followed_outside, is_unseen, wrap
 from gradkit.core.operands import as_operand, cast, dtype_name, require_inexact
 from gradkit.core.promotion import is_inexact
 from gradkit.core.stand_in import Abstract
@@ -109,7 +109,12 @@ def softmax_cross_entropy(logits: Any, labels: Any) -> Array:
 def _check_labels(labels: Array, classes: int) -> None:
     """Raise where a label is out of range; labels on a GPU are not copied to look at them."""
     value = innermost(labels)  # whole batches under `vmap`
-    if type(value) is Abstract or labels.device.platform != "cpu" or not math.prod(value.shape):
+    if (
+        type(value) is Abstract
+        or is_followed_outside(labels)
+        or labels.device.platform != "cpu"
+        or not math.prod(value.shape)
+    ):
         return
     seen = host(wrap(value)) if type(value) is not np.ndarray else value
     smallest, largest = seen.min(), seen.max()
@@ -154,7 +159,7 @@ def sigmoid_cross_entropy(logits: Any, labels: Any) -> Array:
     scores = require_inexact(_array(logits, "logits", "sigmoid_cross_entropy"))
     answers = _array(labels, "labels", "sigmoid_cross_entropy")
     _same_shape("sigmoid_cross_entropy", "logits", scores, "labels", answers)
-    if answers.device.platform == "cpu" and answers._node is None:
+    if answers.device.platform == "cpu" and answers._node is None and not is_unseen(answers):
         seen = host(answers)
         if not (seen.min() >= 0 and seen.max() <= 1):
             wrong = seen[~((seen >= 0) & (seen <= 1))][0]
@@ -194,7 +199,7 @@ def hinge(scores: Any, labels: Any) -> Array:
     margins = require_inexact(_array(scores, "scores", "hinge"))
     answers = _array(labels, "labels", "hinge")
     _same_shape("hinge", "scores", margins, "labels", answers)
-    if answers.device.platform == "cpu" and answers._node is None:
+    if answers.device.platform == "cpu" and answers._node is None and not is_unseen(answers):
         seen = host(answers)
         wrong = (seen != 1) & (seen != -1)
         if wrong.any():

@@ -8,11 +8,10 @@ from typing import Any
 
 from gradkit import primitives
 from gradkit.core import Array
-from gradkit.core.array import raw
+from gradkit.core.array import is_unseen
 from gradkit.core.batching import broadcast_sizes
 from gradkit.core.operands import as_array, cast, dtype_name, wide_integers
 from gradkit.core.promotion import is_complex
-from gradkit.core.stand_in import STAND_INS
 from gradkit.numpy.arguments import promote_args
 from gradkit.primitives import along_axis
 from gradkit.primitives import elementwise as e
@@ -231,7 +230,7 @@ def take_along_axis(
     size = array.shape[axis]
     word = "clip" if mode == "one_hot" else gather_mode(mode)
     if word is None:
-        word = "fill" if type(raw(positions)) in STAND_INS else "raise"
+        word = "fill" if is_unseen(positions) else "raise"
     positions, valid = bounded(positions, size, word)
     shape = broadcast_sizes([(*array.shape[:axis], 1, *array.shape[axis + 1 :]), positions.shape])
     array = broadcast_to(array, (*shape[:axis], size, *shape[axis + 1 :]))

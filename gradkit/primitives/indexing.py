@@ -13,10 +13,9 @@ from typing import Any
 
 from gradkit.config import OURS, items, whose
 from gradkit.core import Array, bind
-from gradkit.core.array import place_of_array, raw, wrap
+from gradkit.core.array import is_unseen, place_of_array, wrap
 from gradkit.core.namespace import publish
 from gradkit.core.operands import as_array, dtype_name
-from gradkit.core.stand_in import STAND_INS
 from gradkit.core.values import host
 from gradkit.errors import NonConcreteBooleanIndexError
 from gradkit.primitives.gathering import gather, integer_scalar
@@ -59,7 +58,7 @@ def getitem(x: Array, /, index: Any) -> Array:
     only = the_only_array(index, len(shape))
     if only is not None:
         positions, axis = only
-        return replace_by_slices(x, positions, axis, "clip" if type(raw(positions)) in STAND_INS else "raise")
+        return replace_by_slices(x, positions, axis, "clip" if is_unseen(positions) else "raise")
     if len(index) == 1 and _is_mask_of(index[0], shape):
         return _chosen(x, index[0])
     if has_truth_value(index):
@@ -70,7 +69,7 @@ def getitem(x: Array, /, index: Any) -> Array:
     mode = None
     for part in parts:
         if type(part) is Array:
-            mode = "clip" if mode == "clip" or type(raw(part)) in STAND_INS else "raise"
+            mode = "clip" if mode == "clip" or is_unseen(part) else "raise"
     return bind(GETITEM, (x,), {"index": tuple(parts)}) if mode is None else gather(x, parts, gap, mode)
 
 
@@ -105,7 +104,7 @@ def _chosen(x: Array, mask: Array) -> Array:
 
 def is_abstract(array: Array) -> bool:
     """Return whether an array has no values here: under `vmap`, or while a graph is captured."""
-    return type(raw(array)) in STAND_INS
+    return is_unseen(array)
 
 
 def plain_entries(index: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...] | None:

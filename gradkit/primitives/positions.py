@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradkit.backend import Backend, backend_of
+from gradkit.backend import TRACED, Backend, backend_of
 from gradkit.core import Array
-from gradkit.core.array import place_of_array, raw, wrap
+from gradkit.core.array import is_unseen, place_of_array, raw, wrap
 from gradkit.core.operands import cast, dtype_name, wide_integers
 from gradkit.core.stand_in import STAND_INS
 from gradkit.primitives.elementwise import clip, logical_and, where
@@ -46,7 +46,8 @@ def is_visible(array: Array) -> bool:
 def on_host(value: Any) -> Backend | None:
     """Return the backend of a raw array whose elements can be seen, if no device has to be waited for."""
     backend = None if type(value) in STAND_INS else backend_of(value)
-    return None if backend is None or backend.device(value).platform != "cpu" else backend
+    unseen = backend is None or backend.device(value).platform != "cpu" or TRACED[type(value)]
+    return None if unseen else backend
 
 
 def gather_mode(mode: Any) -> str | None:
@@ -96,7 +97,7 @@ def bounded(positions: Array, size: int, mode: str, room: int = 0) -> tuple[Arra
             worst = highest if highest >= size else lowest
             raise IndexError(f"index {worst} is out of bounds for an axis of size {size}")
     positions = from_the_front(positions, size)
-    unseen = mode == "raise" and type(raw(positions)) not in STAND_INS
+    unseen = mode == "raise" and not is_unseen(positions)
     if mode == "promise_in_bounds" or unseen or not positions.size:
         return positions, None
     if mode == "fill":

@@ -6,9 +6,8 @@ import math
 from typing import Any
 
 from gradkit.core import Array, Linear, bind
-from gradkit.core.array import place_of_array, raw, wrap
+from gradkit.core.array import is_unseen, place_of_array, wrap
 from gradkit.core.operands import as_array, cast, dtype_name, wide_integers
-from gradkit.core.stand_in import STAND_INS
 from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.elementwise import clip, where
 from gradkit.primitives.manipulation import reshape
@@ -87,7 +86,7 @@ def take(
     if mode == "clip" and not dtype_name(positions).startswith("uint"):
         positions = clip(positions, 0, None)
     if mode is None:
-        mode = "fill" if type(raw(positions)) in STAND_INS else "raise"
+        mode = "fill" if is_unseen(positions) else "raise"
     return replace_by_slices(array, positions, axis, mode, fill_value)
 
 

@@ -71,7 +71,8 @@ def _usable() -> list[str]:
 
 def _results(f: Callable[..., Any], args: Any, name: str, gradients: bool) -> tuple[Any, Any]:
     """Return the values and the gradients of a function on a backend, on the host."""
-    with use_backend(get_backend(name).name):
+    backend = get_backend(name)
+    with backend.with_every_dtype(), use_backend(name):
         given = map(lambda leaf: asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, args)
         values = f(*given)
         floating = [leaf for leaf in leaves(given) if type(leaf) is Array and letter_of(leaf.dtype) in "fc"]

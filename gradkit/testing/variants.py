@@ -86,6 +86,8 @@ class Variant:
         """Let it make the new arrays inside a ``with`` block, in the whole process: a test may start threads."""
         with ExitStack() as stack:
             device = None if self.index is None else self.device
+            if self.dtype != "float32":
+                stack.enter_context(self.backend.with_every_dtype())
             stack.enter_context(use_everywhere(self.backend, device))
             if self.dtype in ("float32", "float64"):
                 stack.enter_context(everywhere("jax_enable_x64", self.dtype == "float64"))
@@ -99,7 +101,8 @@ def _form(base: str, form: str) -> Backend:
 
 def floating_dtypes(backend: Backend) -> list[str]:
     """List the names of a backend's real floating dtypes, narrow ones first."""
-    return [name for name in FLOATING if backend.has_dtype(name)]
+    with backend.with_every_dtype():
+        return [name for name in FLOATING if backend.has_dtype(name)]
 
 
 def variant_named(name: str, others: Sequence[str] = ()) -> Variant:

@@ -15,7 +15,7 @@ from typing import Any
 from gradkit.compiler.executables import Executable, executable_of
 from gradkit.compiler.passes import Walk, dependent, differentiable
 from gradkit.config import config
-from gradkit.core.array import Array, dtype_as_stored, is_followed, owner_of, wrap
+from gradkit.core.array import Array, belongs_to_a_call, dtype_as_stored, owner_of, wrap
 from gradkit.core.batching import BatchTrace
 from gradkit.core.binding import highest_trace
 from gradkit.core.families import Parts, record_call
@@ -253,7 +253,7 @@ class Passes(Derived):
         found = self.backward.get(key)
         if found is None:
             found = self._backward_pass(cotangents)
-            if not any(map(is_followed, found[0].constants)):
+            if not any(map(belongs_to_a_call, found[0].constants)):
                 self.backward[key] = found
         derived, present = found
         given = [g for g in cotangents if g is not None]
@@ -288,7 +288,7 @@ def _known(graph: Graph, key: tuple[Hashable, ...], make: Callable[[], Any]) -> 
     found = graph.derived.get(key)
     if found is None:
         found = make()
-        if not any(map(is_followed, found.constants)):
+        if not any(map(belongs_to_a_call, found.constants)):
             graph.derived[key] = found
     return found
 

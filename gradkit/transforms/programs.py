@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gradkit.compiler.executables import Executable, row_by_row
 from gradkit.compiler.passes import differentiable
-from gradkit.core.array import Array, is_followed, renewed, wrap
+from gradkit.core.array import Array, belongs_to_a_call, renewed, wrap
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.families import CALL
 from gradkit.core.graph import Graph, GraphTrace, Variable
@@ -100,7 +100,7 @@ class Program:
         self.in_tree, self.out_tree = trees
         self.inline = inline
         self.is_for_strong = False
-        self.is_for_all = not any(map(is_followed, constants)) and not runs_over_an_axis(graph)
+        self.is_for_all = not any(map(belongs_to_a_call, constants)) and not runs_over_an_axis(graph)
         self._numbers = [i for i, form in enumerate(forms) if type(form.kind) is type]
         self._left_out = {i for i, form in enumerate(forms) if form.kind == "float0"}
         self.float0 = float0

@@ -13,7 +13,7 @@ from typing import Any
 
 from gradkit.backend import NOTHING, REAL
 from gradkit.core import Array, ReverseTrace
-from gradkit.core.array import backend_of_array, dtype_as_stored, place_of_array, raw, wrap
+from gradkit.core.array import backend_of_array, dtype_as_stored, lie_together, raw, wrap
 from gradkit.core.assignment import handed_over
 from gradkit.core.binding import PYTHON_NUMBERS
 from gradkit.core.graph import abstract_like, zeros_of
@@ -368,7 +368,7 @@ def _cotangent(seed: Any, value: Array) -> Any:
     if is_float0(seed) and seed.shape == value.shape and not is_inexact(dtype_name(value)):
         return None  # whole numbers do not move
     array = as_array(seed)
-    if type(seed) not in PYTHON_NUMBERS and place_of_array(array) != place_of_array(value):
+    if type(seed) not in PYTHON_NUMBERS and not lie_together(array, value):
         raise DeviceMismatchError(
             f"the argument to a VJP function must be where the function's result is: got {describe(array)}, but "
             f"expected {describe(value)}. Move it with gradkit.device_put(x, y.device)."

@@ -44,10 +44,10 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> str:
     module, _ = blocks("Add a backend", "python")
     (declaration,) = blocks("Add a backend", "toml")
     entries = tomllib.loads(declaration)["project"]["entry-points"][ENTRY_POINT_GROUP]
-    (folder / "gradkit_jax.py").write_text(module)
-    information = folder / "gradkit_jax-1.0.dist-info"
+    (folder / "gradkit_example.py").write_text(module)
+    information = folder / "gradkit_example-1.0.dist-info"
     information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: gradkit-jax\nVersion: 1.0\n")
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: gradkit-example\nVersion: 1.0\n")
     lines = [f"[{ENTRY_POINT_GROUP}]", *(f"{name} = {place}" for name, place in entries.items())]
     (information / "entry_points.txt").write_text("\n".join(lines) + "\n")
     return str(folder)
@@ -131,13 +131,13 @@ assert Taking.seen == 15
 
 def test_example_of_a_backend_is_found_and_used(published: str) -> None:
     _, use = blocks("Add a backend", "python")
-    assert run_python("-c", use, PYTHONPATH=published).split() == ["jax:0", "jaxlib"]
+    assert run_python("-c", use, PYTHONPATH=published).split() == ["example:0", "jaxlib"]
 
 
 def test_example_of_a_backend_is_listed_by_info(published: str) -> None:
-    output = run_python("-m", "gradkit", "info", PYTHONPATH=published, GRADKIT_BACKEND="jax")
-    assert "jax: can run here\n  device    jax:0  cpu  cpu\n" in output
-    assert output.endswith("in use: jax (GRADKIT_BACKEND=jax)\n")
+    output = run_python("-m", "gradkit", "info", PYTHONPATH=published, GRADKIT_BACKEND="example")
+    assert "example: can run here\n  device    example:0  cpu  cpu\n" in output
+    assert output.endswith("in use: example (GRADKIT_BACKEND=example)\n")
 
 
 def test_example_of_a_backend_passes_the_suite(published: str) -> None:
@@ -149,4 +149,4 @@ def test_example_of_a_backend_passes_the_suite(published: str) -> None:
     output = run_python(
         "-m", *arguments, "-k", chosen, "-q", "-p", "no:cacheprovider", PYTHONPATH=published, JAX_ENABLE_X64="1"
     )
-    assert re.search(r"^jax +[1-9]\d* +0 +0 ", output, re.MULTILINE), output
+    assert re.search(r"^example +[1-9]\d* +0 +0 ", output, re.MULTILINE), output

@@ -16,7 +16,7 @@ import pytest
 import warm_processes
 
 import gradkit
-from gradkit.backend import Backend
+from gradkit.backend import Backend, backend_names
 
 ROOT = Path(__file__).parents[2]
 CHECKPOINT, CURVES = "checkpoint.safetensors", "curves.png"
@@ -283,7 +283,11 @@ def test_digits_names_no_checkpoint_of_an_older_run(tmp_path: Path, backend: Bac
 @pytest.mark.parametrize(
     "option, value, expected",
     [
-        ("--backend", "foo", "argument --backend: Unknown backend 'foo'. Known: auto, cupy, numpy, python, strict."),
+        (
+            "--backend",
+            "foo",
+            f"argument --backend: Unknown backend 'foo'. Known: auto, {', '.join(backend_names())}.",
+        ),
         ("--batch-size", "0", "argument --batch-size: expected an integer of at least 1, got '0'"),
         ("--batch-size", "many", "argument --batch-size: expected an integer of at least 1, got 'many'"),
         ("--epochs", "0", "argument --epochs: expected an integer of at least 1, got '0'"),
