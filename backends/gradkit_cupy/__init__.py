@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gradkit.backend import NARROW, Backend, as_numpy_dtype
+from gradkit.backend import NARROW, Backend, Processes, Transport, as_numpy_dtype
 from gradkit_cupy.several import NamespaceOfSeveral, on_its_device
 from gradkit_cupy.sources import CUDA_SOURCES
 
@@ -96,6 +96,22 @@ class CupyBackend(Backend):
         found["CUDA runtime"] = _version(runtime.runtimeGetVersion())
         found["CUDA driver"] = _version(runtime.driverGetVersion())
         return found
+
+    # Several processes
+
+    def transport(self, processes: Processes, lane: str) -> Transport | None:
+        """Return NCCL where CuPy finds it; else arrays go through host memory. Each process gets a GPU of its own."""
+        from gradkit_cupy.nccl import NcclTransport, place, why_no_nccl  # late: it needs CuPy, which is optional
+
+        place(processes)
+        return NcclTransport(processes, lane) if why_no_nccl() is None else None
+
+    def travel(self) -> str:
+        """Say whether it is NCCL."""
+        from gradkit_cupy.nccl import why_no_nccl  # late: it needs CuPy, which is optional
+
+        reason = why_no_nccl()
+        return "NCCL" if reason is None else f"MPI on host memory: {reason}"
 
     # Arrays
 

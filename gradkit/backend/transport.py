@@ -7,6 +7,7 @@ order of sums is the same whatever arrays travel by.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 __all__ = ["Arriving", "Processes", "Transport"]
@@ -53,6 +54,9 @@ class Transport(Protocol):
 
     how: str
     """What they travel by, in words."""
+
+    def apart(self) -> AbstractContextManager[None]:
+        """Let what is computed between two movements not be waited for, where they are not on the host's time."""
 
     def exchange(self, parts: Any, call: str) -> Arriving:
         """Send row i of (processes, m) to process i; what arrives has as row i what process i has sent here."""

@@ -48,6 +48,7 @@ def describe(backend: Backend) -> Iterator[str]:
     yield f"{backend.name}: can run here"
     for device in backend.devices:
         yield f"  device    {device}  {device.platform}  {device.device_kind}"
+    yield f"  travels   between processes by {backend.travel()}"
     for library, number in backend.versions().items():
         yield f"  version   {library} {number}"
 

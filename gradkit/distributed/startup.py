@@ -33,9 +33,9 @@ def initialize(timeout: float = TIMEOUT, bucket_bytes: int = BUCKET_BYTES) -> No
     MissingDependencyError
         If several processes were started, and mpi4py or an MPI library is missing.
     DistributedError
-        If mpi4py's MPI is not the one that started them, or a machine has fewer GPUs than processes.
+        If mpi4py's MPI is not the one that started them.
     ValueError
-        If `timeout` or `bucket_bytes` is no positive number.
+        If `timeout` or `bucket_bytes` is no positive number, or a machine has fewer GPUs than processes.
 
     Examples
     --------

@@ -83,7 +83,8 @@ class OrderedSum:
         """Begin the second movement, once `exchanged`."""
         if self._collected is None:
             assert self._exchanged is not None
-            self._collected = self._transport.collect(self._combine(self._exchanged.result()), self._call)
+            with self._transport.apart():
+                self._collected = self._transport.collect(self._combine(self._exchanged.result()), self._call)
 
     def result(self) -> Any:
         """Wait for the sum."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,9 @@ class Transport:
 
     def __init__(self, clock, xp):
         self.clock, self.xp, self.sent, self.elements = clock, xp, [], 0
+
+    def apart(self):
+        return nullcontext()
 
     def exchange(self, parts, call):
         self.sent.append(("exchange", self.clock.now))

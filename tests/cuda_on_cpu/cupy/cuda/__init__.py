@@ -6,7 +6,7 @@ import types
 
 from cupy import _ledger
 from cupy._ledger import WAIT, note
-from cupy.cuda import nvrtc, runtime  # noqa: F401
+from cupy.cuda import nccl, nvrtc, runtime  # noqa: F401
 
 
 class Current(threading.local):
