@@ -14,6 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+# As many workers of xdist run as there are processors: threads of BLAS would wait, by computing, for the other workers.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import hypothesis
 import numpy.fft  # noqa: F401 - its library is loaded once a process, and pytester forgets what a run inside imported
 import pytest
@@ -97,6 +101,7 @@ def forget_programs(config: pytest.Config) -> None:
     """Let JAX drop what it has compiled, and give the memory back to the system: glibc keeps it otherwise."""
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()
+        gc.unfreeze()
         gc.collect()
         if sys.platform == "linux":
             getattr(ctypes.CDLL(None), "malloc_trim", int)(0)
@@ -115,12 +120,15 @@ class _Asked:
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Let JAX drop its programs where a file ends that made many, and within one that makes very many."""
     ends = nextitem is None or nextitem.path != item.path
+    if ends and nextitem is not None:  # what a file leaves stays, and is no garbage to look through in the next one
+        gc.collect()
+        gc.freeze()
     _Asked.number += 1
     if not ends and _Asked.number % 8 and time.monotonic() < _Asked.time + 1:
         return
     _Asked.time = time.monotonic()
     used = (now := resident()) - item.config.stash.setdefault(KEPT, now)
-    if used > (SPARE // 4 if ends else SPARE):
+    if used > (SPARE // 2 if ends else SPARE):
         forget_programs(item.config)
 
 
@@ -139,6 +147,7 @@ def peak() -> float:
 LEFT_OUT = pytest.StashKey[int]()
 PEAKS = pytest.StashKey[dict[str, float]]()
 MISSING = pytest.StashKey[dict[str, int]]()
+IN_PART = pytest.StashKey[set[str]]()  # the test files of which some tests do not run
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -180,14 +189,22 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["GRADKIT_REFERENCES"] = next(mode for mode, chosen in modes.items() if chosen)
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Note of which files not all tests run."""
+    for item in items:
+        item.config.stash.setdefault(IN_PART, set()).add(item.path.stem)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the references, and let a worker of xdist say how much memory it took and what it computed anew."""
     getattr(session.config, "workeroutput", {})["peak"] = peak()
     if "references" not in sys.modules:
         return
     references = sys.modules["references"]
     if os.environ["GRADKIT_REFERENCES"] == "write":
-        references.write()
+        named = any("::" in word for word in session.config.args)
+        in_part = session.config.stash.get(IN_PART, set())
+        references.write(lambda stem: exitstatus == 0 and not named and stem not in in_part)
     session.config.stash[MISSING] = references.missing()
     getattr(session.config, "workeroutput", {})["missing"] = references.missing()
 
@@ -197,15 +214,18 @@ def dealt_to_others(items: list[pytest.Item]) -> Iterator[pytest.Item]:
 
     Values have numbers, and the sums of a case's numbers are even or odd: so each value of each of two parameters comes
     on every backend; without parameters the test is that of the first. float16, which not every backend has, is not
-    dealt.
+    dealt. Of a test that takes no backend every other case is yielded.
     """
     numbers: dict[Any, dict[Any, int]] = {}
     for item in items:
         mark = item.get_closest_marker("dealt")
-        if mark is None or len(selection_of(item.config).names) < 2:
+        if mark is None:
             continue
         params, total = item.callspec.params, 0  # type: ignore[attr-defined]
-        for name in ("_gradkit_backend", *mark.args):
+        on_backends = [name for name in ("_gradkit_backend",) if name in params]
+        if on_backends and len(selection_of(item.config).names) < 2:
+            continue
+        for name in (*on_backends, *mark.args):
             values = numbers.setdefault((item.path, item.originalname, name), {})  # type: ignore[attr-defined]
             total += values.setdefault(params[name], len(values))
         if total % 2 and "float16" not in params.values():

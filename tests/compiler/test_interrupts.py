@@ -91,9 +91,9 @@ def test_ctrl_c_ends_a_long_loop(loop: Callable[[Any], Any]) -> None:
         before = signal.getsignal(signal.SIGINT)
         for _ in range(2):
             started = time.monotonic()
-            with pytest.raises(KeyboardInterrupt), interrupted_after(0.2):
+            with pytest.raises(KeyboardInterrupt), interrupted_after(0.1):
                 function(x)
-            assert time.monotonic() - started < 0.2 + SOON
+            assert time.monotonic() - started < 0.1 + SOON
         assert signal.getsignal(signal.SIGINT) is before
         np.testing.assert_array_equal(np.asarray(x), X)
         np.testing.assert_allclose(np.asarray(gradkit.jit(jnp.sin)(x)), np.sin(X), 1e-6)

@@ -39,6 +39,7 @@ READ: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+@pytest.mark.dealt("kept", "read", "given", "printer")
 @pytest.mark.parametrize("printer", PRINTERS)
 @pytest.mark.parametrize("given", [True, False])
 @pytest.mark.parametrize("read", READ)

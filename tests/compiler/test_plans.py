@@ -428,6 +428,7 @@ def _given_back(m: Any, n: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.dealt("value", "name")
 @pytest.mark.parametrize("value", [0.6, 0.3])
 @pytest.mark.parametrize("name", _given_back(gradkit, jnp))
 def test_parts_may_return_literals_and_arguments(name: str, value: float, xp: Any) -> None:

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from every_way import Judge, differences
 
+SEEDS = [*range(6), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(6, 12))]
 
-@pytest.mark.parametrize("seed", range(12))
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_random_programs(seed: int) -> None:
     assert differences(seed, wilder=False) == []
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_wilder_random_programs(seed: int) -> None:
     assert differences(seed, wilder=True) == []
 

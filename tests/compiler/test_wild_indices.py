@@ -65,6 +65,7 @@ def results_of_jax(program: Callable[..., Any], name: str, dtype: str, count: in
     return [[np.asarray(leaf) for leaf in jax.tree.leaves(jitted(X, i))] for i in draws(name, dtype, count)]
 
 
+@pytest.mark.dealt("name", "dtype")
 @pytest.mark.parametrize("dtype", ["int32", "int8", "uint8", "uint32"])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_indices_out_of_range_do_under_jit_what_they_do_in_jax(name: str, dtype: str) -> None:

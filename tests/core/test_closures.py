@@ -149,6 +149,7 @@ def test_the_gradients_of_each_example_by_a_model_in_a_checkpoint_are_those_with
             np.testing.assert_allclose(got, want.sum(0), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.dealt("body")
 @pytest.mark.parametrize("body", closures.BODIES, ids=lambda body: body.__name__)
 def test_the_tape_follows_what_a_function_closes_over(body: Any, xp: Any, pytestconfig: pytest.Config) -> None:
     # Each way to call it under each stack; in short under one of the four, which is another one for the next body.

@@ -175,7 +175,7 @@ def test_threads_differentiate_at_the_same_time(xp: Any) -> None:
 # Long and many
 
 
-@pytest.mark.parametrize("length", [200_000, pytest.param(1_000_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("length", [100_000, pytest.param(1_000_000, marks=pytest.mark.long)])
 def test_a_chain_of_very_many_operations_differentiates(length: int) -> None:
     x = tracked(0.5, "float64")
     y = x

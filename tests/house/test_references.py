@@ -131,7 +131,7 @@ def never(seed: int) -> Any:
 def test_what_is_kept_comes_back_and_is_not_computed(process: Callable[[str], None]) -> None:
     process("write")
     references.kept(result, 0)
-    references.write()
+    references.write(lambda stem: True)
     process("read")
     again = references.kept(never, 0)
     assert not references.missing()
@@ -151,19 +151,20 @@ def test_what_is_not_kept_is_computed_once_and_told(process: Callable[[str], Non
     assert references.missing() == {"tests/house/test_references.py": 2}
 
 
-def test_what_is_written_is_what_was_asked_for_and_what_this_jax_has_kept_stays(
-    process: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("whole, kept", [(True, ["(1,)", "(2,)"]), (False, ["(0,)", "(1,)", "(2,)"])])
+def test_what_is_written_is_what_a_whole_file_asked_for_and_what_this_jax_has_kept_stays(
+    whole: bool, kept: list[str], process: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process("write")
     for seed in (0, 1):
         references.kept(result, seed)
-    references.write()
+    references.write(lambda stem: True)
     process("write")
     references.kept(never, 1)
     references.kept(result, 2)
-    references.write()
+    references.write(lambda stem: whole)
     process("read")
-    assert sorted(references.stored("test_references")) == ["(1,)", "(2,)"]
+    assert sorted(references.stored("test_references")) == kept
     monkeypatch.setattr(references, "version", lambda name: "another")
     process("write")
     with pytest.raises(AssertionError, match="it was computed"):
@@ -173,7 +174,7 @@ def test_what_is_written_is_what_was_asked_for_and_what_this_jax_has_kept_stays(
 def test_a_result_that_is_no_longer_jaxs_fails(process: Callable[[str], None]) -> None:
     process("write")
     references.kept(result, 0)
-    references.write()
+    references.write(lambda stem: True)
     process("check")
     references.kept(result, 0)
     process("check")

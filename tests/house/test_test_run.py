@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+import references
+
+import gradkit.lax  # all primitives: what is loaded while a Pytester runs is forgotten, and declared once more
+import gradkit.numpy
+import gradkit.testing.variants  # noqa: F401
 
 TESTS = Path(__file__).parents[1]
 CONFTEST = TESTS.parent / "conftest.py"
@@ -22,10 +29,13 @@ SHORT_AND_LONG = """
 
 
 @pytest.fixture(autouse=True)
-def as_in_this_suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def as_in_this_suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("GRADKIT_REFERENCES", "read")
     pytester.makeconftest(CONFTEST.read_text())
     pytester.makeini(f"[pytest]\nmarkers =\n  long\n  dealt\npythonpath = {TESTS / 'support'}\n")
+    before = hypothesis.settings.get_current_profile_name()
+    yield
+    hypothesis.settings.load_profile(before)  # a run in this process loads its own
 
 
 BOTH = ("--backend=numpy,strict",)
@@ -46,9 +56,7 @@ def test_long_tests_run_where_they_are_asked_for(
     options: tuple[str, ...], passed: int, left_out: int, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(test_it=SHORT_AND_LONG)
-    # With --long as a process: the option sets what this process goes by.
-    run = pytester.runpytest_subprocess if "--long" in options else pytester.runpytest_inprocess
-    result = run("-p", "no:cacheprovider", *options)
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
     result.assert_outcomes(passed=passed)
     said = "*long tests were left out*"
     if left_out:
@@ -80,7 +88,7 @@ def test_cases_are_dealt_to_the_backends(
     options: tuple[str, ...], passed: int, left_out: int, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(test_it=DEALT)
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-s", *(options or BOTH))
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-s", *(options or BOTH))
     result.assert_outcomes(passed=passed)
     said = result.stdout.str()
     assert (f"{left_out} long tests were left out" in said) == bool(left_out)
@@ -89,6 +97,29 @@ def test_cases_are_dealt_to_the_backends(
         for backend in ("numpy", "strict"):
             assert {name for name, _, its in cases if its == backend} == {"a", "b"}
             assert {dtype for _, dtype, its in cases if its == backend} == {"float16", "float32", "float64"}
+
+
+DEALT_WITHOUT_BACKENDS = """
+    import pytest
+
+    @pytest.mark.dealt("name", "dtype", "way")
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    @pytest.mark.parametrize("name", ["a", "b", "c"])
+    @pytest.mark.parametrize("way", [1, 2])
+    def test_it(name, dtype, way): print(f"{name}, {dtype}, {way};")
+"""
+
+
+@pytest.mark.parametrize("options, passed", [((), 6), (("--backend=strict",), 6), (("--long",), 12)])
+def test_of_cases_that_take_no_backend_every_other_one_is_long(
+    options: tuple[str, ...], passed: int, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(test_it=DEALT_WITHOUT_BACKENDS)
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-s", *options)
+    result.assert_outcomes(passed=passed)
+    cases = re.findall(r"(\w), (\w+), (\d);", result.stdout.str())
+    for one, other in ((0, 1), (0, 2)):
+        assert len({(case[one], case[other]) for case in cases}) == 6
 
 
 EXAMPLES = """
@@ -106,7 +137,7 @@ EXAMPLES = """
 @pytest.mark.parametrize("options, number", [((), 20), (("--long",), 100)])
 def test_random_inputs_are_more_in_a_long_run(options: tuple[str, ...], number: int, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(EXAMPLES)
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-s", *options)
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-s", *options)
     result.stdout.fnmatch_lines([f"*{number} inputs*"])
 
 
@@ -134,3 +165,29 @@ def test_tests_of_ctrl_c_pass_in_the_background(processes: tuple[str, ...], pyte
     finally:
         signal.signal(signal.SIGINT, previous)
     result.assert_outcomes(passed=2)
+
+
+REFERENCES = """
+    import pytest
+    from references import kept
+
+    def result(n): return [n]
+
+    @pytest.mark.parametrize("n", [1, pytest.param(2, marks=pytest.mark.long)])
+    def test_it(n): kept(result, n)
+"""
+
+
+@pytest.mark.parametrize(
+    "options, whole", [((), False), (("--long",), True), (("--long", "test_it.py::test_it"), False)]
+)
+def test_references_of_a_part_of_a_file_leave_the_others_in_place(
+    options: tuple[str, ...], whole: bool, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(test_it=REFERENCES)
+    asked: list[bool] = []
+    for name in ("_asked", "_missing"):
+        monkeypatch.setattr(references, name, {})
+    monkeypatch.setattr(references, "write", lambda is_whole: asked.append(is_whole("test_it")))
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", "--keep-references", *options)
+    assert asked == [whole]

@@ -187,6 +187,7 @@ TRANSFORMS = [
 ]
 
 
+@pytest.mark.dealt("transform", "function")
 @pytest.mark.parametrize("function", FUNCTIONS, ids=name)
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=name)
 def test_the_derivative_by_what_a_branch_closes_over_is_that_of_the_one_chosen(
@@ -195,6 +196,7 @@ def test_the_derivative_by_what_a_branch_closes_over_is_that_of_the_one_chosen(
     check_same(lambda m, n: m.vmap(transform(m, function(m, n))), X, jitted=transform is first_order)
 
 
+@pytest.mark.dealt("function")
 @pytest.mark.parametrize("function", FUNCTIONS, ids=name)
 def test_a_graph_of_a_batch_that_is_differentiated_later_has_its_gates(function: Any, xp: Any) -> None:
     def program(m: Any, n: Any) -> Any:
@@ -382,6 +384,7 @@ def of_scans(m: Any, n: Any) -> Any:
     return lambda w, x: w * in_a_scan(m, n)(x)
 
 
+@pytest.mark.dealt("function")
 @pytest.mark.parametrize(
     "function",
     [

@@ -69,6 +69,7 @@ WAYS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
 }
 
 
+@pytest.mark.dealt("way", "function")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
 def test_long_loops_are_compiled_and_give_what_they_gave(

@@ -483,6 +483,7 @@ def test_a_graph_of_a_derivative_knows_the_shapes_of_its_constants(xp: Any) -> N
     check_same(program, np.asarray(1.5))
 
 
+@pytest.mark.dealt("jitted", "dtype")
 @pytest.mark.parametrize("jitted", [False, True], ids=["values", "jit"])
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "uint32"])
 def test_a_choice_among_more_functions_than_its_index_can_count(xp: Any, dtype: str, jitted: bool) -> None:

@@ -4,7 +4,8 @@
 fingerprints.py). A program that is not there is run by JAX, once in a process: one that was changed is compared with
 nothing old, and only takes longer; so do one whose text is not known, and one that hypothesis has drawn. ``pytest
 --long`` runs all of them by JAX, and fails where a result is not what is kept. ``pytest --keep-references FILES``
-writes the files of the tests that it runs, which should be whole files: it computes what this JAX has not computed yet.
+writes the files of the tests that it runs: it computes what this JAX has not computed yet, and drops what nobody asked
+for where all of a file's tests have run (with ``--long``).
 """
 
 from __future__ import annotations
@@ -170,10 +171,11 @@ def _packed(tree: Any, data: bytearray) -> Any:
     return [dtype, list(array.shape), begin]
 
 
-def write() -> None:
-    """Write a file for each test file that has asked for results."""
+def write(whole: Callable[[str], bool]) -> None:
+    """Write a file for each test file that has asked for results; what it had stays where not all its tests ran."""
     FOLDER.mkdir(exist_ok=True)
-    for stem, results in _asked.items():
+    for stem, asked in _asked.items():
+        results = asked if whole(stem) else {**stored(stem), **asked}
         data = bytearray()
         packed = {key: _packed(tree, data) for key, tree in sorted(results.items())}
         table = json.dumps({"jax": version("jax"), "results": packed}, separators=(",", ":")).encode()

@@ -221,6 +221,7 @@ def interrupting(at: int) -> Any:
     return softmax_cross_entropy
 
 
+@pytest.mark.dealt("at", "every")
 @pytest.mark.parametrize("at", [3, 12, 25])
 @pytest.mark.parametrize("every", [None, 3])
 def test_a_run_of_programs_that_is_stopped_goes_on_bit_for_bit(at: int, every: int | None, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_a_policy_bounds_the_memory_of_the_backward_pass(policy: str) -> None:
         return x
 
     def peak(function: Callable[..., Any]) -> int:
-        w, x = jnp.asarray(np.eye(200)), jnp.asarray(np.ones((200, 200)))
+        w, x = jnp.asarray(np.eye(100)), jnp.asarray(np.ones((100, 100)))
 
         def loss(x: Any) -> Any:
             for _ in range(6):

