@@ -62,8 +62,11 @@ def local_device_count(backend: str | None = None) -> int:
 
 
 def default_backend() -> str:
-    """Return the platform of the backend that makes new arrays: ``"cpu"`` or ``"gpu"``."""
-    return current_backend().platform
+    """Return the platform of the device that new arrays are made on: ``"cpu"`` or ``"gpu"``."""
+    backend, raw = current_backend(), current_device()
+    if raw is None:
+        return backend.platform
+    return next((device.platform for device in backend.devices if device.raw == raw), backend.platform)
 
 
 def device_put(x: Any, device: Device | None = None) -> Any:

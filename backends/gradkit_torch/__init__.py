@@ -55,9 +55,9 @@ class TorchBackend(Backend):
 
     def placed(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
         """Return a kernel that takes unsigned integers as well, which PyTorch hardly computes with."""
-        from gradkit_torch.unsigned import bridged, checked  # late: they need PyTorch, which is optional
+        from gradkit_torch.unsigned import bridged  # late: it needs PyTorch, which is optional
 
-        return bridged(checked(kernel))
+        return bridged(kernel, checks=True)
 
     def why_unusable(self) -> str | None:
         """Return None where PyTorch is new enough, else which version there is."""

@@ -180,6 +180,12 @@ def abs(x: Raw, /) -> Raw:
     return x.clone() if x.dtype is torch.bool else torch.abs(x)
 
 
+def log1p(x: Raw, /) -> Raw:
+    # PyTorch's is 0 at subnormal numbers.
+    result = torch.log1p(x)
+    return result if x.dtype.is_complex else torch.where(result == 0, x, result)
+
+
 def pow(x: Raw, y: Raw, /) -> Raw:
     # To see whether a GPU's exponents are negative would wait for it.
     if isinstance(y, Tensor) and y.device.type == "cpu" and y.dtype in SIGNED_INTEGERS and bool((y < 0).any()):
@@ -349,6 +355,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "floor": _whole_result("floor"),
     "full": full,
     "full_like": full_like,
+    "log1p": log1p,
     "matmul": matmul,
     "max": _extremum("max"),
     "mean": mean,

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["UNSIGNED", "bridged", "check_range", "checked"]
+__all__ = ["UNSIGNED", "bridged", "check_range"]
 
 UNSIGNED = frozenset({torch.uint16, torch.uint32, torch.uint64})
 SIGNED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
@@ -25,15 +25,20 @@ _BACK = {signed: unsigned for unsigned, signed in SIGNED.items()}
 Rule = Callable[[Any, Sequence[Any], Mapping[str, Any], Any], Any]
 
 
-def bridged(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a kernel that takes unsigned integers as well."""
+def bridged(kernel: Callable[..., Any], checks: bool = False) -> Callable[..., Any]:
+    """Return a kernel that takes unsigned integers as well.
+
+    With `checks` a Python integer is an operand, and refused where the dtype of the integers beside it does not hold
+    it.
+    """
 
     def run(*args: Any, **params: Any) -> Any:
         for arg in args:
-            if isinstance(arg, Tensor) and arg.dtype in UNSIGNED:
-                if any(type(arg) is Unsigned for arg in args):  # a text's own call
-                    return _marked_all(kernel(*args, **params))
-                return _plain(kernel(*map(_marked, args), **params))
+            if isinstance(arg, Tensor):
+                if arg.dtype in UNSIGNED:
+                    return _on_unsigned(kernel, args, params, checks)
+            elif checks and type(arg) is int:
+                check_range(arg, next(arg.dtype for arg in args if isinstance(arg, Tensor)))
         try:
             return kernel(*args, **params)
         except NotImplementedError as error:  # of a dtype
@@ -42,22 +47,13 @@ def bridged(kernel: Callable[..., Any]) -> Callable[..., Any]:
     return functools.update_wrapper(run, kernel, assigned=("__name__", "__doc__"), updated=())
 
 
-def checked(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a kernel that refuses a Python integer which the dtype of the integers beside it does not hold."""
-
-    def run(*args: Any, **params: Any) -> Any:
-        if int in map(type, args):
-            _check_range(args)
-        return kernel(*args, **params)
-
-    return functools.update_wrapper(run, kernel, assigned=("__name__", "__doc__"), updated=())
-
-
-def _check_range(args: Sequence[Any]) -> None:
-    dtype = next(arg.dtype for arg in args if isinstance(arg, Tensor))
+def _on_unsigned(kernel: Callable[..., Any], args: Sequence[Any], params: Mapping[str, Any], checks: bool) -> Any:
+    if any(type(arg) is Unsigned for arg in args):  # a text's own call
+        return _marked_all(kernel(*args, **params))
     for arg in args:
-        if type(arg) is int:
-            check_range(arg, dtype)
+        if checks and type(arg) is int:
+            check_range(arg, next(arg.dtype for arg in args if isinstance(arg, Tensor)))
+    return _plain(kernel(*map(_marked, args), **params))
 
 
 def check_range(number: int, dtype: Any) -> None:

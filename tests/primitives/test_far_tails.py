@@ -224,7 +224,7 @@ def test_every_elementwise_function_has_a_formula_here() -> None:
 def test_values_and_two_derivatives_are_exact_from_the_smallest_to_the_largest_number(
     name: str, f: Callable[..., Any], dtype: str, xp: Any
 ) -> None:
-    if dtype == "float16" and xp.ones(1).device.backend != "numpy":
+    if dtype == "float16" and xp.ones(1).device.backend == "strict":
         pytest.skip("the array API standard has no float16")
     x = points(dtype)
     formula = SAME_AS.get(name.rpartition(".")[2], name.rpartition(".")[2])
