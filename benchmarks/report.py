@@ -14,6 +14,7 @@ from typing import Any
 
 import pictures
 import summary
+from gpu_page import gpu_section
 from machine import REPOSITORY
 from words import ratio_cell, three_digits
 
@@ -386,6 +387,7 @@ SECTIONS = {
     "consistency": consistency_section,
     "eager": eager_section,
     "estimators": estimators_section,
+    "gpu": gpu_section,
     "imports": imports_section,
     "programs": programs_section,
     "scalar": scalar_section,
