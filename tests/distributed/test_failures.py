@@ -1,0 +1,108 @@
+"""Runs of several processes that fail, are killed or asked to stop: all end, the checkpoint is whole, they go on."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from launched import finish, launch, needs_mpi, start
+
+from gradkit import io
+
+PROGRAM = Path(__file__).with_name("interrupted_program.py")
+CHECKPOINT = "checkpoint.safetensors"
+COUNT = 2
+
+pytestmark = [needs_mpi, pytest.mark.long]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    ended = launch(COUNT, PROGRAM, folder, "nothing")
+    assert ended.status == 0, ended.err
+    return (folder / CHECKPOINT).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "what, words",
+    [
+        ("raise", "RuntimeError: process 1 has a reason of its own"),
+        ("kill", "signal 9"),
+        ("nan", "NonFiniteLossError: the loss is nan at step 0: data[0][77, 7] is nan"),
+    ],
+)
+def test_all_end_with_the_error_of_the_one_that_failed(what, words, tmp_path, undisturbed):
+    ended = launch(COUNT, PROGRAM, tmp_path, what, timeout=100)
+    assert ended.status != 0
+    assert words in ended.err
+    assert ended.err.count(words) == 1
+    assert isinstance(io.load(tmp_path / CHECKPOINT), dict)
+    if what != "nan":
+        assert launch(COUNT, PROGRAM, tmp_path, "nothing").status == 0
+        assert (tmp_path / CHECKPOINT).read_bytes() == undisturbed
+
+
+@pytest.mark.parametrize("what", ["SIGINT", "SIGTERM", "SIGUSR1"])
+def test_a_signal_to_one_process_ends_all_after_the_same_step(what, tmp_path, undisturbed):
+    ended = launch(COUNT, PROGRAM, tmp_path, what)
+    assert ended.status == 0, ended.err
+    assert ended.out.strip() == "interrupted [3, 3]"
+    assert launch(COUNT, PROGRAM, tmp_path, "nothing").out.strip() == "finished [8, 8]"
+    assert (tmp_path / CHECKPOINT).read_bytes() == undisturbed
+
+
+def test_fifty_runs_of_which_one_process_is_killed_go_on_to_the_same_end(tmp_path, undisturbed):
+    rng = random.Random(0)
+    killed = 0
+    for number in range(50):
+        folder = tmp_path / str(number)
+        run = start(COUNT, PROGRAM, folder, "nothing")
+        while not (folder / CHECKPOINT).exists() and run.poll() is None:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.4))
+        victims = processes_of(run.pid)
+        if victims:
+            killed += 1
+            os.kill(rng.choice(victims), signal.SIGKILL)
+        before = time.monotonic()
+        ended = finish(run, timeout=30)
+        assert not victims or ended.status != 0 or "finished" in ended.out
+        assert time.monotonic() - before < 30
+        again = launch(COUNT, PROGRAM, folder, "nothing")
+        assert again.status == 0, again.err
+        assert (folder / CHECKPOINT).read_bytes() == undisturbed
+    assert killed > 25
+
+
+def processes_of(pid):
+    """Return the processes that mpiexec has started."""
+    found = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(None, 2) for line in found.splitlines()]
+    family = {pid}
+    for _ in range(3):  # mpiexec may be a process of its own above the one that starts them
+        family |= {int(row[0]) for row in rows if int(row[1]) in family}
+    return [int(row[0]) for row in rows if int(row[0]) in family and PROGRAM.name in row[2] and "-n " not in row[2]]
+
+
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path, undisturbed):
+    assert launch(COUNT, PROGRAM, tmp_path, "SIGUSR1").status == 0
+    ended = launch(3, PROGRAM, tmp_path, "nothing")
+    assert ended.out.strip() == "finished [8, 8, 8]", ended.err
+
+
+def test_the_command_line_trains_in_several_processes_and_one_tells(tmp_path):
+    words = ("-m", "gradkit", "train", "digits", "--out", tmp_path / "run", "--epochs", 2, "--hidden", 8)
+    ended = launch(COUNT, *words)
+    assert ended.status == 0, ended.err
+    assert ended.out.count("test accuracy") == 1
+    assert "examples/s" in ended.out
+    assert (tmp_path / "run" / "model.safetensors").exists()
+    wrong = launch(COUNT, *words)
+    assert wrong.status == 2
+    assert wrong.err.count("holds a finished run") == 1
