@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradkit.backend import Backend, as_numpy_dtype, scipy_special
+from gradkit.backend import NARROW, Backend, as_numpy_dtype, scipy_special
 from gradkit_numpy.namespace import array_api_namespace
 from gradkit_numpy.silence import SILENCE
 
@@ -70,7 +70,7 @@ class NumpyBackend(Backend):
 
     def raw_dtype_named(self, name: str) -> Any:
         """Return NumPy's dtype of that name."""
-        return as_numpy_dtype(name)
+        return as_numpy_dtype(name) if name in NARROW else np.dtype(name)
 
     def asarray(self, value: Any) -> Any:
         """Return a NumPy scalar as a 0-d array."""

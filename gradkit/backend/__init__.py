@@ -7,7 +7,7 @@ entry-point group ``gradkit.backends``; it is loaded when it is asked for, or wh
 The switch decides where *new* arrays are made. An operation runs where its arguments are.
 """
 
-from gradkit.backend.narrow import NARROW, NARROW_SIZES, as_numpy_dtype, note_use, when_first_used
+from gradkit.backend.narrow import NARROW, NARROW_DTYPES, NARROW_SIZES, as_numpy_dtype, note_use
 from gradkit.backend.protocol import Backend, CompileError, Device, scipy_special
 from gradkit.backend.registry import (
     DTYPE_NAMES,
@@ -41,10 +41,9 @@ from gradkit.backend.switch import (
 from gradkit.backend.transport import Arriving, Processes, Transport
 
 __all__ = [
-    "DTYPE_NAMES", "ENTRY_POINT_GROUP", "ENVIRONMENT_VARIABLE", "INEXACT", "NARROW", "NARROW_SIZES", "NOTHING",
-    "REAL", "SEVERAL", "TRACED", "UNUSABLE", "Arriving", "Backend", "CompileError", "Device", "Processes",
+    "DTYPE_NAMES", "ENTRY_POINT_GROUP", "ENVIRONMENT_VARIABLE", "INEXACT", "NARROW", "NARROW_DTYPES", "NARROW_SIZES",
+    "NOTHING", "REAL", "SEVERAL", "TRACED", "UNUSABLE", "Arriving", "Backend", "CompileError", "Device", "Processes",
     "Transport", "as_numpy_dtype", "backend_names", "backend_of", "backend_packages", "chosen_device",
     "current_backend", "current_device", "default_device", "first_on_gpu", "get_backend", "load_backend", "note_use",
-    "openings", "register_backend", "scipy_special", "set_backend", "use_backend", "use_everywhere",
-    "when_first_used", "why_not",
+    "openings", "register_backend", "scipy_special", "set_backend", "use_backend", "use_everywhere", "why_not",
 ]  # fmt: skip

@@ -1,20 +1,23 @@
 """Floating dtypes that NumPy does not have: bfloat16 and those of 8 bits, which the package ml_dtypes adds to it.
 
 A dtype is NumPy's on every backend, so these take ml_dtypes everywhere. It is imported when one of them is first asked
-for, or comes in; who has to know of that (`when_first_used`) is told then, and no program that does without them pays.
+for, or comes in. From then on `NARROW_DTYPES` has them as libraries do; until then it is empty, which is all that the
+paths of other dtypes ask, so that no program pays which does without them.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradkit.errors import MissingDependencyError
 
-__all__ = ["NARROW", "NARROW_SIZES", "as_numpy_dtype", "note_use", "when_first_used"]
+if TYPE_CHECKING:
+    from gradkit.backend.protocol import Backend
+
+__all__ = ["NARROW", "NARROW_DTYPES", "NARROW_SIZES", "as_numpy_dtype", "note_backend", "note_use"]
 
 NARROW_SIZES = {
     "bfloat16": 2,
@@ -27,16 +30,19 @@ NARROW_SIZES = {
 """The bytes of an element, by dtype."""
 NARROW = frozenset(NARROW_SIZES)
 
-_listeners: list[Callable[[], None]] = []
+NARROW_DTYPES: set[Any] = set()
+"""The dtypes that backends compute in float32, as their libraries have them; none before one of these is used."""
+
+_backends: list[Backend] = []
 _used = False
 
 
-def when_first_used(listener: Callable[[], None]) -> None:
-    """Call `listener` when the first of these dtypes is used, once; at once if one has been."""
-    if _used:
-        listener()
-    else:
-        _listeners.append(listener)
+def note_backend(backend: Backend) -> None:
+    """Note a backend whose arrays have been seen."""
+    if backend not in _backends:
+        _backends.append(backend)
+        if _used:
+            _add(backend)
 
 
 def note_use() -> None:
@@ -44,9 +50,14 @@ def note_use() -> None:
     global _used
     if not _used:
         _used = True
-        for listener in _listeners:
-            listener()
-        _listeners.clear()
+        for backend in _backends:
+            _add(backend)
+
+
+def _add(backend: Backend) -> None:
+    NARROW_DTYPES.update(
+        backend.raw_dtype_named(name) for name in backend.computes_in_float32 if backend.has_dtype(name)
+    )
 
 
 def as_numpy_dtype(name: Any) -> np.dtype[Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import Any
 
+from gradkit.backend.narrow import note_backend
 from gradkit.backend.protocol import Backend, Raw, RawType
 from gradkit.errors import BackendNotInstalledError, BackendUnusableError, unknown_name
 
@@ -225,6 +226,7 @@ def backend_of(value: Raw) -> Backend | None:
             INEXACT[kind] = backend.inexact
             DTYPE_NAMES[kind] = backend.dtype_names
             REAL[kind] = backend.real
+            note_backend(backend)
         elif getattr(sys.modules.get(kind.__module__), kind.__name__, None) is kind:  # else it would be kept alive
             _foreign.add(kind)
     return backend

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gradkit.backend import Backend
+from gradkit.backend import NARROW, Backend
 from gradkit.backend.plan import (
     Buffer,
     Call,
@@ -41,6 +41,7 @@ from gradkit.compiler.preparing import item_of, plannable
 from gradkit.compiler.taking import CASTS, IDENTITIES, is_taken
 from gradkit.core.families import Elementwise
 from gradkit.core.graph import Equation, Graph, HigherOrder, Variable
+from gradkit.core.narrow import widened_kernel
 from gradkit.core.promotion import PYTHON_NUMBERS
 
 __all__ = ["planned"]
@@ -194,7 +195,10 @@ class Planner:
         if isinstance(primitive, HigherOrder):
             function: Callable[..., Any] = functools.partial(run_higher_order, equation)
         else:
-            function = functools.partial(primitive.kernel_of(self.backend), **equation.params)
+            kernel = primitive.kernel_of(self.backend)
+            if any(type(x) is Variable and x.dtype.name in NARROW for x in equation.inputs):
+                kernel = widened_kernel(primitive, self.backend, kernel)
+            function = functools.partial(kernel, **equation.params)
         if primitive.calls_host or isinstance(primitive, HigherOrder):
             function = functools.partial(_with_copies, self.backend, function)
         operands = tuple(self.arrays.operand(x) for x in equation.inputs)

@@ -1,6 +1,6 @@
 """The machinery: arrays, primitives, and the traces. It knows no array library and no backend by name."""
 
-from gradkit.core import conversions, lecture, narrow  # noqa: F401 - what they attach to Array, or listen to
+from gradkit.core import conversions, lecture  # noqa: F401 - they attach their methods to Array
 from gradkit.core.array import Array
 from gradkit.core.binding import bind, bind_several
 from gradkit.core.debugging import check_for_nans

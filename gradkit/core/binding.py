@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from gradkit.backend import backend_of
+from gradkit.backend import NARROW_DTYPES, backend_of
 from gradkit.core.array import Array, innermost, wrap
 from gradkit.core.namespace import ARRAYS
+from gradkit.core.narrow import kernel_for
 from gradkit.core.node import Trace, branch, recording
 from gradkit.core.primitive import Primitive
 from gradkit.core.printing import describe
@@ -47,6 +48,7 @@ def bind(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -
     trace: Trace | None = None
     tracked = 0
     bit = 1
+    is_narrow = False
     for arg in args:
         if type(arg) is Array:
             value = arg._value
@@ -66,7 +68,11 @@ def bind(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -
             kernel = found
         if (found is None or found is not kernel) and (kernel is None or type(value) not in PYTHON_NUMBERS):
             return bind_at_highest_level(primitive, args, params)  # type: ignore[no-any-return]
+        if NARROW_DTYPES and found is not None and value.dtype in NARROW_DTYPES:
+            is_narrow = True
         bit += bit
+    if is_narrow:
+        kernel = kernel_for(primitive, kernel, values)
     try:
         out = kernel(*values, **params)
     except KERNEL_ERRORS as error:
@@ -128,14 +134,19 @@ def evaluate(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any
     """Compute a primitive on raw arrays, or on Arrays that no transform follows; give a raw array."""
     raws = [arg._value if type(arg) is Array else arg for arg in args]
     kernel = None
+    is_narrow = False
     for value in raws:
         if type(value) not in PYTHON_NUMBERS:
             found = primitive.kernel(value)
             if kernel is not None and found is not kernel:
                 raise explain(primitive, raws, None)
             kernel = found
+            if NARROW_DTYPES and value.dtype in NARROW_DTYPES:
+                is_narrow = True
     if kernel is None:
         raise TypeError(f"{primitive.name} requires at least one array, got {', '.join(map(repr, args))}")
+    if is_narrow:
+        kernel = kernel_for(primitive, kernel, raws)
     try:
         return kernel(*raws, **params)
     except KERNEL_ERRORS as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradkit.backend import INEXACT
+from gradkit.backend import INEXACT, NARROW_DTYPES
 from gradkit.core.array import Array, weak_type
 from gradkit.core.binding import KERNEL_ERRORS, PYTHON_NUMBERS, bind, explain
 from gradkit.core.families import Elementwise
@@ -104,6 +104,8 @@ def binary(
                 if kernels.get(type(y_value)) is not kernel or (y_value.dtype is not dtype and y_value.dtype != dtype):
                     return general(primitive, (x, y), least)
                 if inexact_alone and dtype not in INEXACT[type(x_value)]:
+                    return general(primitive, (x, y), least)
+                if NARROW_DTYPES and dtype in NARROW_DTYPES:
                     return general(primitive, (x, y), least)
                 number = None
             elif (type(y) is float or type(y) is int) and dtype in INEXACT[type(x_value)]:

@@ -17,10 +17,10 @@ from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import is_inexact
 
-__all__ = ["check_for_nans", "original_methods"]
+__all__ = ["check_for_nans"]
 
 _FAMILIES = (Elementwise, Linear, General, MultipleResults)
-original_methods: dict[tuple[type[Primitive], str], Callable[..., Any]] = {}
+_original: dict[tuple[type[Primitive], str], Callable[..., Any]] = {}
 
 
 def check_for_nans(on: bool) -> None:
@@ -31,7 +31,7 @@ def check_for_nans(on: bool) -> None:
         for name, checked in _checked.items():
             method = cls.__dict__.get(name)
             if method is not None and not getattr(method, "__isabstractmethod__", False):
-                method = original_methods.setdefault((cls, name), method)
+                method = _original.setdefault((cls, name), method)
                 setattr(cls, name, checked(method) if on else method)
     for primitive in PRIMITIVES.values():
         primitive.kernels.clear()

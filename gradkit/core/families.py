@@ -288,6 +288,11 @@ class Parts(dict[int, Any]):
 
     shape = None
 
+    @property
+    def dtype(self) -> Any:
+        """The dtype of one of them, as what it is says it."""
+        return next(iter(self.values())).dtype
+
     def __add__(self, other: Parts) -> Parts:
         result = Parts(self)
         for position, cotangent in other.items():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARRAYS", "PLAIN", "PRIMITIVES", "ArrayNamespace", "KernelNamespace", "LeafNamespace", "bound",
-    "forget_kernels", "kernel_namespace", "leaf_namespace", "lift", "namespace_of", "publish", "unbroadcast",
+    "kernel_namespace", "leaf_namespace", "lift", "namespace_of", "publish", "unbroadcast",
 ]  # fmt: skip
 
 
@@ -95,13 +95,6 @@ def kernel_namespace(backend: Backend) -> KernelNamespace:
 def leaf_namespace(backend: Backend) -> LeafNamespace:
     """Return the one namespace of a backend for leaves."""
     return LeafNamespace(backend)
-
-
-def forget_kernels() -> None:
-    """Let every kernel be looked up anew."""
-    kernel_namespace.cache_clear()
-    leaf_namespace.cache_clear()
-    PLAIN.clear()
 
 
 class ArrayNamespace:

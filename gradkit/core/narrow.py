@@ -1,28 +1,24 @@
 """Dtypes of fewer bits than a library computes in: their arithmetic is that of float32, rounded once.
 
-That is what JAX does with them on a CPU, sums included. What runs on raw arrays of such a dtype is wrapped: a kernel,
-and the rules of a derivative. None of it is there until the first such array is: then two methods of the classes of
-primitives are replaced, the one that finds a kernel and the one that runs the rules, and the tables of kernels that the
-fast paths read are emptied, as `core.debugging` does. So a program without these dtypes pays nothing.
+That is what JAX does with them on a CPU, sums included. What runs on raw arrays of such a dtype goes through here: a
+kernel (`widened_kernel`), and the rules of a derivative (`widened_pull`). Whoever has a kernel in hand asks
+`NARROW_DTYPES` first, which is empty until such a dtype is used.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from gradkit.backend import NARROW_SIZES, Backend, backend_of, when_first_used
-from gradkit.config import config
+from gradkit.backend import NARROW_SIZES, Backend, backend_of
 from gradkit.core.array import Array, wrap
-from gradkit.core.debugging import check_for_nans, original_methods
-from gradkit.core.families import Parts
-from gradkit.core.namespace import PRIMITIVES, forget_kernels
-from gradkit.core.node import Node
-from gradkit.core.primitive import Primitive
-from gradkit.core.structured import View
 
-__all__: list[str] = []
+if TYPE_CHECKING:
+    from gradkit.core.node import Node
+    from gradkit.core.primitive import Primitive
+
+__all__ = ["kernel_for", "widened_kernel", "widened_pull"]
 
 AS_THEY_ARE = frozenset("bitcast nextafter take transfer".split())
 """What libraries do with elements of any dtype, beside views; or what is about the dtype itself."""
@@ -91,73 +87,50 @@ def _widening_of(backend: Backend) -> Widening:
     return Widening(backend)
 
 
-def _with_widened_kernel(method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.cache
-    def kernel_of(self: Primitive, backend: Backend) -> Callable[..., Any]:
-        kernel = method(self, backend)
-        if isinstance(self, View) or self.name in AS_THEY_ARE or not backend.computes_in_float32:
-            return kernel  # type: ignore[no-any-return]
-        widening = _widening_of(backend)
-        narrow_in, wide = widening.narrow_in, widening.wide
-
-        @functools.wraps(kernel)
-        def call(*args: Any, **params: Any) -> Any:
-            narrow = narrow_in(args)
-            if narrow is None:
-                return kernel(*args, **params)
-            result = kernel(*map(widening.widened, args), **params)
-            beside = any(getattr(arg, "dtype", None) == wide for arg in args)
-            return result if beside or "dtype" in params else widening.rounded(result, narrow)
-
-        return call
-
-    return kernel_of
+def kernel_for(primitive: Primitive, kernel: Callable[..., Any], values: Iterable[Any]) -> Callable[..., Any]:
+    """Return what computes a primitive on raw values of these dtypes, where `kernel` is its backend's kernel."""
+    for value in values:
+        backend = None if value is None else backend_of(value)
+        if backend is not None:
+            return widened_kernel(primitive, backend, kernel)
+    return kernel
 
 
-def _with_widened_rules(method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def pull(self: Primitive, cotangent: Any, node: Node, saved: Sequence[Any]) -> Any:
-        some = next(iter(cotangent.values())) if type(cotangent) is Parts else cotangent
-        backend = None if not node.plain or type(some) is Array else backend_of(some)
-        if backend is None or not backend.computes_in_float32:
-            return method(self, cotangent, node, saved)
-        widening = _widening_of(backend)
-        parts = cotangent.values() if type(cotangent) is Parts else (cotangent,)
-        if widening.narrow_in((*parts, *saved)) is None:
-            return method(self, cotangent, node, saved)
-        widened = widening.widened
-        if type(cotangent) is Parts:
-            cotangent = Parts({position: widened(part) for position, part in cotangent.items()})
-        else:
-            cotangent = widened(cotangent)
-        shares = method(self, cotangent, node, [widened(value) for value in saved])
-        return [
-            (parent, widening.share(share, parent.dtype) if parent.dtype in widening.dtypes else share)
-            for parent, share in shares
-        ]
+@functools.cache
+def widened_kernel(primitive: Primitive, backend: Backend, kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a backend's kernel of a primitive, for arguments of any dtype: narrow ones are computed in float32."""
+    if primitive.is_view or primitive.name in AS_THEY_ARE or not backend.computes_in_float32:
+        return kernel
+    widening = _widening_of(backend)
+    narrow_in, wide = widening.narrow_in, widening.wide
 
-    return pull
+    @functools.wraps(kernel)
+    def call(*args: Any, **params: Any) -> Any:
+        narrow = narrow_in(args)
+        if narrow is None:
+            return kernel(*args, **params)
+        result = kernel(*map(widening.widened, args), **params)
+        beside = any(getattr(arg, "dtype", None) == wide for arg in args)
+        return result if beside or "dtype" in params else widening.rounded(result, narrow)
+
+    return call
 
 
-def compute_in_float32() -> None:
-    """Let the dtypes that a backend says so of be computed in float32 from now on, in every primitive."""
-    is_checking = config.jax_debug_nans
-    PRIMITIVES.load_all()
-    check_for_nans(False)  # whose methods are put around these
-    original_methods.clear()
-    Primitive.kernel_of = _with_widened_kernel(Primitive.kernel_of)  # type: ignore[method-assign,assignment]
-    known = [Primitive]
-    for cls in known:
-        known.extend(cls.__subclasses__())
-    for cls in known:
-        method = cls.__dict__.get("pull")
-        if method is not None and not getattr(method, "__isabstractmethod__", False) and cls.has_kernels:
-            cls.pull = _with_widened_rules(method)  # type: ignore[method-assign]
-    forget_kernels()
-    for primitive in PRIMITIVES.values():
-        primitive.kernels.clear()
-    if is_checking:
-        check_for_nans(True)
-
-
-when_first_used(compute_in_float32)
+def widened_pull(primitive: Primitive, cotangent: Any, node: Node, saved: Sequence[Any]) -> Any:
+    """Run a primitive's rules on raw values of narrow dtypes: in float32, and the shares are rounded."""
+    parts = list(cotangent.values()) if isinstance(cotangent, dict) else [cotangent]
+    backend = None if not node.plain or type(parts[0]) is Array else backend_of(parts[0])
+    if backend is None or not backend.computes_in_float32:
+        return primitive.pull(cotangent, node, saved)
+    widening = _widening_of(backend)
+    if not primitive.has_kernels or widening.narrow_in((*parts, *saved)) is None:
+        return primitive.pull(cotangent, node, saved)
+    widened = widening.widened
+    if isinstance(cotangent, dict):
+        cotangent = type(cotangent)({position: widened(part) for position, part in cotangent.items()})
+    else:
+        cotangent = widened(cotangent)
+    return [
+        (parent, widening.share(share, parent.dtype) if parent.dtype in widening.dtypes else share)
+        for parent, share in primitive.pull(cotangent, node, [widened(value) for value in saved])
+    ]

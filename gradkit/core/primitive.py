@@ -71,6 +71,8 @@ class Primitive(ABC):
     distinct = False
     """Whether a compiler leaves it where it stands, neither merged with an equal one nor moved."""
 
+    is_view = False
+    """Whether it moves elements, and computes nothing."""
     calls_host = False
     """Whether it calls a function of the host, which a graph does at each run."""
     keeps_weakness = True

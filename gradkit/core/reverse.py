@@ -6,17 +6,19 @@ computation is limited by memory alone.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from gradkit.backend import SEVERAL
+from gradkit.backend import NARROW_DTYPES, SEVERAL
 from gradkit.core.array import Array, innermost
 from gradkit.core.binding import bind
 from gradkit.core.changes import refuse_changed
 from gradkit.core.namespace import as_bound, namespace_of
+from gradkit.core.narrow import widened_pull
 from gradkit.core.node import Node, Trace, changes
 from gradkit.core.primitive import Primitive
 from gradkit.core.silence import SILENCES, silence_of
@@ -176,7 +178,10 @@ def _walk_back(
         primitive = node.primitive
         if here is not None:
             here.go_to(cotangent)
-        for parent, contribution in primitive.pull(cotangent, node, saved):
+        pull = primitive.pull
+        if NARROW_DTYPES and type(cotangent) is not Array and cotangent.dtype in NARROW_DTYPES:
+            pull = functools.partial(widened_pull, primitive)
+        for parent, contribution in pull(cotangent, node, saved):
             if here is not None:
                 here.go_to(contribution)
             if parent in cotangents:

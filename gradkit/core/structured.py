@@ -120,6 +120,8 @@ class View(Linear):
         Whether the result has memory of its own. By default it may share its argument's.
     """
 
+    is_view = True
+
     def __init__(
         self,
         name: str,

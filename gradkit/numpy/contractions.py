@@ -13,7 +13,7 @@ import numpy as np
 
 from gradkit.core import Array
 from gradkit.core.operands import as_array, dtype_name, of_one_dtype
-from gradkit.core.precision import check_precision, products_with
+from gradkit.core.precision import products_with
 from gradkit.core.promotion import dtype_named, summed_in
 from gradkit.errors import ShapeError
 from gradkit.numpy.arguments import promote_args, refuse_out
@@ -235,7 +235,9 @@ def einsum(
     """
     refuse_out(out, "einsum")
     refuse_sharding(out_sharding, "einsum")
-    check_precision(precision, "einsum")
+    if precision is not None:
+        with products_with(precision, "einsum"):
+            return einsum(subscripts, *operands, optimize=optimize, preferred_element_type=preferred_element_type)
     names, result, values = _parse(subscripts, operands)
     arrays = promote_args("einsum", *values)
     _check_sizes(names, arrays)
@@ -246,8 +248,7 @@ def einsum(
     for pair in _path(names, result, arrays, optimize):
         chosen = [terms.pop(i) for i in sorted(pair, reverse=True)][::-1]
         rest = set(result).union(*(name for name, _ in terms))
-        with products_with(precision, "einsum"):
-            terms.append(_contract(chosen, rest))
+        terms.append(_contract(chosen, rest))
     name, array = _sum_out(*terms[0], set(result))
     array = permute_dims(array, tuple(name.index(letter) for letter in result)) if name != result else array
     return astype(array, dtype)

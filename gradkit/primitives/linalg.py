@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from gradkit.backend import NARROW_DTYPES
 from gradkit.core import Array, Linear, bind
 from gradkit.core.array import backend_of_array, wrap
 from gradkit.core.batching import broadcasting_leading, moved_to_front, text_on_batches
@@ -293,6 +294,7 @@ def affine(x: Any, w: Any, b: Any, /) -> Array:
     trace = None if w_node is None else w_node.trace
     if (
         kernel is None
+        or (NARROW_DTYPES and dtype in NARROW_DTYPES)
         or type(left) is not kind
         or type(bias) is not kind
         or (None if b_node is None else b_node.trace) is not trace

@@ -147,6 +147,7 @@ def _as_is(obj: Any, dtype: Any, device: Device | None) -> Array:
         backend, place = _place(device)
         return wrap(_brought(_native(obj), backend, place))
     if owner is not None and not owner.is_scalar(obj):
+        owner.dtype_name(obj)  # which notes a dtype that is seen first
         return wrap(owner.admit(obj, "asarray"))
     if isinstance(obj, list | tuple) and _holds_array(obj):
         return stack([_as_is(item, dtype, device) for item in obj])
@@ -179,7 +180,7 @@ def _brought(values: np.ndarray[Any, Any], backend: Backend, device: Any) -> Any
 
 def _native(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return an array in this machine's byte order, which is the only one other libraries take."""
-    if letter_of(values.dtype) not in "biufc":
+    if values.dtype.kind not in "biufc" and values.dtype.name not in NARROW:
         raise TypeError(
             f"asarray: expected an array of numbers, got dtype {values.dtype}. Convert it first: x.astype('float32')."
         )

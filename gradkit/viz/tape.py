@@ -25,6 +25,7 @@ from gradkit.core.array import backend_of_array, raw
 from gradkit.core.binding import KERNEL_ERRORS
 from gradkit.core.families import PART, Recorded
 from gradkit.core.namespace import namespace_of
+from gradkit.core.narrow import kernel_for, widened_pull
 from gradkit.core.node import Leaf, Node
 from gradkit.core.promotion import is_inexact
 from gradkit.core.reverse import total
@@ -170,7 +171,7 @@ class Tape:
             if node in unknown or saved is None:
                 unknown.update(parent for parent in node.parents if parent is not None)
             elif node in cotangents:
-                for parent, share in node.primitive.pull(cotangents[node], node, saved):
+                for parent, share in widened_pull(node.primitive, cotangents[node], node, saved):
                     present = cotangents.get(parent)
                     cotangents[parent] = share if present is None else total(present, share)
         return {
@@ -278,7 +279,8 @@ def _result(node: Node, arguments: Sequence[Any]) -> Any:
     if like is None:
         return None
     try:
-        result = node.primitive.kernel(like)(*arguments, **node.params)
+        kernel = kernel_for(node.primitive, node.primitive.kernel(like), arguments)
+        result = kernel(*arguments, **node.params)
     except KERNEL_ERRORS:
         return None
     return result if (result.shape, result.dtype) == (node.shape, node.dtype) else None
