@@ -279,6 +279,11 @@ class JaxBackend(Backend):
             )
         return found or self.devices[0]
 
+    @cached_property
+    def has_several_devices(self) -> bool:
+        """Whether there is more than one device, so that a call has to look where its arguments are."""
+        return self.why_unusable() is None and len(self.devices) > 1
+
     def is_on_host(self, device: Any) -> bool:
         """Return whether a device is the CPU (None: JAX's default one)."""
         return bool((self.devices[0].raw if device is None else device).platform == "cpu")

@@ -8,7 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy
+import jax.scipy.linalg
 import numpy as np
+
+from gradkit_jax.threefry import fold_in, random_bits, random_order
 
 __all__ = ["KERNELS"]
 
@@ -52,9 +55,18 @@ def reduce_precision(x: Any, *, exponent_bits: int, mantissa_bits: int) -> Any:
     return jax.lax.reduce_precision(x, exponent_bits=exponent_bits, mantissa_bits=mantissa_bits)
 
 
+def expm(x: Any) -> Any:
+    # How often the result is squared depends on the values, of which JAX's function has as many branches.
+    return jax.scipy.linalg.expm(x, max_squarings=64) if x.size else x
+
+
 KERNELS: Mapping[str, Callable[..., Any]] = {
     "bitcast": bitcast,
+    "expm": expm,
+    "fold_in": fold_in,
     "pad_index": pad_index,
+    "random_bits": random_bits,
+    "random_order": random_order,
     "reduce_precision": reduce_precision,
     "set_index": set_index,
 }

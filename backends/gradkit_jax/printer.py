@@ -62,6 +62,8 @@ class Program:
     def __init__(self, program: Operations, box: Box, donated: Sequence[int]) -> None:
         self._box = box
         self._forms = [(value.form.shape, np.dtype(value.form.dtype)) for value in program.arguments]
+        devices = {value.form.device for value in program.arguments}
+        self._device = devices.pop() if len(devices) == 1 and jax.local_device_count() > 1 else None
         self.jitted = jax.jit(lambda *arrays: run(program, arrays), donate_argnums=tuple(donated))
         # What cannot be traced shows here, where the graph can still be interpreted.
         self.jitted.trace(*(jax.ShapeDtypeStruct(*form) for form in self._forms))
@@ -80,6 +82,8 @@ class Program:
                 return None
             array = getattr(argument, value)
             if not isinstance(array, jax.Array) or array.shape != shape or array.dtype != dtype:
+                return None
+            if self._device is not None and array.devices() != {self._device}:
                 return None
             arrays.append(array)
         return list(map(self._box.close, self.jitted(*arrays)))

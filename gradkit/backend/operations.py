@@ -18,10 +18,11 @@ __all__ = ["Apply", "Branches", "Form", "OperationPrinter", "Operations", "Repea
 
 @dataclass(frozen=True)
 class Form:
-    """The shape of an array, and the name of its dtype."""
+    """The shape of an array, the name of its dtype, and where it is, as the library says it."""
 
     shape: tuple[int, ...]
     dtype: str
+    device: Any = None
 
 
 @dataclass(frozen=True, eq=False)

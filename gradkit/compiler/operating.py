@@ -38,7 +38,7 @@ def operations_of(graph: Graph, backend: Backend) -> Operations:
 
 
 def _value(variable: Variable) -> Value:
-    return Value(Form(tuple(variable.shape), variable.dtype.name))
+    return Value(Form(tuple(variable.shape), variable.dtype.name, variable.form.device.raw))
 
 
 def _operand(known: Mapping[Variable, Any], operand: Any) -> Any:

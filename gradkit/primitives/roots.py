@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradkit.backend import TRACED
 from gradkit.core import Array, General, bind
 from gradkit.core.batching import reduction
 from gradkit.core.namespace import publish
@@ -38,7 +39,8 @@ def _root_of_squares(xp: Any, x: Any, *, axis: tuple[int, ...], keepdims: bool, 
     total, root = _root(xp, x, axis, keepdims, divisor)
     low, high = _range(xp, root)
     inside = (total >= low) & (total <= high)
-    if bool(inside) if inside.ndim == 0 else bool(xp.all(inside)):
+    # Where nobody can see whether one was lost, both are computed.
+    if not TRACED[type(inside)] and (bool(inside) if inside.ndim == 0 else bool(xp.all(inside))):
         return root
     sizes = xp.abs(x)
     if 0 in sizes.shape:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ import hypothesis
 import numpy as np
 from fingerprints import NoFingerprint, fingerprint
 
-__all__ = ["by_jax", "jaxs", "kept", "missing", "write"]
+import gradkit
+from gradkit.backend import current_backend
+
+__all__ = ["by_jax", "jaxs", "kept", "missing", "usual_widths", "write"]
 
 FOLDER = Path(__file__).parents[1] / "references"
 MODE = os.environ.get("GRADKIT_REFERENCES", "read")
@@ -46,6 +50,26 @@ _missing: dict[str, int] = {}
 
 def kept(compute: Callable[..., Any], *args: Any) -> Any:
     """Return ``compute(*args)``: lists, tuples and dicts of NumPy arrays, from the file or computed now."""
+    with usual_widths():
+        return _kept(compute, *args)
+
+
+@contextmanager
+def usual_widths() -> Iterator[None]:
+    """Let JAX have 64 bits where gradkit makes them, as a test on another backend finds it.
+
+    On the backend `jax` they are switched on for the backend's own arrays, which may have any dtype.
+    """
+    if current_backend().library != "jax":
+        yield
+        return
+    import jax
+
+    with jax.enable_x64(gradkit.config.jax_enable_x64):
+        yield
+
+
+def _kept(compute: Callable[..., Any], *args: Any) -> Any:
     test = os.environ.get("PYTEST_CURRENT_TEST")
     if test is None or hypothesis.currently_in_test_context():  # no test, or a program that nobody will see again
         return compute(*args)
@@ -92,7 +116,8 @@ def jaxs(program: Callable[..., Any], *args: Any) -> Any:
     """
     import jax
 
-    return kept(_run_by_jax, program, bool(jax.config.jax_enable_x64), *args)
+    with usual_widths():
+        return kept(_run_by_jax, program, bool(jax.config.jax_enable_x64), *args)
 
 
 def _run_by_jax(program: Callable[..., Any], wide: bool, *args: Any) -> Any:
