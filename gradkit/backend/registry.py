@@ -21,6 +21,7 @@ __all__ = [
 ENTRY_POINT_GROUP = "gradkit.backends"
 INCLUDED = {
     "cupy": "gradkit_cupy:CupyBackend",
+    "jax": "gradkit_jax:JaxBackend",
     "numpy": "gradkit_numpy:NumpyBackend",
     "python": "gradkit_python:PythonBackend",
     "strict": "gradkit_strict:StrictBackend",

@@ -271,9 +271,19 @@ def test_derivatives_of_running_sums_and_products_are_native() -> None:
     check_native(lambda x: [loss(x), gradkit.grad(loss)(x)], x)
 
 
-def test_what_has_no_elements_is_no_call() -> None:
-    x = np.ones((3, 0), np.complex64)
-    check_native(lambda x: [jnp.sin(x), jnp.linalg.inv(x[:0]), jnp.sort(x, 0), jnp.fft.fft(x.T)[:0], x.T @ x], x)
+def test_what_has_no_elements_is_no_call_where_its_dtype_is_native() -> None:
+    x = np.ones((3, 0), np.float32)
+    check_native(lambda x: [jnp.sin(x) * 2, x.T @ x, jnp.exp(x.T)[:0]], x)
+
+
+def test_a_routine_without_elements_gives_none() -> None:
+    def function(x: Any) -> list[Any]:
+        return [jnp.sin(x), jnp.linalg.inv(x[:0]), jnp.sort(x, 0), jnp.fft.fft(x.T)[:0], x.T @ x]
+
+    for dtype in (np.float32, np.complex64):
+        x = jnp.asarray(np.ones((3, 0), dtype))
+        for found, expected in zip(gradkit.jit(function)(x), function(x), strict=True):
+            assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
 
 
 @pytest.mark.parametrize(
