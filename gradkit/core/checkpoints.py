@@ -147,6 +147,12 @@ class Rerun:
                 f"not depend on state that has changed in the meantime."
             )
         cotangents = trace.backward([(found[i]._node, g) for i, g in parts.items()], floor=start)  # type: ignore[misc]
+        if not cotangents.keys() <= set(self._parents):
+            raise RuntimeError(
+                "checkpoint: the function has to compute the same when it runs again in the backward pass, but then it "
+                "depends on an array that it did not depend on before. It may not close over an array that is assigned "
+                "to in the meantime: give it as an argument."
+            )
         shares = [cotangents.get(parent) for parent in self._parents]
         for cut in self.cuts:
             shares = cut(shares, start)

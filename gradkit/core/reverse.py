@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from gradkit.backend import NARROW_DTYPES, SEVERAL
-from gradkit.core.array import Array, innermost
+from gradkit.core.array import Array, innermost, wrap
 from gradkit.core.binding import bind
 from gradkit.core.changes import refuse_changed
 from gradkit.core.namespace import as_bound, namespace_of
@@ -58,7 +58,8 @@ class ReverseTrace(Trace):
                 nodes.append(node)
                 tracked |= 1 << position
             else:
-                values.append(arg._value if type(arg) is Array and node is None else arg)
+                # What is kept for the rule is no object of a user's, who may assign to it.
+                values.append(arg if type(arg) is not Array else arg._value if node is None else wrap(arg._value, node))
                 nodes.append(None)
         out = bind(primitive, values, params)
         outs = [o._value if o._node is None else o for o in (out if primitive.multiple_results else (out,))]

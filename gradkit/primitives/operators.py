@@ -108,6 +108,22 @@ def _divmod(x: Any, y: Any) -> Any:
     return e.floor_divide(x, y), e.remainder(x, y)
 
 
+LAYOUT = ("base", "ctypes", "flags", "strides")
+"""Attributes of NumPy's arrays that say how they are in memory."""
+
+
+def _no_layout(name: str) -> property:
+    """Make the property of what an Array does not have: `hasattr` says no, and `getattr` why."""
+
+    def missing(self: Array) -> Any:
+        raise AttributeError(
+            f"'Array' object has no attribute {name!r}: gradkit's Arrays do not say how elements are in memory, and "
+            f"what writes there would leave the derivative behind. Of a plain one: numpy.asarray(x).{name}."
+        )
+
+    return property(missing)
+
+
 def _from_numpy(name: str) -> Callable[..., Any]:
     """Make the method that calls `gradkit.numpy`'s function of that name, which stands above this layer."""
 
@@ -202,6 +218,8 @@ def install() -> None:
         setattr(Array, f"__{name}__", unary_function)
     for name, method in METHODS.items():
         setattr(Array, name, method)
+    for name in LAYOUT:
+        setattr(Array, name, _no_layout(name))
     above.stop_gradient = stop_gradient
     Array.real = property(e.real)  # type: ignore[assignment]
     Array.imag = property(e.imag)  # type: ignore[assignment]

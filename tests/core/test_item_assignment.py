@@ -457,6 +457,28 @@ def test_an_operator_in_place_leaves_an_argument_as_it_is(xp: Any) -> None:
     assert x.tolist() == [1.0, 2.0]
 
 
+def test_what_a_pullback_keeps_is_not_assigned_to(xp: Any) -> None:
+    def f(x: Any) -> Any:
+        y = x * 2.0
+        _, pullback = gradkit.vjp(lambda v: v * y, jnp.ones(2))
+        y[0] = 50.0
+        return pullback(jnp.ones(2))[0].sum()
+
+    with gradkit.item_assignment():
+        assert gradkit.device_get(gradkit.grad(f)(jnp.asarray([1.0, 3.0]))).tolist() == [2.0, 2.0]
+
+
+def test_what_a_checkpoint_closes_over_is_not_assigned_to_silently(xp: Any) -> None:
+    def f(x: Any) -> Any:
+        y = x * 2.0
+        result = gradkit.checkpoint(lambda v: v * y)(x)
+        y[0] = 50.0
+        return result.sum()
+
+    with gradkit.item_assignment(), pytest.raises(RuntimeError, match="give it as an argument"):
+        gradkit.grad(f)(jnp.asarray([1.0, 3.0]))
+
+
 # Whose code may assign
 
 LIBRARY = """

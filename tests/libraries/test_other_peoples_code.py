@@ -81,6 +81,7 @@ REFUSED = {
     "scipy.ndimage.sobel": "converts",
     "sklearn.metrics.max_error": "a number",
     "scipy.special.zeta": "refused",
+    "scipy.linalg.toeplitz": "refused",
 }
 """Those whose derivative would be lost: each is an error, of gradkit's."""
 
