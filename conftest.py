@@ -30,8 +30,10 @@ from pytest_gradkit import asked_for, selection_of
 
 pytest_plugins = ["pytester"]
 
-# Doctests are collected by importing a module, and these import CuPy.
-collect_ignore_glob = [] if find_spec("cupy") else ["backends/gradkit_cupy/[!_]*.py"]
+# Doctests are collected by importing a module, and these import their libraries.
+collect_ignore_glob = [
+    f"backends/gradkit_{library}/[!_]*.py" for library in ("cupy", "jax", "torch") if not find_spec(library)
+]
 # A `cupy`, to be found by PYTHONPATH alone, and a project of its own, which a test runs.
 collect_ignore = ["tests/cuda_on_cpu", "tests/foreign"]
 
