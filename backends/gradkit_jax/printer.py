@@ -61,6 +61,7 @@ class Program:
 
     def __init__(self, program: Operations, box: Box, donated: Sequence[int]) -> None:
         self._box = box
+        self._calls_host = calls_host(program)
         self._forms = [(value.form.shape, np.dtype(value.form.dtype)) for value in program.arguments]
         devices = {value.form.device for value in program.arguments}
         self._device = devices.pop() if len(devices) == 1 and jax.local_device_count() > 1 else None
@@ -70,7 +71,12 @@ class Program:
 
     def __call__(self, arguments: list[Any]) -> list[Any]:
         """Run it on boxes of arrays, and return arrays."""
-        found: list[Any] = self.jitted(*map(self._box.open, arguments))
+        return self._ran(list(map(self._box.open, arguments)))
+
+    def _ran(self, arrays: list[Any]) -> list[Any]:
+        found: list[Any] = self.jitted(*arrays)
+        if self._calls_host and not any(isinstance(array, jax.core.Tracer) for array in arrays):
+            jax.effects_barrier()  # what a program does on the host is done when the call returns
         return found
 
     def if_it_fits(self, arguments: list[Any]) -> list[Any] | None:
@@ -86,7 +92,21 @@ class Program:
             if self._device is not None and array.devices() != {self._device}:
                 return None
             arrays.append(array)
-        return list(map(self._box.close, self.jitted(*arrays)))
+        return list(map(self._box.close, self._ran(arrays)))
+
+
+def calls_host(program: Operations) -> bool:
+    """Return whether a program calls functions of the host, in itself or in its loops and branches."""
+    return any(
+        step.on_host if isinstance(step, Apply) else any(map(calls_host, parts_of(step))) for step in program.steps
+    )
+
+
+def parts_of(step: Walk | Repeat | Branches) -> Sequence[Operations]:
+    """Return the programs that a loop or a choice runs."""
+    if isinstance(step, Walk):
+        return (step.step,)
+    return (step.test, step.step) if isinstance(step, Repeat) else step.branches
 
 
 def run(program: Operations, arrays: Sequence[Any]) -> list[Any]:

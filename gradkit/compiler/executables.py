@@ -93,13 +93,13 @@ class Executable:
         if not graph.equations:
             return
         try:
-            with nullcontext() if backend is None else backend.computing_now():
-                if backend is None or printer is None:
+            if backend is None or printer is None:
+                with nullcontext() if backend is None else backend.computing_now():
                     self.run = _interpreter(simplified(graph))
-                elif isinstance(printer, OperationPrinter):
-                    self._compile_operations(backend, printer, donated)
-                else:
-                    self._compile(backend, printer, donated)
+            elif isinstance(printer, OperationPrinter):
+                self._compile_operations(backend, printer, donated)
+            else:
+                self._compile(backend, printer, donated)
         except Exception as error:  # noqa: BLE001 - whatever the compiler lacks, the graph can be interpreted
             _warn_of(error)
 
@@ -134,7 +134,8 @@ class Executable:
     def _compile_operations(self, backend: Backend, printer: OperationPrinter, donated: Sequence[int]) -> None:
         """Have the graph's operations compiled as they are; where that fails, `run` stays what interprets it."""
         # Calls go; the texts of primitives stay what they are, since kernels are traced as well.
-        graph = simplified(expanded(self.graph, lambda equation: not isinstance(equation.primitive, HigherOrder)))
+        with backend.computing_now():
+            graph = simplified(expanded(self.graph, lambda equation: not isinstance(equation.primitive, HigherOrder)))
         results = list(dict.fromkeys(out for out in graph.outputs if type(out) is Variable))
         results = [out for out in results if out not in set(graph.inputs)]
         constants = [array for _, array in graph.constants]
