@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -63,26 +64,35 @@ def test_fifty_runs_of_which_one_process_is_killed_go_on_to_the_same_end(tmp_pat
     for number in range(50):
         folder = tmp_path / str(number)
         run = start(COUNT, PROGRAM, folder, "nothing")
-        while not (folder / CHECKPOINT).exists() and run.poll() is None:
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.4))
+        wait_for_saves(run, folder / CHECKPOINT, 0)
         victims = processes_of(run.pid)
-        if victims:
-            killed += 1
+        wait_for_saves(run, folder / CHECKPOINT, rng.randrange(20))
+        time.sleep(rng.uniform(0, 0.01))
+        if run.poll() is None:
             os.kill(rng.choice(victims), signal.SIGKILL)
-        before = time.monotonic()
+            killed += 1
         ended = finish(run, timeout=30)
-        assert not victims or ended.status != 0 or "finished" in ended.out
-        assert time.monotonic() - before < 30
+        assert ended.status != 0 or "finished" in ended.out
         again = launch(COUNT, PROGRAM, folder, "nothing")
         assert again.status == 0, again.err
         assert (folder / CHECKPOINT).read_bytes() == undisturbed
     assert killed > 25
 
 
+def wait_for_saves(run, path, count):
+    """Wait until the checkpoint has been written so many times more, or the run is over."""
+    seen = set()
+    while len(seen) < count + 1 and run.poll() is None:
+        with suppress(FileNotFoundError):
+            seen.add(path.stat().st_mtime_ns)
+        time.sleep(0.001)
+
+
 def processes_of(pid):
     """Return the processes that mpiexec has started."""
-    found = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        ["ps", "-e", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    ).stdout
     rows = [line.split(None, 2) for line in found.splitlines()]
     family = {pid}
     for _ in range(3):  # mpiexec may be a process of its own above the one that starts them
@@ -104,5 +114,5 @@ def test_the_command_line_trains_in_several_processes_and_one_tells(tmp_path):
     assert "examples/s" in ended.out
     assert (tmp_path / "run" / "model.safetensors").exists()
     wrong = launch(COUNT, *words)
-    assert wrong.status == 2
+    assert wrong.status != 0
     assert wrong.err.count("holds a finished run") == 1
