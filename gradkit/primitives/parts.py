@@ -30,7 +30,7 @@ Write = Callable[[Array, Array], Array]
 class Memory:
     """What NumPy's arrays of one memory share: the whole, and who is it or a part of it."""
 
-    __slots__ = ("_limit", "_owner", "_whole", "members")
+    __slots__ = ("__weakref__", "_limit", "_owner", "_whole", "members")
 
     def __init__(self, owner: Array) -> None:
         self._owner = ref(owner)
@@ -94,8 +94,11 @@ class Place(NamedTuple):
 
 def place_of(array: Array) -> Place | None:
     """Return where an Array is among those that share a memory; None where it shares it with nobody."""
-    place: Place | None = getattr(array, "_place", None)
-    return place
+    place: Place | ref[Memory] | None = getattr(array, "_place", None)
+    if not isinstance(place, ref):
+        return place
+    memory = place()  # the whole's own is there as long as it has parts
+    return None if memory is None else Place(memory, ())
 
 
 def may_assign(frame: FrameType | None) -> bool:
@@ -112,7 +115,8 @@ def note(part: Array, whole: Array, read: Read, write: Write) -> None:
         return
     place = place_of(whole)
     if place is None:
-        place = whole._place = Place(Memory(whole), ())
+        place = Place(Memory(whole), ())
+        whole._place = ref(place.memory)
     part._place = Place(place.memory, (*place.way, (read, write)))
     place.memory.add(part)
 

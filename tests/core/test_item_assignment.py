@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -17,6 +18,7 @@ import gradkit
 import gradkit.numpy as jnp
 from gradkit import lax
 from gradkit.config import OWN, setting
+from gradkit.core.array import raw
 from gradkit.experimental import io_callback
 
 # Settings
@@ -433,6 +435,22 @@ def test_a_part_is_assigned_to_as_in_numpy_and_what_shares_its_memory(name: str,
 
         slope = (changed(x * 1.01, np) - changed(x * 0.99, np)) @ weights / 0.02
         assert float(gradkit.grad(total)(0.0)) == pytest.approx(slope)
+
+
+def test_what_an_array_had_is_not_kept_for_parts_that_are_gone(xp: Any) -> None:
+    def parts_of(x: Any) -> float:
+        row = x.T[0]
+        row[0] = 2.0
+        return float(row[0])
+
+    x = jnp.asarray([[1.0, 2.0], [3.0, 4.0]])
+    with gradkit.item_assignment():
+        assert parts_of(x) == 2.0
+        value = weakref.ref(raw(x))
+        x.data = jnp.ones((2, 2)).data
+        assert value() is None
+        assert parts_of(x) == 2.0
+    assert x.tolist() == [[2.0, 1.0], [1.0, 1.0]]
 
 
 def test_a_part_of_an_argument_is_not_assigned_to(xp: Any) -> None:
