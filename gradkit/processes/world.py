@@ -35,6 +35,9 @@ SPIN = 2e-4
 """Seconds in which a waiting process only lets others run; after them it sleeps between two questions."""
 PAUSE = 2e-4
 
+ALONE = (None, 1)
+"""What launchers say where there is one process: nothing, or that."""
+
 LANES = ("calls", "gradients", "numbers")
 """What may be on its way at the same time. In each lane things leave in one order; between lanes there is none."""
 
@@ -296,7 +299,7 @@ def the_world() -> World | None:
 
 def world_of_launcher() -> World | None:
     """Return the world of the launcher that started this process, entering it; None where there was no launcher."""
-    if _Here.world is None and launched_processes() is not None:
+    if _Here.world is None and launched_processes() not in ALONE:
         enter_world(TIMEOUT)
     return _Here.world
 
@@ -304,11 +307,12 @@ def world_of_launcher() -> World | None:
 def enter_world(timeout: float) -> World:
     """Find the others that a launcher started with this process; without one it is alone."""
     launched = launched_processes()
-    world = World(timeout=timeout) if launched is None else World(load_mpi(launched), timeout)
+    # A launcher of one process, as a batch system may be, needs no MPI.
+    world = World(timeout=timeout) if launched in ALONE else World(load_mpi(launched or 0), timeout)
     _Here.world = world
     if world.count > 1:
         sys.excepthook = _ending_all(world, sys.excepthook)
-    if launched is not None:
+    if launched not in ALONE:
         atexit.register(world.leave)
     return world
 

@@ -14,6 +14,7 @@ from launched import environment, launch, needs_mpi
 
 import gradkit.numpy as jnp
 from gradkit import distributed, nn, tree
+from gradkit.processes import world
 
 PROGRAM = Path(__file__).with_name("collectives_program.py")
 COUNT = 3
@@ -169,6 +170,13 @@ def test_processes_without_mpi4py_say_what_to_install(tmp_path):
     ended = run_alone(program, OMPI_COMM_WORLD_SIZE="4")
     assert "a launcher started 4 processes" in ended.stderr
     assert "pip install 'gradkit[mpi]'" in ended.stderr
+
+
+def test_a_launcher_of_one_process_needs_no_mpi(monkeypatch):
+    monkeypatch.setenv("PMI_SIZE", "1")
+    monkeypatch.setattr(world, "load_mpi", None)
+    assert world.world_of_launcher() is world.the_world()
+    assert world.enter_world(1.0).count == 1
 
 
 @needs_mpi
