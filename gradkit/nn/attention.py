@@ -85,7 +85,7 @@ def dot_product_attention(
     name = dtype_name(logits)
     if visible is not None:
         logits = where(visible, logits, -0.7 * float(limits_of(name).max))
-    wide = cast(logits, "float32") if name == "float16" else logits
+    wide = cast(logits, "float32") if name in ("float16", "bfloat16") else logits
     shares = reshape(cast(softmax(wide, axis=-1), name), (batch, groups, heads // groups, t, s))
     result = reshape(permute_dims(matmul(shares, v), (0, 3, 1, 2, 4)), (batch, t, heads, size))
     if query_seq_lengths is not None:

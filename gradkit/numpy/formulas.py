@@ -233,7 +233,8 @@ def rint(x: Any, /) -> Array:
 def spacing(x: Any, /) -> Array:
     """Return the distance from each number to the next one away from 0, with its sign; NaN for what is not finite."""
     array = _real(x, "spacing")
-    following = xp.nextafter(array, xp.where(xp.signbit(array), -math.inf, math.inf))
+    away = cast(xp.where(xp.signbit(array), -math.inf, math.inf), dtype_name(array))
+    following = xp.nextafter(array, away)
     finite = xp.isfinite(array)
     return xp.where(finite, following - xp.where(finite, array, 0), math.nan)
 
@@ -254,7 +255,7 @@ def frexp(x: Any, /) -> tuple[Array, Array]:
     # Subnormal numbers have too few digits for the quotient.
     small = size < float(finfo(array.dtype).tiny)
     lift = finfo(array.dtype).nmant + 1
-    scaled = array * xp.where(small, 2.0**lift, 1.0)
+    scaled = xp.where(small, xp.where(small, array, 0) * 2.0**lift, array)
     safe = xp.where(usual, xp.abs(scaled), 1)
     exponent = xp.floor(xp.log2(safe)) + 1
     # The logarithm is rounded, so next to a power of 2 it can be one off.

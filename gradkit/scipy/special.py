@@ -144,7 +144,8 @@ def comb(N: Any, k: Any, *, repetition: bool = False) -> Array:
     finite = possible & ~infinite
     inner_n, inner_k = where(finite, n, 0.0), where(finite, k, 0.0)
     value = exp(log_choices(inner_k, inner_n - inner_k + 1))
-    value = where(infinite, where(equal(k, 0), 1.0, where(k < n, math.inf, math.nan)), value)
+    of_infinity = where(equal(k, 0), 1.0, where(k < n, math.inf, math.nan))
+    value = where(infinite, astype(of_infinity, n.dtype), value)
     return where(known, where(possible, value, 0.0), n + k)
 
 
@@ -183,7 +184,7 @@ def kl_div(p: Any, q: Any) -> Array:
 def _beside(p: Array, q: Array, nothing: Array, value: Any) -> Array:
     """Return `value` where `nothing` of p is there, NaN where p or q is NaN, else infinity."""
     known = equal(p, p) & equal(q, q)
-    return where(known, where(nothing, value, math.inf), p + q)
+    return where(known, where(nothing, value, full_like(p, math.inf)), p + q)
 
 
 def boxcox(x: Any, lmbda: Any) -> Array:

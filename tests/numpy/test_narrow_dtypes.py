@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from parity.cases import CASES as PARITY
+from parity.cases import DIFFERENT, WITHOUT_JAX
 from parity.measure import weights
 from primitive_cases import CASES
 from references import kept
@@ -91,9 +92,20 @@ def test_a_primitive_in_bfloat16_is_jaxs_to_rounding(case: Any, backend: Any) ->
         np.testing.assert_allclose(one, other, rtol=0, atol=4 * EPSILON * scale)
 
 
+OF_ITS_OWN_DTYPE = "astype fromfunction interp convert_element_type owens_t".split()
+"""Cases that say the dtype themselves, or give JAX arrays of NumPy's; and what JAX gives in float32."""
+COMPARED = [
+    pytest.param(case, id=case.name)
+    for case in PARITY
+    if (case.name, "reverse") not in {**WITHOUT_JAX, **DIFFERENT}
+    and case.name.rpartition(".")[2] not in OF_ITS_OWN_DTYPE
+]
+
+
 @pytest.mark.long
 @on_numpy
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in PARITY])
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", COMPARED)
 def test_a_function_in_bfloat16_is_as_exact_as_jaxs(case: Any, backend: Any) -> None:
     def run(m: Any, dtype: Any) -> list[Any]:
         # The same numbers in each dtype: those that bfloat16 has.
@@ -112,8 +124,11 @@ def test_a_function_in_bfloat16_is_as_exact_as_jaxs(case: Any, backend: Any) -> 
         exact = run(jax, np.float64)
     assert [str(leaf.dtype) for leaf in ours] == [str(leaf.dtype) for leaf in theirs]
     for one, other, truth in zip(wide(ours), wide(theirs), wide(exact), strict=True):
+        known = np.isfinite(truth)
+        np.testing.assert_array_equal(one[~known], other[~known])
+        one, other, truth = one[known], other[known], truth[known]
         scale = max(1.0, float(np.max(np.abs(truth), initial=0)))
-        jaxs = float(np.max(np.abs(other - truth), initial=0))
+        jaxs = float(np.max(np.abs(other - truth), initial=0, where=np.isfinite(other)))
         np.testing.assert_allclose(one, truth, rtol=0, atol=max(3 * jaxs, 4 * EPSILON * scale))
 
 

@@ -30,7 +30,7 @@ KINDS = {
     "isf": "the inverse of the survival function",
     "entropy": "the entropy",
 }
-HALF = "float16"
+HALF = ("float16", "bfloat16")
 QUANTILES = ("ppf", "isf")
 OUTSIDE = {
     "logpdf": (-math.inf, -math.inf),
@@ -122,8 +122,8 @@ class Distribution:
             given.apply_defaults()
             arrays = floating_together(list(given.arguments.values()), f"{self.__name__}.{kind}")
             name = dtype_name(arrays[0])
-            if name == HALF:
-                # What is between an argument and a result is often beyond 65504.
+            if name in HALF:
+                # What is between an argument and a result is often beyond 65504, or has more digits than 8 bits are.
                 arrays = [cast(array, "float32") for array in arrays]
             named = dict(zip(given.arguments, arrays, strict=True))
             shapes = [named[shape] for shape in self.shapes]
@@ -134,7 +134,7 @@ class Distribution:
                 valid = valid & ~isnan(array)
             value, valid = evaluate(kind, formula, valid, named, shapes)
             result = where(valid, value, _nan_from(arrays, valid))
-            return cast(result, name) if name == HALF else result
+            return cast(result, name) if name in HALF else result
 
         return self._name(function, kind, signature)
 
