@@ -56,7 +56,7 @@ def kept(compute: Callable[..., Any], *args: Any) -> Any:
 
 @contextmanager
 def usual_widths() -> Iterator[None]:
-    """Let JAX have 64 bits where gradkit makes them, as a test on another backend finds it.
+    """Let JAX have 64 bits where the test says so, by `jax.enable_x64` or gradkit's, as it is on another backend.
 
     On the backend `jax` they are switched on for the backend's own arrays, which may have any dtype.
     """
@@ -64,8 +64,10 @@ def usual_widths() -> Iterator[None]:
         yield
         return
     import jax
+    from jax._src import config  # nothing public tells a block from the setting of the process
 
-    with jax.enable_x64(gradkit.config.jax_enable_x64):
+    block = config.enable_x64.get_local()
+    with jax.enable_x64(block if isinstance(block, bool) else gradkit.config.jax_enable_x64):
         yield
 
 
