@@ -178,8 +178,9 @@ def relu(x: Raw) -> Raw:
 
 
 def square_pull(g: Raw, node: Any, saved: Sequence[Raw]) -> Shares:
-    # Twice the cotangent: often it is one number, and 2 * x would convert a Python number for each call.
-    return [(node.parents[0], (g + g) * saved[1])]
+    # Not 2 * x, which would convert a Python number for each call; nor 2 * g, which is a number where 2 * x overflows.
+    x = saved[1]
+    return [(node.parents[0], g * (x + x))]
 
 
 def scatter_add(updates: Raw, indices: Raw, *, axis: int, size: int) -> Raw:

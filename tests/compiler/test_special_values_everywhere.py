@@ -143,6 +143,32 @@ def test_special_values_are_the_same_natively(dtype: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pullbacks_of_special_values_are_eagerly_what_their_rules_say(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eager ones have kernels of their own, where a product may be taken in another order; a graph has the rules."""
+    monkeypatch.setenv("GRADKIT_COMPILER", "interpreter")
+    wrong = []
+    with gradkit.use_backend("numpy"), np.errstate(all="ignore"):
+        x = special_numbers(dtype)
+        for name, function in ALL.items():
+            for cotangent in (0.0, 1.0, np.inf):
+
+                def pulled(x: Any, function: Any = function, cotangent: float = cotangent) -> Any:
+                    out, pull = gradkit.vjp(function, x)
+                    return pull(jnp.full_like(out, cotangent))[0]
+
+                if not jnp.issubdtype(gradkit.eval_shape(function, x).dtype, jnp.floating):
+                    continue
+                found, expected = np.asarray(pulled(x)), np.asarray(gradkit.jit(pulled)(x))
+                absolute = 4 * float(np.finfo(dtype).smallest_subnormal)
+                where = ~np.isclose(found, expected, 1e3 * float(np.finfo(dtype).eps), absolute, equal_nan=True)
+                if where.any():
+                    wrong.append(f"{name}, {cotangent}: {found[where][:3]} for {expected[where][:3]} at {x[where][:3]}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_power_of_one_half_is_no_square_root(dtype: str) -> None:
     """NumPy's is one where it sees a single exponent; C's, the array API standard's and JAX's is not."""
     with gradkit.use_backend("numpy"), np.errstate(invalid="raise"):
