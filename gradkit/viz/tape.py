@@ -16,6 +16,7 @@ which the values that `backward` has freed are put together again.
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -159,7 +160,7 @@ class Tape:
 
     def gradients(self) -> dict[Node, Any]:
         """Return the gradient of the only root, a single number, by every node, where the values for it are known."""
-        if len(self.roots) != 1 or self.values[self.roots[0]].size != 1:
+        if len(self.roots) != 1 or math.prod(self.values[self.roots[0]].shape) != 1:
             return {}
         root = self.roots[0]
         cotangents: dict[Node, Any] = {root: self.backend.one_like(self.values[root])}
@@ -227,7 +228,7 @@ class Tape:
         """
         is_known = self.compute_missing() if complete else asked
         found = self.gradients() if gradients and is_known else {}
-        if gradients and len(self.roots) == 1 and (out := self.values[self.roots[0]]).size == 1:
+        if gradients and len(self.roots) == 1 and math.prod((out := self.values[self.roots[0]]).shape) == 1:
             found.setdefault(self.roots[0], self.backend.one_like(out))
         for node in self.nodes:
             if gradients and type(node) is Leaf and (stored := _gradient_of_leaf(node)) is not None:

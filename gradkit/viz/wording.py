@@ -81,12 +81,12 @@ def range_of(value: Any) -> str:
     backend = backend_of(value)
     if backend is None:
         return number(value)
-    if value.size == 1:
+    if math.prod(value.shape) == 1:
         return number(backend.to_host(value).item())
     name = backend.dtype_name(value)
     if name == "bool":
         count = int(backend.xp.sum(backend.xp.astype(value, backend.xp.int64)))
-        return f"{count} of {value.size} true"
+        return f"{count} of {math.prod(value.shape)} true"
     return "abs " * name.startswith("complex") + range_of_all([value])
 
 
@@ -126,7 +126,7 @@ def _extent(value: Any) -> tuple[float, float, int, int]:
         if isinstance(value, complex):
             value = abs(value)
         return (value, value, 0, 0) if math.isfinite(value) else (math.inf, -math.inf, value != value, value == value)
-    if not value.size:
+    if 0 in value.shape:
         return math.inf, -math.inf, 0, 0
     xp = backend.xp
     if backend.dtype_name(value) == "bool":
@@ -136,10 +136,10 @@ def _extent(value: Any) -> tuple[float, float, int, int]:
     if not is_inexact(backend.dtype_name(value)):
         return int(xp.min(value)), int(xp.max(value)), 0, 0
     finite = xp.isfinite(value)
-    count = int(xp.sum(xp.astype(finite, xp.int64)))
-    if count == value.size:
+    count, size = int(xp.sum(xp.astype(finite, xp.int64))), math.prod(value.shape)
+    if count == size:
         return float(xp.min(value)), float(xp.max(value)), 0, 0
     nans = int(xp.sum(xp.astype(xp.isnan(value), xp.int64)))
     bound = xp.asarray(math.inf, dtype=value.dtype, device=backend.device_of(value))
     low, high = xp.min(xp.where(finite, value, bound)), xp.max(xp.where(finite, value, -bound))
-    return float(low), float(high), nans, value.size - count - nans
+    return float(low), float(high), nans, size - count - nans
