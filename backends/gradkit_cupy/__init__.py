@@ -162,7 +162,7 @@ class CupyBackend(Backend):
         """Return NumPy's dtype of that name, or ml_dtypes', if CuPy makes arrays of it."""
         if name in NARROW and not self._makes(name):
             raise TypeError(
-                f"dtype {name}: the backend 'cupy' does not have it, since CuPy {self.versions()['cupy']} makes none "
+                f"dtype {name}: the backend 'cupy' does not have it, since CuPy {self.versions()['cupy']} makes no "
                 f"such arrays. Use float16 or float32, or another backend."
             )
         return as_numpy_dtype(name)
