@@ -147,7 +147,7 @@ def _from_finite_top(xp: Any, logits: Any) -> tuple[Any, Any]:
 
 
 def _has_label(xp: Any, logits: Any, labels: Any) -> Any:
-    return labels[..., None] == xp.arange(logits.shape[-1], dtype=labels.dtype, device=labels.device)
+    return labels[..., None] == xp.arange(logits.shape[-1], dtype=labels.dtype, device=xp.device_of(labels))
 
 
 def _label_cross_entropy(xp: Any, logits: Any, labels: Any) -> Any:
