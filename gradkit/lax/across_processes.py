@@ -45,11 +45,17 @@ class _Across:
 
 
 class _Linear(_Across, Linear):
-    """A linear operation across processes."""
+    """A linear operation across processes. Of one process the result may be the argument."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options, leaf=True, shares_memory=True)
 
 
 class _General(_Across, General):
-    """An extremum over processes. As in JAX it has no derivative."""
+    """An extremum over processes. As in JAX it has no derivative. Of one process it is the argument."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options, leaf=True, shares_memory=True)
 
 
 def _apply(name: str, x: Any, axis: ProcessAxis, **params: Any) -> Any:
@@ -164,7 +170,7 @@ def _declare(
 ) -> _Linear:
     stacked = takes_stack or gives_stack
     batch = _behind_first if stacked else _same_axis
-    primitive = _Linear(name, forward, (_transposed(transpose),), batch=batch, shape=shape, leaf=True)
+    primitive = _Linear(name, forward, (_transposed(transpose),), batch=batch, shape=shape)
     primitive.takes_stack = takes_stack  # type: ignore[attr-defined]
     primitive.gives_stack = gives_stack  # type: ignore[attr-defined]
     return primitive
@@ -188,7 +194,6 @@ agree = _Linear(
     (lambda xp, g, _x, *, axis: _apply("process_vary", g, axis) / axis.size,),
     batch=_same_axis,
     shape=same_shape,
-    leaf=True,
 )
 send = _Linear(
     "process_send",
@@ -196,7 +201,6 @@ send = _Linear(
     (lambda xp, g, _x, *, axis, perm: _apply("process_send", g, axis, perm=tuple((t, s) for s, t in perm)),),
     batch=_same_axis,
     shape=same_shape,
-    leaf=True,
 )
-maxima = _General("process_max", _extremum("max"), (None,), batch=_same_axis, shape=same_shape, leaf=True)
-minima = _General("process_min", _extremum("min"), (None,), batch=_same_axis, shape=same_shape, leaf=True)
+maxima = _General("process_max", _extremum("max"), (None,), batch=_same_axis, shape=same_shape)
+minima = _General("process_min", _extremum("min"), (None,), batch=_same_axis, shape=same_shape)

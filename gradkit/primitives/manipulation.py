@@ -199,7 +199,7 @@ def reshape(
         refuse_sharding(out_sharding, "reshape")
     array = a if type(a) is Array else as_array(a, "reshape")
     sizes = whole_numbers(shape)
-    present = array.shape
+    present = array._value.shape
     count = math.prod(present)
     if sizes.count(-1) == 1 and (known := -math.prod(sizes)) > 0:
         place = sizes.index(-1)

@@ -46,8 +46,11 @@ def is_visible(array: Array) -> bool:
 def on_host(value: Any) -> Backend | None:
     """Return the backend of a raw array whose elements can be seen, if no device has to be waited for."""
     backend = None if type(value) in STAND_INS else backend_of(value)
-    unseen = backend is None or backend.device(value).platform != "cpu" or TRACED[type(value)]
-    return None if unseen else backend
+    if backend is None or TRACED[type(value)]:
+        return None
+    devices = backend.devices
+    device = devices[0] if len(devices) == 1 else backend.device(value)
+    return backend if device.platform == "cpu" else None
 
 
 def gather_mode(mode: Any) -> str | None:

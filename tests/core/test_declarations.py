@@ -19,6 +19,7 @@ from gradkit.core import Contraction, Elementwise, Reduction, View, bind
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.primitive import Primitive
 from gradkit.primitives.searching import running_sum
+from gradkit.processes import ProcessAxis, World
 from gradkit.testing import check_grads
 
 NAMES = sorted(PRIMITIVES)
@@ -162,13 +163,15 @@ def test_a_contraction_is_what_its_letters_say(name: str, xp: Any) -> None:
 X = np.asarray([[0.5, 0.0, 2.0], [1.0, 0.25, 0.0], [0.0, 3.0, 0.75]])
 WHOLE = (slice(None), slice(None))
 ONE_STEP = {"window": (1, 1), "strides": (1, 1), "dilation": (1, 1)}
+ALONE = ProcessAxis("alone", World())
 PARAMETERS: list[dict[str, Any]] = [
     {}, {"axis": (0,), "keepdims": True}, {"axis": (), "keepdims": False}, {"axis": 0}, {"axis": (0,)},
     {"axis": 0, "reverse": False}, {"axis": 0, "descending": False}, {"axis": 0, "size": 3}, {"axis": 0, "size": 4},
     {"axis": 0, "sizes": (3,)}, {"axis": 0, "sizes": (3, 3)}, {"axes": (0, 1)}, {"shape": (3, 3)}, {"index": WHOLE},
     {"k": 0}, {"index": WHOLE, "shape": (3, 3)}, {"dtype": "float64"}, {"classes": 3, "dtype": "bool"}, {"name": "x"},
     {"exponent_bits": 11, "mantissa_bits": 52}, ONE_STEP, {"shape": (3, 3), **ONE_STEP}, {"mode": "reduced"},
-    {"full_matrices": False}, {"side": "left"}, {"lower": True, "unit_diagonal": False},
+    {"full_matrices": False}, {"side": "left"}, {"lower": True, "unit_diagonal": False}, {"axis": ALONE},
+    {"axis": ALONE, "perm": ((0, 0),)},
 ]  # fmt: skip
 WHOLE_NUMBERS, POSITIONS = X.astype(int), (X > 0).astype(int)
 OPERANDS: list[tuple[Any, ...]] = [
