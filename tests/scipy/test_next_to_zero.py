@@ -168,7 +168,14 @@ def masses(family: str, dtype: str, count: int) -> list[tuple[list[Any], Masses,
     return found
 
 
+def need_subnormal_numbers(xp: Any) -> None:
+    """Skip where a library has none."""
+    if xp.ones(1).device.backend == "jax":
+        pytest.skip("XLA takes subnormal numbers for 0, and has float64 where x64 is on alone")
+
+
 def check(name: str, dtype: str, count: int, xp: Any) -> None:
+    need_subnormal_numbers(xp)
     case = CASES[name]
     limits = np.finfo(dtype)
     least, largest = float(limits.smallest_subnormal), float(limits.max)
@@ -213,6 +220,7 @@ def test_functions_keep_their_digits_next_to_zero_at_many_points(name: str, dtyp
 
 @pytest.mark.parametrize("dtype", RELATIVE)
 def test_logarithms_of_gamma_and_beta_of_the_smallest_numbers_are_finite(dtype: str, xp: Any) -> None:
+    need_subnormal_numbers(xp)
     least = float(np.finfo(dtype).smallest_subnormal)
     sizes = np.asarray([least, 3 * least, 1e3 * least, float(np.finfo(dtype).tiny), 1e-20, 0.3], dtype)
     numbers = [mp.mpf(float(size)) for size in sizes]
