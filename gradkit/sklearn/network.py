@@ -52,14 +52,14 @@ def make_network(arrays: Sequence[np.ndarray[Any, Any]], activation: str) -> MLP
 
 
 def to_host(network: MLP) -> list[np.ndarray[Any, Any]]:
-    """Return the weights and biases in turn, on the host."""
-    return [host(leaf) for leaf in tree.leaves(network)]
+    """Return the weights and biases in turn, on the host, where their owner may change them."""
+    return [np.require(host(leaf), requirements="W") for leaf in tree.leaves(network)]
 
 
 def predict(network: MLP, output: Output, x: Any) -> np.ndarray[Any, Any]:
     """Return the predictions for rows that are on the host (or an Array already), shape (n, outputs)."""
     if not issparse(x):
-        return host(output.predict(network(asarray(x))))
+        return np.require(host(output.predict(network(asarray(x)))), requirements="W")
     blocks = gen_batches(x.shape[0], ROWS_AT_ONCE)
     return np.concatenate([predict(network, output, x[block].toarray()) for block in blocks])
 
