@@ -20,6 +20,7 @@ from gradkit.primitives import manipulation
 from gradkit.primitives.axes import axis_of
 from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import asarray
+from gradkit.primitives.parts import selection
 
 __all__ = [
     "append", "array_split", "block", "column_stack", "concatenate", "delete", "dsplit", "dstack", "hsplit", "hstack",
@@ -119,11 +120,13 @@ def _block(arrays: Any) -> tuple[Array, int]:
 # Cutting
 
 
+@selection
 def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Array]:
     """Cut an array into parts along an axis; those of a number of parts may differ in size by one."""
     return _cut(ary, indices_or_sections, axis, "array_split", equal=False)
 
 
+@selection
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Array]:
     """Cut an array into parts along an axis.
 
@@ -139,17 +142,20 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Array]:
     return _cut(ary, indices_or_sections, axis, "split", equal=True)
 
 
+@selection
 def hsplit(ary: Any, indices_or_sections: Any) -> list[Array]:
     """Cut an array into parts along the second axis, a vector along its only one."""
     array = as_array(ary, "hsplit")
     return _cut(array, indices_or_sections, 0 if array.ndim == 1 else 1, "hsplit", equal=True)
 
 
+@selection
 def vsplit(ary: Any, indices_or_sections: Any) -> list[Array]:
     """Cut an array into parts along the first axis."""
     return _cut(ary, indices_or_sections, 0, "vsplit", equal=True)
 
 
+@selection
 def dsplit(ary: Any, indices_or_sections: Any) -> list[Array]:
     """Cut an array into parts along the third axis."""
     return _cut(ary, indices_or_sections, 2, "dsplit", equal=True)

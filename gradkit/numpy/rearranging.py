@@ -20,7 +20,7 @@ from gradkit.primitives.axes import axes_of, axis_of
 from gradkit.primitives.cumulative import cumsum
 from gradkit.primitives.elementwise import minimum
 from gradkit.primitives.manipulation import broadcast_to, concat, reshape
-from gradkit.primitives.parts import reversed_part
+from gradkit.primitives.parts import selection
 from gradkit.primitives.reductions import sum
 from gradkit.primitives.searching import searchsorted
 from gradkit.primitives.taking import take
@@ -47,7 +47,7 @@ def broadcast_shapes(*shapes: int | Sequence[int]) -> tuple[int, ...]:
         raise ShapeError(f"Incompatible shapes for broadcasting: shapes={list(shapes)}") from error
 
 
-@reversed_part
+@selection
 def flip(m: Any, axis: int | Sequence[int] | None = None) -> Array:
     """Reverse the order of the elements along axes; None: along all of them."""
     array = as_array(m, "flip")
@@ -55,6 +55,7 @@ def flip(m: Any, axis: int | Sequence[int] | None = None) -> Array:
     return array[tuple(slice(None, None, -1 if a in axes else None) for a in range(array.ndim))]
 
 
+@selection
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Array, ...]:
     """Return the slices of an array along an axis, which they lack."""
     array = as_array(x, "unstack")

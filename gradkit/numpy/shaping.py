@@ -12,7 +12,6 @@ import numpy as np
 
 from gradkit import primitives as xp
 from gradkit.backend import Device
-from gradkit.config import OURS, items, whose
 from gradkit.core import Array
 from gradkit.core.operands import as_array
 from gradkit.core.sharding import refuse_sharding
@@ -24,7 +23,7 @@ from gradkit.primitives import pad_index
 from gradkit.primitives.axes import axes_of, axis_of
 from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import arange, eye, zeros
-from gradkit.primitives.parts import in_other_order, may_assign, note, reversed_part
+from gradkit.primitives.parts import is_asked, note_reshaped, selection
 
 __all__ = [
     "atleast_1d", "atleast_2d", "atleast_3d", "diag", "diagflat", "fliplr", "flipud", "identity", "ravel", "resize",
@@ -39,15 +38,17 @@ def ravel(a: Any, order: str = "C", *, out_sharding: None = None) -> Array:
     if order not in ("C", "F"):
         raise ValueError(f"ravel: order must be 'C' or 'F', got {order!r}")
     result = xp.reshape(array if order == "C" else xp.permute_dims(array), -1)
-    by = whose[_getframe(1).f_globals.get("__name__", "")]
-    if (by or items.on) and by is not OURS and order == "C" and may_assign(_getframe(1)):
-        note(result, array, lambda x: xp.reshape(x, -1), lambda whole, part: xp.reshape(part, whole.shape))
+    if order == "C" and is_asked(_getframe(1)):
+        note_reshaped(result, array)
     return result
 
 
 def _at_least(arys: Sequence[Any], caller: str, shaped: Any) -> Any:
     arrays = [as_array(array, caller) for array in arys]
     results = [xp.reshape(array, shaped(array.shape)) for array in arrays]
+    if is_asked(_getframe(2)):
+        for array, result in zip(arrays, results, strict=True):
+            note_reshaped(result, array)
     return results[0] if len(results) == 1 else results
 
 
@@ -70,7 +71,7 @@ def atleast_3d(*arys: Any) -> Any:
     )
 
 
-@in_other_order
+@selection
 def swapaxes(a: Any, axis1: int, axis2: int) -> Array:
     """Exchange two axes."""
     array = as_array(a, "swapaxes")
@@ -80,7 +81,7 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Array:
     return xp.permute_dims(array, tuple(order))
 
 
-@in_other_order
+@selection
 def rollaxis(a: Any, axis: int, start: int = 0) -> Array:
     """Move an axis to before the one at `start`."""
     array = as_array(a, "rollaxis")
@@ -91,7 +92,7 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Array:
     return moveaxis(array, axis, start - 1 if start > axis else start)
 
 
-@reversed_part
+@selection
 def flipud(m: Any) -> Array:
     """Reverse the first axis."""
     array = as_array(m, "flipud")
@@ -100,7 +101,7 @@ def flipud(m: Any) -> Array:
     return flip(array, axis=0)
 
 
-@reversed_part
+@selection
 def fliplr(m: Any) -> Array:
     """Reverse the second axis."""
     array = as_array(m, "fliplr")
@@ -109,6 +110,7 @@ def fliplr(m: Any) -> Array:
     return flip(array, axis=1)
 
 
+@selection
 def rot90(m: Any, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Array:
     """Turn an array `k` times by 90 degrees, from the first of two axes towards the second."""
     array = as_array(m, "rot90")

@@ -10,6 +10,7 @@ import builtins
 import cmath
 import math
 from collections.abc import Callable, Sequence
+from sys import _getframe
 from typing import Any
 
 from gradkit.backend import backend_of
@@ -23,6 +24,7 @@ from gradkit.core.operands import as_array, as_operand, dtype_name, require_bool
 from gradkit.core.printing import shaped
 from gradkit.core.promotion import FLOATING, is_complex, kind_of, promote, real_part_of
 from gradkit.primitives.creation import zeros_like
+from gradkit.primitives.parts import is_asked, note
 
 __all__ = [
     "abs", "acos", "acosh", "add", "asin", "asinh", "atan", "atan2", "atanh", "bitwise_and", "bitwise_invert",
@@ -255,13 +257,23 @@ def conj(x: Any, /) -> Array:
 def real(x: Any, /) -> Array:
     """Return the real parts; real arrays as they are."""
     array = as_array(x, "real")
-    return bind(_real, (array,), NO_PARAMS) if is_complex(array.dtype) else array
+    if not is_complex(array.dtype):
+        return array
+    part = bind(_real, (array,), NO_PARAMS)
+    if is_asked(_getframe(1)):
+        note(part, array, real, lambda whole, new: new + 1j * imag(whole))
+    return part
 
 
 def imag(x: Any, /) -> Array:
     """Return the imaginary parts: zeros for real arrays."""
     array = as_array(x, "imag")
-    return bind(_imag, (array,), NO_PARAMS) if is_complex(array.dtype) else zeros_like(array)
+    if not is_complex(array.dtype):
+        return zeros_like(array)
+    part = bind(_imag, (array,), NO_PARAMS)
+    if is_asked(_getframe(1)):
+        note(part, array, imag, lambda whole, new: real(whole) + 1j * new)
+    return part
 
 
 # Exponentials

@@ -23,7 +23,7 @@ from gradkit.core.sizes import raveled, unraveled, whole_numbers
 from gradkit.core.structured import View
 from gradkit.errors import ShapeError
 from gradkit.primitives.axes import axes_of, normalize_axes
-from gradkit.primitives.parts import in_other_order, in_other_shape, may_assign, note
+from gradkit.primitives.parts import may_assign, note, note_reshaped, selection
 from gradkit.transfers import Direction, crossing, explicitly, guards
 
 __all__ = [
@@ -213,7 +213,7 @@ def reshape(
     result = renewed(array) if sizes == present else bind(_reshape, (array,), {"shape": sizes})
     by = whose[_getframe(1).f_globals.get("__name__", "")]
     if (by or items.on) and by is not OURS and not copy and may_assign(_getframe(1)):
-        note(result, array, lambda x: bind(_reshape, (x,), {"shape": sizes}), lambda _, part: reshape(part, present))
+        note_reshaped(result, array)
     return result
 
 
@@ -233,7 +233,7 @@ def permute_dims(a: Any, axes: Sequence[int] | None = None) -> Array:
     return result
 
 
-@in_other_order
+@selection
 def moveaxis(a: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Array:
     """Move axes to other positions; the rest keep their order.
 
@@ -254,7 +254,7 @@ def moveaxis(a: Any, source: int | Sequence[int], destination: int | Sequence[in
     return permute_dims(array, tuple(order))
 
 
-@in_other_order
+@selection
 def matrix_transpose(x: Any, /) -> Array:
     """Exchange the last two axes."""
     array = as_array(x, "matrix_transpose")
@@ -281,7 +281,7 @@ def broadcast_to(array: Any, shape: int | Shape, *, out_sharding: None = None) -
     return bind(_broadcast_to, (array,), {"shape": sizes})
 
 
-@in_other_shape
+@selection
 def expand_dims(a: Any, axis: int | Sequence[int]) -> Array:
     """Insert axes of size 1 at the positions `axis` of the result."""
     array = as_array(a, "expand_dims")
@@ -295,7 +295,7 @@ def expand_dims(a: Any, axis: int | Sequence[int]) -> Array:
     return bind(_reshape, (array,), {"shape": tuple(sizes)})
 
 
-@in_other_shape
+@selection
 def squeeze(a: Any, axis: int | Sequence[int] | None = None) -> Array:
     """Remove axes of size 1; None removes all of them."""
     array = as_array(a, "squeeze")

@@ -1,27 +1,26 @@
 """Which Array is a part of which: in NumPy they share memory, so that assigning to one changes the other.
 
 For code that may assign to Arrays (`may_assign`), and for no other, it is noted of what an array is a
-part: by slices, or as all of it in another shape or order. `in_place.py` reads it.
+part: by slices, as all of it in another shape or order, or as real parts. `in_place.py` reads it.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from sys import _getframe
 from types import FrameType
-from typing import NamedTuple, ParamSpec
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 from weakref import ref
 
 from gradkit.config import ENTRANCE, LIBRARY, OURS, USER, config, items, whose
 from gradkit.core import Array
-from gradkit.core.array import backend_of_array, renewed, wrap
+from gradkit.core.array import place_of_array, renewed, wrap
 
-__all__ = [
-    "Memory", "Place", "in_other_order", "in_other_shape", "may_assign", "note", "place_of", "reversed_part",
-]  # fmt: skip
+__all__ = ["Memory", "Place", "is_asked", "may_assign", "note", "note_reshaped", "place_of", "selection"]
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 Read = Callable[[Array], Array]
 Write = Callable[[Array, Array], Array]
@@ -121,40 +120,50 @@ def note(part: Array, whole: Array, read: Read, write: Write) -> None:
     place.memory.add(part)
 
 
-def _noting(function: Callable[P, Array], write: Callable[[Read, Array, Array], Array]) -> Callable[P, Array]:
+def note_reshaped(part: Array, whole: Array) -> None:
+    """Keep that an Array is all of another one in another shape."""
+    shape, before = part.shape, whole.shape
+    note(part, whole, lambda x: x.reshape(shape), lambda _, new: new.reshape(before))
+
+
+def is_asked(frame: FrameType) -> bool:
+    """Return whether what a frame's code takes of an array is to be noted: it may assign, and is not gradkit's own."""
+    by = whose[frame.f_globals.get("__name__", "")]
+    return bool(by or items.on) and by is not OURS and may_assign(frame)
+
+
+def selection(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function that returns elements of its first argument, each of them once: an Array, or several."""
+
     @functools.wraps(function)
-    def noting(*args: P.args, **kwargs: P.kwargs) -> Array:
+    def selecting(*args: P.args, **kwargs: P.kwargs) -> T:
         result = function(*args, **kwargs)
-        by = whose[_getframe(1).f_globals.get("__name__", "")]
-        if (by or items.on) and by is not OURS and args and type(args[0]) is Array and may_assign(_getframe(1)):
-            rest = args[1:]
-
-            def read(whole: Array) -> Array:
-                return function(whole, *rest, **kwargs)  # type: ignore[arg-type]
-
-            note(result, args[0], read, lambda whole, part: write(read, whole, part))
+        if args and type(args[0]) is Array and is_asked(_getframe(1)):
+            _note_selections(function, result, args, kwargs)
         return result
 
-    return noting
+    return selecting
 
 
-def in_other_shape(function: Callable[P, Array]) -> Callable[P, Array]:
-    """Decorate a function that returns the elements of its first argument in another shape."""
-    return _noting(function, lambda read, whole, part: part.reshape(whole.shape))
+def _note_selections(function: Callable[..., Any], result: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    whole, *rest = args
+    if isinstance(result, Array):
+        _note_selected(result, whole, lambda x: function(x, *rest, **kwargs))
+        return
+
+    def ith(i: int) -> Read:
+        return lambda x: function(x, *rest, **kwargs)[i]
+
+    for i, part in enumerate(result):
+        _note_selected(part, whole, ith(i))
 
 
-def reversed_part(function: Callable[P, Array]) -> Callable[P, Array]:
-    """Decorate a function that undoes itself."""
-    return _noting(function, lambda read, whole, part: read(part))
+def _note_selected(part: Array, whole: Array, read: Read) -> None:
+    def write(whole: Array, new: Array) -> Array:
+        # What is read of the elements' numbers says where each goes.
+        backend, device = place_of_array(whole)
+        numbers = wrap(backend.xp.arange(whole.size, device=device)).reshape(whole.shape)
+        written = whole.reshape(-1).at[read(numbers).reshape(-1)].set(new.reshape(-1))
+        return written.reshape(whole.shape)  # type: ignore[no-any-return]
 
-
-def in_other_order(function: Callable[P, Array]) -> Callable[P, Array]:
-    """Decorate a function that returns its first argument with the axes in another order."""
-
-    def write(read: Read, whole: Array, part: Array) -> Array:
-        # No two axes of this one have the same size, so its shape tells where each goes.
-        sizes = read(wrap(backend_of_array(whole).xp.zeros(tuple(range(2, 2 + whole.ndim))))).shape
-        permuted: Array = part.transpose([sizes.index(2 + axis) for axis in range(whole.ndim)])
-        return permuted
-
-    return _noting(function, write)
+    note(part, whole, read, write)

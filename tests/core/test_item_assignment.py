@@ -391,6 +391,15 @@ PARTS: dict[str, Callable[[Any, Any], None]] = {
     "expand_dims": lambda x, xp: _assign(xp.expand_dims(x, axis=0), (0, 1), 9.0),
     "squeeze": lambda x, xp: _assign(xp.squeeze(x[:1]), 2, 9.0),
     "flip": lambda x, xp: _assign(xp.flip(x, axis=1), (0, 0), 9.0),
+    "rot90": lambda x, xp: _assign(xp.rot90(x), (0, 1), 9.0),
+    "atleast_3d": lambda x, xp: _assign(xp.atleast_3d(x), (0, 1), 9.0),
+    "the second of two, each at_least_2d": lambda x, xp: _assign(xp.atleast_2d(xp.zeros(1), x)[1], (0, 1), 9.0),
+    "unstack": lambda x, xp: _assign(xp.unstack(x, axis=1)[2], 0, 9.0),
+    "split": lambda x, xp: _add(xp.split(x, [1], axis=1)[1], x[:, :2]),
+    "array_split": lambda x, xp: _assign(xp.array_split(x, 2, 1)[0], 0, 9.0),
+    "a part of hsplit": lambda x, xp: _add(xp.hsplit(x, 3)[1].T, 9.0),
+    "vsplit": lambda x, xp: _assign(xp.vsplit(x, 2)[1], (0, 1), 9.0),
+    "twelve axes": lambda x, xp: _add(xp.moveaxis(xp.expand_dims(x, axis=tuple(range(2, 12))), 0, 11), 9.0),
     "flat": lambda x, xp: x.flat.__setitem__(slice(0, None, 4), 9.0),
     "in place": lambda x, xp: _add(x[1], 9.0),
     "in place of a part of a part": lambda x, xp: _add(x.T[1:][0], x[:, 0]),
@@ -434,6 +443,24 @@ def test_a_part_is_assigned_to_as_in_numpy_and_what_shares_its_memory(name: str,
             return jnp.sum(changed(jnp.asarray(x) + t * jnp.asarray(x), jnp) * jnp.asarray(weights))
 
         slope = (changed(x * 1.01, np) - changed(x * 0.99, np)) @ weights / 0.02
+        assert float(gradkit.grad(total)(0.0)) == pytest.approx(slope)
+
+
+@pytest.mark.parametrize("part", ["real", "imag"])
+def test_real_and_imaginary_parts_are_assigned_to_as_in_numpy(part: str, xp: Any) -> None:
+    def changed(x: Any, library: Any) -> Any:
+        row = x[0]
+        getattr(x.T, part)[1:] = x.real.T[1:] * 3.0
+        _add(getattr(library, part)(x[1]), 1.0)
+        return library.concat([library.reshape(x, (-1,)), row])
+
+    x = (np.arange(6.0) + 1j * np.arange(6.0)[::-1]).reshape(2, 3)
+    with gradkit.item_assignment(), gradkit.enable_x64():
+        result = changed(jnp.asarray(x), jnp)
+        assert gradkit.device_get(result).tolist() == changed(x.copy(), np).tolist()
+        weights = np.cos(np.arange(result.shape[0])) + 1j * np.sin(np.arange(result.shape[0]))
+        slope = np.real((changed(x * 1.01, np) - changed(x * 0.99, np)) @ weights) / 0.02
+        total = lambda t: jnp.sum(jnp.real(changed(jnp.asarray(x) * (1 + t), jnp) * jnp.asarray(weights)))  # noqa: E731
         assert float(gradkit.grad(total)(0.0)) == pytest.approx(slope)
 
 
