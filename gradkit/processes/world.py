@@ -34,6 +34,8 @@ GRACE = 3.0
 SPIN = 2e-4
 """Seconds in which a waiting process only lets others run; after them it sleeps between two questions."""
 PAUSE = 2e-4
+NOTICE = 10.0
+"""Seconds after which a process tells the others where it waits."""
 
 ALONE = (None, 1)
 """What launchers say where there is one process: nothing, or that."""
@@ -73,6 +75,7 @@ class World:
         self._sent: list[Any] = []
         self._is_broken = False
         self._parent: World | None = None
+        self._parts: dict[str, World] = {}
         if mpi is None:
             return
         everybody = mpi.COMM_WORLD
@@ -96,19 +99,23 @@ class World:
     def split(self, name: str, members: int, position: int) -> World:
         """Return the world of those that call this with the same number, in the order of their positions.
 
-        All processes call it. What they wait for is told, and ends, as in this world.
+        All processes call it, with a name that says what the numbers are: of one name there is one world. What they
+        wait for is told, and ends, as in this world.
         """
         part = World(timeout=self.timeout)
         part.bucket_bytes = self.bucket_bytes
         if self.count == 1:
             return part
         self.meet("Mesh", name)
+        if name in self._parts:  # MPI has a limited number of communicators
+            return self._parts[name]
         own = self._mpi.COMM_WORLD.Split(members, position)
         part.index, part.count = own.Get_rank(), own.Get_size()
         part.local_index, part.local_count = self.local_index, self.local_count
         part._mpi, part._parent = self._mpi, self
         part._meetings = own.Dup()
         part._lanes = {lane: (own.Dup(), own.Dup()) for lane in LANES}
+        self._parts[name] = part
         return part
 
     # Meetings
@@ -195,11 +202,13 @@ class World:
                         f"{call}: process {process} of {self.count} has ended, while process {self.index} waits for "
                         f"it. What it said last tells why."
                     )
-            if not told and now - began > self.timeout / 2:
+            if not told and now - began > min(NOTICE, self.timeout / 2):
                 told = True
                 self._tell({"waits": call})
             if now - began > self.timeout:
                 raise self._timeout_error(call)
+        if told:
+            self._tell({"waits": None})
 
     def _timeout_error(self, call: str) -> CollectiveTimeoutError:
         self._is_broken = True
@@ -214,6 +223,7 @@ class World:
 
     def _tell(self, message: Mapping[str, Any]) -> None:
         content = np.frombuffer(json.dumps(message).encode(), np.uint8)
+        self._sent = [(request, sent) for request, sent in self._sent if not request.Test()]
         others = (process for process in range(self.count) if process != self.index)
         self._sent += [(self._control.Isend(content, dest=process), content) for process in others]
 
@@ -226,6 +236,8 @@ class World:
             message = json.loads(content.tobytes())
             if "left" in message:
                 self._left[source] = time.monotonic()
+            elif message["waits"] is None:
+                self._waiting.pop(source, None)
             else:
                 self._waiting[source] = message["waits"]
 

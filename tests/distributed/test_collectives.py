@@ -139,6 +139,20 @@ def test_a_call_that_one_process_does_not_make_times_out_with_the_names_of_those
 
 @needs_mpi
 @pytest.mark.long
+def test_nobody_is_said_to_wait_where_it_waited_before():
+    program = (
+        "import time\nfrom gradkit import distributed as d\nd.initialize(timeout=3)\n"
+        "if d.process_index() == 0: time.sleep(2)\n"
+        "d.barrier()\n"
+        "d.all_gather(()) if d.process_index() == 0 else time.sleep(20)"
+    )
+    ended = launch(2, "-c", program)
+    assert ended.status != 0
+    assert "process 0 waits in all_gather; process 1 is not there" in ended.err
+
+
+@needs_mpi
+@pytest.mark.long
 @pytest.mark.parametrize("status", [0, 3])
 def test_a_process_that_leaves_early_is_named_to_those_that_wait_for_it(status):
     program = (
@@ -148,6 +162,20 @@ def test_a_process_that_leaves_early_is_named_to_those_that_wait_for_it(status):
     ended = launch(2, "-c", program)
     assert ended.status != 0
     assert "barrier: process 1 of 2 has ended" in ended.err
+
+
+@needs_mpi
+@pytest.mark.long
+def test_grids_of_one_shape_have_the_same_communicators():
+    program = (
+        "from gradkit import distributed as d\n"
+        "meshes = [d.Mesh((2, 2), ('a', 'b')) for _ in range(2)] + [d.Mesh((2, 2), ('b', 'a'))]\n"
+        "lines = [[axis.world for axis in mesh.axes.values()] for mesh in meshes]\n"
+        "assert lines[0] == lines[1] == lines[2] and lines[0][0] is not lines[0][1], lines\n"
+        "assert (lines[0][0].index, lines[0][1].index) == divmod(d.process_index(), 2)"
+    )
+    ended = launch(4, "-c", program)
+    assert ended.status == 0, ended.err
 
 
 def run_alone(program, **variables):
