@@ -77,13 +77,17 @@ def iterate(x: Array) -> Iterator[Array]:
     """Iterate over the parts of an array along its first axis."""
     if not x._value.shape:
         raise TypeError("iteration over a 0-d array")
-    entries = [(i, *(WHOLE,) * (x.ndim - 1)) for i in range(len(x))]
-    if not may_assign(_getframe(1)):
-        return (bind(GETITEM, (x,), {"index": index}) for index in entries)
-    parts = [bind(GETITEM, (x,), {"index": index}) for index in entries]
-    for part, index in zip(parts, entries, strict=True):
-        note_slices(part, x, index)
-    return iter(parts)
+    return _rows(x, may_assign(_getframe(1)))
+
+
+def _rows(x: Array, are_parts: bool) -> Iterator[Array]:
+    # One at a time: a part that is alive has to follow each change of the others.
+    for i in range(len(x)):
+        index = (i, *(WHOLE,) * (x.ndim - 1))
+        part = bind(GETITEM, (x,), {"index": index})
+        if are_parts:
+            note_slices(part, x, index)
+        yield part
 
 
 def _is_mask_of(mask: Any, shape: tuple[int, ...]) -> bool:

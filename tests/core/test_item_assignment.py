@@ -446,6 +446,18 @@ def test_a_part_is_assigned_to_as_in_numpy_and_what_shares_its_memory(name: str,
         assert float(gradkit.grad(total)(0.0)) == pytest.approx(slope)
 
 
+def test_iteration_keeps_no_row_but_the_one_it_is_at(xp: Any) -> None:
+    x = jnp.asarray(np.arange(10.0).reshape(5, 2))
+    with gradkit.item_assignment():
+        for row in x:
+            _add(row, x[0])
+            assert len(row._place.memory.alive()) <= 3  # x, this row, and the one before
+    expected = np.arange(10.0).reshape(5, 2)
+    for row in expected:
+        row += expected[0]
+    assert x.tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize("part", ["real", "imag"])
 def test_real_and_imaginary_parts_are_assigned_to_as_in_numpy(part: str, xp: Any) -> None:
     def changed(x: Any, library: Any) -> Any:
