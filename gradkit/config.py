@@ -370,12 +370,12 @@ def enable_x64(new_val: bool = True) -> AbstractContextManager[None]:
     return setting("jax_enable_x64", new_val)
 
 
-def default_matmul_precision(value: str | None) -> AbstractContextManager[None]:
+def default_matmul_precision(new_val: str | None) -> AbstractContextManager[None]:
     """Say how exactly products of float32 are computed inside a ``with`` block, in this thread or task alone.
 
     Parameters
     ----------
-    value : str or None
+    new_val : str or None
         One of JAX's names: ``"default"`` is as the library does of itself, ``"tensorfloat32"`` and ``"high"`` round the
         factors to 10 bits on GPUs that are faster so, and ``"float32"`` and ``"highest"`` keep all bits. What has fewer
         bits than tensorfloat32 (``"bfloat16"``, ``"BF16_BF16_F32"``) is computed as that, and what is put together from
@@ -400,7 +400,7 @@ def default_matmul_precision(value: str | None) -> AbstractContextManager[None]:
            [3.]], dtype=float32)
     """
     return vars(Config)["jax_default_matmul_precision"].block(  # type: ignore[no-any-return]
-        _checked_precision(value, "default_matmul_precision")
+        _checked_precision(new_val, "default_matmul_precision")
     )
 
 

@@ -11,6 +11,7 @@ import jax.numpy
 import jax.scipy.linalg
 import numpy as np
 
+from gradkit_jax.linear_algebra import det
 from gradkit_jax.threefry import fold_in, random_bits, random_order
 
 __all__ = ["KERNELS"]
@@ -62,6 +63,7 @@ def expm(x: Any) -> Any:
 
 KERNELS: Mapping[str, Callable[..., Any]] = {
     "bitcast": bitcast,
+    "det": det,
     "expm": expm,
     "fold_in": fold_in,
     "pad_index": pad_index,

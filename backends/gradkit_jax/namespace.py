@@ -10,6 +10,7 @@ import jax
 import jax.numpy
 import numpy as np
 
+from gradkit_jax.linear_algebra import LinearAlgebra
 from gradkit_jax.widths import WIDE
 
 __all__ = ["Namespace", "from_host"]
@@ -29,6 +30,8 @@ class Namespace:
 
     JAX itself warns of each use of one. What a text counts positions in is as wide as JAX has it.
     """
+
+    linalg = LinearAlgebra()
 
     def __getattr__(self, name: str) -> Any:
         if name in WIDE:
@@ -72,6 +75,14 @@ class Namespace:
         if dtype is None or rows * (rows if columns is None else columns) > SMALL:
             return jax.numpy.eye(rows, columns, k=k, dtype=dtype, device=device)
         return from_host(np.eye(rows, columns, k, dtype), device)
+
+    def floor_divide(self, x: Any, y: Any) -> Any:
+        """Return whole quotients; of float16 rounded once: XLA would round the quotient before it is a whole number."""
+        dtype = jax.numpy.result_type(x, y)
+        if dtype != np.float16:
+            return jax.numpy.floor_divide(x, y)
+        wide = (jax.numpy.asarray(part).astype(np.float32) for part in (x, y))
+        return jax.numpy.floor_divide(*wide).astype(dtype)
 
 
 def filled(on_host: Callable[..., Any], by_jax: Callable[..., Any], shape: Any, dtype: Any, device: Any) -> Any:

@@ -302,7 +302,7 @@ def test_kernels_take_pythons_numbers_beside_arrays(name: str, backend: Backend)
     kernel = getattr(kernel_namespace(backend), name)
     count = len(PRIMITIVES[name].masks)
     array = backend.from_host(np.asarray([0.25, 0.5]))
-    numbers: list[Any] = [2.0 if name in ("polygamma", "zeta", "expn") else 0.25] * (count - 1)
+    numbers: list[Any] = [2.0 if name in ("bessel_yn", "polygamma", "zeta", "expn") else 0.25] * (count - 1)
     if name in ("where", "masked"):
         condition = backend.from_host(np.asarray([True, False]))
         args = [(condition, array, 0.5), (condition, 0.5, array)] if name == "where" else []

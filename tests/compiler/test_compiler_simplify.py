@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from abilities import needs_changes_in_place
+from abilities import keeps_subnormals, needs_changes_in_place
 
 import gradkit
 import gradkit.numpy as jnp
@@ -28,6 +28,11 @@ def names(graph: Graph) -> list[str]:
 
 
 SPECIAL = np.asarray([[np.nan, np.inf, -np.inf, -0.0, 0.0], [1.5, -2.0, 1e-40, 3e38, -7.25]], dtype="float32")
+
+
+def special() -> np.ndarray:
+    """Return the special values that the library in use computes with."""
+    return SPECIAL if keeps_subnormals() else np.where(np.abs(SPECIAL) == np.float32(1e-40), np.float32(1e-37), SPECIAL)
 
 
 def assert_same_bits(found: Any, expected: Any) -> None:
@@ -105,7 +110,7 @@ IDENTITIES: dict[str, tuple[Callable[[Any], Any], list[str]]] = {
 def test_an_identity_holds_for_special_values_and_leaves(name: str, xp: Any) -> None:
     function, left = IDENTITIES[name]
     with gradkit.enable_x64():
-        assert names(simplified_and_checked(function, xp.asarray(SPECIAL))) == left
+        assert names(simplified_and_checked(function, xp.asarray(special()))) == left
 
 
 INTEGERS: dict[str, tuple[Callable[[Any], Any], list[str]]] = {
@@ -163,7 +168,7 @@ MOVES: dict[str, tuple[Callable[[Any], Any], list[str]]] = {
 @pytest.mark.parametrize("name", MOVES)
 def test_elements_that_move_are_moved_once(name: str, xp: Any) -> None:
     function, left = MOVES[name]
-    assert names(simplified_and_checked(function, xp.asarray(SPECIAL))) == left
+    assert names(simplified_and_checked(function, xp.asarray(special()))) == left
 
 
 def test_sums_are_taken_in_another_order(xp: Any) -> None:
