@@ -20,11 +20,11 @@ from gradkit.core.node import Leaf
 from gradkit.core.operands import dtype_name
 from gradkit.primitives.indexing import getitem
 from gradkit.primitives.manipulation import reshape
-from gradkit.primitives.parts import may_assign, place_of
+from gradkit.primitives.parts import become, may_assign, place_of
 from gradkit.primitives.updates import IndexUpdate
 
 __all__ = [
-    "IN_PLACE", "Flat", "assign", "become", "change_or_refuse", "changed", "in_place", "may_be_assigned_to",
+    "IN_PLACE", "Flat", "assign", "change_or_refuse", "changed", "in_place", "may_be_assigned_to",
     "refuse_to_change", "setitem",
 ]  # fmt: skip
 
@@ -88,15 +88,7 @@ def setitem(self: Array, index: Any, value: Any) -> None:
 
 def assign(array: Array, index: Any, value: Any) -> None:
     """Let an Array have new items, and those that share its memory; `refuse_to_change` has been asked."""
-    become(array, IndexUpdate(array, index).set(value))
-
-
-def become(array: Array, new: Array) -> None:
-    """Let an Array stand for another one of its shape and dtype, and change those that share its memory."""
-    array._value, array._node = new._value, new._node
-    place = place_of(array)
-    if place is not None:
-        place.write(new)
+    become(array, lambda x: IndexUpdate(x, index).set(value))
 
 
 IN_PLACE: dict[str, Callable[[Any, Any], Any]] = {
@@ -120,7 +112,7 @@ def in_place(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
             return result
         if result.shape != self.shape or dtype_name(result) != dtype_name(self):
             return result
-        become(self, result)
+        become(self, lambda _: result)
         return self
 
     return method
@@ -148,8 +140,7 @@ class Flat:
                 "(For code by others that assigns: with gradkit.item_assignment(): ...)"
             )
         refuse_to_change(self.base, "x.flat[idx] = y")
-        changed = IndexUpdate(reshape(self.base, -1), index).set(value)
-        become(self.base, reshape(changed, self.base.shape))
+        become(self.base, lambda x: reshape(IndexUpdate(reshape(x, -1), index).set(value), x.shape))
 
 
 def change_or_refuse(array: Any, caller: str, compute: Callable[[], Array]) -> Array:

@@ -7,8 +7,10 @@ part: by slices, as all of it in another shape or order, or as real parts. `in_p
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from sys import _getframe
+from threading import RLock
 from types import FrameType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 from weakref import ref
@@ -17,13 +19,34 @@ from gradkit.config import ENTRANCE, LIBRARY, OURS, USER, config, items, whose
 from gradkit.core import Array
 from gradkit.core.array import place_of_array, renewed, wrap
 
-__all__ = ["Memory", "Place", "is_asked", "may_assign", "note", "note_reshaped", "place_of", "selection"]
+__all__ = [
+    "Memory", "Place", "become", "is_asked", "may_assign", "note", "note_reshaped", "place_of", "selection",
+]  # fmt: skip
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 Read = Callable[[Array], Array]
 Write = Callable[[Array, Array], Array]
+
+
+changing = RLock()
+"""Held while Arrays take new values, and while it is noted of what they are parts; nothing is computed meanwhile."""
+
+
+def _unlocked() -> None:
+    """Give a child process a lock of its own: no thread that could hold this one lives there."""
+    global changing
+    changing = RLock()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_unlocked)
+
+
+def is_as_before(array: Array, before: Array) -> bool:
+    """Return whether an Array has still the value and the history that it had."""
+    return array._value is before._value and array._node is before._node
 
 
 class Memory:
@@ -44,16 +67,22 @@ class Memory:
             self._whole = renewed(owner)
         return self._whole
 
-    def change(self, new: Array) -> None:
-        """Let the whole be another one of its shape and dtype, and all that is a part of it."""
+    def change(self, before: Array, new: Array) -> bool:
+        """Let the whole be another one of its shape and dtype, and all that is a part of it.
+
+        Returns False, and changes nothing, where another thread has changed the whole since it was `before`.
+        """
         owner = self._owner()
-        if owner is not None:
-            owner._value, owner._node = new._value, new._node
-        self._whole = renewed(new)
-        for member in self.alive():
-            if member is not owner:
-                seen = member._place.read()
-                member._value, member._node = seen._value, seen._node
+        changed = [(part, part._place.read_from(new)) for part in self.alive() if part is not owner]
+        with changing:
+            if not is_as_before(self.whole(), before):
+                return False
+            self._whole = renewed(new)
+            if owner is not None:
+                changed.append((owner, new))
+            for part, seen in changed:
+                part._value, part._node = seen._value, seen._node
+        return True
 
     def alive(self) -> list[Array]:
         """Return the Arrays that somebody holds."""
@@ -73,22 +102,22 @@ class Place(NamedTuple):
     memory: Memory
     way: tuple[tuple[Read, Write], ...]
 
-    def _on_the_way(self) -> list[Array]:
-        arrays = [self.memory.whole()]
+    def _on_the_way(self, whole: Array) -> list[Array]:
+        arrays = [whole]
         for read, _ in self.way:
             arrays.append(read(arrays[-1]))
         return arrays
 
-    def read(self) -> Array:
-        """Return what is there now."""
-        return self._on_the_way()[-1]
+    def read_from(self, whole: Array) -> Array:
+        """Return what is there in a whole."""
+        return self._on_the_way(whole)[-1]
 
-    def write(self, new: Array) -> None:
-        """Put something else there."""
-        wholes = self._on_the_way()
+    def write(self, before: Array, new: Array) -> bool:
+        """Put something else there in the place of `before`; False where another thread was faster."""
+        wholes = self._on_the_way(self.memory.whole() if self.way else before)
         for whole, (_, write) in zip(wholes[-2::-1], self.way[::-1], strict=True):
             new = write(whole, new)
-        self.memory.change(new)
+        return self.memory.change(wholes[0], new)
 
 
 def place_of(array: Array) -> Place | None:
@@ -112,12 +141,32 @@ def note(part: Array, whole: Array, read: Read, write: Write) -> None:
     """Keep of what an Array is a part. What has no axes is a number of its own, in NumPy as well."""
     if not part._value.shape or part is whole:
         return
-    place = place_of(whole)
-    if place is None:
-        place = Place(Memory(whole), ())
-        whole._place = ref(place.memory)
-    part._place = Place(place.memory, (*place.way, (read, write)))
-    place.memory.add(part)
+    with changing:
+        place = place_of(whole)
+        if place is None:
+            place = Place(Memory(whole), ())
+            whole._place = ref(place.memory)
+        part._place = Place(place.memory, (*place.way, (read, write)))
+        place.memory.add(part)
+
+
+def become(array: Array, change: Callable[[Array], Array]) -> None:
+    """Let an Array be what a function makes of it, of its shape and dtype, and change those that share its memory.
+
+    The function is called again where another thread has changed the memory in the meantime: as with NumPy's arrays,
+    threads may assign to different parts of one at the same time.
+    """
+    is_done = False
+    while not is_done:
+        place, before = place_of(array), renewed(array)
+        new = change(before)
+        if place is not None:
+            is_done = place.write(before, new)
+            continue
+        with changing:
+            is_done = place_of(array) is None and is_as_before(array, before)
+            if is_done:
+                array._value, array._node = new._value, new._node
 
 
 def note_reshaped(part: Array, whole: Array) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -297,6 +298,32 @@ def test_assignment_is_of_the_thread_alone(xp: Any) -> None:
         x[1] = 3.0
     assert x.tolist() == [1.0, 3.0]
     assert "immutable" in errors[0]
+
+
+@pytest.mark.parametrize("how", ["by its row", "by two indices"])
+def test_threads_assign_to_different_rows_at_the_same_time(how: str, xp: Any) -> None:
+    x = jnp.zeros((4, 50))
+    interval = sys.getswitchinterval()
+
+    def work(i: int) -> None:
+        with gradkit.item_assignment():
+            row = x[i]
+            for j in range(50):
+                if how == "by its row":
+                    row[j] = 1.0
+                else:
+                    x[i, j] = 1.0
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    try:
+        sys.setswitchinterval(1e-5)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(interval)
+    assert x.tolist() == np.ones((4, 50)).tolist()
 
 
 NEW_ARRAYS: dict[str, Callable[[Any], Any]] = {
