@@ -264,14 +264,15 @@ class GraphTrace(Trace):
         Raw arrays that are one number everywhere and that nobody changes in place, by identity.
     """
 
-    __slots__ = ("_alive", "_known", "_places", "graph", "notes_tape", "parameters", "repeated")
+    __slots__ = ("_known", "_places", "_taken", "_used", "graph", "notes_tape", "parameters", "repeated")
 
     def __init__(self, above: Trace | None = None) -> None:
         super().__init__(above)
         self.graph = Graph()
         self._known: dict[tuple[int, int], Variable] = {}
         self._places: dict[Any, Variable] = {}
-        self._alive: list[Array] = []
+        self._taken: dict[Variable, tuple[Any, Node | None]] = {}
+        self._used: list[tuple[Any, Node | None]] = []
         self.notes_tape = False
         self.parameters: set[Variable] = set()
         around = capturing()
@@ -328,7 +329,7 @@ class GraphTrace(Trace):
             else:
                 variable = self._constant(arg)
             self._known[key] = variable
-            self._alive.append(arg)  # what the ids are of
+            self._used.append((arg._value, arg._node))  # what the ids are of
         return variable
 
     def _constant(self, arg: Array) -> Variable:
@@ -344,6 +345,7 @@ class GraphTrace(Trace):
         if variable is None:
             variable = Variable(self, abstract_like(whole))
             self.graph.constants.append((variable, whole))
+            self._taken[variable] = whole._value, whole._node
             if place is not None:
                 self._places[place] = variable
         if axes is None:
@@ -354,6 +356,18 @@ class GraphTrace(Trace):
             Equation(PRIMITIVES["permute_dims"], (variable,), order, (transposed,), source_here())
         )
         return transposed
+
+    def _settle(self) -> None:
+        """Let constants be what they were when they were used, whatever the function has assigned to them since.
+
+        Until then they are the objects that the function closes over, so that nothing else holds their values.
+        """
+        for i, (variable, array) in enumerate(self.graph.constants):
+            taken = self._taken.get(variable)
+            if taken is not None and (array._value is not taken[0] or array._node is not taken[1]):
+                self.graph.constants[i] = variable, wrap(*taken)
+        self._taken.clear()
+        self._used.clear()
 
     def _is_repeated(self, array: Array) -> bool:
         """Return whether an array was made of one number since the capture began, or is one without axes, broadcast."""
@@ -374,6 +388,7 @@ class GraphTrace(Trace):
         finally:
             self.end()
             capture.reset(token)
+            self._settle()
         return self.graph
 
     def _variable(self, value: Abstract) -> Array:

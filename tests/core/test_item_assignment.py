@@ -552,6 +552,35 @@ def test_what_a_pullback_keeps_is_not_assigned_to(xp: Any) -> None:
         assert gradkit.device_get(gradkit.grad(f)(jnp.asarray([1.0, 3.0]))).tolist() == [2.0, 2.0]
 
 
+@pytest.mark.parametrize("name", ["jit", "scan", "cond", "jit of grad", "grad of jit"])
+def test_a_captured_function_that_assigns_to_what_it_closes_over_computes_what_it_does_without(
+    name: str, xp: Any
+) -> None:
+    captured: dict[str, Callable[[Callable[..., Any]], Any]] = {
+        "jit": lambda f: gradkit.jit(f)(2.0),
+        "scan": lambda f: lax.scan(lambda carry, x: (carry, f(x)), jnp.asarray(0.0), jnp.asarray([2.0]))[1],
+        "cond": lambda f: lax.cond(True, f, f, 2.0),
+        "jit of grad": lambda f: gradkit.jit(gradkit.grad(f))(2.0) * 2,
+        "grad of jit": lambda f: gradkit.grad(gradkit.jit(f))(2.0) * 2,
+    }
+
+    def outer(start: Any) -> Any:
+        c = xp.asarray([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]) * start
+
+        def f(x: Any) -> Any:
+            before = jnp.sum(c * x) + jnp.sum(c.T * x)
+            c[0, 0] = 5.0
+            return before + 10 * jnp.sum(c * x)
+
+        return captured[name](f)
+
+    # Twice 15, and ten times 20: all times 2.
+    with setting("gradkit_item_assignment", True):
+        for start in (xp.asarray(1.0), xp.asarray([1.0, 1.0, 1.0])):
+            assert float(jnp.sum(outer(start))) == 460.0
+        assert float(jnp.sum(gradkit.jvp(outer, (1.0,), (1.0,))[0])) == 460.0
+
+
 def test_what_a_checkpoint_closes_over_is_not_assigned_to_silently(xp: Any) -> None:
     def f(x: Any) -> Any:
         y = x * 2.0
