@@ -70,6 +70,20 @@ def updated(result: Raw, index: tuple[Any, ...], y: Raw) -> Raw:
     return result
 
 
+def _by_parts(operation: Callable[[Raw, Raw], Raw]) -> Callable[[Raw, Raw], Raw]:
+    """Return a sum or difference that treats the parts of complex numbers on their own.
+
+    PyTorch multiplies one operand by the complex number 1 before: an infinite part makes the other one NaN.
+    """
+
+    def run(x: Raw, y: Raw) -> Raw:
+        if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.is_complex() and x.dtype is y.dtype):
+            return operation(x, y)
+        return torch.view_as_complex(operation(*(torch.view_as_real(z.resolve_conj()) for z in (x, y))))
+
+    return run
+
+
 def permute_dims(x: Raw, axes: tuple[int, ...]) -> Raw:
     return x.permute(axes)
 
@@ -82,10 +96,6 @@ def masked(x: Raw, mask: Raw) -> Raw:
     return torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 
-def where(condition: Raw, x: Raw, y: Raw) -> Raw:
-    return torch.where(condition, x, y)
-
-
 def relu(x: Raw) -> Raw:
     return x.clamp_min(0)
 
@@ -96,13 +106,6 @@ def scatter_add(updates: Raw, indices: Raw, *, axis: int, size: int) -> Raw:
     result = torch.zeros(shape, dtype=updates.dtype, device=updates.device)
     positions = indices if indices.dtype in (torch.int64, torch.int32) else indices.to(torch.int64)
     return result.index_add_(axis, positions, updates)
-
-
-def cbrt(x: Raw) -> Raw:
-    root = x.abs().pow(1 / 3)
-    # One step of Newton's method for the last digits.
-    root = torch.where((root > 0) & torch.isfinite(root), root - (root - x.abs() / (root * root)) / 3, root)
-    return torch.copysign(root, x)
 
 
 def sgd_update(
@@ -131,8 +134,8 @@ def sgd_update(
 
 
 KERNELS: dict[str, Callable[..., Any]] = {
-    "add": operator.add,
-    "subtract": operator.sub,
+    "add": _by_parts(operator.add),
+    "subtract": _by_parts(operator.sub),
     "multiply": operator.mul,
     "broadcast_to": broadcast_to,
     "fold_in": fold_in,

@@ -228,8 +228,12 @@ def mean(x: Raw, /, *, axis: Axis = None, keepdims: bool = False) -> Raw:
 
 def _position(name: str) -> Callable[..., Raw]:
     function = getattr(torch, name)
+    largest = name == "argmax"
 
     def find(x: Raw, /, *, axis: int | None = None, keepdims: bool = False) -> Raw:
+        if x.dtype.is_complex:
+            best = complex_order.extremum(torch.amax if largest else torch.amin, x, _over(x, axis), True)
+            x = (x == best) | (x != x) if largest else (x != best) & (x == x)
         x = x.to(torch.uint8) if x.dtype is torch.bool else x
         if axis is None:
             found = function(x.reshape(-1), 0)
@@ -259,6 +263,22 @@ def _running(name: str) -> Callable[..., Raw]:
 # Element by element
 
 
+def _whole_division(name: str) -> Callable[..., Raw]:
+    """Return a division that gives 0 for whole numbers by 0; PyTorch raises on a CPU, and gives anything on a GPU."""
+    function = getattr(compat, name)
+
+    def divide(x: Raw, y: Raw, /) -> Raw:
+        dtype = (x if isinstance(x, Tensor) else y).dtype
+        if dtype.is_floating_point or dtype in UNSIGNED:
+            return function(x, y)
+        by = y if isinstance(y, Tensor) else torch.full_like(x, y)
+        none = by == 0
+        return torch.where(none, 0, function(x, torch.where(none, 1, by)))
+
+    divide.__name__ = name
+    return divide
+
+
 def sign(x: Raw, /) -> Raw:
     if x.dtype.is_complex:
         return compat.sign(x)
@@ -271,15 +291,13 @@ def _whole_result(name: str) -> Callable[..., Raw]:
 
     def run(x: Raw, /) -> Raw:
         if x.dtype.is_complex:
+            if name != "round":
+                raise TypeError(f"{name} takes no complex numbers, which have no order: got {x.dtype}")
             return torch.complex(function(x.real), function(x.imag))
         return function(x) if x.dtype.is_floating_point else x.clone()
 
     run.__name__ = name
     return run
-
-
-def nextafter(x: Raw, y: Raw, /) -> Raw:
-    return compat.nextafter(x, y)
 
 
 # Order
@@ -299,7 +317,15 @@ def argsort(x: Raw, /, *, axis: int = -1, descending: bool = False, stable: bool
 
 def searchsorted(x: Raw, values: Raw, /, *, side: str = "left", sorter: Raw = None) -> Raw:
     x = x if sorter is None else x[sorter]
-    return torch.searchsorted(x.contiguous(), values.contiguous(), side=side)
+    if x.dtype is torch.bool:
+        x, values = x.to(torch.uint8), values.to(torch.uint8)
+    if not x.dtype.is_floating_point:
+        return torch.searchsorted(x.contiguous(), values.contiguous(), side=side)
+    # NaN is larger than anything, but PyTorch's comparisons with it say no.
+    lost = torch.isnan(x)
+    count = torch.sum(~lost)
+    found = torch.searchsorted(torch.where(lost, math.inf, x), values.contiguous(), side=side)
+    return torch.where(torch.isnan(values), count if side == "left" else x.shape[0], torch.minimum(found, count))
 
 
 # Moving elements
@@ -353,6 +379,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "cumulative_sum": _running("cumsum"),
     "eye": eye,
     "floor": _whole_result("floor"),
+    "floor_divide": _whole_division("floor_divide"),
     "full": full,
     "full_like": full_like,
     "log1p": log1p,
@@ -360,8 +387,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "max": _extremum("max"),
     "mean": mean,
     "min": _extremum("min"),
-    "nextafter": nextafter,
     "prod": prod,
+    "remainder": _whole_division("remainder"),
     "reshape": reshape,
     "round": _whole_result("round"),
     "searchsorted": searchsorted,

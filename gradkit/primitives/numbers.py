@@ -24,7 +24,9 @@ def _gcd(xp: Any, x: Any, y: Any) -> Any:
     x, y = (xp.abs(value) for value in xp.broadcast_arrays(x, y))
     while xp.any(y != 0):
         done = y == 0
-        x, y = xp.where(done, x, y), xp.where(done, y, xp.remainder(x, xp.where(done, xp.ones_like(y), y)))
+        rest = xp.remainder(x, xp.where(done, xp.ones_like(y), y))
+        # The smallest number has no absolute value, and what is left by it is negative.
+        x, y = xp.where(done, x, y), xp.where(done, y, xp.abs(rest))
     return x
 
 

@@ -98,6 +98,42 @@ def test_the_result_of_a_lazy_conjugation_has_its_own_values() -> None:
     assert np.asarray(jnp.asarray(tensor)).tolist() == [1 - 2j, 3 + 1j]
 
 
+# Special values, beside NumPy's
+
+SORTED = np.array([-np.inf, -1.5, -0.0, 0.0, 2.0, np.inf, np.nan, np.nan])
+COMPLEX = np.array([1 + 2j, complex(np.inf, -1), complex(1, np.nan), complex(-np.inf, np.inf), 3j])
+WHOLE = np.array([-128, -7, -1, 0, 1, 5, 127], np.int8)
+SPECIAL: dict[str, tuple[Any, ...]] = {
+    "searchsorted, left": (lambda xp, x: xp.searchsorted(x, x), SORTED),
+    "searchsorted, right": (lambda xp, x: xp.searchsorted(x, x, side="right"), SORTED),
+    "searchsorted, truth values": (lambda xp, x: xp.searchsorted(x, x), np.array([False, True, True])),
+    "add": (lambda xp, x: x[:, None] + x, COMPLEX),
+    "subtract": (lambda xp, x: x[:, None] - x, COMPLEX),
+    "add a lazy conjugate": (lambda xp, x: x + xp.conj(x), COMPLEX),
+    "argmax": (lambda xp, x: xp.argmax(x), COMPLEX),
+    "argmin of rows": (lambda xp, x: xp.argmin(x[[[0, 1], [3, 4]]], axis=1), COMPLEX),
+    "floor_divide": (lambda xp, x: x[:, None] // x, WHOLE),
+    "remainder": (lambda xp, x: x[:, None] % x, WHOLE),
+    "by the number 0": (lambda xp, x: x // 0 + x % 0, WHOLE),
+    "of a number": (lambda xp, x: 7 // x + 7 % x, WHOLE),
+    "gcd": (lambda xp, x: xp.gcd(x[:, None], x), WHOLE),
+}
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_special_values_give_what_they_give_on_numpy(name: str) -> None:
+    function, numbers = SPECIAL[name]
+    with np.errstate(all="ignore"):
+        expected = function(np, numbers)
+    np.testing.assert_array_equal(np.asarray(function(jnp, jnp.asarray(torch.from_numpy(numbers)))), expected)
+
+
+@pytest.mark.parametrize("name", ["floor", "ceil", "trunc"])
+def test_complex_numbers_are_not_rounded_down_or_up(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} takes no complex numbers"):
+        getattr(jnp, name)(jnp.asarray(torch.ones(2, dtype=torch.complex64)))
+
+
 # Unsigned integers, beside NumPy's
 
 BINARY = {
