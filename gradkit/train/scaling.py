@@ -13,7 +13,7 @@ from gradkit.core.array import weak_type
 from gradkit.core.operands import as_array, cast, dtype_name
 from gradkit.core.promotion import PYTHON_NUMBERS, is_inexact, promote
 from gradkit.numpy import all as all_of
-from gradkit.numpy import full_like, isfinite, logical_or, maximum, stack, where, zeros_like
+from gradkit.numpy import full_like, isfinite, logical_and, logical_or, maximum, stack, where, zeros_like
 from gradkit.optim import DynamicLossScale, SGDState
 from gradkit.train.steps import Optimizer
 
@@ -118,7 +118,9 @@ class ScaledOptimizer:
         good = where(finite, state.good_steps + 1, 0)
         grows = good >= rule.growth_interval
         shrunk = where(finite, state.scale, maximum(state.scale * rule.backoff_factor, 1.0))
-        scale = where(grows, state.scale * rule.growth_factor, shrunk)
+        grown = state.scale * rule.growth_factor
+        # An infinite one would never come back.
+        scale = where(logical_and(grows, isfinite(grown)), grown, shrunk)
         return new, ScaledState(scale, where(grows, 0, good), new_state)
 
 

@@ -95,6 +95,19 @@ def test_the_scale_and_the_weights_are_those_of_the_rule_by_hand(backend: Any) -
     assert len({scale for scale, _, _ in expected}) > 2
 
 
+def test_a_scale_that_grows_as_far_as_there_are_numbers_stays_one(backend: Any) -> None:
+    optimizer = ScaledOptimizer(optim.SGD(0.25), optim.DynamicLossScale(init_scale=2.0**126, growth_interval=1))
+    step = training_step(lambda w, x: (jnp.sum(w * x), None), optimizer, has_aux=True)
+    w = jnp.ones(1)
+    state = optimizer.init(w)
+    with np.errstate(all="ignore"):
+        for _ in range(3):
+            w, state, _ = step(w, state, jnp.zeros(1))
+            assert state.scale.item() == 2.0**127
+        w, state, _ = step(w, state, jnp.asarray([0.5]))
+    assert w.tolist() == [0.875]
+
+
 @has_float16
 def test_a_step_that_is_skipped_changes_neither_parameters_nor_velocities(backend: Any) -> None:
     optimizer = ScaledOptimizer(optim.SGD(0.25, momentum=0.5), optim.DynamicLossScale())
