@@ -18,6 +18,7 @@ import pytest
 
 import gradkit
 from gradkit import lax
+from gradkit.primitives.scipy_special import betaincc
 from gradkit.scipy import special, stats
 
 mp = mpmath.mp.clone()
@@ -229,3 +230,13 @@ def test_logarithms_of_gamma_and_beta_of_the_smallest_numbers_are_finite(dtype: 
     close(gradkit.device_get(special.gammaln(x)), [float(mp.loggamma(number)) for number in numbers])
     betas = [[float(mp.loggamma(a) + mp.loggamma(b) - mp.loggamma(a + b)) for b in numbers] for a in numbers]
     close(gradkit.device_get(special.betaln(x[:, None], x[None, :])), betas)
+
+
+def test_all_of_a_beta_distribution_is_at_the_end_whose_shape_is_0_however_small_the_other_one_is(xp: Any) -> None:
+    need_subnormal_numbers(xp)
+    for other in (1e-300, 1e-200, 1e-20, 2.0):
+        for point in (1e-300, 0.3, 0.9):
+            numbers = (xp.asarray(row, dtype=xp.float64) for row in ([0.0, other], [other, 0.0], [point, point]))
+            a, b, x = map(gradkit.Array, numbers)
+            assert gradkit.device_get(special.betainc(a, b, x)).tolist() == [1.0, 0.0]
+            assert gradkit.device_get(betaincc(a, b, x)).tolist() == [0.0, 1.0]

@@ -173,8 +173,8 @@ def _betainc(xp: Any, a: Any, b: Any, x: Any) -> Any:
     near = (x > 0) & (x < NEAR) & (b < FAR) & (a > 0)
     usual = ask_backend("betainc")(xp, first, second, xp.where(near, x * FACTOR, x))
     usual = xp.where(near, usual * xp.exp(-math.log(FACTOR) * xp.where(near, first, one)), usual)
-    # At 1 it is 1 for a tiny `b` as well.
-    usual = xp.where(x < 1, usual * part, usual)
+    # At 1 it is 1 for a tiny `b` as well, and where `a` is 0 all of it is at 0.
+    usual = xp.where((x < 1) & (a > 0), usual * part, usual)
     return xp.where(both, xp.where(both, b, one) / xp.where(both, a + b, one), usual)
 
 
@@ -183,7 +183,7 @@ def _betaincc(xp: Any, a: Any, b: Any, x: Any) -> Any:
     one = xp.ones_like(a + b + x)
     (first, part), (second, _) = _not_tiny(xp, xp.where(both, one, a)), _not_tiny(xp, xp.where(both, one, b))
     usual = ask_backend("betaincc")(xp, first, second, x)
-    usual = xp.where(x > 0, usual * part, usual)
+    usual = xp.where((x > 0) & (b > 0), usual * part, usual)
     return xp.where(both, xp.where(both, a, one) / xp.where(both, a + b, one), usual)
 
 
