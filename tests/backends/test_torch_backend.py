@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import types
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,14 @@ def on_torch() -> Any:
 
 
 # In and out
+
+
+def test_the_example_of_the_page_runs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "backends.md").read_text()
+    (example,) = re.findall(r"^```python\n(import torch\n.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {"gradkit": gradkit, "jnp": jnp}
+    exec(example, names)
+    assert names["gradient"].data.tolist() == [2.0, 4.0]
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "float8_e5m2"])

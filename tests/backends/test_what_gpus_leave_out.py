@@ -274,14 +274,16 @@ def dtypes_compared_by_identity(text: str) -> list[int]:
 
 
 WANTS_THE_OBJECT = {"gradkit_numpy/given.py"}
-"""Native code knows dtypes by their addresses: an equal one is replaced here."""
+"""Native code knows dtypes by their addresses: an equal one is replaced here. PyTorch's are one object each."""
 
 
 def test_no_dtype_is_compared_by_identity_alone() -> None:
     root = Path(gradkit.__file__).parents[1]
     files = [path for folder in ("gradkit", "backends") for path in (root / folder).rglob("*.py")]
     assert len(files) > 100
-    found = {path for path in files if dtypes_compared_by_identity(path.read_text())}
+    found = {
+        path for path in files if path.parent.name != "gradkit_torch" and dtypes_compared_by_identity(path.read_text())
+    }
     assert {f"{path.parent.name}/{path.name}" for path in found} == WANTS_THE_OBJECT
     assert dtypes_compared_by_identity("if x.dtype is not dtype: pass\nif x.dtype is HALF: pass") == [1, 2]
 

@@ -20,9 +20,9 @@ __all__ = ["FORMS", "NAMESPACES", "NOT_SWEPT", "OUTSIDE", "Function", "calls", "
 Function = Callable[[Any], Any]
 
 NAMESPACES = """numpy numpy.linalg numpy.fft lax lax.linalg nn nn.initializers random scipy.special scipy.linalg
-    scipy.stats ops data optim tree tree_util flatten_util ad_checkpoint testing debug io .""".split()
+    scipy.stats ops data optim tree tree_util flatten_util ad_checkpoint testing debug io distributed .""".split()
 NOT_SWEPT = """__main__ backend blocks callbacks cli compiler config core devices dtypes einops_backend errors
-    experimental primitives pytrees scalar
+    experimental primitives processes pytrees scalar
     sklearn test_util train transfers transforms typing viz""".split()
 """Modules that are inside, whose functions the root has, or that take numbers from whoever trains and draws."""
 NOT_CALLED = {

@@ -36,6 +36,7 @@ CALLS: list[Call] = [
     ("matmul", (X.T, X), {}),
     ("matmul", (CUBE, W), {}),
     ("matmul", (X[:0], W), {}),
+    ("matmul_in_mode", (X, W), {"mode": "float32"}),
     ("affine", (X, W, B), {}),
     ("affine", (X[0], W, B), {}),
     ("affine", (CUBE, W, B), {}),

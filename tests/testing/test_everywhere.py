@@ -32,7 +32,7 @@ def test_other_gradients_are_found() -> None:
         return x * x if x.device.backend == "numpy" else gradkit.lax.stop_gradient(x) * x
 
     with pytest.raises(AssertionError, match="gradient on strict, expected as on numpy"):
-        assert_same_on_every_backend(f, jnp.asarray([0.5, -1.5]))
+        assert_same_on_every_backend(f, jnp.asarray([0.5, -1.5]), backends=["numpy", "strict"])
     assert_same_on_every_backend(f, jnp.asarray([0.5, -1.5]), gradients=False)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[1] / "foreign"
 ROOT = PROJECT.parents[1]
-TABLE = {"numpy": (13, 0, 0), "strict": (11, 1, 0), "strict:1": (9, 1, 1)}
+TABLE = {"numpy": (14, 0, 0), "strict": (11, 1, 0), "strict:1": (9, 1, 1)}
 """What passes, is skipped and is expected to fail on each backend."""
 
 
