@@ -31,7 +31,7 @@ from gradkit.primitives.scipy_special import (
 from gradkit.primitives.scipy_special.declaring import floating_together
 from gradkit.scipy import special
 from gradkit.scipy.special import *  # noqa: F403
-from gradkit.scipy.special import betainc, gammainc, gammaincc
+from gradkit.scipy.special import betainc, gammainc, gammaincc, gammaln
 
 __all__ = [
     "bdtr", "bdtrc", "bdtri", "betaincc", "betaincinv", "binom", "cbrt", "chdtr", "chdtrc", "chdtri", "cosdg", "cosm1",
@@ -209,17 +209,15 @@ def gdtrc(a: Any, b: Any, x: Any) -> Array:
 def fdtr(dfn: Any, dfd: Any, x: Any) -> Array:
     """Compute the distribution function of F with `dfn` and `dfd` degrees of freedom."""
     n, d, x = floating_together((dfn, dfd, x), "fdtr")
-    return where(x < 0, math.nan, betainc(n / 2, d / 2, _share(n, d, where(x < 0, 1.0, x))))
+    inner = (x >= 0) & (x < math.inf)
+    ratio = n * where(inner, x, 1.0)
+    return where(inner, betainc(n / 2, d / 2, ratio / (d + ratio)), where(equal(x, math.inf), 1.0, math.nan))
 
 
 def fdtrc(dfn: Any, dfd: Any, x: Any) -> Array:
     """Compute 1 - `fdtr`."""
     n, d, x = floating_together((dfn, dfd, x), "fdtrc")
-    return where(x < 0, math.nan, betainc(d / 2, n / 2, 1 - _share(n, d, where(x < 0, 1.0, x))))
-
-
-def _share(n: Array, d: Array, x: Array) -> Array:
-    return n * x / (d + n * x)
+    return where(x < 0, math.nan, betainc(d / 2, n / 2, d / (d + n * where(x < 0, 1.0, x))))
 
 
 def fdtri(dfn: Any, dfd: Any, p: Any) -> Array:
@@ -233,9 +231,14 @@ def fdtri(dfn: Any, dfd: Any, p: Any) -> Array:
 def stdtr(df: Any, t: Any) -> Array:
     """Compute the distribution function of Student's t with `df` degrees of freedom."""
     df, t = floating_together((df, t), "stdtr")
-    beyond = betainc(df / 2, 0.5, df / (df + square(t))) / 2
-    near = betainc(0.5, df / 2, square(t) / (df + square(t))) / 2
-    close = square(t) < df
+    size = square(t)
+    close = size < df
+    at_0 = size < 1e-24  # there a line is exact, and what it is made of below has an infinite slope
+    far = where(close, df, size)
+    beyond = betainc(df / 2, 0.5, df / (df + far)) / 2
+    middle = where(at_0 | ~close, df / 2, size)
+    near = betainc(0.5, df / 2, middle / (df + middle)) / 2
     tail = where(close, 0.5 - near, beyond)
-    lower: Array = where(t < 0, tail, 1 - tail)
-    return lower
+    density = exp(gammaln((df + 1) / 2) - gammaln(df / 2)) / sqrt(math.pi * df)
+    line = 0.5 + t * density * (1 - size * (df + 1) / (6 * df))
+    return where(df > 0, where(at_0, line, where(t < 0, tail, 1 - tail)), math.nan)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.special
+import scipy.stats
 
 import gradkit
 import gradkit.numpy as jnp
@@ -155,3 +156,23 @@ def test_the_slope_by_the_first_argument(name: str, xp: Any) -> None:
 def test_what_has_no_slope_says_so() -> None:
     with pytest.raises(NotImplementedError, match="yn gradient with respect to n"):
         gradkit.grad(lambda n: beyond_jax.yn(n, 2.0))(2.0)
+
+
+def test_the_distribution_function_of_t_has_its_density_as_the_slope_next_to_0_and_far_out(xp: Any) -> None:
+    df, t = map(np.ravel, np.meshgrid([0.5, 3.0, 40.0], [0.0, 1e-300, -1e-13, 1e-9, -0.5, 2.0, -40.0, 1e5]))
+    with gradkit.enable_x64():
+        slopes = gradkit.vmap(gradkit.grad(beyond_jax.stdtr, 1))(jnp.asarray(df), jnp.asarray(t))
+        np.testing.assert_allclose(gradkit.device_get(slopes), scipy.stats.t.pdf(t, df), rtol=1e-12)
+        second = gradkit.grad(gradkit.grad(beyond_jax.stdtr, 1), 1)(jnp.asarray(3.0), jnp.asarray(1e-13))
+        assert float(second) == pytest.approx(-4 / 3 * 1e-13 * scipy.stats.t.pdf(0.0, 3.0))
+
+
+def test_the_distribution_function_of_f_reaches_1_and_its_tail_keeps_its_digits(xp: Any) -> None:
+    x = np.asarray([0.0, 0.3, 1e4, 1e12, np.inf, np.nan, -1.0])
+    with gradkit.enable_x64():
+        for name in ("fdtr", "fdtrc"):
+            found = getattr(beyond_jax, name)(jnp.asarray(3.0), jnp.asarray(5.0), jnp.asarray(x))
+            expected = getattr(scipy.special, name)(3.0, 5.0, x)
+            np.testing.assert_allclose(gradkit.device_get(found), expected, rtol=1e-12)
+            slope = gradkit.grad(getattr(beyond_jax, name), 2)(jnp.asarray(3.0), jnp.asarray(5.0), jnp.asarray(np.inf))
+            assert float(slope) == 0.0
