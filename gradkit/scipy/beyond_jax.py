@@ -31,7 +31,7 @@ from gradkit.primitives.scipy_special import (
 from gradkit.primitives.scipy_special.declaring import floating_together
 from gradkit.scipy import special
 from gradkit.scipy.special import *  # noqa: F403
-from gradkit.scipy.special import betainc, gammainc, gammaincc, gammaln
+from gradkit.scipy.special import betainc, gammainc, gammaincc, gammaln, ndtr
 
 __all__ = [
     "bdtr", "bdtrc", "bdtri", "betaincc", "betaincinv", "binom", "cbrt", "chdtr", "chdtrc", "chdtri", "cosdg", "cosm1",
@@ -229,8 +229,10 @@ def fdtri(dfn: Any, dfd: Any, p: Any) -> Array:
 
 
 def stdtr(df: Any, t: Any) -> Array:
-    """Compute the distribution function of Student's t with `df` degrees of freedom."""
+    """Compute the distribution function of Student's t with `df` degrees of freedom; `ndtr` where they are infinite."""
     df, t = floating_together((df, t), "stdtr")
+    is_normal = equal(df, math.inf)
+    df = where(is_normal, 1.0, df)
     size = square(t)
     close = size < df
     at_0 = size < 1e-24  # there a line is exact, and what it is made of below has an infinite slope
@@ -241,4 +243,5 @@ def stdtr(df: Any, t: Any) -> Array:
     tail = where(close, 0.5 - near, beyond)
     density = exp(gammaln((df + 1) / 2) - gammaln(df / 2)) / sqrt(math.pi * df)
     line = 0.5 + t * density * (1 - size * (df + 1) / (6 * df))
-    return where(df > 0, where(at_0, line, where(t < 0, tail, 1 - tail)), math.nan)
+    lower = where(at_0, line, where(t < 0, tail, 1 - tail))
+    return where(is_normal, ndtr(t), where(df > 0, lower, math.nan))

@@ -176,3 +176,11 @@ def test_the_distribution_function_of_f_reaches_1_and_its_tail_keeps_its_digits(
             np.testing.assert_allclose(gradkit.device_get(found), expected, rtol=1e-12)
             slope = gradkit.grad(getattr(beyond_jax, name), 2)(jnp.asarray(3.0), jnp.asarray(5.0), jnp.asarray(np.inf))
             assert float(slope) == 0.0
+
+
+def test_the_distribution_function_of_t_at_the_ends_of_the_degrees_of_freedom_is_scipys(xp: Any) -> None:
+    ends = [-np.inf, -2.5, -0.0, 0.0, 1e-13, -1e-13, 0.5, 1e10, -1e200, np.inf, np.nan]
+    df, t = map(np.ravel, np.meshgrid([*ends, 1e200], ends))
+    with gradkit.enable_x64(), np.errstate(all="ignore"):
+        found = gradkit.device_get(beyond_jax.stdtr(jnp.asarray(df), jnp.asarray(t)))
+        np.testing.assert_allclose(found, scipy.special.stdtr(df, t), rtol=1e-10)
