@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
+from gradkit.backend.registry import backend_packages, library_packages
 from gradkit.blocks import BlockValue
 from gradkit.errors import TransferError, unknown_name
 
@@ -30,8 +31,6 @@ LEVELS = ("allow", "log", "disallow", "log_explicit", "disallow_explicit")
 Direction = Literal["host_to_device", "device_to_device", "device_to_host"]
 DIRECTIONS: tuple[Direction, ...] = ("host_to_device", "device_to_device", "device_to_host")
 ENVIRONMENT_VARIABLE = "GRADKIT_TRANSFER_GUARD"
-OURS = ("gradkit", "gradkit_cupy", "gradkit_numpy", "gradkit_strict", "array_api_compat", "array_api_strict", "numpy")
-"""The packages whose lines are not what a message is about."""
 
 
 class Guards:
@@ -198,9 +197,10 @@ def crossing(direction: Direction, what: str, asked: str) -> None:
 
 
 def caller() -> str:
-    """Return the file and line of the innermost call that is not gradkit's own."""
+    """Return the file and line of the innermost call that is neither gradkit's own nor its libraries'."""
+    ours = {"gradkit", "array_api_compat", "numpy", *backend_packages(), *library_packages()}
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in OURS:
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ours:
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 

@@ -27,6 +27,7 @@ class CupyBackend(Backend):
 
     name: ClassVar[str] = "cupy"
     library: ClassVar[str] = "cupy"
+    packages: ClassVar[tuple[str, ...]] = ("cupy_backends", "cupyx")
     install: ClassVar[str] = "pip install 'gradkit[cuda13]' (or 'gradkit[cuda12]' for a driver of CUDA 12)"
     platform: ClassVar[str] = "gpu"
 

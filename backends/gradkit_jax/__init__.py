@@ -39,6 +39,7 @@ class JaxBackend(Backend):
 
     name: ClassVar[str] = "jax"
     library: ClassVar[str] = "jax"
+    packages: ClassVar[tuple[str, ...]] = ("jaxlib", "ml_dtypes", "opt_einsum")
     install: ClassVar[str] = "pip install 'gradkit[jax]' (for GPUs also 'jax[cuda13]' or 'jax[cuda12]')"
     is_immutable: ClassVar[bool] = True
 

@@ -68,6 +68,8 @@ class Backend(ABC):
     name: ClassVar[str]
     library: ClassVar[str]
     """The module whose arrays these are."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Other packages whose Python code the library's functions run."""
     install: ClassVar[str]
     """The pip command that brings the library."""
     platform: ClassVar[str] = "cpu"

@@ -14,8 +14,8 @@ from gradkit.errors import BackendNotInstalledError, BackendUnusableError, unkno
 
 __all__ = [
     "DTYPE_NAMES", "ENTRY_POINT_GROUP", "INCLUDED", "INEXACT", "NOTHING", "REAL", "SEVERAL", "TRACED", "UNUSABLE",
-    "backend_names", "backend_of", "backend_packages", "first_on_gpu", "get_backend", "load_backend",
-    "register_backend", "why_not",
+    "backend_names", "backend_of", "backend_packages", "first_on_gpu", "get_backend",
+    "library_packages", "load_backend", "register_backend", "why_not",
 ]  # fmt: skip
 
 ENTRY_POINT_GROUP = "gradkit.backends"
@@ -75,6 +75,11 @@ def backend_names() -> list[str]:
 def backend_packages() -> frozenset[str]:
     """Return the names of the packages that publish backends."""
     return frozenset(entry.module.partition(".")[0] for entry in _entry_points().values())
+
+
+def library_packages() -> frozenset[str]:
+    """Return the names of the packages that the backends loaded so far compute with."""
+    return frozenset(name for backend in _loaded.values() for name in (backend.library, *backend.packages))
 
 
 def register_backend(backend: Backend) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from gradkit.backend import backend_packages
+from gradkit.backend import backend_packages, library_packages
 from gradkit.random.state import next_key
 
 __all__ = ["Seen", "watched"]
@@ -33,7 +33,7 @@ STORES_OF_CLOSURES = frozenset({"DELETE_DEREF", "STORE_DEREF"})
 """Those that do where the variable is a function's around it."""
 
 LIBRARIES = frozenset({*sys.stdlib_module_names, "array_api_compat", "numpy", "optree"})
-"""What gradkit calls."""
+"""What gradkit calls, besides the backends' libraries."""
 HARMLESS = frozenset({"abc", "contextlib", "dataclasses", "enum", "functools", "typing"})
 """Of the standard library what changes nothing but its own objects."""
 
@@ -79,7 +79,7 @@ def watched(function: Callable[[], Any]) -> tuple[Any, Seen]:
         if found is None:
             root = _root(frame)
             # A library's function is a part of what calls it: of gradkit, or of the code that is looked at.
-            found = root in ours or ((root in LIBRARIES or root.startswith("namedtuple_")) and calls_it(frame))
+            found = root in ours or ((root in libraries or root.startswith("namedtuple_")) and calls_it(frame))
             trusted[frame] = found
         return found
 
@@ -101,6 +101,7 @@ def watched(function: Callable[[], Any]) -> tuple[Any, Seen]:
             trusted.pop(frame, None)
 
     ours = {"gradkit", *backend_packages(), *HARMLESS}
+    libraries = LIBRARIES | library_packages()
     before, collects = sys.getprofile(), gc.isenabled()
     gc.disable()  # what objects do that are collected is no part of this
     sys.setprofile(look)

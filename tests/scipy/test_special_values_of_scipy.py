@@ -172,6 +172,8 @@ def known_to_scipy(name: str, kind: str, dtype: str, columns: dict[str, Any], ke
         # What overflows in float32 alone is another number there.
         y = (first - keywords["loc"]) / keywords["scale"]
         known &= (np.abs(y) <= np.finfo(dtype).max) | np.isinf(first) | np.isnan(y) | (keywords["scale"] == 0)
+        if not keeps_subnormals():  # so is what is too small there
+            known &= (np.abs(y) >= np.finfo(dtype).tiny) | (y == 0) | np.isnan(y)
     if dtype == "float16" and "loc" in keywords:
         # It is computed in float32, in which 1 less the smallest number of float16 is 1.
         known &= ~(np.abs(keywords["loc"]) < 1e-6) | (keywords["loc"] == 0)
