@@ -31,7 +31,7 @@ def no_collections() -> Iterator[None]:
     finally:
         if counts:
             with _Resting.lock:
-                _Resting.blocks -= 1
+                _Resting.blocks = max(_Resting.blocks - 1, 0)  # in a child it may have been set to 0 meanwhile
                 if not _Resting.blocks:
                     gc.enable()
 

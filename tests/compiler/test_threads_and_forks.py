@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -267,11 +268,14 @@ def test_a_collector_that_is_switched_off_stays_so() -> None:
 def test_a_child_that_is_made_while_the_collector_rests_has_one_at_work() -> None:
     def child() -> None:
         assert gc.isenabled()
-        with no_collections():
-            assert not gc.isenabled()
-        assert gc.isenabled()
+        block.close()  # in which it was made
+        for _ in range(2):
+            with no_collections():
+                assert not gc.isenabled()
+            assert gc.isenabled()
 
-    with no_collections():
+    with ExitStack() as block:
+        block.enter_context(no_collections())
         in_child(child)
         assert not gc.isenabled()
     assert gc.isenabled()
