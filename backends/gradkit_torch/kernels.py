@@ -100,6 +100,25 @@ def relu(x: Raw) -> Raw:
     return x.clamp_min(0)
 
 
+BLOCK = 16
+"""The base length of XLA's ReduceWindowRewriter, in whose order `running_sum` adds."""
+
+
+def running_sum(x: Raw) -> Raw:
+    # The order of the general text, which adds with the library's cumulative sum: PyTorch's adds float32 in float64 on
+    # the CPU, and by a scan on a GPU.
+    *batch, size = x.shape
+    blocks = -(-size // BLOCK)
+    rows = torch.zeros((*batch, blocks * BLOCK), dtype=x.dtype, device=x.device)
+    rows[..., :size] = x
+    rows = rows.reshape(*batch, blocks, BLOCK)
+    for i in range(1, min(size, BLOCK)):
+        rows[..., i] += rows[..., i - 1]
+    if blocks > 1:
+        rows[..., 1:, :] += running_sum(rows[..., :-1, BLOCK - 1])[..., None]
+    return rows.reshape(*batch, blocks * BLOCK)[..., :size]
+
+
 def scatter_add(updates: Raw, indices: Raw, *, axis: int, size: int) -> Raw:
     """Add the updates into zeros."""
     shape = updates.shape[:axis] + (size,) + updates.shape[axis + 1 :]
@@ -145,6 +164,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "random_bits": random_bits,
     "random_order": random_order,
     "relu": relu,
+    "running_sum": running_sum,
     "scatter_add": scatter_add,
     "sgd_update": sgd_update,
 }

@@ -37,6 +37,8 @@ class Namespace:
             if not callable(found) or isinstance(found, type | torch.dtype):
                 setattr(self, name, found)
                 return found
+        if name in OF_NUMBERS:
+            found = _of_numbers(found)
         found = found if name in UNBRIDGED else bridged(found)
         setattr(self, name, found)
         return found
@@ -263,12 +265,29 @@ def _running(name: str) -> Callable[..., Raw]:
 # Element by element
 
 
+def _of_numbers(function: Callable[[Raw], Raw]) -> Callable[[Any], Any]:
+    """Return a function that takes a Python number as well, and gives one, which leaves the dtype to what is beside."""
+
+    def run(x: Any, /) -> Any:
+        if isinstance(x, Tensor):
+            return function(x)
+        return function(torch.tensor(x, dtype=torch.complex128 if isinstance(x, complex) else torch.float64)).item()
+
+    return run
+
+
 def _whole_division(name: str) -> Callable[..., Raw]:
-    """Return a division that gives 0 for whole numbers by 0; PyTorch raises on a CPU, and gives anything on a GPU."""
+    """Return a division that gives 0 for whole numbers by 0; PyTorch raises on a CPU, and gives anything on a GPU.
+
+    Whole quotients of 16 bits are rounded once: PyTorch rounds the quotient before it is a whole number.
+    """
     function = getattr(compat, name)
 
     def divide(x: Raw, y: Raw, /) -> Raw:
         dtype = (x if isinstance(x, Tensor) else y).dtype
+        if name == "floor_divide" and dtype in NARROW:
+            wide = (torch.as_tensor(part, dtype=dtype).to(torch.float32) for part in (x, y))
+            return function(*wide).to(dtype)
         if dtype.is_floating_point or dtype in UNSIGNED:
             return function(x, y)
         by = y if isinstance(y, Tensor) else torch.full_like(x, y)
@@ -399,4 +418,11 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "take_along_axis": take_along_axis,
     "trunc": _whole_result("trunc"),
 }
+NARROW = frozenset({torch.float16, torch.bfloat16})
+OF_NUMBERS = frozenset(
+    """
+    acos acosh asin asinh atan atanh cos cosh exp expm1 log log10 log1p log2 sin sinh sqrt tan tanh
+    """.split()
+)
+"""Functions of one real number that texts may ask for that of a number, where an operand is one."""
 UNBRIDGED = frozenset({"arange", "eye", "full"})

@@ -205,7 +205,7 @@ def reshape(
         place = sizes.index(-1)
         sizes = (*sizes[:place], count // known, *sizes[place + 1 :])
     if math.prod(sizes) != count or min(sizes, default=0) < 0:
-        raise ShapeError(f"cannot reshape array of shape {present} (size {count}) into shape {shape}")
+        raise ShapeError(f"cannot reshape array of shape {tuple(present)} (size {count}) into shape {shape}")
     if order == "F":
         return permute_dims(bind(_reshape, (permute_dims(array),), {"shape": sizes[::-1]}))
     if order not in ("C", "A"):

@@ -21,7 +21,7 @@ from gradkit.primitives.losses import mean_square
 
 
 def general_text(name: str, backend: Backend) -> Any:
-    return PRIMITIVES[name].general_text(backend)
+    return backend.placed(PRIMITIVES[name].general_text(backend))
 
 
 def identify(value: Any) -> str | None:

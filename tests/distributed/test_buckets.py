@@ -76,7 +76,7 @@ class Watched(SummedGradients):
         super().node_done()
 
     def gradient_done(self, leaf, gradient):
-        self.told.append((self._positions[leaf], np.array(gradient)))
+        self.told.append((self._positions[leaf], np.array(gradkit.device_get(gradient))))
         super().gradient_done(leaf, gradient)
 
 
