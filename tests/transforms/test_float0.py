@@ -11,6 +11,7 @@ import jax.numpy as J
 import numpy as np
 import pytest
 from jax.dtypes import float0
+from references import usual_widths
 
 import gradkit
 import gradkit.numpy as jnp
@@ -84,7 +85,8 @@ def described(result: Any) -> list[Any]:
 
 @functools.cache
 def of_jax(name: str) -> list[Any]:
-    return described(CASES[name](jax, J, J.asarray(WHOLE), J.asarray(X)))
+    with usual_widths():
+        return described(CASES[name](jax, J, J.asarray(WHOLE), J.asarray(X)))
 
 
 @pytest.mark.parametrize("name", CASES)
