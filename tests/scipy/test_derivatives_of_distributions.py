@@ -14,6 +14,7 @@ from typing import Any
 import distributions_in_mpmath as exact
 import numpy as np
 import pytest
+from abilities import told_apart
 from references import kept
 
 import gradkit
@@ -110,7 +111,11 @@ def right_values(name: str, kind: str, dtype: str, long: bool) -> list[tuple[Any
 
 def check(name: str, kind: str, dtype: str, xp: Any, long: bool) -> None:
     x = points(name, dtype, long)
-    rows = right_values(name, kind, dtype, long)
+    known = told_apart(x)
+    x, rows = (
+        x[known],
+        [row for row, is_known in zip(right_values(name, kind, dtype, long), known, strict=True) if is_known],
+    )
     function = getattr(getattr(stats, name), kind)
     columns = columns_of(xp, name, kind, x)
     right = [[float(row[order]) for row in rows] for order in (2, 3)]

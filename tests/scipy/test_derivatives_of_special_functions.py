@@ -9,6 +9,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+from abilities import told_apart
 from references import kept
 
 import gradkit
@@ -137,8 +138,13 @@ def test_two_derivatives_are_those_of_mpmath(name: str, dtype: str, xp: Any) -> 
     wrong = []
     for order, got in enumerate((slope(xp.asarray(x)), second)):
         exact = kept(right, EXACT[name][order], x).astype(dtype).astype(float).tolist()
-        for point, found, expected in zip(x, np.asarray(gradkit.device_get(got), float), exact, strict=True):
-            same = found == expected or abs(found - expected) <= RELATIVE[dtype] * abs(expected) + 8 * limits.tiny
+        values = zip(x, np.asarray(gradkit.device_get(got), float), exact, told_apart(x), strict=True)
+        for point, found, expected, is_known in values:
+            same = (
+                not is_known
+                or found == expected
+                or abs(found - expected) <= RELATIVE[dtype] * abs(expected) + 8 * limits.tiny
+            )
             same |= abs(expected) > 0.99 * limits.max and found == math.copysign(math.inf, expected)
             if not same:
                 wrong.append(f"derivative {order + 1} of {name} at {point} is {found}, not {expected}")
