@@ -10,7 +10,7 @@ import jax
 import jax.numpy as J
 import numpy as np
 import pytest
-from references import by_jax
+from references import by_jax, usual_widths
 
 import gradkit
 import gradkit.numpy as jnp
@@ -75,7 +75,7 @@ def test_dtypes_of_arithmetic_with_bools_and_numbers_are_those_of_jax(
 def test_integers_have_no_negative_powers(call: Any, exponent: Any, xp: Any) -> None:
     words = r"Integers cannot be raised to negative powers, got integer_pow\(int32\[2\], -\d\)"
     x = jnp.asarray([1, 2])
-    with pytest.raises(TypeError, match=words):
+    with usual_widths(), pytest.raises(TypeError, match=words):
         J.asarray([1, 2]) ** exponent
     for run in (call, lambda x, y: gradkit.make_jaxpr(lambda x: call(x, y))(x)):
         with pytest.raises(TypeError, match=words):
@@ -86,8 +86,8 @@ def test_integers_have_no_negative_powers(call: Any, exponent: Any, xp: Any) -> 
 
 
 def test_an_array_of_negative_powers_of_integers_is_the_same_error(backend: Any) -> None:
-    if backend.name == "cupy":
-        pytest.skip("the values are on the GPU, which does not look")
+    if backend.name in ("cupy", "jax"):
+        pytest.skip("the library does not look at values, which may be on a GPU")
     with pytest.raises(TypeError, match="Integers cannot be raised to negative powers"):
         2 ** jnp.asarray([-1, 2])
     with pytest.raises(gradkit.errors.ShapeError):
@@ -110,7 +110,7 @@ DOES_NOT_FIT: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize("value, dtype", DOES_NOT_FIT, ids=repr)
 def test_a_number_that_its_dtype_does_not_hold_is_an_error(value: Any, dtype: str, xp: Any) -> None:
-    with pytest.raises((OverflowError, ValueError)):
+    with usual_widths(), pytest.raises((OverflowError, ValueError)):
         J.asarray(value, dtype or None)
     for make in (jnp.asarray, jnp.array):
         with pytest.raises((OverflowError, ValueError)):
@@ -133,12 +133,14 @@ def test_a_number_that_its_dtype_does_not_hold_is_an_error(value: Any, dtype: st
     ids=repr,
 )
 def test_what_fits_is_what_jax_makes_of_it(value: Any, dtype: Any, xp: Any) -> None:
-    expected = J.asarray(value, dtype)
+    with usual_widths():
+        expected = J.asarray(value, dtype)
     found = jnp.asarray(value, dtype)
     assert found.dtype == expected.dtype
     np.testing.assert_array_equal(np.asarray(gradkit.device_get(found)), expected)
 
 
+@pytest.mark.skip_backend("jax", reason="JAX's operations take such a number modulo the dtype's range")
 @pytest.mark.parametrize(
     "call", [operator.add, operator.mul, jnp.maximum, jnp.add, lambda x, n: n - x, lambda x, n: x.at[0].set(n)]
 )
