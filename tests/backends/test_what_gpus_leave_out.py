@@ -327,7 +327,7 @@ def test_general_eigenvalues_are_on_the_gpu_whether_cusolver_has_them_or_not(
         from gradkit_cupy import linear_algebra
 
         monkeypatch.setattr(linear_algebra, "_has_eig", lambda: has_eig)
-    elif backend.name != "numpy":
+    elif backend.name == "strict":
         pytest.skip("the array API standard has no general eigenvalues")
     several = RNG.normal(size=(2, 3, 3))
     several[1, 0, 0] = np.inf
