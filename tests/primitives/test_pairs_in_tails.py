@@ -16,6 +16,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+from abilities import keeps_subnormals
 from references import kept
 
 import gradkit
@@ -325,6 +326,8 @@ def test_two_derivatives_are_those_of_mpmath(name: str, dtype: str, xp: Any) -> 
         expected = right(formulas, argnums, dtype).astype(float)
         near = np.abs(found - expected) <= RELATIVE[dtype] * np.abs(expected) + 8 * float(limits.tiny)
         near |= (found == expected) | (np.isinf(found) & (np.abs(expected) > 0.99 * float(limits.max)))
+        if not keeps_subnormals():  # a factor of it is 0 there
+            near |= (found == 0) & (np.abs(expected) < 1e4 * float(limits.tiny))
         wrong += [f"{argnums} of {name} at {points[i]}: {found[i]}, not {expected[i]}" for i in np.flatnonzero(~near)]
     assert not wrong, f"{len(wrong)} wrong\n" + "\n".join(wrong[:30])
 
