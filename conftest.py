@@ -88,6 +88,8 @@ def answered_ctrl_c() -> Iterator[None]:
 # Memory. What JAX has compiled it keeps, about a megabyte a program, and a worker of xdist runs thousands.
 
 SPARE = 400 * 2**20
+SPARE_OF_SHARES = 4 * SPARE
+"""With ``--share``, which is for backends whose operations are those programs: what is dropped is compiled again."""
 
 
 def resident() -> int:
@@ -130,7 +132,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return
     _Asked.time = time.monotonic()
     used = (now := resident()) - item.config.stash.setdefault(KEPT, now)
-    if used > (SPARE // 2 if ends else SPARE):
+    spare = SPARE if item.config.getoption("--share") == 1 else SPARE_OF_SHARES
+    if used > (spare // 2 if ends else spare):
         forget_programs(item.config)
 
 
