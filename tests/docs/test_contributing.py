@@ -53,14 +53,18 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
+# A check of derivatives is in float64, which JAX's arrays have where its x64 is on.
 def test_example_of_a_primitive_passes_its_check(backend: Backend) -> None:
     declaration, check, _ = blocks("Add a primitive", "python")
-    run_python("-c", declaration + check, GRADKIT_BACKEND=backend.name)
+    run_python("-c", declaration + check, GRADKIT_BACKEND=backend.name, JAX_ENABLE_X64="1")
 
 
 def test_example_of_a_primitive_has_the_graph_that_is_shown(backend: Backend) -> None:
     graph, _ = blocks("Add a primitive", "text")
-    assert run_python("-c", "".join(blocks("Add a primitive", "python")), GRADKIT_BACKEND=backend.name) == graph
+    assert (
+        run_python("-c", "".join(blocks("Add a primitive", "python")), GRADKIT_BACKEND=backend.name, JAX_ENABLE_X64="1")
+        == graph
+    )
 
 
 def test_example_of_a_primitive_with_a_wrong_derivative_fails_its_check() -> None:
