@@ -6,11 +6,14 @@ instead: `transforms.rematerialization`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
-from gradkit.core.array import Array, wrap
+from gradkit.backend import TRACED, backend_of
+from gradkit.config import items
+from gradkit.core.array import Array, owner_of, wrap
 from gradkit.core.batching import BatchTrace, Gating
 from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import Dual, ForwardTrace
@@ -18,8 +21,9 @@ from gradkit.core.function_batches import Flat, Function
 from gradkit.core.layers import changed_inside, followers, layers
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf, Node, Trace, again, enable_grad, new_level, new_sequence
+from gradkit.core.promotion import is_inexact, limits_of, real_part_of
 from gradkit.core.reverse import ReverseTrace
-from gradkit.core.stand_in import Batched
+from gradkit.core.stand_in import STAND_INS, Batched
 
 __all__ = ["Rerun", "run_checkpointed"]
 
@@ -50,6 +54,8 @@ def _forgotten(trace: ReverseTrace, function: Function, args: Flat, outs: Flat, 
     again = Rerun(trace, function, arguments, parents, len(parts), last, _gates(traces, start))
     again.known = frozenset(each.number for each in traces)
     values = [as_bound(part._value) for part in parts]
+    if items.on:  # what the function closes over may be another array by then
+        again.results = [_seen(part._value) for part in parts]
     new = iter(record_call(trace, values, parents, again, [_lower(value) for value in kept]))
 
     def replaced(value: Any) -> Any:
@@ -109,6 +115,8 @@ class Rerun:
         The levels that the call's arguments and results belong to.
     """
 
+    results: Sequence[Any] = ()
+    """What its results were, where Arrays may be assigned to; None for those that cannot be seen."""
     known: frozenset[int] = frozenset()
 
     def __init__(
@@ -146,6 +154,14 @@ class Rerun:
                 f"{len(found)} of its results depend on what is differentiated, and before {self._count} did. It may "
                 f"not depend on state that has changed in the meantime."
             )
+        if self.results and not self.cuts:
+            for part, before in zip(found, self.results, strict=True):
+                if before is not None and _differ(before, _lower(part._value)):
+                    raise RuntimeError(
+                        "checkpoint: the function has to compute the same when it runs again in the backward pass, but "
+                        "its results are others now. It may not close over an array that is assigned to in the "
+                        "meantime: give it as an argument."
+                    )
         cotangents = trace.backward([(found[i]._node, g) for i, g in parts.items()], floor=start)  # type: ignore[misc]
         if not cotangents.keys() <= set(self._parents):
             raise RuntimeError(
@@ -168,6 +184,36 @@ class Rerun:
         finally:
             for batch, outer in before.items():
                 batch.gate = outer
+
+
+def _seen(value: Any) -> Any:
+    """Return a copy of a raw array, or None if it cannot be seen without waiting for a device."""
+    value = _lower(value)
+    backend = None if type(value) is Array or type(value) in STAND_INS or TRACED[type(value)] else backend_of(value)
+    if backend is None or backend.device(value).platform != "cpu":
+        return None
+    return backend.xp.asarray(value, copy=True)
+
+
+def _differ(before: Any, now: Any) -> bool:
+    """Return whether two arrays differ by more than rounding, of which sums have some where memory begins elsewhere."""
+    backend = owner_of(before)
+    xp, name = backend.xp, backend.dtype_name(before)
+    if tuple(before.shape) != tuple(now.shape) or name != backend.dtype_name(now):
+        return True
+    if not is_inexact(name):
+        return not bool(xp.all(before == now))
+    if name in backend.computes_in_float32 or name == "float16":
+        before, now = (xp.astype(x, backend.raw_dtype_named("float32")) for x in (before, now))
+    finite = xp.isfinite(before) & xp.isfinite(now)
+    nothing = xp.zeros_like(before)
+    size = xp.abs(xp.where(finite, before, nothing))
+    distance = xp.abs(xp.where(finite, before, nothing) - xp.where(finite, now, nothing))
+    rounding = float(limits_of(real_part_of(name)).eps) ** 0.5 * (
+        float(xp.max(size)) if math.prod(before.shape) else 0.0
+    )
+    same = (before == now) | (xp.isnan(before) & xp.isnan(now)) | (finite & (distance <= rounding))
+    return not bool(xp.all(same))
 
 
 def _boundary(nodes: Sequence[Node], start: int) -> list[Node]:

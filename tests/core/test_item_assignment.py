@@ -592,6 +592,38 @@ def test_what_a_checkpoint_closes_over_is_not_assigned_to_silently(xp: Any) -> N
         gradkit.grad(f)(jnp.asarray([1.0, 3.0]))
 
 
+def sets_inside(c: Any, v: Any) -> Any:
+    result = jnp.sum(c * v * v)
+    c[0] = 5.0
+    return result
+
+
+USES = {
+    "a sum": lambda c, v: jnp.sum(c * v * v),
+    "an element": lambda c, v: jnp.sum(jnp.ones(1000) * c[0] * v[0]),
+    "several results": lambda c, v: jnp.sum(jnp.stack(gradkit.checkpoint(lambda v: (v * 2.0, v * c))(v))),
+    "a change inside": sets_inside,
+}
+
+
+@pytest.mark.parametrize("transform", ["plain", "vmap"])
+@pytest.mark.parametrize("use", USES)
+def test_a_constant_that_a_checkpoint_closes_over_is_not_assigned_to_silently(
+    use: str, transform: str, xp: Any
+) -> None:
+    def f(x: Any) -> Any:
+        c = jnp.asarray([1.0, 2.0])
+        result = gradkit.checkpoint(lambda v: USES[use](c, v))(x)
+        c[0] = 5.0
+        return result
+
+    def total(x: Any) -> Any:
+        return f(x) if transform == "plain" else jnp.sum(gradkit.vmap(f)(jnp.stack([x, 2.0 * x])))
+
+    with gradkit.item_assignment(), pytest.raises(RuntimeError, match="results are others now"):
+        gradkit.grad(total)(jnp.asarray([1.0, 3.0]))
+
+
 # Whose code may assign
 
 LIBRARY = """
