@@ -38,7 +38,7 @@ def difference(found: Any, expected: Any) -> str:
     a, b = np.asarray(found), np.asarray(expected)
     if b.dtype.kind not in "fc":
         return "" if np.array_equal(a, b) else f"{a} for {b}"
-    eps = 2e4 * float(np.finfo(b.dtype).eps)
+    eps = 2e4 * float(jnp.finfo(b.dtype).eps)
     size = max(1.0, float(np.abs(np.where(np.isfinite(b), b, 0)).max(initial=0)))
     return "" if np.allclose(a, b, eps, eps * size, equal_nan=True) else f"{a} for {b}"
 
