@@ -145,7 +145,12 @@ def _as_is(obj: Any, dtype: Any, device: Device | None) -> Array:
     owner = None if type(obj) in (list, tuple) else backend_of(obj)
     if isinstance(obj, np.ndarray) and not isinstance(obj, np.generic):
         backend, place = _place(device)
-        return wrap(_brought(_native(obj), backend, place))
+        values = _native(obj)
+        if dtype is not None and not backend.has_dtype(values.dtype.name):
+            wanted = dtype_named(requested_dtype(dtype))
+            if wanted.kind == "c" or values.dtype.kind != "c":
+                values = values.astype(wanted)  # here, since the backend cannot
+        return wrap(_brought(values, backend, place))
     if owner is not None and not owner.is_scalar(obj):
         owner.dtype_name(obj)  # which notes a dtype that is seen first
         return wrap(owner.admit(obj, "asarray"))

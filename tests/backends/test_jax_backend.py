@@ -198,6 +198,18 @@ def test_arrays_come_in_and_go_out_as_they_are() -> None:
     assert jnp.from_dlpack(raw).data is raw
 
 
+@pytest.mark.parametrize("wanted", ["float32", "int32", "complex64", "bool"])
+@pytest.mark.parametrize("given", ["float64", "int64", "uint64", "complex128"])
+def test_a_numpy_array_of_64_bits_is_converted_to_what_is_asked_for(given: str, wanted: str) -> None:
+    if given == "complex128" and wanted != "complex64":
+        pytest.skip("what has no imaginary parts is not asked for by asarray of complex numbers")
+    numbers = np.asarray([0.0, 1.0, 2.0]).astype(given)
+    with jax.enable_x64(False):
+        found = jnp.asarray(numbers, dtype=wanted)
+    assert found.dtype.name == wanted
+    np.testing.assert_array_equal(np.asarray(found), numbers.astype(wanted))
+
+
 def test_a_numpy_array_is_copied() -> None:
     array = np.zeros(1000, np.float32)
     x = jnp.asarray(array)
