@@ -22,7 +22,7 @@ SMALL = 1 << 12
 def from_host(array: np.ndarray[Any, Any], device: Any) -> Any:
     """Copy a NumPy array to a device: now, also where JAX only traces what is called."""
     with jax.ensure_compile_time_eval():
-        return jax.device_put(array, device, may_alias=False)
+        return jax.device_put(np.array(array), device)  # a copy of its own: JAX reads it when it comes to it
 
 
 class Namespace:
