@@ -88,9 +88,16 @@ _matmul_in_mode = Linear(
 """A product in another mode than the library's own (`core.precision`), its transposes too."""
 
 
+_without_modes: set[type] = set()
+"""Types of raw arrays whose backends have no choice, so that plain products need not ask twice."""
+
+
 def _mode_beside(array: Array) -> str:
     """Return the mode in which a product with an array is computed: an empty one where its backend has no choice."""
-    modes = backend_of_array(array).product_modes
+    backend = backend_of_array(array)
+    modes = backend.product_modes
+    if not modes and isinstance(array._value, backend.array_types):
+        _without_modes.add(type(array._value))
     return mode if modes and (mode := product_mode()) in modes else ""
 
 
@@ -183,7 +190,7 @@ def matmul(x: Any, y: Any, /) -> Array:
         # The plain case: two matrices that fit.
         shape, other = x._value.shape, y._value.shape
         fit = len(shape) == 2 == len(other) and shape[1] == other[0]
-        if fit and not (PRODUCTS.was_chosen and _mode_beside(x)):
+        if fit and not (PRODUCTS.was_chosen and type(x._value) not in _without_modes and _mode_beside(x)):
             return _of_matrices(x, y)
     left, right = of_one_dtype((as_array(x, "matmul"), as_array(y, "matmul")))
     shape, other = left.shape, right.shape
