@@ -78,7 +78,7 @@ def test_the_suite_under_other_pytests_and_plugins(tmp_path: Path, version: str)
     # gradkit and what it needs are those of this environment; pytest and its plugins are new.
     wanted = [f"pytest=={version}.*", "pytest-xdist", "pytest-run-parallel", "pytest-randomly", "pytest-cov"]
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted, "hypothesis"]
-    needed = ["numpy", "optree", "array-api-compat", "array-api-strict", "typing-extensions"]
+    needed = ["numpy", "ml-dtypes", "optree", "array-api-compat", "array-api-strict", "typing-extensions"]
     done = subprocess.run([*install, *needed], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"the package registry does not answer: {done.stderr.strip().splitlines()[-1]}")

@@ -702,7 +702,7 @@ ESTIMATORS: dict[str, Function] = {
     "decomposition.PCA.inverse_transform": lambda x, c: (
         decomposition.PCA(2, svd_solver="full").fit(c(Y)).inverse_transform(x[:, :2])
     ),
-    "decomposition.TruncatedSVD": lambda x, c: decomposition.TruncatedSVD(2).fit(x).singular_values_,
+    "decomposition.TruncatedSVD": lambda x, c: decomposition.TruncatedSVD(2, random_state=0).fit(x).singular_values_,
     "discriminant_analysis.LinearDiscriminantAnalysis": lambda x, c: _classified(
         _many(x, c), c, discriminant_analysis.LinearDiscriminantAnalysis, np.arange(40) % 2
     ).decision_function(c(Y)),
