@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradkit.backend import NARROW, Backend, as_numpy_dtype, scipy_special
+from gradkit_numpy.allocator import keep_freed_memory
 from gradkit_numpy.namespace import array_api_namespace
 from gradkit_numpy.silence import SILENCE
 
@@ -31,7 +32,8 @@ class NumpyBackend(Backend):
 
     @cached_property
     def xp(self) -> Any:
-        """The namespace of array-api-compat."""
+        """The namespace of array-api-compat. Whoever makes arrays takes it, so freed memory is kept from here on."""
+        keep_freed_memory()
         return array_api_namespace()
 
     @property
