@@ -89,8 +89,8 @@ def eager_section(results: dict[str, Any]) -> str:
     memory = (
         "\nAll processes keep the memory that they free (`--keep-memory`): none takes page faults for large arrays."
         if results["keep_memory"]
-        else "\nMemory as each library has it: gradkit lets glibc keep what is freed, the others leave glibc alone, and by hand"
-        " nobody tells it; in the large networks that decides about page faults."
+        else "\nMemory as each library has it: gradkit lets glibc keep what is freed, the others leave glibc"
+        " alone, and by hand nobody tells it; in the large networks that decides about page faults."
     )
     footnote = "" if all(map(is_trusted, results["sizes"])) else FOOTNOTE.format(*TRUSTED)
     return f"""\

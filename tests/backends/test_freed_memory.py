@@ -1,4 +1,4 @@
-"""With NumPy, memory that arrays leave is taken for the next ones: a large network's eager step takes no page faults."""
+"""With NumPy, memory that arrays leave is for the next ones: a large network's eager step takes no page faults."""
 
 from __future__ import annotations
 
