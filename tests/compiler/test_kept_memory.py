@@ -18,10 +18,10 @@ SIZE = 250_000
 
 @pytest.fixture
 def limit(monkeypatch: pytest.MonkeyPatch) -> int:
-    import gradkit_numpy.kept_memory
+    from gradkit.backend.lists import kept_memory
 
     bytes_kept = 8 * SIZE * 4
-    monkeypatch.setattr(gradkit_numpy.kept_memory, "LIMIT", bytes_kept)
+    monkeypatch.setattr(kept_memory, "LIMIT", bytes_kept)
     return bytes_kept
 
 

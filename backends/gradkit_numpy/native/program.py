@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from gradkit.backend import NARROW
+from gradkit.backend.lists.kept_memory import note_kept
 from gradkit.backend.plan import ALIGNMENT, Box, Buffer, Call, Layout, Plan
 from gradkit_numpy.given import KEPT, KEPT_CALLS, fitting, is_free, new_array
-from gradkit_numpy.kept_memory import note_kept
 from gradkit_numpy.native import routines, statements
 from gradkit_numpy.native.machine import compiled, why_unusable
 from gradkit_numpy.native.objects import dtype_symbol, function_at, layout_is_known, symbols

@@ -1,39 +1,26 @@
-"""Nests as calls of ufuncs, into arrays that are there already."""
+"""Nests as calls on whole arrays, into arrays that are there already."""
 
 from __future__ import annotations
 
-import math
+from gradkit.backend.lists.text import Function, Sizes
+from gradkit.backend.plan import Buffer, Index, Layout, Load, Nest, Number, Statement, Store, lies_row_by_row
 
-import numpy as np
-
-from gradkit.backend.plan import Index, Layout, Load, Nest, Number, Statement, Store, lies_row_by_row
-from gradkit_numpy.kernels import LONGEST
-from gradkit_numpy.saturating import INTO
-from gradkit_numpy.ufuncs.names import FLOATS, REDUCING
-from gradkit_numpy.ufuncs.text import Function, Sizes
-
-__all__ = ["write_nest"]
-
-IN_STEPS = {"where", *INTO}
-"""What is written in several steps, so that it may not be in the place of one of its operands."""
+__all__ = ["NestWriter"]
 
 
-def write_nest(function: Function, nest: Nest) -> None:
-    """Write a nest down."""
-    Ufuncs(function, nest).write()
-
-
-class Ufuncs:
-    """The calls of one nest: a ufunc for each of its statements, over whole arrays.
+class NestWriter:
+    """The calls of one nest: one for each of its statements, over whole arrays.
 
     Axes along which a value is the same everywhere have size 1, so it is computed once.
     """
 
     def __init__(self, function: Function, nest: Nest) -> None:
-        self.function, self.nest = function, nest
+        self.function, self.nest, self.library = function, nest, function.library
         self.last = self._last_uses()
         self.names: list[str] = []
         self.shapes: list[Sizes] = []
+        self.short: set[int] = set()
+        """The positions of arrays that have fewer axes than the nest."""
         self.free: dict[tuple[Sizes, str], list[str]] = {}
         """By shape and dtype: scratch arrays that are read no more."""
         self.own: dict[int, tuple[Sizes, str]] = {}
@@ -53,8 +40,11 @@ class Ufuncs:
         return last
 
     def _is_whole(self, store: Store) -> bool:
-        return store.combine is None and all(
-            stride != 0 or size == 1 for stride, size in zip(store.layout.strides, store.layout.shape, strict=True)
+        layout = store.layout
+        return (
+            store.combine is None
+            and not self.function.turned(layout.shape, layout.strides)
+            and all(stride != 0 or size == 1 for stride, size in zip(layout.strides, layout.shape, strict=True))
         )
 
     def write(self) -> None:
@@ -66,9 +56,10 @@ class Ufuncs:
             return
         for position, part in enumerate(self.nest.body):
             if isinstance(part, Load):
-                self._known(self.function.operand_of_ufuncs(part.layout), self._shape_of(part.layout))
+                self._load(position, part)
             elif isinstance(part, Number):
-                self._known(self.function.number(part.value, part.dtype), (1,) * len(self.nest.sizes))
+                axes = len(self.nest.sizes)
+                self._known(self.function.number(part.value, part.dtype, axes), (1,) * axes)
             elif isinstance(part, Index):
                 self._index(part)
             else:
@@ -84,7 +75,7 @@ class Ufuncs:
         for store in in_place:
             self._store(store)
 
-    def _reduced(self, store: Store) -> str:
+    def reduced(self, store: Store) -> str:
         """Return the array of what a store reduces to."""
         kept = [axis for axis in range(len(self.nest.sizes)) if axis not in store.reduced]
         sizes = tuple(self.nest.sizes[axis] for axis in kept)
@@ -94,7 +85,21 @@ class Ufuncs:
     def _nothing(self, store: Store) -> None:
         """Write what a reduction of no elements gives."""
         identity = self.function.number(store.identity, store.layout.buffer.dtype)
-        self.function.emit(f"copyto({self._reduced(store)}, {identity})")
+        self.function.emit(self.library.copy(self.reduced(store), identity))
+
+    def _load(self, position: int, part: Load) -> None:
+        name, is_short = self.function.broadcast(part.layout)
+        # Libraries take an operand in the place of the result if both are the same view of it.
+        if is_short and self._place_of(part.layout) in map(
+            self._place_of, (store.layout for store in self.nest.stores)
+        ):
+            name, is_short = self.function.view(part.layout), False
+        if is_short:
+            self.short.add(position)
+        self._known(name, self._shape_of(part.layout))
+
+    def _place_of(self, layout: Layout) -> int | Buffer:
+        return self.function.plan.memory.get(layout.buffer, layout.buffer)
 
     def _known(self, name: str, shape: Sizes) -> None:
         self.names.append(name)
@@ -105,22 +110,24 @@ class Ufuncs:
 
     def _index(self, part: Index) -> None:
         shape = tuple(size if axis == part.axis else 1 for axis, size in enumerate(self.nest.sizes))
-        values = np.arange(self.nest.sizes[part.axis], dtype=part.dtype).reshape(shape)
-        self._known(self.function.texts.name("n", values), shape)
+        self._known(self.function.texts.name("n", self.library.positions(shape, part.axis, part.dtype)), shape)
 
     def _statement(self, position: int, part: Statement) -> None:
         shape = tuple(max(sizes) for sizes in zip(*(self.shapes[x] for x in part.operands), strict=True))
-        is_kernel = part.name in INTO
-        operands = [self._whole(x, shape) if is_kernel else self.names[x] for x in part.operands]
-        out = self._place(position, part, shape)
-        if part.name == "where":
-            self.function.emit(f"copyto({out}, {operands[2]})")
-            self.function.emit(f"copyto({out}, {operands[1]}, where={operands[0]})")
-        elif part.name in ("astype", "astype_exact"):
-            self.function.emit(f"copyto({out}, {operands[0]}, 'unsafe')")
+        if part.name in self.library.takes_whole:
+            operands = [self.whole(x, shape) for x in part.operands]
         else:
-            written = f"out={out}" if part.name in ("maximum", "minimum") else out  # NumPy asks for the name there
-            self.function.emit(f"{self.function.ufunc(part.name)}({', '.join([*operands, written])})")
+            operands = [self.names[x] for x in part.operands]
+            if self.library.ranks_alike and self.short.issuperset(part.operands):
+                first = self.nest.body[part.operands[0]]
+                assert isinstance(first, Load)
+                operands[0] = self.function.view(first.layout)
+        out = self._place(position, part, shape)
+        if part.name in ("astype", "astype_exact"):
+            self.function.emit(self.library.copy(out, operands[0], casts=True))
+        else:
+            for line in self.library.statement(self.function, part, operands, out):
+                self.function.emit(line)
         self._known(out, shape)
 
     def _place(self, position: int, part: Statement, shape: Sizes) -> str:
@@ -134,7 +141,7 @@ class Ufuncs:
         key = shape, part.dtype
         self.own[position] = key
         free = self.free.get(key)
-        return free.pop() if free and part.name not in IN_STEPS else self.function.scratch(*key)
+        return free.pop() if free and part.name not in self.library.in_steps else self.function.scratch(*key)
 
     def _target(self, position: int, part: Statement) -> Store | None:
         """Return the store whose place a statement may write into: its own, or one of a value that reads it last."""
@@ -150,20 +157,21 @@ class Ufuncs:
 
     def _is_in_one_step(self, position: int) -> bool:
         part = self.nest.body[position]
-        return isinstance(part, Statement) and part.name not in IN_STEPS
+        return isinstance(part, Statement) and part.name not in self.library.in_steps
 
-    def _whole(self, position: int, shape: Sizes) -> str:
+    def whole(self, position: int, shape: Sizes) -> str:
         """Return an array of that shape of a value, for what does not broadcast."""
         part = self.nest.body[position]
         if isinstance(part, Load) and self.shapes[position] == shape:
-            return self.function.view(part.layout)
+            is_turned = self.function.turned(part.layout.shape, part.layout.strides)
+            return self.names[position] if is_turned else self.function.view(part.layout)
         if not isinstance(part, Number) and self.shapes[position] == shape:
             return self.names[position]
         return self._copied(position, shape)
 
     def _copied(self, position: int, shape: Sizes) -> str:
         copied = self.function.scratch(shape, self.nest.body[position].dtype)
-        self.function.emit(f"copyto({copied}, {self.names[position]})")
+        self.function.emit(self.library.copy(copied, self.names[position]))
         return copied
 
     def _may_write(self, store: Store, position: int) -> bool:
@@ -173,58 +181,29 @@ class Ufuncs:
 
     def _in_its_place(self, store: Store) -> list[int]:
         """Return the parts of the body that read the memory that a store writes."""
-        memory = self.function.plan.memory
-        place = memory.get(store.layout.buffer, store.layout.buffer)
+        place = self._place_of(store.layout)
         return [
             i
             for i, part in enumerate(self.nest.body)
-            if isinstance(part, Load) and memory.get(part.layout.buffer, part.layout.buffer) == place
+            if isinstance(part, Load) and self._place_of(part.layout) == place
         ]
 
     def _store(self, store: Store) -> None:
-        name = self.names[store.value]
-        if store.combine is None:
-            target = self.function.view(store.layout)
-            if target != name:
-                self.function.emit(f"copyto({target}, {name})")
+        if store.combine is not None:
+            self.library.reduce(self, store)
             return
-        if store.combine == "add" and self._summed(store):
-            return
-        called = self.function.texts.name("reduce", REDUCING[store.combine].reduce)
-        name = self._whole(store.value, self.nest.sizes)
-        axes = store.reduced if len(store.reduced) != 1 else store.reduced[0]
-        self.function.emit(f"{called}({name}, {axes}, None, {self._reduced(store)})")
-
-    def _summed(self, store: Store) -> bool:
-        """Write a sum as a product with ones, which takes BLAS a third of NumPy's time, where it is one."""
-        buffer, strides, sizes = store.layout.buffer, store.layout.strides, self.nest.sizes
-        if buffer.dtype not in FLOATS or not self._lies_in_rows(store.value, buffer.dtype):
-            return False
-        axes = [axis for axis, size in enumerate(sizes) if size != 1]
-        kept = [axis for axis in axes if axis not in store.reduced]
-        if not lies_row_by_row([sizes[axis] for axis in kept], [strides[axis] for axis in kept]):
-            return False
-        columns = math.prod(sizes[axis] for axis in kept)
-        rows = math.prod(sizes) // columns
-        if rows > LONGEST:
-            return False
-        shape: Sizes
-        ones = self.function.ones(rows, buffer.dtype)
-        if kept and kept == axes[-len(kept) :]:
-            shape, given = (rows, columns), (ones, "{}")
-        elif kept == axes[: len(kept)]:
-            shape, given = (columns, rows) if kept else (rows,), ("{}", ones)
+        name, layout = self.names[store.value], store.layout
+        if turned := self.function.turned(layout.shape, layout.strides):
+            first = layout.offset + sum(layout.strides[axis] * (layout.shape[axis] - 1) for axis in turned)
+            forwards = tuple(map(abs, layout.strides))
+            target = self.function.view(Layout(layout.buffer, layout.shape, forwards, first))
+            name = self.library.flip(self.whole(store.value, layout.shape), turned)
         else:
-            return False
-        values = self._whole(store.value, sizes)
-        if shape != sizes:
-            values = self.function.shaped(values, shape)
-        kept_shape = (columns,) if kept else ()
-        out = self.function.array(buffer, kept_shape, (1,) * len(kept_shape), store.layout.offset)
-        self.function.emit(f"dot({', '.join(given).format(values)}, {out})")
-        return True
+            target = self.function.view(layout)
+        if target != name:
+            self.function.emit(self.library.copy(target, name))
 
-    def _lies_in_rows(self, position: int, dtype: str) -> bool:
+    def lies_in_rows(self, position: int, dtype: str) -> bool:
         """Return whether a value is in an array of that dtype, whole, whose elements lie row by row."""
         part = self.nest.body[position]
         if isinstance(part, Number) or part.dtype != dtype or self.shapes[position] != self.nest.sizes:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
+from gradkit.backend.lists.library import Library
 from gradkit.backend.plan import Buffer, Layout, Plan, lies_row_by_row, row_by_row
-from gradkit_numpy.losses import ones
-from gradkit_numpy.saturating import INTO
-from gradkit_numpy.ufuncs.names import UFUNCS
 
 __all__ = ["Function", "Sizes", "Texts"]
 
@@ -23,16 +18,18 @@ class Texts:
 
     Attributes
     ----------
+    library : Library
+        How calls are written.
     size : int
         Bytes of the memory that its functions have of their own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, library: Library) -> None:
+        self.library = library
         self.size = 0
         self.lines: list[str] = []
-        self.names: dict[str, Any] = {"ndarray": np.ndarray, "copyto": np.copyto, "matmul": np.matmul, "dot": np.dot}
-        self.ones: dict[tuple[int, str], str] = {}
-        """Vectors of ones, by length and dtype."""
+        self.names: dict[str, Any] = dict(library.names)
+        self._shared: dict[Any, str] = {}
         self._count = 0
 
     @property
@@ -55,6 +52,16 @@ class Texts:
             self.names[name] = value
         return name
 
+    def shared(self, kind: str, key: Any, make: Callable[[], Any]) -> str:
+        """Return the name of a value that is made once for all of the text, by what it is."""
+        if (kind, key) not in self._shared:
+            self._shared[kind, key] = self.name(kind, make())
+        return self._shared[kind, key]
+
+    def dtype(self, name: str) -> str:
+        """Return the name of a dtype."""
+        return self.shared("d", name, lambda: self.library.dtype(name))
+
 
 class Function:
     """The function of a plan in the making: its lines, and names for the arrays that they are about.
@@ -64,7 +71,7 @@ class Function:
     """
 
     def __init__(self, texts: Texts, plan: Plan) -> None:
-        self.texts, self.plan = texts, plan
+        self.texts, self.plan, self.library = texts, plan, texts.library
         self.lines: list[str] = []
         self.fixed: dict[Any, str] = {}
         """Views of temporary buffers, which are made once."""
@@ -85,7 +92,7 @@ class Function:
         self._arena = texts.name("arena")
         if plan.memory:  # arrays without elements are in it as well
             texts.size += plan.arena
-            self._once(f"{self._arena} = {texts.name('empty', np.empty)}({plan.arena}, 'uint8')")
+            self._once(f"{self._arena} = {self.library.empty(texts, (plan.arena,), 'uint8')}")
 
     def emit(self, line: str) -> None:
         """Write a line."""
@@ -102,66 +109,72 @@ class Function:
         sizes = tuple(1 if stride == 0 else size for size, stride in zip(layout.shape, layout.strides, strict=True))
         return self.array(layout.buffer, sizes, layout.strides, layout.offset)
 
-    def operand_of_ufuncs(self, layout: Layout) -> str:
-        """Return the name of an array of a layout, but for leading axes of size 1, which ufuncs add of themselves."""
+    def broadcast(self, layout: Layout) -> tuple[str, bool]:
+        """Return the name of an array of a layout, and whether it lacks leading axes of size 1.
+
+        Calls add these of themselves, and so all of a buffer serves, without a view of it.
+        """
         sizes = tuple(1 if stride == 0 else size for size, stride in zip(layout.shape, layout.strides, strict=True))
         lead = next((axis for axis, size in enumerate(sizes) if size != 1), len(sizes))
         for start in range(lead, -1, -1):
             shape, strides = sizes[start:], layout.strides[start:]
             if shape == layout.buffer.shape and not layout.offset and lies_row_by_row(shape, strides):
-                return self.whole(layout.buffer)
-        return self.view(layout)
+                return self.whole(layout.buffer), start > 0
+        return self.view(layout), False
+
+    def turned(self, sizes: Sizes, strides: Sizes) -> tuple[int, ...]:
+        """Return the axes that are read backwards, where the library has no views that do."""
+        if self.library.has_negative_strides:
+            return ()
+        return tuple(axis for axis, (n, step) in enumerate(zip(sizes, strides, strict=True)) if step < 0 and n > 1)
 
     def array(self, buffer: Buffer, sizes: Sizes, strides: Sizes, offset: int) -> str:
         """Return the name of an array in a buffer."""
         root = self.roots.get(buffer)
-        dtype = np.dtype(buffer.dtype)
-        steps = tuple(stride * dtype.itemsize for stride in strides)
         if root is not None and sizes == buffer.shape and offset == 0 and lies_row_by_row(sizes, strides):
             return root
-        key = (buffer, sizes, steps, offset)
+        if turned := self.turned(sizes, strides):
+            # A copy of what is there now.
+            first = offset + sum(strides[axis] * (sizes[axis] - 1) for axis in turned)
+            there = self.array(buffer, sizes, tuple(map(abs, strides)), first)
+            copied = self.texts.name("t")
+            self.emit(f"{copied} = {self.library.flip(there, turned)}")
+            return copied
+        # How far apart one element is does not matter, but libraries compare it where arrays overlap.
+        strides = tuple(
+            plain if size == 1 else stride
+            for size, stride, plain in zip(sizes, strides, row_by_row(sizes), strict=True)
+        )
+        key = (buffer, sizes, strides, offset)
         found = self.fixed.get(key) or self.known.get(key)
         if found is None:
             found = self.texts.name("v")
             if root is None:
                 start = self.plan.memory[buffer]
                 assert isinstance(start, int)
-                kind = self.texts.name("d", dtype)
-                self._once(
-                    f"{found} = ndarray({sizes}, {kind}, {self._arena}, {start + offset * dtype.itemsize}, {steps})"
-                )
+                start += offset * buffer.item_size
+                made = self.library.in_arena(self.texts, self._arena, buffer.dtype, start, sizes, strides)
+                self._once(f"{found} = {made}")
                 self.fixed[key] = found
                 self._steady.add(found)
             else:
-                self.emit(f"{found} = {self._view_of(root, buffer, sizes, strides, offset)}")
+                self.emit(f"{found} = {self.library.view(self.texts, root, buffer, sizes, strides, offset)}")
                 self.known[key] = found
         return found
-
-    def _view_of(self, root: str, buffer: Buffer, sizes: Sizes, strides: Sizes, offset: int) -> str:
-        """Write a view of an argument or a result, which is made with each call: in the cheapest way that there is."""
-        if not offset and sizes == buffer.shape[::-1] and lies_row_by_row(buffer.shape, strides[::-1]):
-            return f"{root}.T"
-        if not offset and math.prod(sizes) == math.prod(buffer.shape) and lies_row_by_row(sizes, strides):
-            return f"{root}.reshape({sizes})"
-        dtype = np.dtype(buffer.dtype)
-        steps = tuple(stride * dtype.itemsize for stride in strides)
-        kind = self.texts.name("d", dtype)
-        return f"ndarray({sizes}, {kind}, {root}, {offset * dtype.itemsize}, {steps})"
 
     def whole(self, buffer: Buffer) -> str:
         """Return the name of all of a buffer."""
         return self.array(buffer, buffer.shape, row_by_row(buffer.shape), 0)
 
-    def number(self, value: Any, dtype: str) -> str:
+    def number(self, value: Any, dtype: str, axes: int = 0) -> str:
         """Return the name of a number, as an array: one that is none is made one at each call."""
-        return self.texts.name("n", np.full((), value, dtype))
+        return self.texts.name("n", self.library.number(value, dtype, axes))
 
     def scratch(self, shape: Sizes, dtype: str) -> str:
         """Return the name of an array that lines may write what they like into."""
         name = self.texts.name("s")
-        kind = self.texts.name("d", np.dtype(dtype))
-        self.texts.size += math.prod(shape) * np.dtype(dtype).itemsize
-        self._once(f"{name} = {self.texts.name('empty', np.empty)}({shape}, {kind})")
+        self.texts.size += Buffer(shape, dtype).size
+        self._once(f"{name} = {self.library.empty(self.texts, shape, dtype)}")
         self._steady.add(name)
         return name
 
@@ -183,19 +196,3 @@ class Function:
                 self.emit(line)
                 self.known[key] = found
         return found
-
-    def ones(self, count: int, dtype: str) -> str:
-        """Return the name of a vector of ones."""
-        key = count, dtype
-        if key not in self.texts.ones:
-            self.texts.ones[key] = self.texts.name("ones", ones(count, np.dtype(dtype)))
-        return self.texts.ones[key]
-
-    def ufunc(self, name: str) -> str:
-        """Return the name of a primitive's ufunc, or of a kernel that writes into its last argument."""
-        if name in INTO:
-            self.texts.names[name] = INTO[name]
-            return name
-        called = UFUNCS[name]
-        self.texts.names[called] = getattr(np, called)
-        return called

@@ -1,14 +1,12 @@
-"""Plans as Python functions: node by node, each of them some calls of NumPy."""
+"""Plans as Python functions: node by node, each of them some calls of a library."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
+from gradkit.backend.lists.nests import NestWriter
+from gradkit.backend.lists.text import Function, Texts
 from gradkit.backend.plan import Buffer, Call, Choice, Layout, Loop, Nest, Node, Plan, Product, While
-from gradkit_numpy.ufuncs.nests import write_nest
-from gradkit_numpy.ufuncs.text import Function, Texts
 
 __all__ = ["plan_function"]
 
@@ -26,9 +24,9 @@ def plan_function(texts: Texts, plan: Plan) -> str:
 
 def _write(function: Function, node: Node) -> None:
     if isinstance(node, Nest):
-        write_nest(function, node)
+        NestWriter(function, node).write()
     elif isinstance(node, Product):
-        _product(function, node)
+        function.library.product(function, node)
     elif isinstance(node, Call):
         _call(function, node)
     elif isinstance(node, Loop):
@@ -37,23 +35,6 @@ def _write(function: Function, node: Node) -> None:
         _while(function, node)
     else:
         _choice(function, node)
-
-
-def _product(function: Function, product: Product) -> None:
-    out, left, right = (function.operand(x) for x in (product.out, product.left, product.right))
-    call = "dot" if len(product.out.shape) == 2 else "matmul"
-    if product.alpha == 1 and not product.adds:
-        function.emit(f"{call}({left}, {right}, {out})")
-        return
-    part = function.scratch(product.out.shape, product.out.buffer.dtype)
-    function.emit(f"{call}({left}, {right}, {part})")
-    kind = np.dtype(product.out.buffer.dtype).type
-    if product.alpha != 1:
-        function.emit(f"{function.ufunc('multiply')}({part}, {function.texts.name('n', kind(product.alpha))}, {part})")
-    if product.adds:
-        function.emit(f"{function.ufunc('add')}({out}, {part}, {out})")
-    else:
-        function.emit(f"copyto({out}, {part})")
 
 
 def _call(function: Function, call: Call) -> None:
@@ -67,7 +48,7 @@ def _call(function: Function, call: Call) -> None:
     several = len(call.results) != 1
     for i, buffer in enumerate(call.results):
         value = f"{found}[{i}]" if several else f"({found}[0] if type({found}) is tuple else {found})"
-        function.emit(f"copyto({function.whole(buffer)}, {value})")
+        function.emit(function.library.copy(function.whole(buffer), value))
 
 
 # Loops and choices
@@ -85,7 +66,7 @@ def _spare(function: Function, plan: Plan, carry: Sequence[Buffer]) -> list[str]
 def _move(function: Function, carry: Sequence[str], spare: Sequence[str], indent: str) -> None:
     for old, new in zip(carry, spare, strict=True):
         if old != new:
-            function.emit(f"{indent}copyto({old}, {new})")
+            function.emit(indent + function.library.copy(old, new))
 
 
 def _loop(function: Function, loop: Loop) -> None:
@@ -97,8 +78,8 @@ def _loop(function: Function, loop: Loop) -> None:
     index = function.texts.name("i")
     steps = f"range({loop.length})" if not loop.reverse else f"range({loop.length - 1}, -1, -1)"
     function.emit(f"for {index} in {steps}:")
-    at = [f"{x}[{index}, ...]" for x in elements]
-    to = [f"{x}[{index}, ...]" for x in rows]
+    at = [function.library.element(x, index) for x in elements]
+    to = [function.library.element(x, index) for x in rows]
     function.emit(f"    {name}({', '.join([*constants, *carry, *at, *spare, *to])})")
     _move(function, carry, spare, "    ")
 
@@ -111,7 +92,7 @@ def _while(function: Function, loop: While) -> None:
     going = function.scratch((), "bool")
     function.emit("while True:")
     function.emit(f"    {test}({', '.join([*of_test, *carry, going])})")
-    function.emit(f"    if not {going}[()]:")
+    function.emit(f"    if not {function.library.item(going)}:")
     function.emit("        break")
     function.emit(f"    {step}({', '.join([*of_step, *carry, *spare])})")
     _move(function, carry, spare, "    ")
@@ -121,4 +102,5 @@ def _choice(function: Function, choice: Choice) -> None:
     names = ", ".join(plan_function(function.texts, plan) for plan in choice.plans)
     index = function.array(choice.index.buffer, choice.index.shape, choice.index.strides, choice.index.offset)
     given = [function.operand(x) for x in choice.operands] + [function.whole(x) for x in choice.results]
-    function.emit(f"({names},)[min(max(int({index}[()]), 0), {len(choice.plans) - 1})]({', '.join(given)})")
+    which = f"min(max(int({function.library.item(index)}), 0), {len(choice.plans) - 1})"
+    function.emit(f"({names},)[{which}]({', '.join(given)})")
