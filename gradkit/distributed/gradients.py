@@ -24,7 +24,7 @@ from gradkit.transforms.reverse import watched_value_and_grad
 from gradkit.tree import flatten, leaves, unflatten
 
 __all__ = [
-    "Share", "SummedGradients", "started_gradients", "started_value_and_grad", "value_and_grad", "weighted_sum",
+    "Share", "SummedGradients", "started_gradients", "started_value_and_grad", "value_and_grad", "weighted_sum", "wide",
 ]  # fmt: skip
 
 CALL = "the sum of gradients"
@@ -175,6 +175,12 @@ def _buckets(parameters: Sequence[Array], bucket_bytes: int) -> Iterator[_Bucket
         yield full()
 
 
+def wide(number: Any) -> Array:
+    """Return a number as its sums are taken: in float64, or float32 on JAX without its x64, which has no other."""
+    array = asarray(number)
+    return array.astype("float64" if backend_of_array(array).has_dtype("float64") else "float32")
+
+
 def weighted_sum(value: Any, weight: float, here: World, lane: str = "numbers") -> OrderedSum:
     """Begin the sum over the processes of a vector of numbers, times this process's weight."""
     array = asarray(value)
@@ -235,9 +241,9 @@ def value_and_grad(fun: Callable[..., Any], has_aux: bool = False) -> Callable[.
                 known.append(rows / float(asked.result()[0]))
             return known[0]
 
-        value, aux, summed = started_value_and_grad(fun, has_aux, weight, rows > 0, params, batch)
+        value, aux, summed = started_value_and_grad(fun, has_aux, weight, rows > 0, params, batch, here)
         gradient = summed()
-        number = asarray(0.0 if value is None else value).astype("float64")
+        number = wide(0.0 if value is None else value)
         total = asarray(weighted_sum(number, weight(), here).result()[0])
         whole = total.astype(_dtype_of_loss(params))
         return ((whole, aux) if has_aux else whole), gradient
@@ -252,6 +258,7 @@ def started_value_and_grad(
     has_rows: bool,
     params: Any,
     batch: Sequence[Any],
+    here: World,
     sums: StartedSums | None = None,
 ) -> tuple[Any, Any, Callable[[], Any]]:
     """Return this process's loss and auxiliary data (None without rows), and what waits for the sum of all gradients.
@@ -259,7 +266,7 @@ def started_value_and_grad(
     All sums have begun then. `sums` is what they are on their way by, where the step is to be captured.
     """
     values, treedef = flatten(params)
-    summed = SummedGradients([asarray(value) for value in values], weight, world(), sums)
+    summed = SummedGradients([asarray(value) for value in values], weight, here, sums)
     value, aux, own = None, None, None
     if has_rows:
         result, gradient = watched_value_and_grad(fun, summed.watch, has_aux=has_aux)(params, *batch)

@@ -108,7 +108,8 @@ def ask(question: Callable[[], Sequence[float]], count: int, at: Array) -> Array
 
     Returns
     -------
-    Array, shape (count,), float64
+    Array, shape (count,)
+        Of the dtype of `at`.
     """
     (answer,) = bind_where_captured(_ask, (at,), {"question": question, "count": count})
     return answer  # type: ignore[no-any-return]
@@ -157,8 +158,9 @@ class OnTheWay(MultipleResults):
 
 def _refusal() -> ConcretizationTypeError:
     return ConcretizationTypeError(
-        "the sum of gradients: a transform (grad, jvp, ...) follows them, and its derivative would be lost here without "
-        "a word. Differentiate twice inside of the loss, or use gradkit.lax.psum under shard_map, which has derivatives."
+        "the sum of gradients: a transform (grad, jvp, ...) follows them, and its derivative would be lost here "
+        "without a word. Differentiate twice inside of the loss, or use gradkit.lax.psum under shard_map, which has "
+        "derivatives."
     )
 
 
@@ -193,7 +195,7 @@ def _run_end(
 
 
 def _run_ask(xp: Any, at: Any, *, question: Callable[[], Sequence[float]], count: int) -> tuple[Any]:
-    return (_numbers(xp, at, list(question()), "float64"),)
+    return (_numbers(xp, at, list(question()), xp.backend.dtype_name(at)),)
 
 
 _begin = OnTheWay("process_begin_sum", _run_begin, lambda values, **_: [((), "int32")])
@@ -203,4 +205,4 @@ _end = OnTheWay(
     _run_end,
     lambda values, token, *, shapes, **_: [(shape, values.dtype.name) for shape in shapes],
 )
-_ask = OnTheWay("process_ask", _run_ask, lambda at, count, **_: [((count,), "float64")])
+_ask = OnTheWay("process_ask", _run_ask, lambda at, count, **_: [((count,), at.dtype.name)])

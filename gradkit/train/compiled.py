@@ -140,7 +140,14 @@ class CompiledSteps:
     def _some(self, epoch: int, batch: int) -> tuple[int, list[Any]]:
         """Return the rows of a minibatch, and arguments of a step that follow its model and state: of their shapes."""
         about, _ = self._epoch(epoch, batch)
-        return about.part.whole, [about.rates[0], *(array[: about.part.own] for array in about.arrays)]
+        part = self._part(batch)
+        return part.whole, [about.rates[0], *(array[: part.own] for array in about.arrays)]
+
+    def _part(self, batch: int) -> Part:
+        """Return what of a minibatch is this process's."""
+        begin, end = self._batches.bounds(batch)
+        first = batch * self._batch_size
+        return Part(begin - first, end - begin, min(self._batch_size, len(self._train[0]) - first))
 
     def _calls_host(self, epoch: int, batch: int, model: Any, state: Any) -> bool:
         rows, some = self._some(epoch, batch)
@@ -205,9 +212,7 @@ class CompiledSteps:
     def _epoch(self, epoch: int, batch: int) -> tuple[Epoch, int]:
         """Return what steps of an epoch from `batch` on read, and the number of the minibatch that is its first."""
         order, rates = self._order_and_rates(epoch)
-        begin, end = self._batches.bounds(batch)
-        first = batch * self._batch_size
-        part = Part(begin - first, end - begin, min(self._batch_size, len(self._train[0]) - first))
+        part = self._part(batch)
         if all(type(array) is Array for array in self._train):
             return Epoch(self._train, order, rates, self._batch_size, part), 0
         # Of data on the disk a minibatch is read at a time.

@@ -18,6 +18,7 @@ from gradkit.core.graph import Graph
 from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import FLOATING, kind_of
 from gradkit.core.values import host
+from gradkit.lax.across_processes import Across
 from gradkit.lax.started_sums import OnTheWay
 from gradkit.numpy import asarray, logical_and, logical_not, reshape, zeros
 from gradkit.primitives.taking import take_flat
@@ -60,15 +61,15 @@ class Epoch(NamedTuple):
         The learning rate of each step.
     batch_size : int
         How far apart in the order two minibatches begin.
-    part : Part
-        What is taken of the minibatches of a call, which are all of one size.
+    part : Part, optional
+        What is taken of the minibatches of a call, which are all of one size. By default all of them.
     """
 
     arrays: tuple[Array, ...]
     order: Array
     rates: Array
     batch_size: int
-    part: Part
+    part: Part | None = None
 
 
 def compiles(model: Any) -> bool:
@@ -99,9 +100,7 @@ class Programs:
         ``ends(values)``, of a step's values: whether it is the last one of its call.
     """
 
-    def __init__(
-        self, step_of: Callable[[int], RatedStep], ends: Callable[[Sequence[Any]], Any] | None = None
-    ) -> None:
+    def __init__(self, step_of: Callable[[int], RatedStep], ends: Callable[[Sequence[Any]], Any] | None = None) -> None:
         self._step_of = step_of
         self._ends = ends
         self._captured: Graph | None = None
@@ -119,7 +118,7 @@ class Programs:
         """
         graph = self._captured or make_jaxpr(self._step_of(rows))(*arguments).jaxpr
         return any(
-            equation.primitive.has_effect(equation.params) and not isinstance(equation.primitive, OnTheWay)
+            equation.primitive.has_effect(equation.params) and not isinstance(equation.primitive, Across | OnTheWay)
             for equation in graph.equations
         )
 
@@ -166,8 +165,10 @@ class Programs:
         tuple of (model, state, values)
             The new ones, and of each thing measured the values of the steps that were taken, on the host.
         """
+        size = epoch.batch_size
+        rows = min(size, epoch.order.shape[0] - start * size)
         last, model, new_state, columns = self._run(
-            epoch.part, epoch.batch_size, model, state, epoch.arrays, epoch.order, epoch.rates, start, stop
+            epoch.part or Part(0, rows, rows), size, model, state, epoch.arrays, epoch.order, epoch.rates, start, stop
         )
         taken = stop - start if last is None else int(last) - start
         return model, _numbers_as_in(state, new_state), [host(c)[:taken].tolist() for c in columns]

@@ -18,7 +18,7 @@ from gradkit.core.binding import bind
 from gradkit.core.values import host
 from gradkit.data import Minibatches
 from gradkit.distributed import all_reduce, broadcast
-from gradkit.distributed.gradients import Share, started_gradients, started_value_and_grad, weighted_sum
+from gradkit.distributed.gradients import Share, started_gradients, started_value_and_grad, weighted_sum, wide
 from gradkit.errors import DistributedError
 from gradkit.lax import across_processes
 from gradkit.lax.started_sums import StartedSums, ask
@@ -154,7 +154,7 @@ class Team:
         loss = objective.with_prediction
         scaled = optimizer.scaled(loss, state) if hasattr(optimizer, "scaled") else _with_itself(loss)
         _, measured, summed = started_value_and_grad(
-            scaled, True, lambda: share.weight, share.own > 0, model, (x, y), sums
+            scaled, True, lambda: share.weight, share.own > 0, model, (x, y), self._here, sums
         )
         return measured or (None, None), summed
 
@@ -173,7 +173,7 @@ class Team:
         """Begin to bring the loss and the metrics of a whole minibatch, and how many processes were asked to stop."""
         wanted = {} if objective.takes_model else metrics
         parts = self._parts(loss, prediction, y, rows, wanted)
-        summed = weighted_sum(stack([*parts, asarray(float(asked)).astype("float64")]), 1.0, self._here)
+        summed = weighted_sum(stack([*parts, wide(float(asked))]), 1.0, self._here)
         kept: list[Any] = []
 
         def number(i: int) -> float:
@@ -182,21 +182,20 @@ class Team:
             return float(kept[0][i])
 
         of_means = iter(range(1, len(parts)))
-        readers: list[Reader] = [lambda: number(0)]
-        for value in self._of_all_predictions(model, prediction, x, y, rows, wanted):
-            readers.append(partial(number, next(of_means)) if value is None else partial(float, value))
-        return [*readers, lambda: number(-1)]
+        measured = [
+            partial(number, next(of_means)) if value is None else partial(float, value)
+            for value in self._of_all_predictions(model, prediction, x, y, rows, wanted)
+        ]
+        return [lambda: number(0), *measured, lambda: number(-1)]
 
-    def _parts(
-        self, loss: Any, prediction: Any, y: Any, rows: int, metrics: Mapping[str, Metric]
-    ) -> list[Array]:
+    def _parts(self, loss: Any, prediction: Any, y: Any, rows: int, metrics: Mapping[str, Metric]) -> list[Array]:
         """Return what this process adds to the loss and to those metrics that are means over the examples."""
         share = Share(len(y), rows)
         means = [metric for metric in metrics.values() if metric in MEANS]
         if not share.own:
-            return [asarray(0.0).astype("float64")] * (1 + len(means))
+            return [wide(0.0)] * (1 + len(means))
         found = [loss, *(metric(prediction, y) for metric in means)]
-        return [asarray(value).astype("float64") * share.weight for value in found]
+        return [wide(value) * share.weight for value in found]
 
     def _of_all_predictions(
         self, model: Any, prediction: Any, x: Any, y: Any, rows: int, metrics: Mapping[str, Metric]
@@ -212,9 +211,7 @@ class Team:
 
     # Steps of a program
 
-    def rated_step(
-        self, objective: Objective, optimizer: Any, metrics: Mapping[str, Metric], rows: int
-    ) -> RatedStep:
+    def rated_step(self, objective: Objective, optimizer: Any, metrics: Mapping[str, Metric], rows: int) -> RatedStep:
         """Return the step of a program for minibatches of so many rows.
 
         Its values are the loss and the metrics of the whole minibatch, how many processes were asked to stop, and the
@@ -282,7 +279,7 @@ class Team:
         with no_grad():
             if objective.takes_model:
                 part = measure(model, x[own], y[own], objective, {})["loss"]
-                weighted = asarray(part).astype("float64") * (sizes[self._here.index] / len(y))
+                weighted = wide(part) * (sizes[self._here.index] / len(y))
                 loss = float(all_reduce(weighted))
             else:
                 loss = float(objective.of(prediction, target))
