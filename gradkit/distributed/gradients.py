@@ -178,7 +178,8 @@ def _buckets(parameters: Sequence[Array], bucket_bytes: int) -> Iterator[_Bucket
 def wide(number: Any) -> Array:
     """Return a number as its sums are taken: in float64, or float32 on JAX without its x64, which has no other."""
     array = asarray(number)
-    return array.astype("float64" if backend_of_array(array).has_dtype("float64") else "float32")
+    found: Array = array.astype("float64" if backend_of_array(array).has_dtype("float64") else "float32")
+    return found
 
 
 def weighted_sum(value: Any, weight: float, here: World, lane: str = "numbers") -> OrderedSum:
