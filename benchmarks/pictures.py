@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from clusters import CLUSTERS, step_of
+from distributed_page import COUNTS, STRONG, WEAK, modelled, quartiles
 from machine import REPOSITORY
 
 __all__ = ["PICTURES", "draw", "drawn_from"]
@@ -98,7 +100,51 @@ def scaling(results: dict[str, Any]) -> Any:
     return figure
 
 
-PICTURES: dict[str, Callable[[dict[str, Any]], Any]] = {"steps": steps, "scaling": scaling}
+def distributed(results: dict[str, Any]) -> Any:
+    """Draw the steps of several processes here, with the model's, and what the model says of clusters."""
+    figure, axes = _axes(3, (13, 4))
+    _draw_here(axes[0], results)
+    for axis, (hidden, rows), shared in zip(axes[1:], (STRONG, WEAK), (True, False), strict=True):
+        for (name, machine), style in zip(CLUSTERS.items(), ("o-", "s--"), strict=True):
+            times = [step_of(machine, count, hidden, rows / count if shared else rows) for count in COUNTS]
+            done = [(1 if shared else count) * times[0] / time for count, time in zip(COUNTS, times, strict=True)]
+            axis.loglog(COUNTS, done, style, label=name, markersize=4, color="black" if style == "o-" else "0.5")
+        axis.loglog(COUNTS, COUNTS, ":", color="0.5", label="ideal")
+        axis.set(xlabel="processes", ylabel="examples a second, of one process's")
+        axis.set_title(f"model: 784-{hidden}-{hidden}-10,\n{rows:,} examples {'shared' if shared else 'each'}")
+    axes[1].legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _draw_here(axis: Any, results: dict[str, Any]) -> None:
+    batch, hidden = results["batch"], results["hidden"]
+    counts = [run["count"] for run in results["runs"]]
+    for scaling, style, marker in (("shared", "-", "o"), ("each", "--", "s")):
+        rows = [batch // count if scaling == "shared" else batch for count in counts]
+        found = [
+            [1e3 * value for value in quartiles(run["seconds"][f"step {own}"])]
+            for run, own in zip(results["runs"], rows, strict=True)
+        ]
+        middles = [middle for _, middle, _ in found]
+        errors = [[middle - lower for lower, middle, _ in found], [upper - middle for _, middle, upper in found]]
+        label = f"{batch} examples {scaling}"
+        axis.errorbar(counts, middles, errors, fmt=marker, color="black", capsize=3, label=f"{label}, measured")
+        model = [1e3 * modelled(results, run, own) for run, own in zip(results["runs"], rows, strict=True)]
+        axis.plot(counts, model, style, color="0.5", label=f"{label}, model")
+    cores = results["machine"]["cores"]
+    if max(counts) > cores:
+        axis.axvspan(cores + 0.05, max(counts) + 0.2, color="0.93", zorder=0, label="more processes than cores")
+    axis.set_xticks(counts, [str(count) for count in counts])
+    axis.set_ylim(0, 1.25 * axis.get_ylim()[1])  # room for the legend
+    axis.set(xlabel="processes", ylabel="ms a step", title=f"here: 784-{hidden}-{hidden}-10")
+    axis.legend(frameon=False, fontsize=7)
+
+
+PICTURES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "steps": steps,
+    "scaling": scaling,
+    "distributed": distributed,
+}
 """By the name of the results: what draws them."""
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pictures
 import summary
+from distributed_page import distributed_section, distributed_table
 from gpu_page import gpu_section
 from machine import REPOSITORY
 from words import ratio_cell, three_digits
@@ -22,6 +23,7 @@ RESULTS = REPOSITORY / "benchmarks" / "results"
 README = REPOSITORY / "README.md"
 PAGE = REPOSITORY / "docs" / "benchmarks.md"
 BACKENDS = REPOSITORY / "docs" / "backends.md"
+DISTRIBUTED = REPOSITORY / "docs" / "distributed.md"
 QUOTED = ("<!-- benchmarks/results -->\n", "<!-- end of results -->")
 """What stands around what is written from results in the project's README and in docs/benchmarks.md."""
 IMAGES = "../../docs/images"
@@ -386,6 +388,7 @@ def consistency_section(results: dict[str, Any]) -> str:
 
 SECTIONS = {
     "consistency": consistency_section,
+    "distributed": distributed_section,
     "eager": eager_section,
     "estimators": estimators_section,
     "gpu": gpu_section,
@@ -423,6 +426,8 @@ def write_quotes() -> None:
     README.write_text(quoted(README.read_text(), summary.lines(read(RESULTS))))
     if "consistency" in (measured := read(RESULTS)):
         BACKENDS.write_text(quoted(BACKENDS.read_text(), consistency_table(measured["consistency"]).strip()))
+    if "distributed" in measured:
+        DISTRIBUTED.write_text(quoted(DISTRIBUTED.read_text(), distributed_table(measured["distributed"]).strip()))
     for name, results in measured.items():
         if name in pictures.PICTURES and not pictures.drawn_from(pictures.FOLDER / f"{name}.png", results):
             if importlib.util.find_spec("matplotlib") is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable
 from textwrap import wrap
 from typing import Any
@@ -15,9 +16,16 @@ PICTURE = "![Time of a training step on six networks, in multiples of the step b
 
 def lines(measured: dict[str, dict[str, Any]]) -> str:
     """Return the picture and the lines, of measurements by name."""
-    told = [f"- {line(measured[name])}" for name, line in LINES.items() if name in measured]
+    told = [f"- {line(measured[name])}" for name, line in LINES.items() if _told(name, measured)]
     wrapped = (wrap(line, 125, subsequent_indent="  ", break_on_hyphens=False) for line in told)
     return "\n".join([PICTURE, "", *(line for lines in wrapped for line in lines)])
+
+
+def _told(name: str, measured: dict[str, dict[str, Any]]) -> bool:
+    """Return whether a measurement is there, with what the line is about."""
+    return name in measured and (
+        name != "distributed" or "2" in (measured[name]["epochs"] or {"seconds": {}})["seconds"]
+    )
 
 
 def _spread(ratios: Iterable[float]) -> str:
@@ -92,6 +100,15 @@ def _scalar(results: dict[str, Any]) -> str:
     return f"**The lecture's engine** takes {_spread(ratios)} times micrograd's time."
 
 
+def _distributed(results: dict[str, Any]) -> str:
+    seconds = results["epochs"]["seconds"]
+    ratio = statistics.median(a / b for a, b in zip(seconds["2"], seconds["1"], strict=True))
+    return (
+        f"**Two processes** with a core each take {ratio:.2f} of one's time for an epoch of MNIST by "
+        f"784-{results['hidden']}-{results['hidden']}-10."
+    )
+
+
 LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "steps": _steps,
     "programs": _programs,
@@ -100,5 +117,6 @@ LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "estimators": _estimators,
     "scalar": _scalar,
     "imports": _imports,
+    "distributed": _distributed,
 }
 """By the name of a measurement: what the README says of it, in this order."""

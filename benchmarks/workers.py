@@ -13,13 +13,20 @@ import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 from machine import usual_environment
 
 SLOT_SECONDS = 0.1
 PAUSE_SECONDS = 0.05
 PEAK = "peak"
+
+
+class TakesTurns(Protocol):
+    """What can be told to do some steps, and says how long they took: a `Worker`, or a turn of a world."""
+
+    def seconds_per_step(self) -> float:
+        """Do about a slot of steps, and return the mean time of one."""
 
 
 class WorkerError(RuntimeError):
@@ -103,8 +110,8 @@ class Worker:
             raise WorkerError(f"{self.title} ended early; what it said is above") from None
 
 
-def answer(connection: Connection, steps: Callable[[int], None]) -> None:
-    """Time steps for the other side until it closes the connection; `steps` does that many and waits for them."""
+def answer(connection: Connection, steps: Callable[[Any], None]) -> None:
+    """Time steps for the other side until it closes the connection; `steps` does what it asks for, and waits for it."""
     while True:
         try:
             asked = connection.recv()
@@ -118,7 +125,7 @@ def answer(connection: Connection, steps: Callable[[int], None]) -> None:
         connection.send(time.perf_counter() - begin)
 
 
-def in_rounds(workers: Sequence[Worker], rounds: int) -> list[list[float]]:
+def in_rounds(workers: Sequence[TakesTurns], rounds: int) -> list[list[float]]:
     """Return each worker's seconds a step in each round; the order changes from round to round."""
     times: list[list[float]] = [[] for _ in workers]
     for number in range(rounds):

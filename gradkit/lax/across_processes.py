@@ -19,7 +19,6 @@ from gradkit.core.namespace import PRIMITIVES
 from gradkit.processes import OrderedSum, ProcessAxis
 
 __all__ = [
-    "Across",
     "agree",
     "exchange",
     "gather",
@@ -35,7 +34,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Across:
+class _Across:
     """What they share: a compiler neither merges, moves nor drops one, for others wait for it."""
 
     distinct = True
@@ -45,14 +44,14 @@ class Across:
         return True
 
 
-class _Linear(Across, Linear):
+class _Linear(_Across, Linear):
     """A linear operation across processes. Of one process the result may be the argument."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options, leaf=True, shares_memory=True)
 
 
-class _General(Across, General):
+class _General(_Across, General):
     """An extremum over processes. As in JAX it has no derivative. Of one process it is the argument."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -18,6 +18,8 @@ from gradkit.backend import Backend
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+QUOTED_RESULTS = {"backends.md": "consistency", "distributed.md": "distributed"}
+"""By a page: the results whose table it has."""
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -120,7 +122,12 @@ def test_tables_and_lines_are_those_of_the_results(report: Any) -> None:
     page = (ROOT / "docs" / "benchmarks.md").read_text()
     results = (ROOT / "benchmarks" / "results" / "README.md").read_text()
     assert report.quoted(page, report.sections_of(results)) == page, to_write
-    assert report.quoted(README, report.summary.lines(report.read(report.RESULTS))) == README, to_write
+    found = report.read(report.RESULTS)
+    assert report.quoted(README, report.summary.lines(found)) == README, to_write
+    tables = {report.BACKENDS: report.consistency_table, report.DISTRIBUTED: report.distributed_table}
+    for path, table in tables.items():
+        text = path.read_text()
+        assert report.quoted(text, table(found[QUOTED_RESULTS[path.name]]).strip()) == text, to_write
 
 
 def test_pictures_of_results_are_drawn_from_those_that_are_there(report: Any) -> None:
