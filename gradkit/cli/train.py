@@ -64,12 +64,8 @@ def train(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace, folder_held: ExitStack, leads: bool) -> int:
     activation = _activation(options.activation)
     _check_dtype(options.dtype)
-    here = world_of_launcher()
-    is_alone = here is None or here.count == 1
-    if options.loss_scale is None and options.dtype == "float16" and is_alone:
+    if options.loss_scale is None and options.dtype == "float16":
         options.loss_scale = "dynamic"
-    elif options.loss_scale is not None and not is_alone:
-        raise CommandError("argument --loss-scale: it is for one process. Train in bfloat16 or float32 with several.")
     if leads:
         _check_folder(options)
     source = read_source(options.data, Asked(options.target, options.task, options.delimiter))

@@ -199,7 +199,7 @@ class Planner:
             if any(type(x) is Variable and x.dtype.name in NARROW for x in equation.inputs):
                 kernel = widened_kernel(primitive, self.backend, kernel)
             function = functools.partial(kernel, **equation.params)
-        if primitive.calls_host or isinstance(primitive, HigherOrder):
+        if (primitive.calls_host and not primitive.lends) or isinstance(primitive, HigherOrder):
             function = functools.partial(_with_copies, self.backend, function)
         operands = tuple(self.arrays.operand(x) for x in equation.inputs)
         results = tuple(map(self.arrays.buffer, equation.outputs))

@@ -75,6 +75,9 @@ class Primitive(ABC):
     """Whether it moves elements, and computes nothing."""
     calls_host = False
     """Whether it calls a function of the host, which a graph does at each run."""
+    lends = False
+    """Whether that function reads its arguments' memory until it returns, or a later operation has them, and no longer:
+    a program need not copy them, as it does for one that may keep them."""
     keeps_weakness = True
     """Whether the result's dtype gives way to that of arrays it meets if those of all arguments do."""
     hands_on = False

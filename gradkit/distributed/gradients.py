@@ -7,11 +7,8 @@ in all processes. Each is an `OrderedSum`, so what arrives is the same in all of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from math import prod
 from typing import Any, NamedTuple
 
-from gradkit.backend import Backend
-from gradkit.backend.transport import Transport
 from gradkit.core.array import Array, backend_of_array, wrap
 from gradkit.core.node import Node
 from gradkit.core.operands import dtype_name
@@ -19,13 +16,16 @@ from gradkit.core.promotion import FLOATING, is_inexact, kind_of
 from gradkit.core.reverse import GradientWatcher
 from gradkit.core.values import values_of
 from gradkit.distributed.startup import world
-from gradkit.numpy import asarray
+from gradkit.lax.started_sums import StartedSums
+from gradkit.numpy import asarray, concatenate, reshape, zeros_like
 from gradkit.processes import OrderedSum, World
 from gradkit.transforms import value_and_grad as local_value_and_grad
 from gradkit.transforms.reverse import watched_value_and_grad
 from gradkit.tree import flatten, leaves, unflatten
 
-__all__ = ["Share", "SummedGradients", "value_and_grad", "weighted_sum"]
+__all__ = [
+    "Share", "SummedGradients", "started_gradients", "started_value_and_grad", "value_and_grad", "weighted_sum", "wide",
+]  # fmt: skip
 
 CALL = "the sum of gradients"
 
@@ -48,36 +48,17 @@ class Share(NamedTuple):
         return self.own / self.whole
 
 
-class _Bucket:
+class _Bucket(NamedTuple):
     """Some of the gradients, all of one dtype and place, that travel together."""
 
-    def __init__(self, positions: Sequence[int], shapes: Sequence[tuple[int, ...]], backend: Backend) -> None:
-        self.positions = positions
-        self.missing = len(positions)
-        self.sum: OrderedSum | None = None
-        self.is_collected = False
-        self._shapes = shapes
-        self._backend = backend
-
-    def send(self, gradients: Sequence[Any], weight: float, transport: Transport, count: int) -> None:
-        """Put the gradients together, times this process's weight, and begin their sum."""
-        xp = self._backend.xp
-        flat = [xp.reshape(gradient, (-1,)) for gradient in gradients]
-        joined = (xp.concat(flat) if len(flat) > 1 else flat[0]) * weight
-        self.sum = OrderedSum(joined, self._backend, transport, count, CALL, small=0)
-
-    def results(self) -> Iterator[tuple[int, Any]]:
-        """Wait for the sums, and give each with its position."""
-        assert self.sum is not None
-        whole, begin = self.sum.result(), 0
-        for position, shape in zip(self.positions, self._shapes, strict=True):
-            end = begin + prod(shape)
-            yield position, wrap(self._backend.xp.reshape(whole[begin:end], shape))
-            begin = end
+    positions: tuple[int, ...]
+    shapes: list[tuple[int, ...]]
 
 
 class SummedGradients(GradientWatcher):
     """The sums of the gradients of one step, in progress.
+
+    It is the same in a step that is being captured: then the sums begin and end where the graph is run.
 
     Parameters
     ----------
@@ -87,23 +68,31 @@ class SummedGradients(GradientWatcher):
         Returns what this process's gradients count for; asked when the first bucket leaves.
     here : World
         The processes.
-
-    Attributes
-    ----------
-    sent : int
-        How many buckets have left so far.
+    sums : StartedSums, optional
+        What is on its way. One that is given is the same in all steps, so that a program is.
     """
 
-    def __init__(self, parameters: Sequence[Array], weight: Callable[[], float], here: World) -> None:
+    def __init__(
+        self,
+        parameters: Sequence[Array],
+        weight: Callable[[], float],
+        here: World,
+        sums: StartedSums | None = None,
+    ) -> None:
         self._parameters = parameters
         self._weight = weight
-        self._here = here
+        self._sums = started_gradients(here) if sums is None else sums
         self._gradients: list[Any] = [None] * len(parameters)
         self._positions: dict[Node, int] = {}
         self._buckets = list(_buckets(parameters, here.bucket_bytes))
-        self._bucket_of = {i: bucket for bucket in self._buckets for i in bucket.positions}
-        self.sent = 0
-        self._collected = 0
+        self._missing = [len(bucket.positions) for bucket in self._buckets]
+        self._bucket_of = {i: number for number, bucket in enumerate(self._buckets) for i in bucket.positions}
+        self._on_the_way: list[tuple[Array, Array]] = []
+
+    @property
+    def sent(self) -> int:
+        """How many buckets have left so far."""
+        return len(self._on_the_way)
 
     def watch(self, nodes: Sequence[Node]) -> SummedGradients:
         """Begin to watch a backward pass."""
@@ -112,36 +101,26 @@ class SummedGradients(GradientWatcher):
 
     def node_done(self) -> None:
         """Let what is on its way go on."""
-        self._advance()
+        self._sums.advance()
 
     def gradient_done(self, leaf: Node, gradient: Any) -> None:
         """Put a gradient into its bucket, which leaves when it is full."""
         position = self._positions.get(leaf)
         if position is not None and position in self._bucket_of:
-            self._put(position, gradient)
+            self._put(position, gradient if type(gradient) is Array else wrap(gradient))
 
-    def _put(self, position: int, gradient: Any) -> None:
+    def _put(self, position: int, gradient: Array) -> None:
         if self._gradients[position] is not None:
             return
         self._gradients[position] = gradient
-        self._bucket_of[position].missing -= 1
-        while self.sent < len(self._buckets) and not self._buckets[self.sent].missing:
-            bucket = self._buckets[self.sent]
-            first = backend_of_array(self._parameters[bucket.positions[0]])
-            transport = self._here.transport(first, "gradients")
-            bucket.send([self._gradients[i] for i in bucket.positions], self._weight(), transport, self._here.count)
-            self.sent += 1
-        self._advance()
-
-    def _advance(self) -> None:
-        """Begin the second movements of those whose first one has arrived, in the order of the buckets."""
-        while self._collected < self.sent:
-            bucket = self._buckets[self._collected]
-            assert bucket.sum is not None
-            if not bucket.sum.exchanged():
-                break
-            bucket.sum.collect()
-            self._collected += 1
+        self._missing[self._bucket_of[position]] -= 1
+        sent = self.sent
+        while self.sent < len(self._buckets) and not self._missing[self.sent]:
+            parts = [reshape(self._gradients[i], (-1,)) * self._weight() for i in self._buckets[self.sent].positions]
+            joined = concatenate(parts) if len(parts) > 1 else parts[0]
+            self._on_the_way.append((joined, self._sums.begin(self.sent, joined)))
+        if sent and sent == self.sent:
+            self._sums.go_on(self._on_the_way[-1][1])
 
     def finish(self, gradients: Sequence[Array] | None) -> list[Any]:
         """Wait for all sums, and return them in the order of the parameters.
@@ -151,25 +130,25 @@ class SummedGradients(GradientWatcher):
         gradients : sequence of Array, or None
             This process's; None where it has no examples, and takes part with zeros.
         """
-        for i in range(len(self._parameters) - 1, -1, -1):
-            if i in self._bucket_of:
-                parameter = self._parameters[i]
-                found = None if gradients is None else gradients[i]
-                self._put(i, values_of(_zeros_like(parameter) if found is None else found, CALL))
+        self.send_rest(gradients)
         results: list[Any] = [None] * len(self._parameters) if gradients is None else list(gradients)
-        while self._collected < len(self._buckets):
-            bucket = self._buckets[self._collected]
-            assert bucket.sum is not None
-            bucket.sum.collect()  # waits for its first movement
-            self._collected += 1
-        for bucket in self._buckets:
-            for position, value in bucket.results():
-                results[position] = value
+        for number, bucket in enumerate(self._buckets):
+            parts = self._sums.end(number, *self._on_the_way[number], bucket.shapes)
+            for position, part in zip(bucket.positions, parts, strict=True):
+                results[position] = part
         return results
 
+    def send_rest(self, gradients: Sequence[Array] | None) -> None:
+        """Begin the sums that have not begun; `gradients` as for `finish`."""
+        for i in range(len(self._parameters) - 1, -1, -1):
+            if i in self._bucket_of:
+                found = None if gradients is None else gradients[i]
+                self._put(i, zeros_like(self._parameters[i]) if found is None else found)
 
-def _zeros_like(parameter: Array) -> Array:
-    return wrap(values_of(parameter, CALL) * 0)
+
+def started_gradients(here: World) -> StartedSums:
+    """Return what the sums of a step's gradients are on their way by."""
+    return StartedSums(here, "gradients", CALL, small=0)
 
 
 def _buckets(parameters: Sequence[Array], bucket_bytes: int) -> Iterator[_Bucket]:
@@ -179,8 +158,7 @@ def _buckets(parameters: Sequence[Array], bucket_bytes: int) -> Iterator[_Bucket
     size = 0
 
     def full() -> _Bucket:
-        shapes = [tuple(parameters[i].shape) for i in positions]
-        return _Bucket(tuple(positions), shapes, backend_of_array(parameters[positions[0]]))
+        return _Bucket(tuple(positions), [tuple(parameters[i].shape) for i in positions])
 
     for i in range(len(parameters) - 1, -1, -1):
         parameter = parameters[i]
@@ -195,6 +173,13 @@ def _buckets(parameters: Sequence[Array], bucket_bytes: int) -> Iterator[_Bucket
         size += parameter.nbytes
     if positions:
         yield full()
+
+
+def wide(number: Any) -> Array:
+    """Return a number as its sums are taken: in float64, or float32 on JAX without its x64, which has no other."""
+    array = asarray(number)
+    found: Array = array.astype("float64" if backend_of_array(array).has_dtype("float64") else "float32")
+    return found
 
 
 def weighted_sum(value: Any, weight: float, here: World, lane: str = "numbers") -> OrderedSum:
@@ -257,8 +242,9 @@ def value_and_grad(fun: Callable[..., Any], has_aux: bool = False) -> Callable[.
                 known.append(rows / float(asked.result()[0]))
             return known[0]
 
-        value, aux, gradient = summed_value_and_grad(fun, has_aux, weight, rows > 0, params, batch)
-        number = asarray(0.0 if value is None else value).astype("float64")
+        value, aux, summed = started_value_and_grad(fun, has_aux, weight, rows > 0, params, batch, here)
+        gradient = summed()
+        number = wide(0.0 if value is None else value)
         total = asarray(weighted_sum(number, weight(), here).result()[0])
         whole = total.astype(_dtype_of_loss(params))
         return ((whole, aux) if has_aux else whole), gradient
@@ -266,22 +252,29 @@ def value_and_grad(fun: Callable[..., Any], has_aux: bool = False) -> Callable[.
     return value_and_gradient
 
 
-def summed_value_and_grad(
+def started_value_and_grad(
     fun: Callable[..., Any],
     has_aux: bool,
     weight: Callable[[], float],
     has_rows: bool,
     params: Any,
     batch: Sequence[Any],
-) -> tuple[Any, Any, Any]:
-    """Return this process's loss and auxiliary data (None without rows), and the weighted sum of all gradients."""
+    here: World,
+    sums: StartedSums | None = None,
+) -> tuple[Any, Any, Callable[[], Any]]:
+    """Return this process's loss and auxiliary data (None without rows), and what waits for the sum of all gradients.
+
+    All sums have begun then. `sums` is what they are on their way by, where the step is to be captured.
+    """
     values, treedef = flatten(params)
-    sums = SummedGradients([asarray(value) for value in values], weight, world())
-    if not has_rows:
-        return None, None, unflatten(treedef, sums.finish(None))
-    result, gradient = watched_value_and_grad(fun, sums.watch, has_aux=has_aux)(params, *batch)
-    value, aux = result if has_aux else (result, None)
-    return value, aux, unflatten(treedef, sums.finish(leaves(gradient)))
+    summed = SummedGradients([asarray(value) for value in values], weight, here, sums)
+    value, aux, own = None, None, None
+    if has_rows:
+        result, gradient = watched_value_and_grad(fun, summed.watch, has_aux=has_aux)(params, *batch)
+        value, aux = result if has_aux else (result, None)
+        own = leaves(gradient)
+    summed.send_rest(own)
+    return value, aux, lambda: unflatten(treedef, summed.finish(own))
 
 
 def _dtype_of_loss(params: Any) -> str:

@@ -19,6 +19,7 @@ from gradkit.core.namespace import PRIMITIVES
 from gradkit.processes import OrderedSum, ProcessAxis
 
 __all__ = [
+    "Across",
     "agree",
     "exchange",
     "gather",
@@ -34,7 +35,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class _Across:
+class Across:
     """What they share: a compiler neither merges, moves nor drops one, for others wait for it."""
 
     distinct = True
@@ -44,14 +45,14 @@ class _Across:
         return True
 
 
-class _Linear(_Across, Linear):
+class _Linear(Across, Linear):
     """A linear operation across processes. Of one process the result may be the argument."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options, leaf=True, shares_memory=True)
 
 
-class _General(_Across, General):
+class _General(Across, General):
     """An extremum over processes. As in JAX it has no derivative. Of one process it is the argument."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from gradkit.backend import Backend
 from gradkit.backend.transport import Arriving, Transport
 
-__all__ = ["OrderedSum", "sum_of_all"]
+__all__ = ["SMALL", "OrderedSum", "sum_of_all"]
 
 SMALL = 4096
 """Bytes up to which everybody sends everything to all, and each adds for itself: one movement."""

@@ -172,7 +172,7 @@ def _programs(output: Output, alpha: float, momentum: float, nesterov: bool) -> 
         )
         return network, state, [loss]
 
-    return Programs(step)
+    return Programs(lambda rows: step)
 
 
 def programs_for(run: Training, output: Output, alpha: float, steps: int) -> Programs | None:

@@ -165,16 +165,6 @@ def fit(
         raise ValueError(f"fit: jit must be 'auto', True or False, got {jit!r}.")
     scale = loss_scale_for(loss_scale)
     team = team_of_launcher() if distributed else None
-    if team is not None and scale is not None:
-        raise ValueError(
-            "fit: loss_scale is for one process. Leave it out (bfloat16 needs none), or pass distributed=False to "
-            "train in each process alone."
-        )
-    if team is not None and jit is True:
-        raise ValueError(
-            "fit: jit=True is for one process. Several train step by step, since their gradients travel while the "
-            "backward pass goes on; leave jit out, or pass distributed=False to train in each process alone."
-        )
     leads = team is None or team.leads
     whole = _pair(data, "data", model)
     objective = objective_for(loss, whole[1])
@@ -201,7 +191,8 @@ def fit(
         optimizer = ScaledOptimizer(optimizer, scale)
     folder = None
     if team is not None:
-        team.check({**_facts(model), **settings, "epochs": epochs, "key": None if key is None else key.tolist()})
+        own_key = None if key is None else key.tolist()
+        team.check({**_facts(model), **settings, "epochs": epochs, "jit": jit, "key": own_key})
         team.refuse(len(whole[0]), batch_size)
     if checkpoint is not None and leads:
         folder = Folder(checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint), settings)
@@ -219,6 +210,9 @@ def fit(
         key = random.next_key() if key is None else key
         if team is not None:
             key = team.broadcast(key)
+        every_steps = None if folder is None else folder.every_steps
+        if team is not None:
+            every_steps = team.tell(every_steps)
         train = whole
         if share is not None:
             train, held = split(whole, share, random.fold_in(key, SPLIT))
@@ -237,6 +231,7 @@ def fit(
             History(name),
             jit,
             team,
+            every_steps,
         )
         resumed = folder is not None and bool(resume) and training.resume()
         if team is not None:

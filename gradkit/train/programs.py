@@ -6,7 +6,7 @@ likes, and go on from any of them, and every bit stays the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gradkit import lax, tree
@@ -18,16 +18,34 @@ from gradkit.core.graph import Graph
 from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import FLOATING, kind_of
 from gradkit.core.values import host
-from gradkit.numpy import asarray, reshape, zeros
+from gradkit.lax.across_processes import Across
+from gradkit.lax.started_sums import OnTheWay
+from gradkit.numpy import asarray, logical_and, logical_not, reshape, zeros
 from gradkit.primitives.taking import take_flat
 from gradkit.train.steps import RatedStep
 from gradkit.train.watching import watched
 from gradkit.transforms import eval_shape, jit, make_jaxpr
 
-__all__ = ["WINDOW", "Epoch", "Programs", "compiles", "parameter_dtype"]
+__all__ = ["WINDOW", "Epoch", "Part", "Programs", "compiles", "parameter_dtype"]
 
 WINDOW = 256
 """The largest number of steps in a call."""
+
+
+class Part(NamedTuple):
+    """What of a minibatch this process takes.
+
+    Attributes
+    ----------
+    begin, own : int
+        Its first row, and how many they are.
+    whole : int
+        How many the minibatch has.
+    """
+
+    begin: int
+    own: int
+    whole: int
 
 
 class Epoch(NamedTuple):
@@ -42,13 +60,16 @@ class Epoch(NamedTuple):
     rates : Array, shape (steps,)
         The learning rate of each step.
     batch_size : int
-        Rows in a minibatch; the last one may have fewer.
+        How far apart in the order two minibatches begin.
+    part : Part, optional
+        What is taken of the minibatches of a call, which are all of one size. By default all of them.
     """
 
     arrays: tuple[Array, ...]
     order: Array
     rates: Array
     batch_size: int
+    part: Part | None = None
 
 
 def compiles(model: Any) -> bool:
@@ -72,46 +93,56 @@ class Programs:
 
     Parameters
     ----------
-    step : callable
-        The step, a `RatedStep` whose values are numbers. It is run on arrays without values, so that it may not look at
-        any.
+    step_of : callable
+        ``step_of(rows)`` is the step for minibatches of so many rows, a `RatedStep` whose values are numbers. It is run
+        on arrays without values, so that it may not look at any.
+    ends : callable, optional
+        ``ends(values)``, of a step's values: whether it is the last one of its call.
     """
 
-    def __init__(self, step: RatedStep) -> None:
-        self._step = step
+    def __init__(self, step_of: Callable[[int], RatedStep], ends: Callable[[Sequence[Any]], Any] | None = None) -> None:
+        self._step_of = step_of
+        self._ends = ends
         self._captured: Graph | None = None
         self._run = jit(self._steps, static_argnums=(0, 1))
 
-    def calls_host(self, *arguments: Any) -> bool:
+    def calls_host(self, rows: int, *arguments: Any) -> bool:
         """Return whether a step has calls of the host for their effect in it, such as `debug.print`.
 
         Parameters
         ----------
+        rows : int
+            Those of the minibatch.
         *arguments
             As the step takes them.
         """
-        graph = self._captured or make_jaxpr(self._step)(*arguments).jaxpr
-        return any(equation.primitive.has_effect(equation.params) for equation in graph.equations)
+        graph = self._captured or make_jaxpr(self._step_of(rows))(*arguments).jaxpr
+        return any(
+            equation.primitive.has_effect(equation.params) and not isinstance(equation.primitive, Across | OnTheWay)
+            for equation in graph.equations
+        )
 
-    def effect(self, *arguments: Any) -> tuple[str, bool]:
+    def effect(self, rows: int, *arguments: Any) -> tuple[str, bool]:
         """Say what a step does besides computing, if it does, and whether code that is not gradkit's is in it.
 
         Parameters
         ----------
+        rows : int
+            Those of the minibatch.
         *arguments
             As the step takes them.
         """
-        capture = make_jaxpr(self._step)
+        capture = make_jaxpr(self._step_of(rows))
         first = capture(*arguments)  # what is imported, or computed once and kept, is so before one looks
         second, seen = watched(lambda: capture(*arguments))
         self._captured = second.jaxpr
         if not seen.effect:
-            self._dtypes(*arguments)
+            self._dtypes(rows, *arguments)
             if seen.some and not _are_same(first.jaxpr, second.jaxpr):
                 return "it computes something else at each call", True
         return seen.effect, seen.some
 
-    def _dtypes(self, model: Any, state: Any, rate: Any, *batch: Any) -> list[Any]:
+    def _dtypes(self, rows: int, model: Any, state: Any, rate: Any, *batch: Any) -> list[Any]:
         """Return the dtypes of a step's values.
 
         Raises
@@ -119,7 +150,7 @@ class Programs:
         TypeError
             If the step gives a model or a state that is not like the one it was given.
         """
-        *after, values = eval_shape(self._step, model, state, rate, *batch)
+        *after, values = eval_shape(self._step_of(rows), model, state, rate, *batch)
         if not _are_alike((model, state), tuple(after)):
             raise TypeError("a step of training must return a model and an optimizer's state like those it was given")
         return [value.dtype for value in values]
@@ -132,18 +163,19 @@ class Programs:
         Returns
         -------
         tuple of (model, state, values)
-            The new ones, and of each thing measured the values of these steps, on the host.
+            The new ones, and of each thing measured the values of the steps that were taken, on the host.
         """
         size = epoch.batch_size
         rows = min(size, epoch.order.shape[0] - start * size)
-        model, new_state, columns = self._run(
-            rows, size, model, state, epoch.arrays, epoch.order, epoch.rates, start, stop
+        last, model, new_state, columns = self._run(
+            epoch.part or Part(0, rows, rows), size, model, state, epoch.arrays, epoch.order, epoch.rates, start, stop
         )
-        return model, _numbers_as_in(state, new_state), [host(c)[: stop - start].tolist() for c in columns]
+        taken = stop - start if last is None else int(last) - start
+        return model, _numbers_as_in(state, new_state), [host(c)[:taken].tolist() for c in columns]
 
     def _steps(
         self,
-        rows: int,
+        part: Part,
         size: int,
         model: Any,
         state: Any,
@@ -153,20 +185,34 @@ class Programs:
         start: Any,
         stop: Any,
     ) -> Any:
-        dtypes = self._dtypes(model, state, rates[0], *(array[:rows] for array in arrays))
+        step = self._step_of(part.whole)
+        dtypes = self._dtypes(part.whole, model, state, rates[0], *(array[: part.own] for array in arrays))
 
-        def one(i: Any, carry: Any) -> Any:
+        def one(i: Any, carry: Any) -> tuple[Any, Sequence[Any]]:
             model, state, columns = carry
-            chosen = lax.dynamic_slice_in_dim(order, i * size, rows)
+            chosen = lax.dynamic_slice_in_dim(order, i * size + part.begin, part.own)
             batch = [take_flat(array, chosen, 0) for array in arrays]
-            model, state, values = self._step(model, state, rates[i], *batch)
+            model, state, values = step(model, state, rates[i], *batch)
             columns = [
                 column.at[i - start].set(reshape(asarray(value), ()).astype(column.dtype))
                 for column, value in zip(columns, values, strict=True)
             ]
-            return model, state, columns
+            return (model, state, columns), values
 
-        return lax.fori_loop(start, stop, one, (model, state, [zeros(WINDOW, dtype) for dtype in dtypes]))
+        begin = (model, state, [zeros(WINDOW, dtype) for dtype in dtypes])
+        ends = self._ends
+        if ends is None:
+            return None, *lax.fori_loop(start, stop, lambda i, carry: one(i, carry)[0], begin)
+
+        def one_more(going: Any) -> Any:
+            i, _, carry = going
+            carry, values = one(i, carry)
+            return i + 1, ends(values), carry
+
+        last, _, after = lax.while_loop(
+            lambda going: logical_and(going[0] < stop, logical_not(going[1])), one_more, (start, asarray(False), begin)
+        )
+        return last, *after
 
 
 def _are_same(one: Graph, other: Graph) -> bool:

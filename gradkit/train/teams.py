@@ -7,23 +7,26 @@ Ctrl-C was pressed) is the sum or the word of all. So they need no more to agree
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from gradkit import nn, tree
 from gradkit.core import Array, no_grad
-from gradkit.core.array import backend_of_array, wrap
-from gradkit.core.values import host, values_of
+from gradkit.core.binding import bind
+from gradkit.core.values import host
 from gradkit.data import Minibatches
 from gradkit.distributed import all_reduce, broadcast
-from gradkit.distributed.gradients import Share, summed_value_and_grad, weighted_sum
+from gradkit.distributed.gradients import Share, started_gradients, started_value_and_grad, weighted_sum, wide
 from gradkit.errors import DistributedError
-from gradkit.numpy import asarray, concatenate, reshape, stack, zeros
-from gradkit.processes import World, world_of_launcher
+from gradkit.lax import across_processes
+from gradkit.lax.started_sums import StartedSums, ask
+from gradkit.numpy import asarray, concatenate, isfinite, logical_not, logical_or, stack, zeros
+from gradkit.processes import ProcessAxis, World, world_of_launcher
 from gradkit.train.evaluation import measure, predict
 from gradkit.train.objectives import Metric, Objective, binary_accuracy, mae
-from gradkit.train.steps import Optimizer
+from gradkit.train.steps import Optimizer, RatedStep, has_rate
 
 __all__ = ["Team", "team_of_launcher"]
 
@@ -51,12 +54,18 @@ class Team:
     ----------
     leads : bool
         Whether this one prints, draws and saves.
+    wish : int
+        How many steps this one would have in the next call of a program; what process 0 wishes is done.
     """
 
     def __init__(self, here: World) -> None:
         self._here = here
         self.leads = here.index == 0
         self.count = here.count
+        self.wish = 1
+        self._is_asked: Callable[[], bool] = bool
+        self._gradients = started_gradients(here)
+        self._numbers = StartedSums(here, "numbers", "the sum of losses")
 
     # Agreeing
 
@@ -125,12 +134,29 @@ class Team:
         self, objective: Objective, optimizer: Optimizer, model: Any, state: Any, x: Any, y: Any, rows: int
     ) -> Any:
         """Take a step, and return what `training_step` does, with the loss and the prediction of this part."""
+        measured, summed = self._started(objective, optimizer, model, state, x, y, rows)
+        new_model, new_state = optimizer.update(model, summed(), state)
+        return new_model, new_state, measured
+
+    def _started(
+        self,
+        objective: Objective,
+        optimizer: Any,
+        model: Any,
+        state: Any,
+        x: Any,
+        y: Any,
+        rows: int,
+        sums: StartedSums | None = None,
+    ) -> tuple[tuple[Any, Any], Callable[[], Any]]:
+        """Return the loss and the prediction of this part, and what waits for the gradient of the whole minibatch."""
         share = Share(len(y), rows)
-        loss, prediction, gradient = summed_value_and_grad(
-            objective.with_prediction, True, lambda: share.weight, share.own > 0, model, (x, y)
+        loss = objective.with_prediction
+        scaled = optimizer.scaled(loss, state) if hasattr(optimizer, "scaled") else _with_itself(loss)
+        _, measured, summed = started_value_and_grad(
+            scaled, True, lambda: share.weight, share.own > 0, model, (x, y), self._here, sums
         )
-        new_model, new_state = optimizer.update(model, gradient, state)
-        return new_model, new_state, (loss, prediction)
+        return measured or (None, None), summed
 
     def start_reading(
         self,
@@ -145,15 +171,9 @@ class Team:
         asked: bool,
     ) -> list[Reader]:
         """Begin to bring the loss and the metrics of a whole minibatch, and how many processes were asked to stop."""
-        share = Share(len(y), rows)
         wanted = {} if objective.takes_model else metrics
-        means = [metric for metric in wanted.values() if metric in MEANS]
-        if share.own:
-            found = [loss, *(metric(prediction, y) for metric in means)]
-            parts = [asarray(value).astype("float64") * share.weight for value in found]
-        else:
-            parts = [asarray(0.0).astype("float64")] * (1 + len(means))
-        summed = weighted_sum(stack([*parts, asarray(float(asked)).astype("float64")]), 1.0, self._here)
+        parts = self._parts(loss, prediction, y, rows, wanted)
+        summed = weighted_sum(stack([*parts, wide(float(asked))]), 1.0, self._here)
         kept: list[Any] = []
 
         def number(i: int) -> float:
@@ -161,20 +181,77 @@ class Team:
                 kept.append(host(asarray(summed.result())))
             return float(kept[0][i])
 
-        readers: list[Reader] = [lambda: number(0)]
-        others = [metric for metric in wanted.values() if metric not in MEANS]
-        if others:
+        of_means = iter(range(1, len(parts)))
+        measured = [
+            partial(number, next(of_means)) if value is None else partial(float, value)
+            for value in self._of_all_predictions(model, prediction, x, y, rows, wanted)
+        ]
+        return [lambda: number(0), *measured, lambda: number(-1)]
+
+    def _parts(self, loss: Any, prediction: Any, y: Any, rows: int, metrics: Mapping[str, Metric]) -> list[Array]:
+        """Return what this process adds to the loss and to those metrics that are means over the examples."""
+        share = Share(len(y), rows)
+        means = [metric for metric in metrics.values() if metric in MEANS]
+        if not share.own:
+            return [wide(0.0)] * (1 + len(means))
+        found = [loss, *(metric(prediction, y) for metric in means)]
+        return [wide(value) * share.weight for value in found]
+
+    def _of_all_predictions(
+        self, model: Any, prediction: Any, x: Any, y: Any, rows: int, metrics: Mapping[str, Metric]
+    ) -> list[Any]:
+        """Return the metrics of a whole minibatch that are no means over the examples, and None for the others."""
+        if any(metric not in MEANS for metric in metrics.values()):
             if prediction is None:
                 with no_grad():
                     prediction = model(x)
             sizes = self.sizes(rows)
             prediction, y = self.gather_rows(prediction, sizes), self.gather_rows(y, sizes)
-        for metric in wanted.values():
-            if metric in MEANS:
-                readers.append(partial(number, 1 + means.index(metric)))
-            else:
-                readers.append(partial(float, metric(prediction, y)))
-        return [*readers, lambda: number(-1)]
+        return [None if metric in MEANS else metric(prediction, y) for metric in metrics.values()]
+
+    # Steps of a program
+
+    def rated_step(self, objective: Objective, optimizer: Any, metrics: Mapping[str, Metric], rows: int) -> RatedStep:
+        """Return the step of a program for minibatches of so many rows.
+
+        Its values are the loss and the metrics of the whole minibatch, how many processes were asked to stop, and the
+        steps that process 0 wishes for the next call.
+        """
+        wanted = {} if objective.takes_model else metrics
+
+        def step(model: Any, state: Any, rate: Any, x: Any, y: Any) -> tuple[Any, Any, Sequence[Any]]:
+            now = optimizer.with_rate(rate) if has_rate(optimizer) else optimizer
+            (loss, prediction), summed = self._started(objective, now, model, state, x, y, rows, self._gradients)
+            parts = stack(self._parts(loss, prediction, y, rows, wanted))
+            # On its way while the gradients are waited for.
+            numbers = concatenate([parts, ask(self._word, 2, parts)])
+            token = self._numbers.begin(0, numbers)
+            others = self._of_all_predictions(model, prediction, x, y, rows, wanted)
+            new_model, new_state = now.update(model, summed(), state)
+            (whole,) = self._numbers.end(0, numbers, token, [numbers.shape])
+            of_means = iter(range(1, len(parts)))
+            measured = [whole[next(of_means)] if value is None else value for value in others]
+            return new_model, new_state, [whole[0], *measured, whole[-2], whole[-1]]
+
+        return step
+
+    def _word(self) -> tuple[float, float]:
+        """Return whether this process is asked to stop, and the steps that it wishes, if that is to be done."""
+        return float(self._is_asked()), float(self.wish) if self.leads else 0.0
+
+    @contextmanager
+    def listening(self, is_asked: Callable[[], bool]) -> Iterator[None]:
+        """Let the steps of programs inside a ``with`` block end when a process is asked to stop."""
+        before, self._is_asked = self._is_asked, is_asked
+        try:
+            yield
+        finally:
+            self._is_asked = before
+
+    @staticmethod
+    def ends(values: Sequence[Any]) -> Array:
+        """Return whether a step is the last of its call: somebody was asked to stop, or the loss is no number."""
+        return logical_or(values[-2] > 0, logical_not(isfinite(values[0])))
 
     def gather_rows(self, own: Any, sizes: Sequence[int]) -> Array:
         """Return the rows of all processes, in their order; `sizes` says how many each has."""
@@ -183,10 +260,7 @@ class Team:
         missing = most - array.shape[0]
         if missing:
             array = concatenate([array, zeros((missing, *rest), array.dtype)])
-        backend = backend_of_array(array)
-        flat = backend.xp.reshape(values_of(array, "fit"), (-1,))
-        moved = self._here.transport(backend, "numbers").collect(flat, "fit").result()
-        whole = reshape(wrap(moved), (self.count, most, *rest))
+        whole = bind(across_processes.gather, (array,), {"axis": ProcessAxis("processes", self._here)})
         return concatenate([whole[i, :size] for i, size in enumerate(sizes)])
 
     def measure(
@@ -205,11 +279,21 @@ class Team:
         with no_grad():
             if objective.takes_model:
                 part = measure(model, x[own], y[own], objective, {})["loss"]
-                weighted = asarray(part).astype("float64") * (sizes[self._here.index] / len(y))
+                weighted = wide(part) * (sizes[self._here.index] / len(y))
                 loss = float(all_reduce(weighted))
             else:
                 loss = float(objective.of(prediction, target))
             return {"loss": loss, **{name: float(metric(prediction, target)) for name, metric in metrics.items()}}
+
+
+def _with_itself(loss: Callable[..., tuple[Any, Any]]) -> Callable[..., Any]:
+    """Return a loss with auxiliary data that are the loss itself and its own, as those of a scaled loss are."""
+
+    def function(*args: Any) -> Any:
+        found = loss(*args)
+        return found[0], found
+
+    return function
 
 
 def _of_all(error: Any) -> Any:

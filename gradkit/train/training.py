@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ from gradkit.train.objectives import Metric, Objective
 from gradkit.train.positions import Expected
 from gradkit.train.progress import Progress, progress_for
 from gradkit.train.scaling import ScaledState
-from gradkit.train.steps import Optimizer, rated_step, start_reading, training_step
+from gradkit.train.steps import Optimizer, RatedStep, rated_step, start_reading, training_step
 from gradkit.train.teams import Team
 
 __all__ = ["Training"]
@@ -76,7 +77,9 @@ class Training:
         history: History,
         jit: Jit = "auto",
         team: Team | None = None,
+        every_steps: int | None = None,
     ) -> None:
+        self._every_steps = every_steps
         self._team = team
         self._asked = False
         """Whether any process of the team was asked to stop."""
@@ -100,15 +103,16 @@ class Training:
         self._good_until: int | None = None
         """The minibatch before which the last good state is: steps of a program lead there from `_good`."""
         self._compiled = CompiledSteps(
-            rated_step(objective.with_prediction, optimizer, self._numbers_of),
+            self._rated_step,
             optimizer,
             self.rate_at,
             train,
             batch_size,
             self.steps_per_epoch,
             key,
-            jit if team is None else False,
+            jit,
             any(not type(callback).__module__.startswith("gradkit.") for callback in callbacks),
+            team,
         )
         self._best: tuple[float, int] | None = None
         self._best_model: Any = None
@@ -254,7 +258,8 @@ class Training:
         try:
             # An overflow shows in the loss, which is looked at here: NumPy need not warn of it as well.
             signals = Interrupt() if self._team is None else Interrupt(OF_LAUNCHERS)
-            with signals as interrupt, np.errstate(all="ignore"):
+            team = nullcontext() if self._team is None else self._team.listening(lambda: signals.asked)
+            with signals as interrupt, team, np.errstate(all="ignore"):
                 while self._has_work and reason != INTERRUPTED:
                     if self._steps(interrupt):
                         self._end_epoch()
@@ -296,9 +301,9 @@ class Training:
     def _next_call(self, run: Run) -> int:
         """Return before which minibatch the next call of a program ends; the run's own if its step is eager."""
         stop = self._compiled.stop(run.epoch, run.batch, run.model, run.state)
-        if self._folder is not None and self._folder.every_steps is not None:
+        if self._every_steps is not None:
             # A run is saved at the beginning of a call.
-            every, first = self._folder.every_steps, run.epoch * self.steps_per_epoch
+            every, first = self._every_steps, run.epoch * self.steps_per_epoch
             stop = min(stop, run.batch + every - (first + run.batch) % every)
         return stop
 
@@ -368,16 +373,23 @@ class Training:
 
     # Steps of a program
 
+    def _rated_step(self, rows: int) -> RatedStep:
+        """Return the step of a program for minibatches of so many rows."""
+        if self._team is None:
+            return rated_step(self._objective.with_prediction, self._optimizer, self._numbers_of)
+        return self._team.rated_step(self._objective, self._optimizer, self._metrics, rows)
+
     def _run_compiled(self, stop: int) -> None:
-        """Take the steps up to a minibatch in a call."""
+        """Take the steps up to a minibatch in a call; a team ends it before, where somebody is asked to stop."""
         before = self._run
         after, wrong = self._after(before, stop)
+        self._asked = self._compiled.asked or self._asked
         if wrong is not None:
             if after.batch > before.batch:  # of the step before this one the loss is a number
                 self._note_good(before, after.batch - 1)
             self._run = after
             self._refuse(wrong, after.epoch * self.steps_per_epoch + after.batch)
-        self._note_good(before, stop - 1)
+        self._note_good(before, after.batch - 1)
         self._run = after
         self._progress.step(self.step, after.epoch + 1, self._means)
 
@@ -391,12 +403,13 @@ class Training:
             if not math.isfinite(values[0]):
                 return run._replace(batch=batch, sums=sums), values[0]
             sums = _added(sums, values, min(self._batch_size, len(self._train[0]) - batch * self._batch_size))
-        return Run(model, state, run.epoch, stop, sums), None
+        return Run(model, state, run.epoch, run.batch + len(columns[0]), sums), None
 
     def _last_good(self) -> Run | None:
         """Return the last state that has a loss."""
         if self._good is not None and self._good_until is not None:
-            self._note_good(self._after(self._good, self._good_until)[0])
+            with nullcontext() if self._team is None else self._team.listening(bool):  # it has been asked already
+                self._note_good(self._after(self._good, self._good_until)[0])
         return self._good
 
     def _end_epoch(self) -> None:

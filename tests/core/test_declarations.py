@@ -184,6 +184,10 @@ OPERANDS: list[tuple[Any, ...]] = [
 NOT_CALLED = {
     "debug_callback": "runs a function of the host",
     "pure_callback": "runs a function of the host",
+    **dict.fromkeys(
+        ("process_ask", "process_begin_sum", "process_end_sum", "process_go_on"),
+        "meets others by what is its parameter",
+    ),
     "pmax": "a trace of batches is its parameter",
     "pmin": "a trace of batches is its parameter",
     "psum": "a trace of batches is its parameter",

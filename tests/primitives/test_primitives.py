@@ -86,6 +86,9 @@ ELSEWHERE = {
     "pure_callback": "test_jax_names.py",
     **dict.fromkeys(("pmax", "pmin", "psum"), "test_transforms.py"),
     **dict.fromkeys((name for name in PRIMITIVES if name.startswith("process_")), "test_across_processes.py"),
+    **dict.fromkeys(
+        ("process_ask", "process_begin_sum", "process_end_sum", "process_go_on"), "test_compiled_together.py"
+    ),
     **dict.fromkeys(("dynamic_slice", "dynamic_update_slice"), "test_indexing.py"),
     **dict.fromkeys(scipy_special.__all__, "test_scipy_special.py"),
     **dict.fromkeys((*decompositions.__all__, *matrices.__all__), "test_linalg.py"),

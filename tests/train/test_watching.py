@@ -153,7 +153,7 @@ def effect_of(function: Any) -> tuple[str, bool]:
     def step(model: Any, state: Any, rate: Any, batch: Any) -> Any:
         return model, state, [function(batch).sum() * rate]
 
-    return Programs(step).effect(jnp.ones(2), (), jnp.asarray(0.1), x)
+    return Programs(lambda rows: step).effect(len(x), jnp.ones(2), (), jnp.asarray(0.1), x)
 
 
 @pytest.mark.parametrize("name", EFFECTS)
