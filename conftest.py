@@ -18,6 +18,9 @@ from typing import Any
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Tests change the compiler: what it makes then must not be what another process finds.
+os.environ.setdefault("GRADKIT_CACHE", "code")
+
 import hypothesis
 import numpy.fft  # noqa: F401 - its library is loaded once a process, and pytester forgets what a run inside imported
 import pytest

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -18,11 +19,13 @@ from gradkit.errors import unknown_name
 from gradkit.transfers import DIRECTIONS, Direction, checked, guards
 
 __all__ = [
-    "ALGORITHMS", "ENTRANCE", "LIBRARY", "MATMUL_PRECISIONS", "OURS", "USER", "Config", "config", "debug_changes",
-    "debug_nans", "default_matmul_precision", "enable_x64", "everywhere", "item_assignment", "items", "setting",
-    "whose",
+    "ALGORITHMS", "ENTRANCE", "LIBRARY", "LOADED", "MATMUL_PRECISIONS", "OURS", "USER", "Config", "config",
+    "debug_changes", "debug_nans", "default_matmul_precision", "enable_x64", "everywhere", "item_assignment", "items",
+    "setting", "whose",
 ]  # fmt: skip
 
+LOADED = time.time_ns()
+"""When this process loaded its first modules of gradkit: files that have changed since may not be what it runs."""
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 OWN = (
     "gradkit_debug_changes", "gradkit_item_assignment", "jax_debug_nans", "jax_disable_jit", "jax_enable_x64",

@@ -22,7 +22,7 @@ from gradkit.backend import Backend, Device, as_numpy_dtype
 from gradkit_jax.widths import WIDE
 
 if TYPE_CHECKING:
-    from gradkit.backend.operations import OperationPrinter
+    from gradkit.backend.printers import OperationPrinter
 
 __all__ = ["JaxBackend"]
 

@@ -10,17 +10,8 @@ import jax
 import numpy as np
 from jax.experimental import io_callback
 
-from gradkit.backend.operations import (
-    Apply,
-    Branches,
-    OperationPrinter,
-    Operations,
-    Repeat,
-    Step,
-    Value,
-    Walk,
-)
-from gradkit.backend.plan import Box
+from gradkit.backend.operations import Apply, Branches, Operations, Repeat, Step, Value, Walk
+from gradkit.backend.printers import Box, OperationPrinter
 
 __all__ = ["JaxPrinter"]
 

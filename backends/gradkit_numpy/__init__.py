@@ -15,7 +15,7 @@ from gradkit_numpy.namespace import array_api_namespace
 from gradkit_numpy.silence import SILENCE
 
 if TYPE_CHECKING:
-    from gradkit.backend.plan import Printer
+    from gradkit.backend.printers import Printer
 
 __all__ = ["NumpyBackend"]
 

@@ -6,14 +6,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
-from gradkit.backend.plan import Box, CompiledPlan
-
-__all__ = ["Apply", "Branches", "Form", "OperationPrinter", "Operations", "Repeat", "Step", "Value", "Walk"]
+__all__ = ["Apply", "Branches", "Form", "Operations", "Repeat", "Step", "Value", "Walk"]
 
 
 @dataclass(frozen=True)
@@ -139,23 +136,3 @@ class Operations:
     arguments: list[Value] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     results: list[Operand] = field(default_factory=list)
-
-
-class OperationPrinter(ABC):
-    """What a backend compiles such programs with.
-
-    Attributes
-    ----------
-    name : str
-        How it is called.
-    """
-
-    name: ClassVar[str]
-
-    @abstractmethod
-    def why_unusable(self) -> str | None:
-        """Return None where it works on this machine, else why not, and what to install."""
-
-    @abstractmethod
-    def compiled(self, program: Operations, box: Box, donated: Sequence[int]) -> CompiledPlan:
-        """Return what runs a program, or raise CompileError; results may take the memory of arguments `donated`."""

@@ -10,20 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from gradkit.backend.narrow import NARROW_SIZES
+from gradkit.backend.printers import ALIGNMENT
 
 __all__ = [
-    "ALIGNMENT", "Box", "Buffer", "Call", "Choice", "CompiledPlan", "Index", "Layout", "Load", "Loop",
-    "Nest", "Node", "Number", "Plan", "Printer", "Product", "Statement", "Store", "While", "lies_row_by_row",
-    "row_by_row",
+    "Buffer", "Call", "Choice", "Index", "Layout", "Load", "Loop", "Nest", "Node", "Number", "Plan", "Product",
+    "Statement", "Store", "While", "lies_row_by_row", "row_by_row",
 ]  # fmt: skip
 
 Sizes = tuple[int, ...]
 
-ALIGNMENT = 64
-"""Bytes: of a line of the cache, and of the widest vector."""
 ITEM_SIZES = {"bool": 1, **NARROW_SIZES}
 
 
@@ -333,80 +331,3 @@ class Plan:
     nodes: list[Node] = field(default_factory=list)
     memory: Mapping[Buffer, int | Buffer] = field(default_factory=dict)
     arena: int = 0
-
-
-@dataclass(frozen=True)
-class Box:
-    """Objects that hold one array each, in which compiled programs get their arguments.
-
-    Attributes
-    ----------
-    kind : type
-        Their type.
-    open : callable
-        Gives the array of one.
-    close : callable
-        Makes one of an array.
-    attributes : tuple of str
-        The attributes of one that have its array, and what a transform knows of it: None where no transform follows it.
-    value, node : int or None
-        Bytes from the beginning of such an object to these two; None if that is not known.
-    """
-
-    kind: type
-    open: Callable[[Any], Any]
-    close: Callable[[Any], Any]
-    attributes: tuple[str, str]
-    value: int | None
-    node: int | None
-
-
-class CompiledPlan(Protocol):
-    """A plan that can be run."""
-
-    @property
-    def code_size(self) -> int:
-        """The bytes of machine code; 0 where there is none."""
-        ...
-
-    def __call__(self, arguments: list[Any]) -> list[Any]:
-        """Run it on boxes of arrays of the plan's shapes and dtypes, and return arrays."""
-        ...
-
-    def if_it_fits(self, arguments: list[Any]) -> list[Any] | None:
-        """Run it if these are boxes of such arrays, which no transform follows, and return boxes; else return None."""
-        ...
-
-
-class Printer(Protocol):
-    """What a backend compiles plans with."""
-
-    @property
-    def name(self) -> str:
-        """How it is called."""
-        ...
-
-    def why_unusable(self) -> str | None:
-        """Return None where it works on this machine, else why not, and what to install."""
-        ...
-
-    def takes(self, name: str, dtypes: Sequence[str]) -> bool:
-        """Return whether a primitive of these dtypes, the result's last, may stand in a nest.
-
-        Asked for `matmul`: whether it may be a product; for ``"product and sum"``: whether one may be added to what is
-        there; for `take` and ``"scatter"``: whether positions may be values; for ``"running"``: whether stores may run
-        along an axis.
-        """
-        ...
-
-    def calls(self, name: str) -> bool:
-        """Return whether a primitive is a call, though it is made of others or could be (`compiler.lowering`)."""
-        ...
-
-    def room(self, call: Call) -> int:
-        """Return the bytes of memory that a call takes beside its operands and results."""
-        ...
-
-    def compiled(self, plan: Plan, box: Box) -> CompiledPlan:
-        """Return what runs a plan, or raise CompileError."""
-        ...

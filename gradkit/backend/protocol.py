@@ -16,8 +16,7 @@ from gradkit.backend.narrow import NARROW, as_numpy_dtype, note_use
 from gradkit.errors import MissingDependencyError
 
 if TYPE_CHECKING:
-    from gradkit.backend.operations import OperationPrinter
-    from gradkit.backend.plan import Printer
+    from gradkit.backend.printers import OperationPrinter, Printer
     from gradkit.backend.transport import Processes, Transport
 
 __all__ = ["Backend", "CompileError", "Device", "Raw", "RawType", "scipy_special"]

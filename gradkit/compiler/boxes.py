@@ -6,7 +6,7 @@ import ctypes
 import sys
 from functools import cache
 
-from gradkit.backend.plan import Box
+from gradkit.backend.printers import Box
 from gradkit.core.array import Array, raw, wrap
 
 __all__ = ["box_of_arrays"]

@@ -14,28 +14,25 @@ import warnings
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import nullcontext
 from traceback import format_exception
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gradkit.backend import Backend, CompileError
-from gradkit.backend.operations import OperationPrinter
-from gradkit.backend.plan import Buffer, CompiledPlan, Plan, Printer
-from gradkit.compiler.access import SCATTERS
+from gradkit.backend.printers import CompiledPlan, KeepingPrinter, OperationPrinter, Printer
 from gradkit.compiler.boxes import box_of_arrays
-from gradkit.compiler.expansion import clear_texts, expanded
+from gradkit.compiler.kept import facts_of
 from gradkit.compiler.keys import key_of
-from gradkit.compiler.lowering import lowered
-from gradkit.compiler.operating import operations_of
+from gradkit.compiler.outputs import LITERAL, Outputs, Run, kept_array, outputs_of, read_array, runner
 from gradkit.compiler.passes import variables_in
-from gradkit.compiler.planning import planned
-from gradkit.compiler.preparing import plannable
 from gradkit.compiler.resting import no_collections
-from gradkit.compiler.simplify import simplified
-from gradkit.compiler.taking import is_taken
-from gradkit.core.array import Array, as_wrapped, owner_of, renewed, wrap
-from gradkit.core.graph import Equation, Graph, HigherOrder, Variable
+from gradkit.core.array import Array, owner_of, renewed, wrap
+from gradkit.core.graph import Graph, HigherOrder, Variable
 from gradkit.core.sources import levels_to_user
 from gradkit.core.values import host
 from gradkit.errors import MissingDependencyError, unknown_name
+
+if TYPE_CHECKING:
+    from gradkit.backend.plan import Plan
+    from gradkit.compiler.compiling import Made
 
 __all__ = ["Executable", "clear_executables", "executable_of", "has_printer", "row_by_row"]
 
@@ -48,7 +45,7 @@ MOST_EXECUTABLES = 1024
 _executables: dict[Hashable, Executable] = {}
 _lock = threading.RLock()
 
-Run = Callable[[list[Array]], list[Array]]
+Key = tuple[Hashable, Sequence[bytes]]
 
 
 class Executable:
@@ -60,13 +57,13 @@ class Executable:
         The program, with nothing but inputs (`Graph.closed`).
     donated : sequence of int
         Inputs whose memory the results may take.
+    key : tuple, optional
+        The graph's key, and the elements of the arrays in it: what the program may be kept under.
 
     Attributes
     ----------
     graph : Graph
         The program as it was given.
-    plan : Plan or None
-        What is run; None where the graph is interpreted.
     printer : str
         The name of what has compiled it, or ``"interpreter"``.
     code_size : int
@@ -80,9 +77,9 @@ class Executable:
         None, and nothing has run.
     """
 
-    def __init__(self, graph: Graph, donated: Sequence[int] = ()) -> None:
+    def __init__(self, graph: Graph, donated: Sequence[int] = (), key: Key | None = None) -> None:
         self.graph = graph
-        self.plan: Plan | None = None
+        self._plan: Callable[[], Plan | None] = lambda: None
         self.printer = INTERPRETER
         self.code_size = 0
         self.donated: tuple[int, ...] = ()
@@ -94,12 +91,14 @@ class Executable:
             return
         try:
             if backend is None or printer is None:
+                from gradkit.compiler.simplify import simplified  # late: what is on disk is not compiled
+
                 with nullcontext() if backend is None else backend.computing_now():
                     self.run = _interpreter(simplified(graph))
             elif isinstance(printer, OperationPrinter):
                 self._compile_operations(backend, printer, donated)
             else:
-                self._compile(backend, printer, donated)
+                self._compile(backend, printer, donated, key)
         except Exception as error:  # noqa: BLE001 - whatever the compiler lacks, the graph can be interpreted
             _warn_of(error)
 
@@ -107,33 +106,52 @@ class Executable:
         """Run it."""
         return self.run(arguments)
 
-    def _compile(self, backend: Backend, printer: Printer, donated: Sequence[int]) -> None:
-        """Plan the graph and have it printed; where that fails, `run` stays what interprets it."""
-        graph = expanded(
-            self.graph,
-            lambda equation: _stays(printer, equation),
-            lambda leaf: lowered(printer, leaf),
-        )
-        graph = simplified(graph)
-        made = {out for equation in graph.equations for out in equation.outputs}
-        results = list(dict.fromkeys(out for out in graph.outputs if type(out) is Variable and out in made))
-        # What passes have computed goes in front of the arguments.
-        constants = [array for _, array in graph.constants]
-        program = Graph(graph.closed().inputs, [], graph.equations, list(results))
-        ranges = {variable: found for variable, array in graph.constants if (found := _range(array)) is not None}
-        # An argument that is a result as it is keeps its memory.
-        handed_on = set(variables_in(graph.outputs))
-        free = [i + len(constants) for i in donated if graph.inputs[i] not in handed_on]
-        plan = planned(plannable(program), printer, backend, free, ranges)
-        run = printer.compiled(plan, box_of_arrays())
-        self.plan, self.printer, self.code_size = plan, printer.name, run.code_size
-        taken = [plan.memory.get(buffer) for buffer in plan.results]
-        self.donated = tuple(plan.arguments.index(x) - len(constants) for x in taken if isinstance(x, Buffer))
-        self.run, self.if_it_fits = _runner(run, graph, results, list(map(row_by_row, constants)))
+    def _compile(self, backend: Backend, printer: Printer, donated: Sequence[int], key: Key | None) -> None:
+        """Plan the graph and have it printed; where that fails, `run` stays what interprets it.
+
+        What a printer has kept of another process is neither planned nor printed: there is a plan when it is asked for.
+        """
+        box = box_of_arrays()
+        keeping = printer if isinstance(printer, KeepingPrinter) else None
+        facts = None if key is None or keeping is None else facts_of(*key, donated, printer, box)
+        if keeping is not None and facts is not None and (found := keeping.recalled(facts, box)) is not None:
+            run, (taken, outputs, constants) = found
+            self._plan = lambda: _made_of(self.graph, backend, printer, donated).plan
+            self._use(printer, run, taken, outputs, [read_array(kept, backend) for kept in constants])
+            return
+        made = _made_of(self.graph, backend, printer, donated)
+        self._plan = lambda: made.plan
+        run = printer.compiled(made.plan, box)
+        self._use(printer, run, made.donated, made.outputs, made.constants)
+        if not made.graph.equations and made.outputs is not None:
+            self.run, self.if_it_fits = _interpreter(made.graph), None
+        elif keeping is not None and facts is not None and (others := _kept(made)) is not None:
+            keeping.keep(facts, run, others)
+
+    def _use(
+        self,
+        printer: Printer,
+        run: CompiledPlan,
+        donated: Sequence[int],
+        outputs: Outputs | None,
+        constants: list[Array],
+    ) -> None:
+        self.printer, self.code_size, self.donated = printer.name, run.code_size, tuple(donated)
+        self.run, self.if_it_fits = runner(run, outputs, list(map(row_by_row, constants)))
+
+    @property
+    def plan(self) -> Plan | None:
+        """What is run; None where the graph is interpreted."""
+        return self._plan()
 
     def _compile_operations(self, backend: Backend, printer: OperationPrinter, donated: Sequence[int]) -> None:
         """Have the graph's operations compiled as they are; where that fails, `run` stays what interprets it."""
+        from gradkit.compiler.expansion import expanded  # late: what is on disk is not compiled
+        from gradkit.compiler.operating import operations_of  # late: as above
+        from gradkit.compiler.simplify import simplified  # late: as above
+
         # Calls go; the texts of primitives stay what they are, since kernels are traced as well.
+
         with backend.computing_now():
             graph = simplified(expanded(self.graph, lambda equation: not isinstance(equation.primitive, HigherOrder)))
         results = list(dict.fromkeys(out for out in graph.outputs if type(out) is Variable))
@@ -145,13 +163,7 @@ class Executable:
         run = printer.compiled(operations_of(program, backend), box_of_arrays(), free)
         self.printer, self.code_size = printer.name, run.code_size
         self.donated = tuple(i - len(constants) for i in free)
-        self.run, self.if_it_fits = _runner(run, graph, results, constants)
-
-
-def _stays(printer: Printer, equation: Equation) -> bool:
-    """Return whether an operation is what a printer writes down or calls: updates by index are never their texts."""
-    name = equation.primitive.name
-    return is_taken(printer, equation) or printer.calls(name) or name in SCATTERS
+        self.run, self.if_it_fits = runner(run, outputs_of(graph, results), constants)
 
 
 def _warn_of(error: Exception) -> None:
@@ -175,49 +187,19 @@ def _interpreter(graph: Graph) -> Run:
     return run
 
 
-def _runner(
-    run: CompiledPlan, graph: Graph, results: Sequence[Variable], constants: list[Array]
-) -> tuple[Run, Callable[[list[Array]], list[Array] | None] | None]:
-    """Return what runs a compiled plan on Arrays, and on Arrays if they fit.
+def _made_of(graph: Graph, backend: Backend, printer: Printer, donated: Sequence[int]) -> Made:
+    from gradkit.compiler.compiling import made_of  # late: what is on disk is not compiled
 
-    Results that are arguments or literals are those.
-    """
-
-    def on_any(arguments: list[Array]) -> list[Array]:
-        found = run.if_it_fits(arguments)
-        return list(map(wrap, run(arguments))) if found is None else found
-
-    if constants:
-        given, fitting = (_after(constants, f) for f in (on_any, run.if_it_fits))
-    else:
-        given, fitting = on_any, run.if_it_fits
-    if graph.outputs == results:
-        return given, fitting
-    if not graph.equations:
-        return _interpreter(graph), None
-    numbers = {variable: i for i, variable in enumerate(graph.inputs)}
-    places = {variable: i for i, variable in enumerate(results)}
-    outputs: list[tuple[Any, int | None, int | None]] = [
-        (out, numbers.get(out), places.get(out)) if type(out) is Variable else (out, None, None)
-        for out in graph.outputs
-    ]
-
-    def whole(arguments: list[Array], found: list[Array]) -> list[Array]:
-        return [
-            found[place] if place is not None else renewed(arguments[number]) if number is not None else as_wrapped(out)
-            for out, number, place in outputs
-        ]
-
-    def whole_if_it_fits(arguments: list[Array]) -> list[Array] | None:
-        found = fitting(arguments)
-        return None if found is None else whole(arguments, found)
-
-    return lambda arguments: whole(arguments, given(arguments)), whole_if_it_fits
+    return made_of(graph, backend, printer, donated)
 
 
-def _after(constants: list[Array], run: Callable[[list[Array]], Any]) -> Callable[[list[Array]], Any]:
-    """Return what runs on constants and then its arguments."""
-    return lambda arguments: run([*constants, *arguments])
+def _kept(made: Made) -> tuple[Any, ...] | None:
+    """Return what is kept of a program beside its code; None where that is not all data."""
+    arrays = tuple(map(kept_array, made.constants))
+    outputs = made.outputs or ()
+    if None in arrays or any(where == LITERAL for where, _ in outputs):
+        return None
+    return made.donated, made.outputs, arrays
 
 
 def row_by_row(array: Array) -> Array:
@@ -231,18 +213,6 @@ def row_by_row(array: Array) -> Array:
         return array
     xp = owner_of(value).xp
     return wrap(xp.reshape(xp.asarray(xp.reshape(value, (-1,)), copy=True), value.shape))
-
-
-def _range(array: Array) -> tuple[int, int] | None:
-    """Return start and step of a vector of whole numbers whose neighbours are all as far apart."""
-    values = host(array)
-    if values.ndim != 1 or values.size < 2 or values.dtype.kind not in "iu":
-        return None
-    start, step, last = int(values[0]), int(values[1]) - int(values[0]), int(values[-1])
-    # Differences wrap around as the numbers would, but then the last one is another.
-    if not step or start + step * (values.size - 1) != last:
-        return None
-    return (start, step) if ((values[1:] - values[:-1]) == values[1:2] - values[:1]).all() else None
 
 
 def _backend_of(graph: Graph) -> Backend | None:
@@ -301,13 +271,15 @@ def executable_of(graph: Graph, donated: Sequence[int] = ()) -> Executable:
                 if found is None:
                     if len(_executables) >= MOST_EXECUTABLES:
                         del _executables[next(iter(_executables))]
-                    found = _executables[key] = Executable(graph.closed(), donated)
+                    found = _executables[key] = Executable(graph.closed(), donated, (form, literals))
     return found
 
 
 def clear_executables() -> None:
     """Forget all of them."""
     with _lock:
+        from gradkit.compiler.expansion import clear_texts  # late: what is on disk needs none
+
         _executables.clear()
         clear_texts()
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gradkit.backend.plan import Printer
+from gradkit.backend.printers import Printer
 from gradkit.compiler.taking import dtypes_of
 from gradkit.core.graph import Equation
 

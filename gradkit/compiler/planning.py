@@ -23,12 +23,12 @@ from gradkit.backend.plan import (
     Node,
     Number,
     Plan,
-    Printer,
     Product,
     Store,
     While,
     lies_row_by_row,
 )
+from gradkit.backend.printers import Printer
 from gradkit.compiler.access import GATHERS, RUNNING
 from gradkit.compiler.arrays import Arrays
 from gradkit.compiler.bodies import Body

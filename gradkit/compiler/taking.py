@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradkit.backend.plan import Printer
+from gradkit.backend.printers import Printer
 from gradkit.compiler.access import GATHERS, SCATTERS
 from gradkit.core.graph import Equation
 from gradkit.core.promotion import PYTHON_NUMBERS, has_room_for

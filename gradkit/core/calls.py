@@ -70,6 +70,7 @@ def unary(
                 return array
         return apply(primitive, (x,), least)
 
+    call.primitive = primitive  # type: ignore[attr-defined]
     call.__doc__ = doc
     return call
 
@@ -155,6 +156,7 @@ def binary(
         return array
 
     call.primitive, call.options = primitive, {"floating": floating, "counts": counts}  # type: ignore[attr-defined]
+    call.primitive = primitive  # type: ignore[attr-defined]
     call.__doc__ = doc
     return call
 

@@ -103,3 +103,5 @@ def __getattr__(name: str) -> Any:
 for _module, _names in _LATE.items():
     PRIMITIVES.late.update(dict.fromkeys(_names.split(), f"gradkit.primitives.{_module}"))
 operators.install()
+OWN = frozenset(PRIMITIVES)
+"""The names of those that are declared by now: of gradkit's own, all but those of other files."""

@@ -187,6 +187,7 @@ def _of_three(name: str, forward: Any, rules: Any, formula: str) -> Callable[[An
     def call(a: Any, b: Any, x: Any) -> Array:
         return apply(primitive, (a, b, x), FLOATING)
 
+    call.primitive = primitive  # type: ignore[attr-defined]
     call.__doc__ = f"Compute {formula} element by element."
     return call
 

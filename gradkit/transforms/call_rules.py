@@ -165,7 +165,7 @@ class Interpreted(Executable):
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.plan = None
+        self._plan = lambda: None
         self.printer = "interpreter"
         self.donated = ()
         self.run = graph.run

@@ -1,7 +1,8 @@
 """Run many random programs in every way, outside the tests: ``python tests/compiler/many_programs.py --to 10000``.
 
 It prints each difference, and at the end how many programs there were; it exits with 1 where any differs. The object
-cache is left alone.
+cache is left alone. With ``--kept`` each program runs once more as another process would find it, in a folder of its
+own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import os
 import resource
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,17 +20,36 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from every_way import WAYS, differences
 
+import gradkit
+
+
+def kept_and_found_again(seed: int, wilder: bool) -> list[str]:
+    """Return what differs of a program that is compiled, kept, forgotten, and found in a folder."""
+    from gradkit_numpy.native import object_code
+
+    with tempfile.TemporaryDirectory() as folder:
+        object_code.keep_in(folder)
+        os.environ["GRADKIT_CACHE"] = ""
+        try:
+            found = differences(seed, wilder)
+            gradkit.clear_caches()
+            return [*found, *(f"found again: {line}" for line in differences(seed, wilder))]
+        finally:
+            object_code.keep_in(None)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--from", dest="start", type=int, default=0, help="the first program's seed")
     parser.add_argument("--to", type=int, default=10_000, help="the seed to stop before")
+    parser.add_argument("--kept", action="store_true", help="run what is found on disk as well")
     options = parser.parse_args()
+    run = kept_and_found_again if options.kept else differences
     differing, begin = 0, time.perf_counter()
     for seed in range(options.start, options.to):
         # Every second one is wilder.
         try:
-            found = differences(seed, bool(seed % 2))
+            found = run(seed, bool(seed % 2))
         except Exception as error:  # noqa: BLE001 - one that cannot run in some way is one more that differs
             found = [f"seed {seed}: {error!r}"]
         differing += bool(found)

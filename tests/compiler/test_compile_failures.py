@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gradkit_numpy.native import program as native_program
+from gradkit_numpy.native import printer
 from gradkit_numpy.native.machine import why_unusable
 from gradkit_numpy.native.program import NativePrinter
 
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import lax
-from gradkit.compiler import executables
+from gradkit.compiler import compiling
 from gradkit.compiler.executables import clear_executables
 from gradkit.errors import MissingDependencyError
 
@@ -48,13 +48,13 @@ def calls_and_warnings(function: Any) -> list[str]:
 
 @pytest.mark.skipif(why_unusable() is not None, reason="needs the extra jit")
 def test_a_text_that_llvm_refuses_is_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
-    printed = native_program.printed
+    printed = printer.printed
 
     def spoilt(*args: Any) -> Any:
         found = printed(*args)
         return found._replace(text=re.sub(r"define internal i32", "define internal i32 nonsense", found.text, count=1))
 
-    monkeypatch.setattr(native_program, "printed", spoilt)
+    monkeypatch.setattr(printer, "printed", spoilt)
     (message,) = calls_and_warnings(gradkit.jit(lambda x: right(x)))
     assert "nonsense" in message or "expected" in message  # LLVM's own words
     assert "report this at https://" in message
@@ -67,7 +67,7 @@ def test_an_error_of_the_compiler_is_named_and_the_function_is_interpreted(
     def broken(*args: Any, **kwargs: Any) -> Any:
         raise IndexError("a fault of the compiler")
 
-    monkeypatch.setattr(executables, part, broken)
+    monkeypatch.setattr(compiling, part, broken)
     (message,) = calls_and_warnings(gradkit.jit(lambda x: right(x)))
     assert "IndexError: a fault of the compiler" in message
     assert "report this at https://" in message
@@ -91,7 +91,7 @@ def test_donated_arguments_of_what_is_interpreted_are_given_away_all_the_same(mo
     def broken(*args: Any, **kwargs: Any) -> Any:
         raise KeyError("a fault of the compiler")
 
-    monkeypatch.setattr(executables, "planned", broken)
+    monkeypatch.setattr(compiling, "planned", broken)
     x = jnp.asarray(X) * 1
     with pytest.warns(RuntimeWarning, match="a fault of the compiler"):
         found = gradkit.jit(lambda x: x * 2 + 1, donate_argnums=0)(x)

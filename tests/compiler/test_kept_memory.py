@@ -18,7 +18,7 @@ SIZE = 250_000
 
 @pytest.fixture
 def limit(monkeypatch: pytest.MonkeyPatch) -> int:
-    from gradkit.backend.lists import kept_memory
+    from gradkit.backend import kept_memory
 
     bytes_kept = 8 * SIZE * 4
     monkeypatch.setattr(kept_memory, "LIMIT", bytes_kept)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gradkit.backend.plan import Box, Buffer, Plan
+from gradkit.backend.plan import Buffer, Plan
+from gradkit.backend.printers import Box
 from gradkit_numpy.native.objects import (
     AXES,
     DATA,

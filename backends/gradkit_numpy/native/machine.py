@@ -10,7 +10,7 @@ import importlib.util
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
@@ -18,9 +18,9 @@ from typing import Any
 
 from gradkit.backend import CompileError
 from gradkit_numpy.native import object_code
-from gradkit_numpy.native.symbols import addresses_for, declared_once
+from gradkit_numpy.native.symbols import addresses_for, declared, declared_once
 
-__all__ = ["Code", "CompileError", "compiled", "vector_bits", "why_unusable"]
+__all__ = ["Code", "CompileError", "compiled", "linked", "made_for", "vector_bits", "why_unusable"]
 
 INSTALL = "pip install 'gradkit[jit]'"
 OLDEST = (20, 0, 0)
@@ -58,6 +58,10 @@ class Code:
         What it took to get it.
     from_disk : bool
         Whether it was compiled before, and loaded.
+    key : str
+        What it is called on disk.
+    names : frozenset of str
+        What its text declares.
     """
 
     address: int
@@ -65,6 +69,8 @@ class Code:
     seconds: float
     from_disk: bool
     library: _Library = field(repr=False)
+    key: str = field(repr=False)
+    names: frozenset[str] = field(repr=False)
 
 
 @cache
@@ -110,9 +116,10 @@ def compiled(text: str, entry: str, symbols: Mapping[str, int] | None = None) ->
     if reason:
         raise CompileError(reason)
     started = time.perf_counter()
-    key = object_code.key_of(text, *_processor(), *_versions())
+    key = object_code.key_of(text, *made_for())
+    names = frozenset(declared(text))
     with _LOCK:
-        addresses, unknown = addresses_for(text, symbols or {})
+        addresses, unknown = addresses_for(names, symbols or {})
         if unknown:
             raise CompileError(f"The program declares {', '.join(unknown)}, which is neither given nor known.")
         code = object_code.load(key)
@@ -120,10 +127,49 @@ def compiled(text: str, entry: str, symbols: Mapping[str, int] | None = None) ->
         if code is None:
             code = _object_of(text)
             object_code.store(key, code)
-        tracker = _linked(code, entry, addresses)
-        while _DROPPED:
-            _DROPPED.pop().close()
-    return Code(tracker[entry], len(code), time.perf_counter() - started, from_disk, _Library(tracker))
+        return _linked_code(key, names, code, entry, addresses, started, from_disk)
+
+
+def linked(key: str, names: Iterable[str], entry: str, symbols: Mapping[str, int]) -> Code | None:
+    """Return the native code of a program that was compiled before; None where it is not on disk any longer.
+
+    Parameters
+    ----------
+    key : str
+        What it is called there, by `Code.key`.
+    names : iterable of str
+        What it declares.
+    entry, symbols
+        As in `compiled`.
+    """
+    started = time.perf_counter()
+    with _LOCK:
+        addresses, unknown = addresses_for(names, symbols)
+        code = None if unknown else object_code.load(key)
+        if code is None:
+            return None
+        return _linked_code(key, frozenset(names), code, entry, addresses, started, True)
+
+
+def made_for() -> tuple[str, ...]:
+    """Return what object code depends on beside its text: the processor and the versions."""
+    return *_processor(), *_versions()
+
+
+def _linked_code(
+    key: str,
+    names: frozenset[str],
+    code: bytes,
+    entry: str,
+    addresses: Mapping[str, int],
+    started: float,
+    from_disk: bool,
+) -> Code:
+    tracker = _linked(code, entry, addresses)
+    while _DROPPED:
+        _DROPPED.pop().close()
+    seconds = time.perf_counter() - started
+    return Code(tracker[entry], len(code), seconds, from_disk, _Library(tracker), key, names)
 
 
 def vector_bits() -> int:

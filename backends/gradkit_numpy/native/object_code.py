@@ -1,9 +1,10 @@
 """Object code on disk, so that a second process starts at once.
 
-A file holds what one program was compiled to, under the hash of everything that it depends on. It is written under
-another name and renamed, so a reader sees all of it or nothing; it begins with its checksum, and what does not agree
-with that is not loaded. Whatever goes wrong with a file or a folder means that the program is compiled again, never an
-error.
+A file holds what one program was compiled to, under the hash of everything that it depends on; another, what a program
+is beside its code, under the hash of the graph that it was made of (`gradkit_numpy.native.records`). It is written
+under another name and renamed, so a reader sees all of it or nothing; it begins with its checksum, and what does not
+agree with that is not loaded. Whatever goes wrong with a file or a folder means that the program is compiled again,
+never an error.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["FOLDER_VARIABLE", "LIMIT", "SWITCH_VARIABLE", "folder", "keep_in", "key_of", "load", "store"]
+__all__ = [
+    "FOLDER_VARIABLE", "LIMIT", "RECORD_SUFFIX", "SWITCH_VARIABLE", "folder", "keep_in", "key_of", "load", "store",
+]  # fmt: skip
 
 FOLDER_VARIABLE = "GRADKIT_CACHE_DIR"
 SWITCH_VARIABLE = "GRADKIT_CACHE"
@@ -24,7 +27,7 @@ OFF = frozenset({"0", "false", "no", "off"})
 FORMAT = 2
 """To be raised where what is kept, what is linked with it, or how a program is optimized changes."""
 MAGIC = b"gradkit object code %d\n" % FORMAT
-SUFFIX = ".object"
+SUFFIX, RECORD_SUFFIX = ".object", ".program"
 LIMIT = 256 * 2**20
 """Bytes of object code that a folder may hold; beyond, those that were used longest ago are removed."""
 
@@ -67,21 +70,21 @@ def _platform_folder() -> Path:
     return Path(named) if os.path.isabs(named) else Path.home() / ".cache"  # the standard says to ignore relative ones
 
 
-def key_of(*facts: str) -> str:
+def key_of(*facts: str | bytes) -> str:
     """Return the name of what depends on `facts`, such as a program's text, the processor and LLVM's version."""
     hashed = hashlib.sha256(MAGIC)
     for fact in facts:
-        content = fact.encode()
+        content = fact.encode() if isinstance(fact, str) else fact
         hashed.update(b"%d\n" % len(content) + content)
     return hashed.hexdigest()
 
 
-def load(key: str) -> bytes | None:
+def load(key: str, suffix: str = SUFFIX) -> bytes | None:
     """Return the object code of that name, or None where there is none that is whole."""
     place = folder()
     if place is None:
         return None
-    path = place / (key + SUFFIX)
+    path = place / (key + suffix)
     try:
         if not _is_own(place):
             return None
@@ -105,7 +108,7 @@ def _is_own(place: Path) -> bool:
     return facts.st_uid in (0, os.geteuid()) and not facts.st_mode & stat.S_IWOTH
 
 
-def store(key: str, code: bytes) -> None:
+def store(key: str, code: bytes, suffix: str = SUFFIX) -> None:
     """Keep object code under that name, if the folder can be written."""
     place = folder()
     if place is None:
@@ -113,7 +116,7 @@ def store(key: str, code: bytes) -> None:
     content = MAGIC + _checksum(key, code) + code
     with suppress(OSError):
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(place, key + SUFFIX, content)
+        _write(place, key + suffix, content)
         _Place.unchecked += len(content)
         if _Place.unchecked > LIMIT // 16:
             _Place.unchecked = 0
@@ -140,7 +143,7 @@ def _remove_oldest(place: Path) -> None:
     """Remove files until half the limit is left, those that were used longest ago first."""
     files = []
     for entry in os.scandir(place):
-        if entry.name.endswith((SUFFIX, ".part")):
+        if entry.name.endswith((SUFFIX, RECORD_SUFFIX, ".part")):
             with suppress(OSError):  # removed by another process meanwhile
                 facts = entry.stat()
                 files.append((facts.st_mtime, facts.st_size, entry.path))

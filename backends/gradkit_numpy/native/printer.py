@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gradkit.backend.plan import Box, Call, Plan
+from gradkit.backend.plan import Call, Plan
+from gradkit.backend.printers import Box
 from gradkit_numpy.native.entry import entry_function
 from gradkit_numpy.native.interpreter import LONG
 from gradkit_numpy.native.module import Module

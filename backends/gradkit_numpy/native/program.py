@@ -6,19 +6,21 @@ import ctypes
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradkit.backend import NARROW
-from gradkit.backend.lists.kept_memory import note_kept
-from gradkit.backend.plan import ALIGNMENT, Box, Buffer, Call, Layout, Plan
+from gradkit.backend import NARROW, CompileError
+from gradkit.backend.kept_memory import note_kept
+from gradkit.backend.printers import ALIGNMENT, Box, CompiledPlan
 from gradkit_numpy.given import KEPT, KEPT_CALLS, fitting, is_free, new_array
-from gradkit_numpy.native import routines, statements
-from gradkit_numpy.native.machine import compiled, why_unusable
+from gradkit_numpy.native import records
+from gradkit_numpy.native.machine import Code, compiled, linked, why_unusable
 from gradkit_numpy.native.objects import dtype_symbol, function_at, layout_is_known, symbols
-from gradkit_numpy.native.printer import printed
 from gradkit_numpy.silence import SILENCE
+
+if TYPE_CHECKING:
+    from gradkit.backend.plan import Call, Layout, Plan
 
 __all__ = ["NativePrinter", "Program"]
 
@@ -41,20 +43,91 @@ class NativePrinter:
         """Return whether an elementwise primitive may stand in a nest, or a product be one of BLAS's or of loops."""
         if name in ("matmul", "product and sum"):
             return dtypes[0] in ("float32", "float64")
+        from gradkit_numpy.native import statements  # late: what is on disk is not printed
+
         return statements.takes(name, dtypes)
 
     def calls(self, name: str) -> bool:
         """Return whether there is a routine for a primitive; what else has a text becomes loops."""
+        from gradkit_numpy.native import routines  # late: as above
+
         return name in routines.NAMES
 
     def room(self, call: Call) -> int:
         """Return the bytes that a routine works in."""
+        from gradkit_numpy.native import routines  # late: as above
+
         routine = routines.routine_of(call)
         return 0 if routine is None else routine.room(call)
 
     def compiled(self, plan: Plan, box: Box) -> Program:
         """Return what runs a plan."""
-        return Program(plan, box)
+        from gradkit_numpy.native import printer  # late: as above
+
+        text, calls = printer.printed(plan, box)
+        frame = Frame.of(plan)
+        return Program(frame, compiled(text, ENTRY, frame.symbols(box)), box, calls)
+
+    def keep(self, facts: bytes, run: CompiledPlan, others: Sequence[Any]) -> None:
+        """Keep a program on disk, unless it calls Python."""
+        assert isinstance(run, Program)
+        if not run.calls_python:
+            records.store(facts, (tuple(run.frame), run.code.key, tuple(sorted(run.code.names)), tuple(others)))
+
+    def recalled(self, facts: bytes, box: Box) -> tuple[CompiledPlan, Sequence[Any]] | None:
+        """Return a program that is on disk, and what was kept with it."""
+        found = records.load(facts)
+        if found is None:
+            return None
+        fields, key, names, others = found
+        frame = Frame(*fields)
+        try:
+            code = linked(key, names, ENTRY, frame.symbols(box))
+        except CompileError:  # it is compiled anew, and then what is wrong is said
+            return None
+        return None if code is None else (Program(frame, code, box), others)
+
+
+ENTRY = "enter"
+
+
+class Frame(NamedTuple):
+    """What a program takes and gives, and where.
+
+    Attributes
+    ----------
+    arguments, results : tuple
+        Of each array its shape and the name of its dtype.
+    taken : tuple of (int, int)
+        The results that have an argument's memory, and which.
+    arena : int
+        The bytes of temporary arrays.
+    """
+
+    arguments: tuple[tuple[tuple[int, ...], str], ...]
+    results: tuple[tuple[tuple[int, ...], str], ...]
+    taken: tuple[tuple[int, int], ...]
+    arena: int
+
+    @classmethod
+    def of(cls, plan: Plan) -> Frame:
+        """Return that of a plan."""
+        arguments, results = (
+            tuple((tuple(map(int, buffer.shape)), str(buffer.dtype)) for buffer in buffers)
+            for buffers in (plan.arguments, plan.results)
+        )
+        places = [plan.memory.get(buffer) for buffer in plan.results]
+        taken = tuple(
+            (i, plan.arguments.index(x)) for i, x in enumerate(places) if x is not None and not isinstance(x, int)
+        )
+        return cls(arguments, results, taken, int(plan.arena))
+
+    def symbols(self, box: Box) -> dict[str, int]:
+        """Return the addresses of the objects of Python that its program asks for."""
+        found = symbols(box.kind)
+        for dtype in {dtype for _, dtype in (*self.arguments, *self.results)} & NARROW:
+            found = found | dtype_symbol(dtype)
+        return found
 
 
 class Program:
@@ -63,36 +136,25 @@ class Program:
     Results are written into arrays of earlier calls that nobody holds any longer, up to `KEPT` bytes of them.
     """
 
-    def __init__(self, plan: Plan, box: Box) -> None:
-        self.plan = plan
-        self.printed = printed(plan, box)
-        known = symbols(box.kind)
-        for dtype in {buffer.dtype for buffer in (*plan.arguments, *plan.results)} & NARROW:
-            known = known | dtype_symbol(dtype)
-        self.code = compiled(self.printed.text, "enter", known)
-        self.code_size = self.code.size
+    def __init__(self, frame: Frame, code: Code, box: Box, calls: Sequence[Call] = ()) -> None:
+        self.frame, self.code, self.code_size = frame, code, code.size
+        self.calls_python = bool(calls)
         self._box = box
         # It is entered with Python's lock, which long programs give up while they run (`native.interpreter`).
         self._by_objects = layout_is_known() and box.value is not None and box.node is not None
         self._enter: Any = (function_at if self._by_objects else BY_ADDRESSES)(self.code.address)
-        self._calls = [
-            (
-                call.function,
-                [View(x) if isinstance(x, Layout) else x for x in call.operands],
-                [View(buffer.whole) for buffer in call.results],
-            )
-            for call in self.printed.calls
-        ]
+        self._calls = [as_called(call) for call in calls]
         self._callback = self._call
-        self._arguments = [(buffer.shape, np.dtype(buffer.dtype)) for buffer in plan.arguments]
-        self._results = [(buffer.shape, np.dtype(buffer.dtype)) for buffer in plan.results]
-        taken = [plan.memory.get(buffer) for buffer in plan.results]
-        self._taken = {i: plan.arguments.index(x) for i, x in enumerate(taken) if isinstance(x, Buffer)}
-        self._frame = ctypes.c_void_p * (len(plan.arguments) + len(plan.results))
-        size = sum(buffer.size for buffer in plan.results)
+        self._arguments, self._results = (
+            [(shape, np.dtype(dtype)) for shape, dtype in forms] for forms in (frame.arguments, frame.results)
+        )
+        self._taken = dict(frame.taken)
+        self._frame = ctypes.c_void_p * (len(frame.arguments) + len(frame.results))
+        self._sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in self._results]
+        size = sum(self._sizes)
         self._old: deque[list[Any]] = deque(maxlen=KEPT_CALLS if size <= KEPT else 0)
         self._arenas: list[tuple[int, Any]] = []
-        self._kept = plan.arena + (KEPT_CALLS * size if size <= KEPT else 0)
+        self._kept = frame.arena + (KEPT_CALLS * size if size <= KEPT else 0)
         self._is_noted = False
 
     def __call__(self, arguments: list[Any]) -> list[Any]:
@@ -149,7 +211,7 @@ class Program:
         While a loop assigns what one call gave, it holds what the call before gave, which is free for the next call but
         one. What is held of a call whose other results are free, such as a loss in a list, is held for longer.
         """
-        sizes = {i: buffer.size for i, buffer in enumerate(self.plan.results) if results[i] is not None}
+        sizes = {i: size for i, size in enumerate(self._sizes) if results[i] is not None}
         free = {i for i in sizes if is_free(results, i)}
         if 2 * sum(sizes[i] for i in free) < sum(sizes.values()):
             self._old.append(results)
@@ -182,7 +244,7 @@ class Program:
     def _new_arena(self) -> tuple[int, Any]:
         self._note()
         try:
-            memory = np.empty(self.plan.arena + ALIGNMENT, np.uint8)
+            memory = np.empty(self.frame.arena + ALIGNMENT, np.uint8)
         except (MemoryError, ValueError) as error:
             raise self._too_large(error) from error
         start = memory.ctypes.data
@@ -194,9 +256,9 @@ class Program:
             for forms in (self._arguments, self._results)
         )
         return MemoryError(
-            f"a compiled program needs {self.plan.arena:,} bytes for temporary arrays and {results:,} for its results, "
-            f"beside {arguments:,} of its arguments, and there is not enough memory: {error}. Smaller batches, "
-            f"gradkit.checkpoint or donated arguments (jit's donate_argnums) take less."
+            f"a compiled program needs {self.frame.arena:,} bytes for temporary arrays and {results:,} for its "
+            f"results, beside {arguments:,} of its arguments, and there is not enough memory: {error}. Smaller "
+            f"batches, gradkit.checkpoint or donated arguments (jit's donate_argnums) take less."
         )
 
     def _call(self, number: int, pointers: int) -> None:
@@ -213,6 +275,14 @@ class Program:
         targets = [x(next(table)) for x in results]
         for target, value in zip(targets, found if isinstance(found, tuple) else (found,), strict=True):
             target[...] = value
+
+
+def as_called(call: Call) -> tuple[Any, list[Any], list[View]]:
+    """Return a call's function, and what makes its operands and the arrays of its results."""
+    from gradkit.backend.plan import Layout  # late: what is on disk calls nothing
+
+    operands = [View(x) if isinstance(x, Layout) else x for x in call.operands]
+    return call.function, operands, [View(buffer.whole) for buffer in call.results]
 
 
 class View:

@@ -9,13 +9,13 @@ import ctypes
 import importlib.util
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BLAS", "LAPACK", "LIBM", "address_of", "addresses_for", "declared_once"]
+__all__ = ["BLAS", "LAPACK", "LIBM", "address_of", "addresses_for", "declared", "declared_once"]
 
 BLAS = frozenset(
     """
@@ -112,20 +112,24 @@ def _implicit() -> dict[str, int]:
     return {name: address for name, address in found.items() if address is not None}
 
 
-def addresses_for(text: str, given: Mapping[str, int]) -> tuple[dict[str, int], list[str]]:
+def declared(text: str) -> set[str]:
+    """Return the names that a program, as LLVM text, declares."""
+    return set(DECLARED.findall(text))
+
+
+def addresses_for(names: Iterable[str], given: Mapping[str, int]) -> tuple[dict[str, int], list[str]]:
     """Return the address of each symbol that a program may need, and the names that it declares and nobody has.
 
     Parameters
     ----------
-    text : str
-        The program, as LLVM text.
+    names : iterable of str
+        Those that it declares.
     given : Mapping
         Addresses that the caller knows, such as those of callbacks; they come before all others.
     """
-    declared = set(DECLARED.findall(text))
-    found = {name: given.get(name, address_of(name) if name not in given else None) for name in declared}
+    found = {name: given[name] if name in given else address_of(name) for name in names}
     known = {name: address for name, address in found.items() if address is not None}
-    return {**_implicit(), **known}, sorted(declared - known.keys())
+    return {**_implicit(), **known}, sorted(found.keys() - known.keys())
 
 
 def declared_once(text: str) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gradkit.backend.plan import Box, Call, Plan
 from gradkit_numpy.kernels import KERNELS
 from gradkit_numpy.saturating import INTO
 from gradkit_numpy.ufuncs.names import FLOATS, FOR_FLOATS, UFUNCS, WHOLE
-from gradkit_numpy.ufuncs.program import Program
+
+if TYPE_CHECKING:
+    from gradkit.backend.plan import Call, Plan
+    from gradkit.backend.printers import Box
+    from gradkit_numpy.ufuncs.program import Program
 
 __all__ = ["NumpyPrinter"]
 
@@ -54,4 +58,6 @@ class NumpyPrinter:
 
     def compiled(self, plan: Plan, box: Box) -> Program:
         """Return what runs a plan."""
+        from gradkit_numpy.ufuncs.program import Program  # late: another printer may have the plan
+
         return Program(plan, box)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from gradkit.backend.lists import ListedProgram, Texts
-from gradkit.backend.plan import Box, Buffer, Plan
+from gradkit.backend.plan import Buffer, Plan
+from gradkit.backend.printers import Box
 from gradkit_numpy.given import KEPT, KEPT_CALLS, Recycled, fitting
 from gradkit_numpy.silence import SILENCE
 from gradkit_numpy.ufuncs.library import NumpyLibrary

@@ -4,7 +4,7 @@ A backend says how calls of its library are written (`Library`), and how a progr
 (`ListedProgram`). The text, Python's, is made by `plans`, nest by nest by `nests`; `text` has its functions and names.
 """
 
-from gradkit.backend.lists.kept_memory import note_kept
+from gradkit.backend.kept_memory import note_kept
 from gradkit.backend.lists.library import Library
 from gradkit.backend.lists.nests import NestWriter
 from gradkit.backend.lists.program import ListedProgram

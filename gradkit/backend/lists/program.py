@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from gradkit.backend.lists.kept_memory import note_kept
+from gradkit.backend.kept_memory import note_kept
 from gradkit.backend.lists.library import Library
 from gradkit.backend.lists.plans import plan_function
 from gradkit.backend.lists.text import Texts
-from gradkit.backend.plan import Box, Buffer, Plan
+from gradkit.backend.plan import Buffer, Plan
+from gradkit.backend.printers import Box
 
 __all__ = ["ListedProgram"]
 

@@ -87,6 +87,7 @@ def declare(
         if names:
             kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
             function.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in names])
+        function.primitive = primitive
     function.__doc__ = f"Compute `{name}` element by element; see `gradkit.scipy.special`."
     return function
 
