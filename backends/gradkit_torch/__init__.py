@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from gradkit.backend import NARROW, Backend, Device
+
+if TYPE_CHECKING:
+    from gradkit.backend.printers import Printer
 
 __all__ = ["TorchBackend"]
 
@@ -58,6 +61,13 @@ class TorchBackend(Backend):
         from gradkit_torch.unsigned import bridged  # late: it needs PyTorch, which is optional
 
         return bridged(kernel, checks=True)
+
+    @cached_property
+    def printers(self) -> Sequence[Printer]:
+        """Lists of PyTorch's calls."""
+        from gradkit_torch.calls.printer import TorchPrinter  # late: only compiling takes it
+
+        return (TorchPrinter(),)
 
     def why_unusable(self) -> str | None:
         """Return None where PyTorch is new enough, else which version there is."""
@@ -119,11 +129,15 @@ class TorchBackend(Backend):
         """Return a tensor as a NumPy array, which has the same memory where that is the host's."""
         import torch  # optional
 
+        array: np.ndarray[Any, Any]
         value = value.resolve_conj().resolve_neg().cpu()
         if self.dtype_name(value) in NARROW:
-            bits: np.ndarray[Any, Any] = value.view(torch.uint8 if value.itemsize == 1 else torch.int16).numpy()
-            return bits.view(self.dtype_of(value))
-        array: np.ndarray[Any, Any] = value.numpy()
+            bits = value.view(torch.uint8 if value.itemsize == 1 else torch.int16).numpy()
+            array = bits.view(self.dtype_of(value))
+        else:
+            array = value.numpy()
+        if 0 in array.strides and array.size > 1:  # one element in several places, as numpy.broadcast_to's
+            array.flags.writeable = False
         return array
 
     def updated(self, array: Any, index: tuple[Any, ...], values: Any) -> Any:
@@ -138,6 +152,10 @@ class TorchBackend(Backend):
             return False
         (first, last), (begin, end) = _bounds(a), _bounds(b)
         return first < end and begin < last
+
+    def row_by_row(self, value: Any) -> Any:
+        """Return a tensor whose elements lie row by row in memory: a copy, where those of `value` do not."""
+        return value.resolve_conj().resolve_neg().contiguous()
 
     def wait(self, value: Any) -> None:
         """Return when the tensor's GPU has done all that was asked of it."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["comparison", "extremum", "larger", "order"]
+__all__ = ["comparison", "extremum", "larger", "order", "ranks"]
 
 Raw = Any
 
@@ -56,3 +56,17 @@ def order(x: Raw, axis: int, descending: bool) -> Raw:
         by = torch.sort(torch.take_along_dim(key, found, axis), dim=axis, stable=True, descending=descending)[1]
         found = torch.take_along_dim(found, by, axis)
     return found
+
+
+def ranks(x: Raw) -> Raw:
+    """Return whole numbers that are in the order of the numbers of a vector: equal ones for equal numbers."""
+    sorting = order(x, 0, False)
+    ordered = x[sorting]
+    before, after = ordered[:-1], ordered[1:]
+    differs = torch.zeros(x.shape, dtype=torch.int64, device=x.device)
+    parts = [(before.real, after.real), (before.imag, after.imag)]
+    for a, b in parts:  # NaN is equal to NaN here
+        differs[1:] |= (a != b) & ((a == a) | (b == b))
+    result = torch.empty_like(differs)
+    result[sorting] = torch.cumsum(differs, 0)
+    return result

@@ -338,6 +338,9 @@ def searchsorted(x: Raw, values: Raw, /, *, side: str = "left", sorter: Raw = No
     x = x if sorter is None else x[sorter]
     if x.dtype is torch.bool:
         x, values = x.to(torch.uint8), values.to(torch.uint8)
+    if x.dtype.is_complex:
+        ranks = complex_order.ranks(torch.cat([x, values.reshape(-1)]))
+        x, values = ranks[: x.shape[0]], ranks[x.shape[0] :].reshape(values.shape)
     if not x.dtype.is_floating_point:
         return torch.searchsorted(x.contiguous(), values.contiguous(), side=side)
     # NaN is larger than anything, but PyTorch's comparisons with it say no.

@@ -240,6 +240,8 @@ class Call:
         The primitive's parameters, which `function` has already: for a printer that writes the function itself.
     scratch : Buffer or None
         The memory that such a printer has asked for (`Printer.room`).
+    on_host : bool
+        Whether it may run functions of the host at each call.
     """
 
     name: str
@@ -248,6 +250,7 @@ class Call:
     results: tuple[Buffer, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
     scratch: Buffer | None = None
+    on_host: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -324,6 +327,8 @@ class Plan:
         or the argument whose memory it has. Arguments that lose their memory have been donated.
     arena : int
         The bytes of memory for temporary buffers.
+    device : object
+        Where its arrays are, as the library says it. Plans in a plan do not say.
     """
 
     arguments: list[Buffer] = field(default_factory=list)
@@ -331,3 +336,4 @@ class Plan:
     nodes: list[Node] = field(default_factory=list)
     memory: Mapping[Buffer, int | Buffer] = field(default_factory=dict)
     arena: int = 0
+    device: Any = None

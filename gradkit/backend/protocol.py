@@ -217,6 +217,17 @@ class Backend(ABC):
         """
         return a is b
 
+    def row_by_row(self, value: Raw) -> Raw:
+        """Return an array whose elements lie row by row in memory, with those of `value`: itself, where its own do.
+
+        By default an array of a library that says nothing of it (in `flags`, as NumPy's) stays as it is. Printers of
+        plans need to know.
+        """
+        flags = getattr(value, "flags", None)
+        if flags is None or flags.c_contiguous:
+            return value
+        return self.xp.reshape(self.xp.asarray(self.xp.reshape(value, (-1,)), copy=True), value.shape)
+
     def wait(self, value: Raw) -> None:  # noqa: B027 - a library on the CPU has nothing to wait for
         """Return when `value` has been computed."""
 

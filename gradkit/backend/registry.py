@@ -68,13 +68,15 @@ def _entry_points() -> dict[str, Any]:
 
 
 def backend_names() -> list[str]:
-    """List the backends that packages on this machine publish, whether or not they can run."""
-    return sorted({*_entry_points(), *_loaded})
+    """List gradkit's backends, and those that packages on this machine publish, whether or not they can run."""
+    # Metadata of an installation in place may be older than gradkit's files.
+    return sorted({*INCLUDED, *_entry_points(), *_loaded})
 
 
 def backend_packages() -> frozenset[str]:
     """Return the names of the packages that publish backends."""
-    return frozenset(entry.module.partition(".")[0] for entry in _entry_points().values())
+    included = (value.partition(":")[0] for value in INCLUDED.values())
+    return frozenset([*included, *(entry.module.partition(".")[0] for entry in _entry_points().values())])
 
 
 def library_packages() -> frozenset[str]:

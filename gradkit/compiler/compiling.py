@@ -17,7 +17,7 @@ from gradkit.compiler.planning import planned
 from gradkit.compiler.preparing import plannable
 from gradkit.compiler.simplify import simplified
 from gradkit.compiler.taking import is_taken
-from gradkit.core.array import Array
+from gradkit.core.array import Array, device_of_array
 from gradkit.core.graph import Equation, Graph, Variable
 from gradkit.core.values import host
 
@@ -75,9 +75,10 @@ def _stays(printer: Printer, equation: Equation) -> bool:
 
 def _range(array: Array) -> tuple[int, int] | None:
     """Return start and step of a vector of whole numbers whose neighbours are all as far apart."""
-    values = host(array)
-    if values.ndim != 1 or values.size < 2 or values.dtype.kind not in "iu":
+    device = device_of_array(array)
+    if len(array.shape) != 1 or array.shape[0] < 2 or array.dtype.kind not in "iu" or device.platform != "cpu":
         return None
+    values = host(array)
     start, step, last = int(values[0]), int(values[1]) - int(values[0]), int(values[-1])
     # Differences wrap around as the numbers would, but then the last one is another.
     if not step or start + step * (values.size - 1) != last:

@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
-from gradkit.backend import Backend, CompileError
+from gradkit.backend import Backend, CompileError, Device
 from gradkit.backend.printers import CompiledPlan, KeepingPrinter, OperationPrinter, Printer
 from gradkit.compiler.boxes import box_of_arrays
 from gradkit.compiler.kept import facts_of
@@ -87,6 +87,8 @@ class Executable:
         self.if_it_fits: Callable[[list[Array]], list[Array] | None] | None = None
         backend = _backend_of(graph)
         printer = None if backend is None else _printer_of(backend)
+        if printer is not None and not isinstance(printer, OperationPrinter) and len(_devices_in(graph)) > 1:
+            printer = None  # a plan is of one place
         if not graph.equations:
             return
         try:
@@ -203,16 +205,13 @@ def _kept(made: Made) -> tuple[Any, ...] | None:
 
 
 def row_by_row(array: Array) -> Array:
-    """Return an Array whose elements lie row by row, of the same: a copy, where those of this one do not.
-
-    Arrays of a library that says nothing of it stay as they are: no printer is theirs.
-    """
+    """Return an Array whose elements lie row by row, of the same: a copy, where those of this one do not."""
     value: Any = array._value
     flags = getattr(value, "flags", None)
-    if flags is None or flags.c_contiguous:
+    if flags is not None and flags.c_contiguous:
         return array
-    xp = owner_of(value).xp
-    return wrap(xp.reshape(xp.asarray(xp.reshape(value, (-1,)), copy=True), value.shape))
+    found = owner_of(value).row_by_row(value)
+    return array if found is value else wrap(found)
 
 
 def _backend_of(graph: Graph) -> Backend | None:
@@ -220,6 +219,18 @@ def _backend_of(graph: Graph) -> Backend | None:
     variables = [*graph.inputs, *(out for equation in graph.equations for out in equation.outputs)]
     backends = {variable.form.backend for variable in variables}
     return backends.pop() if len(backends) == 1 else None
+
+
+def _devices_in(graph: Graph) -> set[Device]:
+    """Return the devices of a graph's arrays, and of those in the functions of its operations."""
+    variables = [*graph.inputs, *(out for equation in graph.equations for out in equation.outputs)]
+    found = {variable.form.device for variable in variables}
+    for equation in graph.equations:
+        for param in equation.params.values():
+            for part in param if type(param) is tuple else (param,):
+                if type(part) is Graph:
+                    found |= _devices_in(part)
+    return found
 
 
 def _printer_of(backend: Backend) -> Printer | OperationPrinter | None:

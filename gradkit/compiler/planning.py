@@ -74,7 +74,9 @@ def planned(
     ranges : mapping from Variable to (int, int)
         Arguments that are start, start + step, start + 2 * step ...: these two.
     """
-    return Planner(graph, printer, backend, ranges).run(donated)
+    plan = Planner(graph, printer, backend, ranges).run(donated)
+    plan.device = (graph.inputs or graph.outputs)[0].form.device.raw
+    return plan
 
 
 class Planner:
@@ -199,11 +201,12 @@ class Planner:
             if any(type(x) is Variable and x.dtype.name in NARROW for x in equation.inputs):
                 kernel = widened_kernel(primitive, self.backend, kernel)
             function = functools.partial(kernel, **equation.params)
-        if (primitive.calls_host and not primitive.lends) or isinstance(primitive, HigherOrder):
+        on_host = primitive.calls_host or isinstance(primitive, HigherOrder)
+        if on_host and not primitive.lends:
             function = functools.partial(_with_copies, self.backend, function)
         operands = tuple(self.arrays.operand(x) for x in equation.inputs)
         results = tuple(map(self.arrays.buffer, equation.outputs))
-        call = Call(primitive.name, function, operands, results, equation.params)
+        call = Call(primitive.name, function, operands, results, equation.params, on_host=on_host)
         room = self.printer.room(call)
         return [replace(call, scratch=Buffer((room,), "uint8")) if room else call]
 

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 import optree
 
-from gradkit.backend import SEVERAL
 from gradkit.config import config
 from gradkit.core.array import Array, weak_type
 from gradkit.core.node import Leaf
@@ -266,7 +265,7 @@ class Jitted:
         if (
             key is not None
             and program.is_for_all
-            and not any(part in SEVERAL for part in key if isinstance(part, type))
+            and not any(form.backend is not None and len(form.backend.devices) > 1 for form in call.signature.forms)
         ):
             if len(self._fast) >= LARGEST:
                 self._programs.forget_calls()

@@ -47,8 +47,8 @@ class Pretended(Backend):
 def pretended(monkeypatch: pytest.MonkeyPatch) -> Pretended:
     """A usable GPU, found by name, and no real one."""
     backend = Pretended()
-    entries = {name: entry for name, entry in registry._entry_points().items() if name in ("numpy", "strict")}
-    monkeypatch.setattr(registry, "_entry_points", lambda: entries)
+    monkeypatch.setattr(registry, "INCLUDED", {name: registry.INCLUDED[name] for name in ("numpy", "strict")})
+    monkeypatch.setattr(registry, "_entry_points", dict)
     monkeypatch.delitem(registry._loaded, "cupy", raising=False)
     monkeypatch.setitem(registry._loaded, "pretended", backend)
     return backend
@@ -247,6 +247,15 @@ def test_a_first_result_takes_no_metadata_no_process_and_no_other_backend(compil
 def test_the_backends_that_are_found_without_metadata_are_those_that_gradkit_publishes() -> None:
     published = {name: entry.value for name, entry in registry._entry_points().items() if entry.dist.name == "gradkit"}
     assert published == registry.INCLUDED
+
+
+def test_gradkits_own_backends_are_listed_where_the_metadata_is_older_than_its_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entries = {name: entry for name, entry in registry._entry_points().items() if name == "numpy"}
+    monkeypatch.setattr(registry, "_entry_points", lambda: entries)
+    assert set(registry.backend_names()) >= registry.INCLUDED.keys()
+    assert registry.backend_packages() >= {value.partition(":")[0] for value in registry.INCLUDED.values()}
 
 
 def test_what_is_no_array_of_any_backend_is_asked_about_once_until_there_is_another_backend(

@@ -80,6 +80,34 @@ def test_views_of_a_tensor_share_its_memory() -> None:
     assert torch.from_dlpack(x).data_ptr() == tensor.data_ptr()
 
 
+def test_numpys_view_of_a_tensor_whose_elements_are_in_several_places_cannot_be_written() -> None:
+    x = jnp.broadcast_to(jnp.asarray(torch.tensor([1.0, 2.0])), (3, 2))
+    for numbers in (np.asarray(x), np.asarray(x.T)):
+        assert not numbers.flags.writeable
+    if importlib.util.find_spec("ml_dtypes") is not None:
+        narrow = jnp.broadcast_to(jnp.asarray(torch.tensor([1.0], dtype=torch.bfloat16)), (3,))
+        assert not np.asarray(narrow).flags.writeable
+    with pytest.raises(ValueError, match="read-only"):
+        np.asarray(x)[0] = 5.0
+    assert np.asarray(jnp.asarray(torch.ones(2, 1))).flags.writeable
+
+
+SORTED = np.sort(
+    np.asarray([1 + 2j, 1 + 3j, 2 - 1j, 2 - 1j, 3, complex(3, np.nan), complex(np.nan, 1), complex(np.nan, np.nan)])
+)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_complex_numbers_are_found_in_numpys_order_of_them(side: Any, dtype: str) -> None:
+    inside = SORTED.astype(dtype)
+    values = np.asarray([*inside, 0, 1 + 2.5j, 2, complex(5, np.nan), complex(np.nan, 0), np.inf], dtype).reshape(2, 7)
+    found = jnp.searchsorted(jnp.asarray(torch.tensor(inside)), jnp.asarray(torch.tensor(values)), side=side)
+    np.testing.assert_array_equal(np.asarray(found), np.searchsorted(inside, values, side=side))
+    bins = jnp.digitize(jnp.asarray(torch.tensor(values)), jnp.asarray(torch.tensor(inside[:4])), right=side == "left")
+    np.testing.assert_array_equal(np.asarray(bins), np.searchsorted(inside[:4], values, side=side))
+
+
 def test_what_is_computed_is_a_plain_tensor() -> None:
     x = jnp.asarray(torch.linspace(-1, 1, 5))
     results = [x + 1, jnp.sin(x), jnp.sum(x), x > 0, jnp.sort(x), x[::-1], gradkit.grad(lambda x: jnp.sum(x**3))(x)]

@@ -13,12 +13,13 @@ import resource
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 os.environ["GRADKIT_CACHE"] = "off"
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from every_way import WAYS, differences
+from every_way import differences, ways
 
 import gradkit
 
@@ -43,8 +44,9 @@ def main() -> None:
     parser.add_argument("--from", dest="start", type=int, default=0, help="the first program's seed")
     parser.add_argument("--to", type=int, default=10_000, help="the seed to stop before")
     parser.add_argument("--kept", action="store_true", help="run what is found on disk as well")
+    parser.add_argument("--backend", default="numpy", help="whose arrays they are of")
     options = parser.parse_args()
-    run = kept_and_found_again if options.kept else differences
+    run = kept_and_found_again if options.kept else partial(differences, backend=options.backend)
     differing, begin = 0, time.perf_counter()
     for seed in range(options.start, options.to):
         # Every second one is wilder.
@@ -59,9 +61,8 @@ def main() -> None:
             seconds = time.perf_counter() - begin
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
             print(f"{seed + 1} after {seconds:.0f} s, {differing} differ, {memory} MB", file=sys.stderr, flush=True)
-    print(
-        f"{options.to - options.start} programs, each {', '.join(WAYS)}: {differing} differ from what they give eagerly"
-    )
+    each = ", ".join(ways(options.backend))
+    print(f"{options.to - options.start} programs, each {each}: {differing} differ from what they give eagerly")
     sys.exit(differing > 0)
 
 

@@ -1,4 +1,4 @@
-"""Random programs give the same eagerly, interpreted, by NumPy's calls and natively.
+"""Random programs give the same eagerly, interpreted, and by each printer: NumPy's calls, native code, PyTorch's calls.
 
 `many_programs.py` beside this file runs as many of them as it is told.
 """
@@ -44,3 +44,12 @@ def test_the_judge_objects_to_what_rounding_does_not_explain() -> None:
             assert judge.objects(number, np.asarray(other, expected[number].dtype))
     assert judge.objects(0, expected[0][:1])
     assert judge.objects(0, expected[0].astype("float64"))
+
+
+@pytest.mark.parametrize("wilder", [False, True])
+@pytest.mark.parametrize(
+    "seed", [*range(20, 24), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(24, 60))]
+)
+def test_random_programs_of_tensors(seed: int, wilder: bool) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'gradkit[torch]'")
+    assert differences(seed, wilder, "torch") == []

@@ -1,4 +1,4 @@
-"""Random programs run in every way: eagerly, interpreted, by NumPy's calls, natively; what differs, and whether it may.
+"""Random programs run in every way: eagerly, interpreted, by each printer; what differs, and whether it may.
 
 Sums in another order differ by rounding, and a program may amplify that without bound: it subtracts, rounds, compares.
 So the tolerances are those of single operations, and what exceeds them is judged by the program itself, run eagerly
@@ -21,14 +21,18 @@ import gradkit
 import gradkit.numpy as jnp
 from gradkit.backend import get_backend
 
-__all__ = ["WAYS", "Judge", "differences"]
+__all__ = ["Judge", "differences", "ways"]
 
-WAYS = ["interpreter", *(printer.name for printer in get_backend("numpy").printers)]
 TOLERANCES = {"float16": 4e-3, "float32": 2e-5, "float64": 1e-12, "complex64": 2e-5, "complex128": 1e-12}
 SAMPLES = 6
 """How often a program runs with noise where something differs."""
 AMPLIFIED = 16
 """How many times as far as a program with noise another order of sums may be off."""
+
+
+def ways(backend: str) -> list[str]:
+    """Return what runs a program of a backend's arrays, by name."""
+    return ["interpreter", *(printer.name for printer in get_backend(backend).printers)]
 
 
 @contextmanager
@@ -60,14 +64,14 @@ def laid_out(x: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return x
 
 
-def differences(seed: int, wilder: bool) -> list[str]:
+def differences(seed: int, wilder: bool, backend: str = "numpy") -> list[str]:
     """Return what a program gives otherwise in some way than eagerly; empty where all is as it should be."""
     generator = np.random.default_rng([seed, 3])
     given = wilder_arguments(seed) if wilder else arguments(seed)
     if seed % 4 == 1:
         given = [laid_out(x, generator) for x in given]
     found: list[str] = []
-    with gradkit.use_backend("numpy"), np.errstate(all="ignore"), warnings.catch_warnings():
+    with gradkit.use_backend(backend), np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.filterwarnings("error", "gradkit could not compile")
         warnings.filterwarnings("ignore", "Some donated buffers were not usable")
         program = random_program(seed, wilder=wilder)
@@ -79,7 +83,7 @@ def differences(seed: int, wilder: bool) -> list[str]:
         with_noise = random_program(seed, wilder=wilder, rounded=lambda x: noisy(x, noise))
         judge = Judge(expected, lambda: with_noise(*(noisy(jnp.asarray(x), noise) for x in given)))
         donated = tuple(range(len(given))) if seed % 3 == 0 else ()
-        for way in WAYS:
+        for way in ways(backend):
             with compiled_by(way):
                 jitted = gradkit.jit(lambda *args: program(*args), donate_argnums=donated)
                 for _ in range(2):

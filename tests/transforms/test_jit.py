@@ -931,3 +931,13 @@ def test_calls_with_a_modules_parameters_are_known_by_their_shapes_and_are_on_th
     tracked.requires_grad = True  # no parameter
     predict(model, tracked, 2.0).sum().backward()
     assert tracked.grad is not None
+
+
+def test_a_function_is_captured_for_each_device_of_its_arguments() -> None:
+    first, second, _ = gradkit.devices("strict")
+    jitted = gradkit.jit(lambda x: x * 2 + jnp.arange(3.0, device=x.device))  # which the program keeps
+    for device in (first, first, second, first, second):
+        x = gradkit.device_put(jnp.ones(3), device)
+        found = jitted(x)
+        assert found.device == device
+        assert found.tolist() == [2.0, 3.0, 4.0]

@@ -81,7 +81,9 @@ class NumpyLibrary(Library):
         """Return what writes the elements of an array into another one."""
         return f"copyto({out}, {value}, 'unsafe')" if casts else f"copyto({out}, {value})"
 
-    def statement(self, function: Function, part: Statement, operands: Sequence[str], out: str) -> Sequence[str]:
+    def statement(
+        self, writer: NestWriter, part: Statement, operands: Sequence[str], out: str, shape: Sizes
+    ) -> Sequence[str]:
         """Return calls of a ufunc, or of a kernel that writes into its last argument."""
         if part.name == "where":
             return f"copyto({out}, {operands[2]})", f"copyto({out}, {operands[1]}, where={operands[0]})"

@@ -88,8 +88,10 @@ class Library(ABC):
         """Return what writes the elements of an array into another one; if it casts, of another dtype."""
 
     @abstractmethod
-    def statement(self, function: Function, part: Statement, operands: Sequence[str], out: str) -> Sequence[str]:
-        """Return what writes a primitive of arrays that broadcast; a cast is a `copy`."""
+    def statement(
+        self, writer: NestWriter, part: Statement, operands: Sequence[str], out: str, shape: Sizes
+    ) -> Sequence[str]:
+        """Return what writes a primitive of arrays that broadcast to that shape; a cast is a `copy`."""
 
     @abstractmethod
     def reduce(self, writer: NestWriter, store: Store) -> None:

@@ -126,7 +126,7 @@ class NestWriter:
         if part.name in ("astype", "astype_exact"):
             self.function.emit(self.library.copy(out, operands[0], casts=True))
         else:
-            for line in self.library.statement(self.function, part, operands, out):
+            for line in self.library.statement(self, part, operands, out, shape):
                 self.function.emit(line)
         self._known(out, shape)
 
