@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-__all__ = ["OF_LAUNCHERS", "Interrupt"]
+__all__ = ["OF_LAUNCHERS", "TOGETHER", "Interrupt"]
 
 OF_LAUNCHERS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 """What the processes of a launcher are asked to end by: it makes SIGTERM of Ctrl-C, and hands SIGUSR1 on as it is."""
+TOGETHER = 1.0
+"""Seconds in which signals to a launcher's processes are one: a terminal sends its own, and the launcher another."""
 
 
 class Interrupt:
@@ -24,6 +27,8 @@ class Interrupt:
     ----------
     signals : sequence of int
         What counts as Ctrl-C.
+    together : float
+        Seconds after the first one in which others are the same one.
 
     Attributes
     ----------
@@ -31,9 +36,11 @@ class Interrupt:
         Whether Ctrl-C was pressed.
     """
 
-    def __init__(self, signals: Sequence[int] = (signal.SIGINT,)) -> None:
+    def __init__(self, signals: Sequence[int] = (signal.SIGINT,), together: float = 0.0) -> None:
         self.asked = False
         self._signals = signals
+        self._together = together
+        self._since = 0.0
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -46,9 +53,14 @@ class Interrupt:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._put_back()
 
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        self.asked = True
-        self._put_back()
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if not self.asked:
+            self.asked, self._since = True, time.monotonic()
+            if not self._together:
+                self._put_back()
+        elif time.monotonic() - self._since > self._together:
+            self._put_back()
+            signal.raise_signal(number)
 
     def _put_back(self) -> None:
         while self._previous:

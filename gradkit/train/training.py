@@ -21,7 +21,7 @@ from gradkit.train.checkpoints import Folder, Run, Saved
 from gradkit.train.compiled import CompiledSteps, Jit
 from gradkit.train.evaluation import first_not_finite, measure
 from gradkit.train.history import History, Value
-from gradkit.train.interrupt import OF_LAUNCHERS, Interrupt
+from gradkit.train.interrupt import OF_LAUNCHERS, TOGETHER, Interrupt
 from gradkit.train.objectives import Metric, Objective
 from gradkit.train.positions import Expected
 from gradkit.train.progress import Progress, progress_for
@@ -257,7 +257,7 @@ class Training:
         note, reason = "", FINISHED
         try:
             # An overflow shows in the loss, which is looked at here: NumPy need not warn of it as well.
-            signals = Interrupt() if self._team is None else Interrupt(OF_LAUNCHERS)
+            signals = Interrupt() if self._team is None else Interrupt(OF_LAUNCHERS, TOGETHER)
             team = nullcontext() if self._team is None else self._team.listening(lambda: signals.asked)
             with signals as interrupt, team, np.errstate(all="ignore"):
                 while self._has_work and reason != INTERRUPTED:

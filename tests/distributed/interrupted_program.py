@@ -1,4 +1,4 @@
-"""A run of some processes that `test_failures.py` disturbs: ``interrupted_program.py FOLDER WHAT``."""
+"""A run of some processes that `test_failures.py` disturbs: ``interrupted_program.py FOLDER WHAT EPOCHS JIT``."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ import gradkit
 from gradkit import data, distributed, nn, optim, random
 from gradkit.train import Callback, Checkpoint
 
-folder, what = Path(sys.argv[1]), sys.argv[2]
+folder, what, epochs, jit = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] == "compiled"
 distributed.initialize()
 index = distributed.process_index()
 
@@ -37,13 +37,13 @@ model, history = gradkit.fit(
     nn.MLP(64, [24, 10], key=random.key(0)),
     (x, y),
     optimizer=optim.SGD(0.2, momentum=0.9),
-    epochs=8,
+    epochs=epochs,
     batch_size=64,
     key=random.key(1),
     checkpoint=Checkpoint(folder, every_steps=2),
     callbacks=[Disturbance()],
     progress=False,
-    jit=False,
+    jit=jit,
 )
 steps = distributed.all_gather(gradkit.numpy.asarray(len(history))).tolist()
 if index == 0:

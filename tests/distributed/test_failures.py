@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -23,10 +24,19 @@ COUNT = 2
 pytestmark = [needs_mpi, pytest.mark.long]
 
 
+@pytest.fixture(scope="module", params=["eager", "compiled"])
+def how(request):
+    """Return how steps are taken, and so what comes out."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    ended = launch(COUNT, PROGRAM, folder, "nothing")
+def undisturbed(tmp_path_factory, how):
+    return end_of_a_run(tmp_path_factory.mktemp("undisturbed"), 8, how)
+
+
+def end_of_a_run(folder, epochs, how):
+    ended = launch(COUNT, PROGRAM, folder, "nothing", epochs, how)
     assert ended.status == 0, ended.err
     return (folder / CHECKPOINT).read_bytes()
 
@@ -39,32 +49,61 @@ def undisturbed(tmp_path_factory):
         ("nan", "NonFiniteLossError: the loss is nan at step 0: data[0][77, 7] is nan"),
     ],
 )
-def test_all_end_with_the_error_of_the_one_that_failed(what, words, tmp_path, undisturbed):
-    ended = launch(COUNT, PROGRAM, tmp_path, what, timeout=100)
+def test_all_end_with_the_error_of_the_one_that_failed(what, words, tmp_path, undisturbed, how):
+    ended = launch(COUNT, PROGRAM, tmp_path, what, 8, how, timeout=100)
     assert ended.status != 0
     assert words in ended.err
     assert ended.err.count(words) == 1
     assert isinstance(io.load(tmp_path / CHECKPOINT), dict)
     if what != "nan":
-        assert launch(COUNT, PROGRAM, tmp_path, "nothing").status == 0
-        assert (tmp_path / CHECKPOINT).read_bytes() == undisturbed
+        assert end_of_a_run(tmp_path, 8, how) == undisturbed
 
 
 @pytest.mark.parametrize("what", ["SIGINT", "SIGTERM", "SIGUSR1"])
-def test_a_signal_to_one_process_ends_all_after_the_same_step(what, tmp_path, undisturbed):
-    ended = launch(COUNT, PROGRAM, tmp_path, what)
+def test_a_signal_to_one_process_ends_all_after_the_same_step(what, tmp_path, undisturbed, how):
+    ended = launch(COUNT, PROGRAM, tmp_path, what, 8, how)
     assert ended.status == 0, ended.err
     assert ended.out.strip() == "interrupted [3, 3]"
-    assert launch(COUNT, PROGRAM, tmp_path, "nothing").out.strip() == "finished [8, 8]"
+    assert launch(COUNT, PROGRAM, tmp_path, "nothing", 8, how).out.strip() == "finished [8, 8]"
     assert (tmp_path / CHECKPOINT).read_bytes() == undisturbed
 
 
-def test_fifty_runs_of_which_one_process_is_killed_go_on_to_the_same_end(tmp_path, undisturbed):
+EPOCHS = 100
+
+
+@pytest.fixture(scope="module")
+def long_undisturbed(tmp_path_factory, how):
+    return end_of_a_run(tmp_path_factory.mktemp("long"), EPOCHS, how)
+
+
+@pytest.mark.parametrize("whom", ["mpiexec", "its group"])
+def test_ctrl_c_at_mpiexec_ends_all_after_the_same_step_and_the_run_goes_on(whom, tmp_path, long_undisturbed, how):
+    """A terminal sends it to the group of processes in front; mpiexec sends SIGTERM 0.25 s later, and SIGKILL again."""
+    run = start(COUNT, PROGRAM, tmp_path, "nothing", EPOCHS, how)
+    log = tmp_path / "log.jsonl"
+    while run.poll() is None and not (log.exists() and len(log.read_text().splitlines()) >= 3):
+        time.sleep(0.01)
+    if whom == "mpiexec":
+        run.send_signal(signal.SIGINT)
+    else:
+        os.killpg(run.pid, signal.SIGINT)
+    begun = time.monotonic()
+    ended = finish(run, timeout=30)
+    assert time.monotonic() - begun < 10
+    assert ended.status != 0
+    last = json.loads(log.read_text().splitlines()[-1])
+    assert last["event"] == "interrupted"
+    saved = io.load(tmp_path / CHECKPOINT)
+    assert saved["optimizer.step"] == last["at_step"] < EPOCHS * 10
+    assert end_of_a_run(tmp_path, EPOCHS, how) == long_undisturbed
+
+
+def test_fifty_runs_of_which_one_process_is_killed_go_on_to_the_same_end(tmp_path, undisturbed, how):
     rng = random.Random(0)
     seconds, hung, differ = [], [], []
     for number in range(50):
         folder = tmp_path / str(number)
-        run = start(COUNT, PROGRAM, folder, "nothing")
+        run = start(COUNT, PROGRAM, folder, "nothing", 8, how)
         if number % 5 == 0:  # while it starts
             victims = wait_for_processes(run)
             time.sleep(rng.uniform(0, 1))
@@ -86,7 +125,7 @@ def test_fifty_runs_of_which_one_process_is_killed_go_on_to_the_same_end(tmp_pat
         if is_killed:
             seconds.append(time.monotonic() - begin)
         assert ended.status != 0 or "finished" in ended.out
-        again = launch(COUNT, PROGRAM, folder, "nothing")
+        again = launch(COUNT, PROGRAM, folder, "nothing", 8, how)
         if again.status != 0 or (folder / CHECKPOINT).read_bytes() != undisturbed:
             differ.append(f"run {number}: {again.status}, {again.err}")
     print(
@@ -128,9 +167,9 @@ def processes_of(pid):
     return [int(row[0]) for row in rows if int(row[0]) in family and PROGRAM.name in row[2] and "-n " not in row[2]]
 
 
-def test_a_run_goes_on_with_another_number_of_processes(tmp_path, undisturbed):
-    assert launch(COUNT, PROGRAM, tmp_path, "SIGUSR1").status == 0
-    ended = launch(3, PROGRAM, tmp_path, "nothing")
+def test_a_run_goes_on_with_another_number_of_processes(tmp_path, how):
+    assert launch(COUNT, PROGRAM, tmp_path, "SIGUSR1", 8, how).status == 0
+    ended = launch(3, PROGRAM, tmp_path, "nothing", 8, how)
     assert ended.out.strip() == "finished [8, 8, 8]", ended.err
 
 
