@@ -5,8 +5,8 @@ A step of a network on images of 784 pixels by 1, 2 and 4 processes, one BLAS th
 bytes that a process sends. Sums of several sizes give the latency and the bandwidth of the link between processes here,
 steps of one process its speed; from those `clusters.py` predicts the steps, and from given figures those of clusters.
 
-The same loop by gradkit, PyTorch's DistributedDataParallel and JAX (`distributed_programs/`) takes turns with itself on
-one and two processes. With the folder of MNIST's files, epochs of `gradkit.fit` on one and two processes do too.
+The same loop by gradkit, by PyTorch's DistributedDataParallel, by JAX, and by hand (`distributed_programs/`) takes
+turns on one and two processes. With the folder of MNIST's files, epochs of `gradkit.fit` do too.
 
 Run ``python benchmarks/distributed.py PATH``, or without PATH for all but MNIST; it writes `results/distributed.json`,
 the tables, what docs/distributed.md has of them, and the picture. ``--predict --latency 2 --bandwidth 25 --speed 2``
@@ -38,6 +38,7 @@ from worlds import Turn, World, mpiexec
 PROGRAMS = {
     "gradkit": ("gradkit_loop", "gradkit"),
     "again": ("gradkit_loop", "gradkit, again"),
+    "mpi4py": ("by_hand", "NumPy and mpi4py, by hand"),
     "torch": ("torch_ddp", "PyTorch, DistributedDataParallel"),
     "jax": ("jax_global", "JAX, jax.distributed"),
 }
@@ -93,7 +94,7 @@ def measure_programs(options: argparse.Namespace) -> list[dict[str, Any]]:
     try:
         for name, (file, title) in PROGRAMS.items():
             found[name] = {"name": name, "title": title, "lines": lines_of_code(program_path(file)), "seconds": {}}
-            package = name if name in ("torch", "jax") else "gradkit"
+            package = "gradkit" if name == "again" else name
             if importlib.util.find_spec(package) is None:
                 found[name]["missing"] = f"not installed: pip install {package}"
                 continue
@@ -105,7 +106,7 @@ def measure_programs(options: argparse.Namespace) -> list[dict[str, Any]]:
                         count,
                         "growing:program",
                         arguments,
-                        by_mpi=package == "gradkit",
+                        by_mpi=package in ("gradkit", "mpi4py"),
                         environment=ONE_THREAD.get(name),
                     )
                 except WorkerError as error:

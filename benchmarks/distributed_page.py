@@ -203,7 +203,7 @@ def _epochs(results: dict[str, Any]) -> str:
         for count, times in seconds.items()
     ]
     return f"""\
-An epoch of `gradkit.fit` on {epochs["examples"]:,} images of MNIST, {results["batch"]} a step:
+An epoch of `gradkit.fit(..., jit=True)` on {epochs["examples"]:,} images of MNIST, {results["batch"]} a step:
 
 {table(["processes", "an epoch (s)", "of one process", "goal, at most"], rows)}"""
 

@@ -148,7 +148,7 @@ def _counted_bytes(transport: Any, count: int) -> list[int]:
 
 
 def epochs(connection: Connection, path: str, hidden: int, batch: int, examples: int | None) -> None:
-    """Be a process of a `gradkit.fit` on MNIST that waits after each epoch to be told to go on."""
+    """Be a process of a compiled `gradkit.fit` on MNIST that waits after each epoch to be told to go on."""
     import gradkit
     from gradkit import data, distributed, nn, optim, random
     from gradkit.train import Callback
@@ -182,4 +182,5 @@ def epochs(connection: Connection, path: str, hidden: int, batch: int, examples:
         key=random.key(1),
         progress=False,
         callbacks=[Turns()],
+        jit=True,
     )

@@ -16,7 +16,7 @@ from launched import needs_mpi
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 MACHINE = {"date": "2026-11-30", "commit": "abc", "cpu": "a processor", "cores": 2, "python": "3.11", "versions": {}}
-PROGRAMS = ("gradkit_loop", "jax_global", "torch_ddp")
+PROGRAMS = ("by_hand", "gradkit_loop", "jax_global", "torch_ddp")
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def check_run(script: Any, out: Path, counts: list[int]) -> dict[str, Any]:
         # besides the gradients there are the loss and the number of examples
         assert 0 <= run["bytes"] - clusters.least_bytes(run["count"], found["hidden"]) <= 32 * run["count"]
     for program in found["programs"]:
-        is_there = program["name"] in ("gradkit", "again") or importlib.util.find_spec(program["name"]) is not None
+        is_there = program["name"] == "again" or importlib.util.find_spec(program["name"]) is not None
         assert ("missing" in program) != is_there
         assert set(program["seconds"]) == ({str(count) for count in counts} if is_there else set())
     return dict(found)
@@ -202,7 +202,9 @@ def test_one_process_is_measured_without_mpi(
 ) -> None:
     """The libraries that are compared take seconds to be imported, so here none of them is there."""
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("jax", "torch") else find(name))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in ("jax", "mpi4py", "torch") else find(name)
+    )
     check_run(script, tmp_path, [1])
     assert "- PyTorch, DistributedDataParallel: not installed: pip install torch" in capsys.readouterr().out
 
