@@ -22,7 +22,7 @@ from clusters import (
 )
 from words import ratio_cell, three_digits
 
-__all__ = ["distributed_section", "distributed_table", "measured_machine", "modelled", "predictions"]
+__all__ = ["distributed_section", "distributed_table", "is_quiet", "measured_machine", "modelled", "predictions"]
 
 COUNTS = tuple(2**i for i in range(11))
 TOLD = COUNTS[::2]
@@ -98,6 +98,11 @@ def modelled(results: dict[str, Any], run: dict[str, Any], rows: int) -> float:
     return predicted(count, compute, results["hidden"], link_of(run) if count > 1 else Link(0.0, 1.0))
 
 
+def is_quiet(results: dict[str, Any]) -> bool:
+    """Return whether the machine had less to do than it has cores before the run."""
+    return float(results["load"]) < results["machine"]["cores"]
+
+
 # What is written
 
 
@@ -108,7 +113,10 @@ def distributed_section(results: dict[str, Any]) -> str:
 
 def distributed_table(results: dict[str, Any]) -> str:
     """Return what the section says: growth, the link, the programs, epochs, and the model of clusters."""
-    parts = _growth(results), _programs(results), _epochs(results), _clusters(), _where(results)
+    busy = f"""**The machine was busy** (a load of {results["load"]:.1f} before the run): processes then wait for each
+        other, and those of one world may share what a single process has. These figures are not to be compared."""
+    quiet = "" if is_quiet(results) else paragraph(busy)
+    parts = quiet, _growth(results), _programs(results), _epochs(results), _clusters(), _where(results)
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

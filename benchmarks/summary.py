@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from textwrap import wrap
 from typing import Any
 
+from distributed_page import is_quiet
 from words import three_digits
 
 __all__ = ["lines"]
@@ -22,10 +23,11 @@ def lines(measured: dict[str, dict[str, Any]]) -> str:
 
 
 def _told(name: str, measured: dict[str, dict[str, Any]]) -> bool:
-    """Return whether a measurement is there, with what the line is about."""
-    return name in measured and (
-        name != "distributed" or "2" in (measured[name]["epochs"] or {"seconds": {}})["seconds"]
-    )
+    """Return whether a measurement is there, with what the line is about, from a machine that was quiet."""
+    if name != "distributed" or name not in measured:
+        return name in measured
+    results = measured[name]
+    return "2" in (results["epochs"] or {"seconds": {}})["seconds"] and is_quiet(results)
 
 
 def _spread(ratios: Iterable[float]) -> str:

@@ -93,7 +93,15 @@ def test_a_section_has_medians_ratios_within_rounds_and_what_is_missing(script: 
 def test_the_readme_tells_of_an_epoch_where_one_was_measured(script: Any) -> None:
     lines = script.report.summary.lines({"distributed": results()})
     assert "take 0.55 of one's time for an epoch of MNIST" in " ".join(lines.split())
-    assert "processes" not in script.report.summary.lines({"distributed": results() | {"epochs": None}})
+    for other in ({"epochs": None}, {"load": 2.5}):
+        assert "processes" not in script.report.summary.lines({"distributed": results() | other})
+
+
+def test_figures_of_a_busy_machine_are_marked(script: Any) -> None:
+    assert "busy" not in script.distributed_section(results())
+    page = script.distributed_section(results() | {"load": 2.5})
+    assert "**The machine was busy** (a load of 2.5 before the run)" in page
+    check_page(page)
 
 
 def test_the_model_is_that_of_its_words(clusters: Any) -> None:
