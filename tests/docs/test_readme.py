@@ -14,6 +14,7 @@ from abilities import needs_changes_in_place
 import gradkit
 import gradkit.lax  # all primitives: what is loaded while a Pytester runs is forgotten, and declared once more
 import gradkit.numpy
+import gradkit.random
 from gradkit.backend import Backend
 
 ROOT = Path(__file__).resolve().parents[2]
