@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from gradkit.backend import DTYPE_NAMES, backend_of, current_backend, current_device
+from gradkit.backend import DTYPE_NAMES, Backend, backend_of, current_backend, current_device
 from gradkit.core.array import Array, innermost, place_of_array, weak_type, wrap
 from gradkit.core.binding import PYTHON_NUMBERS, bind
 from gradkit.core.namespace import PRIMITIVES
@@ -160,9 +160,21 @@ def as_array(value: Any, caller: str) -> Array:
     return operand if type(operand) is Array else new_array(operand)
 
 
-def new_array(value: Any, like: Array | None = None) -> Array:
-    """Make a 0-d Array from a number, in the dtype of new numbers: where `like` is, else on the current backend."""
-    if like is None:
+def as_arrays(values: Sequence[Any], caller: str) -> list[Array]:
+    """Return the arguments of a function that needs arrays; numbers become arrays beside the first array."""
+    operands = [value if type(value) is Array else as_operand(value, caller) for value in values]
+    like = next((operand for operand in operands if type(operand) is Array), None)
+    return [operand if type(operand) is Array else new_array(operand, like) for operand in operands]
+
+
+def new_array(value: Any, like: Array | None = None, place: tuple[Backend, Any] | None = None) -> Array:
+    """Make a 0-d Array from a number, in the dtype of new numbers: where `like` is, else on the current backend.
+
+    A `place` is a backend and what it takes as ``device=``.
+    """
+    if place is not None:
+        backend, device = place
+    elif like is None:
         backend, device = current_backend(), current_device()
     else:
         backend, device = place_of_array(like)

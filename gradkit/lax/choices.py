@@ -16,7 +16,7 @@ from gradkit.core.assignment import keeping_arguments
 from gradkit.core.operands import cast, dtype_name
 from gradkit.lax.choice_rules import choose_flat
 from gradkit.primitives import astype, clip
-from gradkit.transforms.arguments import as_array
+from gradkit.transforms.arguments import array_among, as_array, as_arrays
 from gradkit.tree import flatten, unflatten
 
 __all__ = ["cond", "switch"]
@@ -48,7 +48,7 @@ def cond(pred: Any, *operands: Any, **options: Any) -> Any:
     Array(6., dtype=float32)
     """
     true_fun, false_fun, arguments = _branches(operands, options)
-    condition = as_array(pred)
+    condition = as_array(pred, array_among(arguments))
     if condition.shape != ():
         raise TypeError(f"Pred must be a scalar, got {pred!r} of shape {condition.shape}.")
     if dtype_name(condition) != "bool":
@@ -94,7 +94,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
         raise TypeError("lax.switch: branches argument should be a sequence of callables.")
     if not branches:
         raise ValueError("Empty branch sequence")
-    position = as_array(index)
+    position = as_array(index, array_among(operands))
     if position.shape != ():
         raise TypeError(f"Branch index must be scalar, got {index!r} of shape {position.shape}.")
     if not dtype_name(position).startswith(("int", "uint")):
@@ -107,25 +107,23 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
 def _choose(index: Array, branches: list[Callable[..., Any]], operands: tuple[Any, ...], what: str) -> Any:
     branches = list(map(keeping_arguments, branches))
     if not is_unseen(index):
-        return _as_arrays(branches[int(index)](*operands))
+        return _as_arrays(branches[int(index)](*operands), operands)
     leaves, in_tree = flatten(operands)
     trees: list[Any] = []
 
     def flat_branch(branch: Callable[..., Any], flat: list[Any]) -> list[Any]:
-        outs, tree = flatten(_as_arrays(branch(*unflatten(in_tree, flat))))
+        outs, tree = flatten(_as_arrays(branch(*unflatten(in_tree, flat)), (flat, index)))
         trees.append(tree)
         return outs
 
     functions = [functools.partial(flat_branch, branch) for branch in branches]
-    outs = choose_flat(
-        index, functions, [as_array(leaf) for leaf in leaves], lambda rs: _check_branches(trees, rs, what)
-    )
+    outs = choose_flat(index, functions, as_arrays(leaves, index), lambda rs: _check_branches(trees, rs, what))
     return unflatten(trees[0], outs)
 
 
-def _as_arrays(tree: Any) -> Any:
+def _as_arrays(tree: Any, others: Any) -> Any:
     leaves, treedef = flatten(tree)
-    return unflatten(treedef, [as_array(leaf) for leaf in leaves])
+    return unflatten(treedef, as_arrays(leaves, others))
 
 
 def _check_branches(trees: list[Any], leaves: list[list[Any]], what: str) -> None:

@@ -24,7 +24,7 @@ from gradkit.lax.while_rules import while_flat
 from gradkit.primitives import concat, less
 from gradkit.primitives.new_arrays import zeros
 from gradkit.transforms.abstract import ShapeDtypeStruct, eval_shape
-from gradkit.transforms.arguments import as_array, check_callable
+from gradkit.transforms.arguments import as_array, as_arrays, check_callable
 from gradkit.transforms.vectorize import vmap
 from gradkit.tree import flatten, structure, unflatten
 
@@ -78,11 +78,10 @@ def scan(
     check_callable(f)
     f = keeping_arguments(f)
     x_leaves, x_tree = flatten(xs)
-    x_leaves = [as_array(x) for x in x_leaves]
-    steps = _length(x_leaves, length)
     carry_leaves, carry_tree = flatten(init)
+    x_leaves, carry = as_arrays(x_leaves, carry_leaves), as_arrays(carry_leaves, x_leaves)
+    steps = _length(x_leaves, length)
     weak = [_gives_way_as(leaf) for leaf in carry_leaves]
-    carry = [as_array(leaf) for leaf in carry_leaves]
 
     def step(values: Sequence[Any], elements: Sequence[Any]) -> tuple[list[Any], list[Any], Any]:
         pair = f(unflatten(carry_tree, values), unflatten(x_tree, elements))
@@ -95,7 +94,8 @@ def scan(
                 f"the input carry has structure {carry_tree}, the output carry {new_tree}."
             )
         ys, y_tree = flatten(pair[1])
-        return [as_array(value) for value in new], [as_array(y) for y in ys], y_tree
+        like = (values, elements)
+        return as_arrays(new, like), as_arrays(ys, like), y_tree
 
     carry = _settle(carry, weak, lambda values: eval_shape_of(step, values, x_leaves)) if any(weak) else carry
     if not steps:
@@ -225,7 +225,7 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
     cond_fun, body_fun = keeping_arguments(cond_fun), keeping_arguments(body_fun)
     leaves, treedef = flatten(init_val)
     weak = [_gives_way_as(leaf) for leaf in leaves]
-    values = [as_array(leaf) for leaf in leaves]
+    values = as_arrays(leaves)
 
     def body(flat: Sequence[Any]) -> list[Any]:
         new, new_tree = flatten(body_fun(unflatten(treedef, flat)))
@@ -234,7 +234,7 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
                 f"while_loop body function carry input and carry output must have the same pytree structure, but they "
                 f"differ: {treedef} and {new_tree}."
             )
-        return [as_array(value) for value in new]
+        return as_arrays(new, flat)
 
     def test(flat: Sequence[Any]) -> Array:
         result = as_array(cond_fun(unflatten(treedef, flat)))
@@ -282,9 +282,9 @@ def fori_loop(
     >>> gradkit.lax.fori_loop(0, 5, lambda i, total: total + i, 0)
     Array(10, dtype=int32)
     """
-    first, last = _bounds(lower, upper)
     body_fun = keeping_arguments(body_fun)
     leaves, treedef = flatten(init_val)
+    first, last = _bounds(lower, upper, leaves)
     if is_unseen(first) or is_unseen(last):
         return while_loop(
             lambda state: less(state[0], state[1]),
@@ -294,9 +294,9 @@ def fori_loop(
     steps = builtins.max(int(last) - int(first), 0)
     first = new_array(int(first), like=first)  # steps that are known are counted in new numbers' dtype
     # The number of steps is known: a scan, which has a derivative in reverse mode as well.
-    if capturing() or may_be_compiled([as_array(leaf) for leaf in leaves], steps):
+    if capturing() or may_be_compiled(as_arrays(leaves, first), steps):
         return scan(lambda pair, _: ((pair[0] + 1, body_fun(*pair)), None), (first, init_val), None, steps)[0][1]
-    carry, weak = [as_array(leaf) for leaf in leaves], [_gives_way_as(leaf) for leaf in leaves]
+    carry, weak = as_arrays(leaves, first), [_gives_way_as(leaf) for leaf in leaves]
 
     def step(i: Array, values: Sequence[Any]) -> list[Any]:
         new, new_tree = flatten(body_fun(i, unflatten(treedef, values)))
@@ -305,7 +305,7 @@ def fori_loop(
                 f"fori_loop body function carry input and carry output must have the same pytree structure, but they "
                 f"differ: {treedef} and {new_tree}."
             )
-        return [as_array(value) for value in new]
+        return as_arrays(new, values)
 
     if any(weak):
         carry = _settle(carry, weak, lambda values: list(eval_shape(step, first, values)))
@@ -316,9 +316,9 @@ def fori_loop(
     return unflatten(treedef, carry)
 
 
-def _bounds(lower: Any, upper: Any) -> tuple[Array, Array]:
+def _bounds(lower: Any, upper: Any, carry: Sequence[Any]) -> tuple[Array, Array]:
     """Return a loop's bounds as Arrays of one dtype: that of the other where one of them is a Python number."""
-    first, last = as_array(lower), as_array(upper)
+    first, last = as_arrays([lower, upper], carry)
     names = dtype_name(first), dtype_name(last)
     if not all(name.startswith(("int", "uint")) for name in names):
         raise TypeError(
@@ -357,7 +357,7 @@ def map(f: Callable[[Any], Any], xs: Any, *, batch_size: int | None = None) -> A
     if batch_size is None:
         return scan(lambda _, x: (None, f(x)), None, xs)[1]
     leaves, treedef = flatten(xs)
-    size = _length([as_array(leaf) for leaf in leaves], None)
+    size = _length(as_arrays(leaves), None)
     if not size:
         return map(f, xs)
     pieces = [

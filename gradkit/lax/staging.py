@@ -7,7 +7,7 @@ from typing import Any
 
 from gradkit.core.array import Array
 from gradkit.devices import default_backend
-from gradkit.transforms.arguments import as_array, check_callable, named_like
+from gradkit.transforms.arguments import as_arrays, check_callable, named_like
 
 __all__ = ["composite", "platform_dependent", "rng_uniform"]
 
@@ -76,7 +76,7 @@ def rng_uniform(a: Any, b: Any, shape: Sequence[int]) -> Array:
 
     Every call gives other numbers. With keys there is `gradkit.random.uniform`.
     """
-    low, high = as_array(a), as_array(b)
+    low, high = as_arrays([a, b])
     if low.dtype != high.dtype:
         raise ValueError(f"Arguments to rng_uniform must have identical dtypes, got {low.dtype} and {high.dtype}.")
     if low.shape or high.shape:

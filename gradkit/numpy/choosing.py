@@ -10,7 +10,7 @@ import numpy as np
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.operands import as_array, require_bool
+from gradkit.core.operands import as_array, as_arrays, require_bool
 from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.core.sizes import whole_numbers
 from gradkit.core.values import host
@@ -91,7 +91,7 @@ def select(condlist: Sequence[Any], choicelist: Sequence[Any], default: Any = 0)
         raise ValueError(f"condlist must have length equal to choicelist ({len(condlist)} vs {len(choicelist)})")
     if not condlist:
         raise ValueError("condlist must be non-empty")
-    conditions = [as_array(condition, "select") for condition in condlist]
+    conditions = as_arrays(condlist, "select")
     for condition in conditions:
         if condition.dtype.kind != "b":
             raise TypeError(f"select: conditions must be of dtype bool, got {condition.dtype}")

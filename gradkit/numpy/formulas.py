@@ -8,7 +8,7 @@ from typing import Any
 from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.array import renewed
-from gradkit.core.operands import as_array, cast, dtype_name, require_inexact
+from gradkit.core.operands import as_array, as_arrays, cast, dtype_name, require_inexact
 from gradkit.core.promotion import FLOATING, default_dtype, is_complex, is_inexact
 from gradkit.numpy.arguments import promote_args, refuse_out
 from gradkit.numpy.data_types import finfo
@@ -268,7 +268,7 @@ def frexp(x: Any, /) -> tuple[Array, Array]:
 
 def ldexp(x1: Any, x2: Any, /) -> Array:
     """Return ``x1 * 2**x2`` for integers `x2`."""
-    x, exponent = as_array(x1, "ldexp"), as_array(x2, "ldexp")
+    x, exponent = as_arrays([x1, x2], "ldexp")
     if is_complex(x.dtype) or exponent.dtype.kind not in "biu":
         raise ValueError(f"ldexp not supported for input types {(x.dtype, exponent.dtype)}")
     x = require_inexact(x)

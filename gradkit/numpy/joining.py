@@ -11,7 +11,7 @@ import numpy as np
 from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.array import renewed
-from gradkit.core.operands import as_array
+from gradkit.core.operands import as_array, as_arrays
 from gradkit.core.values import host
 from gradkit.numpy.arguments import refuse_out
 from gradkit.numpy.comparing import ndim
@@ -33,7 +33,7 @@ def _parts(tup: Any, caller: str) -> list[Array]:
     parts = list(tup) if isinstance(tup, Sequence) else list(as_array(tup, caller))
     if not parts:
         raise ValueError(f"{caller}: need at least one array to join, got none")
-    return [as_array(part, caller) for part in parts]
+    return as_arrays(parts, caller)
 
 
 def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Array:
@@ -85,7 +85,7 @@ def column_stack(tup: Any) -> Array:
 
 def append(arr: Any, values: Any, axis: int | None = None) -> Array:
     """Join `values` to `arr` along an axis; None joins them flattened."""
-    return manipulation.concat([as_array(arr, "append"), as_array(values, "append")], axis=axis)
+    return manipulation.concat(as_arrays([arr, values], "append"), axis=axis)
 
 
 def block(arrays: Any) -> Array:
@@ -230,7 +230,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
         raise ValueError(f"jnp.insert(): obj must be a slice, a one-dimensional array, or a scalar; got {obj}")
     if indices.dtype.kind not in "iu" and indices.size:
         raise ValueError(f"jnp.insert(): index array must be integer typed; got {obj}")
-    added = xp.astype(as_array(values, "insert"), array.dtype)
+    added = xp.astype(as_arrays([array, values], "insert")[1], array.dtype)
     if added.ndim < array.ndim:
         added = xp.reshape(added, (1,) * (array.ndim - added.ndim) + added.shape)
     if indices.ndim == 0:

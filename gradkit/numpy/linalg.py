@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gradkit.core import Array
-from gradkit.core.operands import as_array, dtype_name
+from gradkit.core.operands import as_array, as_arrays, dtype_name
 from gradkit.core.promotion import limits_of, real_part_of
 from gradkit.errors import ShapeError
 from gradkit.numpy import contractions, products
@@ -197,7 +197,7 @@ def tensorinv(a: Any, ind: int = 2) -> Array:
 
 def tensorsolve(a: Any, b: Any, axes: Sequence[int] | None = None) -> Array:
     """Solve ``tensordot(a, x, x.ndim) = b`` for `x`; the axes `axes` of `a` are moved to its end first."""
-    array, right = as_array(a, "tensorsolve"), as_array(b, "tensorsolve")
+    array, right = as_arrays([a, b], "tensorsolve")
     if axes is not None:
         array = moveaxis(array, tuple(axes), tuple(range(array.ndim - len(axes), array.ndim)))
     shape = array.shape[right.ndim :]
@@ -282,7 +282,7 @@ def multi_dot(arrays: Sequence[Any], *, precision: Any = None) -> Array:
 
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
     """Return the cross products of vectors with 3 elements along an axis."""
-    arrays = as_array(x1, "cross"), as_array(x2, "cross")
+    arrays = as_arrays([x1, x2], "cross")
     if any(not array.ndim or array.shape[axis] != 3 for array in arrays):
         raise ValueError(f"cross: vectors must have 3 elements along axis {axis}, got {[a.shape for a in arrays]}")
     left, right = broadcast_arrays(*arrays)
@@ -291,10 +291,10 @@ def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Array:
 
 def outer(x1: Any, x2: Any, /) -> Array:
     """Return the products of all pairs of elements of two vectors."""
-    arrays = as_array(x1, "outer"), as_array(x2, "outer")
-    if any(array.ndim != 1 for array in arrays):
-        raise ValueError(f"outer: x1 and x2 must be one-dimensional, got shapes {[array.shape for array in arrays]}")
-    return contractions.outer(*arrays)
+    left, right = as_arrays([x1, x2], "outer")
+    if left.ndim != 1 or right.ndim != 1:
+        raise ValueError(f"outer: x1 and x2 must be one-dimensional, got shapes {[left.shape, right.shape]}")
+    return contractions.outer(left, right)
 
 
 def diagonal(x: Any, /, *, offset: int = 0) -> Array:

@@ -11,7 +11,7 @@ from numpy import index_exp, s_
 from gradkit import primitives as xp
 from gradkit.backend import Device
 from gradkit.core import Array
-from gradkit.core.operands import as_array, dtype_name
+from gradkit.core.operands import as_arrays, dtype_name
 from gradkit.core.promotion import dtype_named, is_inexact, letter_of
 from gradkit.numpy.arguments import promote_args
 from gradkit.numpy.joining import stack
@@ -143,7 +143,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
     tuple of Array
         One array for each coordinate, of shape (n_1, n_0, n_2, ...) with "xy" and (n_0, n_1, ...) with "ij".
     """
-    arrays = [as_array(x, "meshgrid") for x in xi]
+    arrays = as_arrays(xi, "meshgrid")
     if indexing not in ("xy", "ij"):
         raise ValueError(f"Valid values for indexing are 'xy' and 'ij', got {indexing}")
     if any(array.ndim > 1 for array in arrays):

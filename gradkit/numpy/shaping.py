@@ -13,7 +13,7 @@ import numpy as np
 from gradkit import primitives as xp
 from gradkit.backend import Device
 from gradkit.core import Array
-from gradkit.core.operands import as_array
+from gradkit.core.operands import as_array, as_arrays
 from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import whole_numbers
 from gradkit.core.values import host
@@ -44,7 +44,7 @@ def ravel(a: Any, order: str = "C", *, out_sharding: None = None) -> Array:
 
 
 def _at_least(arys: Sequence[Any], caller: str, shaped: Any) -> Any:
-    arrays = [as_array(array, caller) for array in arys]
+    arrays = as_arrays(arys, caller)
     results = [xp.reshape(array, shaped(array.shape)) for array in arrays]
     if is_asked(_getframe(2)):
         for array, result in zip(arrays, results, strict=True):

@@ -370,9 +370,8 @@ def _between_neighbours(ordered: Array, probability: Array, count: Any, method: 
     low, high = xp.floor(position), xp.ceil(position)
     share = position - low
     last = count - 1
-    low_value, high_value = (
-        _pick(ordered, xp.clip(cast(edge, "int32"), 0, xp.maximum(last, 0))) for edge in (low, high)
-    )
+    furthest = max(last, 0) if type(last) is int else xp.maximum(last, 0)
+    low_value, high_value = (_pick(ordered, xp.clip(cast(edge, "int32"), 0, furthest)) for edge in (low, high))
     if method == "lower":
         return low_value
     if method == "higher":

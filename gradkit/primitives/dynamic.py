@@ -13,7 +13,7 @@ from typing import cast as cast_type
 
 from gradkit.core import Array, General, bind
 from gradkit.core.batching import at_front, text_on_batches
-from gradkit.core.operands import as_array, cast, dtype_name
+from gradkit.core.operands import as_array, as_arrays, cast, dtype_name
 from gradkit.errors import ShapeError
 from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.indexing import getitem
@@ -232,7 +232,7 @@ def dynamic_update_slice(operand: Any, update: Any, start_indices: Starts) -> Ar
     start_indices : sequence of int or of Arrays without axes, or an Array of shape (operand.ndim,)
         Where the slice begins along each axis, as in `dynamic_slice`.
     """
-    x, y = as_array(operand, "dynamic_update_slice"), as_array(update, "dynamic_update_slice")
+    x, y = as_arrays([operand, update], "dynamic_update_slice")
     if x.ndim != y.ndim or any(n > size for n, size in zip(y.shape, x.shape, strict=True)):
         raise ShapeError(
             f"dynamic_update_slice update shape must be smaller than operand shape, got update shape {y.shape} for "
@@ -295,7 +295,7 @@ def dynamic_update_slice_in_dim(operand: Any, update: Any, start_index: Any, axi
 
 def dynamic_update_index_in_dim(operand: Any, update: Any, index: Any, axis: int) -> Array:
     """Return an array with what is at one position along an axis replaced, by `update` with or without that axis."""
-    x, y = as_array(operand, "dynamic_update_index_in_dim"), as_array(update, "dynamic_update_index_in_dim")
+    x, y = as_arrays([operand, update], "dynamic_update_index_in_dim")
     axis = _axis(x, axis, "dynamic_update_index_in_dim")
     if y.ndim == x.ndim - 1:
         y = reshape(y, (*y.shape[:axis], 1, *y.shape[axis:]))

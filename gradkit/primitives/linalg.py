@@ -14,7 +14,7 @@ from gradkit.core.binding import KERNEL_ERRORS, explain
 from gradkit.core.calls import binary
 from gradkit.core.namespace import PLAIN, bound, lift, publish, unbroadcast
 from gradkit.core.node import NO_PARAMS, Node, recording
-from gradkit.core.operands import as_array, of_one_dtype
+from gradkit.core.operands import as_array, as_arrays, of_one_dtype
 from gradkit.core.precision import PRODUCTS, product_mode
 from gradkit.core.structured import Contraction
 from gradkit.errors import ShapeError
@@ -244,7 +244,7 @@ def dot(x: Any, y: Any, /) -> Array:
     ShapeError
         If the inner sizes differ.
     """
-    left, right = as_array(x, "dot"), as_array(y, "dot")
+    left, right = as_arrays([x, y], "dot")
     if left.ndim == 0 or right.ndim == 0:
         return multiply(left, right)
     if right.ndim <= 2:

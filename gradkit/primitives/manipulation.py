@@ -15,7 +15,7 @@ from gradkit.core.array import renewed
 from gradkit.core.batching import aligned, along_axes, elementwise, same_shape, with_shape
 from gradkit.core.namespace import lift, publish, unbroadcast
 from gradkit.core.node import Node
-from gradkit.core.operands import as_array, as_operand, cast, dtype_name, of_one_dtype, strong
+from gradkit.core.operands import as_array, as_arrays, as_operand, cast, dtype_name, of_one_dtype, strong
 from gradkit.core.printing import shaped
 from gradkit.core.promotion import is_complex, requested_dtype
 from gradkit.core.sharding import refuse_sharding
@@ -321,7 +321,7 @@ def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Array:
     ShapeError
         If they differ in another axis than `axis`; the message has all shapes.
     """
-    parts = [as_array(array, "concat") for array in arrays]
+    parts = as_arrays(arrays, "concat")
     if not parts:
         raise ValueError("concat: need at least one array to join, got none")
     if axis is None:
@@ -339,7 +339,7 @@ def concat(arrays: Sequence[Any], /, *, axis: int | None = 0) -> Array:
 
 def stack(arrays: Sequence[Any], /, *, axis: int = 0) -> Array:
     """Join arrays of one shape along a new axis at position `axis`."""
-    parts = [as_array(array, "stack") for array in arrays]
+    parts = as_arrays(arrays, "stack")
     if len({part.shape for part in parts}) > 1:
         raise ShapeError(f"stack: arrays must have one shape, got {', '.join(str(part.shape) for part in parts)}")
     if not parts:

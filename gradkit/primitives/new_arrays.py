@@ -23,7 +23,7 @@ from gradkit.core import Array
 from gradkit.core.array import backend_of_array, place_of_array, raw, wrap
 from gradkit.core.namespace import publish
 from gradkit.core.node import Leaf, made_of_one_number
-from gradkit.core.operands import as_array, dtype_name
+from gradkit.core.operands import as_array, as_arrays, dtype_name
 from gradkit.core.printing import shaped
 from gradkit.core.promotion import (
     FLOATING,
@@ -427,7 +427,7 @@ def from_dlpack(x: Any, /, *, device: Device | None = None, copy: bool | None = 
 
 def broadcast_arrays(*arrays: Any) -> tuple[Array, ...]:
     """Broadcast arrays to their common shape."""
-    given = [as_array(array, "broadcast_arrays") for array in arrays]
+    given = as_arrays(arrays, "broadcast_arrays")
     try:
         shape = np.broadcast_shapes(*(array.shape for array in given))
     except ValueError as error:

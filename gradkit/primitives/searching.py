@@ -8,7 +8,7 @@ from typing import Any
 from gradkit.core import Array, General, bind
 from gradkit.core.batching import along_axes, at_front, leading, same_shape
 from gradkit.core.namespace import publish
-from gradkit.core.operands import as_array, cast, dtype_name
+from gradkit.core.operands import as_array, as_arrays, cast, dtype_name
 from gradkit.core.promotion import INTEGER, default_dtype, promote
 from gradkit.primitives import elementwise as e
 from gradkit.primitives.along_axis import take_along_axis
@@ -199,7 +199,7 @@ def searchsorted(x: Any, values: Any, /, *, side: str = "left", sorter: Any = No
     Array
         Of the shape of `values`, from 0 to n, of the default integer dtype.
     """
-    array, wanted = as_array(x, "searchsorted"), as_array(values, "searchsorted")
+    array, wanted = as_arrays([x, values], "searchsorted")
     if array.ndim != 1:
         raise ValueError(f"searchsorted: the sorted array must have one dimension, got shape {array.shape}")
     if side not in ("left", "right"):

@@ -13,7 +13,7 @@ from gradkit.core.graph import Graph, GraphTrace, abstract_like
 from gradkit.core.promotion import dtype_named
 from gradkit.core.sizes import whole_numbers
 from gradkit.core.stand_in import Abstract
-from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, named_like
+from gradkit.transforms.arguments import as_array, as_array_leaf, as_arrays, check_callable, named_like
 from gradkit.transforms.float0 import FLOAT0, is_float0
 from gradkit.transforms.printing import jaxpr_text, type_text
 from gradkit.tree import flatten, unflatten
@@ -200,7 +200,7 @@ class ClosedJaxpr:
     def __call__(self, *args: Any) -> Any:
         """Run the operations on arrays."""
         leaves, _ = flatten((args, {}))
-        return unflatten(self.out_tree, self.jaxpr.run([as_array(leaf) for leaf in leaves]))
+        return unflatten(self.out_tree, self.jaxpr.run(as_arrays(leaves)))
 
     def __repr__(self) -> str:
         return jaxpr_text(self.jaxpr)
@@ -270,15 +270,15 @@ def capture(fun: Callable[..., Any], args: Sequence[Any], kwargs: Any) -> Closed
             for o in outputs
         ]
 
-    graph = GraphTrace().run(flat_function, [abstract_leaf(leaf, args) for leaf in leaves])
+    graph = GraphTrace().run(flat_function, [abstract_leaf(leaf, args, kwargs) for leaf in leaves])
     return ClosedJaxpr(graph, in_tree, out_tree[0])
 
 
-def abstract_leaf(leaf: Any, arguments: Any) -> Abstract:
+def abstract_leaf(leaf: Any, arguments: Any, others: Any = ()) -> Abstract:
     """Return what stands for an argument's leaf: an array, or what has a shape and a dtype."""
     if type(leaf) is Abstract:
         return leaf
     if type(leaf) is not Array and hasattr(leaf, "shape") and hasattr(leaf, "dtype") and not hasattr(leaf, "__array__"):
         backend = current_backend()
         return Abstract(tuple(leaf.shape), dtype_named(leaf.dtype), backend, backend.devices[0])
-    return abstract_like(as_array_leaf(leaf, arguments))
+    return abstract_like(as_array_leaf(leaf, arguments, others))

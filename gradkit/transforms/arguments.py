@@ -8,8 +8,8 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
-from gradkit.backend import backend_of
-from gradkit.core.array import Array, wrap
+from gradkit.backend import backend_of, current_backend
+from gradkit.core.array import Array, place_of_array, wrap
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.binding import PYTHON_NUMBERS, bind
 from gradkit.core.graph import Variable
@@ -19,8 +19,9 @@ from gradkit.primitives.naming import WITHOUT_TAPE
 from gradkit.tree import flatten, keystr, leaves_with_path, unflatten
 
 __all__ = [
-    "Argnums", "as_array", "as_array_leaf", "check_callable", "check_pair", "lower", "lowered_tree", "named_like",
-    "node_at", "path_to", "positions_of", "replace", "run_under", "select", "without_tape",
+    "Argnums", "array_among", "as_array", "as_array_leaf", "as_arrays", "check_callable", "check_pair", "lower",
+    "lowered_tree", "named_like", "node_at", "path_to", "positions_of", "replace", "run_under", "select",
+    "without_tape",
 ]  # fmt: skip
 
 Argnums = int | Sequence[int]
@@ -55,25 +56,55 @@ def check_pair(result: Any) -> tuple[Any, Any]:
     return result
 
 
-def as_array(value: Any) -> Array:
-    """Return a leaf as an Array."""
+def array_among(tree: Any) -> Array | None:
+    """Return the array of a tree beside which numbers are made, if there is one.
+
+    The first one of the current backend; of a tree whose arrays are all of others, the first one.
+    """
+    first = None
+    for leaf in flatten(tree)[0]:
+        array: Array = leaf
+        if type(leaf) is not Array:
+            owner = None if type(leaf) in PYTHON_NUMBERS else backend_of(leaf)
+            if owner is None or owner.is_scalar(leaf):
+                continue
+            array = wrap(leaf)
+        if place_of_array(array)[0] is current_backend():
+            return array
+        first = array if first is None else first
+    return first
+
+
+def as_arrays(leaves: Sequence[Any], others: Any = ()) -> list[Array]:
+    """Return leaves as Arrays; numbers among them beside the arrays among them, or among others."""
+    if all(type(leaf) is Array for leaf in leaves):
+        return list(leaves)
+    like = array_among((list(leaves), others))
+    return [as_array(leaf, like) for leaf in leaves]
+
+
+def as_array(value: Any, like: Array | None = None) -> Array:
+    """Return a leaf as an Array; a number beside `like`, else on the current backend."""
     if type(value) is Array:
         return value
     if type(value) in PYTHON_NUMBERS:
-        return new_array(value)
+        return new_array(value, like)
     owner = backend_of(value)
     if owner is None:
         if hasattr(value, "__gradkit_array__"):
             array: Array = value.__gradkit_array__()
             return array
         raise TypeError(f"{value!r} of type {type(value).__name__} is not a valid array or number")
-    return new_array(value) if owner.is_scalar(value) else wrap(value)
+    return new_array(value, like) if owner.is_scalar(value) else wrap(value)
 
 
-def as_array_leaf(value: Any, arguments: Any) -> Array:
-    """Return a leaf of `arguments` as an Array; the error says where in them it is."""
+def as_array_leaf(value: Any, arguments: Any, others: Any = ()) -> Array:
+    """Return a leaf of `arguments` as an Array; the error says where in them it is.
+
+    A number is made beside the arrays among `arguments`, and `others`.
+    """
     try:
-        return as_array(value)
+        return value if type(value) is Array else as_array(value, array_among((arguments, others)))
     except TypeError as error:
         raise TypeError(
             f"Argument {value!r} of type {type(value).__name__}{path_to(value, arguments)} is not a valid array or "

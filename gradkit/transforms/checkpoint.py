@@ -8,7 +8,7 @@ from typing import Any
 
 from gradkit.core.assignment import keeping_arguments
 from gradkit.primitives.naming import named
-from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, named_like, without_tape
+from gradkit.transforms.arguments import as_array, as_array_leaf, as_arrays, check_callable, named_like, without_tape
 from gradkit.transforms.policies import everything_saveable
 from gradkit.transforms.rematerialization import call_checkpointed
 from gradkit.tree import flatten, unflatten
@@ -73,7 +73,7 @@ def checkpoint(
             given, named = unflatten(treedef, flat)
             outs, tree = flatten(function(*(fixed.get(i, arg) for i, arg in enumerate(given)), **named))
             out_tree[:] = [tree]
-            return [as_array(out) for out in outs]
+            return as_arrays(outs, flat)
 
         outs = call_checkpointed(flat_function, arrays, policy)
         return unflatten(out_tree[0], outs)

@@ -15,7 +15,7 @@ from gradkit.core.operands import dtype_name
 from gradkit.core.printing import describe
 from gradkit.core.promotion import is_inexact
 from gradkit.primitives import zeros_like
-from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, named_like, without_tape
+from gradkit.transforms.arguments import as_array, as_array_leaf, as_arrays, check_callable, named_like, without_tape
 from gradkit.transforms.float0 import is_float0
 from gradkit.tree import broadcast_prefix, flatten, structure, unflatten
 from gradkit.tree import map as tree_map
@@ -128,13 +128,13 @@ class custom_jvp(_Custom):
             raise AttributeError(f"No JVP defined for custom_jvp function {self._name} using defjvp.")
         fixed, others = self._split(self._bound_args(args, kwargs))
         leaves, in_tree = flatten(others)
-        arrays = [without_tape(as_array_leaf(leaf, others)) for leaf in leaves]
+        arrays = [without_tape(as_array_leaf(leaf, others, fixed)) for leaf in leaves]
         out_tree: list[Any] = []
 
         def function(flat: list[Any]) -> list[Any]:
             outs, tree = flatten(keeping_arguments(self.fun)(*self._merge(fixed, unflatten(in_tree, flat))))
             out_tree[:] = [tree]
-            return [as_array(out) for out in outs]
+            return as_arrays(outs, flat)
 
         def push(primals: list[Any], tangents: list[Any]) -> tuple[list[Any], list[Any]]:
             assert self.jvp is not None
@@ -168,7 +168,7 @@ class custom_jvp(_Custom):
             if is_float0(tangent):
                 result.append(zeros_like(out))
                 continue
-            direction = as_array(tangent)
+            direction = as_array(tangent, out)
             if direction.shape != out.shape or (
                 dtype_name(direction) != dtype_name(out) and is_inexact(dtype_name(out)) and type(tangent) is Array
             ):
@@ -233,14 +233,14 @@ class custom_vjp(_Custom):
             raise AttributeError(f"No VJP defined for custom_vjp function {self._name} using defvjp.")
         fixed, others = self._split(self._bound_args(args, kwargs))
         leaves, in_tree = flatten(others)
-        arrays = [without_tape(as_array_leaf(leaf, others)) for leaf in leaves]
+        arrays = [without_tape(as_array_leaf(leaf, others, fixed)) for leaf in leaves]
         out_tree: list[Any] = []
         residual_tree: list[Any] = []
 
         def function(flat: list[Any]) -> list[Any]:
             outs, tree = flatten(keeping_arguments(self.fun)(*self._merge(fixed, unflatten(in_tree, flat))))
             out_tree[:] = [tree]
-            return [as_array(out) for out in outs]
+            return as_arrays(outs, flat)
 
         def forward(flat: list[Any]) -> tuple[list[Any], list[Any]]:
             assert self.fwd is not None
@@ -252,7 +252,7 @@ class custom_vjp(_Custom):
             kept, spec = flatten(residuals)
             # What is no array (a function, a string) goes around the transforms.
             residual_tree[:] = [spec, [k if not _is_arraylike(k) else None for k in kept]]
-            return [as_array(out) for out in outs], [as_array(k) for k in kept if _is_arraylike(k)]
+            return as_arrays(outs, flat), as_arrays([k for k in kept if _is_arraylike(k)], flat)
 
         def backward(residuals: list[Any], cotangents: list[Any]) -> list[Any]:
             assert self.bwd is not None
@@ -294,7 +294,7 @@ class custom_vjp(_Custom):
                 f"{structure(shares)} for primal input structure {in_tree}."
             ) from error
         return [
-            None if share is None or is_float0(share) else self._checked_share(rule, as_array(share), array)
+            None if share is None or is_float0(share) else self._checked_share(rule, as_array(share, array), array)
             for share, array in zip(flat, arrays, strict=True)
         ]
 

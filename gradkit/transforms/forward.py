@@ -18,6 +18,7 @@ from gradkit.primitives import broadcast_to, zeros_like
 from gradkit.transforms.arguments import (
     as_array,
     as_array_leaf,
+    as_arrays,
     check_callable,
     lower,
     node_at,
@@ -69,7 +70,7 @@ def jvp(fun: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
     arguments = [_argument(trace, primal, tangent, primals) for primal, tangent in values]
     result, auxiliary = run_under(trace, fun, unflatten(treedef, arguments), has_aux)
     outputs, out_tree = flatten(result)
-    outputs = [as_array(output) for output in outputs]
+    outputs = as_arrays(outputs, arguments)
     value = unflatten(out_tree, [lower(output, trace) for output in outputs])
     tangent = unflatten(out_tree, [tangent_of(output, trace) for output in outputs])
     return (value, tangent, *auxiliary)
@@ -114,7 +115,7 @@ def _argument(trace: ForwardTrace, primal: Any, tangent: Any, primals: Any) -> A
         return array
     if tangent is None:
         raise TypeError(f"the tangent of {describe(array)} is None; expected an array like it.")
-    direction = as_array_leaf(tangent, primals)
+    direction = as_array_leaf(tangent, array, primals)
     if type(tangent) in PYTHON_NUMBERS and is_inexact(dtype_name(direction)):
         direction = cast(direction, name)
     if dtype_name(direction) != name:
@@ -200,7 +201,7 @@ def _directions(tangents: tuple[Any, ...], primals: tuple[Any, ...]) -> list[Any
             f"linearized function called with tangents whose tree structure {treedef} differs from that of the "
             f"arguments, {expected}"
         )
-    return [_tangent_like(tangent, leaf) for tangent, leaf in zip(values, leaves, strict=True)]
+    return [_tangent_like(tangent, leaf) for tangent, leaf in zip(values, as_arrays(leaves), strict=True)]
 
 
 def _seed(trace: ReverseTrace, output: Array) -> Array:
@@ -210,11 +211,10 @@ def _seed(trace: ReverseTrace, output: Array) -> Array:
     )
 
 
-def _tangent_like(tangent: Any, primal: Any) -> Any:
-    like = as_array(primal)
+def _tangent_like(tangent: Any, like: Array) -> Any:
     if is_float0(tangent) and tangent.shape == like.shape and not is_inexact(dtype_name(like)):
         return None
-    array = as_array(tangent)
+    array = as_array(tangent, like)
     if type(tangent) in PYTHON_NUMBERS:
         array = cast(array, dtype_name(like))
     if array.shape != like.shape or dtype_name(array) != dtype_name(like):

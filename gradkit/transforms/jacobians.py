@@ -71,7 +71,7 @@ def jacfwd(
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         chosen = select(args, positions, argnums)
         leaves, treedef = flatten(chosen)
-        leaves = [without_tape(as_array_leaf(leaf, chosen)) for leaf in leaves]
+        leaves = [without_tape(as_array_leaf(leaf, chosen, (args, kwargs))) for leaf in leaves]
         _check_inputs("jacfwd", leaves, holomorphic)
 
         def of_chosen(*values: Any) -> Any:
@@ -135,7 +135,7 @@ def jacrev(
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         chosen = select(args, positions, argnums)
         leaves, treedef = flatten(chosen)
-        leaves = [without_tape(as_array_leaf(leaf, chosen)) for leaf in leaves]
+        leaves = [without_tape(as_array_leaf(leaf, chosen, (args, kwargs))) for leaf in leaves]
         if not allow_int:
             _check_inputs("jacrev", leaves, holomorphic)
 

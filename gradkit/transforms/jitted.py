@@ -29,7 +29,7 @@ from gradkit.core.operands import note_weakness
 from gradkit.core.promotion import PYTHON_NUMBERS, promote
 from gradkit.pytrees.containers import NAMESPACE
 from gradkit.transforms.abstract import ShapeDtypeStruct
-from gradkit.transforms.arguments import as_array, named_like
+from gradkit.transforms.arguments import array_among, as_array, named_like
 from gradkit.transforms.call_arguments import Fixed, Places, static_argument
 from gradkit.transforms.compile_log import tracing
 from gradkit.transforms.float0 import is_float0
@@ -286,18 +286,21 @@ class Jitted:
         """Take the arguments of a call apart; in the place of arrays there may be their shapes, if `abstract`."""
         given, named, fixed = self._without_static(args, kwargs)
         leaves, tree = flatten((given, dict(named)))
-        arrays = [self._array(leaf, abstract, fixed, given, named) for leaf in leaves]
+        like = None if all(type(leaf) is Array for leaf in leaves) else array_among(leaves)
+        arrays = [self._array(leaf, like, abstract, fixed, given, named) for leaf in leaves]
         forms = tuple(map(form_of, leaves, arrays))
         return Call(Signature(tree, forms, fixed, surroundings()), leaves, arrays)
 
-    def _array(self, leaf: Any, abstract: bool, fixed: Fixed, args: Any, kwargs: Any) -> Array | None:
+    def _array(
+        self, leaf: Any, like: Array | None, abstract: bool, fixed: Fixed, args: Any, kwargs: Any
+    ) -> Array | None:
         """Return a leaf as an Array; None for what has no values."""
         if type(leaf) is Array:
             return leaf
         if is_float0(leaf) or (abstract and isinstance(leaf, ShapeDtypeStruct)):
             return None
         try:
-            return as_array(leaf)
+            return as_array(leaf, like)
         except TypeError as error:
             path = next(path for path, value in leaves_with_path((args, dict(kwargs))) if value is leaf)
             place = name_of_leaf(self.__wrapped__, path, fixed)

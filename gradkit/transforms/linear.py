@@ -10,7 +10,7 @@ from gradkit.core.array import Array
 from gradkit.core.graph import Equation, Graph, HigherOrder, zeros_of
 from gradkit.core.promotion import is_inexact
 from gradkit.transforms.abstract import abstract_leaf, capture
-from gradkit.transforms.arguments import as_array, check_callable
+from gradkit.transforms.arguments import as_arrays, check_callable
 from gradkit.transforms.reverse import vjp
 from gradkit.tree import flatten, unflatten
 
@@ -125,6 +125,6 @@ def closure_convert(fun: Callable[..., Any], *example_args: Any) -> tuple[Callab
             )
         given = iter(args[split:])
         values = [next(given) if hoist else c for c, hoist in zip(jaxpr.consts, hoisted, strict=True)]
-        return unflatten(jaxpr.out_tree, graph.run([as_array(value) for value in (*values, *leaves)]))
+        return unflatten(jaxpr.out_tree, graph.run(as_arrays([*values, *leaves])))
 
     return converted, constants

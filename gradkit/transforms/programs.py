@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from gradkit.backend import backend_of
 from gradkit.compiler.executables import Executable, row_by_row
 from gradkit.compiler.passes import differentiable
 from gradkit.core.array import Array, belongs_to_a_call, renewed, wrap
@@ -22,7 +23,7 @@ from gradkit.core.sources import levels_to_user
 from gradkit.core.stand_in import Abstract, Deleted
 from gradkit.errors import JAXTypeError
 from gradkit.pytrees.apart import taker
-from gradkit.transforms.arguments import as_array
+from gradkit.transforms.arguments import array_among, as_array
 from gradkit.transforms.call_rules import JIT, executable_for, runs_over_an_axis
 from gradkit.transforms.float0 import is_float0
 from gradkit.transforms.printing import type_text
@@ -31,7 +32,7 @@ from gradkit.transforms.tape_marks import as_the_tape_sees, without_marks
 from gradkit.transforms.vectorize import noting_axes
 from gradkit.tree import PyTreeDef, flatten, unflatten
 
-__all__ = ["Form", "Program", "capture_program"]
+__all__ = ["Form", "Program", "capture_program", "number_at"]
 
 
 class Form(NamedTuple):
@@ -55,6 +56,11 @@ class Form(NamedTuple):
     def __str__(self) -> str:
         number = f" (a Python {self.kind.__name__})" if isinstance(self.kind, type) else ""
         return f"{type_text(self)}{number}"
+
+
+def number_at(value: Any, form: Form) -> Array:
+    """Return a Python number as the array that a function was captured for."""
+    return new_array(value, place=(form.backend, form.device.raw))
 
 
 class Program:
@@ -116,7 +122,7 @@ class Program:
         """Run it on leaves that no transform follows, and give the result."""
         for i in self._numbers:
             if type(leaves[i]) is not Array:
-                leaves[i] = new_array(leaves[i])
+                leaves[i] = number_at(leaves[i], self.forms[i])
         if self._left_out:
             leaves = [leaf for i, leaf in enumerate(leaves) if i not in self._left_out]
         if self.constants:
@@ -127,7 +133,10 @@ class Program:
 
     def run_on_parameters(self, leaves: list[Any]) -> Any:
         """Run it on leaves some of which are parameters of modules, and no other transform follows one."""
-        arrays = [leaf if type(leaf) is Array else new_array(leaf) for leaf in leaves]
+        arrays = [
+            leaf if type(leaf) is Array else number_at(leaf, form)
+            for leaf, form in zip(leaves, self.forms, strict=True)
+        ]
         if recording():
             return self.call(arrays)
         return self.run([leaf if leaf._node is None else wrap(leaf._value) for leaf in arrays])
@@ -174,7 +183,7 @@ class Program:
             kind = type(leaf)
             if kind is not Array:
                 if kind is form.kind:
-                    fitted.append(new_array(leaf))
+                    fitted.append(number_at(leaf, form))
                     continue
                 if kind in PYTHON_NUMBERS or form.kind is not None:
                     return None
@@ -184,8 +193,9 @@ class Program:
                     return None
             elif form.kind is not None and not self.is_for_strong:
                 return None
-            value: Any = leaf._value
-            if leaf._node is not None or value.shape != form.shape or value.dtype != form.dtype:
+            if leaf._node is not None or backend_of(leaf._value) is not form.backend:
+                return None
+            if leaf.shape != form.shape or leaf.dtype != form.dtype:
                 return None
             fitted.append(row_by_row(leaf))
         return fitted
@@ -364,7 +374,8 @@ def capture_program(
         outputs, out_tree = flatten(keeping_arguments(fun)(*args, **kwargs))
         trees.append(out_tree)
         float0.update((i, output) for i, output in enumerate(outputs) if is_float0(output))
-        return [_as_result(output, name, where) for output in outputs if not is_float0(output)]
+        like = array_among(flat)
+        return [_as_result(output, like, name, where) for output in outputs if not is_float0(output)]
 
     dynamic = [form for form in forms if form.kind != "float0"]
     inputs = [
@@ -388,9 +399,9 @@ def capture_program(
     return program
 
 
-def _as_result(output: Any, name: str, where: str) -> Array:
+def _as_result(output: Any, like: Array | None, name: str, where: str) -> Array:
     try:
-        return as_array(output)
+        return as_array(output, like)
     except TypeError as error:
         raise TypeError(
             f"function {name} at {where} traced for jit returned a value of type {type(output)}, which is not a valid "

@@ -32,6 +32,7 @@ from gradkit.transforms.arguments import (
     Argnums,
     as_array,
     as_array_leaf,
+    as_arrays,
     check_callable,
     check_pair,
     lower,
@@ -162,7 +163,7 @@ def watched_value_and_grad(
         chosen = args[:1] if first_alone and args else select(args, positions, argnums)
         values, treedef = flatten(chosen[0] if first_alone else chosen)
         trace = ReverseTrace()
-        tracers = _tracers(trace, values, holomorphic, allow_int, chosen)
+        tracers = _tracers(trace, values, holomorphic, allow_int, chosen, (args, kwargs))
         tree = unflatten(treedef, tracers)
         given = (tree, *args[1:]) if first_alone else replace(args, positions, tree)
         arguments = handed_over[get_ident()]  # as `keeping_arguments` does
@@ -224,7 +225,7 @@ def vjp(fun: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     tracers = _tracers(trace, values, holomorphic=None, allow_int=True, chosen=primals)
     result, auxiliary = run_under(trace, fun, unflatten(treedef, tracers), has_aux)
     outputs, out_tree = flatten(result)
-    outputs = [as_array(output) for output in outputs]
+    outputs = as_arrays(outputs, tracers)
     record = Record(trace, [node_at(output, trace) for output in outputs], [node_at(t, trace) for t in tracers])
     values_out = [lower(output, trace) for output in outputs]
     signature = Signature(treedef, out_tree, list(map(abstract_like, tracers)), list(map(abstract_like, values_out)))
@@ -283,7 +284,12 @@ register(
 
 
 def _tracers(
-    trace: ReverseTrace, values: Sequence[Any], holomorphic: bool | None, allow_int: bool, chosen: Any
+    trace: ReverseTrace,
+    values: Sequence[Any],
+    holomorphic: bool | None,
+    allow_int: bool,
+    chosen: Any,
+    others: Any = (),
 ) -> list[Array]:
     """Return the arguments' leaves as inputs of the trace: complex ones if `holomorphic`, real ones if not, or any."""
     tracers = []
@@ -297,13 +303,15 @@ def _tracers(
                 tracer._node = Leaf(trace, inner.shape, inner.dtype)
                 tracers.append(tracer)
                 continue
-        tracers.append(_tracer(trace, value, holomorphic, allow_int, chosen))
+        tracers.append(_tracer(trace, value, holomorphic, allow_int, chosen, others))
     return tracers
 
 
-def _tracer(trace: ReverseTrace, value: Any, holomorphic: bool | None, allow_int: bool, chosen: Any) -> Array:
+def _tracer(
+    trace: ReverseTrace, value: Any, holomorphic: bool | None, allow_int: bool, chosen: Any, others: Any
+) -> Array:
     """Return an argument's leaf as an input of the trace."""
-    array = value if type(value) is Array else as_array_leaf(value, chosen)
+    array = value if type(value) is Array else as_array_leaf(value, chosen, others)
     array = without_tape(array)
     inner = array._value if array._node is None else array
     dtype = dtype_as_stored(inner)
@@ -367,7 +375,7 @@ def _one(value: Array) -> Any:
 def _cotangent(seed: Any, value: Array) -> Any:
     if is_float0(seed) and seed.shape == value.shape and not is_inexact(dtype_name(value)):
         return None  # whole numbers do not move
-    array = as_array(seed)
+    array = as_array(seed, value)
     if type(seed) not in PYTHON_NUMBERS and not lie_together(array, value):
         raise DeviceMismatchError(
             f"the argument to a VJP function must be where the function's result is: got {describe(array)}, but "

@@ -10,13 +10,14 @@ from gradkit.backend.plan import Buffer
 from gradkit.compiler.plan_text import plan_text
 from gradkit.core.array import Array, innermost, is_followed
 from gradkit.core.graph import Graph
+from gradkit.core.promotion import PYTHON_NUMBERS
 from gradkit.core.stand_in import Abstract
 from gradkit.transforms.abstract import ClosedJaxpr, ShapedArray, ShapeDtypeStruct, typeof
 from gradkit.transforms.arguments import as_array
 from gradkit.transforms.costs import MemoryStats, costs_of, memory_of
 from gradkit.transforms.float0 import FLOAT0
 from gradkit.transforms.printing import jaxpr_text
-from gradkit.transforms.programs import Program
+from gradkit.transforms.programs import Program, number_at
 from gradkit.tree import PyTreeDef, flatten, unflatten
 
 __all__ = ["ArgInfo", "Compiled", "Lowered", "Traced"]
@@ -136,7 +137,10 @@ class Compiled(Stage):
                 f"Function compiled with input pytree does not match the input pytree it was called with: it was "
                 f"compiled for {self.in_tree}, and called with {tree}."
             )
-        arrays = [leaf if form.kind == "float0" else as_array(leaf) for leaf, form in self._pairs(leaves)]
+        arrays = [
+            number_at(leaf, form) if type(leaf) in PYTHON_NUMBERS else leaf if form.kind == "float0" else as_array(leaf)
+            for leaf, form in self._pairs(leaves)
+        ]
         for array in arrays:
             if type(array) is Array and (is_followed(array) or type(innermost(array)) is Abstract):
                 raise TypeError(

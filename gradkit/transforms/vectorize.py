@@ -11,7 +11,15 @@ from gradkit.core.array import Array
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.batching import BatchTrace, moved_to_front
 from gradkit.primitives import broadcast_to, permute_dims
-from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, named_like, node_at, without_tape
+from gradkit.transforms.arguments import (
+    array_among,
+    as_array,
+    as_array_leaf,
+    check_callable,
+    named_like,
+    node_at,
+    without_tape,
+)
 from gradkit.transforms.float0 import is_float0, zeros_of_float0
 from gradkit.tree import broadcast_prefix, flatten, keystr, leaves_with_path, structure, unflatten
 
@@ -135,11 +143,14 @@ def vmap(
             finally:
                 trace.end()
         outputs, out_tree = flatten(result)
+        like = None if all(type(output) is Array for output in outputs) else array_among(arrays)
         out_axes_of_leaves = _flat_axes("out_axes", out_axes, result)
         return unflatten(
             out_tree,
             [
-                _output_of_float0(trace, output, axis) if is_float0(output) else _output(trace, as_array(output), axis)
+                _output_of_float0(trace, output, axis)
+                if is_float0(output)
+                else _output(trace, as_array(output, like), axis)
                 for output, axis in zip(outputs, out_axes_of_leaves, strict=True)
             ],
         )

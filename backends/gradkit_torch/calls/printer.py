@@ -62,6 +62,6 @@ def _takes(name: str, dtypes: tuple[str, ...]) -> bool:
         return False
     ones = [torch.ones(1, dtype=getattr(torch, dtype)) for dtype in dtypes[:-1]]
     try:
-        return bool(getattr(torch, CALLS[name])(*ones).dtype is getattr(torch, dtypes[-1]))
+        return bool(getattr(torch, CALLS[name])(*ones).dtype == getattr(torch, dtypes[-1]))
     except (NotImplementedError, RuntimeError):
         return False
