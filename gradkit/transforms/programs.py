@@ -275,17 +275,20 @@ class Program:
                 "`f(donate(a), a)`."
             )
         given = [arrays[i] for i in self.donated]
-        for i, array in zip(self.donated, given, strict=True):
-            if is_lent(array):
-                arrays[i] = copied(array)
-        found: Any = self
+        # First nobody can begin to read them, then who already does is looked for: other threads may.
+        taken = [wrap(array._value, array._node) for array in given]
+        for array, gone in zip(given, self._gone, strict=True):
+            array._value = gone
+        for i, array in zip(self.donated, taken, strict=True):
+            arrays[i] = copied(array) if is_lent(array) else array
+        found: Any = self  # where a run is interrupted the memory holds neither the old numbers nor the new ones
         try:
             found = run(arrays)
             return found
-        finally:  # where a run was interrupted the memory holds neither the old numbers nor the new ones
-            if found is not None:
-                for array, gone in zip(given, self._gone, strict=True):
-                    array._value = gone
+        finally:
+            if found is None:
+                for array, before in zip(given, taken, strict=True):
+                    array._value = before._value
 
     @cached_property
     def _gone(self) -> list[Deleted]:
