@@ -90,6 +90,42 @@ def test_blas_is_loaded_without_the_rest_of_scipys_package_which_finds_it_later(
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+PRODUCTS = """if True:
+    import sys
+    import numpy as np
+    import gradkit, gradkit.numpy as jnp
+    from gradkit_numpy.native import products, symbols
+    if "scipys" in sys.argv:
+        products.numpy_has_products = lambda: False
+    for dtype, digits in (("float32", 1e-4), ("float64", 1e-11)):
+        a, b, c = (np.random.default_rng(i).normal(size=(65, 70)).astype(dtype) for i in range(3))
+        f = gradkit.jit(lambda a, b, c: (a @ b.T, a.T @ b, (a @ b.T) @ c - 0.5 * a, a - 0.1 * (c @ (a.T @ b))))
+        expected = a @ b.T, a.T @ b, (a @ b.T) @ c - 0.5 * a, a - 0.1 * (c @ (a.T @ b))
+        for one, other in zip(f(*map(jnp.asarray, (a, b, c))), expected):
+            np.testing.assert_allclose(np.asarray(one), other, digits, digits * 100)
+    print(symbols.numpy_has_products(), symbols._scipys.cache_info().currsize)
+"""
+
+
+@pytest.mark.parametrize("whose", ["numpys", "scipys"])
+def test_products_are_those_of_numpys_library_where_it_has_names_and_of_scipys_elsewhere(whose: str) -> None:
+    environment = {**os.environ, "GRADKIT_CACHE": "off", "GRADKIT_ENABLE_X64": "1", "GRADKIT_COMPILER": "native"}
+    command = [sys.executable, "-W", "error", "-c", PRODUCTS, whose]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    has_names, loaded = done.stdout.split()
+    assert loaded == ("0" if whose == "numpys" and has_names == "True" else "1")
+
+
+def test_a_numpy_whose_library_has_no_names_for_products_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradkit_numpy.native import symbols
+
+    monkeypatch.setattr(symbols, "_numpys", lambda: None)
+    assert symbols.address_of.__wrapped__("sgemm_64") is None
+    monkeypatch.setattr(symbols, "_numpys", lambda: ctypes.CDLL(None) if os.name == "posix" else None)
+    monkeypatch.setitem(symbols.OF_NUMPY, "sgemm_64", "a_routine_that_nobody_has_")
+    assert symbols.address_of.__wrapped__("sgemm_64") is None
+
+
 def test_code_outlives_the_programs_compiled_after_it() -> None:
     codes = [compiled(TWICE.replace("%x, %x", f"%x, {i}.0"), "twice") for i in range(20)]
     assert [run(code, 1.0) for code in codes] == [1.0 + i for i in range(20)]

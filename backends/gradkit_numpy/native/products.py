@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gradkit.backend.plan import Layout, Product
+from gradkit_numpy.native.symbols import numpy_has_products
 from gradkit_numpy.native.text import LLVM_TYPES, SIZES, Text, literal
 
 __all__ = ["BLAS", "SMALL", "write_product"]
@@ -79,14 +80,15 @@ def _call(text: Text, product: Product, bases: list[str], constant: Constant) ->
     assert first is not None
     assert second is not None
     letter = {False: constant("i8", "78"), True: constant("i8", "84")}  # N, T
+    routine, whole_type = (f"{BLAS[dtype]}_64", "i64") if numpy_has_products() else (BLAS[dtype], "i32")
     kind = LLVM_TYPES[dtype]
     alpha, beta = (constant(kind, literal(x, dtype)) for x in (product.alpha, 1.0 if product.adds else 0.0))
-    whole = [constant("i32", str(x)) for x in (n, m, k, second[1], first[1], max(out.strides[-2], n))]
+    whole = [constant(whole_type, str(x)) for x in (n, m, k, second[1], first[1], max(out.strides[-2], n))]
     given = [
         letter[second[0]], letter[first[0]], whole[0], whole[1], whole[2], alpha,
         bases[2], whole[3], bases[1], whole[4], beta, bases[0], whole[5],
     ]  # fmt: skip
-    text.emit(f"call void @{BLAS[dtype]}({', '.join(f'ptr {x}' for x in given)})")
+    text.emit(f"call void @{routine}({', '.join(f'ptr {x}' for x in given)})")
 
 
 class Small:

@@ -16,6 +16,7 @@ from typing import Any
 from gradkit_numpy.native import object_code
 from gradkit_numpy.native.machine import made_for
 from gradkit_numpy.native.objects import layout_is_known
+from gradkit_numpy.native.symbols import numpy_has_products
 
 __all__ = ["CODE", "load", "store"]
 
@@ -52,7 +53,7 @@ def _key(facts: bytes) -> str | None:
     libraries = _libraries()
     if libraries is None:
         return None
-    return object_code.key_of("program", facts, *made_for(), str(layout_is_known()), *libraries)
+    return object_code.key_of("program", facts, *made_for(), f"{layout_is_known()} {numpy_has_products()}", *libraries)
 
 
 @cache

@@ -1,5 +1,8 @@
 """Where native code finds the routines of other libraries: BLAS and LAPACK as SciPy publishes them, and the C library.
 
+Products are of NumPy's own library where it can be asked for them: the process has it already, with its threads, and
+SciPy's, which is often an older one, is not loaded for them.
+
 Addresses differ between processes, so text and object code have names, and the linker is told the addresses each time.
 """
 
@@ -15,7 +18,10 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BLAS", "LAPACK", "LIBM", "address_of", "addresses_for", "declared", "declared_once"]
+__all__ = [
+    "BLAS", "LAPACK", "LIBM", "OF_NUMPY", "address_of", "addresses_for", "declared", "declared_once",
+    "numpy_has_products",
+]  # fmt: skip
 
 BLAS = frozenset(
     """
@@ -24,6 +30,9 @@ BLAS = frozenset(
     """.split()
 )
 """Routines of BLAS that text may declare by these names, with Fortran's arguments: all of them pointers."""
+
+OF_NUMPY = {"sgemm_64": "scipy_sgemm_64_", "dgemm_64": "scipy_dgemm_64_"}
+"""Products whose whole numbers have 64 bits, by the names that text declares: what they are in NumPy's own library."""
 
 LAPACK = frozenset(
     f"{letter}{name}" for letter in "sd" for name in ("gesdd", "geqrf", "gesv", "getrf", "orgqr", "potrf", "syevd")
@@ -93,11 +102,33 @@ def _published_by_scipy(routine: str) -> int | None:
 
 
 @cache
+def _numpys() -> ctypes.CDLL | None:
+    """Return the module of NumPy's that its BLAS is linked with: what asks it for a name asks that library too."""
+    try:
+        return ctypes.CDLL(importlib.import_module("numpy._core._multiarray_umath").__file__)
+    except (ImportError, OSError):
+        return None
+
+
+@cache
+def numpy_has_products() -> bool:
+    """Return whether NumPy's own BLAS can be asked for products of matrices."""
+    return all(address_of(name) is not None for name in OF_NUMPY)
+
+
+@cache
 def address_of(name: str) -> int | None:
     """Return where a routine of BLAS, LAPACK or C's library is in this process, or None where there is none."""
     if name in BLAS or name in LAPACK:
         return _published_by_scipy(name)
-    for library in _libraries():
+    if name in OF_NUMPY:
+        library = _numpys()
+        return None if library is None else _in([library], OF_NUMPY[name])
+    return _in(_libraries(), name)
+
+
+def _in(libraries: Iterable[ctypes.CDLL], name: str) -> int | None:
+    for library in libraries:
         try:
             function = library[name]
         except AttributeError:  # this library lacks it
