@@ -9,6 +9,7 @@ the graph.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Hashable, Sequence
@@ -16,7 +17,7 @@ from contextlib import nullcontext
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any
 
-from gradkit.backend import Backend, CompileError, Device
+from gradkit.backend import Backend, CompileError, Device, backend_names, load_backend, why_not
 from gradkit.backend.printers import CompiledPlan, KeepingPrinter, OperationPrinter, Printer
 from gradkit.compiler.boxes import box_of_arrays
 from gradkit.compiler.kept import facts_of
@@ -236,6 +237,8 @@ def _devices_in(graph: Graph) -> set[Device]:
 def _printer_of(backend: Backend) -> Printer | OperationPrinter | None:
     """Return the best printer of a backend that works, or the one that the environment asks for.
 
+    What is asked for by the name of another backend's printer is said of that one's arrays.
+
     Raises
     ------
     ValueError
@@ -245,7 +248,7 @@ def _printer_of(backend: Backend) -> Printer | OperationPrinter | None:
     """
     printers = {printer.name: printer for printer in backend.printers}
     asked = os.environ.get(PRINTER)
-    if not asked or not printers:
+    if not asked or not printers or (asked not in printers and asked != INTERPRETER and _is_anothers(asked)):
         return next((printer for printer in printers.values() if printer.why_unusable() is None), None)
     if asked == INTERPRETER:
         return None
@@ -254,6 +257,21 @@ def _printer_of(backend: Backend) -> Printer | OperationPrinter | None:
     if (reason := printers[asked].why_unusable()) is not None:
         raise MissingDependencyError(f"{PRINTER}={asked}: {reason}")
     return printers[asked]
+
+
+def _is_anothers(asked: str) -> bool:
+    """Return whether a printer of that name is some backend's; those whose libraries are imported are asked first."""
+    if asked not in _others:
+        backends = sorted(map(load_backend, backend_names()), key=lambda backend: backend.library not in sys.modules)
+        usable = (backend for backend in backends if why_not(backend) is None)
+        if not any(printer.name == asked for backend in usable for printer in backend.printers):
+            return False
+        _others.add(asked)
+    return True
+
+
+_others: set[str] = set()
+"""Names that are printers', of some backend."""
 
 
 def has_printer(backend: Backend) -> bool:

@@ -14,6 +14,7 @@ import pytest
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import lax, random
+from gradkit.backend import get_backend
 from gradkit.compiler.executables import clear_executables
 from gradkit.core.namespace import PRIMITIVES
 
@@ -172,6 +173,19 @@ def test_nothing_that_a_program_gives_requires_grad() -> None:
         assert not any(out.data.requires_grad for out in found)
 
 
+def test_a_program_that_began_in_inference_mode_goes_on_outside_of_it() -> None:
+    jitted = gradkit.jit(lambda x: jnp.cumsum(x * 2, 0) @ x.T, donate_argnums=())
+    update = gradkit.jit(lambda x: x * 2, donate_argnums=0)
+    expected = torch.cumsum(torch.tensor(X) * 2, 0) @ torch.tensor(X).T
+    with torch.inference_mode():
+        x = jnp.array(torch.tensor(X))
+        torch.testing.assert_close(jitted(x).data, expected)
+    torch.testing.assert_close(jitted(x).data, expected)
+    assert torch.equal(update(x).data, 2 * torch.tensor(X))  # in memory that cannot be written into here
+    assert x.is_deleted()
+    assert not jitted(jnp.asarray(torch.tensor(X))).data.is_inference()
+
+
 def test_several_threads_run_one_program_at_a_time_each_in_memory_of_its_own() -> None:
     jitted = gradkit.jit(lambda x: jnp.cumsum(jnp.tanh(x) @ x.T, axis=0))
     given = [torch.tensor(X + i) for i in range(8)]
@@ -203,6 +217,25 @@ def test_a_plan_that_fails_is_interpreted_with_one_warning(monkeypatch: pytest.M
     (message,) = [str(warning.message) for warning in caught]
     assert message.startswith("gradkit could not compile a function and runs it operation by operation: ")
     assert "a fault of the printer" in message
+
+
+def test_a_printer_that_is_asked_for_by_name_is_that_of_its_backend_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def printer(backend: str) -> str:
+        clear_executables()
+        with gradkit.use_backend(backend):
+            return str(gradkit.jit(lambda x: x * 3).lower(jnp.ones(2)).compile().runtime_executable().printer)
+
+    best = next(p.name for p in get_backend("numpy").printers if p.why_unusable() is None)
+    for asked, on_torch, on_numpy in (
+        ("numpy", "torch", "numpy"),
+        ("torch", "torch", best),
+        ("interpreter", "interpreter", "interpreter"),
+    ):
+        monkeypatch.setenv("GRADKIT_COMPILER", asked)
+        assert (printer("torch"), printer("numpy")) == (on_torch, on_numpy)
+    monkeypatch.setenv("GRADKIT_COMPILER", "torsh")
+    with pytest.raises(ValueError, match=r"Unknown printer 'torsh'. Known: interpreter, torch. Did you mean 'torch'"):
+        printer("torch")
 
 
 def test_a_program_makes_its_tensors_on_the_device_of_its_plan() -> None:

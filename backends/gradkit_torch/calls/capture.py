@@ -73,7 +73,8 @@ class Captured:
         if self._left < 0 or not arrays or self._cuda.is_current_stream_capturing():
             return False
         if self._graph is None and self._left == 0:
-            self._capture(arrays)
+            with torch.inference_mode(False):  # its memory is written into in any of PyTorch's modes
+                self._capture(arrays)
         elif self._left:
             self._left -= 1
         return self._graph is not None

@@ -40,6 +40,11 @@ class Program(ListedProgram):
         if self.device.type == "cuda":  # numbers of the program are made on this stream, and read on others
             torch.cuda.current_stream(self.device).synchronize()
 
+    def new_functions(self) -> dict[str, Any]:
+        """Return the functions of the text, whose memory may be written into in any of PyTorch's modes."""
+        with torch.inference_mode(False):
+            return super().new_functions()
+
     def free_functions(self) -> deque[Any]:
         """Return where functions are whose memory nobody uses now.
 

@@ -48,7 +48,7 @@ class ListedProgram(ABC):
         self.text = texts.text
         self._free: deque[Any] = deque()
         """Functions that nobody runs now. Each has memory of its own, so there are as many as calls at one time."""
-        self._make = texts.maker()
+        self._make: Callable[[], dict[str, Any]] = texts.maker()
         self._size = texts.size
 
     def __call__(self, arguments: list[Any]) -> list[Any]:
@@ -68,11 +68,15 @@ class ListedProgram(ABC):
             run = free.pop()
         except IndexError:
             note_kept(self, self._size)
-            run = self._make()[self._name]
+            run = self.new_functions()[self._name]
         try:
             return run(arguments)  # type: ignore[no-any-return]
         finally:
             free.append(run)
+
+    def new_functions(self) -> dict[str, Any]:
+        """Return the functions of the text, by name, with memory of their own."""
+        return self._make()
 
     def free_functions(self) -> deque[Any]:
         """Return where functions are whose memory nobody uses now."""
