@@ -331,6 +331,7 @@ def test_where_cuda_refuses_to_capture_a_call_the_list_goes_on_as_it_is() -> Non
         torch.testing.assert_close(out, x * x.sum())
     (graph,) = cuda.graphs
     assert graph.replays == 0
+    assert cuda.current == "default"
     assert len(runs) == 7 + 1  # it was tried once
 
 

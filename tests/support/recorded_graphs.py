@@ -22,10 +22,13 @@ class RecordedCuda:
     ----------
     graphs : list of RecordedGraph
         Those that were begun, in order.
+    current : object
+        The current stream.
     """
 
     def __init__(self) -> None:
         self.graphs: list[RecordedGraph] = []
+        self.current: object = "default"
         self.capturing = False
 
     def CUDAGraph(self) -> RecordedGraph:
@@ -42,13 +45,24 @@ class RecordedCuda:
         return self.capturing
 
     @contextmanager
+    def stream(self, stream: Any) -> Iterator[None]:
+        before, self.current = self.current, stream
+        try:
+            yield
+        finally:
+            self.current = before
+
+    @contextmanager
     def graph(self, graph: RecordedGraph, stream: Any, capture_error_mode: str) -> Iterator[None]:
-        self.capturing = True
+        before, self.current, self.capturing = self.current, stream, True
         try:
             with Recording(graph):
                 yield
+        except RuntimeError as error:  # and then the stream stays, as in `torch.cuda.graph`
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture") from error
         finally:
             self.capturing = False
+        self.current = before
 
 
 class RecordedGraph:

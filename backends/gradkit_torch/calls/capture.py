@@ -48,7 +48,7 @@ class Captured:
     written : sequence of int
         The arguments that it writes as well.
     cuda : module
-        What has ``CUDAGraph``, ``graph`` and ``Stream``, as `torch.cuda`.
+        What has ``CUDAGraph``, ``Stream`` and so on, as `torch.cuda`.
     """
 
     def __init__(self, run: Callable[..., None], count: int, written: Sequence[int], cuda: Any = torch.cuda) -> None:
@@ -89,11 +89,12 @@ class Captured:
             own.append(array.clone() if argument is None else own[argument])
             if argument is None:
                 outs.append(i)
-        graph = self._cuda.CUDAGraph()
+        graph, stream = self._cuda.CUDAGraph(), self._cuda.Stream(device)
         try:
             with (
                 self._cuda.device(device),
-                self._cuda.graph(graph, stream=self._cuda.Stream(device), capture_error_mode="thread_local"),
+                self._cuda.stream(stream),  # which a capture that fails leaves in use
+                self._cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
             ):
                 self._run(*own)
         except RuntimeError:  # a call waits for the GPU, which CUDA refuses to capture
