@@ -65,8 +65,10 @@ def _step(equation: Equation, operands: tuple[Any, ...], results: tuple[Value, .
         function: Callable[..., Any] = functools.partial(run_higher_order, equation)
     else:
         function = functools.partial(primitive.kernel_of(backend), **params)
-    several = primitive.multiple_results or isinstance(primitive, HigherOrder)
-    return Apply(primitive.name, function, operands, results, several, primitive.calls_host)
+    is_higher = isinstance(primitive, HigherOrder)
+    several = primitive.multiple_results or is_higher
+    on_host = primitive.calls_host or (not is_higher and primitive.has_effect(params))
+    return Apply(primitive.name, function, operands, results, several, on_host)
 
 
 def run_higher_order(equation: Equation, *args: Any) -> Sequence[Any]:

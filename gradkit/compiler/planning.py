@@ -201,7 +201,8 @@ class Planner:
             if any(type(x) is Variable and x.dtype.name in NARROW for x in equation.inputs):
                 kernel = widened_kernel(primitive, self.backend, kernel)
             function = functools.partial(kernel, **equation.params)
-        on_host = primitive.calls_host or isinstance(primitive, HigherOrder)
+        effect = primitive.has_effect(equation.params)
+        on_host = primitive.calls_host or effect or isinstance(primitive, HigherOrder)
         if on_host and not primitive.lends:
             function = functools.partial(_with_copies, self.backend, function)
         operands = tuple(self.arrays.operand(x) for x in equation.inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from gradkit.core.primitive import Primitive
 from gradkit.core.printing import describe
 from gradkit.core.promotion import PYTHON_NUMBERS
 from gradkit.core.stand_in import Abstract
-from gradkit.errors import DeviceMismatchError, ShapeError
+from gradkit.errors import DeviceMismatchError, DistributedError, ShapeError
 
 __all__ = [
     "KERNEL_ERRORS", "PYTHON_NUMBERS", "bind", "bind_several", "evaluate", "explain", "has_no_values", "highest_trace",
@@ -154,7 +155,12 @@ def evaluate(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any
 
 
 def explain(primitive: Primitive, args: Sequence[Any], error: Exception | None) -> Exception:
-    """Find out why operands do not fit: two backends, two devices, or shapes; else give the library's own error."""
+    """Find out why operands do not fit: two backends, two devices, or shapes; else give the library's own error.
+
+    An error of other processes says nothing of the operands, and stays what it is.
+    """
+    if isinstance(error, DistributedError):
+        return copy.copy(error)
     arrays = [arg for arg in args if type(arg) not in PYTHON_NUMBERS]
     owners = [backend_of(array) for array in arrays]
     places = {str(owner.device(array)) for owner, array in zip(owners, arrays, strict=True) if owner is not None}

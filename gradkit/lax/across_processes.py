@@ -39,6 +39,7 @@ class Across:
     """What they share: a compiler neither merges, moves nor drops one, for others wait for it."""
 
     distinct = True
+    lends = True
 
     def has_effect(self, params: Mapping[str, Any]) -> bool:
         """Return that it does something beside computing results: it meets others."""

@@ -10,7 +10,7 @@ import numpy as np
 from training_program import digits, error_of, fit, own_loss
 
 import gradkit.numpy as jnp
-from gradkit import data, distributed, nn, optim
+from gradkit import data, distributed, nn, optim, random
 from gradkit.optim import DynamicLossScale
 from gradkit.train import Callback, Checkpoint, compiled
 from gradkit.train.programs import Programs
@@ -61,6 +61,12 @@ def scaled(**options):
     return {**found, "scales": scales.scales}
 
 
+def in_float16():
+    """Train in float16, whose small gradients would be nothing without a scale."""
+    model = nn.MLP(64, [20, 10], key=random.key(0), dtype="float16")
+    return fit(model=model, loss_scale="dynamic", jit=False, epochs=3)
+
+
 def interrupted(folder, at):
     """Train, and press Ctrl-C on process 1 in the midst of a call, while that step is computed; then go on."""
     asked, count = Team._word, [0]
@@ -99,6 +105,7 @@ def main(path):
     }
     found["scaled"], found["scaled eagerly"] = scaled(jit=True), scaled(jit=False)
     calls.take()
+    found["float16"] = in_float16()
     found["interrupted"] = {**interrupted(path.parent / "interrupted", at=8), "calls": calls.take()}
     x, y = digits()
     if index == 0:

@@ -10,7 +10,12 @@ import pytest
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import nn, random
+from gradkit.core.binding import bind
 from gradkit.distributed.gradients import SummedGradients
+from gradkit.errors import ProcessLeftError
+from gradkit.lax import across_processes
+from gradkit.lax.started_sums import StartedSums
+from gradkit.processes import ProcessAxis
 from gradkit.transforms.reverse import watched_value_and_grad
 
 DELAY = 3
@@ -149,3 +154,56 @@ def test_a_gradient_is_told_of_when_nothing_more_is_added_to_it(xp):
     for leaf, own in zip(found, gradient, strict=True):
         np.testing.assert_allclose(np.asarray(leaf)[:2], np.asarray(own)[:2], rtol=1e-6)
     assert np.asarray(found[3]).tolist() == [0.0, 0.0, 0.0]
+
+
+class Alone:
+    """A transport whose other process has ended."""
+
+    how = "nothing"
+
+    def exchange(self, parts, call):
+        raise ProcessLeftError(f"{call}: process 1 of 2 has ended")
+
+    collect = exchange
+
+
+@pytest.mark.parametrize("run_it", [lambda f: f, gradkit.jit], ids=["eager", "jit"])
+@pytest.mark.parametrize("operation", ["psum", "gradients"])
+def test_an_error_of_other_processes_keeps_its_type_in_all_operations(operation, run_it, xp):
+    world = World(Clock(), Alone(), 1)
+
+    def summed(x):
+        if operation == "psum":
+            return bind(across_processes.sums, (x,), {"axis": ProcessAxis("data", world)})
+        sums = StartedSums(world, "gradients", "the sum of gradients")
+        return sums.end(0, x, sums.begin(0, x), [x.shape])[0]
+
+    with pytest.raises(ProcessLeftError, match="process 1 of 2 has ended"):
+        run_it(summed)(jnp.ones(3))
+
+
+@pytest.mark.parametrize("name", ["numpy", "strict", "jax"])
+@pytest.mark.parametrize("operation", ["psum", "pmax", "gradients"])
+def test_a_program_meets_the_others_at_each_run_whatever_compiles_it(operation, name):
+    pytest.importorskip(name if name == "jax" else "numpy")
+    with gradkit.use_backend(name):
+        clock = Clock()
+        transport = Transport(clock, gradkit.current_backend().xp)
+        world = World(clock, transport, 1)
+        axis = ProcessAxis("data", world)
+
+        def met(x):
+            if operation != "gradients":
+                across = across_processes.sums if operation == "psum" else across_processes.maxima
+                return bind(across, (x * 2,), {"axis": axis})
+            sums = StartedSums(world, "gradients", "the sum of gradients", small=0)
+            return sums.end(0, x * 2, sums.begin(0, x * 2), [x.shape])[0]
+
+        program = gradkit.jit(met)
+        for number in range(1, 4):
+            found = program(jnp.full(2000, float(number)))
+            # The other process has the same values, of which each has half to add up.
+            np.testing.assert_array_equal(
+                np.asarray(found), np.full(2000, number * (2.0 if operation == "pmax" else 4.0))
+            )
+        assert len(transport.sent) == 3 * 2

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import compiled_program
+import numpy as np
 import pytest
 import training_program
 from launched import launch, needs_mpi
@@ -67,13 +68,22 @@ def test_steps_are_compiled_without_being_asked_for_as_on_one_process(found):
 
 
 @needs_mpi
-def test_several_processes_skip_the_steps_whose_gradients_are_not_finite_in_one(found, monkeypatch):
+def test_several_processes_skip_the_steps_whose_gradients_are_not_finite_in_one(found):
     with gradkit.use_backend("numpy"):
         expected = compiled_program.scaled(jit=False)
     assert expected["scales"][0] < 2.0**110
     for name in ("scaled", "scaled eagerly"):
         assert found[name]["scales"] == expected["scales"]
         assert_same_curves(found[name]["rows"], expected["rows"])
+
+
+@needs_mpi
+def test_a_model_in_float16_is_trained_by_several_processes_as_by_one(found):
+    with gradkit.use_backend("numpy"):
+        expected = compiled_program.in_float16()["rows"]
+    for row, other in zip(found["float16"]["rows"], expected, strict=True):
+        np.testing.assert_allclose(row["loss"], other["loss"], rtol=5e-3)  # float16 has 11 bits
+    assert expected[-1]["loss"] < 0.5 * expected[0]["loss"]
 
 
 @needs_mpi

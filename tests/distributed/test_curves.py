@@ -20,12 +20,12 @@ needs_mnist = pytest.mark.skipif(
 
 @needs_mpi
 @pytest.mark.long
-@pytest.mark.parametrize("backend", ["numpy", "strict"])
+@pytest.mark.parametrize("backend, how", [("numpy", "eager"), ("numpy", "compiled"), ("strict", "eager")])
 @pytest.mark.parametrize("name", ["digits", pytest.param(MNIST, marks=needs_mnist)])
-def test_curves_do_not_depend_on_the_number_of_processes(name, backend, tmp_path):
+def test_curves_do_not_depend_on_the_number_of_processes(name, backend, how, tmp_path):
     def run(count, number):
         path = tmp_path / f"{number}.json"
-        ended = launch(count, PROGRAM, path, name, backend, timeout=900)
+        ended = launch(count, PROGRAM, path, name, backend, how, timeout=900)
         assert ended.status == 0, ended.err
         return json.loads(path.read_text())
 

@@ -1,4 +1,4 @@
-"""A training on digits or MNIST in some processes, for `test_curves.py`: ``curves_program.py OUT DATA BACKEND``."""
+"""A training on digits or MNIST in some processes, for `test_curves.py`: ``curves_program.py OUT DATA BACKEND HOW``."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import gradkit
 from gradkit import data, nn, optim, random
 from gradkit.train import evaluate
 
-path, name, backend = sys.argv[1:]
+path, name, backend, how = sys.argv[1:]
 with gradkit.use_backend(backend):
     if name == "digits":
         train, test = data.split(data.load_digits(), 0.2, key=random.key(0))
@@ -29,7 +29,7 @@ with gradkit.use_backend(backend):
         validation=test,
         key=random.key(2),
         progress=False,
-        jit=False,
+        jit=how == "compiled",
     )
     if os.environ.get("OMPI_COMM_WORLD_RANK", "0") == "0":
         found = {
