@@ -102,6 +102,13 @@ class TorchBackend(Backend):
             return value.resolve_conj().resolve_neg()
         return value
 
+    @property
+    def is_followed_now(self) -> bool:
+        """Whether one of PyTorch's transforms or modes is in progress in this thread, such as `torch.vmap`."""
+        from gradkit_torch.following import is_followed_now  # late: it needs PyTorch, which is optional
+
+        return is_followed_now()
+
     def _no_device(self, value: Any, caller: str) -> str:
         if value.device.type == "meta":
             return (

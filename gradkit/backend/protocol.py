@@ -178,6 +178,15 @@ class Backend(ABC):
         """
         return value
 
+    @property
+    def is_followed_now(self) -> bool:
+        """Whether a transform of the library's own is in progress that may follow arrays of any type.
+
+        Programs that write into memory of their own are interpreted meanwhile, so that it sees each operation. By
+        default none is: where followed arrays are of a type of their own, that says it (`traced_types`).
+        """
+        return False
+
     def one_like(self, value: Raw) -> Raw:
         """Return ones of the shape, dtype and device of `value`: what a backward pass starts from."""
         return self.xp.ones(value.shape, dtype=value.dtype, device=self.device_of(value))

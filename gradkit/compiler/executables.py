@@ -120,12 +120,12 @@ class Executable:
         if keeping is not None and facts is not None and (found := keeping.recalled(facts, box)) is not None:
             run, (taken, outputs, constants) = found
             self._plan = lambda: _made_of(self.graph, backend, printer, donated).plan
-            self._use(printer, run, taken, outputs, [read_array(kept, backend) for kept in constants])
+            self._use(backend, printer, run, taken, outputs, [read_array(kept, backend) for kept in constants])
             return
         made = _made_of(self.graph, backend, printer, donated)
         self._plan = lambda: made.plan
         run = printer.compiled(made.plan, box)
-        self._use(printer, run, made.donated, made.outputs, made.constants)
+        self._use(backend, printer, run, made.donated, made.outputs, made.constants)
         if not made.graph.equations and made.outputs is not None:
             self.run, self.if_it_fits = _interpreter(made.graph), None
         elif keeping is not None and facts is not None and (others := _kept(made)) is not None:
@@ -133,6 +133,7 @@ class Executable:
 
     def _use(
         self,
+        backend: Backend,
         printer: Printer,
         run: CompiledPlan,
         donated: Sequence[int],
@@ -140,7 +141,11 @@ class Executable:
         constants: list[Array],
     ) -> None:
         self.printer, self.code_size, self.donated = printer.name, run.code_size, tuple(donated)
-        self.run, self.if_it_fits = runner(run, outputs, list(map(row_by_row, constants)))
+        interpreted = self.run
+        compiled, self.if_it_fits = runner(run, outputs, list(map(row_by_row, constants)))
+        self.run = compiled
+        if type(backend).is_followed_now is not Backend.is_followed_now:
+            self.run = lambda arguments: (interpreted if backend.is_followed_now else compiled)(arguments)
 
     @property
     def plan(self) -> Plan | None:
@@ -275,8 +280,8 @@ _others: set[str] = set()
 
 
 def has_printer(backend: Backend) -> bool:
-    """Return whether graphs of a backend's arrays are compiled."""
-    return _printer_of(backend) is not None
+    """Return whether graphs of a backend's arrays are compiled, and what is compiled may run now."""
+    return _printer_of(backend) is not None and not backend.is_followed_now
 
 
 def executable_of(graph: Graph, donated: Sequence[int] = ()) -> Executable:

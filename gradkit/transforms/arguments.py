@@ -95,7 +95,7 @@ def as_array(value: Any, like: Array | None = None) -> Array:
             array: Array = value.__gradkit_array__()
             return array
         raise TypeError(f"{value!r} of type {type(value).__name__} is not a valid array or number")
-    return new_array(value, like) if owner.is_scalar(value) else wrap(value)
+    return new_array(value, like) if owner.is_scalar(value) else wrap(owner.admit(value, "an argument or a result"))
 
 
 def as_array_leaf(value: Any, arguments: Any, others: Any = ()) -> Array:
@@ -106,6 +106,8 @@ def as_array_leaf(value: Any, arguments: Any, others: Any = ()) -> Array:
     try:
         return value if type(value) is Array else as_array(value, array_among((arguments, others)))
     except TypeError as error:
+        if backend_of(value) is not None:  # the library has said what is wrong with it
+            raise
         raise TypeError(
             f"Argument {value!r} of type {type(value).__name__}{path_to(value, arguments)} is not a valid array or "
             f"number"

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import optree
 
+from gradkit.backend import backend_of
 from gradkit.config import config
 from gradkit.core.array import Array, weak_type
 from gradkit.core.node import Leaf
@@ -302,6 +303,8 @@ class Jitted:
         try:
             return as_array(leaf, like)
         except TypeError as error:
+            if backend_of(leaf) is not None:  # the library has said what is wrong with it
+                raise
             path = next(path for path, value in leaves_with_path((args, dict(kwargs))) if value is leaf)
             place = name_of_leaf(self.__wrapped__, path, fixed)
             raise TypeError(

@@ -406,6 +406,8 @@ def _as_result(output: Any, like: Array | None, name: str, where: str) -> Array:
     try:
         return as_array(output, like)
     except TypeError as error:
+        if backend_of(output) is not None:  # the library has said what is wrong with it
+            raise
         raise TypeError(
             f"function {name} at {where} traced for jit returned a value of type {type(output)}, which is not a valid "
             f"JAX type"

@@ -348,3 +348,51 @@ def test_inside_somebody_elses_capture_the_list_runs_so_that_it_is_captured_too(
     given.add_(1)
     outer.replay()
     torch.testing.assert_close(found, torch.tanh(torch.tensor(X) + 1) * 2)
+
+
+# PyTorch's own transforms and modes
+
+
+def everything(x: Any) -> Any:
+    """Compute with constants, memory that programs keep, a library's call and a loop."""
+    looped = lax.scan(lambda c, r: (jnp.sin(c) * 0.5 + r, c.sum()), x[0], x)[1]
+    return jnp.log1p(jnp.square(x)) @ jnp.arange(6.0) + jnp.cumsum(x, 0)[:, 0] + looped
+
+
+def of_tensors(function: Any) -> Any:
+    return lambda x: function(x).data
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["compiled in it", "compiled before"])
+@pytest.mark.parametrize("transform", ["vmap", "jvp", "dual numbers", "a mode"])
+def test_pytorchs_transforms_see_the_operations_of_a_jitted_function(transform: str, first: bool) -> None:
+    x, direction = torch.tensor(X), torch.tensor(X[::-1].copy())
+
+    def forward(function: Any) -> Any:
+        with torch.autograd.forward_ad.dual_level():
+            return torch.autograd.forward_ad.unpack_dual(
+                function(torch.autograd.forward_ad.make_dual(x, direction))
+            ).tangent
+
+    def counted(function: Any) -> Any:
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with FlopCounterMode(display=False) as counter:
+            function(x)
+        return torch.tensor(counter.get_total_flops())
+
+    run = {
+        "vmap": lambda function: torch.vmap(function)(torch.stack([x, direction])),
+        "jvp": lambda function: torch.func.jvp(function, (x,), (direction,))[1],
+        "dual numbers": forward,
+        "a mode": counted,
+    }[transform]
+    jitted = of_tensors(gradkit.jit(everything))
+    plain = jitted(x) if not first else of_tensors(everything)(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's own
+        found, expected = run(jitted), run(of_tensors(everything))
+    torch.testing.assert_close(found, expected)
+    assert found.any()
+    torch.testing.assert_close(jitted(x), plain)
+    assert gradkit.jit(everything).lower(x).compile().runtime_executable().printer == "torch"

@@ -12,6 +12,7 @@ from gradkit.backend.plan import Buffer, Plan
 from gradkit.backend.printers import Box
 from gradkit_torch.calls.capture import captures
 from gradkit_torch.calls.library import TorchLibrary, device_name
+from gradkit_torch.following import is_followed_now
 
 __all__ = ["Program"]
 
@@ -39,6 +40,10 @@ class Program(ListedProgram):
         super().__init__(plan, box, TorchLibrary(self.device, captures(self.device, plan)))
         if self.device.type == "cuda":  # numbers of the program are made on this stream, and read on others
             torch.cuda.current_stream(self.device).synchronize()
+
+    def if_it_fits(self, arguments: list[Any]) -> list[Any] | None:
+        """Run it if the arguments are what they should be, and nothing of PyTorch's own follows operations."""
+        return None if is_followed_now() else super().if_it_fits(arguments)
 
     def new_functions(self) -> dict[str, Any]:
         """Return the functions of the text, whose memory may be written into in any of PyTorch's modes."""
