@@ -22,6 +22,7 @@ import numpy as np
 
 from gradkit.backend import Backend
 from gradkit.backend.printers import Box, Printer
+from gradkit.compiler.keys import exact_text
 from gradkit.config import LOADED, config
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.primitive import Primitive
@@ -96,7 +97,7 @@ class _Writer:
             for part in value:
                 self.write(part)
         elif kind in PLAIN:
-            content = repr(value).encode()
+            content = (value if kind is str else exact_text(value)).encode(errors="surrogatepass")
             self.parts.append(b"%s %d %s" % (kind.__name__.encode(), len(content), content))
         elif kind is bytes:
             self.parts += (b"bytes %d " % len(value), value)
@@ -118,7 +119,7 @@ class _Writer:
             return self._apart((kind, *value))
         if isinstance(value, Backend):
             self.packages.add(_package(kind))
-        name = _name_of(value).encode()
+        name = _name_of(value).encode(errors="surrogatepass")
         return b"name %d %s" % (len(name), name)
 
     def _apart(self, parts: tuple[Any, ...]) -> bytes:
@@ -149,14 +150,16 @@ def _is_in_its_module(kind: type) -> bool:
     return _package(kind) in KNOWN and module is not None and vars(module).get(kind.__qualname__) is kind
 
 
-def _package(kind: type) -> str:
-    return kind.__module__.partition(".")[0]
+def _package(kind: Any) -> str:
+    """Return the package that a type or a function is of."""
+    return str(getattr(kind, "__module__", None)).partition(".")[0]
 
 
 def _is_ours(primitive: Primitive) -> bool:
     """Return whether a primitive is declared in gradkit's own files, whose state the name of a program has."""
-    if _package(type(primitive)) != PACKAGE:
-        return False
+    text = primitive.forward
+    if _package(type(primitive)) != PACKAGE or (text is not None and _package(text) != PACKAGE):
+        return False  # also where a module of gradkit has been given somebody else's
     if primitive.name in OWN:
         return PRIMITIVES.get(primitive.name) is primitive
     module = sys.modules.get(PRIMITIVES.late.get(primitive.name, type(primitive).__module__))
@@ -184,13 +187,13 @@ _known: dict[str, bytes | None] = {}
 def sources_in(package: ModuleType) -> bytes | None:
     """Return what tells the state of a package's sources: the name, size and time of change of each, as Python's own.
 
-    None where they are no files, or one has changed since this process began. It is looked at once in a process, which
-    does not load a module twice either.
+    None where it is a module alone, where its sources are no files, or one has changed since this process began. It is
+    looked at once in a process, which does not load a module twice either.
     """
     name = package.__name__
     with _lock:
         if name not in _known:
-            _known[name] = _state_of(list(package.__path__))
+            _known[name] = _state_of(list(getattr(package, "__path__", [])))
         return _known[name]
 
 
@@ -201,7 +204,7 @@ def _state_of(folders: list[str], latest: int = LOADED - MARGIN) -> bytes | None
             _walk(folder, latest, lines)
     except (OSError, _NewerError):
         return None
-    return "\n".join(sorted(lines)).encode() if lines else None
+    return os.fsencode("\n".join(sorted(lines))) if lines else None
 
 
 class _NewerError(Exception):
@@ -218,3 +221,13 @@ def _walk(folder: str, latest: int, lines: list[str]) -> None:
                 lines.append(f"{entry.path} {facts.st_size} {facts.st_mtime_ns}")
             elif "." not in entry.name and entry.name != "__pycache__" and entry.is_dir():
                 _walk(entry.path, latest, lines)
+
+
+def _unlocked() -> None:
+    """Let a child that was made while another thread looked at sources look too: that thread is not in it."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlocked)

@@ -7,6 +7,7 @@ hands over at each call. What says only how a derivative is taken, the rules of 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
@@ -17,9 +18,17 @@ from gradkit.core.namespace import as_bound
 from gradkit.core.promotion import PYTHON_NUMBERS
 from gradkit.core.stand_in import Abstract
 
-__all__ = ["key_of", "key_of_value"]
+__all__ = ["exact_text", "key_of", "key_of_value"]
 
 Key = tuple[Hashable, ...]
+
+
+def exact_text(number: complex) -> str:
+    """Return a Python number as text that no other one of its type has, NaN of another sign or payload included."""
+    text = repr(number)
+    if "nan" not in text:
+        return text
+    return f"{text} {struct.pack('<dd', number.real, number.imag).hex()}"
 
 
 def key_of(graph: Graph) -> tuple[Key, list[Array]]:
@@ -88,7 +97,7 @@ def key_of_value(value: Any, arrays: list[Array]) -> Hashable:
         arrays.append(array)
         return Array, _form(abstract_like(array))
     if kind in PYTHON_NUMBERS:
-        return kind, repr(value)  # 1, 1.0 and True are equal, and so are 0.0 and -0.0
+        return kind, exact_text(value)  # 1, 1.0 and True are equal, and so are 0.0 and -0.0
     if kind is slice:
         return slice, key_of_value((value.start, value.stop, value.step), arrays)
     if kind is tuple:

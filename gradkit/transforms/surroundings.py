@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import itertools
 from collections.abc import Hashable
 from typing import Any
 
@@ -17,7 +17,7 @@ NAMES = (
 )  # fmt: skip
 OTHERS = ("jax_default_matmul_precision", "jax_numpy_dtype_promotion", "jax_numpy_rank_promotion")
 
-_lock = threading.Lock()
+_counter = itertools.count()
 _numbers: dict[Hashable, int] = {}
 _of_process: list[int] = [-1, -1]
 """The generation of the process's settings, and their number."""
@@ -39,10 +39,7 @@ def surroundings() -> int:
 def _number() -> int:
     values: Any = (*_values(), current_backend(), chosen_device(), tuple(axes_in_scope().items()))
     found = _numbers.get(values)
-    if found is None:
-        with _lock:
-            found = _numbers.setdefault(values, len(_numbers))
-    return found
+    return _numbers.setdefault(values, next(_counter)) if found is None else found
 
 
 def _values() -> list[Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -217,3 +218,11 @@ def test_a_parameter_that_does_not_hash_is_named(xp: Any) -> None:
     graph = gradkit.make_jaxpr(lambda x: gradkit.debug.callback(Unhashable(), x))(xp.ones(3)).jaxpr
     with pytest.raises(TypeError, match="parameters of debug_callback make no key: unhashable type: 'Unhashable'"):
         key_of(graph)
+
+
+def test_programs_with_nan_of_either_sign_are_two() -> None:
+    x = np.linspace(-1, 1, 3, dtype=np.float32)
+    for _ in range(2):
+        for nan in (math.nan, -math.nan):
+            found = gradkit.jit(lambda x: jnp.copysign(x, nan))(jnp.asarray(x))  # noqa: B023
+            np.testing.assert_array_equal(np.asarray(found), np.copysign(x, np.float32(nan)))

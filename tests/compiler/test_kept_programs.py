@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gradkit_numpy import NumpyBackend
 from gradkit_numpy.native import object_code, printer
 from gradkit_numpy.native.machine import why_unusable
 from gradkit_numpy.native.program import NativePrinter
@@ -100,6 +103,7 @@ def printings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 X = np.linspace(-1, 1, 6, dtype=np.float32)
+(OTHER_NAN,) = struct.unpack("<d", struct.pack("<Q", 0x7FF8000000000001))
 
 
 def anew(function: Callable[..., Any]) -> Any:
@@ -213,6 +217,11 @@ def variants() -> Iterator[tuple[str, Any]]:
     yield "x + -0.0", facts(lambda x: x + -0.0, x)
     yield "a number in an array", facts(lambda x: lax.while_loop(lambda c: c < 9, lambda c: c + x[0], 1.0), x)
     yield "another one", facts(lambda x: lax.while_loop(lambda c: c < 9, lambda c: c + x[0], 2.0), x)
+    yield "x + nan", facts(lambda x: x + math.nan, x)
+    yield "x + -nan", facts(lambda x: x + -math.nan, x)
+    yield "x + nan of other bits", facts(lambda x: x + OTHER_NAN, x)
+    yield "x + nan j", facts(lambda x: x + complex(0, math.nan), x)
+    yield "x + -nan j", facts(lambda x: x + complex(0, -math.nan), x)
     yield "x - 1", facts(lambda x: x - 1, x)
     yield "1 - x", facts(lambda x: 1 - x, x)
     yield "shape", facts(lambda x: x + 1, y)
@@ -330,6 +339,17 @@ def test_what_others_declare_has_no_name() -> None:
         assert facts(lambda x: x + 1, x) is not None
 
 
+def test_what_others_declare_has_no_name_in_a_module_of_gradkit_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    with gradkit.use_backend("numpy"):
+        x = jnp.asarray(X)
+        thrice = Elementwise("three_times_as_much", lambda xp, x: 3 * x, (lambda xp, y, x: 3,))
+        monkeypatch.setattr(jnp, "three_times_as_much", thrice, raising=False)
+        try:
+            assert facts(lambda x: jnp.three_times_as_much(x), x) is None
+        finally:
+            del PRIMITIVES["three_times_as_much"]
+
+
 def test_every_primitive_of_gradkit_has_a_name() -> None:
     PRIMITIVES.load_all()
     ours = [x for x in PRIMITIVES.values() if (x.forward or len).__module__.split(".")[0] in ("gradkit", "builtins")]
@@ -342,6 +362,40 @@ def test_a_backend_is_named_with_the_sources_of_its_package() -> None:
     writer = kept._Writer(set())
     writer.write(get_backend("numpy"))
     assert writer.packages == {"gradkit_numpy"}
+
+
+class _Mine(NumpyBackend):
+    """A backend that is no package's."""
+
+
+def test_a_backend_of_a_module_alone_has_no_name() -> None:
+    assert kept.facts_of((_Mine(),), (), (), NativePrinter(), box_of_arrays()) is None
+
+
+def test_names_and_folders_may_be_any_text(tmp_path: Path) -> None:
+    writer = kept._Writer(set())
+    writer.write(("\ud800", "\ud801"))
+    assert len(set(writer.parts)) == 3
+    if sys.platform != "linux":
+        pytest.skip("other systems have names of files that are text")
+    folder = os.fsencode(tmp_path) + b"/\xff"
+    os.mkdir(folder)
+    (Path(os.fsdecode(folder)) / "a.py").write_text("")
+    assert b"\xff/a.py" in (kept._state_of([os.fsdecode(folder)], latest=1 << 62) or b"")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:.*fork:RuntimeWarning")  # of Python, of JAX
+def test_a_child_that_is_made_while_another_thread_looks_at_sources_looks_too() -> None:
+    with kept._lock:
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                code = int(not kept._lock.acquire(timeout=5))
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_executables_that_are_recalled_take_memory_of_donated_arguments(place: Path, printings: list[Any]) -> None:
