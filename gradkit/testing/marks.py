@@ -12,15 +12,16 @@ from gradkit.testing.variants import GROUPS, Variant, in_group
 
 __all__ = ["meanings"]
 
-ONLY, SKIP, EXPECTED_FAILURE = "backends", "skip_backend", "xfail_backend"
+ONLY, SKIP, EXPECTED_FAILURE, NO_TRANSFER = "backends", "skip_backend", "xfail_backend", "no_transfer"
 WORDS = {
     ONLY: {"reason"},
     SKIP: {"reason"},
     EXPECTED_FAILURE: {"reason", "raises", "strict"},
     "on_cpu": {"reason"},
     "on_gpu": {"reason"},
+    NO_TRANSFER: set(),
 }
-"""The arguments by name of each mark that says where a test runs."""
+"""The arguments by name of each mark."""
 
 
 def meanings(item: pytest.Item, variant: Variant) -> Iterator[pytest.MarkDecorator]:
@@ -29,12 +30,13 @@ def meanings(item: pytest.Item, variant: Variant) -> Iterator[pytest.MarkDecorat
     Raises
     ------
     pytest.UsageError
-        If a mark names no backend or an unknown one, or gives no reason where it has to.
+        If a mark names no backend or an unknown one, gives no reason where it has to, or has another argument that
+        is not what it should be.
     """
     for kind in WORDS:
         for mark in item.iter_markers(kind):
             _check(mark, item)
-            if (decorator := _meaning(mark, variant)) is not None:
+            if mark.name != NO_TRANSFER and (decorator := _meaning(mark, variant)) is not None:
                 yield decorator
 
 
@@ -63,13 +65,14 @@ def _check(mark: pytest.Mark, item: pytest.Item) -> None:
     where = f"{item.nodeid}: mark {mark.name}"
     example = f'@pytest.mark.{mark.name}("cupy"' + (")" if mark.name == ONLY else ', reason="...")')
     names = _backends_of(mark)
-    if mark.name in GROUPS and mark.args:
+    takes_none = mark.name in GROUPS or mark.name == NO_TRANSFER
+    if takes_none and mark.args:
         raise pytest.UsageError(f"{where}: expected no names, got {mark.args!r}. Write @pytest.mark.{mark.name}.")
-    if not names or not all(isinstance(name, str) for name in names):
+    if not takes_none and (not names or not all(isinstance(name, str) for name in names)):
         raise pytest.UsageError(f"{where}: expected the names of backends, got {mark.args!r}. Write {example}.")
     for name in names:
         if name not in GROUPS:
-            variant_of(name, where)
+            variant_of(name, where, tuple(GROUPS))
     reason = mark.kwargs.get("reason")
     may_be_left_out = reason is None and mark.name not in (SKIP, EXPECTED_FAILURE)
     if not may_be_left_out and (not isinstance(reason, str) or not reason.strip()):
@@ -79,5 +82,22 @@ def _check(mark: pytest.Mark, item: pytest.Item) -> None:
         )
     if unknown := mark.kwargs.keys() - WORDS[mark.name]:
         raise pytest.UsageError(
-            f"{where}: unknown argument {', '.join(sorted(unknown))}. Known: {', '.join(sorted(WORDS[mark.name]))}."
+            f"{where}: unknown argument {', '.join(sorted(unknown))}. "
+            f"Known: {', '.join(sorted(WORDS[mark.name])) or 'none'}."
         )
+    if not isinstance(strict := mark.kwargs.get("strict"), bool | None):
+        raise pytest.UsageError(f"{where}: expected strict to be True or False, got {strict!r}.")
+    if not _says_what_is_raised(raises := mark.kwargs.get("raises")):
+        raise pytest.UsageError(
+            f"{where}: expected raises to be an exception's class, or a tuple of them, got {raises!r}. "
+            f"Write raises=ValueError."
+        )
+
+
+def _says_what_is_raised(raises: object) -> bool:
+    """Return whether pytest's own mark takes this: newer ones take a `pytest.RaisesExc` as well."""
+    kinds = raises if isinstance(raises, tuple) else (raises,)
+    return all(
+        kind is None or (isinstance(kind, type) and issubclass(kind, BaseException)) or hasattr(kind, "matches")
+        for kind in kinds
+    )

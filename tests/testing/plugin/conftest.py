@@ -11,10 +11,10 @@ import gradkit.backend
 @pytest.fixture(autouse=True)
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the runs inside this process find the broken backend, and no real one that may or may not run here."""
-    known = gradkit.backend.registry._entry_points()
-    entries = {name: entry for name, entry in known.items() if name in ("numpy", "strict")}
-    for name in known.keys() - entries.keys():
-        monkeypatch.delitem(gradkit.backend.registry._loaded, name, raising=False)
-    monkeypatch.setattr(gradkit.backend.registry, "_entry_points", lambda: entries)
-    monkeypatch.setitem(gradkit.backend.registry._loaded, "broken", Broken())
+    registry = gradkit.backend.registry
+    for table in (registry.INCLUDED, registry._entry_points()):
+        for name in table.keys() - {"numpy", "strict"}:
+            monkeypatch.delitem(table, name)
+            monkeypatch.delitem(registry._loaded, name, raising=False)
+    monkeypatch.setitem(registry._loaded, "broken", Broken())
     monkeypatch.delenv("GRADKIT_TEST_BACKENDS", raising=False)

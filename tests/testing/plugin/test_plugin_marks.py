@@ -73,8 +73,26 @@ def test_marks_on_a_parameter_and_on_a_class_count(pytester: pytest.Pytester) ->
         ('on_gpu("cupy")', "mark on_gpu: expected no names, got ('cupy',). Write @pytest.mark.on_gpu."),
         (
             'xfail_backend("numppy", reason="?")',
-            "mark xfail_backend: Unknown backend 'numppy'. Known: broken, numpy, strict. Did you mean 'numpy'?",
+            "mark xfail_backend: Unknown backend 'numppy'. Known: *numpy*. Did you mean 'numpy'?",
         ),
+        (
+            'skip_backend("on_gpus", reason="?")',
+            "mark skip_backend: Unknown backend 'on_gpus'. Known: *on_cpu, on_gpu*. Did you mean 'on_gpu'?",
+        ),
+        (
+            'xfail_backend("strict", reason="?", strict="no")',
+            "mark xfail_backend: expected strict to be True or False, got 'no'.",
+        ),
+        (
+            'xfail_backend("strict", reason="?", raises="ValueError")',
+            "mark xfail_backend: expected raises to be an exception's class, or a tuple of them, got 'ValueError'. *",
+        ),
+        (
+            'xfail_backend("strict", reason="?", raises=(ValueError, 3))',
+            "mark xfail_backend: expected raises to be an exception's class, or a tuple of them, got (<class*, 3). *",
+        ),
+        ('no_transfer("log")', "mark no_transfer: expected no names, got ('log',). Write @pytest.mark.no_transfer."),
+        ('no_transfer(level="log")', "mark no_transfer: unknown argument level. Known: none."),
         (
             'skip_backend("strict", reason="?", strict=True)',
             "mark skip_backend: unknown argument strict. Known: reason.",
