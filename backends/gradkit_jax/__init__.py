@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from gradkit.backend import Backend, Device, as_numpy_dtype
-from gradkit_jax.widths import WIDE
+from gradkit.backend import Backend, Device
+from gradkit_jax.widths import WIDE, dtype_named
 
 if TYPE_CHECKING:
     from gradkit.backend.printers import OperationPrinter
@@ -224,15 +224,7 @@ class JaxBackend(Backend):
         TypeError
             If it has 64 bits (a complex one 128), and JAX's x64 is off.
         """
-        import jax  # optional
-
-        if name in WIDE and not jax.config.jax_enable_x64:
-            raise TypeError(
-                f"dtype {name}: JAX does not have it while its x64 is off, which is its default. Switch it on before "
-                f"the first array is made, by jax.config.update('jax_enable_x64', True) or JAX_ENABLE_X64=1 in the "
-                f"environment; or use {WIDE[name]}: x.astype('{WIDE[name]}'), dtype='{WIDE[name]}'."
-            )
-        return as_numpy_dtype(name)
+        return dtype_named(name)
 
     # Devices
 

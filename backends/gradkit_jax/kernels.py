@@ -13,6 +13,7 @@ import numpy as np
 
 from gradkit_jax.linear_algebra import det
 from gradkit_jax.threefry import fold_in, random_bits, random_order
+from gradkit_jax.widths import dtype_named
 
 __all__ = ["KERNELS"]
 
@@ -49,7 +50,7 @@ def set_index(x: Any, y: Any, *, index: Index) -> Any:
 def bitcast(x: Any, *, dtype: str) -> Any:
     if x.dtype == bool:
         x = x.astype(np.uint8)
-    return jax.lax.bitcast_convert_type(x, np.dtype(dtype))
+    return jax.lax.bitcast_convert_type(x, dtype_named(dtype))
 
 
 def reduce_precision(x: Any, *, exponent_bits: int, mantissa_bits: int) -> Any:

@@ -11,6 +11,8 @@ import jax.numpy
 import numpy as np
 from jax.extend.random import threefry2x32_p
 
+from gradkit_jax.widths import dtype_named
+
 __all__ = ["fold_in", "random_bits", "random_order"]
 
 Raw = Any
@@ -35,6 +37,7 @@ def random_bits(key: Raw, *, shape: tuple[int, ...], bit_width: int) -> Raw:
     """Return random bits as unsigned integers."""
     high, low = words_of(key, shape)
     if bit_width == 64:
+        dtype_named("uint64")
         bits = high.astype(np.uint64) << 32 | low.astype(np.uint64)
     else:
         bits = high ^ low

@@ -103,7 +103,8 @@ class Executable:
             else:
                 self._compile(backend, printer, donated, key)
         except Exception as error:  # noqa: BLE001 - whatever the compiler lacks, the graph can be interpreted
-            _warn_of(error)
+            if backend is None or all(map(backend.has_dtype, _dtypes_in(graph))):
+                _warn_of(error)  # else the operation that asks for what is not there says so when it runs
 
     def __call__(self, arguments: list[Array]) -> list[Array]:
         """Run it."""
@@ -172,6 +173,12 @@ class Executable:
         self.printer, self.code_size = printer.name, run.code_size
         self.donated = tuple(i - len(constants) for i in free)
         self.run, self.if_it_fits = runner(run, outputs_of(graph, results), constants)
+
+
+def _dtypes_in(graph: Graph) -> set[str]:
+    """Return the names of the dtypes of what a graph computes, and of what the functions in it do."""
+    found = {result.dtype.name for equation in graph.equations for result in equation.outputs}
+    return found.union(*(_dtypes_in(inner) for equation in graph.equations for inner in equation.graphs))
 
 
 def _warn_of(error: Exception) -> None:

@@ -16,6 +16,7 @@ from gradkit.core.promotion import FLOATING, is_inexact, kind_of
 from gradkit.core.reverse import GradientWatcher
 from gradkit.core.values import values_of
 from gradkit.distributed.startup import world
+from gradkit.distributed.trees import described
 from gradkit.lax.started_sums import StartedSums
 from gradkit.numpy import asarray, concatenate, reshape, zeros_like
 from gradkit.processes import OrderedSum, World
@@ -214,7 +215,8 @@ def value_and_grad(fun: Callable[..., Any], has_aux: bool = False) -> Callable[.
     Raises
     ------
     DistributedError
-        By the function: if another process has ended, or does not come.
+        By the function: if another process has ended, or does not come; at its first call, in all processes, if their
+        `params` differ in structure, shapes or dtypes: who has what.
 
     Examples
     --------
@@ -228,11 +230,16 @@ def value_and_grad(fun: Callable[..., Any], has_aux: bool = False) -> Callable[.
     'MLP'
     """
     alone = local_value_and_grad(fun, has_aux=has_aux)
+    agreed: list[bool] = []
 
     def value_and_gradient(params: Any, *batch: Any) -> Any:
         here = world()
         if here.count == 1:
             return alone(params, *batch)
+        if not agreed:
+            arrays = [asarray(leaf) for leaf in leaves(params)]
+            here.meet("value_and_grad", f"{described(params, arrays)}; bucket_bytes={here.bucket_bytes}")
+            agreed.append(True)
         rows = _rows(batch)
         asked = weighted_sum(asarray([float(rows)], dtype="float32"), 1.0, here)  # on its way while fun runs
         known: list[float] = []

@@ -272,7 +272,7 @@ def _divide(x: Array, spec: tuple[tuple[str, ...], ...], mesh: Mesh, what: str) 
             if size % axis.size:
                 raise ShapeError(
                     f"shard_map: axis {position} of {what}, of shape {tuple(x.shape)}, cannot be divided evenly over "
-                    f"{axis.size} processes along {name!r}."
+                    f"{axis.size} processes along {name!r}. Give a size that is a multiple of {axis.size}."
                 )
             parts = reshape(x, (*x.shape[:position], axis.size, size // axis.size, *x.shape[position + 1 :]))
             x = bind(across_processes.own_part, (moveaxis(parts, position, 0),), {"axis": axis})

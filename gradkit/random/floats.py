@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
+from gradkit.core.array import backend_of_array
 from gradkit.core.operands import cast
 from gradkit.core.promotion import dtype_named, limits_of
 from gradkit.core.sharding import refuse_sharding
@@ -93,6 +94,8 @@ def _unit(key: Array, shape: tuple[int, ...], dtype: str) -> Array:
     limits = limits_of(dtype)
     digits: int = limits.nmant
     drawn: int = limits.bits if digits >= 8 else 8  # a byte has as many as these need, as in JAX
+    if drawn == 64:
+        backend_of_array(key).raw_dtype_named(dtype)  # which says so, in the dtype that was asked for, if it has none
     bits = random_bits(key, shape=shape, bit_width=drawn)
     # The same numbers as JAX makes by writing the bits below a 1, as a mantissa, and subtracting 1.
     return cast(bits >> drawn - digits, dtype) * 2.0**-digits

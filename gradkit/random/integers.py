@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradkit.core import Array
+from gradkit.core.array import backend_of_array
 from gradkit.core.operands import cast, dtype_name
 from gradkit.core.sharding import refuse_sharding
 from gradkit.primitives.elementwise import clip, where
@@ -106,6 +107,8 @@ def randint(
         start, span, multiplier = _range_of_ints(low, high, np.iinfo(name), drawn)
     else:
         start, span, multiplier = _range_of_arrays(low, high, np.iinfo(name), drawn)
+    if drawn.itemsize == 8:
+        backend_of_array(key).raw_dtype_named(name)  # which says so, in the dtype that was asked for, if it has none
     result = cast(_offset(key, sizes or (1,), span, multiplier, drawn.itemsize * 8), drawn.name) + start
     return reshape(cast(result, name), sizes)
 

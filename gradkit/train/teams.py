@@ -98,7 +98,7 @@ class Team:
                 raise _of_all(
                     ValueError(
                         f"fit: {what} {number}, but {self.count} processes share each minibatch, so some would have "
-                        f"nothing to do. Start {number} processes at most, or give more."
+                        f"nothing to do. Start {number} at most (mpiexec -n {number}), or give more."
                     )
                 )
 

@@ -11,6 +11,7 @@ from gradkit.core.array import Array
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.batching import BatchTrace, moved_to_front
 from gradkit.primitives import broadcast_to, permute_dims
+from gradkit.processes import axes_in_scope
 from gradkit.transforms.arguments import (
     array_among,
     as_array,
@@ -63,7 +64,7 @@ def axis_frame(name: Any) -> BatchTrace:
 
 
 def _names() -> list[Any]:
-    return [trace.name for trace in _axes.get()]
+    return [*axes_in_scope(), *(trace.name for trace in _axes.get())]
 
 
 def vmap(

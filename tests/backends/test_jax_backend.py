@@ -243,6 +243,14 @@ def test_what_has_64_bits_is_an_error_that_says_what_to_do_while_jax_has_them_of
             lambda: jnp.asarray(np.asarray([2**40])),
             lambda: jnp.zeros(2, "int64"),
             lambda: jnp.zeros(2, "complex128"),
+            lambda: jnp.zeros(2).view("float64"),
+            lambda: gradkit.random.bits(gradkit.random.key(0), (2,), "uint64"),
+            lambda: gradkit.random.uniform(gradkit.random.key(0), (2,), "float64"),
+            lambda: gradkit.random.randint(gradkit.random.key(0), (2,), 0, 9, "int64"),
+            lambda: gradkit.jit(lambda x: x.astype("float64"))(jnp.ones(2)),
+            lambda: gradkit.jit(lambda x: gradkit.lax.scan(lambda c, _: (c, c.astype("float64")), x, length=2))(
+                jnp.ones(2)
+            ),
         ):
             with pytest.raises(TypeError, match=r"x64 is off.*jax_enable_x64.*JAX_ENABLE_X64=1.*32|x64 is off.*64'"):
                 ask()

@@ -24,7 +24,7 @@ def plain(values):
 def error_of(call):
     try:
         call()
-    except (DistributedError, ShapeError) as error:
+    except (DistributedError, ShapeError, NameError) as error:
         return f"{type(error).__name__}: {error}"
     return "no error"
 
@@ -61,6 +61,21 @@ errors["dtypes"] = error_of(lambda: distributed.broadcast(jnp.ones(2, "float64" 
 errors["operations"] = error_of(lambda: distributed.all_reduce(jnp.ones(2), "sum" if index else "max"))
 errors["calls"] = error_of(lambda: distributed.barrier() if index else distributed.all_gather(jnp.ones(2)))
 errors["uneven"] = error_of(lambda: distributed.reduce_scatter(jnp.ones(4)))
+x, key = jnp.ones((12, 2)), gradkit.random.key(0)
+batches = distributed.minibatches
+errors["batch sizes"] = error_of(lambda: batches(x, 4 + (index == 2), key))
+errors["lengths"] = error_of(lambda: batches(x[: 12 - index], 4, key))
+errors["keys"] = error_of(lambda: batches(x, 4, gradkit.random.key(index)))
+loss = distributed.value_and_grad(lambda params, x: jnp.sum(params["w"]) * jnp.mean(x))
+errors["models"] = error_of(lambda: loss({"w": jnp.ones(2 + (index == 1))}, x))
+errors["an axis"] = error_of(
+    lambda: distributed.shard_map(
+        lambda x: gradkit.lax.psum(x, "dat"),
+        mesh=distributed.Mesh((count,), ("data",)),
+        in_specs=distributed.PartitionSpec("data"),
+        out_specs=distributed.PartitionSpec(),
+    )(x)
+)
 distributed.barrier()  # after all these errors they still agree
 if index == 0:
     Path(sys.argv[1]).write_text(json.dumps(found))

