@@ -130,6 +130,31 @@ def test_what_runs_backwards_is_read_and_written_though_tensors_have_no_such_vie
         np.testing.assert_allclose(np.asarray(jitted(x)), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "uint64", "complex64", "bfloat16"])
+def test_what_no_statement_computes_with_is_moved_as_other_dtypes_are(dtype: str) -> None:
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+
+    def moved(x: Any) -> Any:
+        three = jnp.full((), 3, x.dtype)
+        carry, rows = lax.scan(lambda c, r: (r, c), three, x[0, ::-1])
+        return (
+            x[::-1, ::-2],
+            x.T[::-1],
+            jnp.concatenate([x[::-1], x]),
+            rows[::-1],
+            carry,
+            x[:, ::-1] + x,
+            jnp.flip(x).sum(0),
+        )
+
+    rows = torch.arange(12).reshape(3, 4).to(getattr(torch, dtype))
+    x = jnp.asarray(rows)
+    for found, expected in zip(gradkit.jit(moved)(x), moved(x), strict=True):
+        assert found.dtype == expected.dtype
+        assert found.tolist() == expected.tolist()
+
+
 def test_a_result_is_no_view_of_memory_that_the_next_call_writes() -> None:
     jitted = gradkit.jit(lambda x: (x.T, x * 2, jnp.broadcast_to(x.sum(), (3,)), x, jnp.sort(x, axis=1)[0]))
     given = [torch.tensor(X + i) for i in range(4)]

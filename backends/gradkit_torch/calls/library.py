@@ -13,13 +13,15 @@ from gradkit.backend.lists import Function, Library, NestWriter, Sizes, Texts
 from gradkit.backend.plan import Buffer, Product, Statement, Store, lies_row_by_row
 from gradkit_torch.calls.capture import Captured
 from gradkit_torch.calls.names import CALLS, IN_STEPS
+from gradkit_torch.namespace import full
+from gradkit_torch.unsigned import bridged
 
 __all__ = ["TorchLibrary", "device_name"]
 
 REDUCING = {"add": "sum", "logical_and": "all", "logical_or": "any", "maximum": "amax", "minimum": "amin"}
 """By what a reduction combines with, the function that reduces over several axes."""
 USED = """
-    addmm amax amin all any as_strided baddbmm bmm clamp_min empty flip matmul mm prod sign log1p sum where
+    addmm amax amin all any as_strided baddbmm bmm clamp_min empty matmul mm prod sign log1p sum where
 """.split()
 
 
@@ -35,6 +37,7 @@ class TorchLibrary(Library):
         {
             "Tensor": torch.Tensor,
             **{name: getattr(torch, name) for name in [*USED, *CALLS.values()]},
+            "flip": bridged(torch.flip),
         }
     )
     in_steps = IN_STEPS
@@ -50,7 +53,7 @@ class TorchLibrary(Library):
 
     def number(self, value: Any, dtype: str, axes: int) -> Any:
         """Return a number as an array: an array without axes would count for less where dtypes meet."""
-        return torch.full((1,) * axes, value, dtype=self.dtype(dtype), device=self.device)
+        return full((1,) * axes, value, dtype=self.dtype(dtype), device=self.device)
 
     def positions(self, shape: Sizes, axis: int, dtype: str) -> Any:
         """Return the positions along an axis."""
