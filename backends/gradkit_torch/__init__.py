@@ -160,6 +160,12 @@ class TorchBackend(Backend):
         (first, last), (begin, end) = _bounds(a), _bounds(b)
         return first < end and begin < last
 
+    def is_shared(self, value: Any) -> bool:
+        """Return whether other tensors have this one's storage, or another library lent its memory."""
+        from gradkit_torch.storage import is_shared  # late: it needs PyTorch, which is optional
+
+        return is_shared(value)
+
     def row_by_row(self, value: Any) -> Any:
         """Return a tensor whose elements lie row by row in memory: a copy, where those of `value` do not."""
         return value.resolve_conj().resolve_neg().contiguous()

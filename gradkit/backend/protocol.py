@@ -237,6 +237,13 @@ class Backend(ABC):
             return value
         return self.xp.reshape(self.xp.asarray(self.xp.reshape(value, (-1,)), copy=True), value.shape)
 
+    def is_shared(self, value: Raw) -> bool:
+        """Return whether others may have an array's memory too: what it is a view of, or views that do not hold it.
+
+        By default an array is what its ``base``, if it has one, says, and views hold what they are views of.
+        """
+        return getattr(value, "base", None) is not None
+
     def wait(self, value: Raw) -> None:  # noqa: B027 - a library on the CPU has nothing to wait for
         """Return when `value` has been computed."""
 

@@ -21,8 +21,8 @@ _ALONE = _holders(wrap(object()))
 
 
 def is_lent(array: Array) -> bool:
-    """Return whether anything but this Array holds its value, or the value is a view of other memory."""
-    return _holders(array) > _ALONE or getattr(array._value, "base", None) is not None
+    """Return whether anything but this Array holds its value, or others have the value's memory too."""
+    return _holders(array) > _ALONE or owner_of(array._value).is_shared(array._value)
 
 
 def copied(array: Array) -> Array:

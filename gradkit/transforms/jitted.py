@@ -184,6 +184,7 @@ class Jitted:
                     append(kind)
                 append(value.dtype)
                 append(value.shape)
+            value = None  # it would count as held by somebody, and not be donated
             if key is not None:
                 program = self._fast.get(tuple(key))
                 if program is not None:

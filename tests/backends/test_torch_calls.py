@@ -421,3 +421,61 @@ def test_pytorchs_transforms_see_the_operations_of_a_jitted_function(transform: 
     assert found.any()
     torch.testing.assert_close(jitted(x), plain)
     assert gradkit.jit(everything).lower(x).compile().runtime_executable().printer == "torch"
+
+
+# Memory of a donated argument that others have too
+
+
+def in_inference_mode(tensor: Any) -> Any:
+    with torch.inference_mode():
+        return tensor[1:3]
+
+
+SHARING = {
+    "a slice": lambda t: t[1:3], "detached": lambda t: t.detach(), "data": lambda t: t.data,
+    "another shape": lambda t: t.view(-1), "a part": lambda t: t.split(2)[1], "a row": lambda t: t.unbind()[3],
+    "a slice of inference mode": in_inference_mode, "by DLPack": torch.from_dlpack,
+    "of the storage": lambda t: torch.empty(0).set_(t.untyped_storage(), 0, (30,)),
+    "an Array's rows": lambda t: jnp.asarray(t)[1:], "an Array of another shape": lambda t: jnp.asarray(t).reshape(-1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("share", SHARING.values(), ids=SHARING)
+def test_a_donated_argument_leaves_tensors_that_share_its_memory_as_they_are(share: Any) -> None:
+    update = gradkit.jit(lambda x: x * 2 + 1, donate_argnums=0)
+    whole = torch.tensor(X)
+    shape = jnp.asarray(share(whole.clone())).shape
+    for _ in range(3):  # what runs a program is another thing from the second call on
+        own = jnp.ones(shape) * 1
+        address = own.data.data_ptr()
+        assert update(own).data.data_ptr() == address
+        part = jnp.asarray(share(whole))
+        expected = np.asarray(part) * 2 + 1
+        np.testing.assert_array_equal(np.asarray(update(part)), expected)
+        np.testing.assert_array_equal(whole.numpy(), X)
+        assert part.is_deleted()
+
+
+def test_a_donated_argument_leaves_its_views_and_a_numpy_array_of_its_memory_as_they_are() -> None:
+    update = gradkit.jit(lambda x: x * 2 + 1, donate_argnums=0)
+    for view in (lambda x: x[1:], lambda x: x.reshape(-1), lambda x: x.data.numpy(), lambda x: x.data.detach()):
+        for _ in range(3):
+            x = jnp.array(X)
+            other = view(x)
+            before = np.asarray(other).copy()
+            update(x)
+            np.testing.assert_array_equal(np.asarray(other), before)
+    array = X.copy()
+    for _ in range(3):
+        update(jnp.asarray(torch.from_numpy(array)))
+        np.testing.assert_array_equal(array, X)
+
+
+def test_arguments_are_donated_in_inference_mode_too() -> None:
+    update = gradkit.jit(lambda x: x * 2 + 1, donate_argnums=0)
+    for _ in range(3):
+        with torch.inference_mode():
+            x = jnp.array(torch.tensor(X)) * 1
+            found = update(x)
+        assert x.is_deleted()
+        np.testing.assert_array_equal(np.asarray(update(found)), 2 * (X * 2 + 1) + 1)

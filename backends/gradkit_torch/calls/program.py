@@ -73,7 +73,10 @@ class Program(ListedProgram):
                 f"{tuple(value.shape)} on {value.device}"
             )
         found = value.as_subclass(torch.Tensor).resolve_conj().resolve_neg().to(getattr(torch, buffer.dtype))
-        return found.clone() if is_written and found.is_inference() else found.contiguous()
+        if is_written and found.is_inference():
+            with torch.inference_mode(False):  # inside of it a copy could not be written outside of it either
+                return found.clone(memory_format=torch.contiguous_format)
+        return found.contiguous()
 
     def condition(self, texts: Texts, array: str, buffer: Buffer, is_written: bool) -> str:
         """Return whether it is a plain tensor of the shape, dtype and device, row by row in memory."""
