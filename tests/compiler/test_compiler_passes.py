@@ -14,7 +14,7 @@ from random_inputs import examples
 
 import gradkit
 import gradkit.numpy as jnp
-from gradkit.compiler.executables import _range
+from gradkit.compiler.compiling import _range
 from gradkit.compiler.passes import (
     dependent,
     differentiable,
