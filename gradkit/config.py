@@ -19,9 +19,9 @@ from gradkit.errors import unknown_name
 from gradkit.transfers import DIRECTIONS, Direction, checked, guards
 
 __all__ = [
-    "ALGORITHMS", "ENTRANCE", "LIBRARY", "LOADED", "MATMUL_PRECISIONS", "OURS", "USER", "Config", "config",
-    "debug_changes", "debug_nans", "default_matmul_precision", "enable_x64", "everywhere", "item_assignment", "items",
-    "setting", "whose",
+    "ALGORITHMS", "ENTRANCE", "LIBRARY", "LOADED", "MATMUL_PRECISIONS", "OURS", "USER", "WITHOUT_MEANING", "Config",
+    "config", "debug_changes", "debug_nans", "default_matmul_precision", "enable_x64", "everywhere", "item_assignment",
+    "items", "setting", "whose",
 ]  # fmt: skip
 
 LOADED = time.time_ns()

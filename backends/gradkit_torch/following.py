@@ -20,9 +20,15 @@ def _nothing() -> Any:
 
 
 _innermost: Callable[[], Any] = getattr(getattr(torch._C, "_functorch", None), "peek_interpreter_stack", _nothing)
+_tracing: Callable[[], Any] = getattr(torch._C, "_get_tracing_state", _nothing)
 _count_of_modes: Callable[[], Any] = getattr(torch._C, "_len_torch_dispatch_stack", _nothing)
 
 
 def is_followed_now() -> bool:
-    """Return whether a transform of `torch.func`, a level of forward mode or a mode of dispatch is open here."""
-    return _innermost() is not None or getattr(forward_ad, "_current_level", -1) >= 0 or bool(_count_of_modes())
+    """Return whether a transform of `torch.func`, a level of forward mode, a trace or a mode of dispatch is open."""
+    return (
+        _innermost() is not None
+        or getattr(forward_ad, "_current_level", -1) >= 0
+        or _tracing() is not None
+        or bool(_count_of_modes())
+    )

@@ -23,7 +23,7 @@ import numpy as np
 from gradkit.backend import Backend
 from gradkit.backend.printers import Box, Printer
 from gradkit.compiler.keys import exact_text
-from gradkit.config import LOADED, config
+from gradkit.config import LOADED, WITHOUT_MEANING, config
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.primitive import Primitive
 from gradkit.primitives import OWN
@@ -59,7 +59,7 @@ def facts_of(
     box : Box
         Where an Array has its slots.
     """
-    settings = tuple(sorted(config.values.items()))
+    settings = tuple(sorted((name, value) for name, value in config.values.items() if name not in WITHOUT_MEANING))
     writer = _Writer({PACKAGE, _package(type(printer))})
     try:
         writer.write((key, tuple(literals), tuple(donated), printer.name, (box.value, box.node), settings))

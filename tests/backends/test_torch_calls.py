@@ -389,7 +389,7 @@ def of_tensors(function: Any) -> Any:
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["compiled in it", "compiled before"])
-@pytest.mark.parametrize("transform", ["vmap", "jvp", "dual numbers", "a mode"])
+@pytest.mark.parametrize("transform", ["vmap", "jvp", "dual numbers", "a mode", "a trace"])
 def test_pytorchs_transforms_see_the_operations_of_a_jitted_function(transform: str, first: bool) -> None:
     x, direction = torch.tensor(X), torch.tensor(X[::-1].copy())
 
@@ -406,11 +406,17 @@ def test_pytorchs_transforms_see_the_operations_of_a_jitted_function(transform: 
             function(x)
         return torch.tensor(counter.get_total_flops())
 
+    def traced(function: Any) -> Any:
+        module = torch.jit.trace(function, (x,))
+        # Memory for results would be made in the graph, and a program's own be a constant that it writes into.
+        return torch.cat([module(direction), torch.ones(1) * str(module.graph).count("aten::empty")])
+
     run = {
         "vmap": lambda function: torch.vmap(function)(torch.stack([x, direction])),
         "jvp": lambda function: torch.func.jvp(function, (x,), (direction,))[1],
         "dual numbers": forward,
         "a mode": counted,
+        "a trace": traced,
     }[transform]
     jitted = of_tensors(gradkit.jit(everything))
     plain = jitted(x) if not first else of_tensors(everything)(x)

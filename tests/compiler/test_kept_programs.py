@@ -273,10 +273,19 @@ def test_another_version_setting_or_source_is_another_name(
         (folder,) = sys.modules["gradkit_numpy"].__path__
         monkeypatch.setitem(kept._known, "gradkit_numpy", b"another state of " + folder.encode())
     elif place_of_it.endswith("_others"):
-        monkeypatch.setitem(gradkit.config._others, "jax_explain_cache_misses", True)
+        monkeypatch.setitem(gradkit.config._others, "jax_numpy_rank_promotion", "raise")
     else:
         monkeypatch.setattr(place_of_it, "0.0")
     assert name() != before
+
+
+def test_settings_without_meaning_are_no_part_of_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with gradkit.use_backend("numpy"):
+        x = jnp.asarray(X)
+        before = facts(lambda x: x + 1, x)
+        for name, value in (("jax_compilation_cache_dir", tmp_path), ("jax_logging_level", "DEBUG")):
+            monkeypatch.setitem(gradkit.config._others, name, value)
+            assert facts(lambda x: x + 1, x) == before
 
 
 def test_object_code_is_asked_for_by_processor_and_versions_too(
