@@ -28,6 +28,7 @@ REQUIRED = "gradkit_require_backend"
 SCOPE = "gradkit_fixture_scope"
 REPORT = "gradkit_backend_report"
 ENVIRONMENT_VARIABLE = "GRADKIT_TEST_BACKENDS"
+FIXTURES = ("xp", "backend", "device", "dtype", "session_xp", "no_transfer")
 SCOPES = ("function", "class", "module", "package", "session")
 NAME = "_gradkit_backend"
 """The fixture that is parametrized. A test has it in its closure only if one of its fixtures is of this plugin."""
@@ -93,7 +94,7 @@ def pytest_configure(config: pytest.Config) -> None:
     report = config.getoption(REPORT, None)
     if report is not None and not Path(report).absolute().parent.is_dir():
         raise pytest.UsageError(f"--backend-report={report}: the folder is not there. Make it first.")
-    if asked_for(config) or required_of(config):
+    if asked_for(config) or required_of(config)[1]:
         selection_of(config)
 
 
@@ -120,9 +121,10 @@ def asked_for(config: pytest.Config) -> tuple[str, list[str]] | None:
     return where, words_of(options)
 
 
-def required_of(config: pytest.Config) -> list[str]:
-    """Return the names of the backends that have to run."""
-    return words_of(config.getoption(REQUIRED, None)) or words_of(config.getini(REQUIRED))
+def required_of(config: pytest.Config) -> tuple[str, list[str]]:
+    """Return where the backends that have to run are named, for messages, and their names."""
+    words = words_of(config.getoption(REQUIRED, None))
+    return ("--require-backend", words) if words else (REQUIRED, words_of(config.getini(REQUIRED)))
 
 
 SELECTION: pytest.StashKey[Selection] = pytest.StashKey()
@@ -134,7 +136,7 @@ def selection_of(config: pytest.Config) -> Selection:
         from gradkit.testing.choosing import USABLE, select, with_required
 
         where, words = asked_for(config) or ("", [USABLE])
-        config.stash[SELECTION] = with_required(select(words, where), required_of(config))
+        config.stash[SELECTION] = with_required(select(words, where), *required_of(config))
     return config.stash[SELECTION]
 
 
@@ -147,7 +149,7 @@ def variant_of(name: str, where: str = "") -> Variant:
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Say what the tests will run on."""
-    if asked_for(config) is None and not required_of(config):
+    if asked_for(config) is None and not required_of(config)[1]:
         return "gradkit: backends that can run here (--backend names others)"
     selection = selection_of(config)
     running = [name for name in selection.names if name not in selection.reasons]
@@ -220,7 +222,7 @@ def dtype(request: pytest.FixtureRequest, _gradkit_backend: str | None, _gradkit
     """Each of a backend's floating dtypes in turn, as `gradkit.numpy` has it."""
     if _gradkit_dtype is None:
         chosen(request, "dtype")
-        raise pytest.UsageError(explain(request, "dtype"))
+        raise pytest.UsageError(explain(request.config.stash[CURRENT], "dtype"))
     import gradkit.numpy
 
     return getattr(gradkit.numpy, _gradkit_dtype)
@@ -236,7 +238,7 @@ def chosen(request: pytest.FixtureRequest, fixture: str) -> Variant:
     item = request.config.stash[CURRENT]
     found = variant_of_item(item)
     if found is None and not (NAME in names_of_fixtures(item) and is_theirs(item)):
-        pytest.fail(explain(request, fixture), pytrace=False)
+        pytest.fail(explain(item, fixture), pytrace=False)
     if found is None:
         from gradkit.backend import current_backend
 
@@ -244,15 +246,19 @@ def chosen(request: pytest.FixtureRequest, fixture: str) -> Variant:
     return found
 
 
-def explain(request: pytest.FixtureRequest, fixture: str) -> str:
+def is_of_unittest(item: pytest.Item) -> bool:
+    """Return whether a test is a method of `unittest.TestCase`."""
+    return type(item).__name__ == "TestCaseFunction"
+
+
+def explain(item: pytest.Item, fixture: str) -> str:
     """Say why a test cannot run once on every backend, and what to do instead."""
-    item = request.config.stash[CURRENT]
     if hasattr(item, "dtest"):
         return (
             f"{fixture}: pytest runs a doctest once, so it cannot run on every backend. Write a test function that "
             f"takes {fixture}, or choose the backend inside: with gradkit.use_backend('numpy'): ..."
         )
-    if type(item).__name__ == "TestCaseFunction":
+    if is_of_unittest(item):
         return (
             f"{fixture}: pytest runs the methods of unittest.TestCase once, so they cannot run on every backend. Take "
             f"{fixture} in a class that is no TestCase, name one backend alone (--backend=numpy), or loop inside: "
@@ -416,11 +422,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 COMPLAINT = pytest.StashKey[str]()
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let a test whose marks are wrong fail before it begins."""
+    """Let a test whose marks are wrong, or that cannot have a backend, fail before it begins; skips go before."""
     if COMPLAINT in item.stash:
         pytest.fail(item.stash[COMPLAINT], pytrace=False)
+    # A fixture keeps its error for the next test in its scope, whose reason may be another one.
+    if is_of_unittest(item) and NAME in names_of_fixtures(item) and not is_theirs(item) and backend_name(item) is None:
+        name = next((name for name in names_of_fixtures(item) if name in FIXTURES), "backend")
+        pytest.fail(explain(item, name), pytrace=False)
 
 
 # The closing table

@@ -62,8 +62,8 @@ def select(words: list[str], where: str) -> Selection:
     return Selection(tuple(dict.fromkeys(chosen)), reasons)
 
 
-def with_required(selection: Selection, required: list[str]) -> Selection:
-    """Return a selection with the backends that have to run.
+def with_required(selection: Selection, where: str, required: list[str]) -> Selection:
+    """Return a selection with the backends that have to run; `where` is what names them.
 
     Raises
     ------
@@ -72,9 +72,9 @@ def with_required(selection: Selection, required: list[str]) -> Selection:
     """
     if not required:
         return selection
-    more = select(required, "--require-backend")
+    more = select(required, where)
     if more.reasons:
-        said = "\n".join(f"--require-backend={name}: {reason}" for name, reason in more.reasons.items())
+        said = "\n".join(f"{where}={name}: {reason}" for name, reason in more.reasons.items())
         raise pytest.UsageError(said)
     return Selection(tuple(dict.fromkeys([*selection.names, *more.names])), selection.reasons)
 

@@ -204,7 +204,8 @@ def test_a_required_backend_that_cannot_run_fails_the_run(pytester: pytest.Pytes
     options = ["--require-backend=numpy,broken"] if where == "option" else []
     result = run(pytester, "def test_without_arrays(): pass", *options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*--require-backend=broken: The backend 'broken' cannot run*{REASON}*"])
+    named = "--require-backend" if where == "option" else "gradkit_require_backend"
+    result.stderr.fnmatch_lines([f"ERROR: {named}=broken: The backend 'broken' cannot run*{REASON}*"])
 
 
 def test_a_required_backend_runs_beside_those_that_are_chosen(pytester: pytest.Pytester) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import dedent
+
 import numpy as np
 import pytest
 from plugin_runs import run
@@ -216,6 +218,18 @@ def test_a_unittest_class_runs_on_the_one_backend_or_says_why_not(pytester: pyte
     result.stdout.fnmatch_lines(
         ["*xp: pytest runs the methods of unittest.TestCase once*--backend=numpy*self.subTest*"]
     )
+
+
+def test_what_another_test_of_the_module_was_told_is_not_told_again(pytester: pytest.Pytester) -> None:
+    result = run(pytester, "def test_first(request): request.getfixturevalue('xp')\n" + dedent(UNITTEST))
+    result.assert_outcomes(failed=1, errors=1)
+    result.stdout.fnmatch_lines(["*how often it runs is decided before*"])
+    result.stdout.fnmatch_lines(["*pytest runs the methods of unittest.TestCase once*"])
+
+
+def test_a_method_that_is_skipped_is_not_asked_for_its_backend(pytester: pytest.Pytester) -> None:
+    marked = dedent(UNITTEST).replace("class TestIt", "@pytest.mark.skip(reason='not today')\nclass TestIt")
+    run(pytester, marked).assert_outcomes(skipped=1)
 
 
 def test_a_doctest_says_why_not(pytester: pytest.Pytester) -> None:
