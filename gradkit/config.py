@@ -468,3 +468,13 @@ def debug_changes(new_val: bool = True) -> AbstractContextManager[None]:
     RuntimeError: one of the variables needed for gradient computation has been modified by an inplace operation: ...
     """
     return setting("gradkit_debug_changes", new_val)
+
+
+def _unlocked() -> None:
+    """Let a child that was made while another thread changed settings change them: that thread is not in it."""
+    for name in OWN:
+        _setting_named(name).lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlocked)

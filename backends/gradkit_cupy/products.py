@@ -6,6 +6,7 @@ product in another mode changes it for as long as the product is started, one at
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -39,3 +40,13 @@ def in_mode(product: Callable[..., Any]) -> Callable[..., Any]:
                 set_compute_type(FLOAT32, before)
 
     return multiply
+
+
+def _unlocked() -> None:
+    """Let a child that was made while another thread held the lock go on: that thread is not in it."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlocked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from typing import Any, cast
 
@@ -226,3 +227,13 @@ def _seed(value: Any, gradient: Any) -> Any:
         raise TypeError(f"backward: gradient must be {describe(value)} like the array itself, got {describe(gradient)}")
     # What a transform follows stays what it is: the result depends on it.
     return gradient if is_followed(gradient) else backend.xp.asarray(plain, copy=True)
+
+
+def _unlocked() -> None:
+    """Let a child that was made while another thread held the lock go on: that thread is not in it."""
+    global _accumulating
+    _accumulating = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlocked)

@@ -7,6 +7,7 @@ taken. No recursion, no sorting: the length of a computation is limited by memor
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -92,3 +93,13 @@ def _refuse_nans(order: list[Value]) -> None:
         for child in (node._first, node._second):
             if child is not None and child._grad != child._grad:
                 raise not_a_number(f"the derivative of {node._operation.name}")  # type: ignore[union-attr]
+
+
+def _unlocked() -> None:
+    """Let a child that was made while another thread held the lock go on: that thread is not in it."""
+    global _one_at_a_time
+    _one_at_a_time = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlocked)

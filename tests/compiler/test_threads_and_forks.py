@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import multiprocessing
 import os
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import pytest
+from gradkit_numpy.native import machine
 
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import lax
 from gradkit.compiler.resting import no_collections
+from gradkit.config import Config
 
 X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
 THREADS = 16
@@ -279,3 +283,43 @@ def test_a_child_that_is_made_while_the_collector_rests_has_one_at_work() -> Non
         in_child(child)
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+def locks() -> Iterator[Any]:
+    """Yield every lock of gradkit's modules and settings as it is now."""
+    kinds = type(threading.Lock()), type(threading.RLock())
+    for name, module in sorted(sys.modules.items()):
+        if name.partition(".")[0].startswith("gradkit"):
+            yield from (value for value in list(vars(module).values()) if isinstance(value, kinds))
+    for setting in vars(Config).values():
+        if isinstance(lock := getattr(setting, "lock", None), kinds):
+            yield lock
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:.*fork:RuntimeWarning")  # of Python, of JAX
+def test_no_lock_that_another_thread_holds_is_held_in_a_child() -> None:
+    for name in ("gradkit.compiler.executables", "gradkit.scalar.passes"):
+        importlib.import_module(name)
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with ExitStack() as stack:
+            for lock in {id(lock): lock for lock in locks() if lock is not machine._LOCK}.values():  # a fork waits
+                stack.enter_context(lock)
+            held.set()
+            go_on.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(30)
+    try:
+
+        def child() -> None:
+            assert all(lock.acquire(timeout=5) for lock in locks())
+
+        assert len(list(locks())) > 8
+        in_child(child)
+    finally:
+        go_on.set()
+        thread.join()
