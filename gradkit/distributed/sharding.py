@@ -64,7 +64,8 @@ class Mesh:
     Raises
     ------
     ValueError
-        If the sizes are not those of the processes, or the names are not as many, or not different.
+        If the sizes are no whole numbers, or not those of the processes, or the names are not as many, or not
+        different.
 
     Examples
     --------
@@ -75,6 +76,11 @@ class Mesh:
     def __init__(self, shape: Sequence[int], axis_names: Sequence[str]) -> None:
         here = world()
         sizes, names = tuple(shape), tuple(axis_names)
+        if not all(type(size) is int and size > 0 for size in sizes):
+            raise ValueError(
+                f"Mesh: shape must be the number of processes along each axis, of 1 or more, got {shape!r}. For one "
+                f"axis write Mesh(({here.count},), ('data',))."
+            )
         if len(sizes) != len(names) or len(set(names)) != len(names):
             raise ValueError(
                 f"Mesh: axis_names must be a different name for each axis of shape, got {names} for {sizes}."

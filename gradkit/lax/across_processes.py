@@ -96,21 +96,21 @@ def _flat(xp: Any, x: Any) -> Any:
 
 
 def _sum(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
-    return _combined(xp, x, axis, None)
+    return _combined(xp, x, axis, "psum", None)
 
 
-def _combined(xp: Any, x: Any, axis: ProcessAxis, combine: Any) -> Any:
+def _combined(xp: Any, x: Any, axis: ProcessAxis, call: str, combine: Any) -> Any:
     here, backend = axis.world, xp.backend
     if here.count == 1:
         return x
     transport = here.transport(backend, "calls")
-    found = OrderedSum(_flat(xp, x), backend, transport, here.count, f"an operation over {axis.name!r}", combine)
+    found = OrderedSum(_flat(xp, x), backend, transport, here.count, f"lax.{call} over {axis.name!r}", combine)
     return backend.xp.reshape(found.result(), tuple(x.shape))
 
 
 def _extremum(name: str) -> Callable[..., Any]:
     def forward(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
-        return _combined(xp, x, axis, lambda values: getattr(xp.backend.xp, name)(values, axis=0))
+        return _combined(xp, x, axis, f"p{name}", lambda values: getattr(xp.backend.xp, name)(values, axis=0))
 
     return forward
 

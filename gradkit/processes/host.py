@@ -9,6 +9,7 @@ import numpy as np
 
 from gradkit.backend import Backend
 from gradkit.backend.transport import Arriving, Processes
+from gradkit.errors import DistributedError
 
 __all__ = ["HostTransport"]
 
@@ -37,7 +38,15 @@ class _Request:
 
     def done(self) -> bool:
         """Return whether it is there."""
-        self._is_done = self._is_done or self._request.Test()
+        if not self._is_done:
+            try:
+                self._is_done = self._request.Test()
+            except RuntimeError as error:  # what mpi4py's errors are
+                raise DistributedError(
+                    f"{self._call}: MPI says {error}, in process {self._transport.processes.index}, whose array has "
+                    f"{self._sent.nbytes} bytes there. All processes have to come to the same operations in the same "
+                    f"order, with arrays of one shape and dtype."
+                ) from error
         return self._is_done
 
     def result(self) -> Any:

@@ -144,6 +144,30 @@ def test_a_call_that_one_process_does_not_make_times_out_with_the_names_of_those
 
 @needs_mpi
 @pytest.mark.long
+@pytest.mark.parametrize(
+    "what, words",
+    [
+        ("lax.psum(x[: 2 + me], 'i')", ["lax.psum over 'i': MPI says ", "arrays of one shape and dtype"]),
+        (
+            "lax.pmax(x, 'i') if me else time.sleep(20) or x",
+            ["process 1 waits in lax.pmax over 'i'; process 0 is not there"],
+        ),
+    ],
+)
+def test_operations_over_an_axis_to_which_processes_do_not_come_alike_say_which(what, words):
+    program = (
+        "import time\nfrom gradkit import distributed as d, lax, numpy as jnp\nd.initialize(timeout=2)\n"
+        "me, spec = d.process_index(), d.PartitionSpec()\n"
+        f"d.shard_map(lambda x: {what}, mesh=d.Mesh((2,), ('i',)), in_specs=spec, out_specs=spec)(jnp.ones(8))"
+    )
+    ended = launch(2, "-c", program)
+    assert ended.status != 0
+    for part in words:
+        assert part in ended.err
+
+
+@needs_mpi
+@pytest.mark.long
 def test_nobody_is_said_to_wait_where_it_waited_before():
     program = (
         "import time\nfrom gradkit import distributed as d\nd.initialize(timeout=3)\n"
@@ -256,6 +280,8 @@ def test_a_world_of_one_gives_back_what_it_is_given(xp):
         (lambda: distributed.broadcast(1.0, source=1), ValueError, "from 0 to 0, got 1"),
         (lambda: distributed.initialize(timeout=0), ValueError, "timeout"),
         (lambda: distributed.reduce_scatter(1.0), ValueError, "shape \\(\\)"),
+        (lambda: distributed.Mesh((-1,), ("i",)), ValueError, r"Mesh: shape must be .*1 or more, got \(-1,\)"),
+        (lambda: distributed.Mesh("i", ("i",)), ValueError, "Mesh: shape must be .*1 or more, got 'i'"),
     ],
 )
 def test_arguments_that_make_no_sense_are_errors(call, kind, words):
