@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gradkit.processes.world import World
+if TYPE_CHECKING:
+    from gradkit.processes.world import World
 
 __all__ = ["ProcessAxis", "axes_in_scope", "named_axes"]
 
