@@ -65,7 +65,7 @@ def facts_of(
         writer.write((key, tuple(literals), tuple(donated), printer.name, (box.value, box.node), settings))
     except _NamelessError:
         return None
-    sources = tuple(sources_in(sys.modules[name]) for name in sorted(writer.packages))
+    sources = tuple(sources_in(name) for name in sorted(writer.packages))
     if None in sources:
         return None
     writer.write((sys.version, np.__version__, sources))
@@ -184,16 +184,16 @@ _lock = threading.Lock()
 _known: dict[str, bytes | None] = {}
 
 
-def sources_in(package: ModuleType) -> bytes | None:
+def sources_in(name: str) -> bytes | None:
     """Return what tells the state of a package's sources: the name, size and time of change of each, as Python's own.
 
-    None where it is a module alone, where its sources are no files, or one has changed since this process began. It is
-    looked at once in a process, which does not load a module twice either.
+    None where they are no files of a package, or one has changed since this process began. It is looked at once in a
+    process, which does not load a module twice either.
     """
-    name = package.__name__
+    folders = list(getattr(sys.modules.get(name), "__path__", ()))
     with _lock:
         if name not in _known:
-            _known[name] = _state_of(list(getattr(package, "__path__", [])))
+            _known[name] = _state_of(folders)
         return _known[name]
 
 

@@ -407,6 +407,14 @@ def test_a_child_that_is_made_while_another_thread_looks_at_sources_looks_too() 
         assert os.waitpid(child, 0)[1] == 0
 
 
+def test_a_printer_or_backend_of_no_package_has_no_name() -> None:
+    with gradkit.use_backend("numpy"):
+        x = jnp.asarray(X)
+        for module in (__name__, "__main__", "nowhere"):
+            printer = type("Printer", (NativePrinter,), {"__module__": module})()
+            assert facts(lambda x: x + 1, x, printer=printer) is None
+
+
 def test_executables_that_are_recalled_take_memory_of_donated_arguments(place: Path, printings: list[Any]) -> None:
     graph = gradkit.make_jaxpr(lambda x, y: (x * y, y + 1))(jnp.asarray(X), jnp.asarray(X)).jaxpr
     donated = []
