@@ -12,8 +12,8 @@ __all__ = [
     "ConcretizationTypeError", "DeviceMismatchError", "DistributedError", "FileFormatError", "FolderInUseError",
     "IndexShapeError", "JAXIndexError", "JAXTypeError", "MissingDependencyError", "NoReverseModeError",
     "NonConcreteBooleanIndexError", "NonFiniteLossError", "ProcessLeftError", "ResumeError", "ShapeError",
-    "TracerArrayConversionError", "TracerBoolConversionError", "TracerIntegerConversionError", "TransferError",
-    "TreeMismatchError", "TypePromotionError", "UnexpectedTracerError", "did_you_mean", "unknown_name",
+    "TooFewExamplesError", "TracerArrayConversionError", "TracerBoolConversionError", "TracerIntegerConversionError",
+    "TransferError", "TreeMismatchError", "TypePromotionError", "UnexpectedTracerError", "did_you_mean", "unknown_name",
 ]  # fmt: skip
 
 
@@ -55,6 +55,10 @@ class DistributedError(RuntimeError):
     """
 
     everywhere: bool = False
+
+
+class TooFewExamplesError(DistributedError, ValueError):
+    """Data or minibatches have fewer examples than there are processes."""
 
 
 class ProcessLeftError(DistributedError):

@@ -19,7 +19,7 @@ from gradkit.core.values import host
 from gradkit.data import Minibatches
 from gradkit.distributed import all_reduce, broadcast
 from gradkit.distributed.gradients import Share, started_gradients, started_value_and_grad, weighted_sum, wide
-from gradkit.errors import DistributedError
+from gradkit.errors import DistributedError, TooFewExamplesError
 from gradkit.lax import across_processes
 from gradkit.lax.started_sums import StartedSums, ask
 from gradkit.numpy import asarray, concatenate, isfinite, logical_not, logical_or, stack, zeros
@@ -96,7 +96,7 @@ class Team:
         for what, number in (("batch_size is", batch_size), ("data has examples:", rows)):
             if number < self.count:
                 raise _of_all(
-                    ValueError(
+                    TooFewExamplesError(
                         f"fit: {what} {number}, but {self.count} processes share each minibatch, so some would have "
                         f"nothing to do. Start {number} at most (mpiexec -n {number}), or give more."
                     )

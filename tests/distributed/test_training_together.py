@@ -111,3 +111,24 @@ def test_parts_of_minibatches_are_disjoint_in_order_and_as_even_as_can_be(xp, ro
 def test_a_part_that_is_not_there_is_an_error():
     with pytest.raises(ValueError, match="index must be from 0 to below count, 2, got 2"):
         data.minibatches(np.arange(4), 2).part(2, 2)
+
+
+@needs_mpi
+def test_fewer_examples_than_processes_are_told_in_a_line_and_once(tmp_path):
+    ended = launch(2, "-m", "gradkit", "train", "digits", "--batch-size", 1, "--out", tmp_path / "run")
+    assert ended.status != 0
+    assert ended.err.count("error in process 0: fit: batch_size is 1, but 2 processes share each minibatch") == 1
+    assert "mpiexec -n 1" in ended.err
+    assert "Traceback" not in ended.err
+
+
+@needs_mpi
+def test_data_of_fewer_examples_than_processes_are_refused_by_all_and_told_once():
+    program = (
+        "import numpy as np\nfrom gradkit import fit, nn, optim, random\nkey = random.key(0)\n"
+        "data = np.ones((1, 2), 'float32'), np.zeros(1, 'int32')\n"
+        "fit(nn.MLP(2, [2], key=key), data, optimizer=optim.SGD(0.1), epochs=1, batch_size=4, key=key, progress=False)"
+    )
+    ended = launch(2, "-c", program)
+    assert ended.status != 0
+    assert ended.err.count("TooFewExamplesError: fit: data has examples: 1, but 2 processes") == 1
