@@ -42,6 +42,7 @@ def by_jax(text: str) -> dict[str, Any]:
     return {name: np.asarray(numbers, np.float32) for name, numbers in run["results"].items()}
 
 
+@pytest.mark.skip_backend("jax", reason="its arrays are those of the library whose place gradkit takes")
 @pytest.mark.dealt
 def test_optax_trains_on_gradkit_as_it_does_on_jax(backend: Backend) -> None:
     expected = kept(by_jax, f"optax {version('optax')}\n{program().read_text()}")
