@@ -13,6 +13,7 @@ from gradkit.core.promotion import letter_of
 from gradkit.devices import device_get
 from gradkit.numpy import asarray, stack
 from gradkit.testing.asserting import assert_close
+from gradkit.testing.gradients import as_given
 from gradkit.transforms import jit, vjp, vmap
 from gradkit.tree import leaves, map
 
@@ -53,6 +54,7 @@ def assert_same_on_every_backend(
     >>> import gradkit.numpy as jnp
     >>> assert_same_on_every_backend(lambda x: jnp.tanh(x) @ x, jnp.asarray([0.5, -1.0]))
     """
+    as_given("assert_same_on_every_backend", f, args)
     names = _usable() if backends is None else list(backends)
     if not names:
         raise ValueError("backends: expected the names of backends, got none")
@@ -126,7 +128,7 @@ def check_vmap(
     >>> import gradkit.numpy as jnp
     >>> check_vmap(jnp.dot, (jnp.ones((3, 2)), jnp.ones(2)), in_axes=(0, None))
     """
-    args = _arguments(args)
+    args = as_given("check_vmap", f, args)
     axes = tuple(in_axes) if isinstance(in_axes, list | tuple) else (in_axes,) * len(args)
     if len(axes) != len(args):
         raise ValueError(f"in_axes: expected one for each of {len(args)} arguments, got {in_axes!r}")
@@ -178,16 +180,8 @@ def check_jit(
     >>> import gradkit.numpy as jnp
     >>> check_jit(lambda x: jnp.sin(x) ** 2, (jnp.ones(3),))
     """
-    args = _arguments(args)
+    args = as_given("check_jit", f, args)
     compiled = jit(f, static_argnums=static_argnums)
     for call in ("first", "second"):
         message = f"{call} call of jit(f), expected as without"
         assert_close(map(asarray, compiled(*args)), map(asarray, f(*args)), rtol=rtol, atol=atol, err_msg=message)
-
-
-def _arguments(args: Any) -> tuple[Any, ...]:
-    if not isinstance(args, tuple | list):
-        raise TypeError(
-            f"args: expected a tuple of the arguments of f, got {type(args).__name__}. For one argument write (x,)."
-        )
-    return tuple(args)

@@ -20,7 +20,7 @@ from gradkit.numpy import asarray
 from gradkit.transforms import jvp, vjp
 from gradkit.tree import flatten, keystr, leaves, leaves_with_path, unflatten
 
-__all__ = ["check_grads"]
+__all__ = ["as_given", "check_grads"]
 
 MODES = ("fwd", "rev")
 STEP = 6e-6
@@ -91,17 +91,13 @@ def check_grads(
     for mode in modes:
         if mode not in MODES:
             raise unknown_name("mode", mode, MODES)
-    if not isinstance(args, tuple | list):
-        raise TypeError(
-            f"args: expected a tuple of the arguments of f, got {type(args).__name__}. For one argument write (x,)."
-        )
-
-    values, structure = flatten(tuple(args))
+    args = as_given("check_grads", f, args)
+    values, structure = flatten(args)
     arrays = [_widen(value) for value in values]
     inexact = [position for position, array in enumerate(arrays) if letter_of(array.dtype) in "fc"]
     if not inexact:
         raise TypeError(f"args: expected at least one argument of floating or complex dtype, got {args!r}")
-    names = [f"args{keystr(path)}" for path, _ in leaves_with_path(tuple(args))]
+    names = [f"args{keystr(path)}" for path, _ in leaves_with_path(args)]
 
     def flat(*given: Array) -> list[Array]:
         """Return the results of floating or complex dtype, given the arguments that are."""
@@ -113,6 +109,18 @@ def check_grads(
 
     with no_grad():
         Check([names[p] for p in inexact], comparison, modes, order).run(flat, [arrays[p] for p in inexact], 1)
+
+
+def as_given(caller: str, f: Any, args: Any) -> tuple[Any, ...]:
+    """Return the arguments that `caller` is to give to `f`, as a tuple; raise for what is no function or no tuple."""
+    if not callable(f):
+        raise TypeError(f"{caller}: f: expected a function, got {f!r}, which cannot be called")
+    if not isinstance(args, tuple | list):
+        raise TypeError(
+            f"{caller}: args: expected a tuple of the arguments of f, got {type(args).__name__}. For one argument "
+            "write (x,)."
+        )
+    return tuple(args)
 
 
 def _widen(value: Any) -> Array:

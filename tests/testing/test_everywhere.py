@@ -9,7 +9,7 @@ import pytest
 
 import gradkit
 import gradkit.numpy as jnp
-from gradkit.testing import assert_same_on_every_backend, check_jit, check_vmap
+from gradkit.testing import assert_same_on_every_backend, check_grads, check_jit, check_vmap
 
 
 def test_a_function_that_is_the_same_everywhere_passes(xp: Any) -> None:
@@ -87,3 +87,12 @@ def test_jit_is_compared_with_the_function(xp: Any) -> None:
 def test_bad_arguments(args: Any, in_axes: Any, said: str) -> None:
     with pytest.raises((TypeError, ValueError), match=said):
         check_vmap(lambda *a: a, args, in_axes)
+
+
+@pytest.mark.parametrize("check", [assert_same_on_every_backend, check_grads, check_jit, check_vmap])
+def test_what_is_no_function_or_no_tuple_is_said_with_the_check(check: Any) -> None:
+    with pytest.raises(TypeError, match=f"^{check.__name__}: f: expected a function, got 3"):
+        check(3, (np.ones(2),))
+    if check is not assert_same_on_every_backend:  # which takes the arguments themselves
+        with pytest.raises(TypeError, match=f"^{check.__name__}: args: expected a tuple of the arguments of f"):
+            check(np.sin, np.ones(2))
