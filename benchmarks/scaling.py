@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import report
-from compiled import CONTESTANTS
+from compiled_contestants import CONTESTANTS
 from machine import available_cores, describe
 from problem import Size, make_problem
 from workers import SLOT_SECONDS, Worker, answer, in_rounds

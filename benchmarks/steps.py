@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import report
-from compiled import BASELINE, BY_HAND, CONTESTANTS
+from compiled_contestants import BASELINE, BY_HAND, CONTESTANTS
 from machine import available_cores, describe
 from problem import SIZES, Size, make_problem
 from workers import Worker, WorkerError, answer, in_rounds

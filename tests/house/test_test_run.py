@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -191,3 +192,12 @@ def test_references_of_a_part_of_a_file_leave_the_others_in_place(
     monkeypatch.setattr(references, "write", lambda is_whole: asked.append(is_whole("test_it")))
     pytester.runpytest_inprocess("-p", "no:cacheprovider", "--keep-references", *options)
     assert asked == [whole]
+
+
+def test_files_that_are_imported_by_their_bare_names_have_different_names() -> None:
+    """Tests, what they share and the benchmarks that they import stand in one process, which has a module of a name."""
+    files = [*(TESTS.parent / "benchmarks").glob("*.py"), *TESTS.rglob("*.py")]
+    apart = {"foreign", "cuda_on_cpu", "parity", "others"}  # packages, and what runs as a process
+    names = [file.stem for file in files if not apart & set(file.parts)]
+    twice = {name for name, count in Counter(names).items() if count > 1}
+    assert twice <= {"conftest", "__init__"}
