@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from gradkit.backend import NARROW, Backend, Processes, Transport, as_numpy_dtype
+from gradkit.backend import NARROW, Backend, MessageMemory, Processes, Transport, as_numpy_dtype
 from gradkit_cupy.several import NamespaceOfSeveral, on_its_device
 from gradkit_cupy.sources import CUDA_SOURCES
 
@@ -101,18 +101,24 @@ class CupyBackend(Backend):
     # Several processes
 
     def transport(self, processes: Processes, lane: str) -> Transport | None:
-        """Return NCCL where CuPy finds it; else arrays go through host memory. Each process gets a GPU of its own."""
+        """Return NCCL where CuPy finds it; else arrays go by MPI. Each process gets a GPU of its own."""
         from gradkit_cupy.nccl import NcclTransport, place, why_no_nccl  # late: it needs CuPy, which is optional
 
         place(processes)
         return NcclTransport(processes, lane) if why_no_nccl() is None else None
 
+    def message_memory(self) -> MessageMemory:
+        """Return the GPU's memory where MPI knows CUDA, else pinned memory of the host."""
+        from gradkit_cupy.messages import GpuMemory, PinnedMemory, mpi_knows_cuda  # late: only several processes ask
+
+        return GpuMemory() if mpi_knows_cuda() else PinnedMemory(self.start_copy_to_host)
+
     def travel(self) -> str:
-        """Say whether it is NCCL."""
+        """Say whether it is NCCL, and else whose memory MPI takes, and why."""
         from gradkit_cupy.nccl import why_no_nccl  # late: it needs CuPy, which is optional
 
         reason = why_no_nccl()
-        return "NCCL" if reason is None else f"MPI on host memory: {reason}"
+        return "NCCL" if reason is None else f"{super().travel()}: {reason}"
 
     # Arrays
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from gradkit.backend.narrow import NARROW, as_numpy_dtype, note_use
+from gradkit.backend.transport import HostMemory
 from gradkit.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from gradkit.backend.printers import OperationPrinter, Printer
-    from gradkit.backend.transport import Processes, Transport
+    from gradkit.backend.transport import MessageMemory, Processes, Transport
 
 __all__ = ["Backend", "CompileError", "Device", "Raw", "RawType", "scipy_special"]
 
@@ -250,7 +251,7 @@ class Backend(ABC):
     # Several processes
 
     def transport(self, processes: Processes, lane: str) -> Transport | None:
-        """Return how the library's arrays travel between processes; None for MPI on host memory, which serves all.
+        """Return how the library's arrays travel between processes; None for MPI, which serves all.
 
         Parameters
         ----------
@@ -261,9 +262,13 @@ class Backend(ABC):
         """
         return None
 
+    def message_memory(self) -> MessageMemory:
+        """Return the memory that MPI reads and writes where the library's arrays travel by it."""
+        return HostMemory(self)
+
     def travel(self) -> str:
         """Say by what arrays travel between processes, for `gradkit info`."""
-        return "MPI on host memory"
+        return f"MPI on {self.message_memory().where}"
 
     # Types
 

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-__all__ = ["Arriving", "Processes", "Transport"]
+import numpy as np
+
+if TYPE_CHECKING:
+    from gradkit.backend.protocol import Backend
+
+__all__ = ["Arriving", "HostMemory", "MessageMemory", "Processes", "Transport"]
 
 
 class Processes(Protocol):
@@ -66,3 +71,54 @@ class Transport(Protocol):
 
     def broadcast(self, values: Any, source: int, call: str) -> Arriving:
         """Send the array of shape (m,) of one process to all."""
+
+
+class MessageMemory(Protocol):
+    """The memory that MPI reads and writes where a backend's arrays travel by it. MPI need not know their dtypes."""
+
+    where: str
+    """Whose memory it is, in words."""
+
+    def sent(self, values: Any) -> Any:
+        """Return an array's bytes, row by row, which nothing changes until they have been read."""
+
+    def empty(self, size: int) -> Any:
+        """Return memory for so many bytes."""
+
+    def told(self, memory: Any) -> Any:
+        """Return what MPI is given for such memory."""
+
+    def array(self, received: Any, shape: tuple[int, ...], like: Any) -> Any:
+        """Return what has arrived as a raw array, of the dtype and on the device of another."""
+
+
+class HostMemory:
+    """NumPy's arrays, which serve every backend that has nothing better.
+
+    Parameters
+    ----------
+    backend : Backend
+        Whose arrays travel.
+    """
+
+    where = "host memory"
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    def sent(self, values: Any) -> np.ndarray[Any, Any]:
+        """Return the array's memory, or a copy on the host."""
+        return np.ascontiguousarray(self.backend.to_host(values)).reshape(-1).view(np.uint8)
+
+    def empty(self, size: int) -> np.ndarray[Any, Any]:
+        """Return memory on the host."""
+        return np.empty(size, np.uint8)
+
+    def told(self, memory: np.ndarray[Any, Any]) -> Any:
+        """Return the memory itself."""
+        return memory
+
+    def array(self, received: np.ndarray[Any, Any], shape: tuple[int, ...], like: Any) -> Any:
+        """Return the array, copied to its device."""
+        values = received.view(self.backend.dtype_of(like)).reshape(shape)
+        return self.backend.from_host(values, self.backend.device_of(like))

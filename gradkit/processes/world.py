@@ -20,8 +20,8 @@ import numpy as np
 from gradkit.backend import Backend
 from gradkit.backend.transport import Transport
 from gradkit.errors import CollectiveTimeoutError, DistributedError, ProcessLeftError
-from gradkit.processes.host import HostTransport
 from gradkit.processes.launchers import launched_processes, load_mpi
+from gradkit.processes.messages import MpiTransport
 
 __all__ = ["BUCKET_BYTES", "TIMEOUT", "World", "enter_world", "leave_world", "the_world", "world_of_launcher"]
 
@@ -93,7 +93,7 @@ class World:
         key = backend.name, lane
         if key not in self._transports:
             own = backend.transport(self, lane)
-            self._transports[key] = HostTransport(backend, self, *self._lanes[lane]) if own is None else own
+            self._transports[key] = MpiTransport(backend, self, *self._lanes[lane]) if own is None else own
         return self._transports[key]
 
     def split(self, name: str, members: int, position: int) -> World:

@@ -119,5 +119,5 @@ def test_the_backend_says_what_its_arrays_travel_by(monkeypatch):
     assert CupyBackend().travel() == "NCCL"
     monkeypatch.delattr("cupy.cuda.nccl.NcclCommunicator")
     assert why_no_nccl() is not None
-    assert CupyBackend().travel().startswith("MPI on host memory: CuPy finds no NCCL library")
+    assert CupyBackend().travel().startswith("MPI on pinned host memory: CuPy finds no NCCL library")
     assert CupyBackend().transport(Processes(0, None), "calls") is None

@@ -11,7 +11,7 @@ import numpy as np
 import gradkit
 from gradkit import data, distributed, nn, optim, random
 from gradkit.data import Minibatches
-from gradkit.processes.host import HostTransport
+from gradkit.processes.messages import MpiTransport
 from gradkit.train import Checkpoint
 from gradkit.train.checkpoints import Folder
 
@@ -59,7 +59,7 @@ def loss(prediction, target):
 
 
 if moment == "collective":
-    failing(HostTransport, "collect")
+    failing(MpiTransport, "collect")
 if moment == "loading":
     failing(Minibatches, "bounds")
 if moment == "saving":

@@ -8,7 +8,7 @@ import cupy
 from cupy import cuda
 from cupy._core import UNINITIALIZED, check_peer, is_array, launched, quietly, raw, supported, wrap
 from cupy._indexing import get_item, scatter, set_item
-from cupy._ledger import STARTED, TO_HOST, note, started
+from cupy._ledger import STARTED, TO_DEVICE, TO_HOST, note, started
 
 
 def _is_pinned(array):
@@ -93,6 +93,14 @@ class ndarray:
             return np.array(self._a, order=order)
         out[...] = self._a
         return out
+
+    def set(self, arr, stream=None):
+        if not isinstance(arr, np.ndarray):
+            raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
+        if (self.dtype, self.shape) != (arr.dtype, arr.shape):
+            raise ValueError(f"Shape or dtype mismatch. Old: {self.shape}, {self.dtype}, new: {arr.shape}, {arr.dtype}")
+        note(TO_DEVICE, f"{self.dtype}{list(self.shape)}")
+        self._a[...] = arr
 
     def __array__(self, dtype=None, copy=None):
         raise TypeError(

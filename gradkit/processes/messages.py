@@ -1,17 +1,15 @@
-"""Arrays that travel through host memory by MPI: what serves every backend that has nothing better."""
+"""Arrays that travel by MPI, through memory that the backend chooses: what serves every backend that has no better."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import numpy as np
-
 from gradkit.backend import Backend
 from gradkit.backend.transport import Arriving, Processes
 from gradkit.errors import DistributedError
 
-__all__ = ["HostTransport"]
+__all__ = ["MpiTransport"]
 
 
 class _Request:
@@ -19,7 +17,7 @@ class _Request:
 
     def __init__(
         self,
-        transport: HostTransport,
+        transport: MpiTransport,
         request: Any,
         sent: Any,
         received: Any,
@@ -53,12 +51,11 @@ class _Request:
         """Wait for it and return it."""
         transport = self._transport
         transport.processes.wait_until(self.done, self._call)
-        values = self._received.view(transport.backend.dtype_of(self._like)).reshape(self._shape)
-        return transport.backend.from_host(values, transport.backend.device_of(self._like))
+        return transport.memory.array(self._received, self._shape, self._like)
 
 
-class HostTransport:
-    """MPI on host memory.
+class MpiTransport:
+    """MPI, on host memory or on what else the backend has for messages.
 
     Parameters
     ----------
@@ -71,10 +68,9 @@ class HostTransport:
         whenever a process gets to the second of the two movements of a sum.
     """
 
-    how = "MPI on host memory"
-
     def __init__(self, backend: Backend, processes: Processes, exchanges: Any, others: Any) -> None:
-        self.backend = backend
+        self.memory = backend.message_memory()
+        self.how = f"MPI on {self.memory.where}"
         self.processes = processes
         self._exchanges = exchanges
         self._others = others
@@ -85,24 +81,22 @@ class HostTransport:
 
     def exchange(self, parts: Any, call: str) -> Arriving:
         """Send row i of (processes, m) to process i."""
-        sent = self._bytes(parts)
-        received = np.empty_like(sent)
-        request = self._exchanges.Ialltoall(sent, received) if sent.size else None
+        told, sent = self.memory.told, self.memory.sent(parts)
+        received = self.memory.empty(sent.size)
+        request = self._exchanges.Ialltoall(told(sent), told(received)) if sent.size else None
         return _Request(self, request, sent, received, tuple(parts.shape), parts, call)
 
     def collect(self, part: Any, call: str) -> Arriving:
         """Send (m,) to all, which get (processes, m)."""
-        sent = self._bytes(part)
-        received = np.empty(self.processes.count * sent.size, np.uint8)
-        request = self._others.Iallgather(sent, received) if sent.size else None
+        told, sent = self.memory.told, self.memory.sent(part)
+        received = self.memory.empty(self.processes.count * sent.size)
+        request = self._others.Iallgather(told(sent), told(received)) if sent.size else None
         return _Request(self, request, sent, received, (self.processes.count, *part.shape), part, call)
 
     def broadcast(self, values: Any, source: int, call: str) -> Arriving:
         """Send (m,) of one process to all."""
-        moved = self._bytes(values).copy()
-        request = self._others.Ibcast(moved, root=source) if moved.size else None
+        sent = self.memory.sent(values)
+        moved = self.memory.empty(sent.size)
+        moved[...] = sent
+        request = self._others.Ibcast(self.memory.told(moved), root=source) if moved.size else None
         return _Request(self, request, moved, moved, tuple(values.shape), values, call)
-
-    def _bytes(self, values: Any) -> np.ndarray[Any, Any]:
-        """Return an array's memory on the host: MPI need not know its dtype."""
-        return np.ascontiguousarray(self.backend.to_host(values)).reshape(-1).view(np.uint8)
