@@ -20,6 +20,8 @@ from gradkit import io
 PROGRAM = Path(__file__).with_name("interrupted_program.py")
 CHECKPOINT = "checkpoint.safetensors"
 COUNT = 2
+KILLED_RUNS = int(os.environ.get("GRADKIT_KILLED_RUNS", "6"))
+"""How many runs are killed at a random moment, each way; more find rarer faults, at some ten seconds each."""
 
 pytestmark = [needs_mpi, pytest.mark.long]
 
@@ -98,10 +100,10 @@ def test_ctrl_c_at_mpiexec_ends_all_after_the_same_step_and_the_run_goes_on(whom
     assert end_of_a_run(tmp_path, EPOCHS, how) == long_undisturbed
 
 
-def test_fifty_runs_of_which_one_process_is_killed_go_on_to_the_same_end(tmp_path, undisturbed, how):
+def test_runs_of_which_one_process_is_killed_go_on_to_the_same_end(tmp_path, undisturbed, how):
     rng = random.Random(0)
     seconds, hung, differ = [], [], []
-    for number in range(50):
+    for number in range(KILLED_RUNS):
         folder = tmp_path / str(number)
         run = start(COUNT, PROGRAM, folder, "nothing", 8, how)
         if number % 5 == 0:  # while it starts
@@ -129,14 +131,14 @@ def test_fifty_runs_of_which_one_process_is_killed_go_on_to_the_same_end(tmp_pat
         if again.status != 0 or (folder / CHECKPOINT).read_bytes() != undisturbed:
             differ.append(f"run {number}: {again.status}, {again.err}")
     print(
-        f"of 50 runs {len(seconds) + len(hung)} had a process killed, {len(hung)} hung, "
-        f"{50 - len(hung) - len(differ)} went on and ended bit for bit; all processes had ended {max(seconds):.2f} s "
-        f"after a kill at the latest, {median(seconds):.2f} s in the median"
+        f"of {KILLED_RUNS} runs {len(seconds) + len(hung)} had a process killed, {len(hung)} hung, "
+        f"{KILLED_RUNS - len(hung) - len(differ)} went on and ended bit for bit; all processes had ended "
+        f"{max(seconds):.2f} s after a kill at the latest, {median(seconds):.2f} s in the median"
     )
     assert not hung, "\n".join(hung)
     assert not differ, "\n".join(differ)
     assert max(seconds) < 10
-    assert len(seconds) > 25
+    assert len(seconds) > KILLED_RUNS / 2
 
 
 def wait_for_processes(run):
