@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,12 @@ FAR = 800.0
 TANH_CANCELLED, SIGMOID_CANCELLED = 2.0**-13, 2.0**-9
 """Below these 1 - y**2 and 1 - y have lost too many digits of float32: up to 9e-4 of the slope of tanh, and 5e-5 of
 sigmoid's. (Layers of tanh have elements near the first, so a larger bound would cost each step the exact formula.)"""
-ONES = {np.dtype(name): np.ones((), name) for name in ("float32", "float64")}
-"""A number that need not be converted at each call."""
+SMALL = 4096
+"""Elements up to which the exact formula for all takes less time than to find those that need it."""
+PLAIN = {n: n for n in (-2, -1, 1, 4)}
+NUMBERS = {np.dtype(name): {n: np.asarray(n, name) for n in PLAIN} for name in ("float32", "float64")}
+"""Numbers that need not be converted at each call, which takes as long as an operation on a thousand elements."""
+ONES = {dtype: numbers[1] for dtype, numbers in NUMBERS.items()}
 
 multiply, subtract = np.multiply, np.subtract
 
@@ -39,9 +43,7 @@ def tanh_slope_into(x: Raw, y: Raw, slope: Raw) -> Raw:
     subtract(ONES[y.dtype], slope, slope)
     # argmin finds NaN first, which fails the comparison as well. It is the cheapest reduction that there is.
     if slope.size and not slope.item(slope.argmin()) >= TANH_CANCELLED:
-        mended = _mend(slope, slope < TANH_CANCELLED, 4, 2, x)
-        if mended is not slope:
-            slope[...] = mended
+        _mend(slope, slope, TANH_CANCELLED, 4, 2, x)
     return slope
 
 
@@ -51,8 +53,9 @@ def tanh_pull(g: Raw, node: Any, saved: Sequence[Raw]) -> list[tuple[Any, Raw]]:
     if one is not None and y.ndim:
         slope = y * y
         subtract(one, slope, slope)
-        if not slope.size or slope.item(slope.argmin()) >= TANH_CANCELLED:
-            return [(node.parents[0], multiply(slope, g, slope))]
+        if slope.size and not slope.item(slope.argmin()) >= TANH_CANCELLED:
+            _mend(slope, slope, TANH_CANCELLED, 4, 2, x)
+        return [(node.parents[0], multiply(slope, g, slope))]
     return [(node.parents[0], g * tanh_slope(x, y))]
 
 
@@ -63,9 +66,10 @@ def sigmoid_slope(x: Raw, y: Raw) -> Raw:
     rest = one - y
     if not y.ndim:
         return rest * y if rest >= SIGMOID_CANCELLED else _in_full(1, 1, x)
-    if not rest.size or rest.item(rest.argmin()) >= SIGMOID_CANCELLED:
-        return rest * y
-    return _mend(rest * y, rest < SIGMOID_CANCELLED, 1, 1, x)
+    slope = rest * y
+    if rest.size and not rest.item(rest.argmin()) >= SIGMOID_CANCELLED:
+        _mend(slope, rest, SIGMOID_CANCELLED, 1, 1, x)
+    return slope
 
 
 def sigmoid_slope_into(x: Raw, y: Raw, slope: Raw) -> Raw:
@@ -77,25 +81,33 @@ def sigmoid_slope_into(x: Raw, y: Raw, slope: Raw) -> Raw:
     return slope
 
 
-def _mend(slope: Raw, cancelled: Raw, height: int, steepness: int, x: Raw) -> Raw:
-    positions = cancelled.ravel().nonzero()[0]
-    if len(positions) > slope.size // 4 or not slope.flags.c_contiguous:
-        return _in_full(height, steepness, x)
-    slope.ravel()[positions] = _in_full(height, steepness, x.ravel()[positions])
-    return slope
+def _mend(slope: Raw, rest: Raw, bound: float, height: int, steepness: int, x: Raw) -> None:
+    """Write the exact slope where `rest` is below a bound, or everywhere."""
+    if slope.size > SMALL and slope.flags.c_contiguous:
+        positions = (rest < bound).ravel().nonzero()[0]
+        if len(positions) <= slope.size // 4:
+            slope.ravel()[positions] = _in_full(height, steepness, x.ravel()[positions])
+            return
+    _in_full(height, steepness, x, slope)
 
 
-def _in_full(height: int, steepness: int, x: Raw) -> Raw:
-    """Return height * e / (1 + e)**2 for e = exp(-steepness * abs(x))."""
+def _in_full(height: int, steepness: int, x: Raw, out: Raw | None = None) -> Raw:
+    """Return height * e / (1 + e)**2 for e = exp(-steepness * abs(x)), in `out` if it is given: float32 or float64."""
     dtype = x.dtype
     if dtype == HALF:
         return _in_full(height, steepness, x.astype(np.float32)).astype(HALF)
-    decay = np.where(x.real >= 0, -x, x) if dtype.kind == "c" else -np.abs(x)
-    decay *= steepness
-    decay = np.exp(decay)
-    rest = decay + 1
+    if dtype.kind == "c":
+        decay = np.exp(np.where(x.real >= 0, -x, x) * steepness)
+        rest = decay + 1
+        return decay * height / (rest * rest)
+    numbers: Mapping[int, Any] = NUMBERS.get(dtype, PLAIN)
+    decay = np.abs(x, out=out)
+    decay *= numbers[-steepness]
+    decay = np.exp(decay, out=out)
+    rest = decay + numbers[1]
     rest *= rest
-    decay *= height
+    if height != 1:
+        decay *= numbers[height]
     decay /= rest
     return decay
 
