@@ -187,12 +187,10 @@ class Rerun:
 
 
 def _seen(value: Any) -> Any:
-    """Return a copy of a raw array, or None if it cannot be seen without waiting for a device."""
+    """Return a copy of a raw array, or None if it has no values yet; to compare it waits for a GPU."""
     value = _lower(value)
     backend = None if type(value) is Array or type(value) in STAND_INS or TRACED[type(value)] else backend_of(value)
-    if backend is None or backend.device(value).platform != "cpu":
-        return None
-    return backend.xp.asarray(value, copy=True)
+    return None if backend is None else backend.xp.asarray(value, copy=True)
 
 
 def _differ(before: Any, now: Any) -> bool:
