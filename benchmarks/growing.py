@@ -92,12 +92,12 @@ def growth(connection: Connection, hidden: int, batch: int) -> None:
     from gradkit import numpy as jnp
     from gradkit.distributed.gradients import SummedGradients
     from gradkit.processes import the_world
-    from gradkit.processes.host import HostTransport
+    from gradkit.processes.messages import MpiTransport
 
     distributed.initialize()
     here = the_world()
     assert here is not None
-    sent = _counted_bytes(HostTransport, here.count)
+    sent = _counted_bytes(MpiTransport, here.count)
     model = nn.MLP(INPUTS, [hidden, hidden, CLASSES], activation="relu", key=gradkit.random.key(0))
     leaves = [jnp.asarray(array) for layer in start_layers(hidden) for array in layer]
     model = tree.unflatten(tree.structure(model), leaves)
