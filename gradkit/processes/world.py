@@ -29,6 +29,9 @@ BUCKET_BYTES = 2**20
 """Bytes of gradients from which on a sum is begun."""
 TIMEOUT = 300.0
 """Seconds after which a wait for others is an error."""
+TOLD = 0.25
+"""Seconds that a launcher has to pass on what a process has written, before all are ended: it may drop what it has not
+read by then."""
 GRACE = 3.0
 """Seconds in which what a process sent before it left still arrives."""
 SPIN = 2e-4
@@ -350,6 +353,8 @@ def _ending_all(world: World, before: Callable[..., Any]) -> Callable[..., None]
         if world.index == 0 or not everywhere:
             before(kind, error, traceback)
         if not everywhere and the_world() is world:
+            sys.stderr.flush()
+            time.sleep(TOLD)
             world.abort(1)
 
     return hook
