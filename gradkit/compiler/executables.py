@@ -238,12 +238,7 @@ def _devices_in(graph: Graph) -> set[Device]:
     """Return the devices of a graph's arrays, and of those in the functions of its operations."""
     variables = [*graph.inputs, *(out for equation in graph.equations for out in equation.outputs)]
     found = {variable.form.device for variable in variables}
-    for equation in graph.equations:
-        for param in equation.params.values():
-            for part in param if type(param) is tuple else (param,):
-                if type(part) is Graph:
-                    found |= _devices_in(part)
-    return found
+    return found.union(*(_devices_in(inner) for equation in graph.equations for inner in equation.graphs))
 
 
 def _printer_of(backend: Backend) -> Printer | OperationPrinter | None:
