@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import logging
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,9 +67,13 @@ class Program:
         return self._ran(list(map(self._box.open, arguments)))
 
     def _ran(self, arrays: list[Any]) -> list[Any]:
-        found: list[Any] = self.jitted(*arrays)
-        if self._calls_host and not any(isinstance(array, jax.core.Tracer) for array in arrays):
+        if not self._calls_host or any(isinstance(array, jax.core.Tracer) for array in arrays):
+            return self.jitted(*arrays)  # type: ignore[no-any-return]
+        try:
+            found: list[Any] = self.jitted(*arrays)
             jax.effects_barrier()  # what a program does on the host is done when the call returns
+        except jax.errors.JaxRuntimeError as error:
+            raise _own_error(error) from None
         return found
 
     def if_it_fits(self, arguments: list[Any]) -> list[Any] | None:
@@ -161,6 +167,40 @@ def _as_said(values: Sequence[Any], forms: Sequence[Any]) -> list[Any]:
     ]
 
 
+_raised: deque[BaseException] = deque(maxlen=16)
+"""The newest errors of functions of the host. JAX passes on their text alone, in an error of its own."""
+
+
+class _Noting:
+    """Keeps an error that is raised inside a ``with`` block."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if error is not None:
+            _raised.append(error)
+
+
+def _own_error(error: jax.errors.JaxRuntimeError) -> BaseException:
+    """Return the error of a function of the host that JAX tells of, or JAX's."""
+    text = str(error)
+    found = next((own for own in reversed(_raised) if f"{type(own).__name__}: {str(own)[:200]}" in text), error)
+    if found is not error:
+        _raised.remove(found)
+    return found
+
+
+class _Untold(logging.Filter):
+    """Leaves what the call of a program raises to whoever catches it: JAX would write it on the screen as well."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and any(record.exc_info[1] is error for error in _raised))
+
+
+logging.getLogger("jax._src.callback").addFilter(_Untold())
+
+
 def _on_host(step: Apply, operands: Sequence[Any]) -> Sequence[Any]:
     """Call a function of the host at each run, in order."""
     forms = [jax.ShapeDtypeStruct(value.form.shape, np.dtype(value.form.dtype)) for value in step.results]
@@ -170,7 +210,8 @@ def _on_host(step: Apply, operands: Sequence[Any]) -> Sequence[Any]:
         given = list(operands)
         for i, array in zip(moving, arrays, strict=True):
             given[i] = jax.numpy.asarray(array)
-        found = step.function(*given)
+        with _Noting():
+            found = step.function(*given)
         return list(map(np.asarray, found if step.several else (found,)))[: len(forms)]
 
     found: list[Any] = io_callback(call, forms, *(operands[i] for i in moving), ordered=True)

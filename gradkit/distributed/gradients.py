@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gradkit.core.array import Array, backend_of_array, wrap
 from gradkit.core.node import Node
 from gradkit.core.operands import dtype_name
@@ -19,7 +21,7 @@ from gradkit.distributed.startup import world
 from gradkit.distributed.trees import described
 from gradkit.lax.started_sums import StartedSums
 from gradkit.numpy import asarray, concatenate, reshape, zeros_like
-from gradkit.processes import OrderedSum, World
+from gradkit.processes import OrderedSum, Subject, World, subject
 from gradkit.transforms import value_and_grad as local_value_and_grad
 from gradkit.transforms.reverse import watched_value_and_grad
 from gradkit.tree import flatten, leaves, unflatten
@@ -29,6 +31,24 @@ __all__ = [
 ]  # fmt: skip
 
 CALL = "the sum of gradients"
+
+
+class _Told:
+    """What is said of parameters, kept for as long as they stay the same but for their numbers."""
+
+    def __init__(self) -> None:
+        self._form: Any = None
+        self._subject: Subject | None = None
+
+    def of(self, params: Any, bucket_bytes: int) -> Subject:
+        """Return what the processes have to agree on."""
+        values, treedef = flatten(params)
+        arrays = [asarray(value) for value in values]
+        form = treedef, [(dtype_name(array), tuple(array.shape)) for array in arrays], bucket_bytes
+        if self._subject is None or form != self._form:
+            self._form = form
+            self._subject = subject("value_and_grad", f"{described(params, arrays)}; bucket_bytes={bucket_bytes}")
+        return self._subject
 
 
 class Share(NamedTuple):
@@ -215,8 +235,8 @@ def value_and_grad(fun: Callable[..., Any], has_aux: bool = False) -> Callable[.
     Raises
     ------
     DistributedError
-        By the function: if another process has ended, or does not come; at its first call, in all processes, if their
-        `params` differ in structure, shapes or dtypes: who has what.
+        By the function: if another process has ended, or does not come; in all processes, if their `params` differ in
+        structure, shapes or dtypes: who has what.
 
     Examples
     --------
@@ -230,23 +250,20 @@ def value_and_grad(fun: Callable[..., Any], has_aux: bool = False) -> Callable[.
     'MLP'
     """
     alone = local_value_and_grad(fun, has_aux=has_aux)
-    agreed: list[bool] = []
+    told = _Told()
 
     def value_and_gradient(params: Any, *batch: Any) -> Any:
         here = world()
         if here.count == 1:
             return alone(params, *batch)
-        if not agreed:
-            arrays = [asarray(leaf) for leaf in leaves(params)]
-            here.meet("value_and_grad", f"{described(params, arrays)}; bucket_bytes={here.bucket_bytes}")
-            agreed.append(True)
         rows = _rows(batch)
-        asked = weighted_sum(asarray([float(rows)], dtype="float32"), 1.0, here)  # on its way while fun runs
+        # Under way while fun runs: what the processes have, and how many rows.
+        meeting = here.open(told.of(params, here.bucket_bytes), np.int64(rows).tobytes())
         known: list[float] = []
 
         def weight() -> float:
             if not known:
-                known.append(rows / float(asked.result()[0]))
+                known.append(_weight(rows, int(meeting.given()[:, :8].copy().view(np.int64).sum())))
             return known[0]
 
         value, aux, summed = started_value_and_grad(fun, has_aux, weight, rows > 0, params, batch, here)
@@ -257,6 +274,15 @@ def value_and_grad(fun: Callable[..., Any], has_aux: bool = False) -> Callable[.
         return ((whole, aux) if has_aux else whole), gradient
 
     return value_and_gradient
+
+
+def _weight(own: int, whole: int) -> float:
+    if not whole:
+        raise ValueError(
+            "value_and_grad: the batch has no rows in any process, and a mean over none is no number. Give one with "
+            "rows; minibatches makes none without."
+        )
+    return Share(own, whole).weight
 
 
 def started_value_and_grad(

@@ -8,15 +8,23 @@ other; `sums` is its own. Two pairs move between what each process has for itsel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from gradkit.backend import Backend, HostMemory, MessageMemory
 from gradkit.core import General, Linear
 from gradkit.core.array import Array
 from gradkit.core.batching import moved_to_front, same_shape
 from gradkit.core.binding import bind
 from gradkit.core.namespace import PRIMITIVES
-from gradkit.processes import OrderedSum, ProcessAxis
+from gradkit.processes import OrderedSum, ProcessAxis, sum_of_all
+
+if TYPE_CHECKING:
+    from gradkit.processes import Subject
 
 __all__ = [
     "Across",
@@ -33,6 +41,10 @@ __all__ = [
     "sums",
     "vary",
 ]  # fmt: skip
+
+
+Pairs = tuple[tuple[int, int], ...]
+"""Of processes: which sends to which."""
 
 
 class Across:
@@ -91,21 +103,65 @@ def _swapped(x: Array) -> Array:
     return permute
 
 
+class _Visit(NamedTuple):
+    """How one comes to an operation: what all say of it, and the memory by which small arrays come along."""
+
+    subject: Subject
+    memory: MessageMemory | None
+
+
+@lru_cache(maxsize=4096)
+def _visit(
+    call: str, axis: str, dtype: str, shape: tuple[int, ...], perm: Pairs | None, size: int, backend: Backend
+) -> _Visit:
+    from gradkit.processes.meetings import ROOM, subject  # late: one process needs neither JSON nor hashes
+
+    memory = backend.message_memory()
+    about = f"{dtype}[{', '.join(map(str, shape))}]"
+    if perm is not None:
+        about += f", perm={list(perm)}"
+    if not isinstance(memory, HostMemory):
+        about += f", by {backend.travel()}"
+    is_small = size <= ROOM and isinstance(memory, HostMemory)
+    return _Visit(subject(f"lax.{call} over {axis!r}", about), memory if is_small else None)
+
+
+def _met(backend: Backend, x: Any, axis: ProcessAxis, call: str, perm: Pairs | None = None) -> Any:
+    """Meet the others at an operation, and return the arrays of all, flat, where they are small; else None.
+
+    Small ones come with the words by which all see that they are at the same operation, with arrays of one shape and
+    dtype. Larger ones wait for these.
+    """
+    shape = tuple(x.shape)
+    size = prod(shape) * backend.dtype_of(x).itemsize
+    visit = _visit(call, axis.name, backend.dtype_name(x), shape, perm, size, backend)
+    if visit.memory is None:
+        axis.world.open(visit.subject).given()
+        return None
+    given = axis.world.open(visit.subject, visit.memory.sent(x).tobytes()).given()
+    return visit.memory.array(np.ascontiguousarray(given[:, :size]), (axis.size, prod(shape)), x)
+
+
 def _flat(xp: Any, x: Any) -> Any:
     return xp.backend.xp.reshape(x, (-1,))
 
 
 def _sum(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
-    return _combined(xp, x, axis, "psum", None)
+    return _combined(xp, x, axis, "psum", sum_of_all(xp.backend))
 
 
 def _combined(xp: Any, x: Any, axis: ProcessAxis, call: str, combine: Any) -> Any:
     here, backend = axis.world, xp.backend
     if here.count == 1:
         return x
-    transport = here.transport(backend, "calls")
-    found = OrderedSum(_flat(xp, x), backend, transport, here.count, f"lax.{call} over {axis.name!r}", combine)
-    return backend.xp.reshape(found.result(), tuple(x.shape))
+    found = _met(backend, x, axis, call)
+    if found is None:
+        transport = here.transport(backend, "calls")
+        whole = OrderedSum(_flat(xp, x), backend, transport, here.count, f"lax.{call} over {axis.name!r}", combine)
+        found = whole.result()
+    else:
+        found = combine(found)
+    return backend.xp.reshape(found, tuple(x.shape))
 
 
 def _extremum(name: str) -> Callable[..., Any]:
@@ -119,21 +175,34 @@ def _gather(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
     here, backend = axis.world, xp.backend
     if here.count == 1:
         return backend.xp.reshape(x, (1, *x.shape))
-    moved = here.transport(backend, "calls").collect(_flat(xp, x), f"lax.all_gather over {axis.name!r}")
-    return backend.xp.reshape(moved.result(), (here.count, *x.shape))
+    found = _met(backend, x, axis, "all_gather")
+    if found is None:
+        transport = here.transport(backend, "calls")
+        found = transport.collect(_flat(xp, x), f"lax.all_gather over {axis.name!r}").result()
+    return backend.xp.reshape(found, (here.count, *x.shape))
 
 
-def _exchange(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
+def _exchanged(xp: Any, x: Any, axis: ProcessAxis, call: str, perm: Pairs | None = None) -> Any:
+    """Send row i of an array to process i, and return what all have sent here."""
     here, backend = axis.world, xp.backend
     if here.count == 1:
         return x
-    rows = backend.xp.reshape(x, (here.count, -1)) if x.size else backend.xp.reshape(x, (here.count, 0))
-    moved = here.transport(backend, "calls").exchange(rows, f"lax.all_to_all over {axis.name!r}")
-    return backend.xp.reshape(moved.result(), tuple(x.shape))
+    found = _met(backend, x, axis, call, perm)
+    rows = (here.count, prod(x.shape) // here.count)
+    if found is None:
+        transport = here.transport(backend, "calls")
+        moved = transport.exchange(backend.xp.reshape(x, rows), f"lax.{call} over {axis.name!r}").result()
+    else:
+        moved = backend.asarray(backend.xp.reshape(found, (here.count, *rows))[:, here.index, ...])
+    return backend.xp.reshape(moved, tuple(x.shape))
+
+
+def _exchange(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
+    return _exchanged(xp, x, axis, "all_to_all")
 
 
 def _sum_and_scatter(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
-    moved = _exchange(xp, x, axis=axis)
+    moved = _exchanged(xp, x, axis, "psum_scatter")
     total = moved[0, ...]
     for i in range(1, axis.size):  # in the order of the processes, as all sums
         total = total + moved[i, ...]
@@ -144,13 +213,13 @@ def _own_part(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
     return xp.backend.asarray(x[axis.world.index, ...])
 
 
-def _send(xp: Any, x: Any, *, axis: ProcessAxis, perm: Sequence[tuple[int, int]]) -> Any:
+def _send(xp: Any, x: Any, *, axis: ProcessAxis, perm: Pairs) -> Any:
     here, backend = axis.world, xp.backend
     own = backend.xp
     targets = [target for source, target in perm if source == here.index]
     sources = [source for source, target in perm if target == here.index]
     parts = own.stack([x if i in targets else own.zeros_like(x) for i in range(here.count)])
-    moved = _exchange(xp, parts, axis=axis)
+    moved = _exchanged(xp, parts, axis, "ppermute", perm)
     return backend.asarray(moved[sources[0], ...]) if sources else own.zeros_like(x)
 
 

@@ -7,11 +7,10 @@ whether another has left, or where the others wait. A process whose error nobody
 from __future__ import annotations
 
 import atexit
-import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -19,8 +18,9 @@ import numpy as np
 
 from gradkit.backend import Backend
 from gradkit.backend.transport import Transport
-from gradkit.errors import CollectiveTimeoutError, DistributedError, ProcessLeftError
+from gradkit.errors import CollectiveTimeoutError, ProcessLeftError
 from gradkit.processes.launchers import launched_processes, load_mpi
+from gradkit.processes.meetings import Meeting, Subject, listed, named, subject
 from gradkit.processes.messages import MpiTransport
 
 __all__ = ["BUCKET_BYTES", "TIMEOUT", "World", "enter_world", "leave_world", "the_world", "world_of_launcher"]
@@ -34,11 +34,16 @@ TOLD = 0.25
 read by then."""
 GRACE = 3.0
 """Seconds in which what a process sent before it left still arrives."""
+BUSY = 3e-5
+"""Seconds in which a waiting process does nothing else: most messages are there by then, and to let others run takes
+longer."""
 SPIN = 2e-4
 """Seconds in which a waiting process only lets others run; after them it sleeps between two questions."""
 PAUSE = 2e-4
-NOTICE = 10.0
+NOTICE = 2.0
 """Seconds after which a process tells the others where it waits."""
+STUCK = 15.0
+"""Seconds after which it is an error that all processes wait, and not in one call: nobody is left to come."""
 
 ALONE = (None, 1)
 """What launchers say where there is one process: nothing, or that."""
@@ -75,8 +80,10 @@ class World:
         self._transports: dict[tuple[str, str], Transport] = {}
         self._left: dict[int, float] = {}
         self._waiting: dict[int, str] = {}
+        self._heard = 0.0
         self._sent: list[Any] = []
         self._is_broken = False
+        self._open: Meeting | None = None
         self._parent: World | None = None
         self._parts: dict[str, World] = {}
         if mpi is None:
@@ -142,17 +149,36 @@ class World:
         """
         if self.count == 1:
             return
-        digest = np.frombuffer(hashlib.blake2b(f"{call}\0{about}".encode(), digest_size=16).digest(), np.uint8)
-        found = np.empty((self.count, digest.size), np.uint8)
-        self._wait_for(self._meetings.Iallgather(digest, found), call)
-        if (found != digest).any():
-            texts = [json.loads(text) for text in self.gather_texts(json.dumps([call, about]), call)]
-            raise _disagreement([text[0] for text in texts], [text[1] for text in texts])
+        self.open(subject(call, about)).given()
+
+    def open(self, about: Subject, content: bytes = b"") -> Meeting:
+        """Come to a meeting, and go on; there is one at a time, so the one before is waited for.
+
+        Parameters
+        ----------
+        about : Subject
+            What all have to come to.
+        content : bytes
+            What this process gives the others.
+        """
+        self._settle()
+        self._open = Meeting(self, about, content)
+        return self._open
+
+    def _settle(self) -> None:
+        """Wait for the end of the meeting that is open."""
+        if self._open is not None and not self._open.is_over:
+            self._open.given()
+
+    def start_gathering(self, own: bytes, found: np.ndarray[Any, Any]) -> Any:
+        """Begin to bring bytes of all processes, as many of each, and return MPI's request."""
+        return self._meetings.Iallgather(own, found)
 
     def gather_texts(self, text: str, call: str) -> list[str]:
         """Return the texts of all processes, in their order."""
         if self.count == 1:
             return [text]
+        self._settle()
         own = np.frombuffer(text.encode(), np.uint8)
         sizes = np.empty(self.count, np.int64)
         self._wait_for(self._meetings.Iallgather(np.asarray([own.size]), sizes), call)
@@ -166,6 +192,7 @@ class World:
         """Return what process 0 gave, in every process."""
         if self.count == 1:
             return content
+        self._settle()
         size = np.asarray([len(content)])
         self._wait_for(self._meetings.Ibcast(size), call)
         values = np.frombuffer(content, np.uint8).copy() if self.index == 0 else np.empty(int(size[0]), np.uint8)
@@ -190,10 +217,12 @@ class World:
         if self._parent is not None:
             self._parent.wait_until(done, call)
             return
-        if done():
+        began, notice, told = time.monotonic(), min(NOTICE, self.timeout / 4), False
+        while not done():
+            if time.monotonic() - began > BUSY:
+                break
+        else:
             return
-        began = time.monotonic()
-        told = False
         while not done():
             now = time.monotonic()
             time.sleep(0 if now - began < SPIN else PAUSE)
@@ -205,22 +234,28 @@ class World:
                         f"{call}: process {process} of {self.count} has ended, while process {self.index} waits for "
                         f"it. What it said last tells why."
                     )
-            if not told and now - began > min(NOTICE, self.timeout / 2):
+            if not told and now - began > notice:
                 told = True
                 self._tell({"waits": call})
             if now - began > self.timeout:
-                raise self._timeout_error(call)
+                raise self._timeout_error(call, f"waited for {self.timeout:g} seconds")
+            if told and now - max(began + notice, self._heard) > min(STUCK, self.timeout / 2) and self._is_stuck(call):
+                raise self._timeout_error(call, "no process comes to where another waits")
         if told:
             self._tell({"waits": None})
 
-    def _timeout_error(self, call: str) -> CollectiveTimeoutError:
+    def _is_stuck(self, call: str) -> bool:
+        """Return whether all processes wait, and not all in this call."""
+        return len(self._waiting) == self.count - 1 and set(self._waiting.values()) != {call}
+
+    def _timeout_error(self, call: str, what: str) -> CollectiveTimeoutError:
         self._is_broken = True
         here = {**self._waiting, self.index: call}
         missing = [process for process in range(self.count) if process not in here]
-        waiting = _listed(here)
-        absent = f"{_named(missing)} {'is' if len(missing) == 1 else 'are'} not there" if missing else "all wait"
+        waiting = listed(here)
+        absent = f"{named(missing)} {'is' if len(missing) == 1 else 'are'} not there" if missing else "all wait"
         return CollectiveTimeoutError(
-            f"{call}: waited for {self.timeout:g} seconds. {waiting}; {absent}. Every process has to make the same "
+            f"{call}: {what}. {waiting}; {absent}. Every process has to make the same "
             f"calls in the same order; where some need longer, give gradkit.distributed.initialize a larger timeout."
         )
 
@@ -236,7 +271,7 @@ class World:
             content = np.empty(status.Get_count(self._mpi.BYTE), np.uint8)
             source = status.Get_source()
             self._control.Recv(content, source=source, tag=status.Get_tag())
-            message = json.loads(content.tobytes())
+            message, self._heard = json.loads(content.tobytes()), time.monotonic()
             if "left" in message:
                 self._left[source] = time.monotonic()
             elif message["waits"] is None:
@@ -267,38 +302,6 @@ class World:
                     self.abort(1)
         if self._mpi is not None and not self._mpi.Is_finalized():
             self._mpi.Finalize()
-
-
-def _named(processes: Sequence[int]) -> str:
-    return f"process{'es' if len(processes) > 1 else ''} {', '.join(map(str, processes))}"
-
-
-def _listed(calls: Mapping[int, str]) -> str:
-    """Say which processes wait where."""
-    groups: dict[str, list[int]] = {}
-    for process in sorted(calls):
-        groups.setdefault(calls[process], []).append(process)
-    return ", ".join(f"{_named(p)} wait{'s' if len(p) == 1 else ''} in {call}" for call, p in groups.items())
-
-
-def _disagreement(calls: Sequence[str], abouts: Sequence[str]) -> DistributedError:
-    """Return the error of processes that came with different things."""
-    same_call = len(set(calls)) == 1
-    groups: dict[str, list[int]] = {}
-    for process, (call, about) in enumerate(zip(calls, abouts, strict=True)):
-        groups.setdefault(about if same_call else call, []).append(process)
-    listed = "\n".join(f"  {_named(processes)}: {text}" for text, processes in groups.items())
-    if same_call:
-        error = DistributedError(
-            f"{calls[0]}: the processes do not agree, and they must:\n{listed}\n"
-            f"Make this call with the same in all processes."
-        )
-    else:
-        error = DistributedError(
-            f"the processes have come to different calls, and all must make the same calls in the same order:\n{listed}"
-        )
-    error.everywhere = True
-    return error
 
 
 # The world of this process
