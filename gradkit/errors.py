@@ -52,9 +52,12 @@ class DistributedError(RuntimeError):
     ----------
     everywhere : bool
         Whether all processes have the same error: it is told once.
+    told_by : int
+        The number of the process that tells an error which several have.
     """
 
     everywhere: bool = False
+    told_by: int | None = None
 
 
 class TooFewExamplesError(DistributedError, ValueError):

@@ -110,7 +110,10 @@ class Meeting:
     def _disagreement(self) -> DistributedError:
         own = [self._subject.call, self._subject.about, _place_in_program()]
         texts = [json.loads(text) for text in self._here.gather_texts(json.dumps(own), self._subject.call)]
-        return _disagreement(*zip(*texts, strict=True))
+        error = _disagreement(self._here.numbers, *zip(*texts, strict=True))
+        error.everywhere = self._here.is_whole
+        error.told_by = self._here.numbers[0]
+        return error
 
 
 def _place_in_program() -> str:
@@ -139,25 +142,23 @@ def listed(calls: Mapping[int, str]) -> str:
     return ", ".join(f"{named(p)} wait{'s' if len(p) == 1 else ''} in {call}" for call, p in groups.items())
 
 
-def _disagreement(calls: Sequence[str], abouts: Sequence[str], places: Sequence[str]) -> DistributedError:
+def _disagreement(
+    numbers: Sequence[int], calls: Sequence[str], abouts: Sequence[str], places: Sequence[str]
+) -> DistributedError:
     """Return the error of processes that came with different things."""
     same_call = len(set(calls)) == 1
     texts = abouts if same_call else [f"{c}, {a}" if a else c for c, a in zip(calls, abouts, strict=True)]
     groups: dict[str, list[int]] = {}
-    for process, text in enumerate(texts):
+    first: dict[str, str] = {}
+    for process, text, place in zip(numbers, texts, places, strict=True):
         groups.setdefault(text, []).append(process)
-    lines = "\n".join(
-        f"  {named(processes)}: {text}" + (f" ({places[processes[0]]})" if places[processes[0]] else "")
-        for text, processes in groups.items()
-    )
+        first.setdefault(text, f" ({place})" if place else "")
+    lines = "\n".join(f"  {named(processes)}: {text}{first[text]}" for text, processes in groups.items())
     if same_call:
-        error = DistributedError(
+        return DistributedError(
             f"{calls[0]}: the processes do not agree, and they must:\n{lines}\n"
             f"Make this call with the same in all processes."
         )
-    else:
-        error = DistributedError(
-            f"the processes have come to different calls, and all must make the same calls in the same order:\n{lines}"
-        )
-    error.everywhere = True
-    return error
+    return DistributedError(
+        f"the processes have come to different calls, and all must make the same calls in the same order:\n{lines}"
+    )

@@ -10,7 +10,7 @@ import atexit
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -70,12 +70,15 @@ class World:
         The number of this process, from 0, and how many there are.
     local_index, local_count : int
         The same among the processes of its machine.
+    numbers : sequence of int
+        The numbers of its processes in the whole run.
     """
 
     def __init__(self, mpi: Any = None, timeout: float = TIMEOUT) -> None:
         self.timeout = timeout
         self.bucket_bytes = BUCKET_BYTES
         self.index, self.count, self.local_index, self.local_count = 0, 1, 0, 1
+        self.numbers: Sequence[int] = (0,)
         self._mpi = mpi
         self._transports: dict[tuple[str, str], Transport] = {}
         self._left: dict[int, float] = {}
@@ -90,6 +93,7 @@ class World:
             return
         everybody = mpi.COMM_WORLD
         self.index, self.count = everybody.Get_rank(), everybody.Get_size()
+        self.numbers = range(self.count)
         machine = everybody.Split_type(mpi.COMM_TYPE_SHARED)
         self.local_index, self.local_count = machine.Get_rank(), machine.Get_size()
         self._control, self._meetings, self._end = (everybody.Dup() for _ in range(3))
@@ -97,6 +101,11 @@ class World:
 
     def __repr__(self) -> str:
         return f"process {self.index} of {self.count}"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are all processes of the run."""
+        return self._parent is None
 
     def transport(self, backend: Backend, lane: str) -> Transport:
         """Return what a backend's arrays travel by in a lane."""
@@ -121,6 +130,7 @@ class World:
             return self._parts[name]
         own = self._mpi.COMM_WORLD.Split(members, position)
         part.index, part.count = own.Get_rank(), own.Get_size()
+        part.numbers = own.allgather(self.index)
         part.local_index, part.local_count = self.local_index, self.local_count
         part._mpi, part._parent = self._mpi, self
         part._meetings = own.Dup()
@@ -230,10 +240,12 @@ class World:
             for process, since in self._left.items():
                 if now - since > GRACE:
                     self._is_broken = True
-                    raise ProcessLeftError(
+                    left = ProcessLeftError(
                         f"{call}: process {process} of {self.count} has ended, while process {self.index} waits for "
                         f"it. What it said last tells why."
                     )
+                    left.told_by = min(set(range(self.count)) - self._left.keys())
+                    raise left
             if not told and now - began > notice:
                 told = True
                 self._tell({"waits": call})
@@ -254,10 +266,12 @@ class World:
         missing = [process for process in range(self.count) if process not in here]
         waiting = listed(here)
         absent = f"{named(missing)} {'is' if len(missing) == 1 else 'are'} not there" if missing else "all wait"
-        return CollectiveTimeoutError(
+        error = CollectiveTimeoutError(
             f"{call}: {what}. {waiting}; {absent}. Every process has to make the same "
             f"calls in the same order; where some need longer, give gradkit.distributed.initialize a larger timeout."
         )
+        error.told_by = min(here)
+        return error
 
     def _tell(self, message: Mapping[str, Any]) -> None:
         content = np.frombuffer(json.dumps(message).encode(), np.uint8)
@@ -351,9 +365,13 @@ def _ending_all(world: World, before: Callable[..., Any]) -> Callable[..., None]
 
     def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         everywhere = getattr(error, "everywhere", False)
+        teller = 0 if everywhere else getattr(error, "told_by", None)
+        is_told = teller not in (None, world.index)
         if not everywhere:
+            if is_told:
+                time.sleep(2 * TOLD)  # the one that tells it ends all by then, unless it lives with the error
             print(f"gradkit: process {world.index} of {world.count} has failed:", file=sys.stderr)  # noqa: T201
-        if world.index == 0 or not everywhere:
+        if not (everywhere and is_told):
             before(kind, error, traceback)
         if not everywhere and the_world() is world:
             sys.stderr.flush()

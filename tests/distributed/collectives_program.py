@@ -68,6 +68,19 @@ errors["lengths"] = error_of(lambda: batches(x[: 12 - index], 4, key))
 errors["keys"] = error_of(lambda: batches(x, 4, gradkit.random.key(index)))
 loss = distributed.value_and_grad(lambda params, x: jnp.sum(params["w"]) * jnp.mean(x))
 errors["models"] = error_of(lambda: loss({"w": jnp.ones(2 + (index == 1))}, x))
+
+
+def later(changed):
+    """Change the model in process 1 after a first step."""
+    loss = distributed.value_and_grad(lambda params: sum(jnp.sum(leaf) for leaf in gradkit.tree.leaves(params)))
+    loss({"w": jnp.ones((2, 3))})
+    return error_of(lambda: loss(changed if index == 1 else {"w": jnp.ones((2, 3))}))
+
+
+errors["model of another shape later"] = later({"w": jnp.ones((3, 2))})
+errors["model of another size later"] = later({"w": jnp.ones((9000, 3))})
+errors["model of another dtype later"] = later({"w": jnp.ones((2, 3), "float64")})
+errors["model of another structure later"] = later({"w": jnp.ones((2, 1)), "v": jnp.ones((2, 2))})
 errors["an axis"] = error_of(
     lambda: distributed.shard_map(
         lambda x: gradkit.lax.psum(x, "dat"),

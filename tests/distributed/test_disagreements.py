@@ -53,3 +53,50 @@ def test_each_pair_is_told_apart_however_functions_are_run(backend, tmp_path):
     if backend == "jax":
         pytest.importorskip("jax")
     assert_told(disagreements(3, tmp_path / "found.json", *(f"{backend}/{way}" for way in WAYS)), 3)
+
+
+PROGRAM_OF_A_GRID = """
+import gradkit, time
+from gradkit import distributed, lax, numpy as jnp
+from gradkit.distributed import Mesh, PartitionSpec as P, shard_map
+distributed.initialize(timeout=6)
+me, whole = distributed.process_index(), P()
+mesh = Mesh((2, 2), ("a", "b"))
+f = gradkit.jit(lambda x: {what})
+shard_map(f, mesh=mesh, in_specs=whole, out_specs=whole, process_local=True)(jnp.ones(6))
+distributed.barrier()
+"""
+
+
+@needs_mpi
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "what, lines",
+    [
+        (
+            "lax.psum(x, 'a') if me < 2 else lax.pmax(x, 'a')",
+            ["different calls", "process 1: lax.psum over 'a', float32[6]", "process 3: lax.pmax over 'a', float32[6]"],
+        ),
+        (
+            "lax.psum(x[: 2 + me // 2], 'a')",
+            ["lax.psum over 'a': the processes do not agree", "process 1: float32[2]", "process 3: float32[3]"],
+        ),
+        (
+            "lax.psum(x, 'a' if me else 'b')",
+            ["no process comes to where another waits", "process 0 waits in lax.psum over 'b'", "; all wait"],
+        ),
+        (
+            "x if me == 1 else lax.psum(x, 'a')",
+            ["no process comes to where another waits", "process 3 waits in lax.psum over 'a'", "wait in barrier"],
+        ),
+        (
+            "x if me else (gradkit.debug.callback(time.sleep, 20), lax.psum(x, 'a'))[1]",
+            ["barrier: waited for 6 seconds. processes 1, 2, 3 wait in", "process 0 is not there"],
+        ),
+    ],
+)
+def test_processes_that_part_ways_along_an_axis_of_a_grid_are_told_with_their_numbers_in_the_run(what, lines):
+    ended = launch(4, "-c", PROGRAM_OF_A_GRID.format(what=what))
+    assert ended.status != 0
+    for line in lines:
+        assert line in ended.err
