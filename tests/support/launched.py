@@ -36,7 +36,9 @@ class Ended:
 def environment(**more: str) -> dict[str, str]:
     """Return the environment in which this checkout runs, with one thread of BLAS a process."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "PRTE_", "PMI_"))}
-    path = os.pathsep.join([str(ROOT), str(ROOT / "backends"), str(ROOT / "tests/support")])
+    own = [str(ROOT), str(ROOT / "backends"), str(ROOT / "tests/support")]
+    more_paths = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    path = os.pathsep.join([*own, *more_paths])
     return {**inherited, **dict.fromkeys(THREADS, "1"), "PYTHONPATH": path, "TMPDIR": "/tmp", **more}
 
 
