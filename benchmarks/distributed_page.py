@@ -143,7 +143,7 @@ def _growth(results: dict[str, Any]) -> str:
                 ]
             )
     header = [
-        "processes, examples", "step (ms)", "computing", "its sums", "MB sent", "least", "model (ms)", "of the step",
+        "processes, examples", "step (ms)", "computing", "its sums", "MB moved", "least", "model (ms)", "of the step",
     ]  # fmt: skip
     links = [
         f"between {run['count']} {1e6 * link.latency:.0f} µs and {link.bandwidth / 1e9:.2f} GB/s"
@@ -155,8 +155,8 @@ def _growth(results: dict[str, Any]) -> str:
     links_text = f"; a link, by sums of 1 kB to 8 MB: {', '.join(links)}" if links else ""
     about = f"""A step of 784-{hidden}-{hidden}-10 in float32 by `distributed.value_and_grad` and SGD, a BLAS thread a
         process: medians over {results["rounds"]} rounds, and the middle half of them. "Computing" is the same step
-        without its sums. "MB sent" is what a process sends to others in a step; "least" is 2 (n - 1) / n of the
-        gradients."""
+        without its sums. "MB moved" is what a process sends to others in a step, or reads in their memory; "least" is
+        2 (n - 1) / n of the gradients."""
     given = f"""The model is given that one process computes {here.speed / 1e9:.0f} Gflop/s and
         {1e3 * here.overhead:.1f} ms a step besides{links_text}."""
     return f"{paragraph(about)}\n\n{table(header, rows)}\n\n{paragraph(given)}"

@@ -85,19 +85,18 @@ def growth(connection: Connection, hidden: int, batch: int) -> None:
     """Be a process of gradkit that takes steps with its sums and without them, and sums gradients of one parameter.
 
     It is told ``step 128`` or ``compute 128``, by the examples that this process has, or ``sum 1024`` by the bytes. Its
-    facts are the bytes that it sends in a step.
+    facts are the bytes that it sends to others in a step, or reads in their memory.
     """
     import gradkit
     from gradkit import distributed, nn, optim, tree
     from gradkit import numpy as jnp
     from gradkit.distributed.gradients import SummedGradients
     from gradkit.processes import the_world
-    from gradkit.processes.messages import MpiTransport
 
     distributed.initialize()
     here = the_world()
     assert here is not None
-    sent = _counted_bytes(MpiTransport, here.count)
+    sent = _counted_bytes(here.count)
     model = nn.MLP(INPUTS, [hidden, hidden, CLASSES], activation="relu", key=gradkit.random.key(0))
     leaves = [jnp.asarray(array) for layer in start_layers(hidden) for array in layer]
     model = tree.unflatten(tree.structure(model), leaves)
@@ -131,20 +130,46 @@ def growth(connection: Connection, hidden: int, batch: int) -> None:
     answer(connection, asked_steps)
 
 
-def _counted_bytes(transport: Any, count: int) -> list[int]:
-    """Have a transport count what it sends to others: of `exchange` each gets a part, of `collect` everything."""
-    sent = [0]
+def _counted_bytes(count: int) -> list[int]:
+    """Have it counted what this process sends to others, or reads in the memory of others."""
+    from gradkit.lax.shared_sums import BucketMemory, SharedSums
+    from gradkit.processes.messages import MpiTransport
 
-    def counting(before: Callable[..., Any], copies: float) -> Callable[..., Any]:
-        def movement(self: Any, values: Any, call: str) -> Any:
-            sent[0] += round(np.asarray(values).nbytes * copies)
-            return before(self, values, call)
+    moved = [0]
 
-        return movement
+    def counting(owner: type, name: str, size: Callable[..., float]) -> None:
+        before = getattr(owner, name)
 
-    transport.exchange = counting(transport.exchange, (count - 1) / count)
-    transport.collect = counting(transport.collect, count - 1)
-    return sent
+        def movement(self: Any, *given: Any) -> Any:
+            moved[0] += round(size(self, *given))
+            return before(self, *given)
+
+        setattr(owner, name, movement)
+
+    def bytes_of(values: Any) -> int:
+        return int(np.asarray(values).nbytes)
+
+    # Of `exchange` each gets a part, of `collect` everything.
+    counting(MpiTransport, "exchange", lambda _, values, call: bytes_of(values) * (count - 1) / count)
+    counting(MpiTransport, "collect", lambda _, values, call: bytes_of(values) * (count - 1))
+    # Two processes read what the other one has; of more, each reads its part of all, and their sums of theirs.
+    counting(
+        SharedSums,
+        "end",
+        lambda self, number, token, places, memory: (
+            sum(array.nbytes for i, arrays in enumerate(memory.arrays) if i != self.index for array in arrays)
+            if count == 2
+            else 0
+        ),
+    )
+
+    def others(memory: Any, parts: Callable[[int], slice], process: int) -> int:
+        whole = enumerate(memory._whole)
+        return sum(theirs[parts(other)].nbytes for other, theirs in whole if other != process)
+
+    counting(BucketMemory, "add", lambda memory, process: others(memory, lambda _: memory._parts[process], process))
+    counting(BucketMemory, "take", lambda memory, process: others(memory, memory._parts.__getitem__, process))
+    return moved
 
 
 def epochs(connection: Connection, path: str, hidden: int, batch: int, examples: int | None) -> None:

@@ -242,6 +242,11 @@ class Call:
         The memory that such a printer has asked for (`Printer.room`).
     on_host : bool
         Whether it may run functions of the host at each call.
+    in_place : mapping from int to int
+        Results that are operands, in whose memory others have written meanwhile: by number, and which. Once buffers
+        have their places, those that are where the operand is; the function's other results are copied.
+    made_in : mapping from int to int
+        Operands that may be made where another one is, so that the function need not copy them there.
     """
 
     name: str
@@ -251,6 +256,13 @@ class Call:
     params: Mapping[str, Any] = field(default_factory=dict)
     scratch: Buffer | None = None
     on_host: bool = False
+    in_place: Mapping[int, int] = field(default_factory=dict)
+    made_in: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def copied(self) -> list[int]:
+        """The numbers of the results that are copied from where the function has them."""
+        return [i for i in range(len(self.results)) if i not in self.in_place]
 
 
 @dataclass(frozen=True, eq=False)
@@ -337,3 +349,11 @@ class Plan:
     memory: Mapping[Buffer, int | Buffer] = field(default_factory=dict)
     arena: int = 0
     device: Any = None
+
+    @property
+    def written(self) -> set[Buffer]:
+        """The arguments in whose memory it writes."""
+        calls = [node for node in self.nodes if isinstance(node, Call)]
+        handed_on = {call.results[i] for call in calls for i in call.in_place}
+        places = {place for buffer, place in self.memory.items() if buffer not in handed_on}
+        return {place for place in places if isinstance(place, Buffer)}

@@ -266,9 +266,17 @@ class Backend(ABC):
         """Return the memory that MPI reads and writes where the library's arrays travel by it."""
         return HostMemory(self)
 
+    shares_host_memory: ClassVar[bool] = False
+    """Whether arrays can have the memory of NumPy's."""
+
+    def on_memory(self, values: np.ndarray[Any, Any]) -> Raw:
+        """Return an array that has the memory of NumPy's, in which others write meanwhile."""
+        raise NotImplementedError
+
     def travel(self) -> str:
         """Say by what arrays travel between processes, for `gradkit info`."""
-        return f"MPI on {self.message_memory().where}"
+        shared = "; gradients on one machine in shared memory" if self.shares_host_memory else ""
+        return f"MPI on {self.message_memory().where}{shared}"
 
     # Types
 

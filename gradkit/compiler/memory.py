@@ -8,8 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
-from gradkit.backend.plan import Buffer, Call, Choice, Layout, Load, Loop, Nest, Node, Plan, Product, While
+from gradkit.backend.plan import (
+    Buffer,
+    Call,
+    Choice,
+    Layout,
+    Load,
+    Loop,
+    Nest,
+    Node,
+    Plan,
+    Product,
+    While,
+    lies_row_by_row,
+)
 
 __all__ = ["buffers_read", "buffers_written", "place_buffers"]
 
@@ -80,6 +94,7 @@ def place_buffers(plan: Plan, donated: Mapping[Buffer, Buffer | None]) -> None:
         leaving.setdefault(position, []).append(buffer)
     memory: dict[Buffer, int | Buffer] = {}
     homes = homes_in_results(plan, donated, first, last)
+    others = made_in_operands(plan, first, last)
     free = set(donated)
     arena = Arena()
     for position, node in enumerate(plan.nodes):
@@ -97,7 +112,11 @@ def place_buffers(plan: Plan, donated: Mapping[Buffer, Buffer | None]) -> None:
                     memory[buffer] = fitting[0]
                     free.discard(fitting[0])
             elif buffer.kind == "temporary":
-                if buffer not in homes and ending and isinstance(place := memory.get(ending[0]), int):
+                own = operand_in_place(node, buffer) or others.get(buffer)
+                place = own and (own if own.kind == "argument" else memory.get(own))
+                if isinstance(place, Buffer):
+                    memory[buffer] = place
+                elif buffer not in homes and ending and isinstance(place := memory.get(ending[0]), int):
                     taken.add(ending[0])
                     memory[buffer] = place
                     arena.hand_on(ending[0], buffer)
@@ -108,6 +127,7 @@ def place_buffers(plan: Plan, donated: Mapping[Buffer, Buffer | None]) -> None:
                 arena.give_back(buffer)
     plan.memory = memory
     plan.arena = arena.size
+    plan.nodes = [with_places(node, memory) if isinstance(node, Call) else node for node in plan.nodes]
     plan.nodes = [node for node in plan.nodes if not copies_onto_itself(node, memory)]
 
 
@@ -132,6 +152,58 @@ def homes_in_results(
                     homes[old] = home
                     break
     return homes
+
+
+def made_in_operands(plan: Plan, first: Mapping[Buffer, int], last: Mapping[Buffer, int]) -> dict[Buffer, Buffer]:
+    """Return the temporary buffers that may be made in the memory of another operand of the call that reads them last.
+
+    That one has to be there before, so that nothing is written into it too early.
+    """
+    found: dict[Buffer, Buffer] = {}
+    calls = [(position, node) for position, node in enumerate(plan.nodes) if isinstance(node, Call)]
+    for position, node in calls:
+        for made, into in node.made_in.items():
+            value, place = node.operands[made], node.operands[into].buffer
+            buffer = value.buffer
+            if (
+                buffer.kind == "temporary"
+                and is_whole(value)
+                and (buffer.shape, buffer.dtype) == (place.shape, place.dtype)
+                and last[buffer] == position
+                and first.get(place, -1) < first[buffer]
+                and place not in found.values()
+            ):
+                found[buffer] = place
+    return found
+
+
+def operand_in_place(node: Node, result: Buffer) -> Buffer | None:
+    """Return the operand of a call that is one of its results, whole, or None."""
+    if not isinstance(node, Call):
+        return None
+    for number, operand in node.in_place.items():
+        layout = node.operands[operand]
+        if node.results[number] is result and is_whole(layout) and layout.buffer.shape == result.shape:
+            return layout.buffer  # type: ignore[no-any-return]
+    return None
+
+
+def is_whole(layout: Layout) -> bool:
+    """Return whether a layout is all of a buffer, row by row."""
+    same = layout.shape == layout.buffer.shape
+    return same and layout.offset == 0 and lies_row_by_row(layout.shape, layout.strides)
+
+
+def with_places(call: Call, memory: Mapping[Buffer, int | Buffer]) -> Call:
+    """Return a call whose results are in place where its operands are, and those alone."""
+    if not call.in_place:
+        return call
+
+    def place(buffer: Buffer) -> object:
+        return memory.get(buffer, buffer)
+
+    in_place = {i: j for i, j in call.in_place.items() if place(call.results[i]) is place(call.operands[j].buffer)}
+    return replace(call, in_place=in_place)
 
 
 def replaceable(node: Node, buffer: Buffer) -> Iterator[Buffer]:

@@ -207,7 +207,8 @@ class Planner:
             function = functools.partial(_with_copies, self.backend, function)
         operands = tuple(self.arrays.operand(x) for x in equation.inputs)
         results = tuple(map(self.arrays.buffer, equation.outputs))
-        call = Call(primitive.name, function, operands, results, equation.params, on_host=on_host)
+        places = primitive.in_place(equation.params), primitive.made_in(equation.params)
+        call = Call(primitive.name, function, operands, results, equation.params, None, on_host, *places)
         room = self.printer.room(call)
         return [replace(call, scratch=Buffer((room,), "uint8")) if room else call]
 

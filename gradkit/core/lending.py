@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Hashable
 from typing import Any
 
 from gradkit.core.array import Array, owner_of, wrap
 from gradkit.core.stand_in import STAND_INS, Deleted
 
-__all__ = ["axes_in_memory", "copied", "is_lent", "place_in_memory", "snapshot"]
+__all__ = ["axes_in_memory", "copied", "is_lent", "place", "place_in_memory", "snapshot"]
 
 
 def _holders(array: Array) -> int:
@@ -40,7 +41,18 @@ def snapshot(array: Array) -> Array:
     """
     if array._node is not None or _has_no_memory(array._value):
         return array
-    return copied(array) if is_lent(array) and _may_change(array._value) else wrap(array._value)
+    if id(array._value) in _places or not (is_lent(array) and _may_change(array._value)):
+        return wrap(array._value)
+    return copied(array)
+
+
+def place(value: Any) -> Array:
+    """Return an Array of memory that is meant itself, whoever writes there: no program may have a copy in its stead."""
+    _places[id(value)] = value
+    return wrap(value)
+
+
+_places: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 def _has_no_memory(value: Any) -> bool:

@@ -242,6 +242,14 @@ class Primitive(ABC):
         """Return whether running it does something beside computing results."""
         return False
 
+    def in_place(self, params: Mapping[str, Any]) -> Mapping[int, int]:
+        """Return the results that are operands, in whose memory others may have written meanwhile, and which."""
+        return {}
+
+    def made_in(self, params: Mapping[str, Any]) -> Mapping[int, int]:
+        """Return the operands that it copies into the memory of another one unless they are there, and which."""
+        return {}
+
     @abstractmethod
     def push(self, out: Any, args: Sequence[Any], tangents: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """Give the tangent of the result (None: zero) for the tangents of the arguments, all Arrays."""

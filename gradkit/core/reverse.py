@@ -32,6 +32,10 @@ __all__ = ["TAPE", "GradientWatcher", "ReverseTrace", "Tape", "total"]
 class GradientWatcher(ABC):
     """What is told of a backward pass while it runs: of each input's gradient once nothing more is added to it."""
 
+    def start(self, cotangent: Any) -> Any:
+        """Return the cotangent that the pass starts from, given 1, a raw array or an Array."""
+        return cotangent
+
     @abstractmethod
     def node_done(self) -> None:
         """Hear that another node has been walked back."""

@@ -6,7 +6,7 @@ in all processes. Each is an `OrderedSum`, so what arrives is the same in all of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,23 +14,21 @@ import numpy as np
 from gradkit.core.array import Array, backend_of_array, wrap
 from gradkit.core.node import Node
 from gradkit.core.operands import dtype_name
-from gradkit.core.promotion import FLOATING, is_inexact, kind_of
+from gradkit.core.promotion import FLOATING, kind_of
 from gradkit.core.reverse import GradientWatcher
 from gradkit.core.values import values_of
+from gradkit.distributed.buckets import GradientSums, StepSums, buckets_of
 from gradkit.distributed.startup import world
 from gradkit.distributed.trees import described
-from gradkit.lax.started_sums import StartedSums
-from gradkit.numpy import asarray, concatenate, reshape, zeros_like
+from gradkit.numpy import asarray, zeros_like
 from gradkit.processes import OrderedSum, Subject, World, subject
 from gradkit.transforms import value_and_grad as local_value_and_grad
 from gradkit.transforms.reverse import watched_value_and_grad
 from gradkit.tree import flatten, leaves, unflatten
 
 __all__ = [
-    "Share", "SummedGradients", "started_gradients", "started_value_and_grad", "value_and_grad", "weighted_sum", "wide",
+    "Share", "SummedGradients", "started_value_and_grad", "sums_of", "value_and_grad", "weighted_sum", "wide",
 ]  # fmt: skip
-
-CALL = "the sum of gradients"
 
 
 class _Told:
@@ -69,13 +67,6 @@ class Share(NamedTuple):
         return self.own / self.whole
 
 
-class _Bucket(NamedTuple):
-    """Some of the gradients, all of one dtype and place, that travel together."""
-
-    positions: tuple[int, ...]
-    shapes: list[tuple[int, ...]]
-
-
 class SummedGradients(GradientWatcher):
     """The sums of the gradients of one step, in progress.
 
@@ -86,39 +77,47 @@ class SummedGradients(GradientWatcher):
     parameters : sequence of Array
         What is differentiated by.
     weight : callable
-        Returns what this process's gradients count for; asked when the first bucket leaves.
+        Returns what this process's gradients count for; asked when the backward pass begins, or the first sum.
     here : World
         The processes.
-    sums : StartedSums, optional
-        What is on its way. One that is given is the same in all steps, so that a program is.
     """
 
-    def __init__(
-        self,
-        parameters: Sequence[Array],
-        weight: Callable[[], float],
-        here: World,
-        sums: StartedSums | None = None,
-    ) -> None:
+    def __init__(self, parameters: Sequence[Array], weight: Callable[[], float], here: World) -> None:
         self._parameters = parameters
         self._weight = weight
-        self._sums = started_gradients(here) if sums is None else sums
         self._gradients: list[Any] = [None] * len(parameters)
         self._positions: dict[Node, int] = {}
-        self._buckets = list(_buckets(parameters, here.bucket_bytes))
+        self._buckets = list(buckets_of(parameters, here.bucket_bytes))
         self._missing = [len(bucket.positions) for bucket in self._buckets]
         self._bucket_of = {i: number for number, bucket in enumerate(self._buckets) for i in bucket.positions}
-        self._on_the_way: list[tuple[Array, Array]] = []
+        self._here = here
+        self._is_ready = False
+        self._known = sums_of(here).known_step(self._buckets, parameters)
 
     @property
-    def sent(self) -> int:
-        """How many buckets have left so far."""
-        return len(self._on_the_way)
+    def begun(self) -> int:
+        """How many sums have begun, one for each bucket."""
+        return 0 if self._known is None else self._known.begun
 
     def watch(self, nodes: Sequence[Node]) -> SummedGradients:
         """Begin to watch a backward pass."""
         self._positions = {node: i for i, node in enumerate(nodes)}
+        self._sums.prepare()
         return self
+
+    @property
+    def _sums(self) -> StepSums:
+        """The sums, once there is something to sum."""
+        if not self._is_ready:
+            self._weight()  # it is known where all have the same parameters; those that do not share no memory
+            self._known = self._known or sums_of(self._here).step(self._buckets, self._parameters)
+            self._is_ready = True
+        assert self._known is not None
+        return self._known
+
+    def start(self, cotangent: Any) -> Any:
+        """Return the cotangent of this process's loss in the sum of all: its weight, in place of 1."""
+        return cotangent * self._weight()
 
     def node_done(self) -> None:
         """Let what is on its way go on."""
@@ -135,13 +134,12 @@ class SummedGradients(GradientWatcher):
             return
         self._gradients[position] = gradient
         self._missing[self._bucket_of[position]] -= 1
-        sent = self.sent
-        while self.sent < len(self._buckets) and not self._missing[self.sent]:
-            parts = [reshape(self._gradients[i], (-1,)) * self._weight() for i in self._buckets[self.sent].positions]
-            joined = concatenate(parts) if len(parts) > 1 else parts[0]
-            self._on_the_way.append((joined, self._sums.begin(self.sent, joined)))
-        if sent and sent == self.sent:
-            self._sums.go_on(self._on_the_way[-1][1])
+        begun = before = self._sums.begun
+        while begun < len(self._buckets) and not self._missing[begun]:
+            self._sums.begin([self._gradients[i] for i in self._buckets[begun].positions])
+            begun += 1
+        if before and before == begun:
+            self._sums.go_on()
 
     def finish(self, gradients: Sequence[Array] | None) -> list[Any]:
         """Wait for all sums, and return them in the order of the parameters.
@@ -149,14 +147,14 @@ class SummedGradients(GradientWatcher):
         Parameters
         ----------
         gradients : sequence of Array, or None
-            This process's; None where it has no examples, and takes part with zeros.
+            This process's, in which its weight is; None where it has no examples, and takes part with zeros.
         """
         self.send_rest(gradients)
         results: list[Any] = [None] * len(self._parameters) if gradients is None else list(gradients)
         for number, bucket in enumerate(self._buckets):
-            parts = self._sums.end(number, *self._on_the_way[number], bucket.shapes)
-            for position, part in zip(bucket.positions, parts, strict=True):
+            for position, part in zip(bucket.positions, self._sums.end(number), strict=True):
                 results[position] = part
+        self._sums.done()
         return results
 
     def send_rest(self, gradients: Sequence[Array] | None) -> None:
@@ -167,33 +165,12 @@ class SummedGradients(GradientWatcher):
                 self._put(i, zeros_like(self._parameters[i]) if found is None else found)
 
 
-def started_gradients(here: World) -> StartedSums:
-    """Return what the sums of a step's gradients are on their way by."""
-    return StartedSums(here, "gradients", CALL, small=0)
-
-
-def _buckets(parameters: Sequence[Array], bucket_bytes: int) -> Iterator[_Bucket]:
-    """Divide parameters into buckets, from the last to the first."""
-    positions: list[int] = []
-    kind: Any = None
-    size = 0
-
-    def full() -> _Bucket:
-        return _Bucket(tuple(positions), [tuple(parameters[i].shape) for i in positions])
-
-    for i in range(len(parameters) - 1, -1, -1):
-        parameter = parameters[i]
-        if not is_inexact(dtype_name(parameter)):
-            continue  # whole numbers do not move
-        own = backend_of_array(parameter).name, str(parameter.device), dtype_name(parameter)
-        if positions and (own != kind or size >= bucket_bytes):
-            yield full()
-            positions, size = [], 0
-        kind = own
-        positions.append(i)
-        size += parameter.nbytes
-    if positions:
-        yield full()
+def sums_of(here: World) -> GradientSums:
+    """Return what gradients are summed by in a world."""
+    found: GradientSums | None = here.belongings.get("gradients")
+    if found is None:
+        found = here.belongings["gradients"] = GradientSums(here)
+    return found
 
 
 def wide(number: Any) -> Array:
@@ -207,7 +184,7 @@ def weighted_sum(value: Any, weight: float, here: World, lane: str = "numbers") 
     """Begin the sum over the processes of a vector of numbers, times this process's weight."""
     array = asarray(value)
     backend = backend_of_array(array)
-    raw = backend.xp.reshape(values_of(array, CALL), (-1,)) * weight
+    raw = backend.xp.reshape(values_of(array, "the sum of losses"), (-1,)) * weight
     return OrderedSum(raw, backend, here.transport(backend, lane), here.count, "the sum of losses")
 
 
@@ -293,14 +270,13 @@ def started_value_and_grad(
     params: Any,
     batch: Sequence[Any],
     here: World,
-    sums: StartedSums | None = None,
 ) -> tuple[Any, Any, Callable[[], Any]]:
     """Return this process's loss and auxiliary data (None without rows), and what waits for the sum of all gradients.
 
-    All sums have begun then. `sums` is what they are on their way by, where the step is to be captured.
+    All sums have begun then.
     """
     values, treedef = flatten(params)
-    summed = SummedGradients([asarray(value) for value in values], weight, here, sums)
+    summed = SummedGradients([asarray(value) for value in values], weight, here)
     value, aux, own = None, None, None
     if has_rows:
         result, gradient = watched_value_and_grad(fun, summed.watch, has_aux=has_aux)(params, *batch)

@@ -19,7 +19,7 @@ from gradkit.core.stand_in import Abstract
 from gradkit.errors import ConcretizationTypeError
 from gradkit.processes import SMALL, OrderedSum, World
 
-__all__ = ["OnTheWay", "StartedSums", "ask"]
+__all__ = ["OnTheWay", "StartedSums", "ask", "numbers_like"]
 
 
 class StartedSums:
@@ -168,14 +168,15 @@ def _refuse(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> A
     raise NotImplementedError(f"{primitive.name}: sums over processes that are on their way cannot be batched.")
 
 
-def _numbers(xp: Any, like: Any, values: Any, dtype: str) -> Any:
+def numbers_like(xp: Any, like: Any, values: Any, dtype: str) -> Any:
+    """Return numbers as a raw array, where another one is."""
     backend = xp.backend
     return backend.xp.asarray(values, dtype=backend.raw_dtype_named(dtype), device=backend.device_of(like))
 
 
 def _run_begin(xp: Any, values: Any, *, sums: StartedSums, number: int) -> tuple[Any]:
     sums.send(number, values, xp.backend)
-    return (_numbers(xp, values, number, "int32"),)
+    return (numbers_like(xp, values, number, "int32"),)
 
 
 def _run_go_on(xp: Any, token: Any, *, sums: StartedSums) -> tuple[()]:
@@ -195,7 +196,7 @@ def _run_end(
 
 
 def _run_ask(xp: Any, at: Any, *, question: Callable[[], Sequence[float]], count: int) -> tuple[Any]:
-    return (_numbers(xp, at, list(question()), xp.backend.dtype_name(at)),)
+    return (numbers_like(xp, at, list(question()), xp.backend.dtype_name(at)),)
 
 
 _begin = OnTheWay("process_begin_sum", _run_begin, lambda values, **_: [((), "int32")])

@@ -72,6 +72,8 @@ class World:
         The same among the processes of its machine.
     numbers : sequence of int
         The numbers of its processes in the whole run.
+    belongings : dict
+        What those that use it keep with it, by their names.
     """
 
     def __init__(self, mpi: Any = None, timeout: float = TIMEOUT) -> None:
@@ -80,6 +82,7 @@ class World:
         self.index, self.count, self.local_index, self.local_count = 0, 1, 0, 1
         self.numbers: Sequence[int] = (0,)
         self._mpi = mpi
+        self.belongings: dict[str, Any] = {}
         self._transports: dict[tuple[str, str], Transport] = {}
         self._left: dict[int, float] = {}
         self._waiting: dict[int, str] = {}
@@ -114,6 +117,16 @@ class World:
             own = backend.transport(self, lane)
             self._transports[key] = MpiTransport(backend, self, *self._lanes[lane]) if own is None else own
         return self._transports[key]
+
+    def lane(self, name: str) -> tuple[Any, Any]:
+        """Return the two communicators of a lane."""
+        return self._lanes[name]
+
+    @property
+    def is_on_one_machine(self) -> bool:
+        """Whether all processes are on one machine."""
+        whole = self._parent or self
+        return whole.local_count == whole.count and self.count > 1
 
     def split(self, name: str, members: int, position: int) -> World:
         """Return the world of those that call this with the same number, in the order of their positions.

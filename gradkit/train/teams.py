@@ -18,7 +18,7 @@ from gradkit.core.binding import bind
 from gradkit.core.values import host
 from gradkit.data import Minibatches
 from gradkit.distributed import all_reduce, broadcast
-from gradkit.distributed.gradients import Share, started_gradients, started_value_and_grad, weighted_sum, wide
+from gradkit.distributed.gradients import Share, started_value_and_grad, weighted_sum, wide
 from gradkit.errors import DistributedError, TooFewExamplesError
 from gradkit.lax import across_processes
 from gradkit.lax.started_sums import StartedSums, ask
@@ -64,7 +64,6 @@ class Team:
         self.count = here.count
         self.wish = 1
         self._is_asked: Callable[[], bool] = bool
-        self._gradients = started_gradients(here)
         self._numbers = StartedSums(here, "numbers", "the sum of losses")
 
     # Agreeing
@@ -147,14 +146,13 @@ class Team:
         x: Any,
         y: Any,
         rows: int,
-        sums: StartedSums | None = None,
     ) -> tuple[tuple[Any, Any], Callable[[], Any]]:
         """Return the loss and the prediction of this part, and what waits for the gradient of the whole minibatch."""
         share = Share(len(y), rows)
         loss = objective.with_prediction
         scaled = optimizer.scaled(loss, state) if hasattr(optimizer, "scaled") else _with_itself(loss)
         _, measured, summed = started_value_and_grad(
-            scaled, True, lambda: share.weight, share.own > 0, model, (x, y), self._here, sums
+            scaled, True, lambda: share.weight, share.own > 0, model, (x, y), self._here
         )
         return measured or (None, None), summed
 
@@ -221,7 +219,7 @@ class Team:
 
         def step(model: Any, state: Any, rate: Any, x: Any, y: Any) -> tuple[Any, Any, Sequence[Any]]:
             now = optimizer.with_rate(rate) if has_rate(optimizer) else optimizer
-            (loss, prediction), summed = self._started(objective, now, model, state, x, y, rows, self._gradients)
+            (loss, prediction), summed = self._started(objective, now, model, state, x, y, rows)
             parts = stack(self._parts(loss, prediction, y, rows, wanted))
             # On its way while the gradients are waited for.
             numbers = concatenate([parts, ask(self._word, 2, parts)])

@@ -179,7 +179,8 @@ def watched_value_and_grad(
             auxiliary = lowered_tree(auxiliary, trace)
         value, node = _scalar(result, trace, holomorphic)
         watcher = None if watch is None else watch([tracer._node for tracer in tracers])  # type: ignore[misc]
-        gradients = {} if node is None else trace.backward([(node, _one(value))], watcher=watcher)
+        one = _one(value) if watcher is None else watcher.start(_one(value))
+        gradients = {} if node is None else trace.backward([(node, one)], watcher=watcher)
         if type(result) is not Array and hasattr(result, "__gradkit_array__"):
             value = unflatten(structure(result), [value])
         gradient = unflatten(treedef, _gradients(tracers, gradients))

@@ -136,7 +136,7 @@ def _arguments(text: Looking, plan: Plan, boxes: str, box: Box, tables: Tables) 
     """Put the arguments' arrays, each of which has to fit, into the tables."""
     assert box.value is not None
     assert box.node is not None
-    written = set(plan.memory.values())
+    written = plan.written
     items = text.field(boxes, ITEMS)
     for number, buffer in enumerate(plan.arguments):
         argument = text.field(items, 8 * number)

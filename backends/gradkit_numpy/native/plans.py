@@ -139,7 +139,7 @@ class PlanText:
         number = len(self.module.calls)
         self.module.calls.append(call)
         pointers = [self.address(operand.buffer) for operand in call.operands if isinstance(operand, Layout)]
-        pointers += [self.address(buffer) for buffer in call.results]
+        pointers += [self.address(call.results[i]) for i in call.copied]
         table = self._table(pointers)
         self._check(text.value(f"call i32 @call_python(ptr %callback, i64 {number}, ptr {table})"))
 

@@ -263,7 +263,7 @@ class Program:
 
     def _call(self, number: int, pointers: int) -> None:
         """Run a call in the middle of native code, which gives up if this raises."""
-        function, operands, results = self._calls[number]
+        function, operands, copied, results = self._calls[number]
         table = iter((ctypes.c_void_p * (len(operands) + len(results))).from_address(pointers))
         given = [x(next(table)) if type(x) is View else x for x in operands]
         begin, end = SILENCE
@@ -272,17 +272,17 @@ class Program:
             found = function(*given)
         finally:
             end(before)
-        targets = [x(next(table)) for x in results]
-        for target, value in zip(targets, found if isinstance(found, tuple) else (found,), strict=True):
-            target[...] = value
+        values = found if isinstance(found, tuple) else (found,)
+        for i, result in zip(copied, results, strict=True):
+            result(next(table))[...] = values[i]
 
 
-def as_called(call: Call) -> tuple[Any, list[Any], list[View]]:
-    """Return a call's function, and what makes its operands and the arrays of its results."""
+def as_called(call: Call) -> tuple[Any, list[Any], list[int], list[View]]:
+    """Return a call's function, what makes its operands, the results that are copied, and what makes their arrays."""
     from gradkit.backend.plan import Layout  # late: what is on disk calls nothing
 
     operands = [View(x) if isinstance(x, Layout) else x for x in call.operands]
-    return call.function, operands, [View(buffer.whole) for buffer in call.results]
+    return call.function, operands, call.copied, [View(call.results[i].whole) for i in call.copied]
 
 
 class View:

@@ -46,7 +46,8 @@ def _call(function: Function, call: Call) -> None:
     found = function.texts.name("y")
     function.emit(f"{found} = {called}({', '.join(operands)})")
     several = len(call.results) != 1
-    for i, buffer in enumerate(call.results):
+    for i in call.copied:
+        buffer = call.results[i]
         value = f"{found}[{i}]" if several else f"({found}[0] if type({found}) is tuple else {found})"
         function.emit(function.library.copy(function.whole(buffer), value))
 

@@ -42,7 +42,7 @@ class ListedProgram(ABC):
 
     def __init__(self, plan: Plan, box: Box, library: Library) -> None:
         self.plan, self._box = plan, box
-        self._written = {buffer for buffer in plan.memory.values() if isinstance(buffer, Buffer)}
+        self._written = plan.written
         texts = Texts(library)
         self._name = self._entry(texts, plan_function(texts, plan))
         self.text = texts.text

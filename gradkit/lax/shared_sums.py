@@ -1,0 +1,281 @@
+"""Sums over the processes of one machine, which read each other's memory: no array is sent.
+
+They are operations of a graph, as `started_sums` are. Each process has memory for its gradients that the others can
+read, and a compiled program makes them there. The steps follow each other so:
+
+- `open`, in a program, when the step before is over: this process begins to say that it has read what the others gave.
+  Eager steps say so as soon as they have added up.
+- `prepare`, before the first gradient is made: wait until all have said that.
+- `begin`: the gradients of a bucket are in this process's memory, copied there if they were made elsewhere; it says so.
+- `end`: wait until all have said so. Two processes then read each other's, and their sum is an operation of the graph,
+  which a compiler joins with the optimizer's. Of more, each first adds up its part of everybody's, and then takes the
+  other parts from those that have them. Either way all is added in the order of the processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradkit.backend import Backend, as_numpy_dtype
+from gradkit.core.array import Array
+from gradkit.core.graph import bind_where_captured
+from gradkit.core.lending import place
+from gradkit.lax.started_sums import OnTheWay, numbers_like
+from gradkit.processes import World
+from gradkit.processes.shared_memory import Memories, shared_memories
+
+__all__ = ["BucketMemory", "Forms", "SharedSums"]
+
+Forms = tuple[tuple[tuple[tuple[int, ...], str], ...], ...]
+"""Of buckets the shapes and dtypes of their arrays."""
+
+READ_DIRECTLY = 2
+"""Up to so many processes each reads all of the others' memory: that is what it has to read at least."""
+
+MOST_MEMORIES = 16
+"""For so many kinds of models memory is kept; programs keep what they have."""
+
+
+class SharedSums:
+    """The sums of a step's gradients in memory that the processes share.
+
+    Parameters
+    ----------
+    here : World
+        The processes, all of one machine.
+    backend : Backend
+        Whose arrays they are.
+    lane : str
+        In which they say that they are there.
+    call : str
+        Whose the sums are, for messages.
+    """
+
+    def __init__(self, here: World, backend: Backend, lane: str, call: str) -> None:
+        self._here = here
+        self._backend = backend
+        self._written, self._read = here.lane(lane)
+        self._call = call
+        self._memories: dict[Forms, Sequence[BucketMemory] | None] = {}
+        self._is_reading = False
+        self._reading: list[Any] = []
+        self._began: list[_Sum] = []
+        self._added = 0
+
+    def is_known(self, forms: Forms) -> bool:
+        """Return whether `memories` has been called for such buckets."""
+        return forms in self._memories
+
+    def memories(self, forms: Forms) -> Sequence[BucketMemory] | None:
+        """Return memory for buckets of arrays.
+
+        None, in all processes, where they cannot share any. Where it is not known, all have to call this.
+        """
+        if forms not in self._memories:
+            while len(self._memories) >= MOST_MEMORIES:
+                del self._memories[next(iter(self._memories))]
+            found: list[BucketMemory] = []
+            for bucket in forms:
+                named = [(shape, as_numpy_dtype(name)) for shape, name in bucket]
+                memories = shared_memories(self._here, named, self._call)
+                if memories is None:
+                    break
+                found.append(BucketMemory(memories, self._backend))
+            self._memories[forms] = found if len(found) == len(forms) else None
+        return self._memories[forms]
+
+    # What a step calls
+
+    def open(self, at: Array) -> None:
+        """Begin a step of a program, when `at` is there: what the step before has given is read."""
+        bind_where_captured(_open, (at,), {"sums": self})
+
+    def prepare(self, memories: Sequence[BucketMemory], at: Array) -> list[list[Array]]:
+        """Wait until gradients may be written, when `at` is there; return where, bucket by bucket."""
+        own = [array for memory in memories for array in memory.arrays[self._here.index]]
+        found = iter(bind_where_captured(_prepare, (at, *own), {"sums": self, "size": len(own)}))
+        return [[next(found) for _ in memory.arrays[0]] for memory in memories]
+
+    def begin(self, number: int, gradients: Sequence[Array], places: Sequence[Array], memory: BucketMemory) -> Array:
+        """Say that the gradients of a bucket are there; return what stands for their sum."""
+        params = {"sums": self, "number": number, "memory": memory, "size": len(places)}
+        (token,) = bind_where_captured(_begin, (*gradients, *places), params)
+        return token  # type: ignore[no-any-return]
+
+    def go_on(self, token: Array) -> None:
+        """Let sums go on, without waiting; `token` is that of the newest one."""
+        bind_where_captured(_go_on, (token,), {"sums": self})
+
+    def end(self, number: int, token: Array, places: Sequence[Array], memory: BucketMemory) -> list[Sequence[Array]]:
+        """Wait for the sum of a bucket, all of which have been begun.
+
+        Returns
+        -------
+        list of sequences of Array
+            What remains to be added up, in this order; numbers have an axis. It is read before the next step, which
+            writes in its memory.
+        """
+        index, count = self._here.index, self._here.count
+        each = [places]
+        if count <= READ_DIRECTLY:
+            each = [places if process == index else memory.arrays[process] for process in range(count)]
+        given = [array for arrays in each for array in arrays]
+        params = {"sums": self, "number": number, "size": len(given)}
+        found = bind_where_captured(_end, (token, *given), params)
+        return [found[i : i + len(places)] for i in range(0, len(given), len(places))]
+
+    # What the operations do
+
+    @property
+    def index(self) -> int:
+        """The number of this process."""
+        return self._here.index
+
+    def say_read(self) -> None:
+        """Begin to say that this process reads no more of the step before, if it has not."""
+        if self._is_reading:
+            self._is_reading = False
+            self._reading.append(self._read.Ibarrier())
+
+    def wait_until_read(self) -> None:
+        """Wait until all have said that."""
+        self.say_read()
+        self._began, self._added = [], 0
+        while self._reading:
+            self._wait(self._reading[0])
+            del self._reading[0]
+
+    def say_written(self, memory: BucketMemory) -> None:
+        """Begin to say that this process's part of a sum is there."""
+        self._is_reading = True
+        self._began.append(_Sum(memory, self._written.Ibarrier()))
+        self.advance()
+
+    def advance(self) -> None:
+        """Add up what all have written."""
+        while self._added < len(self._began) and self._began[self._added].written.Test():
+            self._add()
+
+    def wait_for(self, number: int) -> None:
+        """Return when a sum is there; or, of few processes, what it is the sum of."""
+        while self._added < len(self._began):
+            self._wait(self._began[self._added].written)
+            self._add()
+        found = self._began[number]
+        if found.added is not None:
+            self._wait(found.added)
+            found.memory.take(self._here.index)
+
+    def _add(self) -> None:
+        found = self._began[self._added]
+        if self._here.count > READ_DIRECTLY:
+            found.memory.add(self._here.index)
+            found.added = self._read.Ibarrier()
+        self._added += 1
+
+    def _wait(self, request: Any) -> None:
+        self._here.wait_until(request.Test, self._call)
+
+
+class BucketMemory:
+    """The memory of a bucket, in all processes.
+
+    Attributes
+    ----------
+    arrays : list of list of Array
+        By process, those of the bucket; numbers have an axis.
+    """
+
+    def __init__(self, memories: Memories, backend: Backend) -> None:
+        self._host, self._whole = memories
+        size, count = self._whole[0].size, len(self._whole)
+        self._parts = [slice(size * i // count, size * (i + 1) // count) for i in range(count)]
+        # An array without axes would be taken for a number.
+        self.arrays = [
+            [place(backend.on_memory(array.reshape(array.shape or (1,)))) for array in arrays]
+            for arrays in memories.arrays
+        ]
+
+    def put(self, process: int, values: Sequence[np.ndarray[Any, Any]]) -> None:
+        """Copy a process's arrays into its memory, but for those that are there."""
+        for there, value in zip(self._host[process], values, strict=True):
+            if value.ctypes.data != there.ctypes.data:
+                there[...] = value
+
+    def add(self, process: int) -> None:
+        """Put the sum of a process's part of all into its memory, which it alone reads there."""
+        part = self._parts[process]
+        total = self._whole[0][part].copy()
+        for theirs in self._whole[1:]:
+            total += theirs[part]
+        self._whole[process][part] = total
+
+    def take(self, process: int) -> None:
+        """Copy the sums of the others' parts into its memory."""
+        for other, (part, theirs) in enumerate(zip(self._parts, self._whole, strict=True)):
+            if other != process:
+                self._whole[process][part] = theirs[part]
+
+
+class _Sum:
+    """A sum in progress."""
+
+    def __init__(self, memory: BucketMemory, written: Any) -> None:
+        self.memory, self.written = memory, written
+        self.added: Any = None
+
+
+class _InPlace(OnTheWay):
+    """An operation that hands on all of its operands but the first, whose memory others write in meanwhile."""
+
+    def in_place(self, params: Mapping[str, Any]) -> Mapping[int, int]:
+        """Return that its results are its operands."""
+        return {i: i + 1 for i in range(params["size"])}
+
+
+class _Putting(OnTheWay):
+    """An operation whose first operands go into the memory of the others."""
+
+    def made_in(self, params: Mapping[str, Any]) -> Mapping[int, int]:
+        """Return that they do."""
+        return {i: params["size"] + i for i in range(params["size"])}
+
+
+def _run_open(xp: Any, at: Any, *, sums: SharedSums) -> tuple[()]:
+    sums.say_read()
+    return ()
+
+
+def _run_prepare(xp: Any, at: Any, *own: Any, sums: SharedSums, size: int) -> tuple[Any, ...]:
+    sums.wait_until_read()
+    return own
+
+
+def _run_begin(xp: Any, *values: Any, sums: SharedSums, number: int, memory: BucketMemory, size: int) -> tuple[Any]:
+    memory.put(sums.index, [xp.backend.to_host(value) for value in values[:size]])
+    sums.say_written(memory)
+    return (numbers_like(xp, values[0], number, "int32"),)
+
+
+def _run_go_on(xp: Any, token: Any, *, sums: SharedSums) -> tuple[()]:
+    sums.advance()
+    return ()
+
+
+def _run_end(xp: Any, token: Any, *given: Any, sums: SharedSums, number: int, size: int) -> tuple[Any, ...]:
+    sums.wait_for(number)
+    return given
+
+
+def _forms_of_rest(_first: Any, *given: Any, **_: Any) -> list[Any]:
+    return [(x.shape, x.dtype.name) for x in given]
+
+
+_open = OnTheWay("process_open_step", _run_open, lambda at, **_: [])
+_prepare = _InPlace("process_wait_for_readers", _run_prepare, _forms_of_rest)
+_begin = _Putting("process_share", _run_begin, lambda *values, **_: [((), "int32")])
+_go_on = OnTheWay("process_add_shared", _run_go_on, lambda token, **_: [])
+_end = _InPlace("process_wait_for_writers", _run_end, _forms_of_rest)

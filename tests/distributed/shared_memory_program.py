@@ -1,0 +1,110 @@
+"""What some processes do in `test_shared_memory.py`: process 0 writes what came out as JSON.
+
+They train the same model by eager steps and by programs, each process waiting now and then for a while of its own, and
+keep the bytes of what came out. With ``one without``, the last process can share no memory.
+"""
+
+import json
+import os
+import random as chance
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+import gradkit
+import gradkit.numpy as jnp
+from gradkit import distributed, nn, optim, random
+from gradkit.distributed import gradients
+
+ROWS, STEPS = 24, 12
+
+
+def parameters():
+    """Return a tree with arrays of many kinds: one of them large, some empty or numbers, of several dtypes."""
+    keys = random.split(random.key(0), 3)
+    return {
+        "model": nn.MLP(6, [33, 3], key=keys[0]),
+        "scale": jnp.asarray(1.5),
+        "empty": jnp.zeros((0, 3)),
+        "wide": jnp.asarray(np.linspace(-1, 1, 6)),
+        "half": jnp.ones(3, "float16"),
+        "waves": jnp.asarray(np.linspace(0.5, 1, 6) * (1 + 1j)),
+        "unused": jnp.ones(5),
+    }
+
+
+def loss(tree, x, y):
+    shifted = x * tree["wide"].astype("float32") * jnp.abs(tree["waves"]).astype("float32")
+    found = tree["model"](shifted) * tree["scale"]
+    return nn.softmax_cross_entropy(found, y) + jnp.sum(tree["empty"]) + jnp.sum(tree["half"]).astype("float32") / 64
+
+
+def rows(step):
+    rng = np.random.default_rng(step)
+    return rng.normal(size=(ROWS, 6)).astype("float32"), rng.integers(0, 3, ROWS).astype("int32")
+
+
+def wait():
+    """Come now and then later than the others."""
+    if chance.random() < 0.3:
+        time.sleep(chance.random() * 0.004)
+
+
+def bits(tree):
+    return [np.asarray(gradkit.device_get(leaf)).tobytes().hex() for leaf in gradkit.tree.leaves(tree)]
+
+
+def train(compiled):
+    """Take steps, and return the bytes of the parameters after each; or after all steps in a program."""
+    tree, optimizer = parameters(), optim.SGD(0.1, momentum=0.5)
+    state, told = optimizer.init(tree), []
+    mean = distributed.value_and_grad(loss)
+    count, index = distributed.process_count(), distributed.process_index()
+    part = slice(ROWS * index // count, ROWS * (index + 1) // count)
+    if compiled:
+        here = distributed.startup.world()
+
+        def step(tree, state, x, y):
+            _, _, summed = gradients.started_value_and_grad(
+                loss, False, lambda: len(x) / ROWS, True, tree, (x, y), here
+            )
+            return optimizer.update(tree, summed(), state)
+
+        step = gradkit.jit(step)
+    for number in range(STEPS):
+        x, y = (jnp.asarray(array)[part] for array in rows(number))
+        wait()
+        if compiled:
+            tree, state = step(tree, state, x, y)
+        else:
+            _, gradient = mean(tree, x, y)
+            wait()
+            tree, state = optimizer.update(tree, gradient, state)
+        told.append(bits(tree))
+    return told
+
+
+def main(path, *words):
+    distributed.initialize(bucket_bytes=100)
+    index, count = distributed.process_index(), distributed.process_count()
+    chance.seed(index)
+    if "one without" in words and index == count - 1:
+        os.environ["GRADKIT_SHARED_MEMORY"] = "0"
+    found = {"eager": train(compiled=False)}
+    sums = distributed.startup.world().belongings["gradients"]
+    found["shares"] = any(
+        memories is not None for shared in sums._shared.values() for memories in shared._memories.values()
+    )
+    for printer in ("native", "numpy", "interpreter"):
+        os.environ["GRADKIT_COMPILER"] = printer
+        found[printer] = train(compiled=True)
+    everybody = distributed.startup.world().gather_texts(json.dumps(found), "the end")
+    found["same everywhere"] = all(text == everybody[0] for text in everybody)
+    if index == 0:
+        Path(path).write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

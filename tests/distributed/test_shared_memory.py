@@ -1,0 +1,184 @@
+"""Sums of gradients in memory that processes share: the numbers of messages, to the last bit, whoever comes late."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shared_memory_program
+from launched import launch, needs_mpi
+
+import gradkit
+import gradkit.numpy as jnp
+from gradkit import optim
+from gradkit.backend.plan import Call
+from gradkit.compiler.executables import executable_of
+from gradkit.distributed.buckets import buckets_of
+from gradkit.distributed.gradients import SummedGradients, sums_of
+from gradkit.lax import shared_sums
+from gradkit.processes.shared_memory import Memories
+from gradkit.transforms.reverse import watched_value_and_grad
+
+PROGRAM = Path(shared_memory_program.__file__)
+HOWS = ("eager", "native", "numpy", "interpreter")
+
+needs_memory = pytest.mark.skipif(sys.platform != "linux", reason="memory without a name is Linux's")
+
+
+def together(path, count, *words, **variables):
+    ended = launch(count, PROGRAM, path / "found.json", *words, **variables)
+    assert ended.status == 0, ended.err
+    return json.loads((path / "found.json").read_text())
+
+
+def alone():
+    """Return the parameters of one process after each step, as arrays."""
+    with gradkit.use_backend("numpy"):
+        tree, optimizer = shared_memory_program.parameters(), optim.SGD(0.1, momentum=0.5)
+        state, found = optimizer.init(tree), []
+        for step in range(shared_memory_program.STEPS):
+            gradient = gradkit.grad(shared_memory_program.loss)(
+                tree, *map(jnp.asarray, shared_memory_program.rows(step))
+            )
+            tree, state = optimizer.update(tree, gradient, state)
+            found.append([np.asarray(leaf) for leaf in gradkit.tree.leaves(tree)])
+    return found
+
+
+@needs_mpi
+@needs_memory
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.long), pytest.param(4, marks=pytest.mark.long)])
+def test_shared_memory_gives_what_messages_give_to_the_last_bit(count, tmp_path):
+    found = together(tmp_path, count)
+    assert found["shares"]
+    sent = together(tmp_path, count, GRADKIT_SHARED_MEMORY="0")
+    assert not sent["shares"]
+    for how in HOWS:
+        assert found[how] == sent[how], how
+    assert found["same everywhere"]
+    assert sent["same everywhere"]
+    for how in HOWS:
+        for told, arrays in zip(found[how], alone(), strict=True):
+            for leaf, expected in zip(told, arrays, strict=True):
+                values = np.frombuffer(bytes.fromhex(leaf), expected.dtype).reshape(expected.shape)
+                rtol = 1e-2 if expected.dtype == np.float16 else 2e-5
+                np.testing.assert_allclose(values, expected, rtol=rtol, atol=2e-6)
+
+
+@needs_mpi
+@needs_memory
+def test_where_one_process_can_share_no_memory_all_send_messages(tmp_path):
+    found = together(tmp_path, 2, "one without")
+    assert not found["shares"]
+    assert found["same everywhere"]
+    assert len(found["eager"]) == shared_memory_program.STEPS
+
+
+class Barrier:
+    def Test(self):
+        return True
+
+
+class Communicator:
+    Ibarrier = Barrier
+
+
+class Pair:
+    """A world of two processes on one machine, of which the other one's memory is what a test writes there."""
+
+    index, count, bucket_bytes = 0, 2, 1
+    is_on_one_machine = True
+
+    def __init__(self):
+        self.belongings = {}
+
+    def lane(self, name):
+        return Communicator(), Communicator()
+
+    def wait_until(self, done, call):
+        assert done()
+
+
+@pytest.fixture
+def pair(monkeypatch):
+    """The world, and by the number of the bucket the arrays of the other process."""
+    theirs = []
+
+    def memories(here, forms, call):
+        arrays, whole = [], []
+        for _ in range(here.count):
+            whole.append(np.zeros(sum(int(np.prod(shape)) for shape, _ in forms), forms[0][1]))
+            ends = np.cumsum([int(np.prod(shape)) for shape, _ in forms])[:-1]
+            arrays.append(
+                [part.reshape(shape) for part, (shape, _) in zip(np.split(whole[-1], ends), forms, strict=True)]
+            )
+        theirs.append(arrays[1])
+        return Memories(arrays, whole)
+
+    monkeypatch.setattr(shared_sums, "shared_memories", memories)
+    with gradkit.use_backend("numpy"):
+        yield Pair(), theirs
+
+
+def stepped(here, params, x):
+    sums = SummedGradients(list(params), lambda: 0.5, here)
+    _, gradient = watched_value_and_grad(lambda params, x: jnp.sum(jnp.tanh(x @ params[0]) @ params[1]), sums.watch)(
+        params, x
+    )
+    return [p - 0.1 * g for p, g in zip(params, sums.finish(gradient), strict=True)]
+
+
+@pytest.mark.parametrize("printer", ["native", "numpy"])
+def test_a_program_makes_gradients_where_others_read_them_and_adds_up_in_its_update(printer, pair, monkeypatch):
+    monkeypatch.setenv("GRADKIT_COMPILER", printer)
+    here, theirs = pair
+    rng = np.random.default_rng(0)
+    params = tuple(jnp.asarray(rng.normal(size=size).astype("float32")) for size in ((40, 30), (30, 20)))
+    x = jnp.asarray(rng.normal(size=(8, 40)).astype("float32"))
+    program = gradkit.jit(lambda params, x: stepped(here, params, x))
+    own = gradkit.grad(lambda params: jnp.sum(jnp.tanh(x @ params[0]) @ params[1]))(params)
+    for step in range(3):
+        if step:
+            for (array,) in theirs:
+                array[...] = rng.normal(size=array.shape)
+        found = program(params, x)
+        for i, (after, before, mine) in enumerate(zip(found, params, own, strict=True)):
+            other = theirs[len(params) - 1 - i][0] if step else 0.0  # from the last one to the first
+            np.testing.assert_allclose(after, before - 0.1 * (0.5 * mine + other), rtol=1e-5, atol=1e-6)
+    lowered = program.trace(params, x)
+    plan = executable_of(lowered.jaxpr.jaxpr).plan
+    calls = {node.name: node for node in plan.nodes if isinstance(node, Call)}
+    made = [node.operands[i].buffer for node in plan.nodes if isinstance(node, Call) for i in node.made_in]
+    assert len(made) == len(params)
+    assert all(plan.memory[buffer] in plan.arguments for buffer in made)
+    assert not calls["process_wait_for_writers"].copied
+    assert not any(
+        plan.memory.get(buffer) is not None
+        and isinstance(plan.memory[buffer], int)
+        and buffer.shape in ((40, 30), (30, 20))
+        for buffer in plan.memory
+    )
+
+
+def test_gradients_of_eager_steps_are_in_memory_of_their_own(pair):
+    here, _ = pair
+    params = (jnp.ones((3, 2)), jnp.ones((2, 2)))
+    sums = SummedGradients(list(params), lambda: 1.0, here)
+    kept = sums.finish([jnp.full((3, 2), 2.0), jnp.full((2, 2), 3.0)])
+    again = SummedGradients(list(params), lambda: 1.0, here)
+    again.finish([jnp.full((3, 2), 7.0), jnp.full((2, 2), 8.0)])
+    np.testing.assert_array_equal(kept[0], np.full((3, 2), 2.0))
+    np.testing.assert_array_equal(kept[1], np.full((2, 2), 3.0))
+
+
+def test_memory_is_made_once_for_one_kind_of_model(pair):
+    here, theirs = pair
+    for _ in range(3):
+        for shape in ((3, 2), (4, 2)):
+            SummedGradients([jnp.ones(shape)], lambda: 1.0, here).finish([jnp.ones(shape)])
+    assert len(theirs) == 2
+    assert sums_of(here) is sums_of(here)
+    assert [bucket.shapes for bucket in buckets_of([jnp.ones((3, 2))], 1)] == [((3, 2),)]
