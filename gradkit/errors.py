@@ -12,8 +12,9 @@ __all__ = [
     "ConcretizationTypeError", "DeviceMismatchError", "DistributedError", "FileFormatError", "FolderInUseError",
     "IndexShapeError", "JAXIndexError", "JAXTypeError", "MissingDependencyError", "NoReverseModeError",
     "NonConcreteBooleanIndexError", "NonFiniteLossError", "ProcessLeftError", "ResumeError", "ShapeError",
-    "TooFewExamplesError", "TracerArrayConversionError", "TracerBoolConversionError", "TracerIntegerConversionError",
-    "TransferError", "TreeMismatchError", "TypePromotionError", "UnexpectedTracerError", "did_you_mean", "unknown_name",
+    "TooFewDevicesError", "TooFewExamplesError", "TracerArrayConversionError", "TracerBoolConversionError",
+    "TracerIntegerConversionError", "TransferError", "TreeMismatchError", "TypePromotionError", "UnexpectedTracerError",
+    "did_you_mean", "unknown_name",
 ]  # fmt: skip
 
 
@@ -62,6 +63,10 @@ class DistributedError(RuntimeError):
 
 class TooFewExamplesError(DistributedError, ValueError):
     """Data or minibatches have fewer examples than there are processes."""
+
+
+class TooFewDevicesError(DistributedError, ValueError):
+    """A machine has fewer GPUs than processes."""
 
 
 class ProcessLeftError(DistributedError):

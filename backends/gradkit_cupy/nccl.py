@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from gradkit.backend import Arriving, Processes
+from gradkit.backend import Arriving, Processes, own_device
 
 __all__ = ["NcclTransport", "place", "why_no_nccl"]
 
@@ -33,19 +33,12 @@ def place(processes: Processes) -> None:
 
     Raises
     ------
-    ValueError
+    TooFewDevicesError
         If there are fewer GPUs than processes.
     """
     import cupy  # optional
 
-    count = cupy.cuda.runtime.getDeviceCount()
-    if processes.local_count > count:
-        raise ValueError(
-            f"gradkit.distributed: this machine has {count} GPU{'' if count == 1 else 's'} and {processes.local_count} "
-            f"processes, and each needs one of its own. Start {count} on it at most (mpiexec --map-by "
-            f"ppr:{count}:node ...), or compute on the CPU: GRADKIT_BACKEND=numpy."
-        )
-    cupy.cuda.Device(processes.local_index).use()
+    cupy.cuda.Device(own_device(processes, cupy.cuda.runtime.getDeviceCount())).use()
 
 
 class _Arrived:

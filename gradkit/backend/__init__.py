@@ -39,13 +39,13 @@ from gradkit.backend.switch import (
     use_backend,
     use_everywhere,
 )
-from gradkit.backend.transport import Arriving, HostMemory, MessageMemory, Processes, Transport
+from gradkit.backend.transport import Arriving, HostMemory, MessageMemory, Processes, Transport, own_device
 
 __all__ = [
     "DTYPE_NAMES", "ENTRY_POINT_GROUP", "ENVIRONMENT_VARIABLE", "INEXACT", "NARROW", "NARROW_DTYPES", "NARROW_SIZES",
     "NOTHING", "REAL", "SEVERAL", "TRACED", "UNUSABLE", "Arriving", "Backend", "CompileError", "Device", "HostMemory",
     "MessageMemory", "Processes", "Transport", "as_numpy_dtype", "backend_names", "backend_of", "backend_packages",
     "chosen_device", "current_backend", "current_device", "default_device", "first_on_gpu", "get_backend",
-    "library_packages", "load_backend", "note_use", "openings", "register_backend", "scipy_special", "set_backend",
-    "use_backend", "use_everywhere", "why_not",
+    "library_packages", "load_backend", "note_use", "openings", "own_device", "register_backend", "scipy_special",
+    "set_backend", "use_backend", "use_everywhere", "why_not",
 ]  # fmt: skip

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from gradkit.errors import TooFewDevicesError
+
 if TYPE_CHECKING:
     from gradkit.backend.protocol import Backend
 
-__all__ = ["Arriving", "HostMemory", "MessageMemory", "Processes", "Transport"]
+__all__ = ["Arriving", "HostMemory", "MessageMemory", "Processes", "Transport", "own_device"]
 
 
 class Processes(Protocol):
@@ -42,6 +44,25 @@ class Processes(Protocol):
 
     def wait_until(self, done: Callable[[], bool], call: str) -> None:
         """Return when `done` is true, or raise where that takes too long or another process has left."""
+
+
+def own_device(processes: Processes, count: int) -> int:
+    """Return the number of this process's GPU, of which its machine has `count`.
+
+    Raises
+    ------
+    TooFewDevicesError
+        If there are fewer GPUs than processes.
+    """
+    if processes.local_count > count:
+        error = TooFewDevicesError(
+            f"gradkit.distributed: this machine has {count} GPU{'' if count == 1 else 's'} and {processes.local_count} "
+            f"processes, and each needs one of its own. Start {count} on it at most (mpiexec --map-by "
+            f"ppr:{count}:node ...), or compute on the CPU: GRADKIT_BACKEND=numpy."
+        )
+        error.everywhere = processes.local_count == processes.count
+        raise error
+    return processes.local_index
 
 
 class Arriving(Protocol):

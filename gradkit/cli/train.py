@@ -18,6 +18,7 @@ from gradkit.cli.sources import CLASSIFICATION, REGRESSION, Asked, Source, check
 from gradkit.core.values import host
 from gradkit.data.files import HostArray
 from gradkit.data.replacing import clear_partial
+from gradkit.distributed import initialize
 from gradkit.errors import DamagedRunError, MissingDependencyError, NonFiniteLossError, ResumeError
 from gradkit.optim.schedules import Schedule
 from gradkit.processes import world_of_launcher
@@ -58,6 +59,8 @@ def train(options: argparse.Namespace) -> int:
         if not leads:
             held.enter_context(redirect_stdout(held.enter_context(open(os.devnull, "w"))))
             held.enter_context(redirect_stderr(sys.stdout))
+        if here is not None and here.count > 1:
+            initialize()  # before there are arrays: each process gets a GPU of its own, where it computes on one
         return _train(options, held, leads)
 
 

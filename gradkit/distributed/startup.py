@@ -34,8 +34,10 @@ def initialize(timeout: float = TIMEOUT, bucket_bytes: int = BUCKET_BYTES) -> No
         If several processes were started, and mpi4py or an MPI library is missing.
     DistributedError
         If mpi4py's MPI is not the one that started them.
+    TooFewDevicesError
+        If a machine has fewer GPUs than processes.
     ValueError
-        If `timeout` or `bucket_bytes` is no positive number, or a machine has fewer GPUs than processes.
+        If `timeout` or `bucket_bytes` is no positive number.
 
     Examples
     --------

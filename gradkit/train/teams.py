@@ -129,6 +129,20 @@ class Team:
         share, rest = divmod(rows, self.count)
         return [share + (i < rest) for i in range(self.count)]
 
+    def uneven(self, rows: int, batch_size: int) -> str | None:
+        """Say how the processes share minibatches that they cannot share evenly; None where they can."""
+        last = rows % batch_size
+        sizes = {
+            "each minibatch": min(batch_size, rows),
+            **({"an epoch's last one": last} if last and rows > batch_size else {}),
+        }
+        said = [
+            f"{what}, of {size}: {', '.join(map(str, self.sizes(size)))}"
+            for what, size in sizes.items()
+            if size % self.count
+        ]
+        return f"{self.count} processes share {'; '.join(said)}" if said else None
+
     def step(
         self, objective: Objective, optimizer: Optimizer, model: Any, state: Any, x: Any, y: Any, rows: int
     ) -> Any:

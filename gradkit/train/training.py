@@ -252,6 +252,10 @@ class Training:
         if self._folder is not None and self._resumed and self._has_work:
             at = f"epoch {self._run.epoch + 1}, batch {self._run.batch + 1}"
             self._progress.say(f"resuming from {self._folder.last}: {at}")
+        if self._team is not None and self._has_work:
+            uneven = self._team.uneven(len(self._train[0]), self._batch_size)
+            if uneven is not None:
+                self._progress.say(uneven)
         for callback in self._callbacks:
             callback.start(self)
         note, reason = "", FINISHED

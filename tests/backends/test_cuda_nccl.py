@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from launched import launch, needs_mpi
 
 import gradkit
 import gradkit.numpy as jnp
@@ -20,6 +21,7 @@ from gradkit_cupy import CupyBackend  # noqa: E402
 from gradkit_cupy.nccl import NcclTransport, why_no_nccl  # noqa: E402
 
 from gradkit.distributed.gradients import SummedGradients  # noqa: E402
+from gradkit.errors import TooFewDevicesError  # noqa: E402
 from gradkit.processes import OrderedSum  # noqa: E402
 
 COUNT = 3
@@ -112,8 +114,18 @@ def test_fewer_gpus_than_processes_is_an_error_that_says_what_to_do():
     class Four(Processes):
         local_count = 4
 
-    with pytest.raises(ValueError, match=r"1 GPU and 4 processes.*GRADKIT_BACKEND=numpy"):
+    with pytest.raises(TooFewDevicesError, match=r"1 GPU and 4 processes.*GRADKIT_BACKEND=numpy"):
         CupyBackend().transport(Four(0, None), "calls")
+
+
+@needs_mpi
+def test_the_command_line_tells_of_fewer_gpus_than_processes_at_once_and_once(tmp_path):
+    words = ("-m", "gradkit", "train", "digits", "--backend", "cupy", "--out", tmp_path / "run")
+    ended = launch(2, *words)
+    assert ended.status != 0
+    assert ended.err.count("this machine has 1 GPU and 2 processes") == 1
+    assert "Traceback" not in ended.err
+    assert not ended.out.strip()
 
 
 def test_the_backend_says_what_its_arrays_travel_by(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from launched import launch, needs_mpi
 
 import gradkit
 from gradkit import data
+from gradkit.train.teams import Team
 
 PROGRAM = Path(training_program.__file__)
 COUNT = 3
@@ -120,6 +122,20 @@ def test_fewer_examples_than_processes_are_told_in_a_line_and_once(tmp_path):
     assert ended.err.count("error in process 0: fit: batch_size is 1, but 2 processes share each minibatch") == 1
     assert "mpiexec -n 1" in ended.err
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "rows, batch_size, said",
+    [
+        (12, 4, None),
+        (2, 4, None),
+        (7, 3, "2 processes share each minibatch, of 3: 2, 1; an epoch's last one, of 1: 1, 0"),
+        (9, 4, "2 processes share an epoch's last one, of 1: 1, 0"),
+        (5, 8, "2 processes share each minibatch, of 5: 3, 2"),
+    ],
+)
+def test_it_is_said_how_minibatches_are_shared_that_cannot_be_evenly(rows, batch_size, said):
+    assert Team(SimpleNamespace(index=0, count=2)).uneven(rows, batch_size) == said
 
 
 @needs_mpi
