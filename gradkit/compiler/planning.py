@@ -200,7 +200,7 @@ class Planner:
             kernel = primitive.kernel_of(self.backend)
             if any(type(x) is Variable and x.dtype.name in NARROW for x in equation.inputs):
                 kernel = widened_kernel(primitive, self.backend, kernel)
-            function = functools.partial(kernel, **equation.params)
+            function = functools.partial(kernel, **primitive.as_planned(equation.params))
         effect = primitive.has_effect(equation.params)
         on_host = primitive.calls_host or effect or isinstance(primitive, HigherOrder)
         if on_host and not primitive.lends:

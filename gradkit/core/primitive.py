@@ -246,6 +246,10 @@ class Primitive(ABC):
         """Return the results that are operands, in whose memory others may have written meanwhile, and which."""
         return {}
 
+    def as_planned(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the parameters with which a plan calls it: one that places its results by `in_place`."""
+        return params
+
     def made_in(self, params: Mapping[str, Any]) -> Mapping[int, int]:
         """Return the operands that it copies into the memory of another one unless they are there, and which."""
         return {}

@@ -14,7 +14,7 @@ from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import is_inexact
 from gradkit.lax.shared_sums import BucketMemory, Forms, SharedSums
 from gradkit.lax.started_sums import StartedSums
-from gradkit.numpy import add, array, concatenate, reshape
+from gradkit.numpy import add, concatenate, reshape
 from gradkit.processes import World
 
 __all__ = ["Bucket", "GradientSums", "StepSums", "buckets_of"]
@@ -210,8 +210,6 @@ class _InMemory(StepSums):
     def end(self, number: int) -> Sequence[Array]:
         assert self._places is not None
         parts = self._sums.end(number, self._tokens[number], self._places[number], self._memories[number])
-        if len(parts) == 1:
-            parts = [list(map(array, parts[0]))]  # the memory is written in again
         sums = (functools.reduce(add, each) for each in zip(*parts, strict=True))
         return [reshape(each, shape) for each, shape in zip(sums, self._buckets[number].shapes, strict=True)]
 

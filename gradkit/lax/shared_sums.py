@@ -115,15 +115,15 @@ class SharedSums:
         Returns
         -------
         list of sequences of Array
-            What remains to be added up, in this order; numbers have an axis. It is read before the next step, which
-            writes in its memory.
+            What remains to be added up, in this order; numbers have an axis. If it is several, it is read before the
+            next step, which writes in its memory.
         """
         index, count = self._here.index, self._here.count
         each = [places]
         if count <= READ_DIRECTLY:
             each = [places if process == index else memory.arrays[process] for process in range(count)]
         given = [array for arrays in each for array in arrays]
-        params = {"sums": self, "number": number, "size": len(given)}
+        params = {"sums": self, "number": number, "size": len(given), "copies": count > READ_DIRECTLY}
         found = bind_where_captured(_end, (token, *given), params)
         return [found[i : i + len(places)] for i in range(0, len(given), len(places))]
 
@@ -235,6 +235,10 @@ class _InPlace(OnTheWay):
         """Return that its results are its operands."""
         return {i: i + 1 for i in range(params["size"])}
 
+    def as_planned(self, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return its parameters where a plan reads the memory in time."""
+        return {**params, "copies": False} if "copies" in params else params
+
 
 class _Putting(OnTheWay):
     """An operation whose first operands go into the memory of the others."""
@@ -265,9 +269,11 @@ def _run_go_on(xp: Any, token: Any, *, sums: SharedSums) -> tuple[()]:
     return ()
 
 
-def _run_end(xp: Any, token: Any, *given: Any, sums: SharedSums, number: int, size: int) -> tuple[Any, ...]:
+def _run_end(
+    xp: Any, token: Any, *given: Any, sums: SharedSums, number: int, size: int, copies: bool
+) -> tuple[Any, ...]:
     sums.wait_for(number)
-    return given
+    return tuple(xp.backend.xp.asarray(array, copy=True) for array in given) if copies else given
 
 
 def _forms_of_rest(_first: Any, *given: Any, **_: Any) -> list[Any]:

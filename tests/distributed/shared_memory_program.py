@@ -59,7 +59,7 @@ def bits(tree):
 def train(compiled):
     """Take steps, and return the bytes of the parameters after each; or after all steps in a program."""
     tree, optimizer = parameters(), optim.SGD(0.1, momentum=0.5)
-    state, told = optimizer.init(tree), []
+    state, told, kept = optimizer.init(tree), [], []
     mean = distributed.value_and_grad(loss)
     count, index = distributed.process_count(), distributed.process_index()
     part = slice(ROWS * index // count, ROWS * (index + 1) // count)
@@ -70,19 +70,22 @@ def train(compiled):
             _, _, summed = gradients.started_value_and_grad(
                 loss, False, lambda: len(x) / ROWS, True, tree, (x, y), here
             )
-            return optimizer.update(tree, summed(), state)
+            gradient = summed()
+            return gradient, *optimizer.update(tree, gradient, state)
 
         step = gradkit.jit(step)
     for number in range(STEPS):
         x, y = (jnp.asarray(array)[part] for array in rows(number))
         wait()
         if compiled:
-            tree, state = step(tree, state, x, y)
+            gradient, tree, state = step(tree, state, x, y)
         else:
             _, gradient = mean(tree, x, y)
             wait()
             tree, state = optimizer.update(tree, gradient, state)
         told.append(bits(tree))
+        kept.append((gradient, bits(gradient)))
+    assert all(bits(gradient) == before for gradient, before in kept)  # no later step has written there
     return told
 
 
