@@ -14,14 +14,14 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from gradkit.backend import current_backend, first_on_gpu, openings, set_backend
-from gradkit.blocks import BlockValue
+from gradkit.callers import whose
 from gradkit.errors import unknown_name
+from gradkit.settings import Precision, Setting, checked_precision
 from gradkit.transfers import DIRECTIONS, Direction, checked, guards
 
 __all__ = [
-    "ALGORITHMS", "ENTRANCE", "LIBRARY", "LOADED", "MATMUL_PRECISIONS", "OURS", "USER", "WITHOUT_MEANING", "Config",
-    "config", "debug_changes", "debug_nans", "default_matmul_precision", "enable_x64", "everywhere", "item_assignment",
-    "items", "setting", "whose",
+    "LOADED", "WITHOUT_MEANING", "Config", "config", "debug_changes", "debug_nans", "default_matmul_precision",
+    "enable_x64", "everywhere", "item_assignment", "items", "setting",
 ]  # fmt: skip
 
 LOADED = time.time_ns()
@@ -37,18 +37,6 @@ TRANSFER_GUARDS: dict[str, tuple[Direction, ...]] = {
     **{f"jax_transfer_guard_{direction}": (direction,) for direction in DIRECTIONS},
 }
 """Settings of `transfer_guard`, and the directions that each is about."""
-ALGORITHMS = tuple(
-    """
-    ANY_F8_ANY_F8_F32 ANY_F8_ANY_F8_F32_FAST_ACCUM ANY_F8_ANY_F8_ANY ANY_F8_ANY_F8_ANY_FAST_ACCUM F16_F16_F16
-    F16_F16_F32 BF16_BF16_BF16 BF16_BF16_F32 BF16_BF16_F32_X3 BF16_BF16_F32_X6 BF16_BF16_F32_X9 TF32_TF32_F32
-    TF32_TF32_F32_X3 F32_F32_F32 F64_F64_F64
-    """.split()
-)
-"""JAX's names of how products may be computed: the factors' format, what is summed in, and in how many products."""
-MATMUL_PRECISIONS = (
-    "default", "high", "highest", "bfloat16", "tensorfloat32", "float32", *ALGORITHMS,
-)  # fmt: skip
-"""What ``jax_default_matmul_precision`` may be, beside None."""
 PLATFORMS = ("jax_platform_name", "jax_platforms")
 FIXED: dict[str, tuple[Any, str]] = {
     "jax_debug_infs": (False, "There is no check for infinities; jax_debug_nans finds NaNs."),
@@ -73,129 +61,6 @@ WITHOUT_MEANING = frozenset(
 
 def _is_true(variable: str) -> bool:
     return os.environ.get(variable, "").lower() in TRUE_WORDS
-
-
-class _Setting:
-    """A value for the process, and another inside the blocks that are open in a thread or task."""
-
-    def __init__(self, name: str, value: bool = False) -> None:
-        self.name = name
-        self.everywhere = value
-        self.here = BlockValue[bool | None](f"gradkit_{name}", None)
-        self.blocks = 0  # those that switch it on, in all threads
-        self.on = value  # in any thread
-        self.lock = threading.Lock()
-        self.listeners: list[Callable[[bool], None]] = []
-
-    def __get__(self, instance: Config | None, owner: type[Config]) -> bool:
-        here = self.here.variable.get()
-        if here is None:  # the common case first: it is asked for each new number
-            return self.everywhere
-        found = self.here.get()
-        return self.everywhere if found is None else found
-
-    def __set__(self, instance: Config, value: bool) -> None:
-        with self.lock:
-            self.everywhere = value
-            openings.generation += 1
-            self._tell()
-
-    @contextmanager
-    def block(self, value: bool) -> Iterator[None]:
-        openings.blocks.append(None)
-        self._count(value)
-        try:
-            with self.here.block(value):
-                yield
-        finally:
-            self._count(-value)
-            openings.blocks.pop()
-
-    def _count(self, more: int) -> None:
-        if more:
-            with self.lock:
-                self.blocks += more
-                self._tell()
-
-    def _tell(self) -> None:
-        on = self.everywhere or self.blocks > 0
-        if on != self.on:
-            self.on = on
-            for listener in self.listeners:
-                listener(on)
-
-
-class _Precision:
-    """The precision of products for the process, and another inside the blocks that are open in a thread or task."""
-
-    def __init__(self) -> None:
-        self.everywhere: str | None = None
-        self.here = BlockValue[str | None]("gradkit_default_matmul_precision", UNSET)
-        self.was_chosen = False
-        """Whether there has been another than the library's own: what products look at first."""
-
-    def __get__(self, instance: Config | None, owner: type[Config]) -> str | None:
-        here = self.here.get()
-        return self.everywhere if here == UNSET else here
-
-    def __set__(self, instance: Config, value: str | None) -> None:
-        self.everywhere = _checked_precision(value, "config.update('jax_default_matmul_precision', value)")
-        self.was_chosen |= value is not None
-        openings.generation += 1
-
-    @contextmanager
-    def block(self, value: str | None) -> Iterator[None]:
-        self.was_chosen |= value is not None
-        openings.blocks.append(None)
-        try:
-            with self.here.block(value):
-                yield
-        finally:
-            openings.blocks.pop()
-
-
-UNSET = "unset"
-"""The precision where no block chooses one."""
-
-
-def _checked_precision(value: Any, caller: str) -> str | None:
-    if value is not None and not (type(value) is str and value in MATMUL_PRECISIONS):
-        raise ValueError(f"{caller}: expected None or one of {', '.join(MATMUL_PRECISIONS)}; got {value!r}")
-    return value
-
-
-ASSIGNING_LIBRARIES = frozenset({"array_api_compat", "array_api_extra", "einops", "scipy", "sklearn"})
-"""Packages by others that are written for arrays whose items can be assigned."""
-
-
-class _Modules(dict[str, str]):
-    """By a module's name: whose it is, one of `LIBRARY`, `OURS`, `ENTRANCE` and `USER` (which is false).
-
-    A dictionary, which remembers, since each index of an Array asks it.
-    """
-
-    libraries = ASSIGNING_LIBRARIES
-
-    def __missing__(self, name: str) -> str:
-        package = name.partition(".")[0]
-        if package == "numpy" or name in ENTRANCES:
-            found = ENTRANCE
-        elif package == "gradkit":
-            found = OURS
-        else:
-            found = LIBRARY if package in self.libraries else USER
-        self[name] = found
-        return found
-
-    def set(self, libraries: frozenset[str]) -> None:
-        self.libraries = libraries
-        self.clear()
-
-
-LIBRARY, OURS, ENTRANCE, USER = "library", "ours", "entrance", ""
-ENTRANCES = frozenset({"gradkit.numpy.numpy_protocol", "gradkit.primitives.operators"})
-"""Modules through which others come, as through NumPy's: what is done there is done by their callers."""
-whose = _Modules()
 
 
 class Config:
@@ -226,15 +91,15 @@ class Config:
         nobody.
     """
 
-    gradkit_debug_changes = _Setting("gradkit_debug_changes", _is_true("GRADKIT_DEBUG_CHANGES"))
+    gradkit_debug_changes = Setting("gradkit_debug_changes", _is_true("GRADKIT_DEBUG_CHANGES"))
     __slots__ = ("_others",)  # a name that is misspelt is an error
 
-    gradkit_item_assignment = _Setting("gradkit_item_assignment", _is_true("GRADKIT_ITEM_ASSIGNMENT"))
-    jax_debug_nans = _Setting("jax_debug_nans")
-    jax_default_matmul_precision = _Precision()
-    jax_disable_jit = _Setting("jax_disable_jit")
-    jax_enable_x64 = _Setting("jax_enable_x64", _is_true("GRADKIT_ENABLE_X64"))
-    jax_log_compiles = _Setting("jax_log_compiles", _is_true("GRADKIT_LOG_COMPILES"))
+    gradkit_item_assignment = Setting("gradkit_item_assignment", _is_true("GRADKIT_ITEM_ASSIGNMENT"))
+    jax_debug_nans = Setting("jax_debug_nans")
+    jax_default_matmul_precision = Precision()
+    jax_disable_jit = Setting("jax_disable_jit")
+    jax_enable_x64 = Setting("jax_enable_x64", _is_true("GRADKIT_ENABLE_X64"))
+    jax_log_compiles = Setting("jax_log_compiles", _is_true("GRADKIT_LOG_COMPILES"))
 
     def __init__(self) -> None:
         self._others: dict[str, Any] = {name: value for name, (value, _) in FIXED.items()}
@@ -335,8 +200,8 @@ def _use_platform(name: str, value: Any) -> None:
 config = Config()
 
 
-def _setting_named(name: str) -> _Setting:
-    setting: _Setting = vars(Config)[name]
+def _setting_named(name: str) -> Setting:
+    setting: Setting = vars(Config)[name]
     return setting
 
 
@@ -403,7 +268,7 @@ def default_matmul_precision(new_val: str | None) -> AbstractContextManager[None
            [3.]], dtype=float32)
     """
     return vars(Config)["jax_default_matmul_precision"].block(  # type: ignore[no-any-return]
-        _checked_precision(new_val, "default_matmul_precision")
+        checked_precision(new_val, "default_matmul_precision")
     )
 
 

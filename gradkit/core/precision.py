@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from gradkit.blocks import BlockValue
-from gradkit.config import ALGORITHMS, Config, config
+from gradkit.config import Config, config
+from gradkit.settings import ALGORITHMS
 
 __all__ = ["PRODUCTS", "Precision", "PrecisionLike", "check_precision", "product_mode", "products_with"]
 

@@ -13,7 +13,8 @@ from sys import _getframe
 from types import FrameType
 from typing import Any
 
-from gradkit.config import ENTRANCE, OURS, items, whose
+from gradkit.callers import ENTRANCE, OURS, whose
+from gradkit.config import items
 from gradkit.core import Array
 from gradkit.core.above import above
 from gradkit.core.node import Leaf

@@ -11,7 +11,8 @@ from sys import _getframe
 from types import EllipsisType
 from typing import Any
 
-from gradkit.config import OURS, items, whose
+from gradkit.callers import OURS, whose
+from gradkit.config import items
 from gradkit.core import Array, bind
 from gradkit.core.array import is_unseen, place_of_array, wrap
 from gradkit.core.namespace import publish

@@ -9,7 +9,8 @@ from sys import _getframe
 from typing import Any
 
 from gradkit.backend import Backend, Device, get_backend
-from gradkit.config import OURS, items, whose
+from gradkit.callers import OURS, whose
+from gradkit.config import items
 from gradkit.core import Array, Linear, bind
 from gradkit.core.array import renewed
 from gradkit.core.batching import aligned, along_axes, elementwise, same_shape, with_shape

@@ -15,7 +15,8 @@ from types import FrameType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 from weakref import ref
 
-from gradkit.config import ENTRANCE, LIBRARY, OURS, USER, config, items, whose
+from gradkit.callers import ENTRANCE, LIBRARY, OURS, USER, whose
+from gradkit.config import config, items
 from gradkit.core import Array
 from gradkit.core.array import place_of_array, renewed, wrap
 

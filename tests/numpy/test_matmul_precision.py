@@ -13,7 +13,7 @@ import pytest
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import lax
-from gradkit.config import ALGORITHMS
+from gradkit.settings import ALGORITHMS
 
 NAMES = [
     None, "default", "high", "highest", "fastest", "bfloat16", "bfloat16_3x", "tensorfloat32", "float32", "DEFAULT",

@@ -21,8 +21,8 @@ Function = Callable[[Any], Any]
 
 NAMESPACES = """numpy numpy.linalg numpy.fft lax lax.linalg nn nn.initializers random scipy.special scipy.linalg
     scipy.stats ops data optim tree tree_util flatten_util ad_checkpoint testing debug io distributed .""".split()
-NOT_SWEPT = """__main__ backend blocks callbacks cli compiler config core devices dtypes einops_backend errors
-    experimental primitives processes pytrees scalar
+NOT_SWEPT = """__main__ backend blocks callbacks callers cli compiler config core devices dtypes einops_backend errors
+    experimental primitives processes pytrees scalar settings
     sklearn test_util train transfers transforms typing viz""".split()
 """Modules that are inside, whose functions the root has, or that take numbers from whoever trains and draws."""
 NOT_CALLED = {
