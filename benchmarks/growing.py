@@ -132,7 +132,7 @@ def growth(connection: Connection, hidden: int, batch: int) -> None:
 
 def _counted_bytes(count: int) -> list[int]:
     """Have it counted what this process sends to others, or reads in the memory of others."""
-    from gradkit.lax.shared_sums import BucketMemory, SharedSums
+    from gradkit.lax.shared_sums import SharedSums, _Sum
     from gradkit.processes.messages import MpiTransport
 
     moved = [0]
@@ -153,22 +153,19 @@ def _counted_bytes(count: int) -> list[int]:
     counting(MpiTransport, "exchange", lambda _, values, call: bytes_of(values) * (count - 1) / count)
     counting(MpiTransport, "collect", lambda _, values, call: bytes_of(values) * (count - 1))
     # Two processes read what the other one has; of more, each reads its part of all, and their sums of theirs.
-    counting(
-        SharedSums,
-        "end",
-        lambda self, number, token, places, memory: (
-            sum(array.nbytes for i, arrays in enumerate(memory.arrays) if i != self.index for array in arrays)
-            if count == 2
-            else 0
-        ),
-    )
+    if count == 2:
+        counting(
+            SharedSums,
+            "end",
+            lambda sums, number, token, places, memory: sum(array.nbytes for array in memory.others(sums.index)),
+        )
 
-    def others(memory: Any, parts: Callable[[int], slice], process: int) -> int:
-        whole = enumerate(memory._whole)
-        return sum(theirs[parts(other)].nbytes for other, theirs in whole if other != process)
+    def read(found: Any, part: Callable[[int], int]) -> int:
+        others = (i for i in range(count) if i != found._index)
+        return sum(array[found._part(array, part(i))].nbytes for i in others for array in found._each[i])
 
-    counting(BucketMemory, "add", lambda memory, process: others(memory, lambda _: memory._parts[process], process))
-    counting(BucketMemory, "take", lambda memory, process: others(memory, memory._parts.__getitem__, process))
+    counting(_Sum, "add", lambda found: read(found, lambda _: found._index))
+    counting(_Sum, "take", lambda found: read(found, lambda process: process))
     return moved
 
 

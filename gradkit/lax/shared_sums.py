@@ -25,7 +25,7 @@ from gradkit.core.graph import bind_where_captured
 from gradkit.core.lending import place
 from gradkit.lax.started_sums import OnTheWay, numbers_like
 from gradkit.processes import World
-from gradkit.processes.shared_memory import Memories, shared_memories
+from gradkit.processes.shared_memory import shared_memories
 
 __all__ = ["BucketMemory", "Forms", "SharedSums"]
 
@@ -101,8 +101,9 @@ class SharedSums:
 
     def begin(self, number: int, gradients: Sequence[Array], places: Sequence[Array], memory: BucketMemory) -> Array:
         """Say that the gradients of a bucket are there; return what stands for their sum."""
-        params = {"sums": self, "number": number, "memory": memory, "size": len(places)}
-        (token,) = bind_where_captured(_begin, (*gradients, *places), params)
+        theirs = memory.others(self.index) if self._here.count > READ_DIRECTLY else []
+        params = {"sums": self, "number": number, "size": len(places)}
+        (token,) = bind_where_captured(_begin, (*gradients, *places, *theirs), params)
         return token  # type: ignore[no-any-return]
 
     def go_on(self, token: Array) -> None:
@@ -118,10 +119,8 @@ class SharedSums:
             What remains to be added up, in this order; numbers have an axis. If it is several, it is read before the
             next step, which writes in its memory.
         """
-        index, count = self._here.index, self._here.count
-        each = [places]
-        if count <= READ_DIRECTLY:
-            each = [places if process == index else memory.arrays[process] for process in range(count)]
+        count = self._here.count
+        each = self.in_order(places, memory.others(self.index)) if count <= READ_DIRECTLY else [places]
         given = [array for arrays in each for array in arrays]
         params = {"sums": self, "number": number, "size": len(given), "copies": count > READ_DIRECTLY}
         found = bind_where_captured(_end, (token, *given), params)
@@ -148,10 +147,16 @@ class SharedSums:
             self._wait(self._reading[0])
             del self._reading[0]
 
-    def say_written(self, memory: BucketMemory) -> None:
-        """Begin to say that this process's part of a sum is there."""
+    def in_order(self, own: Sequence[Any], theirs: Sequence[Any]) -> list[Sequence[Any]]:
+        """Return a bucket's arrays of each process, in the order of the processes; `theirs` has one after another."""
+        each = [theirs[i : i + len(own)] for i in range(0, len(theirs), len(own))]
+        each.insert(self.index, own)
+        return each
+
+    def say_written(self, each: Sequence[Sequence[np.ndarray[Any, Any]]]) -> None:
+        """Begin to say that this process's part of a sum is there; `each` is what there is, by process."""
         self._is_reading = True
-        self._began.append(_Sum(memory, self._written.Ibarrier()))
+        self._began.append(_Sum(each, self.index, self._written.Ibarrier()))
         self.advance()
 
     def advance(self) -> None:
@@ -167,12 +172,12 @@ class SharedSums:
         found = self._began[number]
         if found.added is not None:
             self._wait(found.added)
-            found.memory.take(self._here.index)
+            found.take()
 
     def _add(self) -> None:
         found = self._began[self._added]
         if self._here.count > READ_DIRECTLY:
-            found.memory.add(self._here.index)
+            found.add()
             found.added = self._read.Ibarrier()
         self._added += 1
 
@@ -189,43 +194,56 @@ class BucketMemory:
         By process, those of the bucket; numbers have an axis.
     """
 
-    def __init__(self, memories: Memories, backend: Backend) -> None:
-        self._host, self._whole = memories
-        size, count = self._whole[0].size, len(self._whole)
-        self._parts = [slice(size * i // count, size * (i + 1) // count) for i in range(count)]
+    def __init__(self, memories: Sequence[Sequence[np.ndarray[Any, Any]]], backend: Backend) -> None:
         # An array without axes would be taken for a number.
         self.arrays = [
-            [place(backend.on_memory(array.reshape(array.shape or (1,)))) for array in arrays]
-            for arrays in memories.arrays
+            [place(backend.on_memory(array.reshape(array.shape or (1,)))) for array in arrays] for arrays in memories
         ]
 
-    def put(self, process: int, values: Sequence[np.ndarray[Any, Any]]) -> None:
-        """Copy a process's arrays into its memory, but for those that are there."""
-        for there, value in zip(self._host[process], values, strict=True):
-            if value.ctypes.data != there.ctypes.data:
-                there[...] = value
-
-    def add(self, process: int) -> None:
-        """Put the sum of a process's part of all into its memory, which it alone reads there."""
-        part = self._parts[process]
-        total = self._whole[0][part].copy()
-        for theirs in self._whole[1:]:
-            total += theirs[part]
-        self._whole[process][part] = total
-
-    def take(self, process: int) -> None:
-        """Copy the sums of the others' parts into its memory."""
-        for other, (part, theirs) in enumerate(zip(self._parts, self._whole, strict=True)):
-            if other != process:
-                self._whole[process][part] = theirs[part]
+    def others(self, process: int) -> list[Array]:
+        """Return the arrays of the other processes, one after another."""
+        return [array for i, arrays in enumerate(self.arrays) if i != process for array in arrays]
 
 
 class _Sum:
-    """A sum in progress."""
+    """A sum in progress.
 
-    def __init__(self, memory: BucketMemory, written: Any) -> None:
-        self.memory, self.written = memory, written
+    Parameters
+    ----------
+    each : sequence of sequences of array
+        By process, its arrays.
+    index : int
+        Which of them this process is.
+    written : request
+        Done when all have written theirs.
+    """
+
+    def __init__(self, each: Sequence[Sequence[np.ndarray[Any, Any]]], index: int, written: Any) -> None:
+        self._each = [[array.reshape(-1) for array in arrays] for arrays in each]
+        self._index = index
+        self.written = written
         self.added: Any = None
+
+    def add(self) -> None:
+        """Put the sum of this process's part of all arrays into its memory: nobody else reads that part there."""
+        for own, *arrays in zip(self._each[self._index], *self._each, strict=True):
+            part = self._part(own, self._index)
+            total = arrays[0][part].copy()
+            for theirs in arrays[1:]:
+                total += theirs[part]
+            own[part] = total
+
+    def take(self) -> None:
+        """Copy the sums of the others' parts from where they are."""
+        for process, arrays in enumerate(self._each):
+            if process != self._index:
+                for own, theirs in zip(self._each[self._index], arrays, strict=True):
+                    part = self._part(own, process)
+                    own[part] = theirs[part]
+
+    def _part(self, array: np.ndarray[Any, Any], process: int) -> slice:
+        count = len(self._each)
+        return slice(array.size * process // count, array.size * (process + 1) // count)
 
 
 class _InPlace(OnTheWay):
@@ -258,9 +276,13 @@ def _run_prepare(xp: Any, at: Any, *own: Any, sums: SharedSums, size: int) -> tu
     return own
 
 
-def _run_begin(xp: Any, *values: Any, sums: SharedSums, number: int, memory: BucketMemory, size: int) -> tuple[Any]:
-    memory.put(sums.index, [xp.backend.to_host(value) for value in values[:size]])
-    sums.say_written(memory)
+def _run_begin(xp: Any, *values: Any, sums: SharedSums, number: int, size: int) -> tuple[Any]:
+    arrays = list(map(xp.backend.to_host, values))
+    gradients, places, theirs = arrays[:size], arrays[size : 2 * size], arrays[2 * size :]
+    for gradient, there in zip(gradients, places, strict=True):
+        if gradient.ctypes.data != there.ctypes.data:
+            there[...] = gradient
+    sums.say_written(sums.in_order(places, theirs))
     return (numbers_like(xp, values[0], number, "int32"),)
 
 

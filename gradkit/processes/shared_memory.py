@@ -12,14 +12,16 @@ import os
 import secrets
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from gradkit.processes.world import World
 
-__all__ = ["SHARED_MEMORY", "Memories", "shared_memories"]
+__all__ = ["SHARED_MEMORY", "shared_memories"]
+
+Values = np.ndarray[Any, Any]
 
 SHARED_MEMORY = "GRADKIT_SHARED_MEMORY"
 """The environment variable that is 0 where the processes of a machine are to send each other messages."""
@@ -32,25 +34,11 @@ Form = tuple[tuple[int, ...], Any]
 """Of an array its shape and its dtype, NumPy's."""
 
 
-class Memories(NamedTuple):
-    """The memory of all processes for some arrays.
+def shared_memories(here: World, forms: Sequence[Form], call: str) -> list[list[Values]] | None:
+    """Return memory for arrays in each process, of whom all call this: by process, the arrays.
 
-    Attributes
-    ----------
-    arrays : list of list of numpy.ndarray
-        By process, the arrays; those of the others can be read alone.
-    whole : list of numpy.ndarray
-        By process, all of its arrays one after another, with zeros between them.
-    """
-
-    arrays: list[list[np.ndarray[Any, Any]]]
-    whole: list[np.ndarray[Any, Any]]
-
-
-def shared_memories(here: World, forms: Sequence[Form], call: str) -> Memories | None:
-    """Return memory for arrays of one dtype in each process; all of them call this.
-
-    None, in all, where the system has no such memory, or one process cannot see another's.
+    Those of the others can be read alone. None, in all, where the system has no such memory, or one process cannot see
+    another's.
     """
     starts, size = [], 0
     for shape, dtype in forms:
@@ -70,17 +58,13 @@ def shared_memories(here: World, forms: Sequence[Form], call: str) -> Memories |
         os.close(own[0])  # whoever was to see it has it
     if not everybody:
         return None
-    arrays, whole = [], []
-    for memory in seen:
-        bytes_of = np.frombuffer(memory, np.uint8)[HEAD : HEAD + size]
-        whole.append(bytes_of.view(forms[0][1]))
-        arrays.append(
-            [
-                bytes_of[start : start + prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
-                for (shape, dtype), start in zip(forms, starts, strict=True)
-            ]
-        )
-    return Memories(arrays, whole)
+    return [
+        [
+            np.frombuffer(memory, dtype, prod(shape), HEAD + start).reshape(shape)
+            for (shape, dtype), start in zip(forms, starts, strict=True)
+        ]
+        for memory in seen
+    ]
 
 
 def _made(token: bytes, size: int) -> tuple[int, mmap.mmap] | None:

@@ -19,7 +19,6 @@ from gradkit.compiler.executables import executable_of
 from gradkit.distributed.buckets import buckets_of
 from gradkit.distributed.gradients import SummedGradients, sums_of
 from gradkit.lax import shared_sums
-from gradkit.processes.shared_memory import Memories
 from gradkit.transforms.reverse import watched_value_and_grad
 
 PROGRAM = Path(shared_memory_program.__file__)
@@ -108,15 +107,9 @@ def pair(monkeypatch):
     theirs = []
 
     def memories(here, forms, call):
-        arrays, whole = [], []
-        for _ in range(here.count):
-            whole.append(np.zeros(sum(int(np.prod(shape)) for shape, _ in forms), forms[0][1]))
-            ends = np.cumsum([int(np.prod(shape)) for shape, _ in forms])[:-1]
-            arrays.append(
-                [part.reshape(shape) for part, (shape, _) in zip(np.split(whole[-1], ends), forms, strict=True)]
-            )
+        arrays = [[np.zeros(shape, dtype) for shape, dtype in forms] for _ in range(here.count)]
         theirs.append(arrays[1])
-        return Memories(arrays, whole)
+        return arrays
 
     monkeypatch.setattr(shared_sums, "shared_memories", memories)
     with gradkit.use_backend("numpy"):
