@@ -109,7 +109,8 @@ class Meeting:
 
     def _disagreement(self) -> DistributedError:
         own = [self._subject.call, self._subject.about, _place_in_program()]
-        texts = [json.loads(text) for text in self._here.gather_texts(json.dumps(own), self._subject.call)]
+        found = self._here.gather_long_texts(json.dumps(own).encode(), None, self._subject.call)
+        texts = [json.loads(text) for text in found]
         error = _disagreement(self._here.numbers, *zip(*texts, strict=True))
         error.everywhere = self._here.is_whole
         error.told_by = self._here.numbers[0]

@@ -20,7 +20,7 @@ from gradkit.backend import Backend
 from gradkit.backend.transport import Transport
 from gradkit.errors import CollectiveTimeoutError, ProcessLeftError
 from gradkit.processes.launchers import launched_processes, load_mpi
-from gradkit.processes.meetings import Meeting, Subject, listed, named, subject
+from gradkit.processes.meetings import ROOM, Meeting, Subject, listed, named, subject
 from gradkit.processes.messages import MpiTransport
 
 __all__ = ["BUCKET_BYTES", "TIMEOUT", "World", "enter_world", "leave_world", "the_world", "world_of_launcher"]
@@ -50,6 +50,10 @@ ALONE = (None, 1)
 
 LANES = ("calls", "gradients", "numbers")
 """What may be on its way at the same time. In each lane things leave in one order; between lanes there is none."""
+
+
+LENGTH = 8
+"""Bytes of a number that says how long something is."""
 
 
 class World:
@@ -201,10 +205,20 @@ class World:
         """Return the texts of all processes, in their order."""
         if self.count == 1:
             return [text]
-        self._settle()
-        own = np.frombuffer(text.encode(), np.uint8)
-        sizes = np.empty(self.count, np.int64)
-        self._wait_for(self._meetings.Iallgather(np.asarray([own.size]), sizes), call)
+        own = text.encode()
+        beside = ROOM - LENGTH
+        given = self.open(subject(call, "what each process says"), _length(own) + own[:beside]).given()
+        sizes = given[:, :LENGTH].copy().view(np.int64).reshape(-1)
+        if sizes.max() <= beside:
+            parts = [said[LENGTH : LENGTH + size] for said, size in zip(given, sizes, strict=True)]
+            return [part.tobytes().decode() for part in parts]
+        return self.gather_long_texts(own, sizes, call)
+
+    def gather_long_texts(self, own: bytes, sizes: np.ndarray[Any, Any] | None, call: str) -> list[str]:
+        """Return the texts of all processes, which have met and gather these next; `sizes` if they are known."""
+        if sizes is None:
+            sizes = np.empty(self.count, np.int64)
+            self._wait_for(self._meetings.Iallgather(_length(own), sizes), call)
         joined = np.empty(int(sizes.sum()), np.uint8)
         ends = np.cumsum(sizes)
         request = self._meetings.Iallgatherv(own, [joined, (sizes, ends - sizes), self._mpi.BYTE])
@@ -215,10 +229,13 @@ class World:
         """Return what process 0 gave, in every process."""
         if self.count == 1:
             return content
-        self._settle()
-        size = np.asarray([len(content)])
-        self._wait_for(self._meetings.Ibcast(size), call)
-        values = np.frombuffer(content, np.uint8).copy() if self.index == 0 else np.empty(int(size[0]), np.uint8)
+        beside = ROOM - LENGTH
+        own = _length(content) + content[:beside] if self.index == 0 else b""
+        given = self.open(subject(call, "what process 0 says"), own).given()[0]
+        size = int(given[:LENGTH].copy().view(np.int64)[0])
+        if size <= beside:
+            return bytes(given[LENGTH : LENGTH + size])
+        values = np.frombuffer(content, np.uint8).copy() if self.index == 0 else np.empty(size, np.uint8)
         self._wait_for(self._meetings.Ibcast(values), call)
         return values.tobytes()
 
@@ -329,6 +346,10 @@ class World:
                     self.abort(1)
         if self._mpi is not None and not self._mpi.Is_finalized():
             self._mpi.Finalize()
+
+
+def _length(content: bytes) -> bytes:
+    return len(content).to_bytes(LENGTH, sys.byteorder)
 
 
 # The world of this process

@@ -71,7 +71,6 @@ class Team:
     def check(self, facts: Mapping[str, Any]) -> None:
         """Raise where the processes are to train something else: who has what."""
         own = {name: str(fact) for name, fact in {**facts, "bucket_bytes": self._here.bucket_bytes}.items()}
-        self._here.meet("fit")
         found = [json.loads(text) for text in self._here.gather_texts(json.dumps(own), "fit")]
         lines = []
         for name in own:

@@ -7,12 +7,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+from gradkit_numpy.native.program import NativePrinter
 
 import gradkit
-from gradkit import data, distributed, nn, optim, random
+from gradkit import data, distributed, lax, nn, optim, random
 from gradkit.data import Minibatches
 from gradkit.processes.messages import MpiTransport
-from gradkit.train import Checkpoint
+from gradkit.train import Callback, Checkpoint
 from gradkit.train.checkpoints import Folder
 
 folder, way, moment, process = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
@@ -21,9 +22,9 @@ count = [0]
 
 
 def fail():
-    """Fail in this way, the third time that one is here; the time of it is written down."""
+    """Fail in this way the third time that one is here, in compiling the first; the time of it is written down."""
     count[0] += 1
-    if count[0] != 3 or distributed.process_index() != process:
+    if count[0] != (1 if moment == "compiling" else 3) or distributed.process_index() != process:
         return
     (folder / "failed").write_text(str(time.time()))
     if way == "kill":
@@ -64,6 +65,30 @@ if moment == "loading":
     failing(Minibatches, "bounds")
 if moment == "saving":
     failing(Folder, "save")
+if moment == "writing":  # the new file is there, and not yet in the old one's place
+    failing(os, "replace")
+if moment == "compiling":
+    failing(NativePrinter, "compiled")
+if moment == "loop":
+
+    def step(x, _):
+        gradkit.debug.callback(fail)
+        return lax.psum(x, "i") / 2, None
+
+    def walked(x):
+        return lax.scan(step, x, None, length=10**6)[0]
+
+    mesh, spec = distributed.Mesh((2,), ("i",)), distributed.PartitionSpec()
+    walked = gradkit.jit(walked) if sys.argv[5] == "compiled" else walked
+    distributed.shard_map(walked, mesh=mesh, in_specs=spec, out_specs=spec)(gradkit.numpy.ones(3))
+
+
+class Failing(Callback):
+    def epoch_end(self, training):
+        if moment == "callback":
+            fail()
+
+
 x, y = (np.array(part[:600]) for part in data.load_digits())
 folder.mkdir(exist_ok=True)
 if moment == "validating":
@@ -84,6 +109,7 @@ gradkit.fit(
     validation=validation,
     key=random.key(1),
     checkpoint=Checkpoint(folder / "run", every_steps=2),
+    callbacks=[Failing()],
     progress=False,
     jit=sys.argv[5] == "compiled",
 )

@@ -81,6 +81,7 @@ def test_a_loop_of_ones_own_gets_the_loss_and_the_gradient_of_whole_minibatches(
         ("model", ["float32[64, 20]", "in process 0", "float32[64, 22]"]),
         ("parameters", ["parameters: values of checksum", "in process 2", "nn.MLP draws its parameters"]),
         ("data", ["data: ", "[400, 64]", "[420, 64]"]),
+        ("callback", ["different calls", "processes 0, 2: fit, what each", "process 1: barrier (training_program.py:"]),
         ("few", ["batch_size is 2, but 3 processes"]),
         ("few rows", ["data has examples: 2, but 3 processes"]),
     ],

@@ -11,7 +11,7 @@ import gradkit
 import gradkit.numpy as jnp
 from gradkit import data, distributed, nn, optim, random
 from gradkit.errors import DistributedError, NonFiniteLossError
-from gradkit.train import EarlyStopping
+from gradkit.train import Callback, EarlyStopping
 
 
 def twice_the_accuracy(prediction, target):
@@ -63,6 +63,14 @@ def loop(steps_of):
     return {"losses": losses, "model": checksum(model)}
 
 
+class OnlyOneMeets(Callback):
+    """A callback that makes a call of all processes in one of them."""
+
+    def epoch_end(self, training):
+        if distributed.process_index() == 1:
+            distributed.barrier()
+
+
 def error_of(call):
     try:
         call()
@@ -88,6 +96,7 @@ def main(path):
         "model": error_of(lambda: fit(model=nn.MLP(64, [20 + index, 10], key=random.key(0)))),
         "parameters": error_of(lambda: fit(model=nn.MLP(64, [20, 10], key=random.key(index)))),
         "data": error_of(lambda: fit(data=digits(400 + 10 * index))),
+        "callback": error_of(lambda: fit(callbacks=[OnlyOneMeets()])),
         "few": error_of(lambda: fit(batch_size=2)),
         "few rows": error_of(lambda: fit(data=digits(2), validation=None)),
     }
