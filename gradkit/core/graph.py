@@ -389,7 +389,9 @@ class GraphTrace(Trace):
             self.end()
             capture.reset(token)
             self._settle()
-        return self.graph
+        # Variables know the trace, and programs of them outlive what the function has closed over.
+        found, self.graph, self.repeated = self.graph, Graph(), {}
+        return found
 
     def _variable(self, value: Abstract) -> Array:
         return wrap(value, cast(Node, Variable(self, value)))
