@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,39 +11,11 @@ import jax.scipy.linalg
 import numpy as np
 
 from gradkit_jax.linear_algebra import det
+from gradkit_jax.slices import getitem, pad_index, set_index
 from gradkit_jax.threefry import fold_in, random_bits, random_order
 from gradkit_jax.widths import dtype_named
 
 __all__ = ["KERNELS"]
-
-Index = tuple[Any, ...]
-
-
-def _static(index: Index) -> Index:
-    """Return an index that hashes: before Python 3.12 slices do not."""
-    return tuple((part.start, part.stop, part.step) if isinstance(part, slice) else part for part in index)
-
-
-def _as_index(index: Index) -> Index:
-    return tuple(slice(*part) if isinstance(part, tuple) else part for part in index)
-
-
-@functools.partial(jax.jit, static_argnames=("index", "shape"))
-def _padded(x: Any, index: Index, shape: tuple[int, ...]) -> Any:
-    return jax.numpy.zeros(shape, x.dtype).at[_as_index(index)].set(x)
-
-
-@functools.partial(jax.jit, static_argnames=("index",))
-def _set(x: Any, y: Any, index: Index) -> Any:
-    return x.at[_as_index(index)].set(y)
-
-
-def pad_index(x: Any, *, index: Index, shape: tuple[int, ...]) -> Any:
-    return _padded(x, _static(index), tuple(shape))
-
-
-def set_index(x: Any, y: Any, *, index: Index) -> Any:
-    return _set(x, y, _static(index))
 
 
 def bitcast(x: Any, *, dtype: str) -> Any:
@@ -67,6 +38,7 @@ KERNELS: Mapping[str, Callable[..., Any]] = {
     "det": det,
     "expm": expm,
     "fold_in": fold_in,
+    "getitem": getitem,
     "pad_index": pad_index,
     "random_bits": random_bits,
     "random_order": random_order,
