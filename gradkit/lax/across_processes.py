@@ -43,6 +43,9 @@ __all__ = [
 ]  # fmt: skip
 
 
+RESULT = "the result of shard_map or pmap"
+GRADIENT = "the gradient of what shard_map or pmap has in all processes"
+
 Pairs = tuple[tuple[int, int], ...]
 """Of processes: which sends to which."""
 
@@ -123,7 +126,7 @@ def _visit(
     if not isinstance(memory, HostMemory):
         about += f", by {backend.travel()}"
     is_small = size <= ROOM and isinstance(memory, HostMemory)
-    return _Visit(subject(f"lax.{call} over {axis!r}", about), memory if is_small else None)
+    return _Visit(subject(f"{call} over {axis!r}", about), memory if is_small else None)
 
 
 def _met(backend: Backend, x: Any, axis: ProcessAxis, call: str, perm: Pairs | None = None) -> Any:
@@ -146,8 +149,11 @@ def _flat(xp: Any, x: Any) -> Any:
     return xp.backend.xp.reshape(x, (-1,))
 
 
-def _sum(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
-    return _combined(xp, x, axis, "psum", sum_of_all(xp.backend))
+def _sum_for(call: str) -> Callable[..., Any]:
+    def forward(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
+        return _combined(xp, x, axis, call, sum_of_all(xp.backend))
+
+    return forward
 
 
 def _combined(xp: Any, x: Any, axis: ProcessAxis, call: str, combine: Any) -> Any:
@@ -157,7 +163,7 @@ def _combined(xp: Any, x: Any, axis: ProcessAxis, call: str, combine: Any) -> An
     found = _met(backend, x, axis, call)
     if found is None:
         transport = here.transport(backend, "calls")
-        whole = OrderedSum(_flat(xp, x), backend, transport, here.count, f"lax.{call} over {axis.name!r}", combine)
+        whole = OrderedSum(_flat(xp, x), backend, transport, here.count, f"{call} over {axis.name!r}", combine)
         found = whole.result()
     else:
         found = combine(found)
@@ -166,20 +172,23 @@ def _combined(xp: Any, x: Any, axis: ProcessAxis, call: str, combine: Any) -> An
 
 def _extremum(name: str) -> Callable[..., Any]:
     def forward(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
-        return _combined(xp, x, axis, f"p{name}", lambda values: getattr(xp.backend.xp, name)(values, axis=0))
+        return _combined(xp, x, axis, f"lax.p{name}", lambda values: getattr(xp.backend.xp, name)(values, axis=0))
 
     return forward
 
 
-def _gather(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
-    here, backend = axis.world, xp.backend
-    if here.count == 1:
-        return backend.xp.reshape(x, (1, *x.shape))
-    found = _met(backend, x, axis, "all_gather")
-    if found is None:
-        transport = here.transport(backend, "calls")
-        found = transport.collect(_flat(xp, x), f"lax.all_gather over {axis.name!r}").result()
-    return backend.xp.reshape(found, (here.count, *x.shape))
+def _gather_for(call: str) -> Callable[..., Any]:
+    def forward(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
+        here, backend = axis.world, xp.backend
+        if here.count == 1:
+            return backend.xp.reshape(x, (1, *x.shape))
+        found = _met(backend, x, axis, call)
+        if found is None:
+            transport = here.transport(backend, "calls")
+            found = transport.collect(_flat(xp, x), f"{call} over {axis.name!r}").result()
+        return backend.xp.reshape(found, (here.count, *x.shape))
+
+    return forward
 
 
 def _exchanged(xp: Any, x: Any, axis: ProcessAxis, call: str, perm: Pairs | None = None) -> Any:
@@ -191,18 +200,18 @@ def _exchanged(xp: Any, x: Any, axis: ProcessAxis, call: str, perm: Pairs | None
     rows = (here.count, prod(x.shape) // here.count)
     if found is None:
         transport = here.transport(backend, "calls")
-        moved = transport.exchange(backend.xp.reshape(x, rows), f"lax.{call} over {axis.name!r}").result()
+        moved = transport.exchange(backend.xp.reshape(x, rows), f"{call} over {axis.name!r}").result()
     else:
         moved = backend.asarray(backend.xp.reshape(found, (here.count, *rows))[:, here.index, ...])
     return backend.xp.reshape(moved, tuple(x.shape))
 
 
 def _exchange(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
-    return _exchanged(xp, x, axis, "all_to_all")
+    return _exchanged(xp, x, axis, "lax.all_to_all")
 
 
 def _sum_and_scatter(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
-    moved = _exchanged(xp, x, axis, "psum_scatter")
+    moved = _exchanged(xp, x, axis, "lax.psum_scatter")
     total = moved[0, ...]
     for i in range(1, axis.size):  # in the order of the processes, as all sums
         total = total + moved[i, ...]
@@ -219,7 +228,7 @@ def _send(xp: Any, x: Any, *, axis: ProcessAxis, perm: Pairs) -> Any:
     targets = [target for source, target in perm if source == here.index]
     sources = [source for source, target in perm if target == here.index]
     parts = own.stack([x if i in targets else own.zeros_like(x) for i in range(here.count)])
-    moved = _exchanged(xp, parts, axis, "ppermute", perm)
+    moved = _exchanged(xp, parts, axis, "lax.ppermute", perm)
     return backend.asarray(moved[sources[0], ...]) if sources else own.zeros_like(x)
 
 
@@ -251,13 +260,17 @@ def _identity(xp: Any, x: Any, *, axis: ProcessAxis) -> Any:
     return x
 
 
-sums = _declare("process_sum", _sum, "process_sum")
-sum_to_same = _declare("process_sum_to_same", _sum, "process_vary")
+sums = _declare("process_sum", _sum_for("lax.psum"), "process_sum")
+sum_to_same = _declare("process_sum_to_same", _sum_for(GRADIENT), "process_vary")
 vary = _declare("process_vary", _identity, "process_sum_to_same")
-gather = _declare("process_gather", _gather, "process_sum_and_scatter", _one_more, gives_stack=True)
+gather = _declare(
+    "process_gather", _gather_for("lax.all_gather"), "process_sum_and_scatter", _one_more, gives_stack=True
+)
 sum_and_scatter = _declare("process_sum_and_scatter", _sum_and_scatter, "process_gather", _one_less, takes_stack=True)
 own_part = _declare("process_own_part", _own_part, "process_gather_to_same", _one_less, takes_stack=True)
-gather_to_same = _declare("process_gather_to_same", _gather, "process_own_part", _one_more, gives_stack=True)
+gather_to_same = _declare(
+    "process_gather_to_same", _gather_for(RESULT), "process_own_part", _one_more, gives_stack=True
+)
 exchange = _declare("process_exchange", _exchange, "process_exchange", takes_stack=True, gives_stack=True)
 agree = _Linear(
     "process_agree",

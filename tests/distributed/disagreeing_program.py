@@ -102,7 +102,23 @@ def disagreements(backend, way):
     return [[*pair, text] for pair, text in zip(pairs, words, strict=True)]
 
 
+def turns(count):
+    """Take some turns of a loop with a collective in each."""
+    return lambda x: lax.while_loop(
+        lambda state: state[1] < count, lambda state: (lax.psum(state[0], "i"), state[1] + 1), (x, 0)
+    )[0]
+
+
+def in_a_loop():
+    """Return what is told where the last process takes a turn more, eager and compiled, after a turn that all take."""
+    with gradkit.use_backend("numpy"):
+        x, longer = jnp.ones(3), 2 + (me == count - 1)
+        calls = [run(sharded(turns(number))) for run in (lambda f: f, gradkit.jit) for number in (2, longer)]
+        return [told(lambda call=call: call(x)) for call in calls]
+
+
 found = {how: disagreements(*how.split("/")) for how in sys.argv[2:]}
+found["turns"] = in_a_loop()
 texts = world().gather_texts(json.dumps(found), "the end")
 assert len(set(texts)) == 1, "processes were told different things"
 if me == 0:
