@@ -7,17 +7,19 @@ checkpoints for what to keep, drawings for what to show.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import compress
 from typing import Any
 
+from gradkit.core.above import above
 from gradkit.core.graph import Equation, Graph, GraphTrace, HigherOrder, Variable
+from gradkit.core.primitive import no_transpose
 from gradkit.core.promotion import is_inexact
 from gradkit.core.stand_in import Abstract
 
 __all__ = [
-    "dependent", "differentiable", "last_use", "marked", "needed", "new_variable", "reached", "reads", "settled",
-    "variables_in", "without_dead_code",
+    "dependent", "differentiable", "last_use", "marked", "needed", "new_variable", "reached", "reads",
+    "require_linear", "settled", "variables_in", "without_dead_code",
 ]  # fmt: skip
 
 Flags = Sequence[bool]
@@ -129,6 +131,33 @@ def differ(equation: Equation, inputs: Flags) -> Flags:
     else:
         flags = [True] * len(equation.outputs) if primitive.reads_and_parents(bits_of(inputs))[1] else ()
     return [bool(flags) and flags[i] and is_inexact(out.dtype.name) for i, out in enumerate(equation.outputs)]
+
+
+def require_linear(graph: Graph, inputs: Flags, what: str) -> list[bool]:
+    """Raise for an operation that is not linear in the inputs whose flag is set; `what` says whose function it is.
+
+    Give which results depend on them. What else the function computes need not be linear.
+    """
+    return reached(without_dead_code(graph), inputs, lambda equation, flags: _linear(equation, flags, what))
+
+
+def _linear(equation: Equation, inputs: Flags, what: str) -> Flags:
+    primitive = equation.primitive
+    if isinstance(primitive, HigherOrder):
+        return require_linear_call(primitive, inputs, equation.params, what)
+    if not primitive.is_linear_in(bits_of(inputs)):
+        raise no_transpose(primitive.name, what)
+    return [True] * len(equation.outputs)
+
+
+def require_linear_call(operation: HigherOrder, inputs: Flags, params: Mapping[str, Any], what: str) -> list[bool]:
+    """Do as `require_linear` does for the graphs that an operation runs."""
+    if operation.name == "cond" and inputs[0]:
+        raise no_transpose("cond", what)
+    return operation.reached(inputs, lambda graph, flags: require_linear(graph, flags, what), **params)
+
+
+above.require_linear = require_linear_call
 
 
 def bits_of(flags: Flags) -> int:

@@ -21,6 +21,8 @@ class Above:
 
     is_argument: Callable[[Array], bool] = staticmethod(_is_no_argument)
     """Whether a function that is being run got an array as an argument (`gradkit.core.assignment`)."""
+    require_linear: Callable[[Any, Any, Any, str], Any]
+    """``require_linear(operation, inputs, params, what)``, for one with graphs (`gradkit.compiler.passes`)."""
     text_on_batches: Callable[..., tuple[Any, Any]]
     """How a primitive that states no rule for batches runs on one (`gradkit.core.batching`)."""
     stop_gradient: Callable[[Array], Array]

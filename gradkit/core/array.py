@@ -245,6 +245,8 @@ def is_tangent(value: Any) -> bool:
         if node is not None and node.trace.is_linear:
             return True
         value = value._value
+        if type(value) is Batched:
+            value = value.array
     return False
 
 

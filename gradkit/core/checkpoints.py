@@ -32,7 +32,8 @@ def run_checkpointed(function: Function, args: Flat) -> Flat:
     """Call a function of which the tape keeps the arguments, and which it runs again."""
     start, last = new_sequence(), new_level()
     outs = function(args)
-    traces = [trace for trace in followers(outs) if isinstance(trace, ReverseTrace)]
+    # The record of a rule's tangents stays as it is, for it has to be seen whether it is linear.
+    traces = [trace for trace in followers(outs) if isinstance(trace, ReverseTrace) and not trace.is_linear]
     for trace in sorted(traces, key=lambda trace: trace.number):
         outs = _forgotten(trace, function, args, outs, start, last)
     return outs
@@ -56,7 +57,7 @@ def _forgotten(trace: ReverseTrace, function: Function, args: Flat, outs: Flat, 
     values = [as_bound(part._value) for part in parts]
     if items.on:  # what the function closes over may be another array by then
         again.results = [_seen(part._value) for part in parts]
-    new = iter(record_call(trace, values, parents, again, [_lower(value) for value in kept]))
+    new = iter(record_call(trace, values, [True] * len(values), parents, again, [_lower(value) for value in kept]))
 
     def replaced(value: Any) -> Any:
         node = value._node if type(value) is Array else None
@@ -77,23 +78,38 @@ def _parts(outs: Sequence[Any], trace: ReverseTrace, start: int) -> list[Array]:
     ]
 
 
-def _take_apart(value: Any, trace: ReverseTrace, kept: Flat) -> Callable[[Flat], Any]:
+Made = list[tuple[int, Any]]
+"""What was put together: the identity of what was taken apart, and what is in its place now."""
+
+
+def _take_apart(value: Any, trace: ReverseTrace, kept: Flat) -> Callable[[Flat, Made], Any]:
     """Put what an argument holds below one level into `kept`; give the function that puts it together again."""
+    together, name = _parts_of(value, trace, kept), id(value)
+
+    def put_together(values: Flat, made: Made) -> Any:
+        new = together(values, made)
+        made.append((name, new))
+        return new
+
+    return put_together
+
+
+def _parts_of(value: Any, trace: ReverseTrace, kept: Flat) -> Callable[[Flat, Made], Any]:
     node = value._node if type(value) is Array else None
     if node is None or not (node.trace is trace or node.trace.level > trace.level):
         index = len(kept)
         kept.append(value)
-        return lambda values: as_bound(values[index])
+        return lambda values, made: as_bound(values[index])
     if type(value._value) is Batched:
         axis, whole = value._value.axis, _take_apart(value._value.array, trace, kept)
-        return lambda values: wrap(Batched(whole(values), axis), node)
+        return lambda values, made: wrap(Batched(whole(values, made), axis), node)
     inner = _take_apart(value._value, trace, kept)
     if isinstance(node, Dual):
         forward, tangent = cast(ForwardTrace, node.trace), _take_apart(node.tangent, trace, kept)
-        return lambda values: forward.wrap(inner(values), tangent(values))
+        return lambda values, made: forward.wrap(inner(values, made), tangent(values, made))
     # What another tape, of a level above, knows of it is of no use to this one; that it follows it is.
     own = node if node.trace is trace else Leaf(node.trace, node.shape, node.dtype)
-    return lambda values: wrap(_lower(inner(values)), own)
+    return lambda values, made: wrap(_lower(inner(values, made)), own)
 
 
 def _gates(traces: Iterable[Trace], start: int) -> dict[BatchTrace, Gating]:
@@ -123,7 +139,7 @@ class Rerun:
         self,
         trace: ReverseTrace,
         function: Function,
-        arguments: Sequence[Callable[[Flat], Any]],
+        arguments: Sequence[Callable[[Flat, Made], Any]],
         parents: Sequence[Node],
         count: int,
         last: int,
@@ -142,8 +158,9 @@ class Rerun:
         """Return the cotangents of what the call depends on."""
         trace = self._trace
         start = new_sequence()
-        given = [argument(residuals) for argument in self._arguments]
-        with enable_grad(), again(self._first, self._last, self.known), self._behind_gates():
+        made: Made = []
+        given = [argument(residuals, made) for argument in self._arguments]
+        with enable_grad(), again(self._first, self._last, self.known), self._behind_gates(made):
             outs = self._function(given)
             for cut in self.cuts:
                 outs = cut(outs, start)
@@ -175,11 +192,11 @@ class Rerun:
         return shares
 
     @contextmanager
-    def _behind_gates(self) -> Iterator[None]:
+    def _behind_gates(self, made: Made) -> Iterator[None]:
         before = {batch: batch.gate for batch in self._gates}
         try:
             for batch, gate in self._gates.items():
-                batch.gate = gate.copy(new_sequence())
+                batch.gate = gate.copy(new_sequence(), made)
             yield
         finally:
             for batch, outer in before.items():

@@ -334,13 +334,13 @@ class Part(Recorded):
 PART = Part("part", None, (None,))
 
 
-def _with_parts(trace: Trace, joint: Node, outs: Sequence[Any]) -> tuple[Array, ...]:
-    """Return the results of the operation that `joint` stands for as Arrays, each with a node of its own."""
+def _with_parts(trace: Trace, joint: Node, outs: Sequence[Any], follow: Sequence[bool]) -> tuple[Array, ...]:
+    """Return the results of the operation that `joint` stands for as Arrays; those that `follow` have a node each."""
     return tuple(
         wrap(o, Node(trace, o.shape, dtype_as_stored(o), PART, (joint,), (), {"position": i}, joint.plain))
-        if _is_inexact_value(o)
+        if follows and _is_inexact_value(o)
         else as_wrapped(o)
-        for i, o in enumerate(outs)
+        for i, (o, follows) in enumerate(zip(outs, follow, strict=True))
     )
 
 
@@ -388,7 +388,8 @@ class MultipleResults(General):
         for value, node in zip(values, nodes, strict=True):
             reads >>= 1
             saved.append(value if reads & 1 else node)
-        return _with_parts(trace, Node(trace, None, None, self, nodes, saved, params, plain), out)  # type: ignore[arg-type]
+        joint = Node(trace, None, None, self, nodes, saved, params, plain)  # type: ignore[arg-type]
+        return _with_parts(trace, joint, out, [True] * len(out))
 
     def pull(self, cotangent: Any, node: Node, saved: Sequence[Any]) -> list[tuple[Node, Any]]:
         """Run each reverse rule on the cotangents of all results."""
@@ -423,6 +424,7 @@ CALL = Call("call", None, (None,))
 def record_call(
     trace: Trace,
     outs: Sequence[Any],
+    follow: Sequence[bool],
     parents: Sequence[Node],
     pullback: Callable[[Parts, list[Any]], Sequence[Any]],
     residuals: Sequence[Any] = (),
@@ -435,6 +437,9 @@ def record_call(
         The transform that records.
     outs : sequence of Array
         The results, as the levels below see them.
+    follow : sequence of bool
+        Which of them depend on the parents. The others are constants to this level: marked as followed, a value that a
+        rule multiplies a tangent with would seem to be a tangent itself, and could not be read.
     parents : sequence of Node
         What they depend on.
     pullback : callable
@@ -447,4 +452,4 @@ def record_call(
     if not parents:
         return tuple(map(as_wrapped, values))
     joint = Node(trace, None, None, CALL, parents, (pullback, *residuals), NO_PARAMS, False)  # type: ignore[arg-type]
-    return _with_parts(trace, joint, values)
+    return _with_parts(trace, joint, values, follow)

@@ -10,9 +10,10 @@ error, since the rule says nothing of it.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from gradkit.core.above import above
 from gradkit.core.array import Array, dtype_as_stored, wrap
 from gradkit.core.batching import BatchTrace
 from gradkit.core.closures import ClosedOver, ClosesOver, check_closures, highest
@@ -22,11 +23,12 @@ from gradkit.core.function_batches import Batch, Flat, Function, RuleBatch
 from gradkit.core.graph import Graph, GraphTrace, HigherOrder, abstract_like, zeros_of
 from gradkit.core.namespace import as_bound, bound
 from gradkit.core.node import Leaf, Node, Trace
+from gradkit.core.primitive import no_transpose
 from gradkit.core.promotion import is_inexact
 from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
 
-__all__ = ["CUSTOM_JVP", "CUSTOM_VJP", "LINEAR_SOLVE"]
+__all__ = ["CUSTOM_JVP", "CUSTOM_VJP", "LINEAR_SOLVE", "NOT_LINEAR"]
 
 PushRule = Callable[[Flat, Flat], tuple[Flat, Flat]]
 Forward = Callable[[Flat], tuple[Flat, Flat]]
@@ -62,18 +64,23 @@ def _batched_push(batch: Batch, push: PushRule, axes: Sequence[int | None]) -> P
 
 
 class LinearTrace(ReverseTrace):
-    """The record of what a rule does with the tangents, which is linear, in the place of the trace whose rule it is.
+    """The record of what a rule does with the tangents, in the place of the trace whose rule it is.
 
-    A rule may call its own function on a tangent. Where the record of that is made by the rule as well (`depth` is 2),
-    a function is recorded by its operations, as JAX does at once: else there would be no end to it.
+    It is transposed, so what is not linear is refused: an operation when the record is complete, by its node, and one
+    that runs graphs at once, by those. A function with a rule of its own is recorded by its operations.
     """
 
-    __slots__ = ("depth",)
+    __slots__ = ()
     is_linear = True
 
-    def __init__(self, above: ReverseTrace) -> None:
-        super().__init__(above)
-        self.depth: int = above.depth + 1 if isinstance(above, LinearTrace) else 1
+    def call(self, operation: HigherOrder, args: list[Any], params: Mapping[str, Any]) -> list[Any]:
+        """Ask the operation, if it is linear."""
+        if not isinstance(operation, CustomCall):
+            above.require_linear(operation, [self.follows(arg) for arg in args], params, NOT_LINEAR)
+        return super().call(operation, args, params)
+
+
+NOT_LINEAR = "the rule of a custom_jvp function is not linear in the tangents"
 
 
 def _record_jvp(trace: ReverseTrace, push: PushRule, args: Flat) -> Flat:
@@ -94,7 +101,7 @@ def _record_jvp(trace: ReverseTrace, push: PushRule, args: Flat) -> Flat:
         return record.pull([parts.get(i) for i in range(len(record.roots))])  # type: ignore[no-any-return]
 
     record = Record(linear, roots, seeds)
-    return list(record_call(trace, outs, [p for p in parents if p is not None], pullback, (record,)))
+    return _recorded(trace, outs, parents, pullback, (record,))
 
 
 def _require_linear(roots: Sequence[Node | None]) -> None:
@@ -109,10 +116,7 @@ def _require_linear(roots: Sequence[Node | None]) -> None:
         waiting += [parent for parent in node.parents if parent is not None]
         bits = sum(1 << i for i, parent in enumerate(node.parents) if parent is not None)
         if node.primitive.has_kernels and not node.primitive.is_linear_in(bits):
-            raise NotImplementedError(
-                f"Transpose rule (for reverse-mode differentiation) for '{node.primitive.name}' not implemented: the "
-                f"rule of a custom_jvp function is not linear in the tangents"
-            )
+            raise no_transpose(node.primitive.name, NOT_LINEAR)
 
 
 # Functions with a reverse rule
@@ -130,7 +134,13 @@ def _record_vjp(trace: ReverseTrace, forward: Forward, backward: Backward, args:
         shares = backward([as_bound(residual) for residual in residuals], cotangents)
         return [_raw_where_plain(shares[i]) for i in tracked]
 
-    return list(record_call(trace, outs, [p for p in parents if p is not None], pullback, residuals))
+    return _recorded(trace, outs, parents, pullback, residuals)
+
+
+def _recorded(trace: ReverseTrace, outs: Flat, parents: Sequence[Node | None], pullback: Any, kept: Any) -> Flat:
+    """Record all results: the rule may depend on more than the function does."""
+    nodes = [parent for parent in parents if parent is not None]
+    return list(record_call(trace, outs, [True] * len(outs), nodes, pullback, kept))
 
 
 def _batched_forward(batch: Batch, forward: Forward, axes: Sequence[int | None]) -> Forward:
@@ -266,8 +276,8 @@ class CustomJVP(CustomCall):
     def in_reverse(
         self, trace: ReverseTrace, args: Flat, *, function: Function, rules: Sequence[Any], rest: ClosedOver
     ) -> Flat:
-        """Record the rule, which is linear in the tangents, or, inside of the rule of a rule, the function."""
-        if isinstance(trace, LinearTrace) and trace.depth > 1:
+        """Record the rule, which is linear in the tangents."""
+        if trace.is_linear:
             return function(args)
         return _record_jvp(trace, rules[0], args)
 
@@ -288,8 +298,12 @@ class CustomVJP(CustomCall):
             "serves both modes."
         )
 
-    def in_reverse(self, trace: ReverseTrace, args: Flat, *, rules: Sequence[Any], **_: Any) -> Flat:
+    def in_reverse(
+        self, trace: ReverseTrace, args: Flat, *, function: Function, rules: Sequence[Any], rest: ClosedOver
+    ) -> Flat:
         """Run the forward rule, and keep what it gives for the backward rule."""
+        if trace.is_linear and self is not LINEAR_SOLVE:
+            return function(args)
         return _record_vjp(trace, rules[-2], rules[-1], args, self.kind)
 
     def batch_rules(self, batch: Batch, axes: Sequence[int | None], *rules: Any) -> Sequence[Rule]:

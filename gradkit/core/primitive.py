@@ -26,6 +26,13 @@ Rule = Callable[..., Any]
 _new = object.__new__
 
 
+def no_transpose(name: str, what: str) -> NotImplementedError:
+    """Return the error of an operation whose derivative would have to be linear and is not; `what` says where."""
+    return NotImplementedError(
+        f"Transpose rule (for reverse-mode differentiation) for '{name}' not implemented: {what}"
+    )
+
+
 class Primitive(ABC):
     """One operation.
 

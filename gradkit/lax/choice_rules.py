@@ -230,8 +230,8 @@ class Cond(HigherOrder):
                 start = end
             return choose_flat(which, backs, [*saved, *compress(cotangents, wanted)])
 
-        followed = record_call(trace, results, [p for p in parents if p is not None], pullback, [index, *stored])
-        return [f if w else r for f, r, w in zip(followed, results, wanted, strict=True)]
+        nodes = [parent for parent in parents if parent is not None]
+        return list(record_call(trace, results, wanted, nodes, pullback, [index, *stored]))
 
     def in_batch(self, trace: BatchTrace, args: Flat, *, branches: Sequence[Graph]) -> Flat:
         """Choose between the branches on batches."""

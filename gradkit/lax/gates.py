@@ -113,11 +113,13 @@ class Entry:
         self._entries = entries
         self._trace.gate = self
 
-    def copy(self, before: int) -> Entry:
-        """Return one that knows the gates made before, for what runs again later."""
+    def copy(self, before: int, again: Sequence[tuple[int, Any]] = ()) -> Entry:
+        """Return one that knows the gates made before, for what runs again later, and those of what is made anew."""
         other = Entry(self._trace, self._choose, self._start)
         other._condition, other._outer, other._entries = self._condition, self._outer, self._entries
         other._arrays = {key: known for key, known in self._arrays.items() if known[2] < before}
+        stand_ins = ((array, other._arrays.get(key)) for key, array in again)
+        other._arrays |= {id(array): (array, *known[1:]) for array, known in stand_ins if known is not None}
         return other
 
     def chosen(self) -> Array:

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gradkit.core.array import is_tangent
 from gradkit.core.assignment import keeping_arguments
-from gradkit.core.functions import CUSTOM_JVP, LINEAR_SOLVE
+from gradkit.core.functions import CUSTOM_JVP, LINEAR_SOLVE, NOT_LINEAR
 from gradkit.core.graph import abstract_like, graph_of
+from gradkit.core.primitive import no_transpose
 from gradkit.core.promotion import is_inexact
 from gradkit.primitives import zeros_like
 from gradkit.transforms.arguments import as_array, as_array_leaf, check_callable, check_pair, without_tape
@@ -200,6 +202,8 @@ def custom_linear_solve(
     matrix = Converted(matvec, b)
     _check(matrix, right, tree, "custom_linear_solve: matvec")
     constants = matrix.constants
+    if any(map(is_tangent, constants)):
+        raise no_transpose("custom_linear_solve", NOT_LINEAR)
 
     def apply(constants: Flat, x: Flat) -> Flat:
         return matrix(*constants, *x)

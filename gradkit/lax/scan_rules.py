@@ -222,7 +222,7 @@ class Scan(HigherOrder):
             return [*sums, *compress(g_carry, compress(of_carry, moving)), *g_xs]
 
         nodes = [parent for parent in itertools.chain(*parents) if parent is not None]
-        return list(record_call(trace, results, nodes, pullback, [*same, *given, *stacks]))
+        return list(record_call(trace, results, wanted, nodes, pullback, [*same, *given, *stacks]))
 
     def in_batch(self, trace: BatchTrace, args: Flat, **params: Any) -> Flat:
         """Carry batches."""

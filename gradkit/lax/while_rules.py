@@ -166,8 +166,7 @@ class While(HigherOrder):
         outs = self.run([*itertools.chain(*values)], **params)
         moving = settled(loop.body_jaxpr, of_consts, of_carry, [], differentiable)
         nodes = [parent for parent in itertools.chain(*parents[1:]) if parent is not None]
-        followed = iter(record_call(trace, [*compress(outs, moving)], nodes, _refuse))
-        return [next(followed) if m else out for out, m in zip(outs, moving, strict=True)]
+        return list(record_call(trace, outs, moving, nodes, _refuse))
 
     def in_batch(self, trace: BatchTrace, args: Flat, **params: Any) -> Flat:
         """Carry batches; go on until all elements have stopped, and keep the values of those that have."""

@@ -121,8 +121,7 @@ class Jit(HigherOrder):
             return shares
 
         nodes = [parent for parent in parents if parent is not None]
-        followed = record_call(trace, results, nodes, pullback, residuals)
-        return [f if w else r for f, r, w in zip(followed, results, wanted, strict=True)]
+        return list(record_call(trace, results, wanted, nodes, pullback, residuals))
 
     def in_batch(self, trace: BatchTrace, args: Flat, *, name: str, jaxpr: Graph, inline: bool) -> Flat:
         """Call the graph of whole batches."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from gradkit.compiler.passes import bits_of, reached, without_dead_code
+from gradkit.compiler.passes import require_linear
 from gradkit.core.array import Array
-from gradkit.core.graph import Equation, Graph, HigherOrder, zeros_of
+from gradkit.core.graph import zeros_of
 from gradkit.core.promotion import is_inexact
 from gradkit.transforms.abstract import abstract_leaf, capture
 from gradkit.transforms.arguments import as_arrays, check_callable
@@ -55,31 +55,9 @@ def linear_transpose(fun: Callable[..., Any], *primals: Any, reduce_axes: Any = 
         if not is_inexact(form.dtype.name):
             raise TypeError(f"linear_transpose only supports float or complex arguments, got {form.dtype.name}")
     graph = capture(lambda *flat: fun(*unflatten(treedef, flat)), list(map(zeros_of, forms)), {}).jaxpr
-    _require_linear(graph, [True] * len(graph.inputs))
+    require_linear(graph, [True] * len(graph.inputs), "the function given to linear_transpose is not linear")
     _, pullback = vjp(fun, *unflatten(treedef, list(map(zeros_of, forms))))
     return lambda cotangent: pullback(cotangent)
-
-
-def _require_linear(graph: Graph, inputs: Sequence[bool]) -> list[bool]:
-    """Raise for an operation whose derivative depends on what is to be transposed, the inputs whose flag is set.
-
-    Give which results depend on them. What else the function computes need not be linear.
-    """
-    return reached(without_dead_code(graph), inputs, _linear)
-
-
-def _linear(equation: Equation, inputs: Sequence[bool]) -> Sequence[bool]:
-    primitive = equation.primitive
-    if isinstance(primitive, HigherOrder):
-        if primitive.name == "cond" and inputs[0]:
-            raise NotImplementedError("linear_transpose: a choice by the argument itself is not linear")
-        return primitive.reached(inputs, _require_linear, **equation.params)
-    if not primitive.is_linear_in(bits_of(inputs)):
-        raise NotImplementedError(
-            f"Transpose rule (for reverse-mode differentiation) for '{primitive.name}' not implemented: the "
-            f"function given to linear_transpose is not linear"
-        )
-    return [True] * len(equation.outputs)
 
 
 def closure_convert(fun: Callable[..., Any], *example_args: Any) -> tuple[Callable[..., Any], list[Array]]:

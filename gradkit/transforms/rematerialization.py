@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gradkit.backend import backend_of
-from gradkit.compiler.passes import Walk, bits_of, differ, last_use, marked, variables_in
+from gradkit.compiler.passes import Walk, bits_of, differ, differentiable, last_use, marked, variables_in
 from gradkit.core.array import Array, raw, wrap
 from gradkit.core.batching import BatchTrace
 from gradkit.core.binding import highest_trace
@@ -181,6 +181,7 @@ def _record_graph(trace: ReverseTrace, graph: Graph, args: Flat, policy: Policy 
     values, parents = trace.unwrap(args)
     flags = [parent is not None for parent in parents]
     tracked = {v for v, flag in zip(graph.inputs, flags, strict=True) if flag}
+    reached = differentiable(graph, flags)
     recomputation = _find_recomputation(graph, flags, policy)
     known: dict[Variable, Any] = dict(zip(graph.inputs, values, strict=True))
     forms = {v: Form(value.shape, _lower(value).dtype) for v, value in known.items()}
@@ -201,7 +202,8 @@ def _record_graph(trace: ReverseTrace, graph: Graph, args: Flat, policy: Policy 
             kept = {name: behind_barrier(value) for name, value in kept.items()}
         return _pull_again(graph, recomputation, forms, kept, tracked, parts)
 
-    return list(record_call(trace, outs, [p for p in parents if p is not None], pullback, residuals))
+    nodes = [parent for parent in parents if parent is not None]
+    return list(record_call(trace, outs, reached, nodes, pullback, residuals))
 
 
 def _pull_again(

@@ -434,3 +434,104 @@ def test_what_a_rule_asks_of_a_tangent_and_does_not_use_may_be_anything(xp: Any)
         return primals[0], 3 * tangents[0]
 
     assert float(gradkit.grad(f)(xp.asarray(2.0))) == 3.0
+
+
+# What runs a function that a rule hands a tangent to: each is made by way(f), for a function f of one number
+
+m = gradkit
+lax = gradkit.lax
+
+
+def with_own_rule(f: Any) -> Any:
+    function = m.custom_jvp(lambda t: f(t))
+    function.defjvp(lambda primals, tangents: m.jvp(f, primals, tangents))
+    return function
+
+
+def with_own_reverse_rule(f: Any) -> Any:
+    function = m.custom_vjp(lambda t: f(t))
+    function.defvjp(lambda t: (f(t), t), lambda t, g: m.vjp(f, t)[1](g))
+    return function
+
+
+WAYS = {
+    "itself": lambda f: f,
+    "jit": m.jit,
+    "jit in jit": lambda f: m.jit(lambda t: m.jit(f)(t)),
+    "checkpoint": m.checkpoint,
+    "checkpoint in jit": lambda f: m.jit(m.checkpoint(f)),
+    "policy": lambda f: m.checkpoint(f, policy=m.checkpoint_policies.nothing_saveable),
+    "policy that keeps": lambda f: m.checkpoint(f, policy=m.checkpoint_policies.everything_saveable),
+    "scan": lambda f: m.jit(lambda t: lax.scan(lambda c, _: (c, f(c)), t, None, 2)[1][0]),
+    "scan of rows": lambda f: m.jit(lambda t: lax.scan(lambda c, t: (c, f(t)), 0.0, jnp.stack([t, t]))[1][0]),
+    "scan's carry": lambda f: m.jit(lambda t: lax.scan(lambda c, _: (f(c), c), t, None, 1)[0]),
+    "cond": lambda f: m.jit(lambda t: lax.cond(True, f, f, t)),
+    "map": lambda f: m.jit(lambda t: lax.map(f, jnp.stack([t, t]))[1]),
+    "vmap": lambda f: lambda t: m.vmap(m.jit(f))(jnp.stack([t, t]))[0],
+    "custom_jvp": with_own_rule,
+    "custom_vjp": with_own_reverse_rule,
+    "custom_jvp in jit": lambda f: m.jit(with_own_rule(f)),
+    "custom_vjp in jit": lambda f: m.jit(with_own_reverse_rule(f)),
+}
+ONE_WAY = {"custom_vjp", "custom_vjp in jit"}  # functions that forward mode cannot go through
+
+
+def function_with_rule(rule: Any) -> Any:
+    f = m.custom_jvp(jnp.sin)
+    f.defjvp(lambda primals, tangents: (f(*primals), rule(primals[0], tangents[0])))
+    return f
+
+
+def in_reverse(f: Any) -> list[Any]:
+    return [
+        m.grad(f),
+        m.make_jaxpr(m.grad(f)),
+        lambda x: m.linearize(f, x)[1](jnp.ones_like(x)),
+        lambda x: m.vmap(m.grad(f))(jnp.stack([x, x]))[0],
+    ]
+
+
+def slope(reverse: Any, x: Any) -> float:
+    found = reverse(x)
+    return float(found(x) if callable(found) else found)
+
+
+@pytest.mark.dealt("way")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("rule", ["jnp.sign(t)", "t * t", "x + t - t * (t > 0)"])
+def test_what_is_not_linear_in_a_tangent_is_refused_in_whatever_runs_it(rule: str, way: str, xp: Any) -> None:
+    x = xp.asarray(0.5)
+    f = function_with_rule(lambda x, t: WAYS[way](lambda t: eval(rule, {"jnp": jnp, "x": x, "t": t}))(t))
+    for reverse in in_reverse(f):
+        with pytest.raises((NotImplementedError, JAXTypeError)):
+            reverse(x)
+
+
+@pytest.mark.dealt("way")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("rule", ["x * t", "jnp.stack([x, t])[1]"])
+def test_what_is_linear_in_a_tangent_is_transposed_in_whatever_runs_it(rule: str, way: str, xp: Any) -> None:
+    x = xp.asarray(0.5)
+    f = function_with_rule(lambda x, t: WAYS[way](lambda t: eval(rule, {"jnp": jnp, "x": x, "t": t}))(t))
+    right = float(eval(rule, {"jnp": jnp, "x": x, "t": xp.asarray(1.0)}))
+    assert [slope(reverse, x) for reverse in in_reverse(f)] == [right] * 4
+
+
+@pytest.mark.dealt("way")
+@pytest.mark.parametrize("way", sorted(WAYS.keys() - ONE_WAY))
+def test_a_rule_may_push_its_tangent_through_a_function_that_goes_on_with_its_value(way: str, xp: Any) -> None:
+    inner = WAYS[way](jnp.sin)
+    f = function_with_rule(lambda x, t: 2 * m.jvp(lambda x: jnp.exp(inner(x)) * inner(x), (x,), (t,))[1])
+    x = xp.asarray(0.5)
+    plain = m.grad(lambda x: jnp.exp(jnp.sin(x)) * jnp.sin(x))
+    assert [slope(reverse, x) for reverse in in_reverse(f)] == pytest.approx([2 * float(plain(x))] * 4, rel=1e-5)
+    assert float(m.grad(m.grad(f))(x)) == pytest.approx(2 * float(m.grad(plain)(x)), rel=1e-4)
+
+
+def test_a_tangent_may_not_be_in_the_matrix_of_a_system(xp: Any) -> None:
+    def rule(x: Any, t: Any) -> Any:
+        return lax.custom_linear_solve(lambda y: (1 + t) * y, x, lambda _, b: b / (1 + t), lambda _, b: b / (1 + t))
+
+    for reverse in in_reverse(function_with_rule(rule)):
+        with pytest.raises(NotImplementedError, match="custom_linear_solve"):
+            reverse(xp.asarray(0.5))

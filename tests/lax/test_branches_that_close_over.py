@@ -419,3 +419,21 @@ def test_the_tape_is_cut_off_as_well(xp: Any) -> None:
     x.requires_grad = True
     gradkit.numpy.sum(gradkit.vmap(cond(gradkit, gradkit.numpy))(x)).backward()
     np.testing.assert_allclose(gradkit.device_get(x.grad), [0.0, np.log(1.5) + 1, 3.0])
+
+
+def test_a_checkpoint_in_a_branch_knows_what_of_its_arguments_the_branch_has_used(xp: Any) -> None:
+    """What runs again gets its arguments as other objects; they are the ones that went through a gate before."""
+
+    def program(m: Any, n: Any) -> Any:
+        def f(x: Any, w: Any) -> Any:
+            call = m.checkpoint(lambda mean, w: mean * n.sin(w[1] * x))
+            return m.lax.cond(w[0] > 0, lambda a: a * call(n.sum(w), w), lambda a: a * a, x)
+
+        return lambda x, w: (
+            m.grad(lambda x, w: n.sum(m.vmap(m.vmap(f, (0, None)), (None, 0))(x, w)), (0, 1))(x, w),
+            m.grad(lambda x, w: n.sum(m.vmap(m.vmap(f, (None, 0)), (0, None))(x, w)), (0, 1))(x, w),
+            m.grad(lambda x, w: n.sum(m.vmap(m.grad(f, 1), (None, 0))(x[1], w)), (0, 1))(x, w),
+            m.jvp(lambda w: m.grad(lambda w: n.sum(m.vmap(f, (None, 0))(x[1], w)))(w), (w,), (w,)),
+        )
+
+    check_same(program, X, np.asarray([[0.3, -0.2], [-0.4, 0.5]]))
