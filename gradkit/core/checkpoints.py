@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import compress
 from typing import Any, cast
 
 from gradkit.backend import TRACED, backend_of
@@ -70,12 +71,12 @@ def _forgotten(trace: ReverseTrace, function: Function, args: Flat, outs: Flat, 
 
 def _parts(outs: Sequence[Any], trace: ReverseTrace, start: int) -> list[Array]:
     """Return the parts of results that were made at one level since `start`."""
-    return [
-        layer
-        for out in outs
-        for layer in layers(out)
-        if layer._node is not None and layer._node.trace is trace and layer._node.sequence >= start
-    ]
+    return [part for part in _at_level(outs, trace) if part._node.sequence >= start]  # type: ignore[union-attr]
+
+
+def _at_level(outs: Sequence[Any], trace: ReverseTrace) -> list[Array]:
+    """Return the parts of results that one level follows."""
+    return [layer for out in outs for layer in layers(out) if layer._node is not None and layer._node.trace is trace]
 
 
 Made = list[tuple[int, Any]]
@@ -162,9 +163,10 @@ class Rerun:
         given = [argument(residuals, made) for argument in self._arguments]
         with enable_grad(), again(self._first, self._last, self.known), self._behind_gates(made):
             outs = self._function(given)
-            for cut in self.cuts:
+            new = [layer._node.sequence >= start for layer in _at_level(outs, trace)]  # type: ignore[union-attr]
+            for cut in self.cuts:  # which puts a gate before a result that is from before the call as well
                 outs = cut(outs, start)
-        found = _parts(outs, trace, start)
+        found = [*compress(_at_level(outs, trace), new)]
         if len(found) != self._count:
             raise RuntimeError(
                 f"checkpoint: the function has to compute the same when it runs again in the backward pass, but "

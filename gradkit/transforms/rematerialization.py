@@ -220,7 +220,10 @@ def _pull_again(
     leaves = list(nodes.values())
     for position, equation in enumerate(graph.equations):
         absent = [out for out in equation.outputs if out in recomputation.needed and out not in known]
-        tracked = recomputation.live.get(position, 0)
+        # A choice may have followed less than it could have: the branch that runs decides.
+        tracked = recomputation.live.get(position, 0) & bits_of(
+            [type(x) is Variable and x in nodes for x in equation.inputs]
+        )
         if tracked and isinstance(equation.primitive, HigherOrder):
             outs = equation.run(
                 [

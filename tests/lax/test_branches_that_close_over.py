@@ -437,3 +437,18 @@ def test_a_checkpoint_in_a_branch_knows_what_of_its_arguments_the_branch_has_use
         )
 
     check_same(program, X, np.asarray([[0.3, -0.2], [-0.4, 0.5]]))
+
+
+@pytest.mark.parametrize("result", ["x", "u", "c"])
+def test_a_checkpoint_in_a_branch_may_return_what_is_there_already(result: str, xp: Any) -> None:
+    def f(x: Any) -> Any:
+        def unchosen_twice(u: Any) -> Any:
+            return m.checkpoint(lambda c: (x[0], {"x": x, "u": u, "c": c}[result]))(2 * x)[0]
+
+        return jnp.sum(m.vmap(lambda a: m.lax.cond(a > 0, jnp.sum, unchosen_twice, x))(x))
+
+    m, jnp = gradkit, gradkit.numpy
+    x = xp.asarray([0.3, -0.4, 0.9])
+    assert m.grad(f)(x).tolist() == [3.0, 2.0, 2.0]
+    assert m.jvp(f, (x,), (x,))[1].tolist() == pytest.approx(0.3 + 2 * 0.8)
+    assert m.grad(lambda x: jnp.sum(m.jvp(f, (x,), (x,))[1]))(x).tolist() == [3.0, 2.0, 2.0]

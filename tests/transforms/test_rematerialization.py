@@ -311,3 +311,20 @@ def test_a_barrier_is_the_identity_under_every_transform(xp: Any) -> None:
         return both
 
     check_same(program, np.asarray([0.3, -1.5, 2.0]))
+
+
+@pytest.mark.parametrize("policy", ["dots_saveable", "nothing_saveable", "everything_saveable"])
+@pytest.mark.parametrize("start, slope", [(0.7, 0.98), (-0.7, 0.0)])
+def test_a_choice_in_a_checkpoint_follows_what_the_chosen_branch_does(
+    policy: str, start: float, slope: float, xp: Any
+) -> None:
+    def f(x: Any) -> Any:
+        call = gradkit.checkpoint(
+            lambda a: 2 * gradkit.lax.cond(a > 0, lambda b: a * b * x, lambda b: b, 0.7),
+            policy=getattr(gradkit.checkpoint_policies, policy),
+        )
+        return call(xp.asarray(start))
+
+    x = xp.asarray(0.5)
+    assert float(gradkit.grad(f)(x)) == pytest.approx(slope)
+    assert float(gradkit.linearize(f, x)[1](xp.asarray(1.0))) == pytest.approx(slope)
