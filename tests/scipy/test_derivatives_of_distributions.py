@@ -46,7 +46,7 @@ def points(name: str, dtype: str, long: bool) -> np.ndarray:
     if name == "vonmises":
         sizes = [size for size in sizes if size < 1e4]  # of larger ones a circle has few digits
     if name == "gennorm":
-        sizes.remove(float(limits.smallest_subnormal))  # half of it is no number
+        sizes.remove(float(limits.smallest_subnormal))  # half of it, which it computes with, is no number
     return np.unique(np.asarray(sizes + [-size for size in sizes], dtype))
 
 
@@ -111,7 +111,7 @@ def right_values(name: str, kind: str, dtype: str, long: bool) -> list[tuple[Any
 
 def check(name: str, kind: str, dtype: str, xp: Any, long: bool) -> None:
     x = points(name, dtype, long)
-    known = told_apart(x)
+    known = told_apart(x / 2 if name == "gennorm" else x)
     x, rows = (
         x[known],
         [row for row, is_known in zip(right_values(name, kind, dtype, long), known, strict=True) if is_known],
