@@ -120,8 +120,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 # Memory. What JAX has compiled it keeps, a quarter of a megabyte a program, and a worker of xdist runs thousands.
 
 SPARE = 400 * 2**20
-SPARE_OF_SHARES = 4 * SPARE
-"""With ``--share``, which is for backends whose operations are those programs: what is dropped is compiled again."""
 
 
 def resident() -> int:
@@ -165,8 +163,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return
     _Asked.time = time.monotonic()
     used = (now := resident()) - item.config.stash.setdefault(KEPT, now)
-    spare = SPARE if item.config.getoption("--share") == 1 else SPARE_OF_SHARES
-    if used > (spare // 2 if ends else spare):
+    if used > (SPARE // 2 if ends else SPARE):
         forget_programs(item.config)
 
 
@@ -195,14 +192,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run the tests that are marked long as well (-m long: those alone; without the option, such a test runs "
         "where it is named by its id), try five times as many random inputs, and compute what JAX gives anew",
-    )
-    parser.getgroup("gradkit").addoption(
-        "--share",
-        type=int,
-        default=1,
-        metavar="N",
-        help="of the cases of each test run one in N, and besides those without which a function or a dtype would come "
-        "in no test: for a backend that compiles each operation for each shape",
     )
     parser.getgroup("gradkit").addoption(
         "--keep-references",
@@ -270,41 +259,9 @@ def dealt_to_others(items: list[pytest.Item]) -> Iterator[pytest.Item]:
             yield item
 
 
-def beyond_the_share(items: list[pytest.Item], share: int) -> set[pytest.Item]:
-    """Return the cases that a run of one case in `share` leaves out.
-
-    The tests of a file take turns, and each keeps its first case and every so many-th after it. Any other case is kept
-    if it has a word in its name that no case before has had: so each function and each dtype comes, in one test or
-    another. Numbers at the end are no part of a word (``pow-1`` is another case of ``pow-0``); a test without
-    parameters has one case.
-    """
-    files: dict[Path, dict[str, list[pytest.Item]]] = {}
-    for item in items:
-        if hasattr(item, "callspec"):
-            files.setdefault(item.path, {}).setdefault(item.originalname, []).append(item)  # type: ignore[attr-defined]
-    left_out, seen = set(), set()
-    for tests in files.values():
-        queues = list(tests.values())
-        for turn in range(max(map(len, queues))):
-            first = turn % len(queues)
-            for queue in (*queues[first:], *queues[:first]):
-                if turn >= len(queue):
-                    continue
-                item = queue[turn]
-                words = {word.rstrip("0123456789") for word in item.callspec.id.split("-")}  # type: ignore[attr-defined]
-                if turn % share and seen.issuperset(words):
-                    left_out.add(item)
-                seen.update(words)
-    return left_out
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long tests out, unless they are asked for, and what is beyond the share of each test."""
-    if (share := config.getoption("--share")) > 1:
-        left_out = beyond_the_share(items, share)
-        config.hook.pytest_deselected(items=[item for item in items if item in left_out])
-        items[:] = [item for item in items if item not in left_out]
+    """Leave the long tests out, unless they are asked for."""
     for item in dealt_to_others(items):
         item.add_marker("long")
     if config.getoption("--long") or all("::" in word for word in config.args):
