@@ -7,6 +7,7 @@ transform between them, and fall back on `apply` for everything else.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,14 +15,32 @@ from gradkit.backend import INEXACT, NARROW_DTYPES
 from gradkit.core.array import Array, weak_type
 from gradkit.core.binding import KERNEL_ERRORS, PYTHON_NUMBERS, bind, explain
 from gradkit.core.families import Elementwise
+from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import NO_PARAMS, Node, recording
 from gradkit.core.operands import MAY_BE_WEAK, as_operand, cast, cast_weakly, dtype_name, new_array, note_weakness
 from gradkit.core.primitive import Primitive
-from gradkit.core.promotion import BOOL, FLOATING, INTEGER, default_dtype, kind_of, promote
+from gradkit.core.promotion import (
+    BOOL,
+    FLOATING,
+    INTEGER,
+    INTEGER_LIMITS,
+    default_dtype,
+    kind_of,
+    promote,
+    require_room_for,
+)
 
 __all__ = ["apply", "binary", "unary"]
 
 General = Callable[[Any, Sequence[Any], int], Any]
+COMPARISONS: dict[str, Callable[[int, int], bool]] = {
+    "equal": operator.eq,
+    "greater": operator.gt,
+    "greater_equal": operator.ge,
+    "less": operator.lt,
+    "less_equal": operator.le,
+    "not_equal": operator.ne,
+}
 _new = object.__new__
 
 
@@ -205,8 +224,16 @@ def apply(primitive: Primitive, args: Sequence[Any], least: int = BOOL, first: i
     target = found[0] if not weak and found.count(found[0]) == len(found) else promote(found, weak)
     if gives_way:
         note_weakness(target, operands[first:])
-    if kind_of(target) < least:
-        target = default_dtype(least)
+    kind_of_target = kind_of(target)
+    if kind_of_target < least:
+        target, kind_of_target = default_dtype(least), least
+    if kind_of_target == INTEGER and int in weak:
+        low, high = INTEGER_LIMITS[target]
+        for operand in operands[first:]:
+            if type(operand) is int and not low <= operand <= high:
+                if primitive.name in COMPARISONS:
+                    return _compared(primitive.name, operands)
+                require_room_for(target, operand, primitive.name)
     for position in range(first, len(operands)):
         name = names[position]
         if name is not None:
@@ -216,3 +243,12 @@ def apply(primitive: Primitive, args: Sequence[Any], least: int = BOOL, first: i
         elif type(operands[position]) is bool and target != "bool":
             operands[position] = int(operands[position])
     return bind(primitive, operands, NO_PARAMS)
+
+
+def _compared(name: str, operands: Sequence[Any]) -> Array:
+    """Compare integers with a Python integer that their dtype does not hold: with all of them alike."""
+    array = next(operand for operand in operands if type(operand) is Array)
+    # Any number of the dtype stands for them: 0 is in each.
+    x, y = (0 if type(operand) is Array else operand for operand in operands)
+    always = COMPARISONS[name](x, y)
+    return bind(PRIMITIVES["equal" if always else "not_equal"], (array, array), NO_PARAMS)

@@ -16,9 +16,9 @@ from gradkit.config import config
 from gradkit.errors import TypePromotionError
 
 __all__ = [
-    "KIND_OF_PYTHON", "PYTHON_NUMBERS", "canonical", "complex_of", "default_dtype", "dtype_named", "has_room_for",
-    "is_complex", "is_half", "is_inexact", "is_of_numbers", "kind_of", "letter_of", "limits_of", "promote",
-    "python_type_of", "real_part_of", "requested_dtype", "summed_in",
+    "INTEGER_LIMITS", "KIND_OF_PYTHON", "PYTHON_NUMBERS", "canonical", "complex_of", "default_dtype", "dtype_named",
+    "has_room_for", "is_complex", "is_half", "is_inexact", "is_of_numbers", "kind_of", "letter_of", "limits_of",
+    "promote", "python_type_of", "real_part_of", "requested_dtype", "require_room_for", "summed_in",
 ]  # fmt: skip
 
 BOOL, INTEGER, FLOATING, COMPLEX = range(4)
@@ -47,6 +47,8 @@ _KIND = _Kinds(
         **dict.fromkeys(_COMPLEX, COMPLEX),
     }
 )
+INTEGER_LIMITS = {name: (int(np.iinfo(name).min), int(np.iinfo(name).max)) for name in (*_SIGNED, *_UNSIGNED)}
+"""The least and the greatest value of each dtype of integers."""
 KIND_OF_PYTHON: dict[type, int] = {bool: BOOL, int: INTEGER, float: FLOATING, complex: COMPLEX}
 _DEFAULT_32 = ("bool", "int32", "float32", "complex64")
 _DEFAULT_64 = ("bool", "int64", "float64", "complex128")
@@ -139,10 +141,27 @@ def python_type_of(dtype: str) -> type:
 
 def has_room_for(dtype: str, number: Any) -> bool:
     """Return whether a dtype has a value for what may be a Python integer; others are rounded, or are no numbers."""
-    if type(number) is not int or not dtype.startswith(("int", "uint")):
+    if type(number) is not int or dtype not in INTEGER_LIMITS:
         return True
-    limits = np.iinfo(dtype)
-    return int(limits.min) <= number <= int(limits.max)
+    least, most = INTEGER_LIMITS[dtype]
+    return least <= number <= most
+
+
+def require_room_for(dtype: str, number: Any, caller: str) -> None:
+    """Raise OverflowError for a Python integer that has no value in a dtype of integers: it would wrap around.
+
+    Of nested lists, for one that they hold.
+    """
+    if isinstance(number, list | tuple):
+        if dtype in INTEGER_LIMITS:
+            for part in number:
+                require_room_for(dtype, part, caller)
+    elif not has_room_for(dtype, number):
+        least, most = INTEGER_LIMITS[dtype]
+        raise OverflowError(
+            f"{caller}: Python integer {number} out of bounds for {dtype} ({least} to {most}). Convert the array to a "
+            f"wider dtype first, or make an array of the number: arrays promote."
+        )
 
 
 def dtype_named(name: Any) -> np.dtype[Any]:

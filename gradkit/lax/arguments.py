@@ -9,11 +9,11 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.operands import as_operand, cast, dtype_name, new_array
-from gradkit.core.promotion import canonical, dtype_named
+from gradkit.core.promotion import canonical, dtype_named, require_room_for
 
 __all__ = [
-    "ANY", "BITS", "FLOAT", "INEXACT", "INTEGER", "NUMBER", "ORDERED", "array_of", "named_dtype", "remembering",
-    "require", "require_same_dtype", "require_shapes_that_fit", "sizes_of", "together",
+    "ANY", "BITS", "FLOAT", "INEXACT", "INTEGER", "NUMBER", "ORDERED", "array_of", "in_dtype_of", "named_dtype",
+    "remembering", "require", "require_same_dtype", "require_shapes_that_fit", "sizes_of", "together",
 ]  # fmt: skip
 
 FLOAT = ("floating",)
@@ -92,6 +92,13 @@ def _number(value: Any, like: Array | None) -> Array:
     if like is not None and canonical(wide := dtype_name(like)) == dtype_name(array):
         return convert(array, wide)
     return array
+
+
+def in_dtype_of(array: Array, value: Any, caller: str) -> Array:
+    """Return an argument as an Array of the dtype of another one; a Python integer has to fit."""
+    name = dtype_name(array)
+    require_room_for(name, value, caller)
+    return convert(array_of(value, caller, like=array), name)
 
 
 def together(caller: str, *values: Any) -> list[Array]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.operands import cast, dtype_name
-from gradkit.core.promotion import dtype_named, is_complex
+from gradkit.core.promotion import dtype_named, is_complex, require_room_for
 from gradkit.lax.arguments import array_of, convert, named_dtype, sizes_of
 from gradkit.primitives import elementwise as e
 from gradkit.primitives import new_arrays
@@ -42,6 +42,7 @@ def full(shape: Sequence[int], fill_value: Any, dtype: Any = None, *, sharding: 
     if value.ndim:
         raise TypeError(f"full must be called with scalar fill_value, got fill_value.shape {value.shape}.")
     if dtype is not None:
+        require_room_for(named_dtype(dtype), fill_value, "full")
         value = convert(_real_for(value, named_dtype(dtype)), named_dtype(dtype))
     result = broadcast_to(value, sizes)
     return result if sharding is None else result.to_device(sharding)
@@ -52,6 +53,7 @@ def full_like(
 ) -> Array:
     """Return an array of one value, of the shape, dtype and device of `x` unless others are given."""
     like = array_of(x, "full_like")
+    require_room_for(dtype_name(like) if dtype is None else named_dtype(dtype), fill_value, "full_like")
     value = array_of(fill_value, "full_like", like=like)
     return full(
         like.shape if shape is None else shape, value, like.dtype if dtype is None else dtype, sharding=sharding
@@ -107,6 +109,7 @@ def convert_element_type(operand: Any, new_dtype: Any) -> Array:
     Array(1, dtype=int32)
     """
     array, name = array_of(operand, "convert_element_type"), named_dtype(new_dtype)
+    require_room_for(name, operand, "convert_element_type")
     return array if dtype_name(array) == name else cast(_real_for(array, name), name)
 
 

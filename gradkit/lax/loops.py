@@ -17,7 +17,7 @@ from gradkit.core.assignment import keeping_arguments
 from gradkit.core.graph import abstract_like
 from gradkit.core.node import capturing
 from gradkit.core.operands import cast, dtype_name, new_array, note_weakness, strong
-from gradkit.core.promotion import promote
+from gradkit.core.promotion import promote, require_room_for
 from gradkit.lax.compiled_loops import may_be_compiled
 from gradkit.lax.scan_rules import scan_flat
 from gradkit.lax.while_rules import while_flat
@@ -97,7 +97,9 @@ def scan(
         like = (values, elements)
         return as_arrays(new, like), as_arrays(ys, like), y_tree
 
-    carry = _settle(carry, weak, lambda values: eval_shape_of(step, values, x_leaves)) if any(weak) else carry
+    carry = (
+        _settle(carry_leaves, carry, weak, lambda values: eval_shape_of(step, values, x_leaves)) if any(weak) else carry
+    )
     if not steps:
         shapes, y_tree = _shapes_of_ys(step, carry, x_leaves)
         return unflatten(carry_tree, carry), unflatten(y_tree, [_no_rows(shape) for shape in shapes])
@@ -162,8 +164,13 @@ def _gives_way_as(leaf: Any) -> type | None:
     return None if kind is bool else kind
 
 
-def _settle(values: list[Array], weak: Sequence[type | None], after: Callable[[list[Any]], list[Any]]) -> list[Array]:
-    """Convert a carry's Python numbers to the dtype that the function gives for them."""
+def _settle(
+    leaves: Sequence[Any],
+    values: list[Array],
+    weak: Sequence[type | None],
+    after: Callable[[list[Any]], list[Any]],
+) -> list[Array]:
+    """Convert a carry's Python numbers to the dtype that the function gives for them, which has to hold them."""
     try:
         found = after([v if kind is None else abstract_like(v, kind) for v, kind in zip(values, weak, strict=True)])
     except TypeError:
@@ -174,6 +181,8 @@ def _settle(values: list[Array], weak: Sequence[type | None], after: Callable[[l
         dtype_name(value) if kind is None else promote([new.dtype.name], [kind])
         for value, kind, new in zip(values, weak, found, strict=True)
     ]
+    for leaf, dtype in zip(leaves, wanted, strict=True):
+        require_room_for(dtype, leaf, "a loop's carry")
     return [
         strong(value) if dtype_name(value) == dtype else cast(value, dtype)
         for value, dtype in zip(values, wanted, strict=True)
@@ -245,7 +254,7 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
         return result
 
     if any(weak):
-        values = _settle(values, weak, lambda flat: list(eval_shape(body, flat)))
+        values = _settle(leaves, values, weak, lambda flat: list(eval_shape(body, flat)))
 
     def checked(flat: Sequence[Any]) -> list[Any]:
         new = body(flat)
@@ -308,7 +317,7 @@ def fori_loop(
         return as_arrays(new, values)
 
     if any(weak):
-        carry = _settle(carry, weak, lambda values: list(eval_shape(step, first, values)))
+        carry = _settle(leaves, carry, weak, lambda values: list(eval_shape(step, first, values)))
     for i in range(int(first), int(last)):
         new = step(new_array(i, like=first), carry)
         _check_carry(carry, new, "fori_loop body function carry")
@@ -333,6 +342,7 @@ def _bounds(lower: Any, upper: Any, carry: Sequence[Any]) -> tuple[Array, Array]
             f"lower and upper arguments to fori_loop must have equal types, got {names[0]} and {names[1]}. Convert one "
             f"with astype."
         )
+    require_room_for(names[1] if gives_way[0] else names[0], lower if gives_way[0] else upper, "fori_loop")
     return (cast(first, names[1]), last) if gives_way[0] else (first, cast(last, names[0]))
 
 

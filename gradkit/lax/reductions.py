@@ -13,7 +13,7 @@ from gradkit.core.operands import cast, dtype_name
 from gradkit.core.promotion import is_inexact
 from gradkit.lax import bits as b
 from gradkit.lax import elementwise as le
-from gradkit.lax.arguments import array_of, convert, named_dtype
+from gradkit.lax.arguments import array_of, convert, in_dtype_of, named_dtype
 from gradkit.lax.creation import full
 from gradkit.primitives import cumulative, reductions
 from gradkit.primitives import elementwise as e
@@ -155,10 +155,10 @@ def reduce(
 
 
 def _start(value: Any, array: Array) -> Array:
-    start = array_of(value, "reduce", like=array)
+    start = in_dtype_of(array, value, "reduce")
     if start.ndim:
         raise ValueError(f"reduce found non-scalar initial value of shape {start.shape}")
-    return convert(start, dtype_name(array))
+    return start
 
 
 def combine_rows(

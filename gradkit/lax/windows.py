@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core.operands import dtype_name
-from gradkit.lax.arguments import array_of, convert
+from gradkit.lax.arguments import array_of, convert, in_dtype_of
 from gradkit.lax.convolution import windows_of
 from gradkit.lax.convolution_numbers import dilate_shape, padtype_to_pads, pairs_of
 from gradkit.lax.padding import padded, padded_shape
@@ -70,10 +70,7 @@ def reduce_window(
     if tree != start_tree:
         raise ValueError(f"Operands must have the same tree structure as init_values: {tree} vs. {start_tree}")
     arrays = [array_of(leaf, "reduce_window") for leaf in leaves]
-    values = [
-        convert(array_of(start, "reduce_window", like=array), dtype_name(array))
-        for start, array in zip(starts, arrays, strict=True)
-    ]
+    values = [in_dtype_of(array, start, "reduce_window") for start, array in zip(starts, arrays, strict=True)]
     rank = arrays[0].ndim
     window, strides, spread, dilation = (
         _numbers(word, numbers, arrays[0].shape)

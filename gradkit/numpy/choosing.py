@@ -10,11 +10,11 @@ import numpy as np
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.operands import as_array, as_arrays, require_bool
-from gradkit.core.promotion import INTEGER, default_dtype
+from gradkit.core.operands import as_array, as_arrays, dtype_name, require_bool
+from gradkit.core.promotion import INTEGER, default_dtype, require_room_for
 from gradkit.core.sizes import whole_numbers
 from gradkit.core.values import host
-from gradkit.numpy.arguments import beside, promote_args, refuse_out
+from gradkit.numpy.arguments import beside, in_dtype_of, promote_args, refuse_out
 from gradkit.numpy.indexing import nonzero
 from gradkit.numpy.sorting import argsort
 from gradkit.primitives import elementwise
@@ -138,9 +138,15 @@ def piecewise(x: Any, condlist: Any, funclist: Sequence[Any], *args: Any, **kw: 
 
 def _piece(x: Array, function: Any, args: Any, kw: Any) -> Array:
     if callable(function):
-        value: Array = vectorize(lambda number: function(number, *args, **kw))(x)
+
+        def checked(number: Array) -> Any:
+            found = function(number, *args, **kw)
+            require_room_for(dtype_name(x), found, "piecewise")
+            return found
+
+        value: Array = vectorize(checked)(x)
         return xp.astype(value, x.dtype)
-    return xp.broadcast_to(xp.astype(beside(function, x), x.dtype), x.shape)
+    return xp.broadcast_to(in_dtype_of(x, function, "piecewise"), x.shape)
 
 
 def choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Array:

@@ -78,7 +78,7 @@ def digitize(x: Any, bins: Any, right: bool = False, *, method: str | None = Non
     method : str, optional
         How to search; it makes no difference to the result.
     """
-    numbers, edges = promote_args("digitize", x, bins)
+    numbers, edges = promote_args("digitize", x, bins, compares=True)
     if edges.ndim != 1:
         raise ValueError(f"digitize: bins must be a 1-dimensional array; got bins={bins!r}")
     if edges.shape[0] == 0:

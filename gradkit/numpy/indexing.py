@@ -20,6 +20,7 @@ from gradkit.primitives.manipulation import broadcast_to, concat, reshape, stack
 from gradkit.primitives.new_arrays import arange, asarray, ones, zeros
 from gradkit.primitives.positions import require_integers
 from gradkit.primitives.reductions import count_nonzero
+from gradkit.primitives.updates import as_values
 
 __all__ = [
     "argwhere", "diag_indices", "diag_indices_from", "fill_diagonal", "flatnonzero", "indices", "ix_", "mask_indices",
@@ -289,7 +290,7 @@ def put(a: Any, ind: Any, v: Any, mode: str | None = None, *, inplace: bool = Tr
         return change_or_refuse(a, "put", lambda: put(a, ind, v, mode, inplace=False))
     array = as_array(a, "put")
     positions = reshape(beside(ind, array), -1)
-    values = reshape(beside(v, array), -1)
+    values = reshape(as_values(array, v, "put"), -1)
     if mode not in (None, "wrap", "clip"):
         if mode == "raise":
             raise NotImplementedError("The 'raise' mode to jnp.put is not supported.")
@@ -319,7 +320,7 @@ def place(arr: Any, mask: Any, vals: Any, *, inplace: bool = True) -> Array:
         return change_or_refuse(arr, "place", lambda: place(arr, mask, vals, inplace=False))
     array = as_array(arr, "place")
     chosen = reshape(require_bool(beside(mask, array), "place"), -1)
-    values = reshape(beside(vals, array), -1)
+    values = reshape(as_values(array, vals, "place"), -1)
     if array.size != chosen.size:
         raise ValueError("place: arr and mask must be the same size")
     if not values.size:
@@ -356,6 +357,6 @@ def fill_diagonal(a: Any, val: Any, wrap: bool = False, *, inplace: bool = True)
     if array.ndim > 2 and len(set(array.shape)) > 1:
         raise ValueError("All dimensions of input must be of equal length")
     n = min(array.shape)
-    values = beside(val, array)
+    values = as_values(array, val, "fill_diagonal")
     positions = arange(n, device=array.device)
     return array.at[(positions,) * array.ndim].set(values if not values.ndim else _repeat(reshape(values, -1), n))

@@ -12,8 +12,9 @@ from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.array import renewed
 from gradkit.core.operands import as_array, as_arrays
+from gradkit.core.promotion import requested_dtype, require_room_for
 from gradkit.core.values import host
-from gradkit.numpy.arguments import refuse_out
+from gradkit.numpy.arguments import in_dtype_of, refuse_out
 from gradkit.numpy.comparing import ndim
 from gradkit.numpy.shaping import atleast_1d, atleast_2d, atleast_3d
 from gradkit.primitives import manipulation
@@ -28,11 +29,13 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _parts(tup: Any, caller: str) -> list[Array]:
-    """Return what is to be joined: several arrays, or the rows of one."""
+def _parts(tup: Any, caller: str, dtype: Any = None) -> list[Array]:
+    """Return what is to be joined, in a dtype if that is given: several arrays, or the rows of one."""
     parts = list(tup) if isinstance(tup, Sequence) else list(as_array(tup, caller))
     if not parts:
         raise ValueError(f"{caller}: need at least one array to join, got none")
+    if dtype is not None:
+        require_room_for(requested_dtype(dtype), parts, caller)
     return as_arrays(parts, caller)
 
 
@@ -48,7 +51,7 @@ def concatenate(arrays: Any, axis: int | None = 0, dtype: Any = None) -> Array:
     dtype : dtype, optional
         The dtype of the result.
     """
-    return _convert(manipulation.concat(_parts(arrays, "concatenate"), axis=axis), dtype)
+    return _convert(manipulation.concat(_parts(arrays, "concatenate", dtype), axis=axis), dtype)
 
 
 def _convert(array: Array, dtype: Any) -> Array:
@@ -58,23 +61,23 @@ def _convert(array: Array, dtype: Any) -> Array:
 def stack(arrays: Any, axis: int = 0, out: None = None, dtype: Any = None) -> Array:
     """Join arrays of one shape along a new axis at position `axis`."""
     refuse_out(out, "stack")
-    return _convert(manipulation.stack(_parts(arrays, "stack"), axis=axis), dtype)
+    return _convert(manipulation.stack(_parts(arrays, "stack", dtype), axis=axis), dtype)
 
 
 def hstack(tup: Any, dtype: Any = None) -> Array:
     """Join arrays along the second axis; vectors along their only one."""
-    parts = [atleast_1d(part) for part in _parts(tup, "hstack")]
+    parts = [atleast_1d(part) for part in _parts(tup, "hstack", dtype)]
     return concatenate(parts, 0 if parts[0].ndim == 1 else 1, dtype)
 
 
 def vstack(tup: Any, dtype: Any = None) -> Array:
     """Join arrays along the first axis, vectors as rows."""
-    return concatenate([atleast_2d(part) for part in _parts(tup, "vstack")], 0, dtype)
+    return concatenate([atleast_2d(part) for part in _parts(tup, "vstack", dtype)], 0, dtype)
 
 
 def dstack(tup: Any, dtype: Any = None) -> Array:
     """Join arrays along the third axis, which they get if they have none."""
-    return concatenate([atleast_3d(part) for part in _parts(tup, "dstack")], 2, dtype)
+    return concatenate([atleast_3d(part) for part in _parts(tup, "dstack", dtype)], 2, dtype)
 
 
 def column_stack(tup: Any) -> Array:
@@ -230,7 +233,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Array:
         raise ValueError(f"jnp.insert(): obj must be a slice, a one-dimensional array, or a scalar; got {obj}")
     if indices.dtype.kind not in "iu" and indices.size:
         raise ValueError(f"jnp.insert(): index array must be integer typed; got {obj}")
-    added = xp.astype(as_arrays([array, values], "insert")[1], array.dtype)
+    added = in_dtype_of(array, values, "insert")
     if added.ndim < array.ndim:
         added = xp.reshape(added, (1,) * (array.ndim - added.ndim) + added.shape)
     if indices.ndim == 0:

@@ -12,8 +12,9 @@ from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.array import renewed
 from gradkit.core.operands import as_array, cast, dtype_name
-from gradkit.core.promotion import is_inexact
+from gradkit.core.promotion import is_inexact, require_room_for
 from gradkit.numpy import comparing, formulas
+from gradkit.numpy.arguments import in_dtype_of
 from gradkit.numpy.choosing import apply_along_axis
 from gradkit.numpy.products import matmul
 from gradkit.numpy.rearranging import flip
@@ -129,8 +130,7 @@ def _join(x: Array, axis: int, before: Array, behind: Array) -> Array:
 
 def _repeat(value: Any, x: Array, axis: int, count: int) -> Array:
     """Return `count` copies of a value, a number or of the shape of `x` but for the axis, along the axis."""
-    array = xp.astype(value if type(value) is Array else asarray(value, device=x.device), x.dtype)
-    return xp.broadcast_to(array, (*x.shape[:axis], count, *x.shape[axis + 1 :]))
+    return xp.broadcast_to(in_dtype_of(x, value, "pad"), (*x.shape[:axis], count, *x.shape[axis + 1 :]))
 
 
 def _pad_with_constants(x: Array, widths: Sequence[Width], values: Any) -> Array:
@@ -181,6 +181,7 @@ def _pad_with_ramps(x: Array, widths: Sequence[Width], values: Any) -> Array:
 def _ramp(x: Array, axis: int, start: Any, edge: Array, count: int) -> Array:
     """Return `count` numbers on the line from `start` to the edge, which is left out."""
     exact = not is_inexact(dtype_name(x))
+    require_room_for(dtype_name(x), start, "pad")
     target = cast(edge, "float64" if exact else dtype_name(x))
     share = arange(count, dtype=target.dtype, device=x.device) / max(count, 1)
     share = xp.reshape(share, (-1,) + (1,) * (x.ndim - axis - 1))

@@ -232,7 +232,7 @@ def isin(
     """
     if method not in METHODS:
         raise ValueError(f"{method=} is not implemented; options are {', '.join(METHODS)}")
-    x, tests = promote_args("isin", element, test_elements)
+    x, tests = promote_args("isin", element, test_elements, compares=True)
     tests = xp.reshape(tests, -1)
     count = tests.shape[0]
     if count == 0:

@@ -13,7 +13,7 @@ from gradkit.core import Array
 from gradkit.core.operands import as_array, as_operand, require_inexact
 from gradkit.core.precision import check_precision
 from gradkit.core.promotion import is_complex, letter_of
-from gradkit.numpy.arguments import beside, promote_args
+from gradkit.numpy.arguments import beside, in_dtype_of, promote_args
 from gradkit.numpy.comparing import ndim
 from gradkit.numpy.cumulative import cumsum
 from gradkit.numpy.data_types import finfo
@@ -207,7 +207,7 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Array:
     """Return differences of neighbours in the flattened array, with numbers before and behind them."""
     array = primitives.reshape(as_array(ary, "ediff1d"), -1)
     ends = [
-        [] if end is None else [primitives.reshape(primitives.astype(beside(end, array), array.dtype), -1)]
+        [] if end is None else [primitives.reshape(in_dtype_of(array, end, "ediff1d"), -1)]
         for end in (to_begin, to_end)
     ]
     result = array[1:] - array[:-1]

@@ -178,7 +178,7 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None, *, meth
     >>> jnp.searchsorted(jnp.asarray([1, 2, 2, 3]), jnp.asarray([2, 9]))
     Array([1, 4], dtype=int32)
     """
-    return primitives.searchsorted(*promote_args("searchsorted", a, v), side=side, sorter=sorter)
+    return primitives.searchsorted(*promote_args("searchsorted", a, v, compares=True), side=side, sorter=sorter)
 
 
 def _align(arr: Any, indices: Any, axis: int | None, caller: str) -> tuple[Array, Array, int]:

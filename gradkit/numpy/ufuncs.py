@@ -9,9 +9,11 @@ from typing import Any
 
 from gradkit import primitives as xp
 from gradkit.core import Array
+from gradkit.core.promotion import require_room_for
 from gradkit.numpy.choosing import vectorize
 from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import arange
+from gradkit.primitives.updates import as_values
 from gradkit.transforms.arguments import as_array, check_callable
 
 __all__ = ["frompyfunc", "ufunc"]
@@ -129,6 +131,7 @@ class ufunc:
         if start is None:
             carry, rows = rows[0], rows[1:]
         else:
+            require_room_for(rows.dtype.name, start, f"{self.__name__}.reduce")
             carry = xp.broadcast_to(as_array(start).astype(rows.dtype), rows.shape[1:])
 
         def step(carry: Array, element: Any) -> tuple[Array, None]:
@@ -188,14 +191,15 @@ class ufunc:
             raise ValueError(f"{self!r}.at: one argument needs no b, two need one; a result is needed")
         array = as_array(a)
         positions = arange(math.prod(array.shape)).reshape(array.shape)[indices]
-        values = None if b is None else xp.broadcast_to(as_array(b), positions.shape).reshape(-1)
+        if b is not None:
+            b = xp.broadcast_to(as_values(array, b, f"{self.__name__}.at"), positions.shape).reshape(-1)
 
         def step(flat: Array, element: Any) -> tuple[Array, None]:
             position, value = element
             new = self(flat[position]) if value is None else self(flat[position], value)
             return flat.at[position].set(new.astype(flat.dtype)), None
 
-        changed = _scan(step, array.reshape(-1), (positions.reshape(-1), values))[0]
+        changed = _scan(step, array.reshape(-1), (positions.reshape(-1), b))[0]
         return xp.reshape(changed, array.shape)
 
     def outer(self, a: Any, b: Any, /) -> Any:

@@ -18,7 +18,7 @@ from gradkit.core.namespace import lift, publish, unbroadcast
 from gradkit.core.node import Node
 from gradkit.core.operands import as_array, as_arrays, as_operand, cast, dtype_name, of_one_dtype, strong
 from gradkit.core.printing import shaped
-from gradkit.core.promotion import is_complex, requested_dtype
+from gradkit.core.promotion import is_complex, requested_dtype, require_room_for
 from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import raveled, unraveled, whole_numbers
 from gradkit.core.structured import View
@@ -370,6 +370,7 @@ def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> A
         name = requested_dtype(dtype)
     except TypeError:
         name = str(dtype).rpartition(".")[2]
+    require_room_for(name, x, "astype")
     array = cast(array, name) if name != dtype_name(array) else renewed(strong(array))
     return array if device is None else to_device(array, device)
 

@@ -36,6 +36,7 @@ from gradkit.core.promotion import (
     letter_of,
     promote,
     requested_dtype,
+    require_room_for,
 )
 from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import whole_numbers
@@ -286,6 +287,8 @@ def _filled(sizes: tuple[int, ...], fill_value: Any, dtype: Any, backend: Backen
     default = kind or canonical(np.asarray(fill_value).dtype.name)
     raw_dtype = _raw_dtype(backend, dtype, default)
     name = default if dtype is None else requested_dtype(dtype)
+    if dtype is not None:
+        require_room_for(name, fill_value, "full")
     value = np.asarray(fill_value)
     number = (_checked_cast if type(fill_value) is int else np.ndarray.astype)(value, dtype_named(name)).item()
     return made_of_one_number(wrap(backend.xp.full(sizes, number, dtype=raw_dtype, device=place)))

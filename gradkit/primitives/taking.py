@@ -8,6 +8,7 @@ from typing import Any
 from gradkit.core import Array, Linear, bind
 from gradkit.core.array import is_unseen, place_of_array, wrap
 from gradkit.core.operands import as_array, cast, dtype_name, wide_integers
+from gradkit.core.promotion import require_room_for
 from gradkit.primitives.axes import normalize_axes
 from gradkit.primitives.elementwise import clip, where
 from gradkit.primitives.manipulation import reshape
@@ -121,6 +122,7 @@ def fill(taken: Array, valid: Array, axis: int, fill_value: Any) -> Array:
     if fill_value is None:
         fill_value = _missing(name)
     if type(fill_value) in (int, float, complex, bool):
+        require_room_for(name, fill_value, "take")
         fill_value = full_scalar(fill_value, taken)
     result = where(chosen, taken, fill_value)
     return result if dtype_name(result) == name else cast(result, name)
