@@ -15,7 +15,7 @@ from gradkit.core.binding import bind
 from gradkit.distributed.startup import world
 from gradkit.errors import ShapeError
 from gradkit.lax import across_processes
-from gradkit.lax.process_ends import end_together
+from gradkit.lax.process_ends import Stretch
 from gradkit.numpy import asarray, moveaxis, reshape
 from gradkit.processes import ProcessAxis, World, named_axes
 from gradkit.transforms.arguments import check_callable, named_like
@@ -168,13 +168,14 @@ def shard_map(
             arrays = [
                 _divide(a, spec, mesh, f"argument {i}") for i, (a, spec) in enumerate(zip(arrays, specs, strict=True))
             ]
+        stretch = Stretch(mesh.axes)
         with named_axes(mesh.axes):
             result = f(*unflatten(treedef, arrays))
         outputs, out_tree = flatten(result)
         out = _flat_specs("out_specs", out_specs, result, mesh)
         outputs = [asarray(output) for output in outputs]
-        if process_local or not any(map(any, out)):  # where a result is put together, all come to that
-            end_together(f"shard_map({getattr(f, '__name__', 'f')}), at its end", world())
+        put_together = () if process_local else {name for spec in out for names in spec for name in names}
+        stretch.end(f"shard_map({getattr(f, '__name__', 'f')})", without=put_together)
         if not process_local:
             outputs = [_put_together(a, spec, mesh) for a, spec in zip(outputs, out, strict=True)]
         return unflatten(out_tree, outputs)

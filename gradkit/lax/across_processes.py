@@ -55,6 +55,8 @@ class Across:
 
     distinct = True
     lends = True
+    meets = True
+    """Whether something travels."""
 
     def has_effect(self, params: Mapping[str, Any]) -> bool:
         """Return that it does something beside computing results: it meets others."""
@@ -272,6 +274,7 @@ gather_to_same = _declare(
     "process_gather_to_same", _gather_for(RESULT), "process_own_part", _one_more, gives_stack=True
 )
 exchange = _declare("process_exchange", _exchange, "process_exchange", takes_stack=True, gives_stack=True)
+vary.meets = own_part.meets = False
 agree = _Linear(
     "process_agree",
     _identity,
@@ -279,6 +282,7 @@ agree = _Linear(
     batch=_same_axis,
     shape=same_shape,
 )
+agree.meets = False
 send = _Linear(
     "process_send",
     _send,

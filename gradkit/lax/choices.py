@@ -15,7 +15,9 @@ from gradkit.core.array import Array, is_unseen
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.operands import cast, dtype_name
 from gradkit.lax.choice_rules import choose_flat
+from gradkit.lax.process_ends import together
 from gradkit.primitives import astype, clip
+from gradkit.processes import axes_in_scope
 from gradkit.transforms.arguments import array_among, as_array, as_arrays
 from gradkit.tree import flatten, unflatten
 
@@ -105,7 +107,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
 
 
 def _choose(index: Array, branches: list[Callable[..., Any]], operands: tuple[Any, ...], what: str) -> Any:
-    branches = list(map(keeping_arguments, branches))
+    branches = [_to_its_end(keeping_arguments(branch), what) for branch in branches]
     if not is_unseen(index):
         return _as_arrays(branches[int(index)](*operands), operands)
     leaves, in_tree = flatten(operands)
@@ -119,6 +121,18 @@ def _choose(index: Array, branches: list[Callable[..., Any]], operands: tuple[An
     functions = [functools.partial(flat_branch, branch) for branch in branches]
     outs = choose_flat(index, functions, as_arrays(leaves, index), lambda rs: _check_branches(trees, rs, what))
     return unflatten(trees[0], outs)
+
+
+def _to_its_end(branch: Callable[..., Any], what: str) -> Callable[..., Any]:
+    """Return a branch at whose end the processes come together that have met in it."""
+    if not axes_in_scope():
+        return branch
+
+    def run(*operands: Any) -> Any:
+        with together(what):
+            return branch(*operands)
+
+    return run
 
 
 def _as_arrays(tree: Any, others: Any) -> Any:

@@ -19,6 +19,7 @@ from gradkit.core.node import capturing
 from gradkit.core.operands import cast, dtype_name, new_array, note_weakness, strong
 from gradkit.core.promotion import promote, require_room_for
 from gradkit.lax.compiled_loops import may_be_compiled
+from gradkit.lax.process_ends import together
 from gradkit.lax.scan_rules import scan_flat
 from gradkit.lax.while_rules import while_flat
 from gradkit.primitives import concat, less
@@ -111,7 +112,8 @@ def scan(
         trees[:] = [tree]
         return new, ys
 
-    outs = scan_flat(checked, carry, x_leaves, steps, reverse)
+    with together("scan"):
+        outs = scan_flat(checked, carry, x_leaves, steps, reverse)
     return unflatten(carry_tree, outs[: len(carry)]), unflatten(trees[0], outs[len(carry) :])
 
 
@@ -261,7 +263,8 @@ def while_loop(cond_fun: Callable[[Any], Any], body_fun: Callable[[Any], Any], i
         _check_carry(flat, new, "while_loop body function carry")
         return new
 
-    return unflatten(treedef, while_flat(test, checked, values))
+    with together("while_loop"):
+        return unflatten(treedef, while_flat(test, checked, values))
 
 
 def fori_loop(
@@ -318,10 +321,11 @@ def fori_loop(
 
     if any(weak):
         carry = _settle(leaves, carry, weak, lambda values: list(eval_shape(step, first, values)))
-    for i in range(int(first), int(last)):
-        new = step(new_array(i, like=first), carry)
-        _check_carry(carry, new, "fori_loop body function carry")
-        carry = new
+    with together("fori_loop"):
+        for i in range(int(first), int(last)):
+            new = step(new_array(i, like=first), carry)
+            _check_carry(carry, new, "fori_loop body function carry")
+            carry = new
     return unflatten(treedef, carry)
 
 

@@ -14,7 +14,7 @@ from gradkit.processes.sums import SMALL, OrderedSum, sum_of_all
 
 if TYPE_CHECKING:
     from gradkit.processes.launchers import launched_processes
-    from gradkit.processes.meetings import Meeting, Subject, subject
+    from gradkit.processes.meetings import Meeting, Subject, place_in_program, subject
     from gradkit.processes.world import (
         BUCKET_BYTES,
         TIMEOUT,
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUCKET_BYTES", "SMALL", "TIMEOUT", "Meeting", "OrderedSum", "ProcessAxis", "Subject", "World", "axes_in_scope",
-    "enter_world", "launched_processes", "leave_world", "named_axes", "subject", "sum_of_all", "the_world",
-    "world_of_launcher",
+    "enter_world", "launched_processes", "leave_world", "named_axes", "place_in_program", "subject", "sum_of_all",
+    "the_world", "world_of_launcher",
 ]  # fmt: skip
 
 _LATE = {
     "launchers": "launched_processes",
-    "meetings": "Meeting Subject subject",
+    "meetings": "Meeting Subject place_in_program subject",
     "world": "BUCKET_BYTES TIMEOUT World enter_world leave_world the_world world_of_launcher",
 }
 """By file, its names: most programs are one process, and load neither."""

@@ -22,15 +22,15 @@ from gradkit.errors import DistributedError
 if TYPE_CHECKING:
     from gradkit.processes.world import World
 
-__all__ = ["ROOM", "Meeting", "Subject", "listed", "named", "subject"]
+__all__ = ["ROOM", "Meeting", "Subject", "listed", "named", "place_in_program", "subject"]
 
 DIGEST = 16
 ROOM = 240
 """Bytes that travel with a word."""
 WORD = DIGEST + ROOM
 
-LIBRARIES = ("jax", "array_api_strict", "torch", "cupy")
-"""Those of backends, which call gradkit in their turn."""
+LIBRARIES = ("array_api_strict", "contextlib", "cupy", "functools", "jax", "torch")
+"""What calls gradkit on its own behalf: libraries of backends, and tools of Python."""
 
 
 class Subject(NamedTuple):
@@ -108,7 +108,7 @@ class Meeting:
         return self._words[:, DIGEST:]
 
     def _disagreement(self) -> DistributedError:
-        own = [self._subject.call, self._subject.about, _place_in_program()]
+        own = [self._subject.call, self._subject.about, place_in_program()]
         found = self._here.gather_long_texts(json.dumps(own).encode(), None, self._subject.call)
         texts = [json.loads(text) for text in found]
         error = _disagreement(self._here.numbers, *zip(*texts, strict=True))
@@ -117,7 +117,7 @@ class Meeting:
         return error
 
 
-def _place_in_program() -> str:
+def place_in_program() -> str:
     """Return the line of the program that has called gradkit."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and _is_of_libraries(frame):

@@ -76,6 +76,8 @@ class World:
         The same among the processes of its machine.
     numbers : sequence of int
         The numbers of its processes in the whole run.
+    opened : int
+        How many meetings there have been.
     belongings : dict
         What those that use it keep with it, by their names.
     """
@@ -92,6 +94,7 @@ class World:
         self._waiting: dict[int, str] = {}
         self._heard = 0.0
         self._sent: list[Any] = []
+        self.opened = 0
         self._is_broken = False
         self._open: Meeting | None = None
         self._parent: World | None = None
@@ -189,6 +192,7 @@ class World:
             What this process gives the others.
         """
         self._settle()
+        self.opened += 1
         self._open = Meeting(self, about, content)
         return self._open
 

@@ -102,23 +102,59 @@ def disagreements(backend, way):
     return [[*pair, text] for pair, text in zip(pairs, words, strict=True)]
 
 
-def turns(count):
+def turns(x, count):
     """Take some turns of a loop with a collective in each."""
-    return lambda x: lax.while_loop(
+    return lax.while_loop(
         lambda state: state[1] < count, lambda state: (lax.psum(state[0], "i"), state[1] + 1), (x, 0)
     )[0]
 
 
-def in_a_loop():
-    """Return what is told where the last process takes a turn more, eager and compiled, after a turn that all take."""
+def some_turns(x, count):
+    return lax.fori_loop(0, count, lambda i, x: lax.psum(x, "i"), x)
+
+
+def summed(x):
+    return lax.psum(x, "i")
+
+
+def as_it_is(x):
+    return x
+
+
+def branch_and_other(x, m):
+    first = lax.cond(m == 0, summed, as_it_is, x)
+    return first + lax.cond(m == 1, summed, as_it_is, x)
+
+
+PARTED = {
+    "a turn more": lambda x, m: turns(x, 2 + m),
+    "a turn more, then one less": lambda x, m: turns(x, 2 + m) + turns(x, 3 - m),
+    "a counted turn more, then one less": lambda x, m: some_turns(x, 2 + m) + some_turns(x, 3 - m),
+    "one branch, then the other": branch_and_other,
+}
+"""What pairs the collectives of different places; the last process has another `m`."""
+FITTING = {
+    "both branches": lambda x, m: lax.cond(m == 0, lambda x: lax.psum(x, "i"), lambda x: lax.psum(2 * x, "i"), x),
+    "a loop of its own": lambda x, m: lax.psum(lax.fori_loop(0, 2 + m, lambda i, x: 2 * x, x), "i"),
+}
+"""What is as it should be, though processes take other ways."""
+
+
+def ways_that_part():
+    """Return what is told of functions in which processes take other ways, eager, compiled and differentiated."""
+    words = {}
     with gradkit.use_backend("numpy"):
-        x, longer = jnp.ones(3), 2 + (me == count - 1)
-        calls = [run(sharded(turns(number))) for run in (lambda f: f, gradkit.jit) for number in (2, longer)]
-        return [told(lambda call=call: call(x)) for call in calls]
+        x, m = jnp.ones(3), jnp.asarray(int(me == count - 1))
+        for name, f in {**PARTED, **FITTING}.items():
+            words[name] = [told(lambda run=run, f=f: run(sharded(f))(x, m)) for run in (lambda f: f, gradkit.jit)]
+            if "branch" in name:
+                slope = gradkit.jit(gradkit.grad(lambda x, m, f=f: jnp.sum(sharded(f)(x, m))))
+                words[name].append(told(lambda slope=slope: slope(x, m)))
+    return words
 
 
 found = {how: disagreements(*how.split("/")) for how in sys.argv[2:]}
-found["turns"] = in_a_loop()
+found["parted"] = ways_that_part()
 texts = world().gather_texts(json.dumps(found), "the end")
 assert len(set(texts)) == 1, "processes were told different things"
 if me == 0:

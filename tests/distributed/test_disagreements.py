@@ -25,13 +25,14 @@ def disagreements(count, path, *hows):
 
 
 def assert_told(found, count):
-    turns = found.pop("turns")
-    assert turns[::2] == ["nothing", "nothing"]
-    for text in turns[1::2]:
-        most = ", ".join(map(str, range(count - 1)))
-        assert f"process{'es' if count > 2 else ''} {most}: shard_map(" in text
-        assert ", at its end (disagreeing_program.py:" in text
-        assert f"process {count - 1}: lax.psum over 'i', float32[3]" in text
+    parted = found.pop("parted")
+    for name in ("both branches", "a loop of its own"):
+        assert set(parted.pop(name)) == {"nothing"}
+    assert len(parted) == 4
+    for name, texts in parted.items():
+        for text in texts:
+            assert ", at its end, along 'i'" in text, f"{name}: {text}"
+            assert f"process {count - 1}: " in text, f"{name}: {text}"
     for how, rows in found.items():
         assert len(rows) >= 13 * 14 / 2
         for one, other, text in rows:
@@ -94,14 +95,15 @@ distributed.barrier()
         ),
         (
             "x if me == 1 else lax.psum(x, 'a')",
-            ["no process comes to where another waits", "process 3 waits in lax.psum over 'a'", "), at its end"],
+            [
+                "no process comes to where another waits",
+                "process 3 waits in lax.psum over 'a'",
+                "0, 1, 2 wait in barrier",
+            ],
         ),
         (
             "x if me else (gradkit.debug.callback(time.sleep, 20), lax.psum(x, 'a'))[1]",
-            [
-                "waited for 6 seconds. processes 1, 2, 3 wait in shard_map(",
-                "process 0 is not there",
-            ],
+            ["waited for 6 seconds. processes 1, 2, 3 wait in barrier; process 0 is not there"],
         ),
     ],
 )
