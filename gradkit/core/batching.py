@@ -39,10 +39,11 @@ class Gating(Protocol):
     def __call__(self, array: Any) -> Any:
         """Return an argument as the operation is to see it."""
 
-    def copy(self, before: int, again: Sequence[tuple[int, Any]] = ()) -> Gating:
+    def copy(self, before: int, again: Sequence[tuple[int, Any]] = (), copies: dict[Any, Any] | None = None) -> Gating:
         """Return one that knows what it has made before a position in the order of making.
 
-        `again` has arrays that stand for others from then, each with the identity of the one that it stands for.
+        `again` has arrays that stand for others from then, each with the identity of the one that it stands for. What
+        it goes on to is copied with it; `copies` has what has been copied together with it.
         """
 
 

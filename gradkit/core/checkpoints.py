@@ -116,7 +116,8 @@ def _parts_of(value: Any, trace: ReverseTrace, kept: Flat) -> Callable[[Flat, Ma
 def _gates(traces: Iterable[Trace], start: int) -> dict[BatchTrace, Gating]:
     """Return copies of the gates that the arguments of batches' operations go through, as they were at `start`."""
     batches = (trace for trace in traces if isinstance(trace, BatchTrace))
-    return {batch: batch.gate.copy(start) for batch in batches if batch.gate is not None}
+    copies: dict[Any, Any] = {}
+    return {batch: batch.gate.copy(start, (), copies) for batch in batches if batch.gate is not None}
 
 
 class Rerun:
@@ -196,9 +197,10 @@ class Rerun:
     @contextmanager
     def _behind_gates(self, made: Made) -> Iterator[None]:
         before = {batch: batch.gate for batch in self._gates}
+        copies: dict[Any, Any] = {}
         try:
             for batch, gate in self._gates.items():
-                batch.gate = gate.copy(new_sequence(), made)
+                batch.gate = gate.copy(new_sequence(), made, copies)
             yield
         finally:
             for batch, outer in before.items():

@@ -113,10 +113,15 @@ class Entry:
         self._entries = entries
         self._trace.gate = self
 
-    def copy(self, before: int, again: Sequence[tuple[int, Any]] = ()) -> Entry:
+    def copy(self, before: int, again: Sequence[tuple[int, Any]] = (), copies: dict[Any, Any] | None = None) -> Entry:
         """Return one that knows the gates made before, for what runs again later, and those of what is made anew."""
-        other = Entry(self._trace, self._choose, self._start)
-        other._condition, other._outer, other._entries = self._condition, self._outer, self._entries
+        copies = {} if copies is None else copies
+        if self in copies:
+            return copies[self]  # type: ignore[no-any-return]
+        other = copies[self] = Entry(self._trace, self._choose, self._start)
+        other._condition = self._condition
+        other._outer = None if self._outer is None else self._outer.copy(before, again, copies)
+        other._entries = [entry.copy(before, again, copies) for entry in self._entries]
         other._arrays = {key: known for key, known in self._arrays.items() if known[2] < before}
         stand_ins = ((array, other._arrays.get(key)) for key, array in again)
         other._arrays |= {id(array): (array, *known[1:]) for array, known in stand_ins if known is not None}

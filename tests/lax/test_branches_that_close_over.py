@@ -452,3 +452,23 @@ def test_a_checkpoint_in_a_branch_may_return_what_is_there_already(result: str, 
     assert m.grad(f)(x).tolist() == [3.0, 2.0, 2.0]
     assert m.jvp(f, (x,), (x,))[1].tolist() == pytest.approx(0.3 + 2 * 0.8)
     assert m.grad(lambda x: jnp.sum(m.jvp(f, (x,), (x,))[1]))(x).tolist() == [3.0, 2.0, 2.0]
+
+
+def test_a_checkpoint_in_a_choice_in_a_choice_goes_through_the_gates_of_both_again(xp: Any) -> None:
+    def program(m: Any, n: Any) -> Any:
+        def f(x: Any, w: Any) -> Any:
+            def inner(a: Any) -> Any:
+                return lambda _: m.lax.cond(x > 1, m.checkpoint(n.sin), lambda a: a * x, a)
+
+            a = n.sin(w)
+            for _ in range(2):
+                a = m.lax.cond(x > 0, inner(a), n.sin, w * w)
+            return a
+
+        return lambda x, w: (
+            m.grad(lambda x, w: n.sum(m.vmap(m.grad(f, 1), (0, None))(x, w)), (0, 1))(x, w),
+            m.grad(lambda w: n.sum(m.vmap(f, (0, None))(x, w)))(w),
+            m.vmap(m.grad(m.grad(f, 1), 1), (0, None))(x, w),
+        )
+
+    check_same(program, X, np.asarray(0.4))
