@@ -19,6 +19,7 @@ from gradkit.core.checkpoints import run_checkpointed
 from gradkit.core.families import MultipleResults, Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch, Flat, Function
+from gradkit.core.functions import CUSTOM_JVP, CUSTOM_VJP
 from gradkit.core.graph import Equation, Graph, HigherOrder, Variable, abstract_like, graph_of
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf, Node, capturing
@@ -187,7 +188,10 @@ def _record_graph(trace: ReverseTrace, graph: Graph, args: Flat, policy: Policy 
     forms = {v: Form(value.shape, _lower(value).dtype) for v, value in known.items()}
     saved = {v: value for v, value in known.items() if v in recomputation.needed}
     for position, equation in enumerate(graph.equations):
-        results = dict(zip(equation.outputs, equation.run(_read_all(equation, known)), strict=True))
+        operands, tracked_here = _read_all(equation, known), recomputation.live.get(position, 0)
+        run_by_rules = tracked_here and _has_rule(equation)
+        found = _run_by_rules(equation, operands, tracked_here, forms) if run_by_rules else equation.run(operands)
+        results = dict(zip(equation.outputs, found, strict=True))
         known.update(results)
         forms.update((v, Form(value.shape, _lower(value).dtype)) for v, value in results.items())
         for v in recomputation.kept.keys() & results.keys():
@@ -204,6 +208,28 @@ def _record_graph(trace: ReverseTrace, graph: Graph, args: Flat, policy: Policy 
 
     nodes = [parent for parent in parents if parent is not None]
     return list(record_call(trace, outs, reached, nodes, pullback, residuals))
+
+
+def _has_rule(equation: Equation) -> bool:
+    """Return whether a function with a rule of its own runs in an operation."""
+    inner = (each for graph in equation.graphs for each in graph.equations)
+    return equation.primitive in (CUSTOM_JVP, CUSTOM_VJP) or any(map(_has_rule, inner))
+
+
+def _run_by_rules(
+    equation: Equation, operands: Sequence[Any], tracked: int, forms: Mapping[Variable, Form]
+) -> Sequence[Any]:
+    """Run an operation as if it were recorded: a rule gives the results then, and they have its derivatives."""
+    trace = ReverseTrace()
+    outs = equation.run(
+        [
+            wrap(_lower(x), Leaf(trace, *forms[name])) if tracked >> i & 1 else x
+            for i, (name, x) in enumerate(zip(equation.inputs, operands, strict=True))
+        ]
+    )
+    values = [as_bound(out._value) if trace.follows(out) else out for out in outs]
+    trace.end()
+    return values
 
 
 def _pull_again(

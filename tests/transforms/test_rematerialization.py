@@ -328,3 +328,42 @@ def test_a_choice_in_a_checkpoint_follows_what_the_chosen_branch_does(
     x = xp.asarray(0.5)
     assert float(gradkit.grad(f)(x)) == pytest.approx(slope)
     assert float(gradkit.linearize(f, x)[1](xp.asarray(1.0))) == pytest.approx(slope)
+
+
+@pytest.mark.parametrize("rule", ["custom_jvp", "custom_vjp", "custom_vjp in a loop"])
+def test_the_results_of_rules_are_differentiated_again_inside_checkpoints_as_in_jax(rule: str, xp: Any) -> None:
+    """The rule gives the result where a derivative is taken, so the next derivative is that of the rule."""
+
+    def program(m: Any, n: Any) -> Any:
+        if rule == "custom_jvp":
+            f = m.custom_jvp(lambda x: x)
+            f.defjvp(lambda primals, tangents: (n.sin(primals[0]), 2 * tangents[0] * primals[0]))
+        else:
+            f = m.custom_vjp(lambda x: x)
+            f.defvjp(lambda x: (x * x, x), lambda x, g: (2 * g * n.cos(x),))
+        call = f if rule != "custom_vjp in a loop" else lambda x: m.lax.scan(lambda c, _: (f(c), None), x, None, 2)[0]
+        policies = m.checkpoint_policies
+        ways = [
+            m.checkpoint(call),
+            m.jit(m.checkpoint(call)),
+            m.checkpoint(m.jit(call)),
+            m.checkpoint(call, policy=policies.nothing_saveable),
+            m.checkpoint(lambda x: n.sin(call(x)), policy=policies.dots_saveable),
+            m.checkpoint(call, policy=policies.everything_saveable),
+        ]
+
+        def found(way: Any) -> Any:
+            def g(x: Any, w: Any) -> Any:
+                return n.sin(way(x * w)) * x
+
+            return (
+                m.value_and_grad(g)(x0, w0),
+                m.grad(m.grad(g), 1)(x0, w0),
+                m.jvp(lambda w: m.grad(g)(x0, w), (w0,), (w0,)),
+                m.vmap(m.grad(m.grad(g)), (None, 0))(x0, n.stack([w0, 2 * w0])),
+            )
+
+        x0, w0 = n.asarray(0.7), n.asarray(0.4)
+        return lambda: [found(way) for way in ways]
+
+    check_same(program)
