@@ -99,7 +99,8 @@ def kernel_for(primitive: Primitive, kernel: Callable[..., Any], values: Iterabl
 @functools.cache
 def widened_kernel(primitive: Primitive, backend: Backend, kernel: Callable[..., Any]) -> Callable[..., Any]:
     """Return a backend's kernel of a primitive, for arguments of any dtype: narrow ones are computed in float32."""
-    if primitive.is_view or primitive.name in AS_THEY_ARE or not backend.computes_in_float32:
+    moves = primitive.is_view or primitive.as_it_is or primitive.name in AS_THEY_ARE
+    if moves or not backend.computes_in_float32:
         return kernel
     widening = _widening_of(backend)
     narrow_in, wide = widening.narrow_in, widening.wide

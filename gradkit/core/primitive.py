@@ -80,6 +80,8 @@ class Primitive(ABC):
 
     is_view = False
     """Whether it moves elements, and computes nothing."""
+    as_it_is = False
+    """Whether it takes arrays of any dtype as they are, in their own memory: those of few bits, too."""
     calls_host = False
     """Whether it calls a function of the host, which a graph does at each run."""
     lends = False

@@ -117,7 +117,8 @@ class SummedGradients(GradientWatcher):
 
     def start(self, cotangent: Any) -> Any:
         """Return the cotangent of this process's loss in the sum of all: its weight, in place of 1."""
-        return cotangent * self._weight()
+        scaled = (cotangent if type(cotangent) is Array else wrap(cotangent)) * self._weight()
+        return scaled if type(cotangent) is Array or scaled._node is not None else scaled._value
 
     def node_done(self) -> None:
         """Let what is on its way go on."""

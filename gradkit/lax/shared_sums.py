@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from gradkit.backend import Backend, as_numpy_dtype
+from gradkit.backend import NARROW, Backend, as_numpy_dtype
 from gradkit.core.array import Array
 from gradkit.core.graph import bind_where_captured
 from gradkit.core.lending import place
@@ -228,10 +228,11 @@ class _Sum:
         """Put the sum of this process's part of all arrays into its memory: nobody else reads that part there."""
         for own, *arrays in zip(self._each[self._index], *self._each, strict=True):
             part = self._part(own, self._index)
-            total = arrays[0][part].copy()
+            wide = np.dtype("float32") if own.dtype.name in NARROW else own.dtype
+            total = arrays[0][part].astype(wide)
             for theirs in arrays[1:]:
-                total += theirs[part]
-            own[part] = total
+                total += theirs[part].astype(wide, copy=False)
+            own[part] = total.astype(own.dtype, copy=False)
 
     def take(self) -> None:
         """Copy the sums of the others' parts from where they are."""
@@ -249,6 +250,8 @@ class _Sum:
 class _InPlace(OnTheWay):
     """An operation that hands on all of its operands but the first, whose memory others write in meanwhile."""
 
+    as_it_is = True
+
     def in_place(self, params: Mapping[str, Any]) -> Mapping[int, int]:
         """Return that its results are its operands."""
         return {i: i + 1 for i in range(params["size"])}
@@ -260,6 +263,8 @@ class _InPlace(OnTheWay):
 
 class _Putting(OnTheWay):
     """An operation whose first operands go into the memory of the others."""
+
+    as_it_is = True
 
     def made_in(self, params: Mapping[str, Any]) -> Mapping[int, int]:
         """Return that they do."""

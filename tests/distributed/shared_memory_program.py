@@ -30,6 +30,7 @@ def parameters():
         "empty": jnp.zeros((0, 3)),
         "wide": jnp.asarray(np.linspace(-1, 1, 6)),
         "half": jnp.ones(3, "float16"),
+        "short": jnp.asarray([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).astype("bfloat16"),
         "waves": jnp.asarray(np.linspace(0.5, 1, 6) * (1 + 1j)),
         "unused": jnp.ones(5),
     }
@@ -38,7 +39,8 @@ def parameters():
 def loss(tree, x, y):
     shifted = x * tree["wide"].astype("float32") * jnp.abs(tree["waves"]).astype("float32")
     found = tree["model"](shifted) * tree["scale"]
-    return nn.softmax_cross_entropy(found, y) + jnp.sum(tree["empty"]) + jnp.sum(tree["half"]).astype("float32") / 64
+    narrow = jnp.sum(tree["half"]).astype("float32") / 64 + jnp.mean((x * tree["short"].astype("float32")) ** 2) / 2
+    return nn.softmax_cross_entropy(found, y) + jnp.sum(tree["empty"]) + narrow
 
 
 def rows(step):

@@ -19,6 +19,7 @@ from gradkit.compiler.executables import executable_of
 from gradkit.distributed.buckets import buckets_of
 from gradkit.distributed.gradients import SummedGradients, sums_of
 from gradkit.lax import shared_sums
+from gradkit.lax.started_sums import StartedSums
 from gradkit.transforms.reverse import watched_value_and_grad
 
 PROGRAM = Path(shared_memory_program.__file__)
@@ -63,8 +64,9 @@ def test_shared_memory_gives_what_messages_give_to_the_last_bit(count, tmp_path)
         for told, arrays in zip(found[how], alone(), strict=True):
             for leaf, expected in zip(told, arrays, strict=True):
                 values = np.frombuffer(bytes.fromhex(leaf), expected.dtype).reshape(expected.shape)
-                rtol = 1e-2 if expected.dtype == np.float16 else 2e-5
-                np.testing.assert_allclose(values, expected, rtol=rtol, atol=2e-6)
+                rtol = {"float16": 1e-2, "bfloat16": 3e-2}.get(expected.dtype.name, 2e-5)
+                wide = "complex128" if expected.dtype.kind == "c" else "float64"
+                np.testing.assert_allclose(values.astype(wide), expected.astype(wide), rtol=rtol, atol=2e-6)
 
 
 @needs_mpi
@@ -165,6 +167,33 @@ def test_gradients_of_eager_steps_are_in_memory_of_their_own(pair):
     again.finish([jnp.full((3, 2), 7.0), jnp.full((2, 2), 8.0)])
     np.testing.assert_array_equal(kept[0], np.full((3, 2), 2.0))
     np.testing.assert_array_equal(kept[1], np.full((2, 2), 3.0))
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float8_e4m3fn", "float32"])
+@pytest.mark.parametrize("shares", [True, False])
+def test_gradients_of_few_bits_are_summed_in_their_own_dtype(name, shares, pair, monkeypatch):
+    here, theirs = pair
+    if not shares:
+        monkeypatch.setattr(shared_sums, "shared_memories", lambda here, forms, call: None)
+        monkeypatch.setattr(StartedSums, "send", lambda self, number, values, backend: self._sums.append(values))
+        monkeypatch.setattr(StartedSums, "advance", lambda self: None)
+        monkeypatch.setattr(StartedSums, "receive", lambda self, number: self._sums[number] * 2)
+    params = [jnp.asarray([1.0, 2.0]).astype(name), jnp.asarray(0.5).astype(name)]
+    x = jnp.asarray([[0.5, 1.0]]).astype(name)
+    for _ in range(2):
+        sums = SummedGradients(params, lambda: 0.5, here)
+        _, gradient = watched_value_and_grad(lambda params, x: jnp.sum(x * params[0]) * params[1], sums.watch)(
+            params, x
+        )
+        found = sums.finish(gradient)
+        for bucket in theirs:
+            bucket[0][...] = 1
+    assert [array.dtype.name for array in found] == [name, name]
+    first, second = (np.asarray(array).astype("float64") for array in found)
+    own = np.array([0.125, 0.25]), np.array(1.25)
+    expected = [mine + 1 if shares else 2 * mine for mine in own]
+    np.testing.assert_allclose(first, expected[0], rtol=0.07)
+    np.testing.assert_allclose(second, expected[1], rtol=0.07)
 
 
 def test_memory_is_made_once_for_one_kind_of_model(pair):
