@@ -42,10 +42,14 @@ class _Told:
         """Return what the processes have to agree on."""
         values, treedef = flatten(params)
         arrays = [asarray(value) for value in values]
-        form = treedef, [(dtype_name(array), tuple(array.shape)) for array in arrays], bucket_bytes
+        places = {(backend_of_array(array).name, str(array.device)) for array in arrays}
+        form = treedef, [(dtype_name(array), tuple(array.shape)) for array in arrays], places, bucket_bytes
         if self._subject is None or form != self._form:
             self._form = form
-            self._subject = subject("value_and_grad", f"{described(params, arrays)}; bucket_bytes={bucket_bytes}")
+            # How gradients travel is a backend's, so it has to be one.
+            on = ", ".join(sorted({name for name, _ in places}))
+            about = f"{described(params, arrays)}; on {on}; bucket_bytes={bucket_bytes}"
+            self._subject = subject("value_and_grad", about)
         return self._subject
 
 

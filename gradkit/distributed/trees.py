@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
-from gradkit.backend import Backend
+from gradkit.backend import Backend, HostMemory
 from gradkit.core.array import Array, backend_of_array, wrap
 from gradkit.core.operands import dtype_name
 from gradkit.core.values import values_of
@@ -264,5 +264,11 @@ def _floating(array: Array) -> Array:
 def described(tree: Any, arrays: Sequence[Array]) -> str:
     """Say what a tree is like, so that two can be told apart."""
     paths = [keystr(path) for path, _ in leaves_with_path(tree)]
-    listed = (f"{path or 'array'} {dtype_name(a)}{list(a.shape)}" for path, a in zip(paths, arrays, strict=True))
-    return ", ".join(listed) or "no arrays"
+    places = [(backend_of_array(array), str(array.device)) for array in arrays]
+    # Those of one place travel together, whatever it is called: of two processes' GPUs each has its own number.
+    numbers = {place: number for number, place in enumerate(dict.fromkeys(places))}
+    on = [f" on {place[0].name}, place {numbers[place]}" if len(numbers) > 1 else "" for place in places]
+    listed = (f"{p or 'array'} {dtype_name(a)}{list(a.shape)}{at}" for p, a, at in zip(paths, arrays, on, strict=True))
+    others = (backend for backend, _ in numbers if not isinstance(backend.message_memory(), HostMemory))
+    ways = sorted({backend.travel() for backend in others})
+    return (", ".join(listed) or "no arrays") + (f", by {', '.join(ways)}" if ways else "")

@@ -88,6 +88,11 @@ def test_collectives_of_a_tree_are_what_numpy_makes_of_the_values_of_all(found, 
 
 
 @needs_mpi
+def test_a_tree_may_be_of_another_backend_in_each_process(found):
+    assert found["backends of a tree"] == ["float32", [3.0, 3.0]]
+
+
+@needs_mpi
 def test_reduce_scatter_gives_each_process_its_part_of_the_sum(found):
     for backend in ("numpy", "strict"):
         _, values = found[backend]["parts"]
@@ -115,6 +120,11 @@ def test_arrays_stay_on_their_backend(found):
         ("lengths", ["minibatches", "process 0: 12 rows", "process 2: 10 rows", "the same in all processes"]),
         ("keys", ["minibatches", "process 0: 12 rows, batch_size=4, key=[0, 0]", "key=[0, 2]"]),
         ("models", ["value_and_grad", "processes 0, 2: ['w'] float32[2]", "process 1: ['w'] float32[3]"]),
+        (
+            "backends of a gradient",
+            ["processes 0, 2: ['w'] float32[2]; on numpy", "process 1: ['w'] float32[2]; on strict"],
+        ),
+        ("backends of a training", ["backend: numpy in process 0, 2", "strict in process 1"]),
         ("model of another shape later", ["processes 0, 2: ['w'] float32[2, 3]", "process 1: ['w'] float32[3, 2]"]),
         ("model of another size later", ["processes 0, 2: ['w'] float32[2, 3]", "process 1: ['w'] float32[9000, 3]"]),
         ("model of another dtype later", ["processes 0, 2: ['w'] float32[2, 3]", "process 1: ['w'] float64[2, 3]"]),
