@@ -127,21 +127,27 @@ class GradientSums:
     def step(self, buckets: Sequence[Bucket], at: Sequence[Array]) -> StepSums:
         """Do as `known_step`; all processes call it where that gives None."""
         shared = self._sharing(buckets)
-        memories = None if shared is None else shared.memories(_forms(buckets))
+        memories = None if shared is None else shared.memories(_forms(buckets), _can_share(buckets))
         if shared is None or memories is None:
             return _ByMessages(self._messages, buckets)
         return _InMemory(shared, buckets, memories, at[buckets[0].positions[-1]].detach())
 
     def _sharing(self, buckets: Sequence[Bucket]) -> SharedSums | None:
-        """Return what sums in memory that the processes share; None where they cannot share any."""
+        """Return what sums in memory that the processes share; None where none of them can.
+
+        Whether one can depends on its backend, and processes may have different ones, so all are asked.
+        """
         if not buckets or not self._here.is_on_one_machine:
             return None
         backend = buckets[0].backend
-        if not backend.shares_host_memory or any(bucket.backend is not backend for bucket in buckets):
-            return None
         if backend.name not in self._shared:
             self._shared[backend.name] = SharedSums(self._here, backend, "gradients", CALL)
         return self._shared[backend.name]
+
+
+def _can_share(buckets: Sequence[Bucket]) -> bool:
+    backend = buckets[0].backend
+    return backend.shares_host_memory and all(bucket.backend is backend for bucket in buckets)
 
 
 def _forms(buckets: Sequence[Bucket]) -> Forms:

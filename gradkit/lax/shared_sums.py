@@ -15,6 +15,7 @@ read, and a compiled program makes them there. The steps follow each other so:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -69,22 +70,25 @@ class SharedSums:
         """Return whether `memories` has been called for such buckets."""
         return forms in self._memories
 
-    def memories(self, forms: Forms) -> Sequence[BucketMemory] | None:
+    def memories(self, forms: Forms, can: bool = True) -> Sequence[BucketMemory] | None:
         """Return memory for buckets of arrays.
 
-        None, in all processes, where they cannot share any. Where it is not known, all have to call this.
+        None, in all processes, where they cannot share any, or one says that it cannot (`can`). Where it is not known,
+        all have to call this.
         """
         if forms not in self._memories:
             while len(self._memories) >= MOST_MEMORIES:
                 del self._memories[next(iter(self._memories))]
-            found: list[BucketMemory] = []
-            for bucket in forms:
-                named = [(shape, as_numpy_dtype(name)) for shape, name in bucket]
-                memories = shared_memories(self._here, named, self._call)
-                if memories is None:
-                    break
-                found.append(BucketMemory(memories, self._backend))
-            self._memories[forms] = found if len(found) == len(forms) else None
+            named = [(shape, as_numpy_dtype(name)) for bucket in forms for shape, name in bucket]
+            memories = shared_memories(self._here, named, self._call, can)
+            if memories is None:
+                self._memories[forms] = None
+            else:
+                each = [iter(arrays) for arrays in memories]
+                self._memories[forms] = [
+                    BucketMemory([list(islice(arrays, len(bucket))) for arrays in each], self._backend)
+                    for bucket in forms
+                ]
         return self._memories[forms]
 
     # What a step calls

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from gradkit.distributed.buckets import buckets_of
 from gradkit.distributed.gradients import SummedGradients, sums_of
 from gradkit.lax import shared_sums
 from gradkit.lax.started_sums import StartedSums
+from gradkit.processes import shared_memory
 from gradkit.transforms.reverse import watched_value_and_grad
 
 PROGRAM = Path(shared_memory_program.__file__)
@@ -78,6 +81,28 @@ def test_where_one_process_can_share_no_memory_all_send_messages(tmp_path):
     assert len(found["eager"]) == shared_memory_program.STEPS
 
 
+@needs_mpi
+@needs_memory
+def test_processes_of_several_backends_send_messages(tmp_path):
+    found = together(tmp_path, 2, "another backend")
+    assert found["backends"] == ["numpy", "strict"]
+    assert found["gradients"] == [[1.5, 2.5]] * 2
+
+
+@needs_memory
+def test_what_has_the_number_of_another_process_is_not_waited_for():
+    reads, writes = os.pipe()
+    os.close(writes)
+    told = [os.getpid(), reads, "00" * 16]
+    found = []
+    # Nobody writes to this pipe, so to open it for reading would take for ever.
+    opening = threading.Thread(target=lambda: found.append(shared_memory._opened(told, 64)), daemon=True)
+    opening.start()
+    opening.join(20)
+    os.close(reads)
+    assert found == [None]
+
+
 class Barrier:
     def Test(self):
         return True
@@ -105,10 +130,10 @@ class Pair:
 
 @pytest.fixture
 def pair(monkeypatch):
-    """The world, and by the number of the bucket the arrays of the other process."""
+    """The world, and for each kind of model the other process's arrays, that of the last parameter first."""
     theirs = []
 
-    def memories(here, forms, call):
+    def memories(here, forms, call, can):
         arrays = [[np.zeros(shape, dtype) for shape, dtype in forms] for _ in range(here.count)]
         theirs.append(arrays[1])
         return arrays
@@ -137,11 +162,11 @@ def test_a_program_makes_gradients_where_others_read_them_and_adds_up_in_its_upd
     own = gradkit.grad(lambda params: jnp.sum(jnp.tanh(x @ params[0]) @ params[1]))(params)
     for step in range(3):
         if step:
-            for (array,) in theirs:
+            for array in theirs[0]:
                 array[...] = rng.normal(size=array.shape)
         found = program(params, x)
         for i, (after, before, mine) in enumerate(zip(found, params, own, strict=True)):
-            other = theirs[len(params) - 1 - i][0] if step else 0.0  # from the last one to the first
+            other = theirs[0][len(params) - 1 - i] if step else 0.0  # from the last one to the first
             np.testing.assert_allclose(after, before - 0.1 * (0.5 * mine + other), rtol=1e-5, atol=1e-6)
     lowered = program.trace(params, x)
     plan = executable_of(lowered.jaxpr.jaxpr).plan
@@ -174,7 +199,7 @@ def test_gradients_of_eager_steps_are_in_memory_of_their_own(pair):
 def test_gradients_of_few_bits_are_summed_in_their_own_dtype(name, shares, pair, monkeypatch):
     here, theirs = pair
     if not shares:
-        monkeypatch.setattr(shared_sums, "shared_memories", lambda here, forms, call: None)
+        monkeypatch.setattr(shared_sums, "shared_memories", lambda *_: None)
         monkeypatch.setattr(StartedSums, "send", lambda self, number, values, backend: self._sums.append(values))
         monkeypatch.setattr(StartedSums, "advance", lambda self: None)
         monkeypatch.setattr(StartedSums, "receive", lambda self, number: self._sums[number] * 2)
@@ -186,8 +211,8 @@ def test_gradients_of_few_bits_are_summed_in_their_own_dtype(name, shares, pair,
             params, x
         )
         found = sums.finish(gradient)
-        for bucket in theirs:
-            bucket[0][...] = 1
+        for array in theirs[0] if shares else ():
+            array[...] = 1
     assert [array.dtype.name for array in found] == [name, name]
     first, second = (np.asarray(array).astype("float64") for array in found)
     own = np.array([0.125, 0.25]), np.array(1.25)
