@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import gc
 import os
@@ -70,7 +69,8 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 # take `optimized_jax`). Set before JAX is imported, here and in the processes that tests start. XLA ends a process that
 # gives it a flag that it does not know, hence the version.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-if find_spec("jaxlib") and version("jaxlib").startswith("0.10."):
+IS_KNOWN_JAX = bool(find_spec("jaxlib")) and version("jaxlib").startswith("0.10.")
+if IS_KNOWN_JAX:
     flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
     os.environ.setdefault("XLA_FLAGS", flags)
 
@@ -93,27 +93,24 @@ def answered_ctrl_c() -> Iterator[None]:
 # For each program JAX makes a context of MLIR, which takes half as long as compiling the program, and keeps it with the
 # program, whose size is a fifth of it. One context does for all.
 
-CONTEXTS = pytest.StashKey[list[Any]]()
-"""The context in use, or none."""
-
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
+def pytest_runtest_setup() -> None:
     """Let JAX, once a test has imported it, take one context for all programs; no other version of it is known to."""
     mlir = sys.modules.get("jax._src.interpreters.mlir")
-    if mlir is None or CONTEXTS in item.config.stash or not version("jax").startswith("0.10."):
+    if mlir is None or not IS_KNOWN_JAX or hasattr(mlir.make_ir_context, "contexts"):
         return
-    contexts = item.config.stash[CONTEXTS] = []
+    contexts: list[Any] = []
     make = mlir.make_ir_context
 
     def context_in_use() -> Any:
-        with contextlib.suppress(ValueError):  # there is none
-            mlir.ir.Context.current  # noqa: B018
-            return make()  # a program that is needed to make another one: what is written here would go into that
+        if mlir.ir.Context.current is not None:
+            return make()  # for a program that is needed to make another one, or it would be written into that
         if not contexts:
             contexts.append(make())
         return contexts[-1]
 
+    context_in_use.contexts = contexts  # type: ignore[attr-defined]
     mlir.make_ir_context = context_in_use
 
 
@@ -135,7 +132,8 @@ def forget_programs(config: pytest.Config) -> None:
     """Let JAX drop what it has compiled, and give the memory back to the system: glibc keeps it otherwise."""
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()
-        config.stash.get(CONTEXTS, []).clear()
+        mlir = sys.modules.get("jax._src.interpreters.mlir")
+        getattr(getattr(mlir, "make_ir_context", None), "contexts", []).clear()
         gc.unfreeze()
         gc.collect()
         if sys.platform == "linux":

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
+import jax
 import pytest
 import references
 
@@ -201,3 +203,14 @@ def test_files_that_are_imported_by_their_bare_names_have_different_names() -> N
     names = [file.stem for file in files if not apart & set(file.parts)]
     twice = {name for name, count in Counter(names).items() if count > 1}
     assert twice <= {"conftest", "__init__"}
+
+
+@pytest.mark.skipif(not jax.__version__.startswith("0.10."), reason="another version of JAX may not have it")
+def test_programs_of_jax_have_one_context_but_for_those_that_are_needed_to_make_others() -> None:
+    def context_of(function: Callable[..., Any]) -> Any:
+        return jax.jit(function).lower(1.0).compiler_ir().context
+
+    shared = context_of(lambda x: x + 1)
+    assert context_of(lambda x: x * 2) is shared
+    with shared:
+        assert context_of(lambda x: x - 3) is not shared
