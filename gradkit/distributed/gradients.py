@@ -46,10 +46,7 @@ class _Told:
         form = treedef, [(dtype_name(array), tuple(array.shape)) for array in arrays], places, bucket_bytes
         if self._subject is None or form != self._form:
             self._form = form
-            # How gradients travel is a backend's, so it has to be one.
-            on = ", ".join(sorted({name for name, _ in places}))
-            about = f"{described(params, arrays)}; on {on}; bucket_bytes={bucket_bytes}"
-            self._subject = subject("value_and_grad", about)
+            self._subject = subject("value_and_grad", f"{described(params, arrays)}; bucket_bytes={bucket_bytes}")
         return self._subject
 
 

@@ -269,6 +269,12 @@ def described(tree: Any, arrays: Sequence[Array]) -> str:
     numbers = {place: number for number, place in enumerate(dict.fromkeys(places))}
     on = [f" on {place[0].name}, place {numbers[place]}" if len(numbers) > 1 else "" for place in places]
     listed = (f"{p or 'array'} {dtype_name(a)}{list(a.shape)}{at}" for p, a, at in zip(paths, arrays, on, strict=True))
-    others = (backend for backend, _ in numbers if not isinstance(backend.message_memory(), HostMemory))
-    ways = sorted({backend.travel() for backend in others})
-    return (", ".join(listed) or "no arrays") + (f", by {', '.join(ways)}" if ways else "")
+    ways = ways_to_travel(arrays)
+    return (", ".join(listed) or "no arrays") + (f", by {ways}" if ways else "")
+
+
+def ways_to_travel(arrays: Sequence[Array]) -> str:
+    """Say by what arrays travel that do not by MPI on the host's memory, which is one for all backends that do."""
+    backends = {backend_of_array(array) for array in arrays}
+    others = (backend for backend in backends if not isinstance(backend.message_memory(), HostMemory))
+    return ", ".join(sorted({backend.travel() for backend in others}))

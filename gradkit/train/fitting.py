@@ -15,11 +15,11 @@ import numpy as np
 
 from gradkit import optim, random, tree
 from gradkit.core import Array
-from gradkit.core.array import backend_of_array
 from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import FLOATING, kind_of
 from gradkit.core.values import host
 from gradkit.data import split
+from gradkit.distributed.trees import ways_to_travel
 from gradkit.errors import ShapeError
 from gradkit.nn import Module
 from gradkit.numpy import asarray
@@ -322,7 +322,7 @@ def _facts(model: Any) -> dict[str, str]:
     shapes = ", ".join(f"{dtype_name(x)}{list(x.shape)}" for x in tree.leaves(model) if type(x) is Array)
     return {
         "gradkit": version("gradkit"),
-        "backend": ", ".join(sorted({backend_of_array(x).name for x in tree.leaves(model) if type(x) is Array})),
+        "arrays": f"travel by {ways_to_travel([x for x in tree.leaves(model) if type(x) is Array]) or 'the host'}",
         "model": f"{_size(model)} ({shapes})",
         "parameters": f"values of checksum {checksum:08x}",
     }

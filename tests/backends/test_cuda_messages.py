@@ -86,3 +86,20 @@ def test_processes_get_what_numpy_s_get(memory):
     assert expected.pop("how") == "MPI on host memory"
     np.testing.assert_allclose(found.pop("loss"), expected.pop("loss"), rtol=1e-5)
     assert found == expected
+
+
+@needs_mpi
+def test_processes_of_which_one_computes_on_a_gpu_are_told_apart():
+    program = (
+        "import os, gradkit, gradkit_cupy.nccl as nccl, gradkit.numpy as jnp\n"
+        "from gradkit import distributed\n"
+        "nccl.place = lambda processes: None\n"
+        "nccl.why_no_nccl = lambda: 'no NCCL here'\n"
+        "distributed.initialize(timeout=20)\n"
+        "gradkit.set_backend('cupy' if distributed.process_index() else 'numpy')\n"
+        "distributed.value_and_grad(lambda w: jnp.sum(w))(jnp.ones(3))"
+    )
+    ended = launch(2, "-c", program, PYTHONPATH=PATH)
+    assert ended.status != 0
+    assert "process 0: array float32[3]; bucket" in ended.err
+    assert "process 1: array float32[3], by MPI on pinned host memory: no NCCL here; bucket" in ended.err

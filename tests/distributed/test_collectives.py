@@ -120,11 +120,6 @@ def test_arrays_stay_on_their_backend(found):
         ("lengths", ["minibatches", "process 0: 12 rows", "process 2: 10 rows", "the same in all processes"]),
         ("keys", ["minibatches", "process 0: 12 rows, batch_size=4, key=[0, 0]", "key=[0, 2]"]),
         ("models", ["value_and_grad", "processes 0, 2: ['w'] float32[2]", "process 1: ['w'] float32[3]"]),
-        (
-            "backends of a gradient",
-            ["processes 0, 2: ['w'] float32[2]; on numpy", "process 1: ['w'] float32[2]; on strict"],
-        ),
-        ("backends of a training", ["backend: numpy in process 0, 2", "strict in process 1"]),
         ("model of another shape later", ["processes 0, 2: ['w'] float32[2, 3]", "process 1: ['w'] float32[3, 2]"]),
         ("model of another size later", ["processes 0, 2: ['w'] float32[2, 3]", "process 1: ['w'] float32[9000, 3]"]),
         ("model of another dtype later", ["processes 0, 2: ['w'] float32[2, 3]", "process 1: ['w'] float64[2, 3]"]),

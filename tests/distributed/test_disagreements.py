@@ -60,7 +60,8 @@ def test_each_pair_of_different_collectives_is_told_apart(tmp_path):
 def test_each_pair_is_told_apart_however_functions_are_run(backend, tmp_path):
     if backend == "jax":
         pytest.importorskip("jax")
-    assert_told(disagreements(3, tmp_path / "found.json", *(f"{backend}/{way}" for way in WAYS)), 3)
+    ways = ["jit", "jitted cond"] if backend == "jax" else WAYS  # JAX compiles each operation for each shape
+    assert_told(disagreements(3, tmp_path / "found.json", *(f"{backend}/{way}" for way in ways)), 3)
 
 
 PROGRAM_OF_A_GRID = """
