@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from gradkit.backend import Backend
@@ -113,6 +113,20 @@ class GradientSums:
         self._here = here
         self._messages = StartedSums(here, "gradients", CALL, small=0)
         self._shared: dict[str, SharedSums] = {}
+        self._abandoned: list[Callable[[], None]] = []
+
+    def abandon(self, complete: Callable[[], None]) -> None:
+        """Note that an error has ended a step of this process in its middle; `complete` begins and ends its sums.
+
+        A program may catch the error and go on. The others have begun as many of these sums as they came to, and all
+        have to begin the same ones.
+        """
+        self._abandoned.append(complete)
+
+    def complete_abandoned(self) -> None:
+        """Complete the steps that errors have ended, at a place to which all processes have come since."""
+        while self._abandoned:
+            self._abandoned.pop(0)()
 
     def known_step(self, buckets: Sequence[Bucket], at: Sequence[Array]) -> StepSums | None:
         """Return the sums of a step that begins now, when `at`, the parameters, are there.
@@ -127,27 +141,21 @@ class GradientSums:
     def step(self, buckets: Sequence[Bucket], at: Sequence[Array]) -> StepSums:
         """Do as `known_step`; all processes call it where that gives None."""
         shared = self._sharing(buckets)
-        memories = None if shared is None else shared.memories(_forms(buckets), _can_share(buckets))
+        memories = None if shared is None else shared.memories(_forms(buckets))
         if shared is None or memories is None:
             return _ByMessages(self._messages, buckets)
         return _InMemory(shared, buckets, memories, at[buckets[0].positions[-1]].detach())
 
     def _sharing(self, buckets: Sequence[Bucket]) -> SharedSums | None:
-        """Return what sums in memory that the processes share; None where none of them can.
-
-        Whether one can depends on its backend, and processes may have different ones, so all are asked.
-        """
+        """Return what sums in memory that the processes share; None where they cannot share any."""
         if not buckets or not self._here.is_on_one_machine:
             return None
         backend = buckets[0].backend
+        if not backend.shares_host_memory or any(bucket.backend is not backend for bucket in buckets):
+            return None
         if backend.name not in self._shared:
             self._shared[backend.name] = SharedSums(self._here, backend, "gradients", CALL)
         return self._shared[backend.name]
-
-
-def _can_share(buckets: Sequence[Bucket]) -> bool:
-    backend = buckets[0].backend
-    return backend.shares_host_memory and all(bucket.backend is backend for bucket in buckets)
 
 
 def _forms(buckets: Sequence[Bucket]) -> Forms:

@@ -6,13 +6,14 @@ in all processes. Each is an `OrderedSum`, so what arrives is the same in all of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gradkit.core.array import Array, backend_of_array, wrap
-from gradkit.core.node import Node
+from gradkit.core.array import Array, backend_of_array, innermost, wrap
+from gradkit.core.node import Node, capturing
 from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import FLOATING, kind_of
 from gradkit.core.reverse import GradientWatcher
@@ -20,6 +21,7 @@ from gradkit.core.values import values_of
 from gradkit.distributed.buckets import GradientSums, StepSums, buckets_of
 from gradkit.distributed.startup import world
 from gradkit.distributed.trees import described
+from gradkit.errors import DistributedError
 from gradkit.numpy import asarray, zeros_like
 from gradkit.processes import OrderedSum, Subject, World, subject
 from gradkit.transforms import value_and_grad as local_value_and_grad
@@ -106,13 +108,20 @@ class SummedGradients(GradientWatcher):
         self._sums.prepare()
         return self
 
+    def agree(self) -> None:
+        """Agree with the others on what sums are made by, if that is not known: before `fun`, which may fail in one."""
+        if self._known is None:
+            _ = self._sums
+
     @property
     def _sums(self) -> StepSums:
         """The sums, once there is something to sum."""
         if not self._is_ready:
             self._weight()  # it is known where all have the same parameters; those that do not share no memory
-            self._known = self._known or sums_of(self._here).step(self._buckets, self._parameters)
             self._is_ready = True
+            if capturing() is None:
+                sums_of(self._here).complete_abandoned()
+            self._known = self._known or sums_of(self._here).step(self._buckets, self._parameters)
         assert self._known is not None
         return self._known
 
@@ -153,11 +162,37 @@ class SummedGradients(GradientWatcher):
         """
         self.send_rest(gradients)
         results: list[Any] = [None] * len(self._parameters) if gradients is None else list(gradients)
-        for number, bucket in enumerate(self._buckets):
-            for position, part in zip(bucket.positions, self._sums.end(number), strict=True):
-                results[position] = part
-        self._sums.done()
+        with self.abandoned_by_errors():
+            for number, bucket in enumerate(self._buckets):
+                for position, part in zip(bucket.positions, self._sums.end(number), strict=True):
+                    results[position] = part
+            self._sums.done()
         return results
+
+    @contextmanager
+    def abandoned_by_errors(self) -> Iterator[None]:
+        """Note where an error ends this step inside a ``with`` block."""
+        try:
+            yield
+        except BaseException:
+            if capturing() is None:
+                self._gradients, self._positions = [], {}
+                sums_of(self._here).abandon(self._complete)
+            raise
+
+    def _complete(self) -> None:
+        """Begin and end all sums that have not; nobody has a use for them."""
+        try:
+            self._weight()
+        except (DistributedError, ValueError):
+            return  # so it was in all processes, and no sum has begun
+        if self._known is None:
+            self._known = sums_of(self._here).step(self._buckets, self._parameters)
+        for bucket in self._buckets[self._known.begun :]:
+            self._known.begin([zeros_like(wrap(innermost(self._parameters[i]))) for i in bucket.positions])
+        for number in range(len(self._buckets)):
+            self._known.end(number)
+        self._known.done()
 
     def send_rest(self, gradients: Sequence[Array] | None) -> None:
         """Begin the sums that have not begun; `gradients` as for `finish`."""
@@ -280,11 +315,13 @@ def started_value_and_grad(
     values, treedef = flatten(params)
     summed = SummedGradients([asarray(value) for value in values], weight, here)
     value, aux, own = None, None, None
-    if has_rows:
-        result, gradient = watched_value_and_grad(fun, summed.watch, has_aux=has_aux)(params, *batch)
-        value, aux = result if has_aux else (result, None)
-        own = leaves(gradient)
-    summed.send_rest(own)
+    with summed.abandoned_by_errors():
+        summed.agree()
+        if has_rows:
+            result, gradient = watched_value_and_grad(fun, summed.watch, has_aux=has_aux)(params, *batch)
+            value, aux = result if has_aux else (result, None)
+            own = leaves(gradient)
+        summed.send_rest(own)
     return value, aux, lambda: unflatten(treedef, summed.finish(own))
 
 

@@ -70,17 +70,16 @@ class SharedSums:
         """Return whether `memories` has been called for such buckets."""
         return forms in self._memories
 
-    def memories(self, forms: Forms, can: bool = True) -> Sequence[BucketMemory] | None:
+    def memories(self, forms: Forms) -> Sequence[BucketMemory] | None:
         """Return memory for buckets of arrays.
 
-        None, in all processes, where they cannot share any, or one says that it cannot (`can`). Where it is not known,
-        all have to call this.
+        None, in all processes, where they cannot share any. Where it is not known, all have to call this.
         """
         if forms not in self._memories:
             while len(self._memories) >= MOST_MEMORIES:
                 del self._memories[next(iter(self._memories))]
             named = [(shape, as_numpy_dtype(name)) for bucket in forms for shape, name in bucket]
-            memories = shared_memories(self._here, named, self._call, can)
+            memories = shared_memories(self._here, named, self._call)
             if memories is None:
                 self._memories[forms] = None
             else:
@@ -145,6 +144,8 @@ class SharedSums:
 
     def wait_until_read(self) -> None:
         """Wait until all have said that."""
+        while self._added < len(self._began):  # nobody has waited for them: an error has ended the step
+            self.wait_for(self._added)
         self.say_read()
         self._began, self._added = [], 0
         while self._reading:

@@ -73,6 +73,8 @@ class StartedSums:
     def send(self, number: int, values: Any, backend: Backend) -> None:
         """Begin a sum of a raw array."""
         if number == 0:
+            while self._collected < len(self._sums):  # nobody has waited for them: an error has ended the step
+                self._collect()
             self._sums, self._collected = [], 0
         transport = self._here.transport(backend, self._lane)
         self._sums.append(OrderedSum(values, backend, transport, self._here.count, self._call, small=self._small))

@@ -34,18 +34,18 @@ Form = tuple[tuple[int, ...], Any]
 """Of an array its shape and its dtype, NumPy's."""
 
 
-def shared_memories(here: World, forms: Sequence[Form], call: str, can: bool = True) -> list[list[Values]] | None:
+def shared_memories(here: World, forms: Sequence[Form], call: str) -> list[list[Values]] | None:
     """Return memory for arrays in each process, of whom all call this: by process, the arrays.
 
-    Those of the others can be read alone. None, in all, where the system has no such memory, one process cannot see
-    another's, or one says that it cannot use any (`can`).
+    Those of the others can be read alone. None, in all, where the system has no such memory, or one process cannot see
+    another's.
     """
     starts, size = [], 0
     for shape, dtype in forms:
         starts.append(size)
         size += -(-prod(shape) * dtype.itemsize // ALIGNMENT) * ALIGNMENT
     token = secrets.token_bytes(16)
-    own = _made(token, HEAD + size) if can else None
+    own = _made(token, HEAD + size)
     said = None if own is None else [os.getpid(), own[0], token.hex()]
     told = [json.loads(text) for text in here.gather_texts(json.dumps(said), call)]
     seen: list[Any] = [

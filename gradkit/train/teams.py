@@ -18,7 +18,7 @@ from gradkit.core.binding import bind
 from gradkit.core.values import host
 from gradkit.data import Minibatches
 from gradkit.distributed import all_reduce, broadcast
-from gradkit.distributed.gradients import Share, started_value_and_grad, weighted_sum, wide
+from gradkit.distributed.gradients import Share, started_value_and_grad, sums_of, weighted_sum, wide
 from gradkit.errors import DistributedError, TooFewExamplesError
 from gradkit.lax import across_processes
 from gradkit.lax.started_sums import StartedSums, ask
@@ -72,6 +72,7 @@ class Team:
         """Raise where the processes are to train something else: who has what."""
         own = {name: str(fact) for name, fact in {**facts, "bucket_bytes": self._here.bucket_bytes}.items()}
         found = [json.loads(text) for text in self._here.gather_texts(json.dumps(own), "fit")]
+        sums_of(self._here).complete_abandoned()
         lines = []
         for name in own:
             groups: dict[str, list[str]] = {}

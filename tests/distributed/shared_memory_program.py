@@ -1,8 +1,8 @@
 """What some processes do in `test_shared_memory.py`: process 0 writes what came out as JSON.
 
 They train the same model by eager steps and by programs, each process waiting now and then for a while of its own, and
-keep the bytes of what came out. With ``one without``, the last process can share no memory. With ``another backend``,
-the last one computes on another, and they take three steps.
+keep the bytes of what came out. With ``one without``, the last process can share no memory. With
+``errors``, each catches errors in the middle of steps.
 """
 
 import json
@@ -92,25 +92,63 @@ def train(compiled):
     return told
 
 
+def failing(where):
+    """Return the identity, whose derivative is an error where `where` says so."""
+
+    @gradkit.custom_vjp
+    def same(x):
+        return x
+
+    def back(_, cotangent):
+        if where():
+            raise FloatingPointError
+        return (cotangent,)
+
+    same.defvjp(lambda x: (x, None), back)
+    return same
+
+
+def catch_errors(index, count):
+    """Take steps that end in errors, each process's in a place of its own, and steps between; return the gradients."""
+    place = [-1]
+    layers = [failing(lambda i=i: place[0] == i) for i in range(4)]
+
+    def loss(params, x):
+        if place[0] == 4:
+            raise FloatingPointError
+        for weights, layer in zip(params, layers, strict=True):
+            x = layer(jnp.tanh(x @ weights))
+        return jnp.mean(x)
+
+    rng = np.random.default_rng(0)
+    params = [jnp.asarray(rng.normal(size=(20, 20)).astype("float32")) for _ in layers]
+    x = jnp.asarray(rng.normal(size=(4 * count, 20)).astype("float32"))
+    mean, found, caught = distributed.value_and_grad(loss), [], 0
+    for step in range(40):
+        place[0] = (step + 2 * index) % 5 if step % 3 == 0 else -1
+        wait()
+        try:
+            found.append(bits(mean(params, x[4 * index : 4 * index + 4] * (step + 1))[1]))
+        except FloatingPointError:
+            caught += 1
+    place[0] = -1
+    whole = [gradkit.grad(loss)(params, x * (step + 1)) for step in range(40) if step % 3]
+    expected = [np.asarray(leaf).ravel().tolist() for gradient in whole for leaf in gradient]
+    return {"caught": caught, "gradients": found, "expected": expected}
+
+
 def main(path, *words):
     distributed.initialize(bucket_bytes=100)
     index, count = distributed.process_index(), distributed.process_count()
     chance.seed(index)
-    if "another backend" in words:
-        with gradkit.use_backend("strict" if index == count - 1 else "numpy"):
-            mean = distributed.value_and_grad(lambda params, x: jnp.mean(x @ params))
-            x = jnp.asarray([[1.0, 2.0], [2.0, 3.0]])[index : index + 1]
-            for _ in range(3):
-                _, found = mean(jnp.ones(2), x)
-            found = {
-                "backend": gradkit.current_backend().name,
-                "gradient": np.asarray(gradkit.device_get(found)).tolist(),
-            }
-        everybody = map(json.loads, distributed.startup.world().gather_texts(json.dumps(found), "the end"))
-        told = [(each["backend"], each["gradient"]) for each in everybody]
+    if "errors" in words:
+        found = catch_errors(index, count)
+        everybody = distributed.startup.world().gather_texts(
+            json.dumps([found["caught"], found["gradients"]]), "the end"
+        )
+        found["same everywhere"] = len(set(everybody)) == 1
         if index == 0:
-            backends, gradient = zip(*told, strict=True)
-            Path(path).write_text(json.dumps({"backends": backends, "gradients": gradient}))
+            Path(path).write_text(json.dumps(found))
         return
     if "one without" in words and index == count - 1:
         os.environ["GRADKIT_SHARED_MEMORY"] = "0"

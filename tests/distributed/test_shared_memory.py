@@ -82,11 +82,16 @@ def test_where_one_process_can_share_no_memory_all_send_messages(tmp_path):
 
 
 @needs_mpi
-@needs_memory
-def test_processes_of_several_backends_send_messages(tmp_path):
-    found = together(tmp_path, 2, "another backend")
-    assert found["backends"] == ["numpy", "strict"]
-    assert found["gradients"] == [[1.5, 2.5]] * 2
+@pytest.mark.parametrize("shares", ["1", "0"])
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.long)])
+def test_errors_in_the_middle_of_steps_that_all_catch_leave_the_next_sums_right(count, shares, tmp_path):
+    found = together(tmp_path, count, "errors", GRADKIT_SHARED_MEMORY=shares)
+    assert found["caught"] == 14
+    assert found["same everywhere"]
+    leaves = [np.frombuffer(bytes.fromhex(leaf), np.float32) for step in found["gradients"] for leaf in step]
+    assert len(leaves) == len(found["expected"]) == 26 * 4
+    for leaf, expected in zip(leaves, found["expected"], strict=True):
+        np.testing.assert_allclose(leaf, expected, rtol=1e-3, atol=1e-4)
 
 
 @needs_memory
@@ -133,7 +138,7 @@ def pair(monkeypatch):
     """The world, and for each kind of model the other process's arrays, that of the last parameter first."""
     theirs = []
 
-    def memories(here, forms, call, can):
+    def memories(here, forms, call):
         arrays = [[np.zeros(shape, dtype) for shape, dtype in forms] for _ in range(here.count)]
         theirs.append(arrays[1])
         return arrays
