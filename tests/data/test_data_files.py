@@ -6,6 +6,8 @@ import gzip
 import io
 import math
 import struct
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,7 @@ from hypothesis.extra import numpy as hnp
 from random_inputs import examples
 
 import gradkit
-from gradkit.data import load_csv, load_digits, load_idx, load_mnist, load_npy, load_npz, moons
+from gradkit.data import datasets, load_csv, load_digits, load_idx, load_mnist, load_npy, load_npz, moons
 from gradkit.errors import FileFormatError, MissingDependencyError
 
 IDX_TYPES = {"uint8": 0x08, "int8": 0x09, "int16": 0x0B, "int32": 0x0C, "float32": 0x0D, "float64": 0x0E}
@@ -337,7 +339,22 @@ def test_a_folder_without_mnist_and_files_of_two_sets(tmp_path: Path) -> None:
         load_mnist(tmp_path)
 
 
+def test_digits_are_read_without_scikit_learn_s_own_import_and_are_what_it_gives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = "import sys, gradkit.data; gradkit.data.load_digits(); assert 'sklearn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    x, y = map(host, load_digits())
+    theirs = pytest.importorskip("sklearn.datasets").load_digits()
+    np.testing.assert_array_equal(x, (theirs.data / 16).astype("float32"))
+    np.testing.assert_array_equal(y, theirs.target)
+    monkeypatch.setattr(datasets, "find_spec", lambda name: None)  # as if its file were somewhere else
+    for own, other in zip(load_digits(), (x, y), strict=True):
+        np.testing.assert_array_equal(host(own), other)
+
+
 def test_without_scikit_learn_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "find_spec", lambda name: None)
     monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'gradkit\[sklearn\]'"):
         load_digits()
