@@ -26,6 +26,10 @@ class _Side(General):
         """Record nothing, whatever the trace asks for."""
         return as_array(out, self.name)
 
+    def is_linear_in(self, bits: int) -> bool:
+        """Say that it is, for the gate's sake."""
+        return True
+
 
 gate_side = _Side("gate_side", lambda xp, x: x, (None,), batch=elementwise, shape=same_shape, shares_memory=True)
 """What a gate passes on where it is closed: the values, without what they depend on."""

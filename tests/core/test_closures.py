@@ -4,6 +4,7 @@ loop calls its function or the program itself does, under whatever transforms.""
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from typing import Any
 
@@ -535,3 +536,23 @@ def test_a_tangent_may_not_be_in_the_matrix_of_a_system(xp: Any) -> None:
     for reverse in in_reverse(function_with_rule(rule)):
         with pytest.raises(NotImplementedError, match="custom_linear_solve"):
             reverse(xp.asarray(0.5))
+
+
+def test_a_rule_may_push_its_tangent_through_a_choice_that_differs_between_elements(xp: Any) -> None:
+    def inner(x: Any) -> Any:
+        def branch(y: Any) -> Any:
+            return lax.cond(x > 1, jnp.sin, lambda y: y * x, y)
+
+        return lax.cond(x > 0.6, m.checkpoint(branch), jnp.cos, x)
+
+    f = m.custom_jvp(inner)
+    f.defjvp(lambda primals, tangents: (f(*primals), 2 * m.jvp(inner, primals, tangents)[1]))
+    x = xp.asarray([0.5, 0.7, 1.2])
+    slopes = [2 * -math.sin(0.5), 2 * 1.4, 2 * math.cos(1.2)]
+    for take in (m.grad(lambda x: jnp.sum(m.vmap(f)(x))), m.vmap(m.grad(f))):
+        assert take(x).tolist() == pytest.approx(slopes, rel=1e-5)
+        assert m.jit(take)(x).tolist() == pytest.approx(slopes, rel=1e-5)
+    bends = [2 * -math.cos(0.5), 4.0, 2 * -math.sin(1.2)]
+    for take in (m.grad(lambda x: jnp.sum(m.vmap(m.grad(f))(x))), m.vmap(m.grad(m.grad(f)))):
+        assert take(x).tolist() == pytest.approx(bends, rel=1e-5)
+        assert m.jit(take)(x).tolist() == pytest.approx(bends, rel=1e-5)
