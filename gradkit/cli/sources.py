@@ -13,7 +13,7 @@ from gradkit.cli.options import CommandError
 from gradkit.core.array import Array
 from gradkit.core.values import host
 from gradkit.data.files import HostArray
-from gradkit.data.origins import ROUNDED, Rounding, difference, origin_of
+from gradkit.data.origins import FAINT, ROUNDED, Faintness, Rounding, difference, origin_of
 from gradkit.data.tables import Table, read_table
 
 __all__ = [
@@ -273,10 +273,15 @@ def _inputs(
     values = _array(arrays, name, path)
     rows = values.reshape(len(values), -1)
     _refuse_unknown(rows, name, path, "float64")
+    faintness = Faintness() if origin is None else None
     if origin is None or np.shape(origin) != rows.shape[1:]:  # a model that takes other columns refuses them later
         origin = origin_of(rows)
     found = difference(rows, origin)
     _refuse_unknown(found, name, path, "float32")
+    if faintness is not None:
+        faintness.note(rows, origin, found)
+        if faintness.columns:
+            raise CommandError(f"{path}: the numbers of {name}[:, {faintness.columns[0]}] {FAINT}")
     return found, origin
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from gradkit.data.files import HostArray
 
-__all__ = ["ROUNDED", "Rounding", "blocks", "difference", "difference_of_texts", "origin_of"]
+__all__ = ["FAINT", "ROUNDED", "Faintness", "Rounding", "blocks", "difference", "difference_of_texts", "origin_of"]
 
 ROUNDED = 2**53
 """From here on a whole number in float64 may be another one that was rounded."""
@@ -105,6 +105,45 @@ def difference_of_texts(texts: Sequence[str], origin: float) -> HostArray:
     with localcontext(EXACT):
         subtracted = Decimal(origin)
         return np.asarray([float(Decimal(text) - subtracted) for text in texts], np.float64)
+
+
+LEAST = float(np.finfo(np.float32).tiny)
+"""Below this float32 has few digits, and then none."""
+FAINT = (
+    f"differ by less than float32 holds, in which they are learned from ({LEAST:.2g}). Multiply the column by a power of "
+    f"ten."
+)
+
+
+class Faintness:
+    """Which columns differ between rows, but by so little that float32 holds nothing of it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = np.asarray([[1.0, 1e-310], [2.0, 3e-310], [3.0, 1e-310]])
+    >>> faintness = Faintness()
+    >>> faintness.note(rows, 0.0, difference(rows, 0.0))
+    >>> faintness.columns
+    [1]
+    """
+
+    def __init__(self) -> None:
+        self._held: HostArray = np.asarray(False)
+        self._differ: HostArray = np.asarray(False)
+
+    def note(self, values: HostArray, origin: HostArray | float, found: HostArray) -> None:
+        """Look at some rows, and at what is left of them when the origin is subtracted."""
+        held = (np.abs(found) >= LEAST).any(axis=0)
+        differ = np.zeros(len(held), np.bool_)
+        faint = np.flatnonzero(~(self._held | held))
+        differ[faint] = (values[:, faint] != np.broadcast_to(origin, held.shape)[faint]).any(axis=0)
+        self._held, self._differ = self._held | held, self._differ | differ
+
+    @property
+    def columns(self) -> list[int]:
+        """Their positions."""
+        return [int(i) for i in np.flatnonzero(self._differ & ~self._held)]
 
 
 class Rounding:

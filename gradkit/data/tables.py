@@ -19,7 +19,7 @@ import numpy as np
 
 from gradkit.data.delimited import COMMON_DELIMITERS, NUL, ONE_LINE, CsvFile, is_number
 from gradkit.data.files import DAMAGED_GZIP, HostArray, PathLike, damaged_gzip
-from gradkit.data.origins import ROUNDED, Rounding, difference, difference_of_texts, origin_of
+from gradkit.data.origins import FAINT, ROUNDED, Faintness, Rounding, difference, difference_of_texts, origin_of
 from gradkit.errors import did_you_mean
 
 __all__ = ["Table", "read_table"]
@@ -125,6 +125,7 @@ class _File(CsvFile):
         self.origin = origin
         self.header: list[str] = []
         self.rounding = Rounding()
+        self.faintness = Faintness() if origin is None else None
 
     def read(self, target: str | None, classify: bool | None, names: Sequence[str] | None) -> Table:
         """Read all of it."""
@@ -149,6 +150,9 @@ class _File(CsvFile):
             raise damaged_gzip(self.name, error) from error
         if not len(x):
             raise self._error("there are no rows in it, only a header.")
+        if self.faintness is not None and self.faintness.columns:
+            column = self.header[features[self.faintness.columns[0]]]
+            raise self._error(f"the numbers of the column {column!r} {FAINT}")
         if self.rounding.shows:
             raise self._error(self.rounding.refusal(str(target)))
         classes = None
@@ -238,6 +242,8 @@ class _File(CsvFile):
         known = bool(np.isfinite(x).all())
         if known:
             self._mend_rounded(filled, columns, numbers, x)
+            if self.faintness is not None:
+                self.faintness.note(numbers, self._origin(numbers), x)
         classes: list[str] | None = None
         if y is not None and y.dtype.kind == "U":
             values, y = np.unique(y, return_inverse=True)

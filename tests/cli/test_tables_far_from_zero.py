@@ -276,3 +276,23 @@ def test_a_target_that_is_the_same_everywhere_is_measured_as_by_scikit_learn(tmp
     command("train", *written(tmp_path / "a", x, 2 * x[:, 0] + 0.5, "csv", "y"), "--out", tmp_path / "run")
     constant = written(tmp_path / "b", x, np.full(ROWS, 0.1), "csv", "y")[0]
     assert command("evaluate", tmp_path / "run", constant).startswith("R2 0.0000, ")
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+@pytest.mark.parametrize("scale", [1e-310, 1e-60, 1e-40])
+def test_a_column_of_which_float32_holds_nothing_is_an_error(scale: float, kind: str, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(ROWS, 3)) * [1.0, scale, 0.0]
+    words = written(tmp_path / "data", x, np.where(x[:, 1] > 0, "yes", "no") if kind == "csv" else x[:, 0], kind, "y")
+    error = failure("train", *words, "--out", tmp_path / "run")
+    assert ("'x1'" if kind == "csv" else "x[:, 1]") in error
+    assert "Multiply the column by a power of ten" in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_row_next_to_the_origin_is_predicted_whatever_is_left_of_it(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(ROWS, 1))
+    words = written(tmp_path / "data", x, 2 * x[:, 0], "csv", "y")
+    command("train", *words, "--out", tmp_path / "run", "--epochs", 2)
+    origin = sorted(x[:, 0].tolist())[len(x) // 2]
+    (tmp_path / "next.csv").write_text(f"x0\n{origin!r}\n{np.nextafter(origin, 9).item()!r}\n")
+    assert len(command("predict", tmp_path / "run", tmp_path / "next.csv").split()) >= 2
