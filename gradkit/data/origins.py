@@ -110,8 +110,8 @@ def difference_of_texts(texts: Sequence[str], origin: float) -> HostArray:
 LEAST = float(np.finfo(np.float32).tiny)
 """Below this float32 has few digits, and then none."""
 FAINT = (
-    f"differ by less than float32 holds, in which they are learned from ({LEAST:.2g}). Multiply the column by a power of "
-    f"ten."
+    f"differ by less than float32 holds, in which they are learned from ({LEAST:.2g}). Multiply the column by a power "
+    f"of ten."
 )
 
 

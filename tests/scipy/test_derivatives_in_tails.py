@@ -131,7 +131,7 @@ TAILS: dict[str, tuple[Formula, Formula, Formula, list[float]]] = {
 def test_two_derivatives_keep_their_digits(name: str, dtype: str, xp: Any) -> None:
     f, first, second, points = TAILS[name]
     x = np.asarray(points, dtype)
-    with mp.workdps(60):
+    with mp.workdps(150):
         right = np.asarray([[float(rule(mp.mpf(float(value)))) for value in x] for rule in (first, second)])
 
     def slope(x: Any) -> Any:
@@ -176,3 +176,32 @@ def test_gammainc_and_betainc_have_a_slope_at_0(xp: Any) -> None:
 
     assert slope(lambda x: special.gammainc(1.0, x)) == 1.0
     assert slope(lambda x: special.betainc(1.0, 2.0, x)) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("width", [1e-1, 1e-3, 1e-5])
+@pytest.mark.parametrize("low", [-20.0, -1.0, -0.05, 0.0, 0.3, 3.0, 10.0])
+def test_a_normal_distribution_between_close_bounds_keeps_its_digits(low: float, width: float, xp: Any) -> None:
+    """A mass between two points is no difference of two probabilities, in values and derivatives."""
+    a = np.float32(low)
+    b = np.float32(a + width * max(1, abs(low)))
+    x = np.float32((a + b) / 2)
+    arrays = [xp.asarray(value.item(), dtype=xp.float32) for value in (x, a, b)]
+    with mp.workdps(150):
+        exact_x, exact_a, exact_b = (mp.mpf(float(value)) for value in (x, a, b))
+
+        def mass(low: Any, high: Any) -> Any:
+            return (mp.erf(high / mp.sqrt(2)) - mp.erf(low / mp.sqrt(2))) / 2
+
+        whole, part = mass(exact_a, exact_b), mass(exact_a, exact_x)
+        density = mp.npdf(exact_x)
+        expected = {
+            "logpdf": (mp.log(density / whole), 1, mp.npdf(exact_a) / whole),
+            "logcdf": (mp.log(part / whole), 0, density / part),
+            "cdf": (part / whole, 0, density / whole),
+            "sf": (1 - part / whole, 0, -density / whole),
+        }
+        right = {name: (float(value), i, float(slope)) for name, (value, i, slope) in expected.items()}
+    for name, (value, argument, slope) in right.items():
+        function = getattr(stats.truncnorm, name)
+        assert float(function(*arrays)) == pytest.approx(value, rel=5e-6, abs=5e-6)
+        assert float(gradkit.grad(function, argument)(*arrays)) == pytest.approx(slope, rel=1e-5)
