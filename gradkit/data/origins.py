@@ -129,20 +129,22 @@ class Faintness:
     """
 
     def __init__(self) -> None:
-        self._held: HostArray = np.asarray(False)
-        self._differ: HostArray = np.asarray(False)
+        self._held: HostArray | None = None
+        self._differ: HostArray | None = None
 
     def note(self, values: HostArray, origin: HostArray | float, found: HostArray) -> None:
         """Look at some rows, and at what is left of them when the origin is subtracted."""
-        held = (np.abs(found) >= LEAST).any(axis=0)
-        differ = np.zeros(len(held), np.bool_)
-        faint = np.flatnonzero(~(self._held | held))
-        differ[faint] = (values[:, faint] != np.broadcast_to(origin, held.shape)[faint]).any(axis=0)
-        self._held, self._differ = self._held | held, self._differ | differ
+        if self._held is None or self._differ is None:
+            self._held, self._differ = np.zeros((2, found.shape[1]), np.bool_)
+        self._held = self._held | (np.abs(found) >= LEAST).any(axis=0)
+        faint = np.flatnonzero(~self._held)
+        self._differ[faint] |= (values[:, faint] != np.broadcast_to(origin, self._held.shape)[faint]).any(axis=0)
 
     @property
     def columns(self) -> list[int]:
         """Their positions."""
+        if self._held is None or self._differ is None:
+            return []
         return [int(i) for i in np.flatnonzero(self._differ & ~self._held)]
 
 
