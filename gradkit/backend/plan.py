@@ -247,6 +247,8 @@ class Call:
         have their places, those that are where the operand is; the function's other results are copied.
     made_in : mapping from int to int
         Operands that may be made where another one is, so that the function need not copy them there.
+    frees_memory : bool
+        Whether others may write from then on in the memory of results that earlier calls have given in place.
     """
 
     name: str
@@ -258,6 +260,7 @@ class Call:
     on_host: bool = False
     in_place: Mapping[int, int] = field(default_factory=dict)
     made_in: Mapping[int, int] = field(default_factory=dict)
+    frees_memory: bool = False
 
     @property
     def copied(self) -> list[int]:
@@ -349,6 +352,19 @@ class Plan:
     memory: Mapping[Buffer, int | Buffer] = field(default_factory=dict)
     arena: int = 0
     device: Any = None
+
+    @property
+    def frees_memory(self) -> bool:
+        """Whether a call does, here or in a loop or choice."""
+        for node in self.nodes:
+            if isinstance(node, Call):
+                if node.frees_memory:
+                    return True
+            elif isinstance(node, Loop | While | Choice):
+                plans = node.plans if isinstance(node, Choice) else (node.step,)
+                if any(plan.frees_memory for plan in plans):
+                    return True
+        return False
 
     @property
     def written(self) -> set[Buffer]:

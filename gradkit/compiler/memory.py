@@ -95,6 +95,7 @@ def place_buffers(plan: Plan, donated: Mapping[Buffer, Buffer | None]) -> None:
     memory: dict[Buffer, int | Buffer] = {}
     homes = homes_in_results(plan, donated, first, last)
     others = made_in_operands(plan, first, last)
+    freeing = [position for position, node in enumerate(plan.nodes) if frees_memory(node)]
     free = set(donated)
     arena = Arena()
     for position, node in enumerate(plan.nodes):
@@ -112,7 +113,8 @@ def place_buffers(plan: Plan, donated: Mapping[Buffer, Buffer | None]) -> None:
                     memory[buffer] = fitting[0]
                     free.discard(fitting[0])
             elif buffer.kind == "temporary":
-                own = operand_in_place(node, buffer) or others.get(buffer)
+                is_kept = any(position < place < last[buffer] for place in freeing)
+                own = None if is_kept else operand_in_place(node, buffer) or others.get(buffer)
                 place = own and (own if own.kind == "argument" else memory.get(own))
                 if isinstance(place, Buffer):
                     memory[buffer] = place
@@ -175,6 +177,11 @@ def made_in_operands(plan: Plan, first: Mapping[Buffer, int], last: Mapping[Buff
             ):
                 found[buffer] = place
     return found
+
+
+def frees_memory(node: Node) -> bool:
+    """Return whether others may write from this node on where earlier calls have given results in place."""
+    return not isinstance(node, Nest | Product) and Plan(nodes=[node]).frees_memory
 
 
 def operand_in_place(node: Node, result: Buffer) -> Buffer | None:

@@ -207,8 +207,9 @@ class Planner:
             function = functools.partial(_with_copies, self.backend, function)
         operands = tuple(self.arrays.operand(x) for x in equation.inputs)
         results = tuple(map(self.arrays.buffer, equation.outputs))
+        frees = primitive.frees_memory or (effect and isinstance(primitive, HigherOrder))
         places = primitive.in_place(equation.params), primitive.made_in(equation.params)
-        call = Call(primitive.name, function, operands, results, equation.params, None, on_host, *places)
+        call = Call(primitive.name, function, operands, results, equation.params, None, on_host, *places, frees)
         room = self.printer.room(call)
         return [replace(call, scratch=Buffer((room,), "uint8")) if room else call]
 

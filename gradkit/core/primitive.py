@@ -82,6 +82,8 @@ class Primitive(ABC):
     """Whether it moves elements, and computes nothing."""
     as_it_is = False
     """Whether it takes arrays of any dtype as they are, in their own memory: those of few bits, too."""
+    frees_memory = False
+    """Whether others may write from then on in the memory of what earlier operations gave in place (`in_place`)."""
     calls_host = False
     """Whether it calls a function of the host, which a graph does at each run."""
     lends = False

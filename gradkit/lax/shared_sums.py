@@ -266,6 +266,16 @@ class _InPlace(OnTheWay):
         return {**params, "copies": False} if "copies" in params else params
 
 
+class _Opening(OnTheWay):
+    """An operation before which everything is read that others have given."""
+
+    frees_memory = True
+
+
+class _Preparing(_InPlace, _Opening):
+    """One that hands on memory to write in."""
+
+
 class _Putting(OnTheWay):
     """An operation whose first operands go into the memory of the others."""
 
@@ -312,8 +322,8 @@ def _forms_of_rest(_first: Any, *given: Any, **_: Any) -> list[Any]:
     return [(x.shape, x.dtype.name) for x in given]
 
 
-_open = OnTheWay("process_open_step", _run_open, lambda at, **_: [])
-_prepare = _InPlace("process_wait_for_readers", _run_prepare, _forms_of_rest)
+_open = _Opening("process_open_step", _run_open, lambda at, **_: [])
+_prepare = _Preparing("process_wait_for_readers", _run_prepare, _forms_of_rest)
 _begin = _Putting("process_share", _run_begin, lambda *values, **_: [((), "int32")])
 _go_on = OnTheWay("process_add_shared", _run_go_on, lambda token, **_: [])
 _end = _InPlace("process_wait_for_writers", _run_end, _forms_of_rest)

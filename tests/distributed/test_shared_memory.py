@@ -188,6 +188,40 @@ def test_a_program_makes_gradients_where_others_read_them_and_adds_up_in_its_upd
     )
 
 
+@pytest.mark.parametrize("printer", ["native", "numpy", "interpreter"])
+@pytest.mark.parametrize("later", ["step", "scan", "choice"])
+def test_a_gradient_that_is_read_after_the_next_step_of_a_program_is_kept(later, printer, pair, monkeypatch):
+    monkeypatch.setenv("GRADKIT_COMPILER", printer)
+    here, _ = pair
+    params = tuple(jnp.asarray(np.random.default_rng(i).normal(size=(9, 9)).astype("float32")) for i in range(2))
+    x = jnp.asarray(np.random.default_rng(2).normal(size=(4, 9)).astype("float32"))
+
+    def loss(params, x):
+        return jnp.sum(jnp.tanh(x @ params[0]) @ params[1])
+
+    def gradients(params, x):
+        sums = SummedGradients(list(params), lambda: 0.5, here)
+        return sums.finish(watched_value_and_grad(loss, sums.watch)(params, x)[1])
+
+    def two(params, x):
+        first = gradients(params, x)
+        if later == "step":
+            second = gradients(params, x * 3)
+        elif later == "scan":
+            second, _ = gradkit.lax.scan(lambda _, x: (gradients(params, x), None), list(params), jnp.stack([x, x * 3]))
+        else:
+            second = gradkit.lax.cond(
+                jnp.sum(x) < jnp.inf, lambda x: gradients(params, x * 3), lambda x: list(params), x
+            )
+        return [p - 0.1 * a - 0.2 * b for p, a, b in zip(params, first, second, strict=True)]
+
+    first, second = (gradkit.grad(loss)(params, x * factor) for factor in (1, 3))
+    program = gradkit.jit(two)
+    for _ in range(2):
+        for found, p, a, b in zip(program(params, x), params, first, second, strict=True):
+            np.testing.assert_allclose(found, p - 0.1 * 0.5 * a - 0.2 * 0.5 * b, rtol=1e-4, atol=1e-5)
+
+
 def test_gradients_of_eager_steps_are_in_memory_of_their_own(pair):
     here, _ = pair
     params = (jnp.ones((3, 2)), jnp.ones((2, 2)))
