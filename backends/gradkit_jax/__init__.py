@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from gradkit.backend import Backend, Device
-from gradkit_jax.widths import WIDE, dtype_named
+from gradkit_jax.widths import WIDE, dtype_named, with_wide_numbers
 
 if TYPE_CHECKING:
     from gradkit.backend.printers import OperationPrinter
@@ -84,6 +84,10 @@ class JaxBackend(Backend):
         from gradkit_jax.kernels import KERNELS  # late: it needs JAX, which is optional
 
         return KERNELS
+
+    def placed(self, kernel: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a kernel that takes Python integers as the dtype beside them has them, wherever JAX computes."""
+        return with_wide_numbers(kernel)
 
     @cached_property
     def printers(self) -> Sequence[OperationPrinter]:

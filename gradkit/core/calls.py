@@ -17,7 +17,16 @@ from gradkit.core.binding import KERNEL_ERRORS, PYTHON_NUMBERS, bind, explain
 from gradkit.core.families import Elementwise
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import NO_PARAMS, Node, recording
-from gradkit.core.operands import MAY_BE_WEAK, as_operand, cast, cast_weakly, dtype_name, new_array, note_weakness
+from gradkit.core.operands import (
+    MAY_BE_WEAK,
+    as_operand,
+    cast,
+    cast_weakly,
+    dtype_name,
+    new_array,
+    note_weakness,
+    of_one_dtype,
+)
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import (
     BOOL,
@@ -223,6 +232,8 @@ def apply(primitive: Primitive, args: Sequence[Any], least: int = BOOL, first: i
         del weak[0]
     target = found[0] if not weak and found.count(found[0]) == len(found) else promote(found, weak)
     if gives_way:
+        if int in weak and primitive.name in COMPARISONS and target in INTEGER_LIMITS and all(names):
+            return _compared_as_they_are(primitive, operands, target)
         note_weakness(target, operands[first:])
     kind_of_target = kind_of(target)
     if kind_of_target < least:
@@ -252,3 +263,21 @@ def _compared(name: str, operands: Sequence[Any]) -> Array:
     x, y = (0 if type(operand) is Array else operand for operand in operands)
     always = COMPARISONS[name](x, y)
     return bind(PRIMITIVES["equal" if always else "not_equal"], (array, array), NO_PARAMS)
+
+
+def _compared_as_they_are(primitive: Primitive, operands: Sequence[Array], target: str) -> Array:
+    """Compare integers with what stands for a Python integer: nobody knows whether `target` holds it."""
+    names = [dtype_name(operand) for operand in operands]
+    wide = promote(names, ())
+    if wide in names:
+        return bind(primitive, of_one_dtype(operands, wide), NO_PARAMS)
+    # No dtype is wide enough: as an unsigned number, and by its sign.
+    note_weakness(target, operands)
+    position = next(i for i, name in enumerate(names) if name != target)
+    number = operands[position]
+    found = bind(primitive, [cast(number, target) if x is number else x for x in operands], NO_PARAMS)
+    is_negative = bind(PRIMITIVES["less"], (number, 0), NO_PARAMS)
+    if COMPARISONS[primitive.name](*((-1, 0) if position == 0 else (0, -1))):
+        return bind(PRIMITIVES["logical_or"], (found, is_negative), NO_PARAMS)
+    is_none = bind(PRIMITIVES["logical_not"], (is_negative,), NO_PARAMS)
+    return bind(PRIMITIVES["logical_and"], (found, is_none), NO_PARAMS)

@@ -14,20 +14,22 @@ from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import NO_PARAMS
 from gradkit.core.promotion import (
     FLOATING,
+    INTEGER_LIMITS,
     canonical,
     default_dtype,
     is_inexact,
     is_of_numbers,
     promote,
     python_type_of,
+    require_room_for,
 )
 from gradkit.core.stand_in import STAND_INS, Abstract, Batched
 from gradkit.errors import TypePromotionError
 
 __all__ = [
-    "MAY_BE_WEAK", "as_array", "as_operand", "cast", "cast_weakly", "common_dtype", "dtype_name", "new_array",
-    "note_weakness", "noting_weakness", "of_one_dtype", "require_bool", "require_inexact", "strong",
-    "wide_integers",
+    "MAY_BE_WEAK", "Notes", "as_array", "as_operand", "cast", "cast_to_fit", "cast_weakly", "common_dtype",
+    "dtype_name", "new_array", "note_fit", "note_weakness", "noting_fits_of", "noting_weakness", "of_one_dtype",
+    "require_bool", "require_fit", "require_inexact", "strong", "wide_integers",
 ]  # fmt: skip
 
 NOTHING: dict[Any, str] = {}
@@ -52,13 +54,17 @@ def common_dtype(operands: Sequence[Any], floating: bool = False) -> str:
     return default_dtype(FLOATING) if floating and not is_inexact(target) else target
 
 
-_notes: ContextVar[tuple[list[str], ...]] = ContextVar("gradkit_weakness", default=())
+Notes = list[tuple[str, Any]]
+_notes: ContextVar[tuple[Notes, ...]] = ContextVar("gradkit_weakness", default=())
 
 
 @contextmanager
-def noting_weakness() -> Iterator[list[str]]:
-    """Note where it matters, inside a ``with`` block, that an Array stands for a Python number: dtypes, or nothing."""
-    found: list[str] = []
+def noting_weakness() -> Iterator[Notes]:
+    """Note where it matters, inside a ``with`` block, that an Array stands for a Python number.
+
+    Each note is a dtype, and what stands for an integer that has to fit it, or None.
+    """
+    found: Notes = []
     token = _notes.set((*_notes.get(), found))
     try:
         yield found
@@ -76,7 +82,45 @@ def note_weakness(target: str = "", operands: Sequence[Any] = ()) -> None:
         matters = True
     if matters:
         for found in _notes.get():
-            found.append(target)
+            found.append((target, None))
+
+
+def note_fit(array: Array, dtype: str) -> None:
+    """Note, of an Array that stands for a Python integer, that a dtype has to hold it."""
+    if type(array._value) in MAY_BE_WEAK and dtype in INTEGER_LIMITS and weak_type(array) is int:
+        for found in _notes.get():
+            found.append((dtype, innermost(array)))
+
+
+def require_fit(dtype: str, value: Any, caller: str) -> None:
+    """Raise OverflowError for a Python integer that has no value in a dtype of integers, of nested lists for each.
+
+    Of what stands for one it is noted that it has to fit.
+    """
+    if type(value) is Array:
+        note_fit(value, dtype)
+    elif not isinstance(value, list | tuple):
+        require_room_for(dtype, value, caller)
+    elif dtype in INTEGER_LIMITS:
+        for part in value:
+            require_fit(dtype, part, caller)
+
+
+@contextmanager
+def noting_fits_of(forms: Sequence[Any], operands: Sequence[Array]) -> Iterator[None]:
+    """Note of `operands` what is noted inside a ``with`` block of the Abstracts that stand for them there."""
+    with noting_weakness() as notes:
+        yield
+    for dtype, number in notes:
+        for form, operand in zip(forms, operands, strict=True):
+            if number is form:
+                note_fit(operand, dtype)
+
+
+def cast_to_fit(array: Array, dtype: str, present: str | None = None) -> Array:
+    """Convert an operand, which may stand for a Python integer that has to fit, to the dtype of others."""
+    note_fit(array, dtype)
+    return cast(array, dtype, present)
 
 
 def of_one_dtype(arrays: Sequence[Array], dtype: str | None = None) -> Sequence[Array]:
@@ -85,7 +129,9 @@ def of_one_dtype(arrays: Sequence[Array], dtype: str | None = None) -> Sequence[
     if names.count(dtype or names[0]) == len(names):
         return arrays
     target = common_dtype(arrays) if dtype is None else dtype
-    return [array if name == target else cast(array, target, name) for array, name in zip(arrays, names, strict=True)]
+    return [
+        array if name == target else cast_to_fit(array, target, name) for array, name in zip(arrays, names, strict=True)
+    ]
 
 
 def cast(array: Array, dtype: str, present: str | None = None) -> Array:
@@ -111,7 +157,7 @@ def strong(array: Array) -> Array:
 
 def cast_weakly(array: Array, dtype: str, present: str) -> Array:
     """Convert an operand to the dtype in which it meets others; what stands for a Python number goes on doing so."""
-    result = cast(array, dtype, present)
+    result = cast_to_fit(array, dtype, present)
     kind = weak_type(array)
     if kind is not None:
         innermost(result).weak = python_type_of(dtype)

@@ -148,15 +148,8 @@ def has_room_for(dtype: str, number: Any) -> bool:
 
 
 def require_room_for(dtype: str, number: Any, caller: str) -> None:
-    """Raise OverflowError for a Python integer that has no value in a dtype of integers: it would wrap around.
-
-    Of nested lists, for one that they hold.
-    """
-    if isinstance(number, list | tuple):
-        if dtype in INTEGER_LIMITS:
-            for part in number:
-                require_room_for(dtype, part, caller)
-    elif not has_room_for(dtype, number):
+    """Raise OverflowError for a Python integer that has no value in a dtype of integers: it would wrap around."""
+    if not has_room_for(dtype, number):
         least, most = INTEGER_LIMITS[dtype]
         raise OverflowError(
             f"{caller}: Python integer {number} out of bounds for {dtype} ({least} to {most}). Convert the array to a "

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.operands import as_operand, cast, dtype_name, new_array
-from gradkit.core.promotion import canonical, dtype_named, require_room_for
+from gradkit.core.operands import as_operand, cast, cast_to_fit, dtype_name, new_array, require_fit
+from gradkit.core.promotion import canonical, dtype_named
 
 __all__ = [
     "ANY", "BITS", "FLOAT", "INEXACT", "INTEGER", "NUMBER", "ORDERED", "array_of", "in_dtype_of", "named_dtype",
@@ -97,8 +97,9 @@ def _number(value: Any, like: Array | None) -> Array:
 def in_dtype_of(array: Array, value: Any, caller: str) -> Array:
     """Return an argument as an Array of the dtype of another one; a Python integer has to fit."""
     name = dtype_name(array)
-    require_room_for(name, value, caller)
-    return convert(array_of(value, caller, like=array), name)
+    require_fit(name, value, caller)
+    given = array_of(value, caller, like=array)
+    return given if dtype_name(given) == name else cast_to_fit(given, name)
 
 
 def together(caller: str, *values: Any) -> list[Array]:

@@ -18,6 +18,7 @@ from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like, bran
 from gradkit.core.layers import layers
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Trace, capturing, new_sequence
+from gradkit.core.operands import noting_fits_of
 from gradkit.core.reverse import ReverseTrace
 from gradkit.core.stand_in import Abstract, Batched
 from gradkit.lax.captured import (
@@ -62,7 +63,8 @@ def choose_flat(
     constants = []
     for i, branch in enumerate(branches):
         start = new_sequence()
-        graph, own = branch_of(lambda *flat, b=branch: b(list(flat)), forms)
+        with noting_fits_of(forms, operands):
+            graph, own = branch_of(lambda *flat, b=branch: b(list(flat)), forms)
         graphs.append(graph)
         # What the function computes of what it closes over alone, where that has values, stands in front of the choice.
         constants.append(behind_gates(own, functools.partial(equal, index, i), level, start))
@@ -114,7 +116,8 @@ def _run_gated(branch: Branch, operands: Flat, batches: Sequence[BatchTrace], ch
     graphs: list[Graph] = []
 
     def capture(_: Flat) -> Flat:
-        graph, own = branch_of(lambda *flat: branch(list(flat)), forms)
+        with noting_fits_of(forms, operands):
+            graph, own = branch_of(lambda *flat: branch(list(flat)), forms)
         graphs.append(graph)
         return own
 

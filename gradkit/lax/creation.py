@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.operands import cast, dtype_name
+from gradkit.core.operands import cast, dtype_name, require_fit
 from gradkit.core.promotion import dtype_named, is_complex, require_room_for
 from gradkit.lax.arguments import array_of, convert, named_dtype, sizes_of
 from gradkit.primitives import elementwise as e
@@ -42,7 +42,7 @@ def full(shape: Sequence[int], fill_value: Any, dtype: Any = None, *, sharding: 
     if value.ndim:
         raise TypeError(f"full must be called with scalar fill_value, got fill_value.shape {value.shape}.")
     if dtype is not None:
-        require_room_for(named_dtype(dtype), fill_value, "full")
+        require_fit(named_dtype(dtype), fill_value, "full")
         value = convert(_real_for(value, named_dtype(dtype)), named_dtype(dtype))
     result = broadcast_to(value, sizes)
     return result if sharding is None else result.to_device(sharding)
@@ -53,7 +53,7 @@ def full_like(
 ) -> Array:
     """Return an array of one value, of the shape, dtype and device of `x` unless others are given."""
     like = array_of(x, "full_like")
-    require_room_for(dtype_name(like) if dtype is None else named_dtype(dtype), fill_value, "full_like")
+    require_fit(dtype_name(like) if dtype is None else named_dtype(dtype), fill_value, "full_like")
     value = array_of(fill_value, "full_like", like=like)
     return full(
         like.shape if shape is None else shape, value, like.dtype if dtype is None else dtype, sharding=sharding

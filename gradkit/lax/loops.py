@@ -16,7 +16,7 @@ from gradkit.core.array import Array, is_unseen, weak_type
 from gradkit.core.assignment import keeping_arguments
 from gradkit.core.graph import abstract_like
 from gradkit.core.node import capturing
-from gradkit.core.operands import cast, dtype_name, new_array, note_weakness, strong
+from gradkit.core.operands import cast, cast_to_fit, dtype_name, new_array, note_weakness, strong
 from gradkit.core.promotion import promote, require_room_for
 from gradkit.lax.compiled_loops import may_be_compiled
 from gradkit.lax.process_ends import together
@@ -186,7 +186,7 @@ def _settle(
     for leaf, dtype in zip(leaves, wanted, strict=True):
         require_room_for(dtype, leaf, "a loop's carry")
     return [
-        strong(value) if dtype_name(value) == dtype else cast(value, dtype)
+        strong(value) if dtype_name(value) == dtype else cast_to_fit(value, dtype)
         for value, dtype in zip(values, wanted, strict=True)
     ]
 

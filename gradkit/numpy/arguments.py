@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from gradkit.core import Array
-from gradkit.core.operands import as_operand, cast, common_dtype, dtype_name, new_array, of_one_dtype
+from gradkit.core.operands import (
+    as_operand,
+    cast_to_fit,
+    common_dtype,
+    dtype_name,
+    new_array,
+    of_one_dtype,
+    require_fit,
+)
 from gradkit.core.promotion import has_room_for, require_room_for
 from gradkit.primitives.new_arrays import asarray
 
@@ -53,9 +61,9 @@ def in_dtype_of(array: Array, value: Any, caller: str) -> Array:
         If the dtype does not hold a Python integer among them.
     """
     name = dtype_name(array)
-    require_room_for(name, value, caller)
+    require_fit(name, value, caller)
     given = beside(value, array)
-    return given if dtype_name(given) == name else cast(given, name)
+    return given if dtype_name(given) == name else cast_to_fit(given, name)
 
 
 def refuse_out(out: Any, caller: str) -> None:

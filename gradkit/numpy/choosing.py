@@ -10,8 +10,8 @@ import numpy as np
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.operands import as_array, as_arrays, dtype_name, require_bool
-from gradkit.core.promotion import INTEGER, default_dtype, require_room_for
+from gradkit.core.operands import as_array, as_arrays, dtype_name, require_bool, require_fit
+from gradkit.core.promotion import INTEGER, default_dtype
 from gradkit.core.sizes import whole_numbers
 from gradkit.core.values import host
 from gradkit.numpy.arguments import beside, in_dtype_of, promote_args, refuse_out
@@ -141,7 +141,7 @@ def _piece(x: Array, function: Any, args: Any, kw: Any) -> Array:
 
         def checked(number: Array) -> Any:
             found = function(number, *args, **kw)
-            require_room_for(dtype_name(x), found, "piecewise")
+            require_fit(dtype_name(x), found, "piecewise")
             return found
 
         value: Array = vectorize(checked)(x)

@@ -11,8 +11,8 @@ import numpy as np
 from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.array import renewed
-from gradkit.core.operands import as_array, as_arrays
-from gradkit.core.promotion import requested_dtype, require_room_for
+from gradkit.core.operands import as_array, as_arrays, require_fit
+from gradkit.core.promotion import requested_dtype
 from gradkit.core.values import host
 from gradkit.numpy.arguments import in_dtype_of, refuse_out
 from gradkit.numpy.comparing import ndim
@@ -35,7 +35,7 @@ def _parts(tup: Any, caller: str, dtype: Any = None) -> list[Array]:
     if not parts:
         raise ValueError(f"{caller}: need at least one array to join, got none")
     if dtype is not None:
-        require_room_for(requested_dtype(dtype), parts, caller)
+        require_fit(requested_dtype(dtype), parts, caller)
     return as_arrays(parts, caller)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from gradkit import primitives as xp
 from gradkit.core import Array
 from gradkit.core.array import renewed
-from gradkit.core.operands import as_array, cast, dtype_name
-from gradkit.core.promotion import is_inexact, require_room_for
+from gradkit.core.operands import as_array, cast, dtype_name, require_fit
+from gradkit.core.promotion import is_inexact
 from gradkit.numpy import comparing, formulas
 from gradkit.numpy.arguments import in_dtype_of
 from gradkit.numpy.choosing import apply_along_axis
@@ -181,7 +181,7 @@ def _pad_with_ramps(x: Array, widths: Sequence[Width], values: Any) -> Array:
 def _ramp(x: Array, axis: int, start: Any, edge: Array, count: int) -> Array:
     """Return `count` numbers on the line from `start` to the edge, which is left out."""
     exact = not is_inexact(dtype_name(x))
-    require_room_for(dtype_name(x), start, "pad")
+    require_fit(dtype_name(x), start, "pad")
     target = cast(edge, "float64" if exact else dtype_name(x))
     share = arange(count, dtype=target.dtype, device=x.device) / max(count, 1)
     share = xp.reshape(share, (-1,) + (1,) * (x.ndim - axis - 1))

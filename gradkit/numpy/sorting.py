@@ -10,7 +10,7 @@ from gradkit import primitives
 from gradkit.core import Array
 from gradkit.core.array import is_unseen
 from gradkit.core.batching import broadcast_sizes
-from gradkit.core.operands import as_array, cast, dtype_name, wide_integers
+from gradkit.core.operands import as_array, cast, cast_to_fit, dtype_name, wide_integers
 from gradkit.core.promotion import is_complex
 from gradkit.numpy.arguments import promote_args
 from gradkit.primitives import along_axis
@@ -270,7 +270,7 @@ def put_along_axis(
     array, positions, axis = _align(whole, indices, axis, "put_along_axis")
     updates = as_values(array, values)
     if dtype_name(updates) != dtype_name(array):
-        updates = cast(updates, dtype_name(array))
+        updates = cast_to_fit(updates, dtype_name(array))
     updates = broadcast_to(updates, positions.shape)
     size = array.shape[axis]
     shape = (*array.shape[:axis], positions.shape[axis], *array.shape[axis + 1 :])

@@ -9,7 +9,7 @@ from typing import Any
 
 from gradkit import primitives as xp
 from gradkit.core import Array
-from gradkit.core.promotion import require_room_for
+from gradkit.core.operands import require_fit
 from gradkit.numpy.choosing import vectorize
 from gradkit.primitives.manipulation import moveaxis
 from gradkit.primitives.new_arrays import arange
@@ -131,7 +131,7 @@ class ufunc:
         if start is None:
             carry, rows = rows[0], rows[1:]
         else:
-            require_room_for(rows.dtype.name, start, f"{self.__name__}.reduce")
+            require_fit(rows.dtype.name, start, f"{self.__name__}.reduce")
             carry = xp.broadcast_to(as_array(start).astype(rows.dtype), rows.shape[1:])
 
         def step(carry: Array, element: Any) -> tuple[Array, None]:

@@ -23,7 +23,7 @@ from gradkit.core import Array
 from gradkit.core.array import backend_of_array, place_of_array, raw, wrap
 from gradkit.core.namespace import publish
 from gradkit.core.node import Leaf, made_of_one_number
-from gradkit.core.operands import as_array, as_arrays, dtype_name
+from gradkit.core.operands import as_array, as_arrays, dtype_name, require_fit
 from gradkit.core.printing import shaped
 from gradkit.core.promotion import (
     FLOATING,
@@ -36,7 +36,6 @@ from gradkit.core.promotion import (
     letter_of,
     promote,
     requested_dtype,
-    require_room_for,
 )
 from gradkit.core.sharding import refuse_sharding
 from gradkit.core.sizes import whole_numbers
@@ -275,6 +274,8 @@ def full(
     sizes = _shape(shape)
     if _is_one_number(fill_value):
         return _filled(sizes, fill_value, dtype, *_place(device))
+    if dtype is not None:
+        require_fit(requested_dtype(dtype), fill_value, "full")
     return broadcast_to(asarray(fill_value, dtype=dtype, device=device), sizes)
 
 
@@ -288,7 +289,7 @@ def _filled(sizes: tuple[int, ...], fill_value: Any, dtype: Any, backend: Backen
     raw_dtype = _raw_dtype(backend, dtype, default)
     name = default if dtype is None else requested_dtype(dtype)
     if dtype is not None:
-        require_room_for(name, fill_value, "full")
+        require_fit(name, fill_value, "full")
     value = np.asarray(fill_value)
     number = (_checked_cast if type(fill_value) is int else np.ndarray.astype)(value, dtype_named(name)).item()
     return made_of_one_number(wrap(backend.xp.full(sizes, number, dtype=raw_dtype, device=place)))

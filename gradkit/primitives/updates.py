@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from gradkit.core import Array
 from gradkit.core.array import renewed
 from gradkit.core.binding import PYTHON_NUMBERS
-from gradkit.core.operands import as_array, cast, dtype_name, of_one_dtype
-from gradkit.core.promotion import KIND_OF_PYTHON, kind_of, require_room_for
+from gradkit.core.operands import as_array, cast, dtype_name, of_one_dtype, require_fit
+from gradkit.core.promotion import KIND_OF_PYTHON, kind_of
 from gradkit.errors import ShapeError
 from gradkit.primitives import elementwise as e
 from gradkit.primitives import scattering
@@ -178,8 +178,8 @@ def _as_tuple(index: Any) -> tuple[Any, ...]:
 
 def as_values(x: Array, values: Any, caller: str = "at") -> Array:
     """Return new values as an Array; a number takes the dtype of `x` where that can hold it."""
-    if type(values) is int or isinstance(values, list | tuple):
-        require_room_for(dtype_name(x), values, caller)
+    if type(values) is not float:
+        require_fit(dtype_name(x), values, caller)
     if type(values) in PYTHON_NUMBERS and kind_of(dtype_name(x)) >= KIND_OF_PYTHON[type(values)]:
         return full_scalar(values, x)
     if isinstance(values, list | tuple) or type(values) in PYTHON_NUMBERS:

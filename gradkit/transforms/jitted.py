@@ -263,6 +263,8 @@ class Jitted:
         program = self.program(call)
         if not program.is_for_strong and any(weak_type(leaf) for leaf in call.leaves if type(leaf) is Array):
             note_weakness()  # to the capture in progress
+        if program.limits:
+            program.check(call.leaves)
         # On one of several devices an array has to be asked for its place, which `_fast` does not do.
         if (
             key is not None

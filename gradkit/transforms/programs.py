@@ -16,8 +16,8 @@ from gradkit.core.families import CALL
 from gradkit.core.graph import Graph, GraphTrace, Variable
 from gradkit.core.lending import copied, is_lent, snapshot
 from gradkit.core.node import NO_PARAMS, Node, recording
-from gradkit.core.operands import new_array, noting_weakness
-from gradkit.core.promotion import PYTHON_NUMBERS, is_inexact
+from gradkit.core.operands import new_array, note_fit, noting_weakness
+from gradkit.core.promotion import PYTHON_NUMBERS, is_inexact, require_room_for
 from gradkit.core.reverse import TAPE
 from gradkit.core.sources import levels_to_user
 from gradkit.core.stand_in import Abstract, Deleted
@@ -84,6 +84,8 @@ class Program:
         Inputs of the graph whose memory the results may take.
     is_for_strong : bool
         Whether it would be the same for arrays in the place of Python numbers.
+    limits : dict of int to list of str
+        The dtypes of integers that have to hold the leaves that are Python integers, by the leaf's position.
     is_for_all : bool
         Whether it closes over nothing that belongs to a transform in progress, so that other calls may use it.
     """
@@ -106,6 +108,7 @@ class Program:
         self.in_tree, self.out_tree = trees
         self.inline = inline
         self.is_for_strong = False
+        self.limits: dict[int, list[str]] = {}
         self.is_for_all = not any(map(belongs_to_a_call, constants)) and not runs_over_an_axis(graph)
         self._numbers = [i for i, form in enumerate(forms) if type(form.kind) is type]
         self._left_out = {i for i, form in enumerate(forms) if form.kind == "float0"}
@@ -120,6 +123,8 @@ class Program:
 
     def run(self, leaves: list[Any]) -> Any:
         """Run it on leaves that no transform follows, and give the result."""
+        if self.limits:
+            self.check(leaves)
         for i in self._numbers:
             if type(leaves[i]) is not Array:
                 leaves[i] = number_at(leaves[i], self.forms[i])
@@ -131,8 +136,22 @@ class Program:
             leaves = [*self.constants, *leaves]
         return self._run_on(leaves)
 
+    def check(self, leaves: Sequence[Any]) -> None:
+        """Raise OverflowError for a Python integer that a dtype which it meets does not hold.
+
+        Of what stands for one it is noted, for the function that is captured.
+        """
+        for i, dtypes in self.limits.items():
+            for dtype in dtypes:
+                if type(leaves[i]) is Array:
+                    note_fit(leaves[i], dtype)
+                else:
+                    require_room_for(dtype, leaves[i], self.name)
+
     def run_on_parameters(self, leaves: list[Any]) -> Any:
         """Run it on leaves some of which are parameters of modules, and no other transform follows one."""
+        if self.limits:
+            self.check(leaves)
         arrays = [
             leaf if type(leaf) is Array else number_at(leaf, form)
             for leaf, form in zip(leaves, self.forms, strict=True)
@@ -179,6 +198,8 @@ class Program:
     def _fitted(self, leaves: list[Any]) -> list[Array] | None:
         """Return leaves as Arrays whose elements lie row by row; None if some are not what this was captured for."""
         fitted = []
+        if self.limits:
+            self.check(leaves)
         for leaf, form in zip(leaves, self.forms, strict=True):
             kind = type(leaf)
             if kind is not Array:
@@ -398,6 +419,11 @@ def capture_program(
     program = Program(name, graph, constants, forms, (tree, trees[0]), float0, inline, donated)
     # The size of a batch that was asked for by its axis's name is in the graph.
     program.is_for_strong = not weakness
+    leaves_of_inputs = [i for i, form in enumerate(forms) if form.kind != "float0"]
+    for dtype, number in weakness:
+        for i, form in zip(leaves_of_inputs, inputs, strict=True):
+            if number is form and dtype not in program.limits.get(i, ()):
+                program.limits.setdefault(i, []).append(dtype)
     program.is_for_all &= not any(axis.number < trace.number for axis in axes)
     return program
 
