@@ -14,10 +14,13 @@ from kernel_cases import CALLS
 
 import gradkit
 import gradkit.numpy as jnp
-from gradkit import callbacks, debug, lax, nn, random, scipy  # noqa: F401 - their primitives are declared when they are imported
+
+# Their primitives are declared when they are imported.
+from gradkit import callbacks, debug, distributed, lax, nn, random, scipy  # noqa: F401
 from gradkit.core import Contraction, Elementwise, Reduction, View, bind
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.primitive import Primitive
+from gradkit.lax.started_sums import OnTheWay
 from gradkit.primitives.searching import running_sum
 from gradkit.processes import ProcessAxis, World
 from gradkit.testing import check_grads
@@ -185,7 +188,7 @@ NOT_CALLED = {
     "debug_callback": "runs a function of the host",
     "pure_callback": "runs a function of the host",
     **dict.fromkeys(
-        ("process_ask", "process_begin_sum", "process_end_sum", "process_go_on"),
+        (name for name, primitive in PRIMITIVES.items() if isinstance(primitive, OnTheWay)),
         "meets others by what is its parameter",
     ),
     "pmax": "a trace of batches is its parameter",

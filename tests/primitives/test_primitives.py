@@ -16,6 +16,7 @@ from primitive_cases import CASES, Case, arguments, loss, on, weights
 import gradkit
 import gradkit.numpy as jnp
 from gradkit.core.namespace import PRIMITIVES
+from gradkit.lax.started_sums import OnTheWay
 from gradkit.primitives import (
     decompositions,
     fourier,
@@ -87,7 +88,7 @@ ELSEWHERE = {
     **dict.fromkeys(("pmax", "pmin", "psum"), "test_transforms.py"),
     **dict.fromkeys((name for name in PRIMITIVES if name.startswith("process_")), "test_across_processes.py"),
     **dict.fromkeys(
-        ("process_ask", "process_begin_sum", "process_end_sum", "process_go_on"), "test_compiled_together.py"
+        (name for name, primitive in PRIMITIVES.items() if isinstance(primitive, OnTheWay)), "test_compiled_together.py"
     ),
     **dict.fromkeys(("dynamic_slice", "dynamic_update_slice"), "test_indexing.py"),
     **dict.fromkeys(scipy_special.__all__, "test_scipy_special.py"),
