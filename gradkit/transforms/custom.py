@@ -15,6 +15,7 @@ from gradkit.core.operands import dtype_name
 from gradkit.core.printing import describe
 from gradkit.core.promotion import is_inexact
 from gradkit.primitives import zeros_like
+from gradkit.transforms.abstract import capture
 from gradkit.transforms.arguments import as_array, as_array_leaf, as_arrays, check_callable, named_like, without_tape
 from gradkit.transforms.float0 import is_float0
 from gradkit.tree import broadcast_prefix, flatten, structure, unflatten
@@ -352,12 +353,16 @@ def custom_gradient(fun: Callable[..., Any]) -> Any:
 
     def fwd(*args: Any) -> Any:
         result, pullback = fun(*args)
-        return result, (args, _Opaque(pullback))
+        # What it closes over is kept as arrays: in a graph the backward pass is another one.
+        captured = capture(pullback, (result,), {})
+        return result, (captured.consts, _Opaque((captured, len(args))))
 
     def bwd(residuals: Any, cotangent: Any) -> Any:
-        args, pullback = residuals
-        shares = pullback.value(cotangent)
-        return shares if isinstance(shares, tuple | list) and len(args) != 1 else (shares,)
+        constants, opaque = residuals
+        captured, count = opaque.value
+        leaves = captured.jaxpr.closed().run(as_arrays([*constants, *flatten(cotangent)[0]]))
+        shares = unflatten(captured.out_tree, leaves)
+        return shares if isinstance(shares, tuple | list) and count != 1 else (shares,)
 
     wrapped.defvjp(fwd, bwd)
     return named_like(fun)(lambda *args: wrapped(*args))

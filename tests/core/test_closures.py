@@ -556,3 +556,28 @@ def test_a_rule_may_push_its_tangent_through_a_choice_that_differs_between_eleme
     for take in (m.grad(lambda x: jnp.sum(m.vmap(m.grad(f))(x))), m.vmap(m.grad(m.grad(f)))):
         assert take(x).tolist() == pytest.approx(bends, rel=1e-5)
         assert m.jit(take)(x).tolist() == pytest.approx(bends, rel=1e-5)
+
+
+def test_what_the_pullback_of_a_custom_gradient_closes_over_goes_from_one_graph_to_another(xp: Any) -> None:
+    def program(m: Any, n: Any) -> Any:
+        @m.custom_gradient
+        def f(x: Any, y: Any) -> Any:
+            s = n.sin(x)
+            return {"a": x * y, "b": s}, lambda g: (g["a"] * y * 2 + g["b"] * s, g["a"] * s)
+
+        def h(x: Any, y: Any) -> Any:
+            found = f(x, y)
+            return found["a"] * found["b"]
+
+        def loop(x: Any, y: Any) -> Any:
+            return m.lax.scan(lambda c, _: (h(c, y), None), x, None, 2)[0]
+
+        return lambda x, y: (
+            m.grad(m.jit(h), (0, 1))(x, y),
+            m.grad(m.grad(m.jit(h)), 1)(x, y),
+            m.jit(m.grad(loop))(x, y),
+            m.grad(m.checkpoint(h), (0, 1))(x, y),
+            m.vmap(m.grad(m.jit(h)), (0, None))(n.stack([x, y]), y),
+        )
+
+    check_same(program, np.asarray(0.7), np.asarray(0.4))
