@@ -581,3 +581,19 @@ def test_what_the_pullback_of_a_custom_gradient_closes_over_goes_from_one_graph_
         )
 
     check_same(program, np.asarray(0.7), np.asarray(0.4))
+
+
+def test_a_rule_in_a_loop_has_the_second_derivative_that_it_has_without(xp: Any) -> None:
+    f = function_with_rule(lambda x, t: t * jnp.cos(x) * x)
+
+    def looped(x: Any) -> Any:
+        return lax.scan(lambda c, _: (f(c) * jnp.sin(c), None), x, None, 2)[0]
+
+    def unrolled(x: Any) -> Any:
+        for _ in range(2):
+            x = f(x) * jnp.sin(x)
+        return x
+
+    x = xp.asarray(0.4)
+    for take in (lambda f: m.grad(m.grad(f)), lambda f: m.jacfwd(m.grad(f)), lambda f: m.jit(m.grad(m.grad(f)))):
+        assert float(take(looped)(x)) == pytest.approx(float(take(unrolled)(x)), rel=1e-5)
