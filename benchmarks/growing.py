@@ -157,7 +157,7 @@ def _counted_bytes(count: int) -> list[int]:
         counting(
             SharedSums,
             "end",
-            lambda sums, number, token, places, memory: sum(array.nbytes for array in memory.others(sums.index)),
+            lambda sums, token, places, memory: sum(array.nbytes for array in memory.others(sums.index)),
         )
 
     def read(found: Any, part: Callable[[int], int]) -> int:

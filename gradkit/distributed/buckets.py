@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from gradkit.core.array import Array, backend_of_array
 from gradkit.core.node import capturing
 from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import is_inexact
-from gradkit.lax.shared_sums import BucketMemory, Forms, SharedSums
+from gradkit.lax.shared_sums import Forms, GradientMemory, SharedSums
 from gradkit.lax.started_sums import StartedSums
 from gradkit.numpy import add, concatenate, reshape
 from gradkit.processes import World
@@ -141,10 +142,10 @@ class GradientSums:
     def step(self, buckets: Sequence[Bucket], at: Sequence[Array]) -> StepSums:
         """Do as `known_step`; all processes call it where that gives None."""
         shared = self._sharing(buckets)
-        memories = None if shared is None else shared.memories(_forms(buckets))
-        if shared is None or memories is None:
+        memory = None if shared is None else shared.memory(_forms(buckets))
+        if shared is None or memory is None:
             return _ByMessages(self._messages, buckets)
-        return _InMemory(shared, buckets, memories, at[buckets[0].positions[-1]].detach())
+        return _InMemory(shared, buckets, memory, at[buckets[0].positions[-1]].detach())
 
     def _sharing(self, buckets: Sequence[Bucket]) -> SharedSums | None:
         """Return what sums in memory that the processes share; None where they cannot share any."""
@@ -159,7 +160,8 @@ class GradientSums:
 
 
 def _forms(buckets: Sequence[Bucket]) -> Forms:
-    return tuple(tuple((shape, bucket.dtype) for shape in bucket.shapes) for bucket in buckets)
+    """Return what memory is for: all buckets together, since nothing travels that could leave earlier."""
+    return tuple((shape, bucket.dtype) for bucket in buckets for shape in bucket.shapes)
 
 
 class _ByMessages(StepSums):
@@ -191,41 +193,47 @@ class _ByMessages(StepSums):
 class _InMemory(StepSums):
     """Sums of gradients that each process puts where the others can read them."""
 
-    def __init__(
-        self, sums: SharedSums, buckets: Sequence[Bucket], memories: Sequence[BucketMemory], at: Array
-    ) -> None:
-        self._sums, self._buckets, self._memories, self._at = sums, buckets, memories, at
-        self._places: Sequence[Sequence[Array]] | None = None
-        self._tokens: list[Array] = []
+    def __init__(self, sums: SharedSums, buckets: Sequence[Bucket], memory: GradientMemory, at: Array) -> None:
+        self._sums, self._buckets, self._memory, self._at = sums, buckets, memory, at
+        self._places: Sequence[Array] | None = None
+        self._gradients: list[list[Array]] = []
+        self._token: Array | None = None
+        self._results: list[Array] | None = None
         if capturing() is not None:
             sums.open(at)
 
     @property
     def begun(self) -> int:
-        return len(self._tokens)
+        return len(self._gradients)
 
     def prepare(self) -> None:
-        self._places = self._sums.prepare(self._memories, self._at)
+        self._places = self._sums.prepare(self._memory, self._at)
 
     def begin(self, gradients: Sequence[Array]) -> None:
-        if self._places is None:
-            self.prepare()
-        assert self._places is not None
-        number = self.begun
-        token = self._sums.begin(number, gradients, self._places[number], self._memories[number])
-        self._tokens.append(token)
+        self._gradients.append(list(gradients))
+        if self.begun == len(self._buckets):
+            if self._places is None:
+                self.prepare()
+            assert self._places is not None
+            everything = list(itertools.chain(*self._gradients))
+            self._token = self._sums.begin(everything, self._places, self._memory)
+            self._gradients = [[] for _ in self._buckets]
 
     def go_on(self) -> None:
-        self._sums.go_on(self._tokens[-1])
+        """Do nothing: it has not begun."""
 
     def advance(self) -> None:
-        self._sums.advance()
+        """Do nothing: it has not begun."""
 
     def end(self, number: int) -> Sequence[Array]:
-        assert self._places is not None
-        parts = self._sums.end(number, self._tokens[number], self._places[number], self._memories[number])
-        sums = (functools.reduce(add, each) for each in zip(*parts, strict=True))
-        return [reshape(each, shape) for each, shape in zip(sums, self._buckets[number].shapes, strict=True)]
+        if self._results is None:
+            assert self._places is not None
+            assert self._token is not None
+            parts = self._sums.end(self._token, self._places, self._memory)
+            self._results = [functools.reduce(add, each) for each in zip(*parts, strict=True)]
+        first = sum(len(bucket.shapes) for bucket in self._buckets[:number])
+        shapes = self._buckets[number].shapes
+        return [reshape(each, shape) for each, shape in zip(self._results[first:], shapes, strict=False)]
 
     def done(self) -> None:
         if capturing() is None:

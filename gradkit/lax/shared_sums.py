@@ -6,7 +6,7 @@ read, and a compiled program makes them there. The steps follow each other so:
 - `open`, in a program, when the step before is over: this process begins to say that it has read what the others gave.
   Eager steps say so as soon as they have added up.
 - `prepare`, before the first gradient is made: wait until all have said that.
-- `begin`: the gradients of a bucket are in this process's memory, copied there if they were made elsewhere; it says so.
+- `begin`: the gradients are in this process's memory, copied there if they were made elsewhere; it says so.
 - `end`: wait until all have said so. Two processes then read each other's, and their sum is an operation of the graph,
   which a compiler joins with the optimizer's. Of more, each first adds up its part of everybody's, and then takes the
   other parts from those that have them. Either way all is added in the order of the processes.
@@ -15,7 +15,6 @@ read, and a compiled program makes them there. The steps follow each other so:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -28,10 +27,10 @@ from gradkit.lax.started_sums import OnTheWay, numbers_like
 from gradkit.processes import World
 from gradkit.processes.shared_memory import shared_memories
 
-__all__ = ["BucketMemory", "Forms", "SharedSums"]
+__all__ = ["Forms", "GradientMemory", "SharedSums"]
 
-Forms = tuple[tuple[tuple[tuple[int, ...], str], ...], ...]
-"""Of buckets the shapes and dtypes of their arrays."""
+Forms = tuple[tuple[tuple[int, ...], str], ...]
+"""The shapes and dtypes of arrays."""
 
 READ_DIRECTLY = 2
 """Up to so many processes each reads all of the others' memory: that is what it has to read at least."""
@@ -60,34 +59,25 @@ class SharedSums:
         self._backend = backend
         self._written, self._read = here.lane(lane)
         self._call = call
-        self._memories: dict[Forms, Sequence[BucketMemory] | None] = {}
+        self._memories: dict[Forms, GradientMemory | None] = {}
         self._is_reading = False
         self._reading: list[Any] = []
-        self._began: list[_Sum] = []
-        self._added = 0
+        self._sum: _Sum | None = None
 
     def is_known(self, forms: Forms) -> bool:
-        """Return whether `memories` has been called for such buckets."""
+        """Return whether `memory` has been called for such arrays."""
         return forms in self._memories
 
-    def memories(self, forms: Forms) -> Sequence[BucketMemory] | None:
-        """Return memory for buckets of arrays.
+    def memory(self, forms: Forms) -> GradientMemory | None:
+        """Return memory for arrays.
 
         None, in all processes, where they cannot share any. Where it is not known, all have to call this.
         """
         if forms not in self._memories:
             while len(self._memories) >= MOST_MEMORIES:
                 del self._memories[next(iter(self._memories))]
-            named = [(shape, as_numpy_dtype(name)) for bucket in forms for shape, name in bucket]
-            memories = shared_memories(self._here, named, self._call)
-            if memories is None:
-                self._memories[forms] = None
-            else:
-                each = [iter(arrays) for arrays in memories]
-                self._memories[forms] = [
-                    BucketMemory([list(islice(arrays, len(bucket))) for arrays in each], self._backend)
-                    for bucket in forms
-                ]
+            found = shared_memories(self._here, [(shape, as_numpy_dtype(name)) for shape, name in forms], self._call)
+            self._memories[forms] = None if found is None else GradientMemory(found, self._backend)
         return self._memories[forms]
 
     # What a step calls
@@ -96,25 +86,20 @@ class SharedSums:
         """Begin a step of a program, when `at` is there: what the step before has given is read."""
         bind_where_captured(_open, (at,), {"sums": self})
 
-    def prepare(self, memories: Sequence[BucketMemory], at: Array) -> list[list[Array]]:
-        """Wait until gradients may be written, when `at` is there; return where, bucket by bucket."""
-        own = [array for memory in memories for array in memory.arrays[self._here.index]]
-        found = iter(bind_where_captured(_prepare, (at, *own), {"sums": self, "size": len(own)}))
-        return [[next(found) for _ in memory.arrays[0]] for memory in memories]
+    def prepare(self, memory: GradientMemory, at: Array) -> Sequence[Array]:
+        """Wait until gradients may be written, when `at` is there; return where."""
+        own = memory.arrays[self.index]
+        return bind_where_captured(_prepare, (at, *own), {"sums": self, "size": len(own)})
 
-    def begin(self, number: int, gradients: Sequence[Array], places: Sequence[Array], memory: BucketMemory) -> Array:
-        """Say that the gradients of a bucket are there; return what stands for their sum."""
+    def begin(self, gradients: Sequence[Array], places: Sequence[Array], memory: GradientMemory) -> Array:
+        """Say that gradients are there; return what stands for their sum."""
         theirs = memory.others(self.index) if self._here.count > READ_DIRECTLY else []
-        params = {"sums": self, "number": number, "size": len(places)}
+        params = {"sums": self, "size": len(places)}
         (token,) = bind_where_captured(_begin, (*gradients, *places, *theirs), params)
         return token  # type: ignore[no-any-return]
 
-    def go_on(self, token: Array) -> None:
-        """Let sums go on, without waiting; `token` is that of the newest one."""
-        bind_where_captured(_go_on, (token,), {"sums": self})
-
-    def end(self, number: int, token: Array, places: Sequence[Array], memory: BucketMemory) -> list[Sequence[Array]]:
-        """Wait for the sum of a bucket, all of which have been begun.
+    def end(self, token: Array, places: Sequence[Array], memory: GradientMemory) -> list[Sequence[Array]]:
+        """Wait for the sum.
 
         Returns
         -------
@@ -125,7 +110,7 @@ class SharedSums:
         count = self._here.count
         each = self.in_order(places, memory.others(self.index)) if count <= READ_DIRECTLY else [places]
         given = [array for arrays in each for array in arrays]
-        params = {"sums": self, "number": number, "size": len(given), "copies": count > READ_DIRECTLY}
+        params = {"sums": self, "size": len(given), "copies": count > READ_DIRECTLY}
         found = bind_where_captured(_end, (token, *given), params)
         return [found[i : i + len(places)] for i in range(0, len(given), len(places))]
 
@@ -144,16 +129,14 @@ class SharedSums:
 
     def wait_until_read(self) -> None:
         """Wait until all have said that."""
-        while self._added < len(self._began):  # nobody has waited for them: an error has ended the step
-            self.wait_for(self._added)
+        self.wait_for_sum()  # nobody has waited for it if an error has ended the step
         self.say_read()
-        self._began, self._added = [], 0
         while self._reading:
             self._wait(self._reading[0])
             del self._reading[0]
 
     def in_order(self, own: Sequence[Any], theirs: Sequence[Any]) -> list[Sequence[Any]]:
-        """Return a bucket's arrays of each process, in the order of the processes; `theirs` has one after another."""
+        """Return the arrays of each process, in the order of the processes; `theirs` has one after another."""
         each = [theirs[i : i + len(own)] for i in range(0, len(theirs), len(own))]
         each.insert(self.index, own)
         return each
@@ -161,42 +144,30 @@ class SharedSums:
     def say_written(self, each: Sequence[Sequence[np.ndarray[Any, Any]]]) -> None:
         """Begin to say that this process's part of a sum is there; `each` is what there is, by process."""
         self._is_reading = True
-        self._began.append(_Sum(each, self.index, self._written.Ibarrier()))
-        self.advance()
+        self._sum = _Sum(each, self.index, self._written.Ibarrier())
 
-    def advance(self) -> None:
-        """Add up what all have written."""
-        while self._added < len(self._began) and self._began[self._added].written.Test():
-            self._add()
-
-    def wait_for(self, number: int) -> None:
-        """Return when a sum is there; or, of few processes, what it is the sum of."""
-        while self._added < len(self._began):
-            self._wait(self._began[self._added].written)
-            self._add()
-        found = self._began[number]
-        if found.added is not None:
-            self._wait(found.added)
-            found.take()
-
-    def _add(self) -> None:
-        found = self._began[self._added]
+    def wait_for_sum(self) -> None:
+        """Return when the sum is there; or, of few processes, what it is the sum of."""
+        found, self._sum = self._sum, None
+        if found is None:
+            return
+        self._wait(found.written)
         if self._here.count > READ_DIRECTLY:
             found.add()
-            found.added = self._read.Ibarrier()
-        self._added += 1
+            self._wait(self._read.Ibarrier())
+            found.take()
 
     def _wait(self, request: Any) -> None:
         self._here.wait_until(request.Test, self._call)
 
 
-class BucketMemory:
-    """The memory of a bucket, in all processes.
+class GradientMemory:
+    """The memory of a model's gradients, in all processes.
 
     Attributes
     ----------
     arrays : list of list of Array
-        By process, those of the bucket; numbers have an axis.
+        By process, its own; numbers have an axis.
     """
 
     def __init__(self, memories: Sequence[Sequence[np.ndarray[Any, Any]]], backend: Backend) -> None:
@@ -227,7 +198,6 @@ class _Sum:
         self._each = [[array.reshape(-1) for array in arrays] for arrays in each]
         self._index = index
         self.written = written
-        self.added: Any = None
 
     def add(self) -> None:
         """Put the sum of this process's part of all arrays into its memory: nobody else reads that part there."""
@@ -296,25 +266,18 @@ def _run_prepare(xp: Any, at: Any, *own: Any, sums: SharedSums, size: int) -> tu
     return own
 
 
-def _run_begin(xp: Any, *values: Any, sums: SharedSums, number: int, size: int) -> tuple[Any]:
+def _run_begin(xp: Any, *values: Any, sums: SharedSums, size: int) -> tuple[Any]:
     arrays = list(map(xp.backend.to_host, values))
     gradients, places, theirs = arrays[:size], arrays[size : 2 * size], arrays[2 * size :]
     for gradient, there in zip(gradients, places, strict=True):
         if gradient.ctypes.data != there.ctypes.data:
             there[...] = gradient
     sums.say_written(sums.in_order(places, theirs))
-    return (numbers_like(xp, values[0], number, "int32"),)
+    return (numbers_like(xp, values[0], 0, "int32"),)
 
 
-def _run_go_on(xp: Any, token: Any, *, sums: SharedSums) -> tuple[()]:
-    sums.advance()
-    return ()
-
-
-def _run_end(
-    xp: Any, token: Any, *given: Any, sums: SharedSums, number: int, size: int, copies: bool
-) -> tuple[Any, ...]:
-    sums.wait_for(number)
+def _run_end(xp: Any, token: Any, *given: Any, sums: SharedSums, size: int, copies: bool) -> tuple[Any, ...]:
+    sums.wait_for_sum()
     return tuple(xp.backend.xp.asarray(array, copy=True) for array in given) if copies else given
 
 
@@ -325,5 +288,4 @@ def _forms_of_rest(_first: Any, *given: Any, **_: Any) -> list[Any]:
 _open = _Opening("process_open_step", _run_open, lambda at, **_: [])
 _prepare = _Preparing("process_wait_for_readers", _run_prepare, _forms_of_rest)
 _begin = _Putting("process_share", _run_begin, lambda *values, **_: [((), "int32")])
-_go_on = OnTheWay("process_add_shared", _run_go_on, lambda token, **_: [])
 _end = _InPlace("process_wait_for_writers", _run_end, _forms_of_rest)
