@@ -244,9 +244,11 @@ class Call:
         Whether it may run functions of the host at each call.
     in_place : mapping from int to int
         Results that are operands, in whose memory others have written meanwhile: by number, and which. Once buffers
-        have their places, those that are where the operand is; the function's other results are copied.
+        have their places, those that are where the operand is, which the function need not be given; its other results
+        are copied.
     made_in : mapping from int to int
-        Operands that may be made where another one is, so that the function need not copy them there.
+        Operands that may be made where another one is. Once buffers have their places, those that are: the function,
+        which would copy them there, need not be given them.
     frees_memory : bool
         Whether others may write from then on in the memory of results that earlier calls have given in place.
     """

@@ -202,15 +202,21 @@ def is_whole(layout: Layout) -> bool:
 
 
 def with_places(call: Call, memory: Mapping[Buffer, int | Buffer]) -> Call:
-    """Return a call whose results are in place where its operands are, and those alone."""
-    if not call.in_place:
+    """Return a call that says of those results and operands alone that they are in place that are."""
+    if not call.in_place and not call.made_in:
         return call
 
     def place(buffer: Buffer) -> object:
         return memory.get(buffer, buffer)
 
-    in_place = {i: j for i, j in call.in_place.items() if place(call.results[i]) is place(call.operands[j].buffer)}
-    return replace(call, in_place=in_place)
+    results, operands = call.results, call.operands
+    in_place = {i: j for i, j in call.in_place.items() if place(results[i]) is place(operands[j].buffer)}
+    made_in = {
+        i: j
+        for i, j in call.made_in.items()
+        if isinstance(operands[i], Layout) and place(operands[i].buffer) is place(operands[j].buffer)
+    }
+    return replace(call, in_place=in_place, made_in=made_in)
 
 
 def replaceable(node: Node, buffer: Buffer) -> Iterator[Buffer]:

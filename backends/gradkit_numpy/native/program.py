@@ -265,7 +265,7 @@ class Program:
         """Run a call in the middle of native code, which gives up if this raises."""
         function, operands, copied, results = self._calls[number]
         table = iter((ctypes.c_void_p * (len(operands) + len(results))).from_address(pointers))
-        given = [x(next(table)) if type(x) is View else x for x in operands]
+        given = [x(next(table)) if type(x) is View or x is nothing else x for x in operands]
         begin, end = SILENCE
         before = begin()  # as the rest of the program, a kernel says nothing of numbers
         try:
@@ -282,7 +282,13 @@ def as_called(call: Call) -> tuple[Any, list[Any], list[int], list[View]]:
     from gradkit.backend.plan import Layout  # late: what is on disk calls nothing
 
     operands = [View(x) if isinstance(x, Layout) else x for x in call.operands]
+    for number in (*call.in_place.values(), *call.made_in):  # they are where they belong, and nobody asks for them
+        operands[number] = nothing
     return call.function, operands, call.copied, [View(call.results[i].whole) for i in call.copied]
+
+
+def nothing(address: int | None) -> None:
+    """Return nothing, where there is an array that nobody asks for."""
 
 
 class View:
