@@ -212,12 +212,15 @@ class _InMemory(StepSums):
     def begin(self, gradients: Sequence[Array]) -> None:
         self._gradients.append(list(gradients))
         if self.begun == len(self._buckets):
-            if self._places is None:
-                self.prepare()
-            assert self._places is not None
-            everything = list(itertools.chain(*self._gradients))
-            self._token = self._sums.begin(everything, self._places, self._memory)
-            self._gradients = [[] for _ in self._buckets]
+            self._share()
+
+    def _share(self) -> None:
+        if self._places is None:
+            self.prepare()
+        assert self._places is not None
+        everything = list(itertools.chain(*self._gradients))
+        self._token = self._sums.begin(everything, self._places, self._memory)
+        self._gradients = [[] for _ in self._buckets]
 
     def go_on(self) -> None:
         """Do nothing: it has not begun."""
@@ -227,6 +230,8 @@ class _InMemory(StepSums):
 
     def end(self, number: int) -> Sequence[Array]:
         if self._results is None:
+            if self._token is None:  # an error, such as Ctrl-C, came between
+                self._share()
             assert self._places is not None
             assert self._token is not None
             parts = self._sums.end(self._token, self._places, self._memory)
