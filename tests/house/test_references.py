@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import compiled
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import references
@@ -180,6 +182,28 @@ def test_a_result_that_is_no_longer_jaxs_fails(process: Callable[[str], None]) -
     process("check")
     with pytest.raises(AssertionError, match="no longer JAX's"):
         references.kept(lambda seed: {**RESULT, "b": np.asarray([1j, 0])}, 0)
+
+
+@pytest.mark.parametrize("apart, is_jaxs", [(1e-13, True), (1e-9, False), (3e-7, False)])
+@pytest.mark.parametrize("narrower", [False, True])
+def test_what_is_computed_in_float32_on_the_way_is_kept_as_accurately_as_that(
+    narrower: bool, apart: float, is_jaxs: bool, process: Callable[[str], None]
+) -> None:
+    def sine(x: Any) -> Any:
+        return jnp.sin(x.astype("float32") if narrower else x).astype("float64")
+
+    x = np.asarray([0.5, 1.0])
+    process("write")
+    references.kept(compiled.by_jax, sine, x)
+    references.write(lambda stem: True)
+    process("check")
+    known = references.stored("test_references")
+    known.update({key: old * (1 + apart) for key, old in known.items()})
+    if narrower or is_jaxs:
+        references.kept(compiled.by_jax, sine, x)
+    else:
+        with pytest.raises(AssertionError, match="no longer JAX's"):
+            references.kept(compiled.by_jax, sine, x)
 
 
 def test_the_version_of_jax_that_computed_a_file_is_in_it() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 from references import kept
 
 __all__ = ["compiled"]
@@ -23,6 +24,19 @@ def compiled(function: Callable[..., Any], *args: Any) -> Any:
     return kept(by_jax, function, *args)
 
 
+def dtypes(function: Callable[..., Any], *args: Any) -> set[str]:
+    """Return the names of the dtypes in which JAX computes a call."""
+    with jax.enable_x64(True):
+        return set(_dtypes(jax.make_jaxpr(function)(*args).jaxpr))
+
+
+def _dtypes(jaxpr: Any) -> Iterator[str]:
+    for equation in jaxpr.eqns:
+        yield from (variable.aval.dtype.name for variable in equation.outvars if hasattr(variable.aval, "dtype"))
+        for inner in jaxprs_in_params(equation.params):
+            yield from _dtypes(inner)
+
+
 def by_jax(function: Callable[..., Any], *args: Any) -> Any:
     """Compute JAX's results of one call.
 
@@ -35,3 +49,6 @@ def by_jax(function: Callable[..., Any], *args: Any) -> Any:
         except NEEDS_VALUES:
             found = function(*jax.tree.map(jax.numpy.asarray, args))
         return jax.tree.map(np.asarray, found)
+
+
+by_jax.dtypes = dtypes  # type: ignore[attr-defined]
