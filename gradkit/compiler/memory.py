@@ -166,6 +166,8 @@ def made_in_operands(plan: Plan, first: Mapping[Buffer, int], last: Mapping[Buff
     for position, node in calls:
         for made, into in node.made_in.items():
             value, place = node.operands[made], node.operands[into].buffer
+            if not isinstance(value, Layout):
+                continue  # a number
             buffer = value.buffer
             if (
                 buffer.kind == "temporary"

@@ -6,19 +6,20 @@ import functools
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
-from gradkit.backend import Backend
+from gradkit.backend import Backend, current_backend
 from gradkit.core.array import Array, backend_of_array
 from gradkit.core.node import capturing
 from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import is_inexact
 from gradkit.lax.shared_sums import Forms, GradientMemory, SharedSums
-from gradkit.lax.started_sums import StartedSums
+from gradkit.lax.started_sums import StartedSums, ask
 from gradkit.numpy import add, concatenate, reshape
 from gradkit.processes import World
 
-__all__ = ["Bucket", "GradientSums", "StepSums", "buckets_of"]
+__all__ = ["Bucket", "GradientSums", "Numbers", "StepSums", "buckets_of"]
 
 CALL = "the sum of gradients"
 
@@ -42,6 +43,32 @@ class Bucket(NamedTuple):
     shapes: tuple[tuple[int, ...], ...]
     dtype: str
     backend: Backend
+
+
+class Numbers(NamedTuple):
+    """Numbers of each process that are summed as the gradients of a step are.
+
+    Attributes
+    ----------
+    length : int
+        How many the step computes.
+    dtype : str
+        The name of their dtype.
+    question : callable, optional
+        Gives more of them: what the host is asked for at each step.
+    answers : int
+        How many it gives.
+    """
+
+    length: int
+    dtype: str
+    question: Callable[[], Sequence[float]] | None = None
+    answers: int = 0
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Those of what is summed: the numbers, and the answers if there is a question."""
+        return ((self.length,),) if self.question is None else ((self.length,), (self.answers,))
 
 
 def buckets_of(parameters: Sequence[Array], bucket_bytes: int) -> Iterator[Bucket]:
@@ -71,7 +98,10 @@ def buckets_of(parameters: Sequence[Array], bucket_bytes: int) -> Iterator[Bucke
 
 
 class StepSums(ABC):
-    """The sums of one step's gradients. Each bucket has one, which begin in the order of the buckets."""
+    """The sums of one step's gradients. Each bucket has one, which begin in the order of the buckets.
+
+    Those of numbers, if there are any, begin last.
+    """
 
     @property
     @abstractmethod
@@ -81,6 +111,15 @@ class StepSums(ABC):
     @abstractmethod
     def begin(self, gradients: Sequence[Array]) -> None:
         """Begin the next sum, of a bucket's gradients."""
+
+    @property
+    @abstractmethod
+    def has_begun_numbers(self) -> bool:
+        """Whether the sum of numbers has begun."""
+
+    @abstractmethod
+    def begin_numbers(self, values: Array) -> None:
+        """Begin the sum of numbers, after those of all buckets."""
 
     @abstractmethod
     def go_on(self) -> None:
@@ -93,6 +132,14 @@ class StepSums(ABC):
     @abstractmethod
     def end(self, number: int) -> Sequence[Array]:
         """Wait for a bucket's sum, all of which have begun, and return its arrays."""
+
+    @abstractmethod
+    def end_numbers(self) -> Sequence[Array]:
+        """Wait for the sum of numbers, and return it; if there is a question, that of the answers follows."""
+
+    @abstractmethod
+    def entering(self) -> Callable[[], Callable[[], None]]:
+        """Return what begins such a step of a program, at each of its runs, and returns what completes it."""
 
     def prepare(self) -> None:  # noqa: B027 - messages have memory of their own
         """Wait until gradients can be made; they are no sooner than this is called."""
@@ -113,8 +160,10 @@ class GradientSums:
     def __init__(self, here: World) -> None:
         self._here = here
         self._messages = StartedSums(here, "gradients", CALL, small=0)
+        self._numbers = StartedSums(here, "numbers", "the sum of losses")
         self._shared: dict[str, SharedSums] = {}
         self._abandoned: list[Callable[[], None]] = []
+        self._complete_entered: Callable[[], None] | None = None
 
     def abandon(self, complete: Callable[[], None]) -> None:
         """Note that an error has ended a step of this process in its middle; `complete` begins and ends its sums.
@@ -126,26 +175,42 @@ class GradientSums:
 
     def complete_abandoned(self) -> None:
         """Complete the steps that errors have ended, at a place to which all processes have come since."""
+        complete, self._complete_entered = self._complete_entered, None
+        if complete is not None:
+            complete()
         while self._abandoned:
             self._abandoned.pop(0)()
 
-    def known_step(self, buckets: Sequence[Bucket], at: Sequence[Array]) -> StepSums | None:
+    def enter(self, begin: Callable[[], Callable[[], None]]) -> None:
+        """Note that a run of a program is at the beginning of a step, and so are those of all other processes.
+
+        If an error ends it in its middle, the step is completed as one that is abandoned.
+
+        Parameters
+        ----------
+        begin : callable
+            The step's `entering`.
+        """
+        self.complete_abandoned()
+        self._complete_entered = begin()
+
+    def known_step(self, buckets: Sequence[Bucket], at: Sequence[Array], numbers: Numbers | None) -> StepSums | None:
         """Return the sums of a step that begins now, when `at`, the parameters, are there.
 
         None where it is not known by what they are summed: for that all processes have to call `step`.
         """
         shared = self._sharing(buckets)
         if shared is None:
-            return _ByMessages(self._messages, buckets)
-        return self.step(buckets, at) if shared.is_known(_forms(buckets)) else None
+            return _ByMessages(self._messages, self._numbers, buckets, numbers)
+        return self.step(buckets, at, numbers) if shared.is_known(_forms(buckets, numbers)) else None
 
-    def step(self, buckets: Sequence[Bucket], at: Sequence[Array]) -> StepSums:
+    def step(self, buckets: Sequence[Bucket], at: Sequence[Array], numbers: Numbers | None) -> StepSums:
         """Do as `known_step`; all processes call it where that gives None."""
         shared = self._sharing(buckets)
-        memory = None if shared is None else shared.memory(_forms(buckets))
+        memory = None if shared is None else shared.memory(_forms(buckets, numbers))
         if shared is None or memory is None:
-            return _ByMessages(self._messages, buckets)
-        return _InMemory(shared, buckets, memory, at[buckets[0].positions[-1]].detach())
+            return _ByMessages(self._messages, self._numbers, buckets, numbers)
+        return _InMemory(shared, buckets, numbers, memory, at[buckets[0].positions[-1]].detach())
 
     def _sharing(self, buckets: Sequence[Bucket]) -> SharedSums | None:
         """Return what sums in memory that the processes share; None where they cannot share any."""
@@ -159,17 +224,22 @@ class GradientSums:
         return self._shared[backend.name]
 
 
-def _forms(buckets: Sequence[Bucket]) -> Forms:
-    """Return what memory is for: all buckets together, since nothing travels that could leave earlier."""
-    return tuple((shape, bucket.dtype) for bucket in buckets for shape in bucket.shapes)
+def _forms(buckets: Sequence[Bucket], numbers: Numbers | None) -> Forms:
+    """Return what memory is for: all buckets together, since nothing travels that could leave earlier; then numbers."""
+    gradients = [(shape, bucket.dtype) for bucket in buckets for shape in bucket.shapes]
+    return (*gradients, *(() if numbers is None else ((shape, numbers.dtype) for shape in numbers.shapes)))
 
 
 class _ByMessages(StepSums):
     """Sums of gradients that travel."""
 
-    def __init__(self, sums: StartedSums, buckets: Sequence[Bucket]) -> None:
+    def __init__(
+        self, sums: StartedSums, sum_of_numbers: StartedSums, buckets: Sequence[Bucket], numbers: Numbers | None
+    ) -> None:
         self._sums, self._buckets = sums, buckets
+        self._sum_of_numbers, self._numbers = sum_of_numbers, numbers
         self._on_the_way: list[tuple[Array, Array]] = []
+        self._numbers_on_the_way: tuple[Array, Array] | None = None
 
     @property
     def begun(self) -> int:
@@ -180,23 +250,64 @@ class _ByMessages(StepSums):
         joined = concatenate(parts) if len(parts) > 1 else parts[0]
         self._on_the_way.append((joined, self._sums.begin(self.begun, joined)))
 
+    @property
+    def has_begun_numbers(self) -> bool:
+        return self._numbers_on_the_way is not None
+
+    def begin_numbers(self, values: Array) -> None:
+        assert self._numbers is not None
+        question = self._numbers.question
+        if question is not None:
+            values = concatenate([values, ask(question, self._numbers.answers, values)])
+        self._numbers_on_the_way = values, self._sum_of_numbers.begin(0, values)
+
     def go_on(self) -> None:
         self._sums.go_on(self._on_the_way[-1][1])
 
     def advance(self) -> None:
         self._sums.advance()
 
+    def entering(self) -> Callable[[], Callable[[], None]]:
+        sums, sum_of_numbers, numbers = self._sums, self._sum_of_numbers, self._numbers
+        gradients = [(sum(map(prod, b.shapes)), b.dtype, b.backend) for b in self._buckets]
+        backend = self._buckets[0].backend if self._buckets else current_backend()
+        beside = [] if numbers is None else [(numbers.length + numbers.answers, numbers.dtype, backend)]
+
+        def enter() -> Callable[[], None]:
+            completions = sums.enter(gradients), sum_of_numbers.enter(beside)
+
+            def complete() -> None:
+                for each in completions:
+                    each()
+
+            return complete
+
+        return enter
+
     def end(self, number: int) -> Sequence[Array]:
         return self._sums.end(number, *self._on_the_way[number], self._buckets[number].shapes)
 
+    def end_numbers(self) -> Sequence[Array]:
+        assert self._numbers is not None
+        assert self._numbers_on_the_way is not None
+        return self._sum_of_numbers.end(0, *self._numbers_on_the_way, self._numbers.shapes)
+
 
 class _InMemory(StepSums):
-    """Sums of gradients that each process puts where the others can read them."""
+    """Sums of gradients that each process puts where the others can read them, all of them at once."""
 
-    def __init__(self, sums: SharedSums, buckets: Sequence[Bucket], memory: GradientMemory, at: Array) -> None:
-        self._sums, self._buckets, self._memory, self._at = sums, buckets, memory, at
+    def __init__(
+        self,
+        sums: SharedSums,
+        buckets: Sequence[Bucket],
+        numbers: Numbers | None,
+        memory: GradientMemory,
+        at: Array,
+    ) -> None:
+        self._sums, self._buckets, self._numbers, self._memory, self._at = sums, buckets, numbers, memory, at
         self._places: Sequence[Array] | None = None
-        self._gradients: list[list[Array]] = []
+        self._gradients: list[Sequence[Array]] = []
+        self._values: list[Array] = []
         self._token: Array | None = None
         self._results: list[Array] | None = None
         if capturing() is not None:
@@ -206,20 +317,29 @@ class _InMemory(StepSums):
     def begun(self) -> int:
         return len(self._gradients)
 
+    @property
+    def has_begun_numbers(self) -> bool:
+        return bool(self._values)
+
     def prepare(self) -> None:
         self._places = self._sums.prepare(self._memory, self._at)
 
     def begin(self, gradients: Sequence[Array]) -> None:
         self._gradients.append(list(gradients))
-        if self.begun == len(self._buckets):
+        if self._numbers is None and self.begun == len(self._buckets):
             self._share()
+
+    def begin_numbers(self, values: Array) -> None:
+        self._values = [values]
+        self._share()
 
     def _share(self) -> None:
         if self._places is None:
             self.prepare()
         assert self._places is not None
-        everything = list(itertools.chain(*self._gradients))
-        self._token = self._sums.begin(everything, self._places, self._memory)
+        everything = [*itertools.chain(*self._gradients), *self._values]
+        question = None if self._numbers is None else self._numbers.question
+        self._token = self._sums.begin(everything, self._places, self._memory, question)
         self._gradients = [[] for _ in self._buckets]
 
     def go_on(self) -> None:
@@ -229,6 +349,18 @@ class _InMemory(StepSums):
         """Do nothing: it has not begun."""
 
     def end(self, number: int) -> Sequence[Array]:
+        first = sum(len(bucket.shapes) for bucket in self._buckets[:number])
+        shapes = self._buckets[number].shapes
+        return [reshape(each, shape) for each, shape in zip(self._sum()[first:], shapes, strict=False)]
+
+    def entering(self) -> Callable[[], Callable[[], None]]:
+        return functools.partial(self._sums.enter, self._memory)
+
+    def end_numbers(self) -> Sequence[Array]:
+        return self._sum()[sum(len(bucket.shapes) for bucket in self._buckets) :]
+
+    def _sum(self) -> Sequence[Array]:
+        """Return the sums of everything, one after another."""
         if self._results is None:
             if self._token is None:  # an error, such as Ctrl-C, came between
                 self._share()
@@ -236,9 +368,7 @@ class _InMemory(StepSums):
             assert self._token is not None
             parts = self._sums.end(self._token, self._places, self._memory)
             self._results = [functools.reduce(add, each) for each in zip(*parts, strict=True)]
-        first = sum(len(bucket.shapes) for bucket in self._buckets[:number])
-        shapes = self._buckets[number].shapes
-        return [reshape(each, shape) for each, shape in zip(self._results[first:], shapes, strict=False)]
+        return self._results
 
     def done(self) -> None:
         if capturing() is None:

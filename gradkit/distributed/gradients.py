@@ -8,28 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from gradkit.backend import Backend, current_backend
 from gradkit.core.array import Array, backend_of_array, innermost, wrap
 from gradkit.core.node import Node, capturing
 from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import FLOATING, kind_of
 from gradkit.core.reverse import GradientWatcher
 from gradkit.core.values import values_of
-from gradkit.distributed.buckets import GradientSums, StepSums, buckets_of
+from gradkit.distributed.buckets import GradientSums, Numbers, StepSums, buckets_of
 from gradkit.distributed.startup import world
 from gradkit.distributed.trees import described
+from gradkit.distributed.weights import Weight, weight_of
 from gradkit.errors import DistributedError
-from gradkit.numpy import asarray, zeros_like
+from gradkit.numpy import asarray, reshape, zeros, zeros_like
 from gradkit.processes import OrderedSum, Subject, World, subject
 from gradkit.transforms import value_and_grad as local_value_and_grad
 from gradkit.transforms.reverse import watched_value_and_grad
 from gradkit.tree import flatten, leaves, unflatten
 
 __all__ = [
-    "Share", "SummedGradients", "started_value_and_grad", "sums_of", "value_and_grad", "weighted_sum", "wide",
+    "Beside", "SummedGradients", "started_value_and_grad", "sums_of", "value_and_grad", "weighted_sum", "wide",
 ]  # fmt: skip
 
 
@@ -52,22 +53,25 @@ class _Told:
         return self._subject
 
 
-class Share(NamedTuple):
-    """How much of a minibatch is this process's.
+class Beside(NamedTuple):
+    """Numbers that are summed with the gradients of a step.
 
     Attributes
     ----------
-    own, whole : int
-        Its examples, and those of all.
+    length : int
+        How many they are.
+    of : callable
+        ``of(value, aux)`` computes them of a loss and its auxiliary data: a vector, as `wide` makes it.
+    question : callable, optional
+        Gives more of them: what the host is asked for at each step.
+    answers : int
+        How many it gives.
     """
 
-    own: int
-    whole: int
-
-    @property
-    def weight(self) -> float:
-        """What a mean over its examples counts for in the mean over all."""
-        return self.own / self.whole
+    length: int
+    of: Callable[[Any, Any], Array]
+    question: Callable[[], Sequence[float]] | None = None
+    answers: int = 0
 
 
 class SummedGradients(GradientWatcher):
@@ -80,12 +84,17 @@ class SummedGradients(GradientWatcher):
     parameters : sequence of Array
         What is differentiated by.
     weight : callable
-        Returns what this process's gradients count for; asked when the backward pass begins, or the first sum.
+        Returns what this process's gradients count for: a float, or of a program an Array; asked when the backward pass
+        begins, or the first sum.
     here : World
         The processes.
+    beside : Beside, optional
+        What else is summed.
     """
 
-    def __init__(self, parameters: Sequence[Array], weight: Callable[[], float], here: World) -> None:
+    def __init__(
+        self, parameters: Sequence[Array], weight: Callable[[], Any], here: World, beside: Beside | None = None
+    ) -> None:
         self._parameters = parameters
         self._weight = weight
         self._gradients: list[Any] = [None] * len(parameters)
@@ -95,7 +104,13 @@ class SummedGradients(GradientWatcher):
         self._bucket_of = {i: number for number, bucket in enumerate(self._buckets) for i in bucket.positions}
         self._here = here
         self._is_ready = False
-        self._known = sums_of(here).known_step(self._buckets, parameters)
+        self._beside = beside
+        self._numbers = None
+        if beside is not None:
+            dtype = _wide_dtype(backend_of_array(parameters[0]) if parameters else current_backend())
+            self._numbers = Numbers(beside.length, dtype, beside.question, beside.answers)
+        self._known: StepSums | None = None
+        self._know(sums_of(here).known_step(self._buckets, parameters, self._numbers))
 
     @property
     def begun(self) -> int:
@@ -110,7 +125,11 @@ class SummedGradients(GradientWatcher):
 
     def agree(self) -> None:
         """Agree with the others on what sums are made by, if that is not known: before `fun`, which may fail in one."""
-        if self._known is None:
+        if self._known is None and capturing() is not None:
+            if isinstance(self._weight, Weight):
+                self._weight.agree()
+            self._know(sums_of(self._here).step(self._buckets, self._parameters, self._numbers))
+        elif self._known is None:
             _ = self._sums
 
     @property
@@ -121,13 +140,21 @@ class SummedGradients(GradientWatcher):
             self._is_ready = True
             if capturing() is None:
                 sums_of(self._here).complete_abandoned()
-            self._known = self._known or sums_of(self._here).step(self._buckets, self._parameters)
+            if self._known is None:
+                self._know(sums_of(self._here).step(self._buckets, self._parameters, self._numbers))
         assert self._known is not None
         return self._known
 
+    def _know(self, sums: StepSums | None) -> None:
+        self._known = sums
+        if sums is not None and isinstance(self._weight, Weight):
+            self._weight.met = partial(sums_of(self._here).enter, sums.entering())
+
     def start(self, cotangent: Any) -> Any:
         """Return the cotangent of this process's loss in the sum of all: its weight, in place of 1."""
-        scaled = (cotangent if type(cotangent) is Array else wrap(cotangent)) * self._weight()
+        array = cotangent if type(cotangent) is Array else wrap(cotangent)
+        weight = self._weight()
+        scaled = array * (weight.astype(dtype_name(array)) if type(weight) is Array else weight)
         return scaled if type(cotangent) is Array or scaled._node is not None else scaled._value
 
     def node_done(self) -> None:
@@ -153,21 +180,26 @@ class SummedGradients(GradientWatcher):
             self._sums.go_on()
 
     def finish(self, gradients: Sequence[Array] | None) -> list[Any]:
-        """Wait for all sums, and return them in the order of the parameters.
+        """Wait for all sums of gradients, and return them in the order of the parameters.
 
         Parameters
         ----------
         gradients : sequence of Array, or None
             This process's, in which its weight is; None where it has no examples, and takes part with zeros.
         """
+        return self.finish_both(gradients)[0]
+
+    def finish_both(self, gradients: Sequence[Array] | None) -> tuple[list[Any], Sequence[Array]]:
+        """Return what `finish` does, and the sums of the numbers beside: these, and the answers to the question."""
         self.send_rest(gradients)
         results: list[Any] = [None] * len(self._parameters) if gradients is None else list(gradients)
         with self.abandoned_by_errors():
             for number, bucket in enumerate(self._buckets):
                 for position, part in zip(bucket.positions, self._sums.end(number), strict=True):
                     results[position] = part
+            numbers = () if self._numbers is None else self._sums.end_numbers()
             self._sums.done()
-        return results
+        return results, numbers
 
     @contextmanager
     def abandoned_by_errors(self) -> Iterator[None]:
@@ -187,12 +219,24 @@ class SummedGradients(GradientWatcher):
         except (DistributedError, ValueError):
             return  # so it was in all processes, and no sum has begun
         if self._known is None:
-            self._known = sums_of(self._here).step(self._buckets, self._parameters)
+            self._known = sums_of(self._here).step(self._buckets, self._parameters, self._numbers)
         for bucket in self._buckets[self._known.begun :]:
             self._known.begin([zeros_like(wrap(innermost(self._parameters[i]))) for i in bucket.positions])
+        if self._numbers is not None and not self._known.has_begun_numbers:
+            self._known.begin_numbers(self._no_numbers())
         for number in range(len(self._buckets)):
             self._known.end(number)
+        if self._numbers is not None:
+            self._known.end_numbers()
         self._known.done()
+
+    def _no_numbers(self) -> Array:
+        """Return what a process without examples adds to the numbers."""
+        assert self._numbers is not None
+        if not self._parameters:
+            return zeros(self._numbers.length, self._numbers.dtype)
+        like = wrap(innermost(self._parameters[0]))
+        return zeros_like(like, self._numbers.dtype, shape=(self._numbers.length,))
 
     def send_rest(self, gradients: Sequence[Array] | None) -> None:
         """Begin the sums that have not begun; `gradients` as for `finish`."""
@@ -200,6 +244,11 @@ class SummedGradients(GradientWatcher):
             if i in self._bucket_of:
                 found = None if gradients is None else gradients[i]
                 self._put(i, zeros_like(self._parameters[i]) if found is None else found)
+
+    def send_numbers(self, values: Array | None) -> None:
+        """Begin the sum of numbers, when all others have begun; None where this process has no examples."""
+        if self._numbers is not None:
+            self._sums.begin_numbers(self._no_numbers() if values is None else values)
 
 
 def sums_of(here: World) -> GradientSums:
@@ -213,8 +262,12 @@ def sums_of(here: World) -> GradientSums:
 def wide(number: Any) -> Array:
     """Return a number as its sums are taken: in float64, or float32 on JAX without its x64, which has no other."""
     array = asarray(number)
-    found: Array = array.astype("float64" if backend_of_array(array).has_dtype("float64") else "float32")
+    found: Array = array.astype(_wide_dtype(backend_of_array(array)))
     return found
+
+
+def _wide_dtype(backend: Backend) -> str:
+    return "float64" if backend.has_dtype("float64") else "float32"
 
 
 def weighted_sum(value: Any, weight: float, here: World, lane: str = "numbers") -> OrderedSum:
@@ -271,49 +324,35 @@ def value_and_grad(fun: Callable[..., Any], has_aux: bool = False) -> Callable[.
         if here.count == 1:
             return alone(params, *batch)
         rows = _rows(batch)
+        first = next((leaf for leaf in leaves(params) if type(leaf) is Array), None)
+        at = wide(zeros(1)) if first is None else wide(reshape(first.detach(), (-1,))[:1])
         # Under way while fun runs: what the processes have, and how many rows.
-        meeting = here.open(told.of(params, here.bucket_bytes), np.int64(rows).tobytes())
-        known: list[float] = []
-
-        def weight() -> float:
-            if not known:
-                known.append(_weight(rows, int(meeting.given()[:, :8].copy().view(np.int64).sum())))
-            return known[0]
-
-        value, aux, summed = started_value_and_grad(fun, has_aux, weight, rows > 0, params, batch, here)
-        gradient = summed()
-        number = wide(0.0 if value is None else value)
-        total = asarray(weighted_sum(number, weight(), here).result()[0])
-        whole = total.astype(_dtype_of_loss(params))
+        weight = weight_of(rows, told.of(params, here.bucket_bytes), at, here)
+        beside = Beside(1, lambda value, aux: reshape(wide(value) * weight(), (1,)))
+        _, aux, summed = started_value_and_grad(fun, has_aux, weight, rows > 0, params, batch, here, beside)
+        gradient, (total,) = summed()
+        whole = total[0].astype(_dtype_of_loss(params))
         return ((whole, aux) if has_aux else whole), gradient
 
     return value_and_gradient
 
 
-def _weight(own: int, whole: int) -> float:
-    if not whole:
-        raise ValueError(
-            "value_and_grad: the batch has no rows in any process, and a mean over none is no number. Give one with "
-            "rows; minibatches makes none without."
-        )
-    return Share(own, whole).weight
-
-
 def started_value_and_grad(
     fun: Callable[..., Any],
     has_aux: bool,
-    weight: Callable[[], float],
+    weight: Callable[[], Any],
     has_rows: bool,
     params: Any,
     batch: Sequence[Any],
     here: World,
-) -> tuple[Any, Any, Callable[[], Any]]:
-    """Return this process's loss and auxiliary data (None without rows), and what waits for the sum of all gradients.
+    beside: Beside | None = None,
+) -> tuple[Any, Any, Callable[[], tuple[Any, Sequence[Array]]]]:
+    """Return this process's loss and auxiliary data (None without rows), and what waits for the sums of all.
 
-    All sums have begun then.
+    All have begun then. They are the gradient, and the numbers beside.
     """
     values, treedef = flatten(params)
-    summed = SummedGradients([asarray(value) for value in values], weight, here)
+    summed = SummedGradients([asarray(value) for value in values], weight, here, beside)
     value, aux, own = None, None, None
     with summed.abandoned_by_errors():
         summed.agree()
@@ -322,7 +361,14 @@ def started_value_and_grad(
             value, aux = result if has_aux else (result, None)
             own = leaves(gradient)
         summed.send_rest(own)
-    return value, aux, lambda: unflatten(treedef, summed.finish(own))
+        if beside is not None:
+            summed.send_numbers(beside.of(value, aux) if has_rows else None)
+
+    def ended() -> tuple[Any, Sequence[Array]]:
+        gradients, numbers = summed.finish_both(own)
+        return unflatten(treedef, gradients), numbers
+
+    return value, aux, ended
 
 
 def _dtype_of_loss(params: Any) -> str:

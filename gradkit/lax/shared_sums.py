@@ -6,7 +6,8 @@ read, and a compiled program makes them there. The steps follow each other so:
 - `open`, in a program, when the step before is over: this process begins to say that it has read what the others gave.
   Eager steps say so as soon as they have added up.
 - `prepare`, before the first gradient is made: wait until all have said that.
-- `begin`: the gradients are in this process's memory, copied there if they were made elsewhere; it says so.
+- `begin`: the gradients are in this process's memory, copied there if they were made elsewhere; it says so. What the
+  host is asked for at each step, as whether it is to stop, it puts beside them.
 - `end`: wait until all have said so. Two processes then read each other's, and their sum is an operation of the graph,
   which a compiler joins with the optimizer's. Of more, each first adds up its part of everybody's, and then takes the
   other parts from those that have them. Either way all is added in the order of the processes.
@@ -14,7 +15,7 @@ read, and a compiled program makes them there. The steps follow each other so:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,7 @@ class SharedSums:
         self._call = call
         self._memories: dict[Forms, GradientMemory | None] = {}
         self._is_reading = False
+        self._has_written = False
         self._reading: list[Any] = []
         self._sum: _Sum | None = None
 
@@ -80,6 +82,27 @@ class SharedSums:
             self._memories[forms] = None if found is None else GradientMemory(found, self._backend)
         return self._memories[forms]
 
+    def enter(self, memory: GradientMemory) -> Callable[[], None]:
+        """Begin a step of a program.
+
+        Returns
+        -------
+        callable
+            Takes part in the step's sum with zeros, if it has not begun when this is called, and waits for it.
+        """
+        self._has_written = False
+
+        def complete() -> None:
+            if self._has_written:
+                return  # before the next one is made it is waited for
+            self.wait_until_read()
+            each = [[self._backend.to_host(array._value) for array in arrays] for arrays in memory.arrays]
+            for array in each[self.index]:
+                array[...] = 0
+            self.say_written(each)
+
+        return complete
+
     # What a step calls
 
     def open(self, at: Array) -> None:
@@ -91,10 +114,19 @@ class SharedSums:
         own = memory.arrays[self.index]
         return bind_where_captured(_prepare, (at, *own), {"sums": self, "size": len(own)})
 
-    def begin(self, gradients: Sequence[Array], places: Sequence[Array], memory: GradientMemory) -> Array:
-        """Say that gradients are there; return what stands for their sum."""
+    def begin(
+        self,
+        gradients: Sequence[Array],
+        places: Sequence[Array],
+        memory: GradientMemory,
+        question: Callable[[], Sequence[float]] | None = None,
+    ) -> Array:
+        """Say that gradients are there; return what stands for their sum.
+
+        There is one more place than gradients if there is a question: for what it gives.
+        """
         theirs = memory.others(self.index) if self._here.count > READ_DIRECTLY else []
-        params = {"sums": self, "size": len(places)}
+        params = {"sums": self, "size": len(gradients), "question": question}
         (token,) = bind_where_captured(_begin, (*gradients, *places, *theirs), params)
         return token  # type: ignore[no-any-return]
 
@@ -143,7 +175,7 @@ class SharedSums:
 
     def say_written(self, each: Sequence[Sequence[np.ndarray[Any, Any]]]) -> None:
         """Begin to say that this process's part of a sum is there; `each` is what there is, by process."""
-        self._is_reading = True
+        self._is_reading = self._has_written = True
         self._sum = _Sum(each, self.index, self._written.Ibarrier())
 
     def wait_for_sum(self) -> None:
@@ -271,10 +303,15 @@ def _address_of(array: np.ndarray[Any, Any]) -> int:
     return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
-def _run_begin(xp: Any, *values: Any, sums: SharedSums, size: int) -> tuple[Any]:
+def _run_begin(
+    xp: Any, *values: Any, sums: SharedSums, size: int, question: Callable[[], Sequence[float]] | None
+) -> tuple[Any]:
     arrays = list(map(xp.backend.to_host, values[size:]))
-    places, theirs = arrays[:size], arrays[size:]
-    for gradient, there in zip(values, places, strict=False):
+    count = size if question is None else size + 1
+    places, theirs = arrays[:count], arrays[count:]
+    if question is not None:
+        places[-1][...] = question()
+    for gradient, there in zip(values[:size], places, strict=False):
         if gradient is None:
             continue  # a plan has made it there
         own = xp.backend.to_host(gradient)

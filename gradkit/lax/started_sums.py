@@ -68,17 +68,39 @@ class StartedSums:
         """Wait for a sum, all of which have been begun, and return its parts, one after another of these shapes."""
         return bind_where_captured(_end, (values, token), {"sums": self, "number": number, "shapes": tuple(shapes)})
 
+    def enter(self, forms: Sequence[tuple[int, str, Backend]]) -> Callable[[], None]:
+        """Begin a step of a program, of sums of such sizes, dtypes and backends.
+
+        Returns
+        -------
+        callable
+            Begins, with zeros, what the step has not begun when this is called, and waits for all of its sums.
+        """
+        self._restart()
+
+        def complete() -> None:
+            for size, dtype, backend in forms[len(self._sums) :]:
+                raw = backend.xp.zeros(size, dtype=backend.raw_dtype_named(dtype))
+                self.send(len(self._sums), raw, backend)
+            if self._sums:
+                self.receive(len(self._sums) - 1)
+
+        return complete
+
     # What the operations do
 
     def send(self, number: int, values: Any, backend: Backend) -> None:
         """Begin a sum of a raw array."""
         if number == 0:
-            while self._collected < len(self._sums):  # nobody has waited for them: an error has ended the step
-                self._collect()
-            self._sums, self._collected = [], 0
+            self._restart()
         transport = self._here.transport(backend, self._lane)
         self._sums.append(OrderedSum(values, backend, transport, self._here.count, self._call, small=self._small))
         self.advance()
+
+    def _restart(self) -> None:
+        while self._collected < len(self._sums):  # nobody has waited for them: an error has ended the step
+            self._collect()
+        self._sums, self._collected = [], 0
 
     def advance(self) -> None:
         """Begin the second movements of those whose first one has arrived, in the order of the sums."""

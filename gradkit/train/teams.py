@@ -18,10 +18,10 @@ from gradkit.core.binding import bind
 from gradkit.core.values import host
 from gradkit.data import Minibatches
 from gradkit.distributed import all_reduce, broadcast
-from gradkit.distributed.gradients import Share, started_value_and_grad, sums_of, weighted_sum, wide
+from gradkit.distributed.gradients import Beside, started_value_and_grad, sums_of, weighted_sum, wide
+from gradkit.distributed.weights import Share
 from gradkit.errors import DistributedError, TooFewExamplesError
 from gradkit.lax import across_processes
-from gradkit.lax.started_sums import StartedSums, ask
 from gradkit.numpy import asarray, concatenate, isfinite, logical_not, logical_or, stack, zeros
 from gradkit.processes import ProcessAxis, World, world_of_launcher
 from gradkit.train.evaluation import measure, predict
@@ -64,7 +64,6 @@ class Team:
         self.count = here.count
         self.wish = 1
         self._is_asked: Callable[[], bool] = bool
-        self._numbers = StartedSums(here, "numbers", "the sum of losses")
 
     # Agreeing
 
@@ -148,7 +147,8 @@ class Team:
     ) -> Any:
         """Take a step, and return what `training_step` does, with the loss and the prediction of this part."""
         measured, summed = self._started(objective, optimizer, model, state, x, y, rows)
-        new_model, new_state = optimizer.update(model, summed(), state)
+        gradient, _ = summed()
+        new_model, new_state = optimizer.update(model, gradient, state)
         return new_model, new_state, measured
 
     def _started(
@@ -160,13 +160,17 @@ class Team:
         x: Any,
         y: Any,
         rows: int,
+        beside: Beside | None = None,
     ) -> tuple[tuple[Any, Any], Callable[[], Any]]:
-        """Return the loss and the prediction of this part, and what waits for the gradient of the whole minibatch."""
+        """Return the loss and the prediction of this part, and what waits for the sums.
+
+        They are the gradient of the whole minibatch, and the numbers that are asked for beside.
+        """
         share = Share(len(y), rows)
         loss = objective.with_prediction
         scaled = optimizer.scaled(loss, state) if hasattr(optimizer, "scaled") else _with_itself(loss)
         _, measured, summed = started_value_and_grad(
-            scaled, True, lambda: share.weight, share.own > 0, model, (x, y), self._here
+            scaled, True, lambda: share.weight, share.own > 0, model, (x, y), self._here, beside
         )
         return measured or (None, None), summed
 
@@ -233,17 +237,19 @@ class Team:
 
         def step(model: Any, state: Any, rate: Any, x: Any, y: Any) -> tuple[Any, Any, Sequence[Any]]:
             now = optimizer.with_rate(rate) if has_rate(optimizer) else optimizer
-            (loss, prediction), summed = self._started(objective, now, model, state, x, y, rows)
-            parts = stack(self._parts(loss, prediction, y, rows, wanted))
-            # On its way while the gradients are waited for.
-            numbers = concatenate([parts, ask(self._word, 2, parts)])
-            token = self._numbers.begin(0, numbers)
+            (_, prediction), summed = self._started(objective, now, model, state, x, y, rows, beside(y))
             others = self._of_all_predictions(model, prediction, x, y, rows, wanted)
-            new_model, new_state = now.update(model, summed(), state)
-            (whole,) = self._numbers.end(0, numbers, token, [numbers.shape])
-            of_means = iter(range(1, len(parts)))
+            gradient, (whole, answers) = summed()
+            new_model, new_state = now.update(model, gradient, state)
+            of_means = iter(range(1, whole.shape[0]))
             measured = [whole[next(of_means)] if value is None else value for value in others]
-            return new_model, new_state, [whole[0], *measured, whole[-2], whole[-1]]
+            return new_model, new_state, [whole[0], *measured, answers[0], answers[1]]
+
+        def beside(y: Any) -> Beside:
+            def of(_: Any, measured: tuple[Any, Any]) -> Array:
+                return stack(self._parts(*measured, y, rows, wanted))
+
+            return Beside(1 + sum(metric in MEANS for metric in wanted.values()), of, self._word, 2)
 
         return step
 

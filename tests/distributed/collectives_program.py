@@ -70,9 +70,9 @@ loss = distributed.value_and_grad(lambda params, x: jnp.sum(params["w"]) * jnp.m
 errors["models"] = error_of(lambda: loss({"w": jnp.ones(2 + (index == 1))}, x))
 
 
-def later(changed):
+def later(changed, how=lambda function: function):
     """Change the model in process 1 after a first step."""
-    loss = distributed.value_and_grad(lambda params: sum(jnp.sum(leaf) for leaf in gradkit.tree.leaves(params)))
+    loss = how(distributed.value_and_grad(lambda params: sum(jnp.sum(leaf) for leaf in gradkit.tree.leaves(params))))
     loss({"w": jnp.ones((2, 3))})
     return error_of(lambda: loss(changed if index == 1 else {"w": jnp.ones((2, 3))}))
 
@@ -83,6 +83,8 @@ errors["model of another shape later"] = later({"w": jnp.ones((3, 2))})
 errors["model of another size later"] = later({"w": jnp.ones((9000, 3))})
 errors["model of another dtype later"] = later({"w": jnp.ones((2, 3), "float64")})
 errors["model of another structure later"] = later({"w": jnp.ones((2, 1)), "v": jnp.ones((2, 2))})
+for what, changed in {"shape": {"w": jnp.ones((3, 2))}, "structure": {"w": jnp.ones((2, 1)), "v": jnp.ones(2)}}.items():
+    errors[f"model of another {what} later, compiled"] = later(changed, gradkit.jit)
 errors["an axis"] = error_of(
     lambda: distributed.shard_map(
         lambda x: gradkit.lax.psum(x, "dat"),
@@ -91,6 +93,40 @@ errors["an axis"] = error_of(
         out_specs=distributed.PartitionSpec(),
     )(x)
 )
+
+
+def steps(how, compiled):
+    """Return what a loss of parts gives: those of process 0 are as long at each step, others' are not."""
+    loss = distributed.value_and_grad(
+        lambda params, x: (jnp.mean((x @ params["w"] - params["b"]) ** 2), jnp.sum(x)), has_aux=True
+    )
+
+    def step(params, x):
+        (value, of_part), gradient = loss(params, x)
+        return gradkit.tree.map(lambda p, g: p - 0.1 * g, params, gradient), (value, of_part, gradient)
+
+    if compiled:
+        step = gradkit.jit(step)
+    params, given = {"w": jnp.asarray([1.0, -1.0]), "b": jnp.asarray(0.5)}, []
+    for rows in ROWS_OF_STEPS:
+        begin = sum(rows[:index])
+        x = jnp.reshape(jnp.sin(jnp.arange(2.0 * sum(rows))), (-1, 2))[begin : begin + rows[index]]
+        if how == "scan":  # two steps on the same rows
+            params, results = gradkit.lax.scan(lambda params, x: step(params, x), params, jnp.stack([x, x]))
+            given += [gradkit.tree.map(lambda leaf, i=i: leaf[i], results) for i in range(2)]
+        else:
+            params, result = step(params, x)
+            given.append(result)
+    return [numbers(result) for result in given]
+
+
+ROWS_OF_STEPS = found["rows of steps"] = [(3, 3, 3), (3, 1, 5), (3, 0, 2), (3, 0, 0), (3, 4, 1), (3, 3, 3)]
+for backend in ("numpy", "strict"):
+    with gradkit.use_backend(backend):
+        found[backend]["steps"] = {
+            f"{how}, {compiled}": steps(how, compiled == "compiled")
+            for how, compiled in [("step", "eager"), ("step", "compiled"), ("scan", "compiled")]
+        }
 distributed.barrier()  # after all these errors they still agree
 if index == 0:
     Path(sys.argv[1]).write_text(json.dumps(found))

@@ -2,7 +2,7 @@
 
 They train the same model by eager steps and by programs, each process waiting now and then for a while of its own, and
 keep the bytes of what came out. With ``one without``, the last process can share no memory. With
-``errors``, each catches errors in the middle of steps.
+``errors``, each catches errors in the middle of steps; with ``compiled`` too, of steps that are programs.
 """
 
 import json
@@ -17,7 +17,6 @@ import numpy as np
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import distributed, nn, optim, random
-from gradkit.distributed import gradients
 
 ROWS, STEPS = 24, 12
 
@@ -67,13 +66,9 @@ def train(compiled):
     count, index = distributed.process_count(), distributed.process_index()
     part = slice(ROWS * index // count, ROWS * (index + 1) // count)
     if compiled:
-        here = distributed.startup.world()
 
         def step(tree, state, x, y):
-            _, _, summed = gradients.started_value_and_grad(
-                loss, False, lambda: len(x) / ROWS, True, tree, (x, y), here
-            )
-            gradient = summed()
+            _, gradient = mean(tree, x, y)
             return gradient, *optimizer.update(tree, gradient, state)
 
         step = gradkit.jit(step)
@@ -92,6 +87,17 @@ def train(compiled):
     return told
 
 
+def checked(x, where):
+    """Return `x`; at each run it is an error where `where` says so."""
+
+    def look(x):
+        if where():
+            raise FloatingPointError
+        return x
+
+    return gradkit.pure_callback(look, gradkit.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+
 def failing(where):
     """Return the identity, whose derivative is an error where `where` says so."""
 
@@ -99,23 +105,17 @@ def failing(where):
     def same(x):
         return x
 
-    def back(_, cotangent):
-        if where():
-            raise FloatingPointError
-        return (cotangent,)
-
-    same.defvjp(lambda x: (x, None), back)
+    same.defvjp(lambda x: (x, None), lambda _, cotangent: (checked(cotangent, where),))
     return same
 
 
-def catch_errors(index, count):
+def catch_errors(index, count, compiled):
     """Take steps that end in errors, each process's in a place of its own, and steps between; return the gradients."""
     place = [-1]
     layers = [failing(lambda i=i: place[0] == i) for i in range(4)]
 
     def loss(params, x):
-        if place[0] == 4:
-            raise FloatingPointError
+        x = checked(x, lambda: place[0] == 4)
         for weights, layer in zip(params, layers, strict=True):
             x = layer(jnp.tanh(x @ weights))
         return jnp.mean(x)
@@ -124,6 +124,8 @@ def catch_errors(index, count):
     params = [jnp.asarray(rng.normal(size=(20, 20)).astype("float32")) for _ in layers]
     x = jnp.asarray(rng.normal(size=(4 * count, 20)).astype("float32"))
     mean, found, caught = distributed.value_and_grad(loss), [], 0
+    if compiled:
+        mean = gradkit.jit(mean)
     for step in range(40):
         place[0] = (step + 2 * index) % 5 if step % 3 == 0 else -1
         wait()
@@ -142,7 +144,7 @@ def main(path, *words):
     index, count = distributed.process_index(), distributed.process_count()
     chance.seed(index)
     if "errors" in words:
-        found = catch_errors(index, count)
+        found = catch_errors(index, count, "compiled" in words)
         everybody = distributed.startup.world().gather_texts(
             json.dumps([found["caught"], found["gradients"]]), "the end"
         )

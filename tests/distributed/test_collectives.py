@@ -124,12 +124,41 @@ def test_arrays_stay_on_their_backend(found):
         ("model of another size later", ["processes 0, 2: ['w'] float32[2, 3]", "process 1: ['w'] float32[9000, 3]"]),
         ("model of another dtype later", ["processes 0, 2: ['w'] float32[2, 3]", "process 1: ['w'] float64[2, 3]"]),
         ("model of another structure later", ["value_and_grad", "process 1: ['v'] float32[2, 2], ['w'] float32[2, 1]"]),
+        (
+            "model of another shape later, compiled",
+            ["processes 0, 2: ['w'] float32[2, 3]", "process 1: ['w'] float32[3"],
+        ),
+        ("model of another structure later, compiled", ["processes 0, 2: ['w'] float32[2, 3]", "1: ['v'] float32[2]"]),
         ("an axis", ["unbound axis name: dat", "available: ['data']"]),
     ],
 )
 def test_processes_that_do_not_agree_are_told_apart(found, what, parts):
     for part in parts:
         assert part in found["errors"][what]
+
+
+@needs_mpi
+@pytest.mark.parametrize("backend", ["numpy", "strict"])
+@pytest.mark.parametrize("how", ["step, eager", "step, compiled", "scan, compiled"])
+def test_a_loss_and_its_gradient_are_of_all_rows_however_many_others_have_at_each_step(found, backend, how):
+    w, b, steps = np.asarray([1.0, -1.0]), 0.5, iter(found[backend]["steps"][how])
+    for rows in found["rows of steps"]:
+        x = np.sin(np.arange(2.0 * sum(rows))).reshape(-1, 2)
+        for _ in range(2 if how.startswith("scan") else 1):
+            difference = x @ w - b
+            slopes = {"w": 2 * difference @ x / len(x), "b": -2 * np.mean(difference)}
+            (_, value), (_, of_part), gradient = next(steps)
+            assert value == pytest.approx(np.mean(difference**2), rel=1e-5)
+            assert of_part == pytest.approx(np.sum(x[: rows[0]]), rel=1e-5)
+            for name, slope in slopes.items():
+                assert gradient[name][1] == pytest.approx(slope, rel=1e-4, abs=1e-5)
+            w, b = w - 0.1 * slopes["w"], b - 0.1 * slopes["b"]
+    assert next(steps, None) is None
+
+
+@needs_mpi
+def test_nothing_is_said_of_programs_that_could_not_be_compiled(ended):
+    assert "could not compile" not in ended.err
 
 
 @needs_mpi

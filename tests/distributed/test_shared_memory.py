@@ -84,8 +84,11 @@ def test_where_one_process_can_share_no_memory_all_send_messages(tmp_path):
 @needs_mpi
 @pytest.mark.parametrize("shares", ["1", "0"])
 @pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.long)])
-def test_errors_in_the_middle_of_steps_that_all_catch_leave_the_next_sums_right(count, shares, tmp_path):
-    found = together(tmp_path, count, "errors", GRADKIT_SHARED_MEMORY=shares)
+@pytest.mark.parametrize("how", ["eager", "native", "interpreter"])
+def test_errors_in_the_middle_of_steps_that_all_catch_leave_the_next_sums_right(how, count, shares, tmp_path):
+    words = ["errors"] if how == "eager" else ["errors", "compiled"]
+    printer = {} if how == "eager" else {"GRADKIT_COMPILER": how}
+    found = together(tmp_path, count, *words, GRADKIT_SHARED_MEMORY=shares, **printer)
     assert found["caught"] == 14
     assert found["same everywhere"]
     leaves = [np.frombuffer(bytes.fromhex(leaf), np.float32) for step in found["gradients"] for leaf in step]
