@@ -20,11 +20,10 @@ from gradkit.core.reverse import GradientWatcher
 from gradkit.core.values import values_of
 from gradkit.distributed.buckets import GradientSums, Numbers, StepSums, buckets_of
 from gradkit.distributed.startup import world
-from gradkit.distributed.trees import described
-from gradkit.distributed.weights import Weight, weight_of
+from gradkit.distributed.weights import Told, Weight, weight_of
 from gradkit.errors import DistributedError
 from gradkit.numpy import asarray, reshape, zeros, zeros_like
-from gradkit.processes import OrderedSum, Subject, World, subject
+from gradkit.processes import OrderedSum, World
 from gradkit.transforms import value_and_grad as local_value_and_grad
 from gradkit.transforms.reverse import watched_value_and_grad
 from gradkit.tree import flatten, leaves, unflatten
@@ -32,25 +31,6 @@ from gradkit.tree import flatten, leaves, unflatten
 __all__ = [
     "Beside", "SummedGradients", "started_value_and_grad", "sums_of", "value_and_grad", "weighted_sum", "wide",
 ]  # fmt: skip
-
-
-class _Told:
-    """What is said of parameters, kept for as long as they stay the same but for their numbers."""
-
-    def __init__(self) -> None:
-        self._form: Any = None
-        self._subject: Subject | None = None
-
-    def of(self, params: Any, bucket_bytes: int) -> Subject:
-        """Return what the processes have to agree on."""
-        values, treedef = flatten(params)
-        arrays = [asarray(value) for value in values]
-        places = {(backend_of_array(array).name, str(array.device)) for array in arrays}
-        form = treedef, [(dtype_name(array), tuple(array.shape)) for array in arrays], places, bucket_bytes
-        if self._subject is None or form != self._form:
-            self._form = form
-            self._subject = subject("value_and_grad", f"{described(params, arrays)}; bucket_bytes={bucket_bytes}")
-        return self._subject
 
 
 class Beside(NamedTuple):
@@ -303,7 +283,7 @@ def value_and_grad(fun: Callable[..., Any], has_aux: bool = False) -> Callable[.
     ------
     DistributedError
         By the function: if another process has ended, or does not come; in all processes, if their `params` differ in
-        structure, shapes or dtypes: who has what.
+        structure, shapes or dtypes, or at the first step in their numbers: who has what.
 
     Examples
     --------
@@ -317,17 +297,15 @@ def value_and_grad(fun: Callable[..., Any], has_aux: bool = False) -> Callable[.
     'MLP'
     """
     alone = local_value_and_grad(fun, has_aux=has_aux)
-    told = _Told()
+    told = Told()
 
     def value_and_gradient(params: Any, *batch: Any) -> Any:
         here = world()
         if here.count == 1:
             return alone(params, *batch)
         rows = _rows(batch)
-        first = next((leaf for leaf in leaves(params) if type(leaf) is Array), None)
-        at = wide(zeros(1)) if first is None else wide(reshape(first.detach(), (-1,))[:1])
         # Under way while fun runs: what the processes have, and how many rows.
-        weight = weight_of(rows, told.of(params, here.bucket_bytes), at, here)
+        weight = weight_of(rows, told, params, here)
         beside = Beside(1, lambda value, aux: reshape(wide(value) * weight(), (1,)))
         _, aux, summed = started_value_and_grad(fun, has_aux, weight, rows > 0, params, batch, here, beside)
         gradient, (total,) = summed()

@@ -6,20 +6,21 @@ is inside computes with parts, and with the collectives of `gradkit.lax` over th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from math import prod
 from typing import Any
 
-from gradkit.core.array import Array
+from gradkit.core.array import Array, backend_of_array
 from gradkit.core.binding import bind
 from gradkit.distributed.startup import world
 from gradkit.errors import ShapeError
 from gradkit.lax import across_processes
 from gradkit.lax.process_ends import Stretch
+from gradkit.lax.same_values import compare
 from gradkit.numpy import asarray, moveaxis, reshape
 from gradkit.processes import ProcessAxis, World, named_axes
 from gradkit.transforms.arguments import check_callable, named_like
-from gradkit.tree import broadcast_prefix, flatten, structure, unflatten
+from gradkit.tree import broadcast_prefix, flatten, flatten_with_path, keystr, structure, unflatten
 
 __all__ = ["Mesh", "PartitionSpec", "pmap", "shard_map"]
 
@@ -163,7 +164,7 @@ def shard_map(
     def mapped(*args: Any) -> Any:
         leaves, treedef = flatten(args)
         specs = _flat_specs("in_specs", in_specs, args, mesh)
-        arrays = [asarray(leaf) for leaf in leaves]
+        given = arrays = [asarray(leaf) for leaf in leaves]
         if not process_local:
             arrays = [
                 _divide(a, spec, mesh, f"argument {i}") for i, (a, spec) in enumerate(zip(arrays, specs, strict=True))
@@ -174,8 +175,21 @@ def shard_map(
         outputs, out_tree = flatten(result)
         out = _flat_specs("out_specs", out_specs, result, mesh)
         outputs = [asarray(output) for output in outputs]
-        put_together = () if process_local else {name for spec in out for names in spec for name in names}
-        stretch.end(f"shard_map({getattr(f, '__name__', 'f')})", without=put_together)
+        what = f"shard_map({getattr(f, '__name__', 'f')})"
+        met: set[str] = set()
+        if not process_local:
+            apart = [{axis for names in spec for axis in names} for spec in out]
+            met = _compare(
+                what,
+                [
+                    *((name, array, set()) for name, array in zip(_named("argument ", args), given, strict=True)),
+                    *zip(_named("result", result), outputs, apart, strict=True),
+                ],
+                mesh,
+                "A spec that does not mention an axis says so. Give all processes the same argument; sum or average a "
+                "result over it (lax.psum, lax.pmean), or let its spec name it, so that each process's part is there.",
+            ).union(*apart)
+        stretch.end(what, without=met)
         if not process_local:
             outputs = [_put_together(a, spec, mesh) for a, spec in zip(outputs, out, strict=True)]
         return unflatten(out_tree, outputs)
@@ -226,13 +240,45 @@ def pmap(
         axis = kept[0].axes[axis_name]
         leaves, treedef = flatten(args)
         axes = [in_axes] * len(leaves) if isinstance(in_axes, int) else list(broadcast_prefix(tuple(in_axes), args))
-        arrays = [_element(asarray(leaf), number, axis) for leaf, number in zip(leaves, axes, strict=True)]
+        given = [asarray(leaf) for leaf in leaves]
+        arrays = [_element(array, number, axis) for array, number in zip(given, axes, strict=True)]
         with named_axes(kept[0].axes):
             outputs, out_tree = flatten(fun(*unflatten(treedef, arrays)))
+        same = [(name, array, ()) for name, array in zip(_named("argument ", args), given, strict=True)]
+        advice = "pmap takes whole batches, of which each process computes an element."
+        _compare(f"pmap({getattr(fun, '__name__', 'fun')})", same, kept[0], advice)
         whole = [bind(across_processes.gather_to_same, (asarray(output),), {"axis": axis}) for output in outputs]
         return unflatten(out_tree, [moveaxis(array, 0, out_axes) for array in whole])
 
     return mapped
+
+
+def _named(what: str, values: Any) -> list[str]:
+    """Return what the leaves of a tree are called."""
+    return [what + keystr(path) for path, _ in flatten_with_path(values)[0]]
+
+
+def _compare(what: str, arrays: Sequence[tuple[str, Array, Collection[str]]], mesh: Mesh, advice: str) -> set[str]:
+    """Raise where arrays are not the same in all processes, along the axes of a mesh that are not said of them.
+
+    Returns
+    -------
+    set of str
+        The axes along which the processes have met.
+    """
+    met = set()
+    for name, axis in mesh.axes.items():
+        if axis.size > 1:
+            of_places: dict[tuple[str, str], list[tuple[str, Array]]] = {}
+            for called, array, apart in arrays:
+                if name not in apart:
+                    place = backend_of_array(array).name, str(array.device)
+                    of_places.setdefault(place, []).append((called, array))
+            for place in sorted(of_places):
+                names, same = zip(*of_places[place], strict=True)
+                compare(what, same, names, axis, advice)
+                met.add(name)
+    return met
 
 
 def _element(array: Array, number: int | None, axis: ProcessAxis) -> Array:

@@ -1,0 +1,107 @@
+"""A meeting at which processes see whether what is to be the same in all of them is, as an operation of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradkit.backend import Backend, HostMemory
+from gradkit.core import MultipleResults
+from gradkit.core.array import Array
+from gradkit.core.binding import bind_several
+from gradkit.core.graph import bind_where_captured
+from gradkit.primitives.creation import stop_gradient
+from gradkit.processes import ProcessAxis
+
+if TYPE_CHECKING:
+    from gradkit.processes import Subject, World
+
+__all__ = ["compare", "samples"]
+
+
+def compare(what: str, arrays: Sequence[Array], names: Sequence[str], axis: ProcessAxis, advice: str) -> None:
+    """Raise where arrays are not the same in all processes along an axis, all of which come here.
+
+    Parameters
+    ----------
+    what : str
+        Whose they are, for messages.
+    arrays : sequence of Array
+        This process's.
+    names : sequence of str
+        What each is called.
+    axis : ProcessAxis
+        The axis.
+    advice : str
+        What to do where they are not, for messages.
+    """
+    from gradkit.processes import subject  # late: one process needs neither JSON nor hashes
+
+    about = subject(f"{what}, at its end, along {axis.name!r}")
+    params = {"subject": about, "words": (what, advice), "names": tuple(names), "here": axis.world}
+    bind_where_captured(_compare, list(map(stop_gradient, arrays)), params)
+
+
+def samples(backend: Backend, values: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
+    """Return of raw arrays the elements that are looked at, on the host."""
+    from gradkit.processes.sameness import SAMPLES, positions  # late, as above
+
+    found = []
+    is_on_host = isinstance(backend.message_memory(), HostMemory) and backend.shares_host_memory
+    for value in values:
+        array = backend.to_host(value) if is_on_host else value
+        size = int(np.prod(array.shape))
+        if size > SAMPLES:
+            places = positions(size)
+            if is_on_host:
+                array = array.flat[places]
+            else:
+                device = backend.device_of(value)
+                array = backend.xp.take(backend.xp.reshape(value, (-1,)), backend.from_host(places, device), axis=0)
+        found.append(np.ascontiguousarray(backend.to_host(array)).reshape(-1) if not is_on_host else array.reshape(-1))
+    return found
+
+
+class _Compare(MultipleResults):
+    """A comparison: no results, and nothing to differentiate."""
+
+    distinct = True
+    calls_host = True
+    lends = True
+
+    def abstract(self, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+        """Return no results."""
+        return ()
+
+    def has_effect(self, params: Mapping[str, Any]) -> bool:
+        """Return that it does something beside computing results: it meets others."""
+        return True
+
+
+def _batched(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> tuple[Any, Any]:
+    """Compare all elements of a batch at once."""
+    bind_several(primitive, values, params)
+    return (), ()
+
+
+def _run(
+    xp: Any, *values: Any, subject: Subject, words: tuple[str, str], names: tuple[str, ...], here: World
+) -> tuple[()]:
+    from gradkit.processes.sameness import check_same, word_of  # late, as above
+
+    own = samples(xp.backend, values)
+    given = here.open(subject, word_of(own)).given()
+    what, advice = words
+    check_same(
+        here,
+        given,
+        own,
+        names,
+        lambda lines: f"{what}: what has to be the same in all processes is not:\n{lines}\n{advice}",
+    )
+    return ()
+
+
+_compare = _Compare("process_compare", _run, (None,), batch=_batched, leaf=True)
