@@ -248,7 +248,7 @@ class Call:
         are copied.
     made_in : mapping from int to int
         Operands that may be made where another one is. Once buffers have their places, those that are: the function,
-        which would copy them there, need not be given them.
+        which would copy them there, need be given neither.
     frees_memory : bool
         Whether others may write from then on in the memory of results that earlier calls have given in place.
     """

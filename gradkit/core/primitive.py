@@ -262,7 +262,10 @@ class Primitive(ABC):
         return params
 
     def made_in(self, params: Mapping[str, Any]) -> Mapping[int, int]:
-        """Return the operands that it copies into the memory of another one unless they are there, and which."""
+        """Return the operands that it copies into the memory of another one unless they are there, and which.
+
+        It looks at that one for no other reason.
+        """
         return {}
 
     @abstractmethod

@@ -16,6 +16,7 @@ read, and a compiled program makes them there. The steps follow each other so:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,7 @@ class SharedSums:
         self._has_written = False
         self._reading: list[Any] = []
         self._sum: _Sum | None = None
+        self._tokens: dict[Any, Any] = {}
 
     def is_known(self, forms: Forms) -> bool:
         """Return whether `memory` has been called for such arrays."""
@@ -125,9 +127,10 @@ class SharedSums:
 
         There is one more place than gradients if there is a question: for what it gives.
         """
-        theirs = memory.others(self.index) if self._here.count > READ_DIRECTLY else []
+        # Few read all of it only when it is there; more take part in the sum here.
+        of_all = list(chain(*memory.arrays)) if self._here.count > READ_DIRECTLY else []
         params = {"sums": self, "size": len(gradients), "question": question}
-        (token,) = bind_where_captured(_begin, (*gradients, *places, *theirs), params)
+        (token,) = bind_where_captured(_begin, (*gradients, *places, *of_all), params)
         return token  # type: ignore[no-any-return]
 
     def end(self, token: Array, places: Sequence[Array], memory: GradientMemory) -> list[Sequence[Array]]:
@@ -174,7 +177,7 @@ class SharedSums:
         return each
 
     def say_written(self, each: Sequence[Sequence[np.ndarray[Any, Any]]]) -> None:
-        """Begin to say that this process's part of a sum is there; `each` is what there is, by process."""
+        """Begin to say that this process's part of a sum is there; `each` is what there is, by process, of many."""
         self._is_reading = self._has_written = True
         self._sum = _Sum(each, self.index, self._written.Ibarrier())
 
@@ -188,6 +191,13 @@ class SharedSums:
             found.add()
             self._wait(self._read.Ibarrier())
             found.take()
+
+    def token(self, xp: Any, like: Any) -> Any:
+        """Return what stands for a sum, where an array is; for a plan that has given none, on the host."""
+        device = None if like is None else xp.backend.device_of(like)
+        if device not in self._tokens:
+            self._tokens[device] = np.zeros((), "int32") if like is None else numbers_like(xp, like, 0, "int32")
+        return self._tokens[device]
 
     def _wait(self, request: Any) -> None:
         self._here.wait_until(request.Test, self._call)
@@ -306,19 +316,20 @@ def _address_of(array: np.ndarray[Any, Any]) -> int:
 def _run_begin(
     xp: Any, *values: Any, sums: SharedSums, size: int, question: Callable[[], Sequence[float]] | None
 ) -> tuple[Any]:
-    arrays = list(map(xp.backend.to_host, values[size:]))
+    to_host = xp.backend.to_host
     count = size if question is None else size + 1
-    places, theirs = arrays[:count], arrays[count:]
-    if question is not None:
-        places[-1][...] = question()
-    for gradient, there in zip(values[:size], places, strict=False):
+    places, of_all = values[size : size + count], values[size + count :]
+    for gradient, target in zip(values[:size], places, strict=False):
         if gradient is None:
             continue  # a plan has made it there
-        own = xp.backend.to_host(gradient)
+        own, there = to_host(gradient), to_host(target)
         if _address_of(own) != _address_of(there):
             there[...] = own
-    sums.say_written(sums.in_order(places, theirs))
-    return (numbers_like(xp, values[size], 0, "int32"),)
+    if question is not None:
+        to_host(places[-1])[...] = question()
+    arrays = list(map(to_host, of_all))
+    sums.say_written([arrays[i : i + count] for i in range(0, len(arrays), count)])
+    return (sums.token(xp, next((value for value in values if value is not None), None)),)
 
 
 def _run_end(xp: Any, token: Any, *given: Any, sums: SharedSums, size: int, copies: bool) -> tuple[Any, ...]:

@@ -282,7 +282,8 @@ def as_called(call: Call) -> tuple[Any, list[Any], list[int], list[View]]:
     from gradkit.backend.plan import Layout  # late: what is on disk calls nothing
 
     operands = [View(x) if isinstance(x, Layout) else x for x in call.operands]
-    for number in (*call.in_place.values(), *call.made_in):  # they are where they belong, and nobody asks for them
+    # They are where they belong, and nobody asks for them.
+    for number in (*call.in_place.values(), *call.made_in, *call.made_in.values()):
         operands[number] = nothing
     return call.function, operands, call.copied, [View(call.results[i].whole) for i in call.copied]
 
