@@ -37,6 +37,7 @@ from worlds import Turn, World, mpiexec
 
 PROGRAMS = {
     "gradkit": ("gradkit_loop", "gradkit"),
+    "jit": ("gradkit_jit", "gradkit, the step in `jit`"),
     "again": ("gradkit_loop", "gradkit, again"),
     "mpi4py": ("by_hand", "NumPy and mpi4py, by hand"),
     "torch": ("torch_ddp", "PyTorch, DistributedDataParallel"),
@@ -94,7 +95,7 @@ def measure_programs(options: argparse.Namespace) -> list[dict[str, Any]]:
     try:
         for name, (file, title) in PROGRAMS.items():
             found[name] = {"name": name, "title": title, "lines": lines_of_code(program_path(file)), "seconds": {}}
-            package = "gradkit" if name == "again" else name
+            package = "gradkit" if name in ("again", "jit") else name
             if importlib.util.find_spec(package) is None:
                 found[name]["missing"] = f"not installed: pip install {package}"
                 continue

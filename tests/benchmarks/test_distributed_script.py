@@ -16,7 +16,7 @@ from launched import needs_mpi
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 MACHINE = {"date": "2026-11-30", "commit": "abc", "cpu": "a processor", "cores": 2, "python": "3.11", "versions": {}}
-PROGRAMS = ("by_hand", "gradkit_loop", "jax_global", "torch_ddp")
+PROGRAMS = ("by_hand", "gradkit_jit", "gradkit_loop", "jax_global", "torch_ddp")
 
 
 @pytest.fixture
