@@ -147,6 +147,10 @@ def shard_map(
     ValueError
         If specs are no prefix of the trees, name an axis that the mesh does not have, or an axis cannot be divided
         evenly.
+    DistributedError
+        By the function, in all processes: if they come to different collectives, or if a whole argument, or a result
+        that has to be the same along an axis, differs between them, as far as the elements show that are looked at
+        (1,024 of an array, floating-point numbers to four digits).
 
     Examples
     --------
@@ -222,6 +226,8 @@ def pmap(
     ------
     ValueError
         If a batch has another size.
+    DistributedError
+        By the function, in all processes: as `shard_map`.
 
     Examples
     --------

@@ -20,7 +20,7 @@ from gradkit.lax.same_values import samples
 from gradkit.lax.started_sums import OnTheWay, ask
 from gradkit.numpy import asarray, reshape
 from gradkit.processes import Meeting, World, subject
-from gradkit.processes.sameness import check_same, word_of
+from gradkit.processes.sameness import Sample, check_same, word_of
 
 __all__ = ["Share", "Told", "Weight", "weight_of"]
 
@@ -138,7 +138,7 @@ class _Now(Weight):
 
     def __init__(self, rows: int, told: Told, values: Sequence[tuple[Backend, Any]] | None, here: World) -> None:
         self._rows, self._told, self._here = rows, told, here
-        self._own: list[Any] | None = None
+        self._own: list[Sample] | None = None
         if values is not None and not told.is_compared:
             self._own = [sample for backend, value in values for sample in samples(backend, [value])]
         word = b"" if self._own is None else word_of(self._own)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from gradkit.backend import Backend, HostMemory
+from gradkit.backend import Backend
 from gradkit.core import MultipleResults
 from gradkit.core.array import Array
 from gradkit.core.binding import bind_several
@@ -17,6 +16,7 @@ from gradkit.processes import ProcessAxis
 
 if TYPE_CHECKING:
     from gradkit.processes import Subject, World
+    from gradkit.processes.sameness import Sample
 
 __all__ = ["compare", "samples"]
 
@@ -44,23 +44,23 @@ def compare(what: str, arrays: Sequence[Array], names: Sequence[str], axis: Proc
     bind_where_captured(_compare, list(map(stop_gradient, arrays)), params)
 
 
-def samples(backend: Backend, values: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
-    """Return of raw arrays the elements that are looked at, on the host."""
-    from gradkit.processes.sameness import SAMPLES, positions  # late, as above
+def samples(backend: Backend, values: Sequence[Any]) -> list[Sample]:
+    """Return what is looked at of raw arrays."""
+    from gradkit.processes.sameness import SAMPLES, Sample, positions  # late, as above
 
     found = []
-    is_on_host = isinstance(backend.message_memory(), HostMemory) and backend.shares_host_memory
     for value in values:
-        array = backend.to_host(value) if is_on_host else value
-        size = int(np.prod(array.shape))
-        if size > SAMPLES:
-            places = positions(size)
-            if is_on_host:
-                array = array.flat[places]
-            else:
-                device = backend.device_of(value)
-                array = backend.xp.take(backend.xp.reshape(value, (-1,)), backend.from_host(places, device), axis=0)
-        found.append(np.ascontiguousarray(backend.to_host(array)).reshape(-1) if not is_on_host else array.reshape(-1))
+        shape = tuple(value.shape)
+        size = prod(shape)
+        if backend.shares_host_memory:
+            array = backend.to_host(value)
+            chosen = array.reshape(-1) if size <= SAMPLES else array.flat[positions(size)]
+        else:
+            flat = backend.xp.reshape(value, (-1,))
+            if size > SAMPLES:
+                flat = backend.xp.take(flat, backend.from_host(positions(size), backend.device_of(value)), axis=0)
+            chosen = backend.to_host(flat)
+        found.append(Sample(chosen, shape))
     return found
 
 

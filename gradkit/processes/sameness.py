@@ -1,8 +1,8 @@
 """Whether arrays that are to be the same in all processes are: what each says of its own, in few bytes.
 
 Of a large array some elements are looked at, always the same: what went wrong where it does (another key, a sum that
-was forgotten) differs in nearly all of them. Floating-point numbers are compared by two sums, to four digits, since two
-kinds of processors may round differently; all others by a digest of their bits.
+was forgotten) differs in nearly all of them. Floating-point numbers are compared by three sums, to four digits, since
+two kinds of processors may round differently; all others by a digest of their bits.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,16 +21,41 @@ from gradkit.errors import DistributedError
 if TYPE_CHECKING:
     from gradkit.processes.world import World
 
-__all__ = ["SAMPLES", "check_same", "positions", "word_of"]
+__all__ = ["SAMPLES", "Sample", "check_same", "positions", "word_of"]
 
 SAMPLES = 1024
 """How many elements of an array are looked at."""
 SLOTS = 13
-"""Arrays share so many pairs of sums: they and a digest are in the bytes that travel with a word."""
+"""Arrays share so many triples of sums: they and a digest are in the bytes that travel with a word."""
 CLOSE = 1e-4
 """How far apart sums of the same may be, relative to the sum of absolute values."""
 
 Values = np.ndarray[Any, Any]
+
+_SUMS = np.dtype([("size", "f8"), ("parts", "f4", 2)])
+"""Of numbers: the sum of their absolute values, and two sums with signs, relative to it."""
+
+
+class Sample(NamedTuple):
+    """What is looked at of an array.
+
+    Attributes
+    ----------
+    values : array, shape (k,)
+        All elements, or `SAMPLES` of them, on the host.
+    shape : tuple of int
+        That of the whole array.
+    """
+
+    values: Values
+    shape: tuple[int, ...]
+
+    def place(self, number: int) -> str:
+        """Return in words where one of the values is in the array."""
+        size = prod(self.shape)
+        position = number if size <= SAMPLES else int(positions(size)[number])
+        where = [int(i) for i in np.unravel_index(position, self.shape)]
+        return f", element {where}" if where else ""
 
 
 @lru_cache(maxsize=256)
@@ -42,36 +68,39 @@ def positions(size: int) -> Values:
 
 @lru_cache(maxsize=256)
 def _weights(size: int) -> Values:
-    return np.cos(np.arange(size)) + 1.5  # where elements have changed places, their sum is another one
+    """Return weights of two sums, which are other ones where elements have changed places."""
+    numbers = np.arange(size) + 1.0
+    return np.stack([np.cos(numbers), np.cos(numbers * 2**0.5 + 1)])
 
 
-def word_of(arrays: Sequence[Values]) -> bytes:
-    """Return what a process says of its arrays, flat, of no more than `SAMPLES` elements each."""
-    sums, digest = np.zeros((SLOTS, 2)), hashlib.blake2b(digest_size=16)
-    for i, values in enumerate(arrays):
-        figures = _figures(values)
-        if figures is None:
+def word_of(samples: Sequence[Sample]) -> bytes:
+    """Return what a process says of its arrays."""
+    sums, digest = np.zeros((SLOTS, 3)), hashlib.blake2b(digest_size=16)
+    for i, (values, _) in enumerate(samples):
+        numbers = _numbers(values)
+        if numbers is None:
             digest.update(values.tobytes())
         else:
-            sums[i % SLOTS] += figures
-    return digest.digest() + sums.tobytes()
+            sums[i % SLOTS, 0] += np.abs(numbers).sum()
+            sums[i % SLOTS, 1:] += _weights(numbers.size) @ numbers
+    word = np.zeros(SLOTS, _SUMS)
+    word["size"] = sums[:, 0]
+    word["parts"] = sums[:, 1:] / np.where(sums[:, :1] > 0, sums[:, :1], 1.0)
+    return digest.digest() + word.tobytes()
 
 
-def _figures(values: Values) -> tuple[float, float] | None:
-    """Return a weighted sum of numbers and that of their absolute values; None of what is no floating-point number."""
+def _numbers(values: Values) -> Values | None:
+    """Return floating-point numbers as finite ones of float64; None of what is no floating-point number."""
     if values.dtype.kind in "biuSUO":
         return None
     if values.dtype.kind == "c":
-        values = np.stack([values.real, values.imag])
-    wide = values.astype(np.float64).reshape(-1)
-    if not np.isfinite(wide).all():
-        wide = np.nan_to_num(wide, nan=0.5, posinf=2.0, neginf=-3.0)
-    weighted = wide * _weights(wide.size)
-    return float(weighted.sum()), float(np.abs(weighted).sum())
+        values = np.concatenate([values.real, values.imag])
+    wide = values.astype(np.float64)
+    return wide if np.isfinite(wide).all() else np.nan_to_num(wide, nan=0.5, posinf=2.0, neginf=-3.0)
 
 
 def check_same(
-    here: World, given: Values, own: Sequence[Values], names: Sequence[str], message: Callable[[str], str]
+    here: World, given: Values, own: Sequence[Sample], names: Sequence[str], message: Callable[[str], str]
 ) -> None:
     """Raise where the arrays of the processes are not the same.
 
@@ -81,7 +110,7 @@ def check_same(
         The processes.
     given : array of uint8
         What they said of them (`word_of`), a row each.
-    own : sequence of array
+    own : sequence of Sample
         What this process said it of.
     names : sequence of str
         What they are called.
@@ -93,24 +122,17 @@ def check_same(
     DistributedError
         In all processes.
     """
-    words = np.ascontiguousarray(given[:, : 16 + 16 * SLOTS])
-    sums = words[:, 16:].copy().view(np.float64).reshape(here.count, SLOTS, 2)
-    apart = np.abs(sums - sums[:1]).max(axis=(0, 2)) > CLOSE * sums[..., 1].max(axis=0)
-    if not apart.any() and (words[:, :16] == words[:1, :16]).all():
+    words = np.ascontiguousarray(given[:, : 16 + SLOTS * _SUMS.itemsize])
+    sums = words[:, 16:].copy().view(_SUMS)
+    sizes, parts = sums["size"], sums["parts"]
+    is_same = np.abs(sizes - sizes[:1]) <= CLOSE * sizes.max(axis=0)
+    is_same &= (np.abs(parts - parts[:1]) <= CLOSE).all(axis=2)
+    if is_same.all() and (words[:, :16] == words[:1, :16]).all():
         return
-    told = here.gather_texts(json.dumps([_told(values) for values in own]), "what is not the same")
-    lines = []
-    for name, *said in zip(names, *map(json.loads, told), strict=True):
-        groups: dict[str, list[int]] = {}
-        first: list[Any] = said[0]
-        if all(_is_same(first, each) for each in said):
-            continue
-        for process, (_, text) in zip(here.numbers, said, strict=True):
-            groups.setdefault(text, []).append(process)
-        lines += [
-            f"  {name}, in process{'es' if len(who) > 1 else ''} {', '.join(map(str, who))}: {text}"
-            for text, who in groups.items()
-        ]
+    told = here.gather_texts(json.dumps([list(map(str, values.tolist())) for values, _ in own]), "what is not the same")
+    lines: list[str] = []
+    for name, sample, *said in zip(names, own, *map(json.loads, told), strict=True):
+        lines += _lines(name, sample, said, here.numbers)
     if lines:
         error = DistributedError(message("\n".join(lines)))
         error.everywhere = here.is_whole
@@ -118,23 +140,25 @@ def check_same(
         raise error
 
 
-def _told(values: Values) -> tuple[Any, str]:
-    """Return what arrays are compared by, and some words about one."""
-    figures = _figures(values)
-    flat = values.reshape(-1)
-    if flat.size <= 4:
-        text = ", ".join(map(str, flat.tolist()))
-    elif figures is None:
-        text = f"{', '.join(map(str, flat[:3].tolist()))}, ..."
+def _lines(name: str, own: Sample, said: Sequence[Sequence[str]], processes: Sequence[int]) -> list[str]:
+    """Return lines that say who has what of an array, by the element that differs most; none where it is the same."""
+    kind = own.values.dtype.kind
+    if _numbers(own.values) is None:
+        differs = [len(set(texts)) > 1 for texts in zip(*said, strict=True)]
+        worst = differs.index(True) if True in differs else None
     else:
-        kind = complex if flat.dtype.kind == "c" else float
-        text = ", ".join(f"{kind(x):.8g}" for x in flat[:3]) + ", ..."
-    return (hashlib.blake2b(values.tobytes(), digest_size=16).hexdigest() if figures is None else figures), text
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    (first, _), (second, _) = one, other
-    if isinstance(first, str):
-        return bool(first == second)
-    apart: float = max(abs(a - b) for a, b in zip(first, second, strict=True))
-    return apart <= CLOSE * float(max(first[1], second[1]))
+        to_number = complex if kind == "c" else float
+        each = np.asarray([list(map(to_number, texts)) for texts in said]).reshape(len(said), -1)
+        wide = np.nan_to_num(each, nan=0.5, posinf=2.0, neginf=-3.0)
+        apart = np.abs(wide - wide[:1]).max(axis=0, initial=0.0)
+        limit = CLOSE * np.abs(wide).max(axis=0, initial=0.0)
+        worst = int((apart - limit).argmax()) if (apart > limit).any() else None
+    if worst is None:
+        return []
+    groups: dict[str, list[int]] = {}
+    for process, texts in zip(processes, said, strict=True):
+        groups.setdefault(texts[worst], []).append(process)
+    return [
+        f"  {name}{own.place(worst)}, in process{'es' if len(who) > 1 else ''} {', '.join(map(str, who))}: {text}"
+        for text, who in groups.items()
+    ]

@@ -199,7 +199,7 @@ def check_run(script: Any, out: Path, counts: list[int]) -> dict[str, Any]:
         # besides the gradients there are the loss and the number of examples
         assert 0 <= run["bytes"] - clusters.least_bytes(run["count"], found["hidden"]) <= 32 * run["count"]
     for program in found["programs"]:
-        is_there = program["name"] == "again" or importlib.util.find_spec(program["name"]) is not None
+        is_there = program["name"] in ("again", "jit") or importlib.util.find_spec(program["name"]) is not None
         assert ("missing" in program) != is_there
         assert set(program["seconds"]) == ({str(count) for count in counts} if is_there else set())
     return dict(found)
