@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from gradkit import tree
 from gradkit.core import Array, no_grad
 from gradkit.core.values import host
 from gradkit.data import minibatches
-from gradkit.numpy import asarray, concatenate
+from gradkit.numpy import asarray, concatenate, isfinite
 from gradkit.train.objectives import Metric, Objective, metrics_for, objective_for
 
-__all__ = ["ROWS", "evaluate", "first_not_finite", "measure", "predict"]
+__all__ = ["ROWS", "evaluate", "first_not_finite", "is_finite", "measure", "predict"]
 
 ROWS = 8192
 """How many examples a model is given at once: few enough for the memory, many enough that calls cost nothing."""
@@ -112,6 +113,11 @@ def measure(model: Any, x: Any, y: Any, objective: Objective, metrics: Mapping[s
         else:
             loss = float(objective.of(prediction, target))
         return {"loss": loss, **{name: float(metric(prediction, target)) for name, metric in metrics.items()}}
+
+
+def is_finite(model: Any) -> bool:
+    """Return whether all parameters of a model are finite."""
+    return all(bool(isfinite(leaf).all()) for leaf in tree.leaves(model) if type(leaf) is Array)
 
 
 def first_not_finite(name: str, data: tuple[Any, Any] | None) -> str | None:

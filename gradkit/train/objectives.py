@@ -13,7 +13,10 @@ from gradkit.numpy import abs as absolute
 from gradkit.numpy import mean, square, where
 from gradkit.numpy import sum as total
 
-__all__ = ["LOSSES", "METRICS", "Metric", "Objective", "binary_accuracy", "mae", "metrics_for", "objective_for", "r2"]
+__all__ = [
+    "LOSSES", "METRICS", "Metric", "Objective", "binary_accuracy", "mae", "metrics_for", "numbers_of", "objective_for",
+    "r2",
+]  # fmt: skip
 
 Metric = Callable[[Any, Any], Any]
 """``metric(prediction, target)``, a scalar Array."""
@@ -260,6 +263,16 @@ def metrics_for(
 
 RESERVED = ("epoch", "step", "loss", "learning_rate", "seconds")
 """The history's own columns."""
+
+
+def numbers_of(metrics: Mapping[str, Metric]) -> Callable[[tuple[Any, Any], Any, Any], list[Any]]:
+    """Return what makes the loss and the metrics of a minibatch of what `Objective.with_prediction` gives for it."""
+
+    def numbers(measured: tuple[Any, Any], _x: Any, y: Any) -> list[Any]:
+        loss, prediction = measured
+        return [loss] if prediction is None else [loss, *(metric(prediction, y) for metric in metrics.values())]
+
+    return numbers
 
 
 def _name_of(function: Any) -> str:

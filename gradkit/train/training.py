@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
-from gradkit import random, tree
 from gradkit.core import Array
 from gradkit.data import minibatches
 from gradkit.errors import NonFiniteLossError
-from gradkit.numpy import isfinite
 from gradkit.optim import check_finite
 from gradkit.train.callbacks import Callback
 from gradkit.train.checkpoints import Folder, Run, Saved
 from gradkit.train.compiled import CompiledSteps, Jit
-from gradkit.train.evaluation import first_not_finite, measure
+from gradkit.train.eager import EagerSteps, Taken
+from gradkit.train.evaluation import first_not_finite, is_finite, measure
 from gradkit.train.history import History, Value
 from gradkit.train.interrupt import OF_LAUNCHERS, TOGETHER, Interrupt
-from gradkit.train.objectives import Metric, Objective
+from gradkit.train.objectives import Metric, Objective, numbers_of
 from gradkit.train.positions import Expected
 from gradkit.train.progress import Progress, progress_for
 from gradkit.train.scaling import ScaledState
-from gradkit.train.steps import Optimizer, RatedStep, rated_step, start_reading, training_step
+from gradkit.train.steps import Optimizer, RatedStep, rated_step
 from gradkit.train.teams import Team
 
 __all__ = ["Training"]
@@ -36,16 +35,6 @@ FINISHED, INTERRUPTED = "finished", "interrupted"
 
 _Remembered = tuple[tuple[float, int] | None, list[Any], str]
 """What changes at the end of an epoch: the best loss, what callbacks remember, and why they stop the run."""
-
-
-class _Step(NamedTuple):
-    """A step whose measurements have not been read yet: on a GPU they may not be computed yet."""
-
-    model: Any
-    state: Any
-    batch: int
-    values: Sequence[Callable[[], float]]
-    examples: int
 
 
 class Training:
@@ -95,13 +84,13 @@ class Training:
         self._key = key
         self._callbacks = callbacks
         self._folder = folder
-        self._step = training_step(objective.with_prediction, optimizer, has_aux=True)
         self._measured = ("loss", *(metrics if not objective.takes_model else ()))
         self._run = Run(model, optimizer.init(model), 0, 0, self._no_sums())
         self._good: Run | None = None
         """The last state whose loss is known to be a number, where `_good_until` says no later one."""
         self._good_until: int | None = None
         """The minibatch before which the last good state is: steps of a program lead there from `_good`."""
+        self._eager = EagerSteps(objective, optimizer, metrics, train, batch_size, key, team)
         self._compiled = CompiledSteps(
             self._rated_step,
             optimizer,
@@ -315,57 +304,25 @@ class Training:
 
     def _run_eagerly(self, interrupt: Interrupt) -> None:
         """Take steps as long as they are eager."""
-        run = self._run
-        model, state = run.model, run.state
-        order = random.fold_in(self._key, run.epoch)
-        waiting: _Step | None = None
-        batches = minibatches(self._train, self._batch_size, order, start=run.batch)
-        for batch, (x, y) in enumerate(batches if self._team is None else self._team.part(batches), start=run.batch):
-            if waiting is not None and self._compiled.stop(run.epoch, batch, model, state) > batch:
-                break
-            rows = min(self._batch_size, len(self._train[0]) - batch * self._batch_size)
-            if self._team is None:
-                new_model, new_state, (loss, prediction) = self._step(model, state, x, y)
-                reading = list(map(start_reading, self._numbers_of((loss, prediction), x, y)))
-            else:
-                new_model, new_state, reading = self._step_of_team(self._team, model, state, x, y, rows, interrupt)
-            # The step before is read while the device computes this one: its numbers were on their way before.
-            if waiting is not None:
-                self._read(waiting)
-            waiting = _Step(model, state, batch, reading, rows)
-            model, state = new_model, new_state
-            if self._is_asked(interrupt):
-                break
-        assert waiting is not None
-        self._read(waiting)
-        self._run = Run(model, state, run.epoch, waiting.batch + 1, self._run.sums)
+        epoch = self._run.epoch
 
-    def _step_of_team(
-        self, team: Team, model: Any, state: Any, x: Any, y: Any, rows: int, interrupt: Interrupt
-    ) -> tuple[Any, Any, list[Callable[[], float]]]:
-        new_model, new_state, (loss, prediction) = team.step(self._objective, self._optimizer, model, state, x, y, rows)
-        reading = team.start_reading(
-            model, loss, prediction, x, y, rows, self._objective, self._metrics, interrupt.asked
-        )
-        return new_model, new_state, reading
+        def ends(batch: int, model: Any, state: Any) -> bool:
+            return self._compiled.stop(epoch, batch, model, state) > batch
 
-    def _numbers_of(self, measured: tuple[Any, Any], _x: Any, y: Any) -> list[Any]:
-        """Return a step's loss and metrics."""
-        loss, prediction = measured
-        return [loss] if prediction is None else [loss, *(m(prediction, y) for m in self._metrics.values())]
+        for step in self._eager(self._run, ends, interrupt):
+            self._asked = self._eager.asked or self._asked
+            self._note(step)
+        self._run = Run(*step.after, epoch, step.batch + 1, self._run.sums)
 
-    def _read(self, step: _Step) -> None:
-        """Take a step's measurements to the host, and save the state before it where that is due."""
+    def _note(self, step: Taken) -> None:
+        """Add a step's numbers to those of the epoch, and save the state before it where that is due."""
         sums = self._run.sums
         taken = self._run.epoch * self.steps_per_epoch + step.batch
-        values = [read() for read in step.values]
-        if self._team is not None:
-            self._asked = values.pop() > 0 or self._asked
-        if not math.isfinite(values[0]):
-            self._refuse(values[0], taken)
+        if not math.isfinite(step.values[0]):
+            self._refuse(step.values[0], taken)
         # Here and not after the update: a checkpoint is good where its parameters have a loss.
-        self._note_good(Run(step.model, step.state, self._run.epoch, step.batch, sums))
-        self._run = self._run._replace(sums=_added(sums, values, step.examples))
+        self._note_good(Run(*step.before, self._run.epoch, step.batch, sums))
+        self._run = self._run._replace(sums=_added(sums, step.values, step.examples))
         self._progress.step(taken + 1, self._run.epoch + 1, self._means)
 
     def _note_good(self, run: Run, until: int | None = None) -> None:
@@ -380,7 +337,7 @@ class Training:
     def _rated_step(self, rows: int) -> RatedStep:
         """Return the step of a program for minibatches of so many rows."""
         if self._team is None:
-            return rated_step(self._objective.with_prediction, self._optimizer, self._numbers_of)
+            return rated_step(self._objective.with_prediction, self._optimizer, numbers_of(self._metrics))
         return self._team.rated_step(self._objective, self._optimizer, self._metrics, rows)
 
     def _run_compiled(self, stop: int) -> None:
@@ -426,7 +383,7 @@ class Training:
             if not math.isfinite(found["loss"]):
                 self._refuse(found["loss"], self.step, "validation")
             row.update({f"validation_{name}": value for name, value in found.items()})
-        elif not all(bool(isfinite(parameter).all()) for parameter in _numbers(run.model)):
+        elif not is_finite(run.model):
             self._refuse(math.nan, self.step)  # no data are there to see it, and the epoch may be the last one
         row["learning_rate"] = self.rate_at(self.step - 1)
         seconds = self._seconds + time.perf_counter() - self._started
@@ -497,7 +454,3 @@ def _added(sums: Sequence[float], values: Sequence[float], examples: int) -> tup
     """Return the sums over an epoch with a step's measurements added."""
     weighted = [total + value * examples for total, value in zip(sums, values, strict=False)]
     return (*weighted, sums[-1] + examples)
-
-
-def _numbers(model: Any) -> list[Array]:
-    return [leaf for leaf in tree.leaves(model) if type(leaf) is Array]
