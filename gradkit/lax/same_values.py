@@ -46,7 +46,7 @@ def compare(what: str, arrays: Sequence[Array], names: Sequence[str], axis: Proc
 
 def samples(backend: Backend, values: Sequence[Any]) -> list[Sample]:
     """Return what is looked at of raw arrays."""
-    from gradkit.processes.sameness import SAMPLES, Sample, positions  # late, as above
+    from gradkit.processes.sameness import SAMPLES, Sample, positions  # late: one process needs no hashes
 
     found = []
     for value in values:
@@ -89,7 +89,7 @@ def _batched(primitive: Any, values: Any, axes: Any, size: int, params: Any) -> 
 def _run(
     xp: Any, *values: Any, subject: Subject, words: tuple[str, str], names: tuple[str, ...], here: World
 ) -> tuple[()]:
-    from gradkit.processes.sameness import check_same, word_of  # late, as above
+    from gradkit.processes.sameness import check_same, word_of  # late: one process needs no hashes
 
     own = samples(xp.backend, values)
     given = here.open(subject, word_of(own)).given()
