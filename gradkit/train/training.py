@@ -24,6 +24,7 @@ from gradkit.train.interrupt import OF_LAUNCHERS, TOGETHER, Interrupt
 from gradkit.train.objectives import Metric, Objective, numbers_of
 from gradkit.train.positions import Expected
 from gradkit.train.progress import Progress, progress_for
+from gradkit.train.resuming import Resumed, read_run, share_run
 from gradkit.train.scaling import ScaledState
 from gradkit.train.steps import Optimizer, RatedStep, rated_step
 from gradkit.train.teams import Team
@@ -177,54 +178,29 @@ class Training:
         expected = Expected(
             self.steps_per_epoch, self._batch_size, columns, len(self._measured) + 1, callbacks=len(self._callbacks)
         )
-        saved = self._folder.load(self._run.model, self._run.state, self._key, expected)
-        if saved is None:
+        found = read_run(self._folder, self._run, self._key, expected, self._callbacks)
+        if found is None:
             return False
-        self._run, self._best, self._stopped, self._resumed = saved.run, saved.best, saved.stopped, True
-        if saved.best is not None:
-            self._best_model = self._folder.load_best(self._run.model)
-        logged = self._folder.restart_log(self._run.epoch, self._run.epoch * self.steps_per_epoch)
-        seconds = {entry["epoch"]: entry.get("seconds") for entry in logged}
-        for row in saved.rows:
-            self.history.append({**row, "seconds": seconds.get(row["epoch"])})
-        self._seconds = max((each for each in seconds.values() if each is not None), default=0.0)
-        self._folder.restore(self._callbacks, saved.callbacks)
+        self._go_on_from(found)
         if self._has_work:
             self.log({"event": "resumed", "at_step": self.step})
         return True
 
     def catch_up(self, resumed: bool) -> bool:
         """Be in every process what process 0 is after it has read the checkpoint, or has not; return which."""
-        team = self._team
-        assert team is not None
-        run = self._run
-        about = team.tell(
-            {
-                "resumed": resumed,
-                "position": [run.epoch, run.batch, run.sums],
-                "best": self._best,
-                "has_best": self._best_model is not None,
-                "stopped": self._stopped,
-                "rows": list(self.history.rows()),
-                "seconds": self._seconds,
-                "callbacks": [dict(callback.state()) for callback in self._callbacks],
-            }
-        )
-        if not about["resumed"]:
-            return False
-        best = run.model if self._best_model is None else self._best_model
-        model, state, best = team.broadcast((run.model, run.state, best))
-        if not team.leads:
-            epoch, batch, sums = about["position"]
-            self._run = Run(model, state, epoch, batch, tuple(sums))
-            self._best = None if about["best"] is None else (about["best"][0], about["best"][1])
-            self._best_model = best if about["has_best"] else None
-            self._stopped, self._seconds, self._resumed = about["stopped"], about["seconds"], True
-            for row in about["rows"]:
-                self.history.append(row)
-            for callback, remembered in zip(self._callbacks, about["callbacks"], strict=True):
-                callback.restore(remembered)
-        return True
+        assert self._team is not None
+        rows = list(self.history.rows())
+        own = Resumed(self._run, self._best, self._best_model, self._stopped, rows, self._seconds)
+        found = share_run(self._team, resumed, own, self._callbacks)
+        if found is not None and not self._team.leads:
+            self._go_on_from(found)
+        return found is not None
+
+    def _go_on_from(self, found: Resumed) -> None:
+        self._run, self._best, self._best_model, self._stopped, rows, self._seconds = found
+        for row in rows:
+            self.history.append(row)
+        self._resumed = True
 
     def begin(self) -> None:
         """Put the folder's checkpoint at this run's beginning: what an older run left there is no state of this one."""
