@@ -221,6 +221,8 @@ def device(request: pytest.FixtureRequest, _gradkit_backend: str | None) -> Devi
 def dtype(request: pytest.FixtureRequest, _gradkit_backend: str | None, _gradkit_dtype: str | None) -> Any:
     """Each of a backend's floating dtypes in turn, as `gradkit.numpy` has it."""
     if _gradkit_dtype is None:
+        from gradkit.testing.refusals import explain
+
         chosen(request, "dtype")
         raise pytest.UsageError(explain(request.config.stash[CURRENT], "dtype"))
     import gradkit.numpy
@@ -238,6 +240,8 @@ def chosen(request: pytest.FixtureRequest, fixture: str) -> Variant:
     item = request.config.stash[CURRENT]
     found = variant_of_item(item)
     if found is None and not (NAME in names_of_fixtures(item) and is_theirs(item)):
+        from gradkit.testing.refusals import explain
+
         pytest.fail(explain(item, fixture), pytrace=False)
     if found is None:
         from gradkit.backend import current_backend
@@ -246,57 +250,17 @@ def chosen(request: pytest.FixtureRequest, fixture: str) -> Variant:
     return found
 
 
-def is_of_unittest(item: pytest.Item) -> bool:
-    """Return whether a test is a method of `unittest.TestCase`."""
-    return type(item).__name__ == "TestCaseFunction"
-
-
-def explain(item: pytest.Item, fixture: str) -> str:
-    """Say why a test cannot run once on every backend, and what to do instead."""
-    if hasattr(item, "dtest"):
-        return (
-            f"{fixture}: pytest runs a doctest once, so it cannot run on every backend. Write a test function that "
-            f"takes {fixture}, or choose the backend inside: with gradkit.use_backend('numpy'): ..."
-        )
-    if is_of_unittest(item):
-        return (
-            f"{fixture}: pytest runs the methods of unittest.TestCase once, so they cannot run on every backend. Take "
-            f"{fixture} in a class that is no TestCase, name one backend alone (--backend=numpy), or loop inside: "
-            f"with self.subTest(name), gradkit.use_backend(name): ..."
-        )
-    return (
-        f"{fixture}: request.getfixturevalue({fixture!r}) comes when the test runs already, and how often it runs is "
-        f"decided before. Let the test have it from the beginning: @pytest.mark.usefixtures({fixture!r})."
-    )
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that takes one of the fixtures once for each backend, unless the project says which it runs on."""
     if NAME not in metafunc.fixturenames or is_chosen_by_project(metafunc):
         return
-    selection = selection_of(metafunc.config)
+    from gradkit.testing.choosing import cases
+
     with_dtype = DTYPE in metafunc.fixturenames
-    values = []
-    for name in selection.names:
-        reason = selection.reasons.get(name)
-        marks = [] if reason is None else [pytest.mark.skip(reason=reason)]
-        if not with_dtype:
-            values.append(pytest.param(name, id=name, marks=marks))
-            continue
-        dtypes = [None] if reason is not None else dtypes_of(variant_of(name))
-        for dtype in dtypes:
-            plain = dtype is None or dtype in name.split(":")
-            values.append(pytest.param(name, dtype, id=name if plain else f"{name}-{dtype}", marks=marks))
+    values = cases(selection_of(metafunc.config), with_dtype)
     scope: Any = "session" if "session_xp" in metafunc.fixturenames else metafunc.config.getini(SCOPE)
     metafunc.parametrize((NAME, DTYPE) if with_dtype else NAME, values, indirect=True, scope=scope)
-
-
-def dtypes_of(variant: Variant) -> list[str]:
-    """Return the floating dtypes that tests on a backend run with."""
-    from gradkit.testing.variants import floating_dtypes
-
-    return floating_dtypes(variant.backend) if variant.dtype is None else [variant.dtype]
 
 
 def is_chosen_by_project(metafunc: pytest.Metafunc) -> bool:
@@ -426,10 +390,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Let a test whose marks are wrong, or that cannot have a backend, fail before it begins; skips go before."""
     if COMPLAINT in item.stash:
         pytest.fail(item.stash[COMPLAINT], pytrace=False)
-    # A fixture keeps its error for the next test in its scope, whose reason may be another one.
-    if is_of_unittest(item) and NAME in names_of_fixtures(item) and not is_theirs(item) and backend_name(item) is None:
-        name = next((name for name in names_of_fixtures(item) if name in FIXTURES), "backend")
-        pytest.fail(explain(item, name), pytrace=False)
+    if NAME in names_of_fixtures(item) and not is_theirs(item) and backend_name(item) is None:
+        from gradkit.testing.refusals import explain, is_of_unittest
+
+        # A fixture keeps its error for the next test in its scope, whose reason may be another one.
+        if is_of_unittest(item):
+            name = next((name for name in names_of_fixtures(item) if name in FIXTURES), "backend")
+            pytest.fail(explain(item, name), pytrace=False)
 
 
 # The closing table

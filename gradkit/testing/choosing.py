@@ -1,16 +1,17 @@
-"""Which backends a test run is asked for, for the pytest plugin."""
+"""Which backends a test run is asked for, and with which parameters a test runs then, for the pytest plugin."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import pytest
 
 from gradkit.backend import backend_names, load_backend
-from gradkit.testing.variants import GROUPS, Variant, in_group, variant_named
+from gradkit.testing.variants import GROUPS, Variant, floating_dtypes, in_group, variant_named
 
-__all__ = ["EVERY", "USABLE", "Selection", "select", "variant_of", "with_required"]
+__all__ = ["EVERY", "USABLE", "Selection", "cases", "select", "variant_of", "with_required"]
 
 EVERY, USABLE = "all", "available"
 
@@ -60,6 +61,29 @@ def select(words: list[str], where: str) -> Selection:
     if not chosen:
         raise pytest.UsageError(f"{where}: there is no such backend (known: {', '.join(known)}).")
     return Selection(tuple(dict.fromkeys(chosen)), reasons)
+
+
+def cases(selection: Selection, with_dtype: bool) -> list[Any]:
+    """Return the parameters of a test: the name of a backend each, with one of its floating dtypes where it takes one.
+
+    What cannot run is there once, to be skipped with its reason.
+    """
+    found = []
+    for name in selection.names:
+        reason = selection.reasons.get(name)
+        marks = [] if reason is None else [pytest.mark.skip(reason=reason)]
+        if not with_dtype:
+            found.append(pytest.param(name, id=name, marks=marks))
+            continue
+        for dtype in [None] if reason is not None else _dtypes_of(variant_of(name)):
+            plain = dtype is None or dtype in name.split(":")
+            found.append(pytest.param(name, dtype, id=name if plain else f"{name}-{dtype}", marks=marks))
+    return found
+
+
+def _dtypes_of(variant: Variant) -> list[str]:
+    """Return the floating dtypes that tests on a backend run with."""
+    return floating_dtypes(variant.backend) if variant.dtype is None else [variant.dtype]
 
 
 def with_required(selection: Selection, where: str, required: list[str]) -> Selection:
