@@ -19,7 +19,7 @@ from gradkit.lax.started_sums import StartedSums, ask
 from gradkit.numpy import add, concatenate, reshape
 from gradkit.processes import World
 
-__all__ = ["Bucket", "GradientSums", "Numbers", "StepSums", "buckets_of"]
+__all__ = ["Bucket", "GradientSums", "Numbers", "StepSums", "buckets_of", "sums_of"]
 
 CALL = "the sum of gradients"
 
@@ -163,36 +163,26 @@ class GradientSums:
         self._numbers = StartedSums(here, "numbers", "the sum of losses")
         self._shared: dict[str, SharedSums] = {}
         self._abandoned: list[Callable[[], None]] = []
-        self._complete_entered: Callable[[], None] | None = None
 
     def abandon(self, complete: Callable[[], None]) -> None:
-        """Note that an error has ended a step of this process in its middle; `complete` begins and ends its sums.
+        """Note that an error has ended a step of this process, or may end it; `complete` begins and ends its sums.
 
         A program may catch the error and go on. The others have begun as many of these sums as they came to, and all
-        have to begin the same ones.
+        have to begin the same ones. Called again, or when the step is over, `complete` does what is left.
         """
         self._abandoned.append(complete)
 
-    def complete_abandoned(self) -> None:
-        """Complete the steps that errors have ended, at a place to which all processes have come since."""
-        complete, self._complete_entered = self._complete_entered, None
-        if complete is not None:
-            complete()
-        while self._abandoned:
-            self._abandoned.pop(0)()
-
-    def enter(self, begin: Callable[[], Callable[[], None]]) -> None:
-        """Note that a run of a program is at the beginning of a step, and so are those of all other processes.
-
-        If an error ends it in its middle, the step is completed as one that is abandoned.
+    def complete_abandoned(self, before: Callable[[], None] | None = None) -> None:
+        """Complete the steps that errors have ended, at a place to which all processes have come since.
 
         Parameters
         ----------
-        begin : callable
-            The step's `entering`.
+        before : callable, optional
+            What completes the step whose beginning this place is, if it is noted already.
         """
-        self.complete_abandoned()
-        self._complete_entered = begin()
+        while self._abandoned and self._abandoned[0] != before:
+            self._abandoned[0]()
+            del self._abandoned[0]  # not sooner: an error, such as Ctrl-C, may end that too
 
     def known_step(self, buckets: Sequence[Bucket], at: Sequence[Array], numbers: Numbers | None) -> StepSums | None:
         """Return the sums of a step that begins now, when `at`, the parameters, are there.
@@ -222,6 +212,14 @@ class GradientSums:
         if backend.name not in self._shared:
             self._shared[backend.name] = SharedSums(self._here, backend, "gradients", CALL)
         return self._shared[backend.name]
+
+
+def sums_of(here: World) -> GradientSums:
+    """Return what gradients are summed by in a world."""
+    found: GradientSums | None = here.belongings.get("gradients")
+    if found is None:
+        found = here.belongings["gradients"] = GradientSums(here)
+    return found
 
 
 def _forms(buckets: Sequence[Bucket], numbers: Numbers | None) -> Forms:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, NamedTuple
 
 from gradkit.backend import Backend, current_backend
@@ -18,7 +17,7 @@ from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import FLOATING, kind_of
 from gradkit.core.reverse import GradientWatcher
 from gradkit.core.values import values_of
-from gradkit.distributed.buckets import GradientSums, Numbers, StepSums, buckets_of
+from gradkit.distributed.buckets import Numbers, StepSums, buckets_of, sums_of
 from gradkit.distributed.startup import world
 from gradkit.distributed.weights import Told, Weight, weight_of
 from gradkit.errors import DistributedError
@@ -128,7 +127,7 @@ class SummedGradients(GradientWatcher):
     def _know(self, sums: StepSums | None) -> None:
         self._known = sums
         if sums is not None and isinstance(self._weight, Weight):
-            self._weight.met = partial(sums_of(self._here).enter, sums.entering())
+            self._weight.enter = sums.entering()
 
     def start(self, cotangent: Any) -> Any:
         """Return the cotangent of this process's loss in the sum of all: its weight, in place of 1."""
@@ -229,14 +228,6 @@ class SummedGradients(GradientWatcher):
         """Begin the sum of numbers, when all others have begun; None where this process has no examples."""
         if self._numbers is not None:
             self._sums.begin_numbers(self._no_numbers() if values is None else values)
-
-
-def sums_of(here: World) -> GradientSums:
-    """Return what gradients are summed by in a world."""
-    found: GradientSums | None = here.belongings.get("gradients")
-    if found is None:
-        found = here.belongings["gradients"] = GradientSums(here)
-    return found
 
 
 def wide(number: Any) -> Array:

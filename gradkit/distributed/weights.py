@@ -14,6 +14,7 @@ from gradkit.core.graph import bind_where_captured
 from gradkit.core.node import capturing
 from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import is_inexact
+from gradkit.distributed.buckets import sums_of
 from gradkit.distributed.trees import described
 from gradkit.errors import DistributedError
 from gradkit.lax.same_values import samples
@@ -23,6 +24,9 @@ from gradkit.processes import Meeting, World, subject
 from gradkit.processes.sameness import Sample, check_same, word_of
 
 __all__ = ["Share", "Told", "Weight", "weight_of"]
+
+MOST_FORMS = 16
+"""Of so many kinds of models it is known what has been told of them; programs keep what they have."""
 
 
 class Share(NamedTuple):
@@ -43,40 +47,54 @@ class Share(NamedTuple):
         return self.own / self.whole
 
 
-class Told:
-    """What the processes tell each other of the parameters of a loss, kept for as long as only their numbers change.
+class Form:
+    """What the processes tell each other of parameters of one structure, of the same shapes and dtypes.
+
+    Parameters
+    ----------
+    key : anything
+        What it is known by.
+    about : str
+        What the processes have to agree on at each step.
+    of_floats : sequence of int
+        Which of the parameters are compared.
+    names : sequence of str
+        What these are called.
 
     Attributes
     ----------
     subject : Subject
-        What they have to agree on at each step.
+        What the processes have to agree on.
     is_compared : bool
         Whether they have seen that the numbers that they begin with are the same.
-    names : list of str
-        What the parameters are called that are compared.
     """
 
-    def __init__(self) -> None:
-        self._form: Any = None
-        self._of_floats: list[int] = []
-        self.subject = subject("value_and_grad")
+    def __init__(self, key: Any, about: str, of_floats: Sequence[int], names: Sequence[str]) -> None:
+        self.key, self.of_floats, self.names = key, of_floats, names
+        self.subject = subject("value_and_grad", about)
         self.is_compared = False
-        self.names: list[str] = []
 
-    def update(self, params: Any, bucket_bytes: int) -> list[Array]:
-        """Look at parameters, and return those whose numbers are compared."""
-        values, treedef = tree.flatten(params)
-        arrays = [asarray(value) for value in values]
+
+class Told:
+    """What the processes have told each other of the parameters of a loss, which may be those of several models."""
+
+    def __init__(self) -> None:
+        self._forms: list[Form] = []
+
+    def form_of(self, params: Any, arrays: Sequence[Array], bucket_bytes: int) -> Form:
+        """Return what is told of parameters, of which `arrays` are the leaves."""
         places = {(backend_of_array(array).name, str(array.device)) for array in arrays}
-        form = treedef, [(dtype_name(array), tuple(array.shape)) for array in arrays], places, bucket_bytes
-        if form != self._form:
-            self._form, self.is_compared = form, False
-            self.subject = subject("value_and_grad", f"{described(params, arrays)}; bucket_bytes={bucket_bytes}")
-            paths = [tree.keystr(path) for path, _ in tree.flatten_with_path(params)[0]]
-            # Others are no parameters, and may be each process's own: a random key for what is dropped there.
-            self._of_floats = [i for i, array in enumerate(arrays) if is_inexact(dtype_name(array))]
-            self.names = [f"parameter {paths[i]}".rstrip() for i in self._of_floats]
-        return [arrays[i].detach() for i in self._of_floats]
+        key = tree.structure(params), [(dtype_name(a), tuple(a.shape)) for a in arrays], places, bucket_bytes
+        for form in self._forms:
+            if form.key == key:
+                return form
+        paths = [tree.keystr(path) for path, _ in tree.flatten_with_path(params)[0]]
+        # Others are no parameters, and may be each process's own: a random key for what is dropped there.
+        of_floats = [i for i, array in enumerate(arrays) if is_inexact(dtype_name(array))]
+        names = [f"parameter {paths[i]}".rstrip() for i in of_floats]
+        form = Form(key, f"{described(params, arrays)}; bucket_bytes={bucket_bytes}", of_floats, names)
+        self._forms = [form, *self._forms[: MOST_FORMS - 1]]
+        return form
 
 
 class Weight:
@@ -86,11 +104,11 @@ class Weight:
 
     Attributes
     ----------
-    met : callable
-        Called at each run of a program when all processes have come to its step.
+    enter : callable
+        Called at each run of a program when all processes have come to its step; returns what completes it.
     """
 
-    met: Callable[[], None]
+    enter: Callable[[], Callable[[], None]]
 
     def __call__(self) -> Any:
         """Return it."""
@@ -115,10 +133,13 @@ def weight_of(rows: int, told: Told, params: Any, here: World) -> Weight:
     here : World
         The processes.
     """
-    arrays = told.update(params, here.bucket_bytes)
+    leaves = [asarray(value) for value in tree.leaves(params)]
+    form = told.form_of(params, leaves, here.bucket_bytes)
     if capturing() is not None:
-        return _InProgram(rows, told, arrays, here)
-    return _Now(rows, told, [(backend_of_array(array), innermost(array)) for array in arrays], here)
+        return _InProgram(rows, form, [leaves[i].detach() for i in form.of_floats], here)
+    if form.is_compared:
+        return _Now(rows, form, None, here)
+    return _Now(rows, form, [(backend_of_array(leaves[i]), innermost(leaves[i])) for i in form.of_floats], here)
 
 
 class _Now(Weight):
@@ -128,22 +149,22 @@ class _Now(Weight):
     ----------
     rows : int
         The examples.
-    told : Told
+    form : Form
         What has been told before.
     values : sequence of (Backend, raw array)
-        The parameters, to be compared if they have not been.
+        The parameters, to be compared if they have not been; None if they are not to be.
     here : World
         The processes.
     """
 
-    def __init__(self, rows: int, told: Told, values: Sequence[tuple[Backend, Any]] | None, here: World) -> None:
-        self._rows, self._told, self._here = rows, told, here
+    def __init__(self, rows: int, form: Form, values: Sequence[tuple[Backend, Any]] | None, here: World) -> None:
+        self._rows, self._form, self._here = rows, form, here
         self._own: list[Sample] | None = None
-        if values is not None and not told.is_compared:
+        if values is not None and not form.is_compared:
             self._own = [sample for backend, value in values for sample in samples(backend, [value])]
         word = b"" if self._own is None else word_of(self._own)
         self._meeting: Meeting = here.open(
-            told.subject, np.asarray([rows, self._own is not None], np.int64).tobytes() + word
+            form.subject, np.asarray([rows, self._own is not None], np.int64).tobytes() + word
         )
         self._known: float | None = None
         self._error: DistributedError | None = None
@@ -170,11 +191,11 @@ class _Now(Weight):
     def _compare(self, given: Any) -> None:
         assert self._own is not None
         try:
-            check_same(self._here, given, self._own, self._told.names, _message)
+            check_same(self._here, given, self._own, self._form.names, _message)
         except DistributedError as error:
             self._error = error
             raise
-        self._told.is_compared = True
+        self._form.is_compared = True
 
 
 def _message(lines: str) -> str:
@@ -187,16 +208,16 @@ def _message(lines: str) -> str:
 class _InProgram(Weight):
     """That of the steps of a program: the others' parts are not what they were when it was captured."""
 
-    def __init__(self, rows: int, told: Told, arrays: Sequence[Array], here: World) -> None:
-        self._rows, self._told, self._here = rows, told, here
-        self._under_way: list[_Now] = []
+    def __init__(self, rows: int, form: Form, arrays: Sequence[Array], here: World) -> None:
+        self._rows, self._form, self._here = rows, form, here
+        self._run: _Run | None = None
         self._known: Array | None = None
         self._at = asarray(0.0) if not arrays else reshape(arrays[0], (-1,))[:1]
         self._at = self._at.astype("float64" if backend_of_array(self._at).has_dtype("float64") else "float32")
         bind_where_captured(_begin, arrays or [self._at], {"weight": self, "count": len(arrays)})
 
     def agree(self) -> None:
-        _Now(self._rows, self._told, None, self._here)()
+        _Now(self._rows, self._form, None, self._here)()
 
     def __call__(self) -> Array:
         if self._known is None:
@@ -205,15 +226,47 @@ class _InProgram(Weight):
 
     def begin(self, values: Sequence[tuple[Backend, Any]]) -> None:
         """Begin to tell, at a run."""
-        while self._under_way:  # an error has ended the run before, after the others had begun its step
-            self._under_way.pop()()
-            self.met()
-        self._under_way.append(_Now(self._rows, self._told, values, self._here))
+        self._run = _Run(_Now(self._rows, self._form, values, self._here), self.enter)
+        sums_of(self._here).abandon(self._run.complete)
 
     def _end(self) -> tuple[float]:
-        weight = self._under_way.pop()()
-        self.met()
+        assert self._run is not None
+        weight = self._run.weight()
+        sums_of(self._here).complete_abandoned(before=self._run.complete)
+        self._run.enter()
         return (weight,)
+
+
+class _Run:
+    """A run of a program in a step, which an error may end anywhere.
+
+    Parameters
+    ----------
+    weight : Weight
+        That of this run.
+    enter : callable
+        As a weight's.
+    """
+
+    def __init__(self, weight: _Now, enter: Callable[[], Callable[[], None]]) -> None:
+        self.weight = weight
+        self._enter = enter
+        self._complete: Callable[[], None] | None = None
+
+    def enter(self) -> None:
+        """Begin the step, to which all processes have come."""
+        self._complete = self._enter()
+
+    def complete(self) -> None:
+        """Begin and end the sums that have not; nobody has a use for them."""
+        if self._complete is None:
+            try:
+                self.weight()
+            except (DistributedError, ValueError):
+                return  # so it was in all processes, and no sum has begun
+            self.enter()
+        assert self._complete is not None
+        self._complete()
 
 
 def _run_begin(xp: Any, *values: Any, weight: _InProgram, count: int) -> tuple[()]:

@@ -87,9 +87,16 @@ def models(run):
     def tree(b):
         return {"a": jnp.ones(3), "b": [jnp.asarray(b)]}
 
+    def in_turns():
+        """Take steps of two models by one loss, which a change of rows makes another program in one process alone."""
+        for rows in (2, 2 + me):
+            of_model(model(1), jnp.ones((rows, 3)))
+            of_model(nn.MLP(3, [2], key=random.key(1)), x)
+
     return {
         "other keys": told(of_model, model(me), x),
         "the same": told(of_model, model(1), x),
+        "in turns": told(in_turns),
         "one parameter": told(of_tree, tree(1.0 + me), x),
         "the same parameters": told(of_tree, tree(1.0), x),
     }

@@ -110,7 +110,10 @@ def failing(where):
 
 
 def catch_errors(index, count, compiled):
-    """Take steps that end in errors, each process's in a place of its own, and steps between; return the gradients."""
+    """Take steps that end in errors, each process's in a place of its own, and steps between; return the gradients.
+
+    Compiled, the step after an error is another program, and now and then none.
+    """
     place = [-1]
     layers = [failing(lambda i=i: place[0] == i) for i in range(4)]
 
@@ -122,20 +125,23 @@ def catch_errors(index, count, compiled):
 
     rng = np.random.default_rng(0)
     params = [jnp.asarray(rng.normal(size=(20, 20)).astype("float32")) for _ in layers]
-    x = jnp.asarray(rng.normal(size=(4 * count, 20)).astype("float32"))
+    x = jnp.asarray(rng.normal(size=(count, 4, 20)).astype("float32"))
     mean, found, caught = distributed.value_and_grad(loss), [], 0
-    if compiled:
-        mean = gradkit.jit(mean)
+    program = gradkit.jit(mean) if compiled else mean
+
+    def whole(step):
+        return x[:, : 4 - step % 2] * (step + 1)
+
     for step in range(40):
         place[0] = (step + 2 * index) % 5 if step % 3 == 0 else -1
         wait()
         try:
-            found.append(bits(mean(params, x[4 * index : 4 * index + 4] * (step + 1))[1]))
+            found.append(bits((mean if step % 12 == 1 else program)(params, whole(step)[index])[1]))
         except FloatingPointError:
             caught += 1
     place[0] = -1
-    whole = [gradkit.grad(loss)(params, x * (step + 1)) for step in range(40) if step % 3]
-    expected = [np.asarray(leaf).ravel().tolist() for gradient in whole for leaf in gradient]
+    alone = [gradkit.grad(loss)(params, whole(step).reshape(-1, 20)) for step in range(40) if step % 3]
+    expected = [np.asarray(leaf).ravel().tolist() for gradient in alone for leaf in gradient]
     return {"caught": caught, "gradients": found, "expected": expected}
 
 
