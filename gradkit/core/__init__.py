@@ -4,10 +4,11 @@ from gradkit.core import conversions, lecture  # noqa: F401 - they attach their 
 from gradkit.core.array import Array
 from gradkit.core.binding import bind, bind_several
 from gradkit.core.debugging import check_for_nans
-from gradkit.core.families import MINUS_ONE, ONE, Elementwise, General, Linear, MultipleResults, passes_where
+from gradkit.core.families import MINUS_ONE, ONE, Elementwise, General, Linear, passes_where
 from gradkit.core.node import enable_grad, no_grad
 from gradkit.core.primitive import Primitive
 from gradkit.core.reverse import TAPE, ReverseTrace
+from gradkit.core.several_results import MultipleResults
 from gradkit.core.structured import Contraction, LinearReduction, Reduction, View
 
 __all__ = [

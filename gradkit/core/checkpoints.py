@@ -16,7 +16,6 @@ from gradkit.backend import TRACED, backend_of
 from gradkit.config import items
 from gradkit.core.array import Array, owner_of, wrap
 from gradkit.core.batching import BatchTrace, Gating
-from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import Dual, ForwardTrace
 from gradkit.core.function_batches import Flat, Function
 from gradkit.core.layers import changed_inside, followers, layers
@@ -24,6 +23,7 @@ from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf, Node, Trace, again, enable_grad, new_level, new_sequence
 from gradkit.core.promotion import is_inexact, limits_of, real_part_of
 from gradkit.core.reverse import ReverseTrace
+from gradkit.core.several_results import Parts, record_call
 from gradkit.core.stand_in import STAND_INS, Batched
 
 __all__ = ["Rerun", "run_checkpointed"]

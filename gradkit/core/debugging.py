@@ -12,10 +12,11 @@ from typing import Any
 
 from gradkit.backend import backend_of
 from gradkit.config import config
-from gradkit.core.families import Elementwise, General, Linear, MultipleResults
+from gradkit.core.families import Elementwise, General, Linear
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import is_inexact
+from gradkit.core.several_results import MultipleResults
 
 __all__ = ["check_for_nans"]
 

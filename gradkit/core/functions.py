@@ -17,7 +17,6 @@ from gradkit.core.above import above
 from gradkit.core.array import Array, dtype_as_stored, wrap
 from gradkit.core.batching import BatchTrace
 from gradkit.core.closures import ClosedOver, ClosesOver, check_closures, highest
-from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch, Flat, Function, RuleBatch
 from gradkit.core.graph import Graph, GraphTrace, HigherOrder, abstract_like, zeros_of
@@ -27,6 +26,7 @@ from gradkit.core.primitive import no_transpose
 from gradkit.core.promotion import is_inexact
 from gradkit.core.residuals import Record
 from gradkit.core.reverse import ReverseTrace
+from gradkit.core.several_results import Parts, record_call
 
 __all__ = ["CUSTOM_JVP", "CUSTOM_VJP", "LINEAR_SOLVE", "NOT_LINEAR"]
 

@@ -25,12 +25,12 @@ from gradkit.core.array import (
     wrap,
 )
 from gradkit.core.binding import bind, bind_several, has_no_values, highest_trace
-from gradkit.core.families import MultipleResults
 from gradkit.core.lending import axes_in_memory, place_in_memory, snapshot
 from gradkit.core.namespace import PRIMITIVES, as_bound, bound
 from gradkit.core.node import Node, Trace, branch, capture, capturing, made_of_one_number, open_no_grad, recording
 from gradkit.core.primitive import Primitive
 from gradkit.core.promotion import PYTHON_NUMBERS, dtype_named, is_inexact, python_type_of
+from gradkit.core.several_results import MultipleResults
 from gradkit.core.sources import noting_sources, source_here
 from gradkit.core.stand_in import Abstract
 from gradkit.core.values import host

@@ -11,7 +11,6 @@ from gradkit.compiler.passes import Walk, dependent, differentiable
 from gradkit.core.array import Array, raw, weak_type
 from gradkit.core.batching import BatchTrace
 from gradkit.core.binding import has_no_values, highest_trace
-from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch
 from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like, branch_of, graph_of
@@ -20,6 +19,7 @@ from gradkit.core.namespace import as_bound
 from gradkit.core.node import Trace, capturing, new_sequence
 from gradkit.core.operands import noting_fits_of
 from gradkit.core.reverse import ReverseTrace
+from gradkit.core.several_results import Parts, record_call
 from gradkit.core.stand_in import Abstract, Batched
 from gradkit.lax.captured import (
     Flags,

@@ -18,7 +18,6 @@ from gradkit.config import config
 from gradkit.core.array import Array, belongs_to_a_call, dtype_as_stored, owner_of, wrap
 from gradkit.core.batching import BatchTrace
 from gradkit.core.binding import highest_trace
-from gradkit.core.families import Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch
 from gradkit.core.graph import Equation, Graph, GraphTrace, HigherOrder, Variable, abstract_like, graph_of, zeros_of
@@ -26,6 +25,7 @@ from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf
 from gradkit.core.residuals import Outline, Record
 from gradkit.core.reverse import ReverseTrace
+from gradkit.core.several_results import Parts, record_call
 from gradkit.core.stand_in import Abstract
 from gradkit.primitives import broadcast_to
 from gradkit.transforms.compile_log import compiling

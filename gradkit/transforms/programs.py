@@ -12,13 +12,13 @@ from gradkit.compiler.executables import Executable, row_by_row
 from gradkit.compiler.passes import differentiable
 from gradkit.core.array import Array, belongs_to_a_call, renewed, wrap
 from gradkit.core.assignment import keeping_arguments
-from gradkit.core.families import CALL
 from gradkit.core.graph import Graph, GraphTrace, Variable
 from gradkit.core.lending import copied, is_lent, snapshot
 from gradkit.core.node import NO_PARAMS, Node, recording
 from gradkit.core.operands import new_array, note_fit, noting_weakness
 from gradkit.core.promotion import PYTHON_NUMBERS, is_inexact, require_room_for
 from gradkit.core.reverse import TAPE
+from gradkit.core.several_results import CALL
 from gradkit.core.sources import levels_to_user
 from gradkit.core.stand_in import Abstract, Deleted
 from gradkit.errors import JAXTypeError

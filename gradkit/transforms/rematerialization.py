@@ -16,7 +16,6 @@ from gradkit.core.array import Array, raw, wrap
 from gradkit.core.batching import BatchTrace
 from gradkit.core.binding import highest_trace
 from gradkit.core.checkpoints import run_checkpointed
-from gradkit.core.families import MultipleResults, Parts, record_call
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch, Flat, Function
 from gradkit.core.functions import CUSTOM_JVP, CUSTOM_VJP
@@ -24,6 +23,7 @@ from gradkit.core.graph import Equation, Graph, HigherOrder, Variable, abstract_
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf, Node, capturing
 from gradkit.core.reverse import ReverseTrace
+from gradkit.core.several_results import MultipleResults, Parts, record_call
 from gradkit.primitives.barriers import behind_barrier
 
 __all__ = ["Offloadable", "call_checkpointed"]

@@ -24,12 +24,12 @@ from gradkit.backend import backend_of
 from gradkit.core import Array
 from gradkit.core.array import backend_of_array, raw
 from gradkit.core.binding import KERNEL_ERRORS
-from gradkit.core.families import PART, Recorded
 from gradkit.core.namespace import namespace_of
 from gradkit.core.narrow import kernel_for, widened_pull
 from gradkit.core.node import Leaf, Node
 from gradkit.core.promotion import is_inexact
 from gradkit.core.reverse import total
+from gradkit.core.several_results import PART, Recorded
 from gradkit.scalar import Value
 from gradkit.scalar.value import Input
 from gradkit.viz.computation import Computation, Operation, Quantity, Role
