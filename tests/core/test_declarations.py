@@ -191,6 +191,7 @@ NOT_CALLED = {
         (name for name, primitive in PRIMITIVES.items() if isinstance(primitive, OnTheWay)),
         "meets others by what is its parameter",
     ),
+    "process_compare": "meets others by what is its parameter",
     "pmax": "a trace of batches is its parameter",
     "pmin": "a trace of batches is its parameter",
     "psum": "a trace of batches is its parameter",
