@@ -154,6 +154,8 @@ def require_linear_call(operation: HigherOrder, inputs: Flags, params: Mapping[s
     """Do as `require_linear` does for the graphs that an operation runs."""
     if operation.name == "cond" and inputs[0]:
         raise no_transpose("cond", what)
+    if operation.name == "custom_linear_solve" and any(inputs[: -params["size"]]):
+        raise no_transpose("custom_linear_solve", what)  # linear in the right side alone
     return operation.reached(inputs, lambda graph, flags: require_linear(graph, flags, what), **params)
 
 

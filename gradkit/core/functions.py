@@ -33,7 +33,7 @@ __all__ = ["CUSTOM_JVP", "CUSTOM_VJP", "LINEAR_SOLVE", "NOT_LINEAR"]
 PushRule = Callable[[Flat, Flat], tuple[Flat, Flat]]
 Forward = Callable[[Flat], tuple[Flat, Flat]]
 Backward = Callable[[Flat, Flat], Flat]
-Rule = PushRule | Forward | Backward
+Rule = PushRule | Forward | Backward | int
 
 
 # Functions with a forward rule
@@ -312,9 +312,9 @@ class CustomVJP(CustomCall):
 
 
 class LinearSolve(CustomVJP):
-    """A call of a function that has a rule for each mode."""
+    """A call of a function that has a rule for each mode; beside them stands of how many leaves its right side is."""
 
-    derivative = ("jvp", "fwd", "bwd")
+    derivative = ("jvp", "size", "fwd", "bwd")
 
     def in_forward(self, trace: ForwardTrace, args: Flat, *, rules: Sequence[Any], **_: Any) -> Flat:
         """Run the forward mode's."""
@@ -322,7 +322,7 @@ class LinearSolve(CustomVJP):
 
     def batch_rules(self, batch: Batch, axes: Sequence[int | None], *rules: Any) -> Sequence[Rule]:
         """Return all rules of whole batches."""
-        return _batched_push(batch, rules[0], axes), *super().batch_rules(batch, axes, *rules)
+        return _batched_push(batch, rules[0], axes), rules[1], *super().batch_rules(batch, axes, *rules)
 
     def reached(self, inputs: Sequence[bool], walk: Any, *, call_jaxpr: Graph, **_: Any) -> list[bool]:
         """Say that all results are; what the solver does is nobody's concern."""

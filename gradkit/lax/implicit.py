@@ -112,7 +112,7 @@ class System:
 
     def __call__(self, args: Flat) -> Flat:
         """Solve it, with the rules for the derivatives."""
-        return LINEAR_SOLVE.call(args, self.function, self.push, self.forward, self.backward)
+        return LINEAR_SOLVE.call(args, self.function, self.push, self.size, self.forward, self.backward)
 
     def function(self, args: Flat) -> Flat:
         """Solve it."""

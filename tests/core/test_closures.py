@@ -477,6 +477,17 @@ WAYS = {
 ONE_WAY = {"custom_vjp", "custom_vjp in jit"}  # functions that forward mode cannot go through
 
 
+def solved(a: Any, b: Any) -> Any:
+    return lax.custom_linear_solve(lambda y: a * y, b, lambda _, b: b / a, lambda _, b: b / a)
+
+
+def root(a: Any) -> Any:
+    return lax.custom_root(lambda y: y * y - a, a * 0 + 1, lambda f, y: jnp.sqrt(y - f(y) - y * (1 - y)), lambda g, y: y)
+
+
+IN_RULES = {"jnp": jnp, "solved": solved, "root": root}
+
+
 def function_with_rule(rule: Any) -> Any:
     f = m.custom_jvp(jnp.sin)
     f.defjvp(lambda primals, tangents: (f(*primals), rule(primals[0], tangents[0])))
@@ -499,10 +510,10 @@ def slope(reverse: Any, x: Any) -> float:
 
 @pytest.mark.dealt("way")
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("rule", ["jnp.sign(t)", "t * t", "x + t - t * (t > 0)"])
+@pytest.mark.parametrize("rule", ["jnp.sign(t)", "t * t", "x + t - t * (t > 0)", "solved(x + t, x)", "root(x + t)"])
 def test_what_is_not_linear_in_a_tangent_is_refused_in_whatever_runs_it(rule: str, way: str, xp: Any) -> None:
     x = xp.asarray(0.5)
-    f = function_with_rule(lambda x, t: WAYS[way](lambda t: eval(rule, {"jnp": jnp, "x": x, "t": t}))(t))
+    f = function_with_rule(lambda x, t: WAYS[way](lambda t: eval(rule, {**IN_RULES, "x": x, "t": t}))(t))
     for reverse in in_reverse(f):
         with pytest.raises((NotImplementedError, JAXTypeError)):
             reverse(x)
@@ -510,11 +521,11 @@ def test_what_is_not_linear_in_a_tangent_is_refused_in_whatever_runs_it(rule: st
 
 @pytest.mark.dealt("way")
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("rule", ["x * t", "jnp.stack([x, t])[1]"])
+@pytest.mark.parametrize("rule", ["x * t", "jnp.stack([x, t])[1]", "solved(x, t)"])
 def test_what_is_linear_in_a_tangent_is_transposed_in_whatever_runs_it(rule: str, way: str, xp: Any) -> None:
     x = xp.asarray(0.5)
-    f = function_with_rule(lambda x, t: WAYS[way](lambda t: eval(rule, {"jnp": jnp, "x": x, "t": t}))(t))
-    right = float(eval(rule, {"jnp": jnp, "x": x, "t": xp.asarray(1.0)}))
+    f = function_with_rule(lambda x, t: WAYS[way](lambda t: eval(rule, {**IN_RULES, "x": x, "t": t}))(t))
+    right = float(eval(rule, {**IN_RULES, "x": x, "t": xp.asarray(1.0)}))
     assert [slope(reverse, x) for reverse in in_reverse(f)] == [right] * 4
 
 
