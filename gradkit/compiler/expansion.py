@@ -17,10 +17,10 @@ from gradkit.compiler.control import CONTROL
 from gradkit.compiler.keys import key_of_value
 from gradkit.compiler.passes import new_variable
 from gradkit.core.array import Array
+from gradkit.core.capture import GraphTrace
 from gradkit.core.graph import (
     Equation,
     Graph,
-    GraphTrace,
     HigherOrder,
     Params,
     Variable,

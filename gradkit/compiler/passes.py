@@ -12,7 +12,8 @@ from itertools import compress
 from typing import Any
 
 from gradkit.core.above import above
-from gradkit.core.graph import Equation, Graph, GraphTrace, HigherOrder, Variable
+from gradkit.core.capture import GraphTrace
+from gradkit.core.graph import Equation, Graph, HigherOrder, Variable
 from gradkit.core.primitive import no_transpose
 from gradkit.core.promotion import is_inexact
 from gradkit.core.stand_in import Abstract

@@ -16,10 +16,11 @@ from typing import Any
 from gradkit.core.above import above
 from gradkit.core.array import Array, dtype_as_stored, wrap
 from gradkit.core.batching import BatchTrace
+from gradkit.core.capture import GraphTrace
 from gradkit.core.closures import ClosedOver, ClosesOver, check_closures, highest
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch, Flat, Function, RuleBatch
-from gradkit.core.graph import Graph, GraphTrace, HigherOrder, abstract_like, zeros_of
+from gradkit.core.graph import Graph, HigherOrder, abstract_like, zeros_of
 from gradkit.core.namespace import as_bound, bound
 from gradkit.core.node import Leaf, Node, Trace
 from gradkit.core.primitive import no_transpose

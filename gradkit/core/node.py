@@ -20,7 +20,8 @@ from gradkit.errors import UnexpectedTracerError
 
 if TYPE_CHECKING:
     from gradkit.core.array import Array
-    from gradkit.core.graph import GraphTrace, HigherOrder
+    from gradkit.core.capture import GraphTrace
+    from gradkit.core.graph import HigherOrder
     from gradkit.core.primitive import Primitive
 
 __all__ = [

@@ -11,9 +11,10 @@ from gradkit.compiler.passes import Walk, dependent, differentiable
 from gradkit.core.array import Array, raw, weak_type
 from gradkit.core.batching import BatchTrace
 from gradkit.core.binding import has_no_values, highest_trace
+from gradkit.core.capture import branch_of, graph_of
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch
-from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like, branch_of, graph_of
+from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like
 from gradkit.core.layers import layers
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Trace, capturing, new_sequence

@@ -16,7 +16,8 @@ from gradkit.compiler.passes import new_variable
 from gradkit.config import config
 from gradkit.core.array import Array, backend_of_array, is_followed_outside
 from gradkit.core.binding import highest_trace
-from gradkit.core.graph import Equation, Graph, HigherOrder, Params, abstract_like, graph_of
+from gradkit.core.capture import graph_of
+from gradkit.core.graph import Equation, Graph, HigherOrder, Params, abstract_like
 from gradkit.core.stand_in import Abstract
 from gradkit.errors import JAXIndexError, JAXTypeError
 

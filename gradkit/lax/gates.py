@@ -20,9 +20,9 @@ from typing import Any
 
 from gradkit.core.array import Array, wrap
 from gradkit.core.batching import BatchTrace
+from gradkit.core.capture import GraphTrace
 from gradkit.core.checkpoints import Rerun
 from gradkit.core.forward import Dual
-from gradkit.core.graph import GraphTrace
 from gradkit.core.namespace import PRIMITIVES
 from gradkit.core.node import NO_PARAMS, Node, Trace, in_progress, new_sequence, recording
 from gradkit.core.promotion import is_inexact

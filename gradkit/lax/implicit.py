@@ -13,8 +13,9 @@ from typing import Any
 
 from gradkit.core.array import is_tangent
 from gradkit.core.assignment import keeping_arguments
+from gradkit.core.capture import graph_of
 from gradkit.core.functions import CUSTOM_JVP, LINEAR_SOLVE, NOT_LINEAR
-from gradkit.core.graph import abstract_like, graph_of
+from gradkit.core.graph import abstract_like
 from gradkit.core.primitive import no_transpose
 from gradkit.core.promotion import is_inexact
 from gradkit.primitives import zeros_like

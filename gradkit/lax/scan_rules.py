@@ -15,9 +15,10 @@ from gradkit.compiler.passes import Walk, dependent, differentiable, settled
 from gradkit.core.array import Array
 from gradkit.core.batching import BatchTrace, at_front
 from gradkit.core.binding import has_no_values
+from gradkit.core.capture import graph_of
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch
-from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like, graph_of
+from gradkit.core.graph import Graph, HigherOrder, Variable, abstract_like
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Trace, capturing
 from gradkit.core.reverse import ReverseTrace

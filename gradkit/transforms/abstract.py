@@ -9,7 +9,8 @@ from typing import Any
 from gradkit.backend import current_backend
 from gradkit.core.array import Array, wrap
 from gradkit.core.assignment import keeping_arguments
-from gradkit.core.graph import Graph, GraphTrace, abstract_like
+from gradkit.core.capture import GraphTrace
+from gradkit.core.graph import Graph, abstract_like
 from gradkit.core.promotion import dtype_named
 from gradkit.core.sizes import whole_numbers
 from gradkit.core.stand_in import Abstract

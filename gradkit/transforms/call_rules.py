@@ -18,9 +18,10 @@ from gradkit.config import config
 from gradkit.core.array import Array, belongs_to_a_call, dtype_as_stored, owner_of, wrap
 from gradkit.core.batching import BatchTrace
 from gradkit.core.binding import highest_trace
+from gradkit.core.capture import GraphTrace, graph_of
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch
-from gradkit.core.graph import Equation, Graph, GraphTrace, HigherOrder, Variable, abstract_like, graph_of, zeros_of
+from gradkit.core.graph import Equation, Graph, HigherOrder, Variable, abstract_like, zeros_of
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf
 from gradkit.core.residuals import Outline, Record

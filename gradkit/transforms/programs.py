@@ -12,7 +12,8 @@ from gradkit.compiler.executables import Executable, row_by_row
 from gradkit.compiler.passes import differentiable
 from gradkit.core.array import Array, belongs_to_a_call, renewed, wrap
 from gradkit.core.assignment import keeping_arguments
-from gradkit.core.graph import Graph, GraphTrace, Variable
+from gradkit.core.capture import GraphTrace
+from gradkit.core.graph import Graph, Variable
 from gradkit.core.lending import copied, is_lent, snapshot
 from gradkit.core.node import NO_PARAMS, Node, recording
 from gradkit.core.operands import new_array, note_fit, noting_weakness

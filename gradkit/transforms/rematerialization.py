@@ -15,11 +15,12 @@ from gradkit.compiler.passes import Walk, bits_of, differ, differentiable, last_
 from gradkit.core.array import Array, raw, wrap
 from gradkit.core.batching import BatchTrace
 from gradkit.core.binding import highest_trace
+from gradkit.core.capture import graph_of
 from gradkit.core.checkpoints import run_checkpointed
 from gradkit.core.forward import ForwardTrace
 from gradkit.core.function_batches import Batch, Flat, Function
 from gradkit.core.functions import CUSTOM_JVP, CUSTOM_VJP
-from gradkit.core.graph import Equation, Graph, HigherOrder, Variable, abstract_like, graph_of
+from gradkit.core.graph import Equation, Graph, HigherOrder, Variable, abstract_like
 from gradkit.core.namespace import as_bound
 from gradkit.core.node import Leaf, Node, capturing
 from gradkit.core.reverse import ReverseTrace

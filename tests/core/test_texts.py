@@ -14,7 +14,8 @@ import gradkit.numpy as jnp
 from gradkit.backend import Backend
 from gradkit.core import Array, Elementwise, General, Linear, bind
 from gradkit.core.batching import one_by_one, same_shape
-from gradkit.core.graph import Graph, GraphTrace, abstract_like
+from gradkit.core.capture import GraphTrace
+from gradkit.core.graph import Graph, abstract_like
 from gradkit.core.namespace import ARRAYS, PRIMITIVES
 from gradkit.core.primitive import Primitive
 
