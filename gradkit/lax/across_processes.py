@@ -71,7 +71,7 @@ class _Linear(Across, Linear):
 
 
 class _General(Across, General):
-    """An extremum over processes. As in JAX it has no derivative. Of one process it is the argument."""
+    """An extremum over processes. Of one process it is the argument."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options, leaf=True, shares_memory=True)
@@ -290,5 +290,20 @@ send = _Linear(
     batch=_same_axis,
     shape=same_shape,
 )
-maxima = _General("process_max", _extremum("max"), (None,), batch=_same_axis, shape=same_shape)
-minima = _General("process_min", _extremum("min"), (None,), batch=_same_axis, shape=same_shape)
+
+
+def _pull_extremum(xp: Any, g: Any, y: Any, x: Any, *, axis: ProcessAxis) -> Any:
+    # Equal ones share the gradient, as along an axis of an array.
+    chosen = xp.astype(x == y, x.dtype)
+    return chosen * (_apply("process_sum", g, axis) / _apply("process_sum", chosen, axis))
+
+
+def _push_extremum(xp: Any, tangents: Any, y: Any, x: Any, *, axis: ProcessAxis) -> Any:
+    chosen = xp.astype(x == y, x.dtype)
+    return _apply("process_sum", chosen * tangents[0], axis) / _apply("process_sum", chosen, axis)
+
+
+maxima, minima = (
+    _General(f"process_{name}", _extremum(name), (_pull_extremum,), _push_extremum, batch=_same_axis, shape=same_shape)
+    for name in ("max", "min")
+)

@@ -69,11 +69,30 @@ _psum = LinearCollective(
     shape=same_shape,
     leaf=True,
 )
-_pmax = GeneralCollective(
-    "pmax", lambda xp, x, *, frame: x, (None,), batch=_across(largest), shape=same_shape, leaf=True
-)
-_pmin = GeneralCollective(
-    "pmin", lambda xp, x, *, frame: x, (None,), batch=_across(smallest), shape=same_shape, leaf=True
+
+
+def _pull_extremum(xp: Any, g: Any, y: Any, x: Any, *, frame: BatchTrace) -> Any:
+    # Equal ones share the gradient, as along an axis of an array.
+    chosen = xp.astype(x == y, x.dtype)
+    return chosen * (_sum_over(g, frame) / _sum_over(chosen, frame))
+
+
+def _push_extremum(xp: Any, tangents: Any, y: Any, x: Any, *, frame: BatchTrace) -> Any:
+    chosen = xp.astype(x == y, x.dtype)
+    return _sum_over(chosen * tangents[0], frame) / _sum_over(chosen, frame)
+
+
+_pmax, _pmin = (
+    GeneralCollective(
+        name,
+        lambda xp, x, *, frame: x,
+        (_pull_extremum,),
+        _push_extremum,
+        batch=_across(reduce),
+        shape=same_shape,
+        leaf=True,
+    )
+    for name, reduce in (("pmax", largest), ("pmin", smallest))
 )
 
 
@@ -158,13 +177,16 @@ def pmean(x: Any, axis_name: Any, *, axis_index_groups: None = None) -> Any:
 
 
 def pmax(x: Any, axis_name: Any, *, axis_index_groups: None = None) -> Any:
-    """Return the largest over the elements of a batch; see `psum`. As in JAX it has no derivative."""
+    """Return the largest over the elements of a batch; see `psum`. Equal ones share its derivative, as in `max`.
+
+    JAX has no derivative of it.
+    """
     _no_groups(axis_index_groups, "pmax")
     return _over(_pmax, x, axis_name)
 
 
 def pmin(x: Any, axis_name: Any, *, axis_index_groups: None = None) -> Any:
-    """Return the smallest over the elements of a batch; see `psum`. As in JAX it has no derivative."""
+    """Return the smallest over the elements of a batch; see `pmax`."""
     _no_groups(axis_index_groups, "pmin")
     return _over(_pmin, x, axis_name)
 

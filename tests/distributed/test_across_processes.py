@@ -22,7 +22,7 @@ from gradkit.errors import ShapeError
 PROGRAM = Path(__file__).with_name("across_processes_program.py")
 KEPT = Path(__file__).with_name("collectives_of_jax.json")
 """What `collectives_in_jax.py` wrote; the long test runs it again."""
-SOME = ["all_gather", "several"]
+SOME = ["all_gather", "pmax, differentiated", "pmin, differentiated", "several"]
 
 
 def assert_same(found, expected):

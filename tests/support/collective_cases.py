@@ -18,6 +18,18 @@ class Case(NamedTuple):
     """Whether the result is the same in all processes, and not divided by its first axis."""
 
 
+def extremum(m: Any, name: str, x: Any) -> Any:
+    """Return the largest or smallest of all; JAX, which has no derivative of it, computes it another way."""
+    if m.__name__ == "gradkit":
+        return getattr(m.lax, f"p{name}")(x, "i")
+    return getattr(m.numpy, name)(m.lax.all_gather(x, "i"), axis=0)
+
+
+def signs(m: Any, x: Any) -> Any:
+    """Return equal numbers that have the derivatives of different ones."""
+    return x + m.lax.stop_gradient(m.numpy.sign(x) - x)
+
+
 RING = [(i, (i + 1) % COUNT) for i in range(COUNT)]
 
 CASES = [
@@ -37,6 +49,8 @@ CASES = [
     Case("axis_index", lambda m, x, w: x * w * (1 + m.lax.axis_index("i")), False),
     Case("pmax", lambda m, x, w: x * m.lax.stop_gradient(m.lax.pmax(m.lax.stop_gradient(x * w), "i")), False),
     Case("pmin", lambda m, x, w: m.lax.pmin(m.lax.stop_gradient(x * w), "i") + m.lax.psum(x, "i"), True),
+    Case("pmax, differentiated", lambda m, x, w: x * extremum(m, "max", m.numpy.sin(x * w)), False),
+    Case("pmin, differentiated", lambda m, x, w: extremum(m, "min", signs(m, x) * w) ** 3 + w, True),
     Case("several", lambda m, x, w: m.lax.psum(x * m.lax.ppermute(m.lax.psum(x, "i") * w, "i", RING), "i"), True),
 ]  # fmt: skip
 

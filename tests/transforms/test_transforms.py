@@ -32,6 +32,11 @@ def loss(n: Any) -> Callable[..., Any]:
     return lambda x, w: (n.tanh(x @ w) ** 2).sum() + n.max(x)
 
 
+def largest(m: Any, a: Any) -> Any:
+    """Return the largest of a batch; JAX, which has no derivative of it, computes it another way."""
+    return m.lax.pmax(a, "i") if m is gradkit else J.max(m.lax.all_gather(a, "i"))
+
+
 def rnn(m: Any, n: Any) -> Callable[..., Any]:
     return lambda x, w: m.lax.scan(lambda c, x: (n.tanh(c @ w + x), c.sum()), n.zeros(3, dtype=x.dtype), x)
 
@@ -173,6 +178,14 @@ PROGRAMS: dict[str, tuple[Callable[[Any, Any], Any], tuple[Any, ...]]] = {
     "grad of vmap of psum": (
         lambda m, n: lambda s: m.grad(lambda s: m.vmap(lambda a: m.lax.psum(a**2, "i") * a, axis_name="i")(s).sum())(s),
         (S,),
+    ),
+    "vmap of grad of pmax": (
+        lambda m, n: lambda s: m.vmap(m.grad(lambda a: n.sin(largest(m, a**2))), axis_name="i")(s),
+        (np.asarray([1.0, -2.0, 0.5, 2.0]),),
+    ),
+    "vmap of jvp of pmax": (
+        lambda m, n: lambda s: m.vmap(lambda a: m.jvp(lambda a: largest(m, a**3), (a,), (1 + a,)), axis_name="i")(s),
+        (np.asarray([1.0, -2.0, 0.5, 1.0]),),
     ),
     "psum over two axes": (
         lambda m, n: (
