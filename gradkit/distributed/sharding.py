@@ -150,7 +150,7 @@ def shard_map(
     DistributedError
         By the function, in all processes: if they come to different collectives, or if a whole argument, or a result
         that has to be the same along an axis, differs between them, as far as the elements show that are looked at
-        (1,024 of an array, floating-point numbers to four digits).
+        (1,024 of an array, fewer of each of more than 16, floating-point numbers to four digits).
 
     Examples
     --------

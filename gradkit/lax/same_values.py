@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from gradkit.core import MultipleResults
 from gradkit.core.array import Array
 from gradkit.core.binding import bind_several
 from gradkit.core.graph import bind_where_captured
+from gradkit.core.operands import dtype_name
 from gradkit.primitives.creation import stop_gradient
 from gradkit.processes import ProcessAxis
 
@@ -37,30 +39,42 @@ def compare(what: str, arrays: Sequence[Array], names: Sequence[str], axis: Proc
     advice : str
         What to do where they are not, for messages.
     """
-    from gradkit.processes import subject  # late: one process needs neither JSON nor hashes
-
-    about = subject(f"{what}, at its end, along {axis.name!r}")
+    forms = tuple((name, dtype_name(array), tuple(array.shape)) for name, array in zip(names, arrays, strict=True))
+    about = _about(what, axis.name, forms)
     params = {"subject": about, "words": (what, advice), "names": tuple(names), "here": axis.world}
     bind_where_captured(_compare, list(map(stop_gradient, arrays)), params)
 
 
+@lru_cache(maxsize=256)
+def _about(what: str, axis: Any, forms: Sequence[tuple[str, str, tuple[int, ...]]]) -> Subject:
+    """Return what processes have come to that compare arrays of such names, dtypes and shapes."""
+    from gradkit.processes import subject  # late: one process needs neither JSON nor hashes
+
+    return subject(
+        f"{what}, at its end, along {axis!r}", ", ".join(f"{name} {dtype}{list(shape)}" for name, dtype, shape in forms)
+    )
+
+
 def samples(backend: Backend, values: Sequence[Any]) -> list[Sample]:
     """Return what is looked at of raw arrays."""
-    from gradkit.processes.sameness import SAMPLES, Sample, positions  # late: one process needs no hashes
+    from gradkit.processes.sameness import Sample, most_of_each, positions  # late, as above
 
-    found = []
+    found, most = [], most_of_each(len(values))
     for value in values:
         shape = tuple(value.shape)
-        size = prod(shape)
+        places = positions(prod(shape), most)
         if backend.shares_host_memory:
             array = backend.to_host(value)
-            chosen = array.reshape(-1) if size <= SAMPLES else array.flat[positions(size)]
+            if places is None:
+                chosen = array.reshape(-1)
+            else:
+                chosen = array.reshape(-1)[places] if array.flags.c_contiguous else array.flat[places]
         else:
-            flat = backend.xp.reshape(value, (-1,))
-            if size > SAMPLES:
-                flat = backend.xp.take(flat, backend.from_host(positions(size), backend.device_of(value)), axis=0)
-            chosen = backend.to_host(flat)
-        found.append(Sample(chosen, shape))
+            chosen = backend.xp.reshape(value, (-1,))
+            if places is not None:
+                chosen = backend.xp.take(chosen, backend.from_host(places, backend.device_of(value)), axis=0)
+            chosen = backend.to_host(chosen)
+        found.append(Sample(chosen, shape, places))
     return found
 
 

@@ -75,6 +75,25 @@ def arrays(backend):
     return rows
 
 
+def forms():
+    """Return what each process is told of arguments and results that are not of one shape, dtype, number or name."""
+    identity = sharded(lambda x: 1.0, P(), P())
+    cases = {
+        "shape": lambda: identity(jnp.zeros(4 + me)),
+        "order of axes": lambda: identity(jnp.ones((2, 3) if me else (3, 2))),
+        "many elements": lambda: identity(jnp.ones(2000 + me)),
+        "dtype": lambda: identity(jnp.ones(4, "float64" if me else "float32")),
+        "kind": lambda: identity(jnp.ones(4, "int32" if me else "float32")),
+        "number": lambda: identity([jnp.ones(4)] * (1 + me)),
+        "name": lambda: identity({"b" if me else "a": jnp.ones(4)}),
+        "shape of a result": lambda: sharded(lambda x: x[: 1 + me], P(), P())(jnp.ones(4)),
+        "number of results": lambda: sharded(lambda x: [x] * (1 + me), P(), P())(jnp.ones(4)),
+        "batch": lambda: gradkit.vmap(identity)(jnp.ones((2 + me, 3))),
+    }
+    here = distributed.startup.world()
+    return {name: here.gather_texts(told(call), "forms") for name, call in cases.items()}
+
+
 def models(run):
     """Return what is told of the parameters of losses, each in steps of its own or in a program."""
     x = jnp.ones((2, 3))
@@ -107,6 +126,7 @@ def all_of_it(backend):
     total, own = sharded(summed, P("i"), P()), sharded(own_result, P("i"), P())
     return {
         "arrays": arrays(backend),
+        "forms": forms(),
         "results": {name: told(way(own), x) for name, way in WAYS.items()},
         "sums": {name: told(way(total), x) for name, way in WAYS.items()},
         "arguments": {name: told(way(total), x + me) for name, way in WAYS.items()},

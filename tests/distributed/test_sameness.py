@@ -12,7 +12,7 @@ from launched import launch, needs_mpi
 from gradkit.errors import DistributedError
 from gradkit.processes import sameness
 from gradkit.processes.meetings import ROOM
-from gradkit.processes.sameness import SAMPLES, Sample, positions
+from gradkit.processes.sameness import SAMPLES, Sample, most_of_each, positions
 
 PROGRAM = Path(__file__).with_name("sameness_program.py")
 
@@ -44,6 +44,14 @@ class TestTwoProcesses:
                     "result['a'], element [",
                 ):
                     assert part in text, where
+
+    def test_other_shapes_dtypes_numbers_and_names_are_told_in_all_processes(self, found, backend):
+        for what, (first, second) in found[backend]["forms"].items():
+            assert first == second, what
+            assert first.startswith("shard_map(<lambda>)"), f"{what}: {first}"
+            assert "process 0: " in first, f"{what}: {first}"
+        assert "process 1: argument [0] float32[5]" in found[backend]["forms"]["shape"][0]
+        assert "  argument [0], shape, in process 1: [3, 3]\n" in found[backend]["forms"]["batch"][0]
 
     def test_a_result_that_is_not_summed_is_told_however_the_function_is_run(self, found, backend):
         for how, text in found[backend]["results"].items():
@@ -81,7 +89,7 @@ class Pair:
         self.theirs = theirs
 
     def gather_texts(self, text, call):
-        return [text, json.dumps([list(map(str, values.tolist())) for values in self.theirs])]
+        return [text, json.dumps([[str(list(values.shape)), *map(str, values.tolist())] for values in self.theirs])]
 
 
 def compare(ours, theirs):
@@ -120,3 +128,10 @@ def test_the_elements_that_are_looked_at_are_spread_over_the_array(size):
     assert len(places) == SAMPLES
     parts = np.histogram(places, bins=16, range=(0, size))[0]
     assert parts.min() > SAMPLES / 16 / 2
+    assert len(np.unique(places % 100)) > 50  # not of few columns
+
+
+def test_fewer_elements_are_looked_at_of_each_of_many_arrays():
+    assert [most_of_each(count) for count in (0, 1, 16, 17, 100, 10**4)] == [SAMPLES, SAMPLES, SAMPLES, 963, 163, 64]
+    assert positions(100, most_of_each(100)) is None
+    assert len(positions(1000, most_of_each(100))) <= 163
