@@ -482,7 +482,9 @@ def solved(a: Any, b: Any) -> Any:
 
 
 def root(a: Any) -> Any:
-    return lax.custom_root(lambda y: y * y - a, a * 0 + 1, lambda f, y: jnp.sqrt(y - f(y) - y * (1 - y)), lambda g, y: y)
+    return lax.custom_root(
+        lambda y: y * y - a, a * 0 + 1, lambda f, y: jnp.sqrt(y - f(y) - y * (1 - y)), lambda g, y: y
+    )
 
 
 IN_RULES = {"jnp": jnp, "solved": solved, "root": root}
