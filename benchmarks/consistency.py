@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import report
+import sections
 from machine import describe
 
 import gradkit
@@ -177,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "exact": [*DRAWN, "batches", "initial weights"],
         **measure(options),
     }
-    print("\n" + report.consistency_section(results))
+    print("\n" + sections.consistency_section(results))
     if options.out is not None or options.usual:
         report.write(options.out or report.RESULTS, "consistency", results)
     if said := wrong(results):

@@ -20,7 +20,7 @@ from clusters import (
     step_of,
     worth,
 )
-from words import ratio_cell, three_digits
+from words import TRUSTED, machine_line, ratio_cell, table, three_digits
 
 __all__ = ["distributed_section", "distributed_table", "is_quiet", "measured_machine", "modelled", "predictions"]
 
@@ -29,19 +29,12 @@ TOLD = COUNTS[::2]
 STRONG, WEAK = (1024, 8192), (8192, 1024)
 """Neurons of a hidden layer, and examples: of a step that all share, and of each process."""
 GOAL = 0.65
-TRUSTED = 0.9, 1.1
 BASE, CONTROL = "gradkit", "again"
 
 
 def paragraph(text: str) -> str:
     """Return text in lines of the pages' width."""
     return textwrap.fill(" ".join(text.split()), 120, break_on_hyphens=False, break_long_words=False)
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table, its first column aligned left and the others right."""
-    rule = [":--", *["--:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
@@ -116,7 +109,8 @@ def distributed_table(results: dict[str, Any]) -> str:
     busy = f"""**The machine was busy** (a load of {results["load"]:.1f} before the run): processes then wait for each
         other, and those of one world may share what a single process has. These figures are not to be compared."""
     quiet = "" if is_quiet(results) else paragraph(busy)
-    parts = quiet, _growth(results), _programs(results), _epochs(results), _clusters(), _where(results)
+    where = paragraph(machine_line(results["machine"], f"a load of {results['load']:.1f} before the run"))
+    parts = quiet, _growth(results), _programs(results), _epochs(results), _clusters(), where
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -261,17 +255,3 @@ def _prediction_rows(
         each = [step_of(machine, count, *weak) for machine in machines.values()]
         rows.append([f"{count:,}", *(three_digits(1e3 * seconds) for seconds in (*shared, *each))])
     return table(header, rows)
-
-
-def _where(results: dict[str, Any]) -> str:
-    machine = results["machine"]
-    versions = (f"{name} {version}" for name, version in machine["versions"].items())
-    facts = [
-        machine["date"],
-        f"commit {machine['commit']}",
-        f"{machine['cpu']} with {machine['cores']} cores",
-        f"a load of {results['load']:.1f} before the run",
-        f"Python {machine['python']}",
-        *versions,
-    ]
-    return paragraph(", ".join(facts) + ".")

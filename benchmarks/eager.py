@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import report
+import sections
 from contestants import BASELINE, CONTESTANTS, TARGETS, Contestant
 from machine import available_cores, describe
 from problem import SIZES, Size, make_problem
+from words import TRUSTED
 from workers import Worker, WorkerError, answer, in_rounds
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -156,13 +158,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for size in sizes:
         summary = summarize(measure(size, names, options.backend, options.rounds))
         measured.append({"name": size.name, "batch": size.batch, "goal": size.goal, "contestants": summary})
-        print(report.eager_row(measured[-1], names), flush=True)
-    print("\n" + report.eager_section(results))
+        print(sections.eager_row(measured[-1], names), flush=True)
+    print("\n" + sections.eager_section(results))
     # The large networks' rows show how the system deals with memory: on most machines they are never quiet.
-    unsteady = [size["name"] for size in measured if size["name"] in SMALL and not report.is_trusted(size)]
+    unsteady = [size["name"] for size in measured if size["name"] in SMALL and not sections.is_trusted(size)]
     if unsteady:
         sys.exit(
-            f"{', '.join(unsteady)}: {CONTESTANTS[report.CONTROL].title!r} is outside {report.TRUSTED}, so the figures "
+            f"{', '.join(unsteady)}: {CONTESTANTS[sections.CONTROL].title!r} is outside {TRUSTED}, so the figures "
             f"cannot be trusted, and nothing is written. Run again on a quieter machine."
         )
     complete = options.only is None and options.sizes is None

@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import report
+import sections
 from eager import THREAD_VARIABLES
 from machine import available_cores, describe
 from workers import PAUSE_SECONDS
@@ -236,8 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             np.savez(data, **load(problem, options.mnist))
             contestants = summarize(measure(problem, data, options.rounds))
             measured.append({"name": problem.name, "goal": problem.goal, "contestants": contestants})
-            print(report.estimators_row(measured[-1]), flush=True)
-    print("\n" + report.estimators_section(results))
+            print(sections.estimators_row(measured[-1]), flush=True)
+    print("\n" + sections.estimators_section(results))
     if options.out is not None or len(wanted) == len(PROBLEMS):
         report.write(options.out or report.RESULTS, "estimators", results)
 

@@ -28,6 +28,7 @@ import numpy as np
 import report
 from contestants import TARGETS, hand_written
 from gpu_contestants import CONTESTANTS, MODES, PRODUCTS, Missing, Run
+from gpu_page import gpu_section
 from machine import REPOSITORY, describe, usual_environment
 from problem import Size, make_problem
 
@@ -353,7 +354,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     def save() -> None:
         # Whole files always: a run may be killed while it writes.
-        for name, text in (("gpu.json", json.dumps(results, indent=1)), ("gpu.md", report.gpu_section(results))):
+        for name, text in (("gpu.json", json.dumps(results, indent=1)), ("gpu.md", gpu_section(results))):
             path = options.out / name
             beside = path.with_suffix(path.suffix + ".new")
             beside.write_text(text + "\n")
@@ -364,7 +365,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results["complete"] = True
     save()
     report.write(options.out, "gpu", results)
-    print("\n" + report.gpu_section(results))
+    print("\n" + gpu_section(results))
 
 
 if __name__ == "__main__":

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from words import three_digits
+from words import table, three_digits
 
 __all__ = ["gpu_section"]
 
 Missing = dict[str, dict[str, list[str]]]
 """By the reason: what is missing, and where of it."""
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table, its first column aligned left and the others right."""
-    rule = [":--", *["--:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])
 
 
 def gpu_section(results: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import report
+import sections
 from machine import REPOSITORY, describe
 
 
@@ -146,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 }
             )
     results = {"machine": describe([]), "rounds": options.rounds, "packages": rows}
-    print(report.imports_section(results))
+    print(sections.imports_section(results))
     if options.out is not None or options.only is None:
         report.write(options.out or report.RESULTS, "imports", results)
 

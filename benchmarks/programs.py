@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import report
+import sections
 from first_result import load
 from machine import available_cores, describe, usual_environment
 from workers import Worker, WorkerError, answer, in_rounds
@@ -176,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{name}: WRONG, {found}", flush=True)
         else:
             programs.append(found)
-            print(report.programs_row(found), flush=True)
+            print(sections.programs_row(found), flush=True)
     results: dict[str, Any] = {
         "machine": describe(["gradkit", "jax", "jaxlib", "llvmlite", "numpy", "scipy"]),
         "threads": available_cores(),
@@ -185,7 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "wrong": wrong,
         "programs": programs,
     }
-    print("\n" + report.programs_section(results))
+    print("\n" + sections.programs_section(results))
     if wrong:
         sys.exit(f"{', '.join(wrong)}: the numbers differ or there are none, and nothing is written")
     if options.out is not None or options.only is None:

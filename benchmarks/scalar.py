@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import report
+import sections
 from machine import describe
 
 SEED = 1337
@@ -225,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for name in PROBLEMS
         ],
     }
-    print(report.scalar_section(results))
+    print(sections.scalar_section(results))
     report.write(options.out, "scalar", results)
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import report
+import sections
 from compiled_contestants import CONTESTANTS
 from machine import available_cores, describe
 from problem import Size, make_problem
@@ -159,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         },
         "compile": measure_compile(OPERATIONS[every], min(options.rounds, 3)),
     }
-    print("\n" + report.scaling_section(results))
+    print("\n" + sections.scaling_section(results))
     if options.out is not None or not options.quick:
         report.write(options.out or report.RESULTS, "scaling", results)
 

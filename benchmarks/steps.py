@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import report
+import sections
 from compiled_contestants import BASELINE, BY_HAND, CONTESTANTS
 from machine import available_cores, describe
 from problem import SIZES, Size, make_problem
@@ -155,8 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for size in [size for size in SIZES if options.sizes is None or size.name in options.sizes]:
         found = summarize(measure(size, names, options.rounds))
         results["sizes"].append({"name": size.name, "batch": size.batch, "contestants": found})
-        print(report.steps_row(results["sizes"][-1]), flush=True)
-    print("\n" + report.steps_section(results))
+        print(sections.steps_row(results["sizes"][-1]), flush=True)
+    print("\n" + sections.steps_section(results))
     if options.out is not None or (options.only is None and options.sizes is None):
         report.write(options.out or report.RESULTS, "steps", results)
 

@@ -1,8 +1,13 @@
-"""How numbers of results are written."""
+"""What all sections on results have in common: how numbers, tables and machines are written, and what is trusted."""
 
 from __future__ import annotations
 
-__all__ = ["ratio_cell", "three_digits"]
+from typing import Any
+
+__all__ = ["TRUSTED", "machine_line", "ratio_cell", "table", "three_digits"]
+
+TRUSTED = 0.9, 1.1
+"""The ratios with which a row can be trusted of a control, which does the same twice: 1 on a quiet machine."""
 
 
 def three_digits(number: float) -> str:
@@ -20,3 +25,22 @@ def ratio_cell(median: float, quartiles: list[float]) -> str:
     """Return a median with its quartiles."""
     lower, upper = quartiles
     return f"{median:.2f} ({lower:.2f} to {upper:.2f})"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table, its first column aligned left and the others right."""
+    rule = [":--", *["--:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])
+
+
+def machine_line(machine: dict[str, Any], *more: str) -> str:
+    """Return one sentence on where and of what a measurement is; more facts stand behind the processor."""
+    facts = [
+        machine["date"],
+        f"commit {machine['commit']}",
+        f"{machine['cpu']} with {machine['cores']} cores",
+        *more,
+        f"Python {machine['python']}",
+        *(f"{name} {version}" for name, version in machine["versions"].items()),
+    ]
+    return ", ".join(facts) + "."

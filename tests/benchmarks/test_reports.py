@@ -55,7 +55,7 @@ def report(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_library_that_compiles_fewer_operations_has_empty_cells(report: Any) -> None:
-    section = report.scaling_section(SCALING)
+    section = report.SECTIONS["scaling"](SCALING)
     assert "| operations | 30 | 1000 | 10000 | power of the last decade |" in section
     assert "| gradkit | 0.05 | 0.70 | 6.12 | 0.94 |" in section
     assert "| jax | 0.20 | 4.80 |  | 0.90 |" in section
