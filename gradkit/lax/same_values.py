@@ -57,7 +57,7 @@ def _about(what: str, axis: Any, forms: Sequence[tuple[str, str, tuple[int, ...]
 
 def samples(backend: Backend, values: Sequence[Any]) -> list[Sample]:
     """Return what is looked at of raw arrays."""
-    from gradkit.processes.sameness import Sample, most_of_each, positions  # late, as above
+    from gradkit.processes.sameness import Sample, most_of_each, positions  # late: one process needs no hashes
 
     found, most = [], most_of_each(len(values))
     for value in values:
