@@ -79,7 +79,7 @@ def test_every_primitive_has_a_case_here() -> None:
 
 
 ELSEWHERE = {
-    "without_tape": "test_jit.py",
+    "without_tape": "test_jit_under_transforms.py",
     "astype": "test_core.py",
     "debug_callback": "test_config.py",
     "name": "test_rematerialization.py",
