@@ -14,11 +14,7 @@ import pytest
 from gradkit import cli
 from gradkit.backend import backend_names, load_backend, switch, why_not
 
-
-@pytest.fixture(autouse=True)
-def nothing_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(switch, "_process_default", None)
-    monkeypatch.delenv(switch.ENVIRONMENT_VARIABLE, raising=False)
+pytestmark = pytest.mark.usefixtures("nothing_chosen")
 
 
 def info(capsys: pytest.CaptureFixture[str], status: int = 0) -> Any:
