@@ -172,6 +172,10 @@ class GradientSums:
         """
         self._abandoned.append(complete)
 
+    def forget(self, complete: Callable[[], None] | None) -> None:
+        """Note that a step is over that an error might have ended."""
+        self._abandoned = [each for each in self._abandoned if each != complete]
+
     def complete_abandoned(self, before: Callable[[], None] | None = None) -> None:
         """Complete the steps that errors have ended, at a place to which all processes have come since.
 

@@ -23,7 +23,7 @@ from gradkit.numpy import asarray, reshape
 from gradkit.processes import Meeting, World, subject
 from gradkit.processes.sameness import Sample, check_same, word_of
 
-__all__ = ["Share", "Told", "Weight", "weight_of"]
+__all__ = ["Known", "Share", "Told", "Weight", "weight_of"]
 
 MOST_FORMS = 16
 """Of so many kinds of models it is known what has been told of them; programs keep what they have."""
@@ -237,6 +237,40 @@ class _InProgram(Weight):
         return (weight,)
 
 
+class Known(Weight):
+    """That of steps whose processes know each other's parts: made where such a step begins.
+
+    Parameters
+    ----------
+    weight : float
+        The weight.
+    at : Array
+        Something that is there.
+    here : World
+        The processes.
+    """
+
+    def __init__(self, weight: float, at: Array, here: World) -> None:
+        self._weight, self._here = weight, here
+        self._complete: Callable[[], None] | None = None
+        if capturing() is not None:
+            bind_where_captured(_note, (at.detach(),), {"weight": self})
+
+    def agree(self) -> None:
+        """Do nothing."""
+
+    def __call__(self) -> float:
+        """Return it."""
+        return self._weight
+
+    def note(self) -> None:
+        """Note, at a run, that an error may end the step anywhere from here on."""
+        sums = sums_of(self._here)
+        sums.forget(self._complete)
+        self._complete = self.enter()
+        sums.abandon(self._complete)
+
+
 class _Run:
     """A run of a program in a step, which an error may end anywhere.
 
@@ -275,3 +309,11 @@ def _run_begin(xp: Any, *values: Any, weight: _InProgram, count: int) -> tuple[(
 
 
 _begin = OnTheWay("process_begin_telling", _run_begin, lambda *values, **_: [])
+
+
+def _run_note(xp: Any, at: Any, *, weight: Known) -> tuple[()]:
+    weight.note()
+    return ()
+
+
+_note = OnTheWay("process_note_step", _run_note, lambda at, **_: [])

@@ -63,7 +63,7 @@ class SharedSums:
         self._call = call
         self._memories: dict[Forms, GradientMemory | None] = {}
         self._is_reading = False
-        self._has_written = False
+        self._to_write: object = None
         self._reading: list[Any] = []
         self._sum: _Sum | None = None
         self._tokens: dict[Any, Any] = {}
@@ -92,11 +92,11 @@ class SharedSums:
         callable
             Takes part in the step's sum with zeros, if it has not begun when this is called, and waits for it.
         """
-        self._has_written = False
+        self._to_write = step = object()
 
         def complete() -> None:
-            if self._has_written:
-                return  # before the next one is made it is waited for
+            if self._to_write is not step:
+                return  # it has begun: before the next one is made it is waited for
             self.wait_until_read()
             each = [[self._backend.to_host(array._value) for array in arrays] for arrays in memory.arrays]
             for array in each[self.index]:
@@ -178,7 +178,7 @@ class SharedSums:
 
     def say_written(self, each: Sequence[Sequence[np.ndarray[Any, Any]]]) -> None:
         """Begin to say that this process's part of a sum is there; `each` is what there is, by process, of many."""
-        self._is_reading = self._has_written = True
+        self._is_reading, self._to_write = True, None
         self._sum = _Sum(each, self.index, self._written.Ibarrier())
 
     def wait_for_sum(self) -> None:

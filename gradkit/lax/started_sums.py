@@ -77,8 +77,11 @@ class StartedSums:
             Begins, with zeros, what the step has not begun when this is called, and waits for all of its sums.
         """
         self._restart()
+        of_step = self._sums
 
         def complete() -> None:
+            if self._sums is not of_step:
+                return  # the step is over: another one has begun
             for size, dtype, backend in forms[len(self._sums) :]:
                 raw = backend.xp.zeros(size, dtype=backend.raw_dtype_named(dtype))
                 self.send(len(self._sums), raw, backend)
@@ -100,7 +103,8 @@ class StartedSums:
     def _restart(self) -> None:
         while self._collected < len(self._sums):  # nobody has waited for them: an error has ended the step
             self._collect()
-        self._sums, self._collected = [], 0
+        if self._sums:
+            self._sums, self._collected = [], 0
 
     def advance(self) -> None:
         """Begin the second movements of those whose first one has arrived, in the order of the sums."""

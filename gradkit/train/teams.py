@@ -19,7 +19,7 @@ from gradkit.core.values import host
 from gradkit.data import Minibatches
 from gradkit.distributed import all_reduce, broadcast
 from gradkit.distributed.gradients import Beside, started_value_and_grad, sums_of, weighted_sum, wide
-from gradkit.distributed.weights import Share
+from gradkit.distributed.weights import Known, Share
 from gradkit.errors import DistributedError, TooFewExamplesError
 from gradkit.lax import across_processes
 from gradkit.numpy import asarray, concatenate, isfinite, logical_not, logical_or, stack, zeros
@@ -169,8 +169,10 @@ class Team:
         share = Share(len(y), rows)
         loss = objective.with_prediction
         scaled = optimizer.scaled(loss, state) if hasattr(optimizer, "scaled") else _with_itself(loss)
+        at = next(iter(tree.leaves(model)), 0.0)
+        weight = Known(share.weight, asarray(at), self._here)
         _, measured, summed = started_value_and_grad(
-            scaled, True, lambda: share.weight, share.own > 0, model, (x, y), self._here, beside
+            scaled, True, weight, share.own > 0, model, (x, y), self._here, beside
         )
         return measured or (None, None), summed
 

@@ -2,7 +2,8 @@
 
 They train the same model by eager steps and by programs, each process waiting now and then for a while of its own, and
 keep the bytes of what came out. With ``one without``, the last process can share no memory. With
-``errors``, each catches errors in the middle of steps; with ``compiled`` too, of steps that are programs.
+``errors``, each catches errors in the middle of steps; with ``compiled`` too, of steps that are programs, and with
+``fit`` of those of `fit`.
 """
 
 import json
@@ -145,12 +146,44 @@ def catch_errors(index, count, compiled):
     return {"caught": caught, "gradients": found, "expected": expected}
 
 
+def catch_errors_of_fit(index, count):
+    """Train by programs that end in errors, each process's in its own place, and without; return the parameters."""
+    place = [-1]
+    checks = [failing(lambda i=i: place[0] == i) for i in range(4)]
+
+    class Checked(nn.Module):
+        layers: list
+
+        def __call__(self, x):
+            for layer, check in zip(self.layers, checks, strict=True):
+                x = check(jnp.tanh(layer(x)))
+            return x
+
+    rng, keys = np.random.default_rng(0), random.split(random.key(0), len(checks))
+    data = [jnp.asarray(rng.normal(size=(8 * count, 6)).astype("float32")) for _ in range(2)]
+    model = Checked([nn.Linear(6, 6, key=key) for key in keys])
+
+    def fit(**options):
+        how = {"loss": nn.mse, "optimizer": optim.SGD(0.1), "epochs": 2, "batch_size": 4 * count, "progress": False}
+        return gradkit.fit(model, data, key=random.key(1), jit=True, **how, **options)[0]
+
+    found, caught = [], 0
+    for step in range(6):
+        place[0] = (step // 2 + 2 * index) % 4 if step % 2 == 0 else -1
+        try:
+            found.append(bits(fit()))
+        except FloatingPointError:
+            caught += 1
+    expected = [np.asarray(leaf).ravel().tolist() for leaf in gradkit.tree.leaves(fit(distributed=False))]
+    return {"caught": caught, "gradients": found, "expected": expected * 3}
+
+
 def main(path, *words):
     distributed.initialize(bucket_bytes=100)
     index, count = distributed.process_index(), distributed.process_count()
     chance.seed(index)
     if "errors" in words:
-        found = catch_errors(index, count, "compiled" in words)
+        found = catch_errors_of_fit(index, count) if "fit" in words else catch_errors(index, count, "compiled" in words)
         everybody = distributed.startup.world().gather_texts(
             json.dumps([found["caught"], found["gradients"]]), "the end"
         )

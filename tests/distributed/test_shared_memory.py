@@ -97,6 +97,19 @@ def test_errors_in_the_middle_of_steps_that_all_catch_leave_the_next_sums_right(
         np.testing.assert_allclose(leaf, expected, rtol=1e-3, atol=1e-4)
 
 
+@needs_mpi
+@pytest.mark.parametrize("shares", [pytest.param("1", marks=pytest.mark.long), "0"])
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.long)])
+def test_errors_in_the_middle_of_the_programs_of_fit_leave_the_sums_of_the_next_fit_right(count, shares, tmp_path):
+    found = together(tmp_path, count, "errors", "fit", GRADKIT_SHARED_MEMORY=shares)
+    assert found["caught"] == 3
+    assert found["same everywhere"]
+    leaves = [np.frombuffer(bytes.fromhex(leaf), np.float32) for fit in found["gradients"] for leaf in fit]
+    assert len(leaves) == len(found["expected"]) == 3 * 8
+    for leaf, expected in zip(leaves, found["expected"], strict=True):
+        np.testing.assert_allclose(leaf, expected, rtol=1e-4, atol=1e-5)
+
+
 @needs_memory
 def test_what_has_the_number_of_another_process_is_not_waited_for():
     reads, writes = os.pipe()
