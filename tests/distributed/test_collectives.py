@@ -304,6 +304,23 @@ def test_mpi4py_of_another_mpi_than_the_launchers_is_an_error():
     assert "knows of 1" in ended.stderr
 
 
+def test_a_library_that_open_mpis_launcher_does_not_start_is_an_error_before_it_ends_the_process(tmp_path):
+    package = tmp_path / "mpi4py"
+    package.mkdir()
+    (package / "__init__.py").write_text("class rc: initialize = True")
+    (package / "MPI.py").write_text(
+        "import os, mpi4py\n"
+        "Init_thread = lambda: os._exit(16)\n"
+        "if mpi4py.rc.initialize: Init_thread()\n"
+        "Is_initialized = lambda: False\n"
+        "Get_library_version = lambda: 'MPICH Version:      5.0.2\\nMPICH Release date: ...'"
+    )
+    program = f"import sys\nsys.path.insert(0, {os.fspath(tmp_path)!r})\nimport gradkit.distributed as d\nd.barrier()"
+    ended = run_alone(program, OMPI_COMM_WORLD_SIZE="4")
+    assert "Open MPI's mpiexec started 4 processes, but mpi4py's library (MPICH Version: 5.0.2)" in ended.stderr
+    assert "use the mpiexec that belongs to that library" in ended.stderr
+
+
 def test_a_world_of_one_gives_back_what_it_is_given(xp):
     arrays = {"a": jnp.asarray([1.0, 2.0]), "b": [jnp.asarray(3)]}
     for op in ("sum", "max", "min"):
