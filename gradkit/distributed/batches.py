@@ -9,6 +9,7 @@ from gradkit.core.array import Array
 from gradkit.data import Minibatches
 from gradkit.devices import device_get
 from gradkit.distributed.startup import world
+from gradkit.errors import TooFewExamplesError
 from gradkit.tree import leaves
 
 __all__ = ["minibatches"]
@@ -40,9 +41,10 @@ def minibatches(
 
     Raises
     ------
+    TooFewExamplesError
+        If there are fewer rows than processes, or `batch_size` is less than their number.
     ValueError
-        If `batch_size` is less than the number of processes, `key` is missing, or what `gradkit.data.minibatches`
-        refuses.
+        If `key` is missing, or what `gradkit.data.minibatches` refuses.
     DistributedError
         In all processes, if their arguments differ: who has what. The numbers in the arrays are not compared.
 
@@ -59,18 +61,23 @@ def minibatches(
             f"all the same key, or shuffle=False."
         )
     whole = data.minibatches(arrays, batch_size, key, shuffle, drop_last, start)
-    if int(batch_size) < here.count:
-        raise ValueError(
-            f"minibatches: batch_size is {int(batch_size)}, but {here.count} processes share each minibatch, so some "
-            f"would have nothing to do. Use a batch_size of {here.count} at least, or fewer processes."
-        )
     if here.count > 1:
         here.meet("minibatches", _told(arrays, int(batch_size), key, shuffle, drop_last, start))
+    for what, number in (("batch_size is", int(batch_size)), ("arrays have rows:", _rows(arrays))):
+        if number < here.count:
+            raise TooFewExamplesError(
+                f"minibatches: {what} {number}, but {here.count} processes share each minibatch, so some would have "
+                f"nothing to do. Give {here.count} at least, or start {number} processes (mpiexec -n {number})."
+            )
     return whole.part(here.index, here.count)
 
 
 def _told(arrays: Any, batch_size: int, key: Array | None, shuffle: bool, drop_last: bool, start: int) -> str:
     """Say what the minibatches of an epoch are made of, which has to be the same in all processes."""
-    rows = next((leaf.shape[0] for leaf in leaves(arrays) if getattr(leaf, "shape", ())), 0)
     drawn = f"key={None if key is None else device_get(key).tolist()}" if shuffle else "shuffle=False"
-    return f"{rows} rows, batch_size={batch_size}, {drawn}, drop_last={bool(drop_last)}, start={int(start)}"
+    return f"{_rows(arrays)} rows, batch_size={batch_size}, {drawn}, drop_last={bool(drop_last)}, start={int(start)}"
+
+
+def _rows(arrays: Any) -> int:
+    rows: int = next((leaf.shape[0] for leaf in leaves(arrays) if getattr(leaf, "shape", ())), 0)
+    return rows

@@ -66,6 +66,8 @@ batches = distributed.minibatches
 errors["batch sizes"] = error_of(lambda: batches(x, 4 + (index == 2), key))
 errors["lengths"] = error_of(lambda: batches(x[: 12 - index], 4, key))
 errors["keys"] = error_of(lambda: batches(x, 4, gradkit.random.key(index)))
+errors["rows for some"] = error_of(lambda: batches(x[:2], 4, key))
+errors["a batch for some"] = error_of(lambda: batches(x, 2, key))
 loss = distributed.value_and_grad(lambda params, x: jnp.sum(params["w"]) * jnp.mean(x))
 errors["models"] = error_of(lambda: loss({"w": jnp.ones(2 + (index == 1))}, x))
 

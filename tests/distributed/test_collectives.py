@@ -119,6 +119,8 @@ def test_arrays_stay_on_their_backend(found):
         ("batch sizes", ["minibatches", "processes 0, 1: 12 rows, batch_size=4", "process 2: 12 rows, batch_size=5"]),
         ("lengths", ["minibatches", "process 0: 12 rows", "process 2: 10 rows", "the same in all processes"]),
         ("keys", ["minibatches", "process 0: 12 rows, batch_size=4, key=[0, 0]", "key=[0, 2]"]),
+        ("rows for some", ["TooFewExamplesError: minibatches: arrays have rows: 2, but 3 processes", "mpiexec -n 2"]),
+        ("a batch for some", ["TooFewExamplesError: minibatches: batch_size is 2, but 3 processes", "Give 3 at least"]),
         ("models", ["value_and_grad", "processes 0, 2: ['w'] float32[2]", "process 1: ['w'] float32[3]"]),
         ("model of another shape later", ["processes 0, 2: ['w'] float32[2, 3]", "process 1: ['w'] float32[3, 2]"]),
         ("model of another size later", ["processes 0, 2: ['w'] float32[2, 3]", "process 1: ['w'] float32[9000, 3]"]),
