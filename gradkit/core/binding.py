@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -157,10 +156,10 @@ def evaluate(primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any
 def explain(primitive: Primitive, args: Sequence[Any], error: Exception | None) -> Exception:
     """Find out why operands do not fit: two backends, two devices, or shapes; else give the library's own error.
 
-    An error of other processes says nothing of the operands, and stays what it is.
+    An error of other processes says nothing of the operands: it is raised as it is, and told once.
     """
     if isinstance(error, DistributedError):
-        return copy.copy(error)
+        raise error
     arrays = [arg for arg in args if type(arg) not in PYTHON_NUMBERS]
     owners = [backend_of(array) for array in arrays]
     places = {str(owner.device(array)) for owner, array in zip(owners, arrays, strict=True) if owner is not None}

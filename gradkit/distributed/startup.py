@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from numbers import Real
 
 from gradkit.backend import current_backend
 from gradkit.processes import BUCKET_BYTES, TIMEOUT, World, enter_world, launched_processes, leave_world, the_world
@@ -46,7 +47,7 @@ def initialize(timeout: float = TIMEOUT, bucket_bytes: int = BUCKET_BYTES) -> No
     >>> distributed.process_index(), distributed.process_count()
     (0, 1)
     """
-    if not timeout > 0:
+    if isinstance(timeout, bool) or not isinstance(timeout, Real) or not timeout > 0:
         raise ValueError(f"initialize: timeout must be a positive number of seconds, got {timeout!r}.")
     if isinstance(bucket_bytes, bool) or not isinstance(bucket_bytes, int) or bucket_bytes < 1:
         raise ValueError(f"initialize: bucket_bytes must be a whole number of at least 1, got {bucket_bytes!r}.")

@@ -339,6 +339,7 @@ def test_a_world_of_one_gives_back_what_it_is_given(xp):
         (lambda: distributed.all_reduce(1.0, "total"), ValueError, "op"),
         (lambda: distributed.broadcast(1.0, source=1), ValueError, "from 0 to 0, got 1"),
         (lambda: distributed.initialize(timeout=0), ValueError, "timeout"),
+        (lambda: distributed.initialize(timeout="5 s"), ValueError, "timeout must be .* number of seconds, got '5 s'"),
         (lambda: distributed.reduce_scatter(1.0), ValueError, "shape \\(\\)"),
         (lambda: distributed.Mesh((-1,), ("i",)), ValueError, r"Mesh: shape must be .*1 or more, got \(-1,\)"),
         (lambda: distributed.Mesh("i", ("i",)), ValueError, "Mesh: shape must be .*1 or more, got 'i'"),
