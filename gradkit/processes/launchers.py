@@ -18,7 +18,7 @@ PMIX = "PMIX_RANK"
 """Launchers by PMIx, such as ``srun --mpi=pmix``, say no more than the process's number."""
 SLURM_SIZE = "SLURM_STEP_NUM_TASKS"
 NOT_OPEN_MPI = ("MPICH", "MVAPICH", "Intel(R) MPI")
-"""How libraries begin to say what they are that end a process which Open MPI's mpiexec started, without an exception."""
+"""How libraries say what they are that end a process which Open MPI's mpiexec started, without an exception."""
 
 
 def launched_processes(environment: Mapping[str, str] | None = None) -> int | None:

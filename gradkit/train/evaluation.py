@@ -120,7 +120,7 @@ def is_finite(model: Any) -> bool:
     return all(bool(isfinite(leaf).all()) for leaf in tree.leaves(model) if type(leaf) is Array)
 
 
-def first_not_finite(name: str, data: tuple[Any, Any] | None) -> str | None:
+def first_not_finite(name: str, data: tuple[Any, Any] | None, numbers: Any = None) -> str | None:
     """Say where the first number of some data is that is NaN or infinite, as ``name[0][3, 1] is nan``.
 
     Parameters
@@ -129,6 +129,8 @@ def first_not_finite(name: str, data: tuple[Any, Any] | None) -> str | None:
         What the data are called.
     data : pair of arrays, or None
         The examples and their targets.
+    numbers : array of integers, optional
+        What the rows of `data` are called; by default, their numbers.
 
     Examples
     --------
@@ -145,6 +147,7 @@ def first_not_finite(name: str, data: tuple[Any, Any] | None) -> str | None:
             known = np.isfinite(values)
             if not known.all():
                 position = np.argwhere(~known)[0].tolist()
-                at = ", ".join(map(str, (start + position[0], *position[1:])))
+                row = start + position[0]
+                at = ", ".join(map(str, (row if numbers is None else int(numbers[row]), *position[1:])))
                 return f"{name}[{i}][{at}] is {values[tuple(position)]}"
     return None

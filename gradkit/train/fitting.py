@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from numbers import Real
 from typing import Any, Literal
@@ -214,9 +215,11 @@ def fit(
         every_steps = None if folder is None else folder.every_steps
         if team is not None:
             every_steps = team.tell(every_steps)
-        train = whole
+        train, origins = whole, None
         if share is not None:
-            train, held = split(whole, share, random.fold_in(key, SPLIT))
+            parts = partial(split, fraction=share, key=random.fold_in(key, SPLIT))
+            train, held = parts(whole)
+            origins = partial(parts, np.arange(len(whole[0])))
         training = Training(
             model,
             optimizer,
@@ -233,6 +236,7 @@ def fit(
             jit,
             team,
             every_steps,
+            origins,
         )
         resumed = folder is not None and bool(resume) and training.resume()
         if team is not None:

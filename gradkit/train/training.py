@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Literal
 
@@ -68,8 +68,11 @@ class Training:
         jit: Jit = "auto",
         team: Team | None = None,
         every_steps: int | None = None,
+        origins: Callable[[], tuple[Any, Any]] | None = None,
     ) -> None:
         self._every_steps = every_steps
+        self._origins = origins
+        """Gives the numbers of the rows of `train` and `validation` in the data that they were drawn from."""
         self._team = team
         self._asked = False
         """Whether any process of the team was asked to stop."""
@@ -395,7 +398,11 @@ class Training:
             checkpoint = self._folder.last
         name = "loss" if part == "data" else "validation loss"
         self.log({"event": f"the {name} is not finite", "at_step": step})
-        found = first_not_finite(part, self._train if part == "data" else self._validation)
+        if self._origins is None:
+            found = first_not_finite(part, self._train if part == "data" else self._validation)
+        else:
+            train, held = self._origins()
+            found = first_not_finite("data", *((self._train, train) if part == "data" else (self._validation, held)))
         self.history.stopped = f"the {name} is {loss} at step {step}" + (f": {found}" if found else "")
         try:
             if found:

@@ -151,3 +151,11 @@ def test_a_softmax_of_one_output_is_refused(dtype: str, loss: str | None, column
         return  # numbers to predict
     with pytest.raises(ShapeError, match=r"has one output, of shape \(8, 1\), and the softmax .* is always 1"):
         gradkit.fit(gradkit.nn.MLP(1, [1]), (x, y), loss=loss, epochs=1)
+
+
+@pytest.mark.parametrize("row", range(6))
+def test_a_number_that_is_none_is_named_by_its_row_in_the_data_that_were_given(xp: Any, row: int) -> None:
+    x = np.ones((6, 2), "float32")
+    x[row, 1] = np.nan
+    with pytest.raises(NonFiniteLossError, match=rf"data\[0\]\[{row}, 1\] is nan"):
+        fit(new_model(), (x, np.asarray([0, 1] * 3)), epochs=1, batch_size=3, validation=0.5)
