@@ -33,11 +33,23 @@ def expm(x: Any) -> Any:
     return jax.scipy.linalg.expm(x, max_squarings=64) if x.size else x
 
 
+def gcd(x: Any, y: Any) -> Any:
+    # As many steps as the values need. JAX's own does not end where both are the smallest number of their dtype.
+    def step(pair: tuple[Any, Any]) -> tuple[Any, Any]:
+        x, y = pair
+        done = y == 0
+        return jax.numpy.where(done, x, y), jax.numpy.where(done, y, abs(x % jax.numpy.where(done, 1, y)))
+
+    pair = tuple(map(abs, jax.numpy.broadcast_arrays(x, y)))
+    return jax.lax.while_loop(lambda pair: (pair[1] != 0).any(), step, pair)[0]
+
+
 KERNELS: Mapping[str, Callable[..., Any]] = {
     "bitcast": bitcast,
     "det": det,
     "expm": expm,
     "fold_in": fold_in,
+    "gcd": gcd,
     "getitem": getitem,
     "pad_index": pad_index,
     "random_bits": random_bits,

@@ -169,3 +169,21 @@ def test_the_angle_of_complex_numbers_and_its_derivatives_are_those_of_jax(xp: A
             np.testing.assert_allclose(slopes[:4], slopes[4:], rtol=1e-10, atol=1e-12)
         assert jnp.arctan2(xp.asarray(x), 2.0).shape == x.shape
         assert jnp.arctan2(2.0, xp.asarray(y)).shape == y.shape
+
+
+@pytest.mark.parametrize("how", ["eager", "jit", "jit of vmap"])
+@pytest.mark.parametrize("name", ["gcd", "lcm"])
+@pytest.mark.parametrize("dtype", ["int8", "int32", "uint8", "uint16"])
+def test_common_divisors_are_numpys_in_programs_as_well(name: str, dtype: str, how: str, xp: Any) -> None:
+    limits = np.iinfo(dtype)
+    numbers = np.asarray([0, 1, 12, 18, 7, 120, limits.max, limits.min, limits.min + 1]).astype(dtype)
+    x, y = (np.ascontiguousarray(part) for part in np.broadcast_arrays(numbers[:, None], numbers))
+    function = getattr(jnp, name)
+    run = {"eager": function, "jit": gradkit.jit(function), "jit of vmap": gradkit.jit(gradkit.vmap(function))}[how]
+    found = run(xp.asarray(x), xp.asarray(y))
+    with np.errstate(all="ignore"):
+        expected = getattr(np, name)(x, y)
+    if name == "lcm" and dtype.startswith("i"):  # the least multiple of the smallest number may not fit
+        fits = (x != limits.min) & (y != limits.min)
+        found, expected = np.asarray(found)[fits], expected[fits]
+    np.testing.assert_array_equal(found, expected)
