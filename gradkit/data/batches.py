@@ -19,6 +19,7 @@ from gradkit.backend import Device, backend_of
 from gradkit.core.array import Array, raw, wrap
 from gradkit.core.promotion import letter_of
 from gradkit.core.values import host
+from gradkit.data.chosen import ChosenRows
 from gradkit.data.files import HostArray
 from gradkit.numpy import arange, asarray
 from gradkit.primitives.taking import take_flat
@@ -341,17 +342,19 @@ class _Rows:
             lambda leaf: take_flat(leaf, wrap(next(each)), 0) if type(leaf) is Array else leaf.take(next(each), axis=0)
         )
 
-    def _rebuild(self, rows: Callable[[Array | HostArray], Any]) -> Any:
+    def _rebuild(self, rows: Callable[[Array | HostArray | ChosenRows], Any]) -> Any:
         parts = map(rows, self._leaves)
         return tree.unflatten(self._treedef, [part if type(part) is Array else asarray(part) for part in parts])
 
 
-def _device(leaf: Array | HostArray) -> Device | None:
+def _device(leaf: Array | HostArray | ChosenRows) -> Device | None:
     return leaf.device if type(leaf) is Array else None
 
 
-def _source(leaf: Any, name: str) -> Array | HostArray:
-    """Return an Array for what is on a device, a plain NumPy array for what is on the host."""
+def _source(leaf: Any, name: str) -> Array | HostArray | ChosenRows:
+    """Return an Array for what is on a device, a plain NumPy array or its rows for what is on the host."""
+    if isinstance(leaf, ChosenRows):
+        return leaf
     if type(leaf) is not Array and backend_of(leaf) is None:
         raise TypeError(
             f"{name} is {leaf!r} of type {type(leaf).__name__}, but all leaves must be arrays. Convert lists and "

@@ -11,6 +11,7 @@ from gradkit import tree
 from gradkit.core import Array, no_grad
 from gradkit.core.values import host
 from gradkit.data import minibatches
+from gradkit.data.chosen import ChosenRows
 from gradkit.numpy import asarray, concatenate, isfinite
 from gradkit.train.objectives import Metric, Objective, metrics_for, objective_for
 
@@ -94,7 +95,7 @@ def evaluate(
 
 def _rows(values: Any) -> Any:
     """Return lists and arrays of the host as an Array, and what stays on the disk as it is."""
-    return values if isinstance(values, np.memmap) else asarray(values)
+    return values if isinstance(values, np.memmap | ChosenRows) else asarray(values)
 
 
 def measure(model: Any, x: Any, y: Any, objective: Objective, metrics: Mapping[str, Metric]) -> dict[str, float]:
@@ -103,7 +104,7 @@ def measure(model: Any, x: Any, y: Any, objective: Objective, metrics: Mapping[s
     A metric is computed from all predictions at once, so it need not be a mean over the examples.
     """
     prediction = predict(model, x) if metrics or not objective.takes_model else None
-    target = asarray(y)
+    target = asarray(np.asarray(y) if isinstance(y, ChosenRows) else y)
     with no_grad():
         if objective.takes_model:
             total = 0.0

@@ -20,6 +20,7 @@ from gradkit.core.operands import dtype_name
 from gradkit.core.promotion import FLOATING, kind_of
 from gradkit.core.values import host
 from gradkit.data import split
+from gradkit.data.chosen import ChosenRows
 from gradkit.distributed.trees import ways_to_travel
 from gradkit.errors import ShapeError
 from gradkit.nn import Module
@@ -218,7 +219,7 @@ def fit(
         train, origins = whole, None
         if share is not None:
             parts = partial(split, fraction=share, key=random.fold_in(key, SPLIT))
-            train, held = parts(whole)
+            train, held = _parted(whole, parts)
             origins = partial(parts, np.arange(len(whole[0])))
         training = Training(
             model,
@@ -247,6 +248,21 @@ def fit(
         if isinstance(model, Module) and any(parameter.requires_grad for parameter in model.parameters()):
             trained.requires_grad_()
         return trained, training.history
+
+
+def _parted(whole: Pair, parts: Callable[[Any], tuple[Any, Any]]) -> tuple[Pair, Pair]:
+    """Return two parts of the data; of what is on the disk, which rows are in them."""
+    on_disk = [isinstance(array, np.memmap) for array in whole]
+    numbers = np.arange(len(whole[0]))
+    found = parts(tuple(numbers if stays else array for array, stays in zip(whole, on_disk, strict=True)))
+    train, held = (
+        tuple(
+            ChosenRows(array, host(rows)) if stays else rows
+            for array, stays, rows in zip(whole, on_disk, part, strict=True)
+        )
+        for part in found
+    )
+    return train, held  # type: ignore[return-value]
 
 
 def _check_optimizer(optimizer: Any) -> None:

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from gradkit import nn, tree
 from gradkit.core import Array, no_grad
 from gradkit.core.binding import bind
 from gradkit.core.values import host
 from gradkit.data import Minibatches
+from gradkit.data.chosen import ChosenRows
 from gradkit.distributed import all_reduce, broadcast
 from gradkit.distributed.gradients import Beside, started_value_and_grad, sums_of, weighted_sum, wide
 from gradkit.distributed.weights import Known, Share
@@ -292,7 +295,7 @@ class Team:
             return measure(model, x, y, objective, metrics)
         begin = sum(sizes[: self._here.index])
         own = slice(begin, begin + sizes[self._here.index])
-        target = asarray(y)
+        target = asarray(np.asarray(y) if isinstance(y, ChosenRows) else y)
         prediction = None
         if metrics or not objective.takes_model:
             prediction = self.gather_rows(predict(model, x[own]), sizes)

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,29 @@ def test_data_on_the_host_and_on_the_disk_give_the_same_model(xp: Any, tmp_path:
     np.save(tmp_path / "x.npy", on_host[0])
     mapped = data.load_npy(tmp_path / "x.npy", mmap=True)
     assert_equal(fit(new_model(), (mapped, y), epochs=2)[0], expected)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_data_on_the_disk_of_which_some_are_kept_for_validation_are_read_in_parts(
+    xp: Any, tmp_path: Path, jit: bool
+) -> None:
+    written = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (4000, 1000))  # 16 MB
+    written[:, :2] = np.random.default_rng(0).normal(size=(4000, 2))
+    written.flush()
+    y = (written[:, 0] > 0).astype("int32")
+    options = {"epochs": 1, "batch_size": 400, "validation": 0.2, "jit": jit}
+    expected, in_memory = fit(nn.MLP(1000, [2], key=random.key(0)), (np.array(written), y), **options)
+    del written
+    mapped = data.load_npy(tmp_path / "x.npy", mmap=True)
+    tracemalloc.start()
+    try:
+        found, on_disk = fit(nn.MLP(1000, [2], key=random.key(0)), (mapped, y), **options)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert_equal(found, expected)
+    assert on_disk["validation_accuracy"] == in_memory["validation_accuracy"]
+    assert peak < 14_000_000  # of the validation data, 3.2 MB, and a minibatch there are copies
 
 
 def test_a_model_may_be_parameters_alone(xp: Any) -> None:
