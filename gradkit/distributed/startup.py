@@ -34,7 +34,7 @@ def initialize(timeout: float = TIMEOUT, bucket_bytes: int = BUCKET_BYTES) -> No
     MissingDependencyError
         If several processes were started, and mpi4py or an MPI library is missing.
     DistributedError
-        If mpi4py's MPI is not the one that started them.
+        If mpi4py's MPI is not the one that started them, or after `shutdown`.
     TooFewDevicesError
         If a machine has fewer GPUs than processes.
     ValueError
@@ -52,6 +52,7 @@ def initialize(timeout: float = TIMEOUT, bucket_bytes: int = BUCKET_BYTES) -> No
     if isinstance(bucket_bytes, bool) or not isinstance(bucket_bytes, int) or bucket_bytes < 1:
         raise ValueError(f"initialize: bucket_bytes must be a whole number of at least 1, got {bucket_bytes!r}.")
     here = the_world() or enter_world(timeout)
+    here.must_be_together("initialize")
     here.timeout, here.bucket_bytes = timeout, bucket_bytes
     if here.count > 1:
         here.transport(current_backend(), "calls")  # which places this process on its GPU
@@ -91,7 +92,10 @@ def process_count() -> int:
 
 
 def shutdown() -> None:
-    """Leave the other processes in order, when all do; the end of a program does that too."""
+    """Leave the other processes in order, when all do; the end of a program does that too.
+
+    The numbers stay as they were. What needs the others (collectives, `fit`, `initialize`) is an error from then on.
+    """
     leave_world()
 
 

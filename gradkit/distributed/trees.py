@@ -11,7 +11,7 @@ from gradkit.core.array import Array, backend_of_array, wrap
 from gradkit.core.operands import dtype_name
 from gradkit.core.values import values_of
 from gradkit.distributed.startup import world
-from gradkit.errors import ShapeError, unknown_name
+from gradkit.errors import ConcretizationTypeError, ShapeError, unknown_name
 from gradkit.numpy import asarray
 from gradkit.processes import OrderedSum, World, sum_of_all
 from gradkit.tree import flatten, keystr, leaves_with_path, unflatten
@@ -37,6 +37,15 @@ OPERATIONS: dict[str, Callable[[Backend], Combine]] = {
     "sum": sum_of_all,
 }
 """What `all_reduce` does along the axis of the processes."""
+
+
+INSIDE = {
+    "all_gather": "gradkit.lax.all_gather",
+    "all_reduce": "gradkit.lax.psum, pmean, pmax or pmin",
+    "broadcast": "a part of gradkit.lax.all_gather",
+    "reduce_scatter": "gradkit.lax.psum_scatter",
+}
+"""What does the same where a transform follows the arrays."""
 
 
 def broadcast(tree: Any, source: int = 0) -> Any:
@@ -254,7 +263,13 @@ def _raw(array: Array, call: str) -> Any:
             f"{call}: the arrays of the backend {backend.name!r} are single numbers, which do not travel between "
             f"processes. Make them on another backend."
         )
-    return values_of(array, f"distributed.{call}")
+    try:
+        return values_of(array, f"distributed.{call}")
+    except ConcretizationTypeError as error:
+        raise ConcretizationTypeError(
+            f"{error}\ndistributed.{call} moves values between the steps of a program. Inside of a function that is "
+            f"transformed, use {INSIDE[call]} under gradkit.distributed.shard_map."
+        ) from None
 
 
 def _floating(array: Array) -> Array:

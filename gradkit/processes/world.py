@@ -18,7 +18,7 @@ import numpy as np
 
 from gradkit.backend import Backend
 from gradkit.backend.transport import Transport
-from gradkit.errors import CollectiveTimeoutError, ProcessLeftError
+from gradkit.errors import CollectiveTimeoutError, DistributedError, ProcessLeftError
 from gradkit.processes.launchers import launched_processes, load_mpi
 from gradkit.processes.meetings import ROOM, Meeting, Subject, listed, named, subject
 from gradkit.processes.messages import MpiTransport
@@ -78,6 +78,8 @@ class World:
         The numbers of its processes in the whole run.
     opened : int
         How many meetings there have been.
+    has_left : bool
+        Whether this process has left the others, which nothing brings back.
     belongings : dict
         What those that use it keep with it, by their names.
     """
@@ -96,6 +98,7 @@ class World:
         self._sent: list[Any] = []
         self.opened = 0
         self._is_broken = False
+        self.has_left = False
         self._open: Meeting | None = None
         self._parent: World | None = None
         self._parts: dict[str, World] = {}
@@ -190,11 +193,26 @@ class World:
             What all have to come to.
         content : bytes
             What this process gives the others.
+
+        Raises
+        ------
+        DistributedError
+            If the processes have left each other.
         """
+        self.must_be_together(about.call)
         self._settle()
         self.opened += 1
         self._open = Meeting(self, about, content)
         return self._open
+
+    def must_be_together(self, call: str) -> None:
+        """Raise if the processes have left each other."""
+        if (self._parent or self).has_left:
+            raise DistributedError(
+                f"{call}: the processes have left each other, by gradkit.distributed.shutdown(), and MPI does not "
+                f"begin twice in a process. Call it when nothing is left to do together; the end of a program does it "
+                f"too."
+            )
 
     def _settle(self) -> None:
         """Wait for the end of the meeting that is open."""
@@ -391,11 +409,12 @@ def enter_world(timeout: float) -> World:
 
 
 def leave_world() -> None:
-    """Leave in order; this process is alone from then on."""
-    world, _Here.world = _Here.world, World()
-    if world is not None:
+    """Leave in order; what needs the others is an error from then on."""
+    world = _Here.world
+    if world is not None and world.count > 1 and not world.has_left:
         atexit.unregister(world.leave)
         world.leave()
+        world.has_left = True
 
 
 def _ending_all(world: World, before: Callable[..., Any]) -> Callable[..., None]:
@@ -411,7 +430,7 @@ def _ending_all(world: World, before: Callable[..., Any]) -> Callable[..., None]
             print(f"gradkit: process {world.index} of {world.count} has failed:", file=sys.stderr)  # noqa: T201
         if not (everywhere and is_told):
             before(kind, error, traceback)
-        if not everywhere and the_world() is world:
+        if not everywhere and not world.has_left:
             sys.stderr.flush()
             time.sleep(TOLD)
             world.abort(1)

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from launched import environment, launch, needs_mpi
 
+import gradkit
 import gradkit.numpy as jnp
 from gradkit import distributed, nn, tree
+from gradkit.errors import ConcretizationTypeError
 from gradkit.processes import world
 
 PROGRAM = Path(__file__).with_name("collectives_program.py")
@@ -168,6 +170,32 @@ def test_the_error_of_one_process_ends_all_and_is_told(ended):
     assert ended.status != 0
     assert "process 1 of 3 has failed" in ended.err
     assert "ValueError: process 1 has had enough" in ended.err
+
+
+@needs_mpi
+def test_what_needs_the_others_is_an_error_after_shutdown(tmp_path):
+    program = (
+        "import sys\nfrom pathlib import Path\nimport gradkit\nfrom gradkit import distributed as d, numpy as jnp\n"
+        "d.initialize()\nplace = d.process_index(), d.process_count()\nd.barrier()\nd.shutdown()\nd.shutdown()\n"
+        "x, y = jnp.ones((4, 2)), jnp.zeros(4, 'int32')\n"
+        "step = d.value_and_grad(lambda w, x: jnp.sum(w) * jnp.mean(x))\n"
+        "psum = d.pmap(lambda x: gradkit.lax.psum(x, 'i'), axis_name='i')\n"
+        "calls = {'initialize': d.initialize, 'barrier': d.barrier, 'all_reduce': lambda: d.all_reduce(1.0),\n"
+        "    'value_and_grad': lambda: step(jnp.ones(2), x), 'lax.psum': lambda: psum(jnp.ones((2, 1))),\n"
+        "    'minibatches': lambda: d.minibatches(x, 2, shuffle=False),\n"
+        "    'fit': lambda: gradkit.fit(gradkit.nn.MLP(2, [2]), (x, y), progress=False)}\n"
+        "for name, call in calls.items():\n"
+        "    try:\n        call()\n    except gradkit.errors.DistributedError as error:\n"
+        "        assert str(error).startswith(name), error\n"
+        "        assert 'have left each other' in str(error), error\n"
+        "    else:\n        raise AssertionError(name)\n"
+        "gradkit.fit(gradkit.nn.MLP(2, [2]), (x, y), progress=False, distributed=False)\n"
+        "assert place == (d.process_index(), d.process_count())\n"
+        "(Path(sys.argv[1]) / str(place)).touch()"
+    )
+    ended = launch(2, "-c", program, tmp_path)
+    assert ended.status == 0, ended.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["(0, 2)", "(1, 2)"]
 
 
 @needs_mpi
@@ -348,3 +376,11 @@ def test_a_world_of_one_gives_back_what_it_is_given(xp):
 def test_arguments_that_make_no_sense_are_errors(call, kind, words):
     with pytest.raises(kind, match=words):
         call()
+
+
+@pytest.mark.parametrize("transform", [gradkit.grad, gradkit.jit, gradkit.vmap])
+@pytest.mark.parametrize("call", ["all_gather", "all_reduce", "broadcast", "reduce_scatter"])
+def test_inside_of_a_transform_trees_are_refused_with_what_to_use_there(xp, transform, call):
+    inside = {"all_reduce": "psum", "reduce_scatter": "psum_scatter"}.get(call, "all_gather")
+    with pytest.raises(ConcretizationTypeError, match=rf"distributed\.{call} moves .* gradkit\.lax\.{inside}\b"):
+        transform(lambda x: jnp.sum(getattr(distributed, call)(x)))(jnp.ones((2, 2)))
