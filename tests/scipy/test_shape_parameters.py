@@ -301,3 +301,51 @@ def test_what_has_no_derivative_in_a_shape_parameter_says_so(xp: Any) -> None:
         for position in (1, 2):
             with pytest.raises(NotImplementedError, match="betainc gradient with respect to a and b"):
                 gradkit.grad(getattr(stats.beta, kind), position)(0.3, 2.0, 3.0)
+
+
+# Where an outcome is certain, p being 0 or 1: there a probability is a polynomial of p
+
+DRAWS = [
+    *(("bernoulli", k, (), 1) for k in (0, 1)),
+    *(("binom", k, (n,), n) for n in (1, 2, 3, 7) for k in range(n + 1)),
+    *(("geom", k, (), k) for k in (1, 2, 3, 5)),
+]
+
+
+def polynomial(name: str, k: int, n: int) -> np.polynomial.Polynomial:
+    p = np.polynomial.Polynomial([0.0, 1.0])
+    if name == "geom":
+        return p * (1 - p) ** (k - 1)
+    return math.comb(n, k) * p**k * (1 - p) ** (n - k)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("p", [0.0, 1.0])
+@pytest.mark.parametrize("name, k, shapes, n", DRAWS)
+def test_probabilities_have_slopes_where_an_outcome_is_certain(
+    name: str, k: int, shapes: tuple[int, ...], n: int, p: float, dtype: str, xp: Any
+) -> None:
+    if name == "geom" and p == 0:
+        pytest.skip("p = 0 is no parameter of it")
+    exact = polynomial(name, k, n)
+    right = [float(each(p)) for each in (exact, exact.deriv(), exact.deriv(2))]
+    at = xp.asarray(p, dtype=dtype)
+    distribution = getattr(stats, name)
+
+    def pmf(p: Any) -> Any:
+        return distribution.pmf(k, *shapes, p)
+
+    def logpmf(p: Any) -> Any:
+        return distribution.logpmf(k, *shapes, p)
+
+    def in_three_orders(f: Any) -> list[float]:
+        return [float(f(at)), float(gradkit.grad(f)(at)), float(gradkit.jvp(gradkit.grad(f), (at,), (at * 0 + 1,))[1])]
+
+    tolerance = {"float32": 1e-5, "float64": 1e-13}[dtype]
+    assert in_three_orders(pmf) == pytest.approx(right, rel=tolerance, abs=tolerance)
+    value, slope, curve = in_three_orders(logpmf)
+    if right[0] == 0:
+        assert (value, slope, curve) == (-math.inf, math.inf if p == 0 else -math.inf, -math.inf)
+    else:
+        of_log = [math.log(right[0]), right[1] / right[0], right[2] / right[0] - (right[1] / right[0]) ** 2]
+        assert [value, slope, curve] == pytest.approx(of_log, rel=tolerance, abs=tolerance)

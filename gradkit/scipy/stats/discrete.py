@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from gradkit.core import Array
 from gradkit.core.operands import as_array, require_inexact
-from gradkit.numpy import arange, astype, equal, exp, floor, isnan, log, min, not_equal, sum, where
+from gradkit.numpy import arange, astype, equal, exp, floor, isnan, log, min, not_equal, power, sum, where
 from gradkit.primitives import log_binomial, log_poisson, log_share, stop_gradient, xlog1py, xlogy
 from gradkit.primitives.scipy_special import gammaincc, gammaln
 from gradkit.scipy.stats.distribution import OUTSIDE, Distribution, in_double
@@ -70,13 +71,67 @@ poisson = Discrete(
 
 # Draws with two outcomes
 
+
+def _with_certain(formula: Callable[..., Array], certain: Callable[..., Array]) -> Callable[..., Array]:
+    """Return a formula with another one for where p is 0 or 1: there logarithms have no slope.
+
+    Parameters
+    ----------
+    formula, certain : callable
+        ``formula(k, *n, p)``.
+    """
+
+    def with_certain(k: Array, *shapes: Array) -> Array:
+        *others, p = shapes
+        is_certain = equal(p, 0) | equal(p, 1)
+        at_ends = certain(k, *others, where(is_certain, p, 0.5))
+        found: Array = where(is_certain, at_ends, formula(k, *others, where(is_certain, 0.5, p)))
+        return found
+
+    return with_certain
+
+
+def _bernoulli_of_powers(k: Array, p: Array) -> Array:
+    result: Array = where(equal(k, 1), p, 1 - p)
+    return result
+
+
+def _bernoulli_logpmf(k: Array, p: Array) -> Array:
+    result: Array = xlogy(k, p) + xlog1py(1 - k, -p)
+    return result
+
+
+def _geom_of_powers(k: Array, p: Array) -> Array:
+    result: Array = p * power(1 - p, k - 1)
+    return result
+
+
+def _geom_logpmf(k: Array, p: Array) -> Array:
+    at_once = equal(k, 1) & equal(p, 1)  # 0 times the logarithm of 0, whose slope is no number
+    result: Array = xlog1py(k - 1, -where(at_once, 0.5, p)) + log(p)
+    return result
+
+
+def _binom_of_powers(k: Array, n: Array, p: Array) -> Array:
+    far = (k > 3) & (n - k > 3)  # there neither it nor its slopes are other than 0, and the number of ways is too large
+    ways = where(far, 0.0, exp(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)))
+    result: Array = ways * power(p, k) * power(1 - p, n - k)
+    return result
+
+
+def _binom_logpmf(k: Array, n: Array, p: Array) -> Array:
+    result: Array = log_binomial(k, n - k, p) + 0 * n  # of infinitely many draws there is none, whatever k: NaN
+    return result
+
+
 bernoulli = Discrete(
     "bernoulli",
     "p",
     support=(0, 1),
     inside=0.0,
     valid=_is_probability,
-    logpmf=lambda k, p: xlogy(k, p) + xlog1py(1 - k, -p),
+    logpmf=_with_certain(_bernoulli_logpmf, lambda k, p: log(_bernoulli_of_powers(k, p))),
+    pmf=_with_certain(lambda k, p: exp(_bernoulli_logpmf(k, p)), _bernoulli_of_powers),
     cdf=lambda k, p: where(k < 1, 1 - p, 1.0),
     ppf=lambda q, p: where(equal(q, 0), -1.0, where(q <= 1 - p, 0.0, 1.0)),
 )
@@ -86,7 +141,8 @@ geom = Discrete(
     support=(1, math.inf),
     inside=1.0,
     valid=lambda p: (p > 0) & (p <= 1),
-    logpmf=lambda k, p: xlog1py(k - 1, -p) + log(p),
+    logpmf=_geom_logpmf,
+    pmf=_with_certain(lambda k, p: exp(_geom_logpmf(k, p)), _geom_of_powers),
 )
 
 
@@ -96,8 +152,8 @@ binom = Discrete(
     support=lambda n, p: (0.0, n),
     inside=0.0,
     valid=lambda n, p: _whole(n) & _is_probability(p),
-    # Of infinitely many draws there is none, whatever k: NaN.
-    logpmf=lambda k, n, p: log_binomial(k, n - k, p) + 0 * n,
+    logpmf=_binom_logpmf,
+    pmf=_with_certain(lambda k, n, p: exp(_binom_logpmf(k, n, p)), _binom_of_powers),
 )
 
 
