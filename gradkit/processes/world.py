@@ -405,6 +405,7 @@ def enter_world(timeout: float) -> World:
         sys.excepthook = _ending_all(world, sys.excepthook)
     if launched not in ALONE:
         atexit.register(world.leave)
+    world.meet("initialize", f"gradkit {sys.modules['gradkit'].__version__}")
     return world
 
 

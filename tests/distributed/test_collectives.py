@@ -173,6 +173,19 @@ def test_the_error_of_one_process_ends_all_and_is_told(ended):
 
 
 @needs_mpi
+def test_processes_of_another_version_are_told_apart_as_they_begin():
+    program = (
+        "import os, gradkit\nfrom gradkit import distributed as d\n"
+        "if os.environ['OMPI_COMM_WORLD_RANK'] == '1': gradkit.__version__ = '9.9'\n"
+        "d.process_index()"
+    )
+    ended = launch(3, "-c", program)
+    assert ended.status != 0
+    assert "processes 0, 2: gradkit 0." in ended.err
+    assert "process 1: gradkit 9.9" in ended.err
+
+
+@needs_mpi
 def test_what_needs_the_others_is_an_error_after_shutdown(tmp_path):
     program = (
         "import sys\nfrom pathlib import Path\nimport gradkit\nfrom gradkit import distributed as d, numpy as jnp\n"
