@@ -132,15 +132,16 @@ def shard_map(
         How arguments are divided (a tuple, one for each, or one for all) and results put together; each may be a
         prefix of its tree. A result whose spec does not mention an axis has to be the same along it.
     process_local : bool
-        Whether what is outside is each process's own part too: nothing is divided or put together. By default arguments
-        and results are whole, and the same in all processes.
+        Whether what is outside is each process's own part too: nothing is divided or put together, and the specs say
+        along which axes it is the same. By default arguments and results are whole, and the same in all processes.
 
     Returns
     -------
     callable
-        Takes what `f` takes. It can be differentiated, in both modes, from outside and inside. Inside (and from outside
-        with `process_local`) a process differentiates the sum of what all processes compute, so the transpose of
-        `psum` is `psum`, as in JAX's with ``check_vma=False``.
+        Takes what `f` takes. It can be differentiated, in both modes, from outside and inside. From outside derivatives
+        are those of the whole function, with `process_local` the process's part of them. Inside a process
+        differentiates the sum of what all processes compute, so the transpose of `psum` is `psum`, as in JAX's with
+        ``check_vma=False``.
 
     Raises
     ------
@@ -168,11 +169,11 @@ def shard_map(
     def mapped(*args: Any) -> Any:
         leaves, treedef = flatten(args)
         specs = _flat_specs("in_specs", in_specs, args, mesh)
-        given = arrays = [asarray(leaf) for leaf in leaves]
-        if not process_local:
-            arrays = [
-                _divide(a, spec, mesh, f"argument {i}") for i, (a, spec) in enumerate(zip(arrays, specs, strict=True))
-            ]
+        given = [asarray(leaf) for leaf in leaves]
+        arrays = [
+            _divide(a, spec, mesh, f"argument {i}", process_local)
+            for i, (a, spec) in enumerate(zip(given, specs, strict=True))
+        ]
         stretch = Stretch(mesh.axes)
         with named_axes(mesh.axes):
             result = f(*unflatten(treedef, arrays))
@@ -194,8 +195,7 @@ def shard_map(
                 "result over it (lax.psum, lax.pmean), or let its spec name it, so that each process's part is there.",
             ).union(*apart)
         stretch.end(what, without=met)
-        if not process_local:
-            outputs = [_put_together(a, spec, mesh) for a, spec in zip(outputs, out, strict=True)]
+        outputs = [_put_together(a, spec, mesh, process_local) for a, spec in zip(outputs, out, strict=True)]
         return unflatten(out_tree, outputs)
 
     return mapped
@@ -324,11 +324,11 @@ def _axes_of(spec: Any, name: str, mesh: Mesh) -> tuple[tuple[str, ...], ...]:
     return axes
 
 
-def _divide(x: Array, spec: tuple[tuple[str, ...], ...], mesh: Mesh, what: str) -> Array:
-    """Return this process's part of an array that is the same in all."""
+def _divide(x: Array, spec: tuple[tuple[str, ...], ...], mesh: Mesh, what: str, is_part: bool) -> Array:
+    """Return this process's part of an array that is the same in all, or that is this part already."""
     if len(spec) > x.ndim:
         raise ShapeError(f"shard_map: {what} has shape {tuple(x.shape)}, but its spec is for {len(spec)} axes.")
-    for position, names in enumerate(spec):
+    for position, names in enumerate(() if is_part else spec):
         for name in names:
             axis, size = mesh.axes[name], x.shape[position]
             if size % axis.size:
@@ -345,15 +345,15 @@ def _divide(x: Array, spec: tuple[tuple[str, ...], ...], mesh: Mesh, what: str) 
     return x
 
 
-def _put_together(x: Array, spec: tuple[tuple[str, ...], ...], mesh: Mesh) -> Array:
-    """Return the whole array that processes have parts of."""
+def _put_together(x: Array, spec: tuple[tuple[str, ...], ...], mesh: Mesh, stays_part: bool) -> Array:
+    """Return the whole array that processes have parts of, or this part of it."""
     if len(spec) > x.ndim:
         raise ShapeError(f"shard_map: a result has shape {tuple(x.shape)}, but its spec is for {len(spec)} axes.")
     used = {name for names in spec for name in names}
     for name, axis in mesh.axes.items():
         if name not in used:
             x = bind(across_processes.agree, (x,), {"axis": axis})
-    for position, names in enumerate(spec):
+    for position, names in enumerate(() if stays_part else spec):
         for name in reversed(names):
             parts = bind(across_processes.gather_to_same, (x,), {"axis": mesh.axes[name]})
             moved = moveaxis(parts, 0, position)

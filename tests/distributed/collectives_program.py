@@ -97,6 +97,28 @@ errors["an axis"] = error_of(
 )
 
 
+def neurons(w, v, x):
+    """A layer whose neurons are in several processes, and the sum of what they send on."""
+    return gradkit.lax.psum(jnp.tanh(x @ w) @ v, "neurons")
+
+
+def derivatives_of_parts():
+    """Return the gradients and the tangent of `neurons`, whose weights are this process's own, from outside."""
+    P, mesh = distributed.PartitionSpec, distributed.Mesh((count,), ("neurons",))
+    f = distributed.shard_map(
+        neurons, mesh=mesh, in_specs=(P(None, "neurons"), P("neurons"), P()), out_specs=P(), process_local=True
+    )
+    w, v, x = (
+        jnp.sin(jnp.arange(size) + size).reshape(shape) for size, shape in ((6.0, (2, 3)), (3.0, 3), (8.0, (4, 2)))
+    )
+    own = w[:, index : index + 1], v[index : index + 1], x
+    gradient = gradkit.grad(lambda *args: jnp.sum(f(*args) ** 2), argnums=(0, 1, 2))
+    push = lambda *args: gradkit.jvp(f, args, args)[1]  # noqa: E731
+    return [
+        numbers(distributed.all_gather((how(gradient)(*own), how(push)(*own)))) for how in (lambda f: f, gradkit.jit)
+    ]
+
+
 def steps(how, compiled):
     """Return what a loss of parts gives: those of process 0 are as long at each step, others' are not."""
     loss = distributed.value_and_grad(
@@ -125,6 +147,7 @@ def steps(how, compiled):
 ROWS_OF_STEPS = found["rows of steps"] = [(3, 3, 3), (3, 1, 5), (3, 0, 2), (3, 0, 0), (3, 4, 1), (3, 3, 3)]
 for backend in ("numpy", "strict"):
     with gradkit.use_backend(backend):
+        found[backend]["derivatives of parts"] = derivatives_of_parts()
         found[backend]["steps"] = {
             f"{how}, {compiled}": steps(how, compiled == "compiled")
             for how, compiled in [("step", "eager"), ("step", "compiled"), ("scan", "compiled")]

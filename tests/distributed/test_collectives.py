@@ -161,6 +161,21 @@ def test_a_loss_and_its_gradient_are_of_all_rows_however_many_others_have_at_eac
 
 
 @needs_mpi
+@pytest.mark.parametrize("backend", ["numpy", "strict"])
+def test_derivatives_of_parts_that_processes_have_of_their_own_are_parts_of_those_of_the_whole(found, backend):
+    w, v, x = (np.sin(np.arange(n) + n).reshape(shape) for n, shape in ((6, (2, 3)), (3, 3), (8, (4, 2))))
+    h = np.tanh(x @ w)
+    result = h @ v
+    slope = 2 * result[:, None] * v * (1 - h**2)
+    expected = [np.moveaxis((x.T @ slope)[..., None], 1, 0), (h.T @ (2 * result))[:, None], [slope @ w.T] * COUNT]
+    tangent = h @ v + (1 - h**2) * (2 * (x @ w)) @ v
+    for gradients, tangents in found[backend]["derivatives of parts"]:
+        for (_, values), of_whole in zip(gradients, expected, strict=True):
+            np.testing.assert_allclose(values, of_whole, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(tangents[1], [tangent] * COUNT, rtol=1e-4, atol=1e-5)
+
+
+@needs_mpi
 def test_nothing_is_said_of_programs_that_could_not_be_compiled(ended):
     assert "could not compile" not in ended.err
 
