@@ -157,8 +157,11 @@ class SharedSums:
         return self._here.index
 
     def say_read(self) -> None:
-        """Begin to say that this process reads no more of the step before, if it has not."""
-        if self._is_reading:
+        """Begin to say that this process reads no more of the step before, if it has not.
+
+        A sum for which nobody has waited is still to be read: an error has ended its step.
+        """
+        if self._is_reading and self._sum is None:
             self._is_reading = False
             self._reading.append(self._read.Ibarrier())
 
@@ -183,14 +186,19 @@ class SharedSums:
 
     def wait_for_sum(self) -> None:
         """Return when the sum is there; or, of few processes, what it is the sum of."""
-        found, self._sum = self._sum, None
+        found = self._sum
         if found is None:
             return
         self._wait(found.written)
         if self._here.count > READ_DIRECTLY:
-            found.add()
-            self._wait(self._read.Ibarrier())
+            if found.added is None:
+                found.add()
+                found.added = self._read.Ibarrier()
+            self._wait(found.added)
             found.take()
+        self._sum = (
+            None  # not sooner: an error, such as Ctrl-C, may end a wait, and what completes the step comes again
+        )
 
     def token(self, xp: Any, like: Any) -> Any:
         """Return what stands for a sum, where an array is; for a plan that has given none, on the host."""
@@ -234,12 +242,18 @@ class _Sum:
         Which of them this process is.
     written : request
         Done when all have written theirs.
+
+    Attributes
+    ----------
+    added : request
+        Done when all have added up their parts; None where this one has not.
     """
 
     def __init__(self, each: Sequence[Sequence[np.ndarray[Any, Any]]], index: int, written: Any) -> None:
         self._each = [[array.reshape(-1) for array in arrays] for arrays in each]
         self._index = index
         self.written = written
+        self.added: Any = None
 
     def add(self) -> None:
         """Put the sum of this process's part of all arrays into its memory: nobody else reads that part there."""

@@ -96,9 +96,10 @@ class StartedSums:
         """Begin a sum of a raw array."""
         if number == 0:
             self._restart()
-        transport = self._here.transport(backend, self._lane)
-        self._sums.append(OrderedSum(values, backend, transport, self._here.count, self._call, small=self._small))
         self.advance()
+        transport = self._here.transport(backend, self._lane)
+        # The last thing done here: where an error ends a step, those that have begun are those that are noted.
+        self._sums.append(OrderedSum(values, backend, transport, self._here.count, self._call, small=self._small))
 
     def _restart(self) -> None:
         while self._collected < len(self._sums):  # nobody has waited for them: an error has ended the step

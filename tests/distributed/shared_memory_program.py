@@ -3,7 +3,7 @@
 They train the same model by eager steps and by programs, each process waiting now and then for a while of its own, and
 keep the bytes of what came out. With ``one without``, the last process can share no memory. With
 ``errors``, each catches errors in the middle of steps; with ``compiled`` too, of steps that are programs, and with
-``fit`` of those of `fit`.
+``fit`` of those of `fit`; with ``waits`` they come where it waits for others.
 """
 
 import json
@@ -18,6 +18,7 @@ import numpy as np
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import distributed, nn, optim, random
+from gradkit.processes import World
 
 ROWS, STEPS = 24, 12
 
@@ -146,6 +147,58 @@ def catch_errors(index, count, compiled):
     return {"caught": caught, "gradients": found, "expected": expected}
 
 
+class Interrupted(Exception):
+    """What Ctrl-C raises, in a place that is chosen."""
+
+
+def interrupt_waits(index, count, compiled):
+    """Take steps in which each process is interrupted where it waits, if it does, and steps between, as above."""
+    left = [None]
+    wait_until = World.wait_until
+
+    def interrupted(world, done, call):
+        if left[0] is None:
+            return wait_until(world, done, call)
+        if left[0] == 0:
+            left[0] = None
+            raise Interrupted
+        left[0] -= 1
+        began = time.monotonic()
+
+        def done_in_time():
+            if left[0] is not None and time.monotonic() - began > 0.05:  # another one was interrupted
+                left[0] = None
+                raise Interrupted
+            return done()
+
+        return wait_until(world, done_in_time, call)
+
+    def loss(params, x):
+        for weights in params:
+            x = jnp.tanh(x @ weights)
+        return jnp.mean(x)
+
+    rng = np.random.default_rng(0)
+    params = [jnp.asarray(rng.normal(size=(20, 20)).astype("float32")) for _ in range(3)]
+    x = jnp.asarray(rng.normal(size=(count, 4, 20)).astype("float32"))
+    mean, found = distributed.value_and_grad(loss), []
+    mean = gradkit.jit(mean) if compiled else mean
+    World.wait_until = interrupted
+    for step in range(-1, 60):
+        left[0] = chance.randrange(9) if step >= 0 and step % 3 == 0 else None
+        try:
+            gradient = bits(mean(params, x[index] * (step + 1))[1])
+        except Interrupted:
+            gradient = None
+        left[0] = None
+        if step % 3:
+            found.append(gradient)
+    World.wait_until = wait_until
+    alone = [gradkit.grad(loss)(params, x.reshape(-1, 20) * (step + 1)) for step in range(-1, 60) if step % 3]
+    expected = [np.asarray(leaf).ravel().tolist() for gradient in alone for leaf in gradient]
+    return {"caught": 0, "gradients": found, "expected": expected}
+
+
 def catch_errors_of_fit(index, count):
     """Train by programs that end in errors, each process's in its own place, and without; return the parameters."""
     place = [-1]
@@ -183,7 +236,10 @@ def main(path, *words):
     index, count = distributed.process_index(), distributed.process_count()
     chance.seed(index)
     if "errors" in words:
-        found = catch_errors_of_fit(index, count) if "fit" in words else catch_errors(index, count, "compiled" in words)
+        if "fit" in words:
+            found = catch_errors_of_fit(index, count)
+        else:
+            found = (interrupt_waits if "waits" in words else catch_errors)(index, count, "compiled" in words)
         everybody = distributed.startup.world().gather_texts(
             json.dumps([found["caught"], found["gradients"]]), "the end"
         )

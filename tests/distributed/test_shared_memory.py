@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -108,6 +109,28 @@ def test_errors_in_the_middle_of_the_programs_of_fit_leave_the_sums_of_the_next_
     assert len(leaves) == len(found["expected"]) == 3 * 8
     for leaf, expected in zip(leaves, found["expected"], strict=True):
         np.testing.assert_allclose(leaf, expected, rtol=1e-4, atol=1e-5)
+
+
+@needs_mpi
+@pytest.mark.parametrize(
+    "count, shares, how",
+    [
+        (3, "1", "compiled"),
+        *(
+            pytest.param(count, shares, how, marks=pytest.mark.long)
+            for count, shares, how in itertools.product((2, 3), "01", ("eager", "compiled"))
+            if (count, shares, how) != (3, "1", "compiled")
+        ),
+    ],
+)
+def test_steps_that_are_interrupted_while_processes_wait_leave_the_next_sums_right(count, shares, how, tmp_path):
+    found = together(tmp_path, count, "errors", "waits", how, GRADKIT_SHARED_MEMORY=shares)
+    assert found["same everywhere"]
+    assert all(gradient is not None for gradient in found["gradients"])
+    leaves = [np.frombuffer(bytes.fromhex(leaf), np.float32) for step in found["gradients"] for leaf in step]
+    assert len(leaves) == len(found["expected"]) == 41 * 3
+    for leaf, expected in zip(leaves, found["expected"], strict=True):
+        np.testing.assert_allclose(leaf, expected, rtol=1e-3, atol=1e-4)
 
 
 @needs_memory
