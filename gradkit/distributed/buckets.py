@@ -6,6 +6,7 @@ import functools
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
 
@@ -139,7 +140,10 @@ class StepSums(ABC):
 
     @abstractmethod
     def entering(self) -> Callable[[], Callable[[], None]]:
-        """Return what begins such a step of a program, at each of its runs, and returns what completes it."""
+        """Return what begins such a step of a program, at each of its runs, and returns what completes it.
+
+        Those of equal steps are equal.
+        """
 
     def prepare(self) -> None:  # noqa: B027 - messages have memory of their own
         """Wait until gradients can be made; they are no sooner than this is called."""
@@ -232,6 +236,33 @@ def _forms(buckets: Sequence[Bucket], numbers: Numbers | None) -> Forms:
     return (*gradients, *(() if numbers is None else ((shape, numbers.dtype) for shape in numbers.shapes)))
 
 
+@dataclass(frozen=True)
+class _EnterMessages:
+    """Begins a step of a program whose sums travel."""
+
+    sums: tuple[tuple[StartedSums, tuple[tuple[int, str, Backend], ...]], ...]
+
+    def __call__(self) -> Callable[[], None]:
+        completions = [sums.enter(forms) for sums, forms in self.sums]
+
+        def complete() -> None:
+            for each in completions:
+                each()
+
+        return complete
+
+
+@dataclass(frozen=True)
+class _EnterMemory:
+    """Begins a step of a program whose sums are in shared memory."""
+
+    sums: SharedSums
+    memory: GradientMemory
+
+    def __call__(self) -> Callable[[], None]:
+        return self.sums.enter(self.memory)
+
+
 class _ByMessages(StepSums):
     """Sums of gradients that travel."""
 
@@ -275,16 +306,7 @@ class _ByMessages(StepSums):
         backend = self._buckets[0].backend if self._buckets else current_backend()
         beside = [] if numbers is None else [(numbers.length + numbers.answers, numbers.dtype, backend)]
 
-        def enter() -> Callable[[], None]:
-            completions = sums.enter(gradients), sum_of_numbers.enter(beside)
-
-            def complete() -> None:
-                for each in completions:
-                    each()
-
-            return complete
-
-        return enter
+        return _EnterMessages(((sums, tuple(gradients)), (sum_of_numbers, tuple(beside))))
 
     def end(self, number: int) -> Sequence[Array]:
         return self._sums.end(number, *self._on_the_way[number], self._buckets[number].shapes)
@@ -356,7 +378,7 @@ class _InMemory(StepSums):
         return [reshape(each, shape) for each, shape in zip(self._sum()[first:], shapes, strict=False)]
 
     def entering(self) -> Callable[[], Callable[[], None]]:
-        return functools.partial(self._sums.enter, self._memory)
+        return _EnterMemory(self._sums, self._memory)
 
     def end_numbers(self) -> Sequence[Array]:
         return self._sum()[sum(len(bucket.shapes) for bucket in self._buckets) :]

@@ -256,6 +256,17 @@ class Known(Weight):
         if capturing() is not None:
             bind_where_captured(_note, (at.detach(),), {"weight": self})
 
+    def __eq__(self, other: object) -> bool:
+        """Return whether this and another one are of steps that are the same: so are the programs that they are in."""
+        if not isinstance(other, Known):
+            return NotImplemented
+        own, others = (getattr(weight, "enter", None) for weight in (self, other))
+        return self._here is other._here and self._weight == other._weight and own == others
+
+    def __hash__(self) -> int:
+        """Return one that does not depend on what is known after the step has begun."""
+        return hash((self._here, self._weight))
+
     def agree(self) -> None:
         """Do nothing."""
 
