@@ -94,6 +94,7 @@ class Mesh:
             )
         self.shape = dict(zip(names, sizes, strict=True))
         self.axis_names = names
+        self.world = here
         self.axes = {name: ProcessAxis(name, part) for name, part in zip(names, _lines(here, sizes), strict=True)}
 
     def __repr__(self) -> str:
@@ -182,9 +183,12 @@ def shard_map(
         outputs = [asarray(output) for output in outputs]
         what = f"shard_map({getattr(f, '__name__', 'f')})"
         met: set[str] = set()
+        if sum(size > 1 for size in mesh.shape.values()) > 1:
+            stretch.end(what)  # those along an axis may have come to different calls, before all come together
+            met.update(mesh.shape)
         if not process_local:
             apart = [{axis for names in spec for axis in names} for spec in out]
-            met = _compare(
+            met |= _compare(
                 what,
                 [
                     *((name, array, set()) for name, array in zip(_named("argument ", args), given, strict=True)),
@@ -272,18 +276,22 @@ def _compare(what: str, arrays: Sequence[tuple[str, Array, Collection[str]]], me
     set of str
         The axes along which the processes have met.
     """
-    met = set()
-    for name, axis in mesh.axes.items():
-        if axis.size > 1:
-            of_places: dict[tuple[str, str], list[tuple[str, Array]]] = {}
-            for called, array, apart in arrays:
-                if name not in apart:
-                    place = backend_of_array(array).name, str(array.device)
-                    of_places.setdefault(place, []).append((called, array))
-            for place in sorted(of_places):
-                names, same = zip(*of_places[place], strict=True)
-                compare(what, same, names, axis, advice)
-                met.add(name)
+    axes = tuple(name for name, axis in mesh.axes.items() if axis.size > 1)
+    groups: dict[tuple[tuple[str, ...], str, str], list[tuple[str, Array]]] = {}
+    for called, array, apart in arrays:
+        same = tuple(name for name in axes if name not in apart)
+        # Of what is the same in all processes all have to learn, not just those along an axis where it is not.
+        for along in [same] if same == axes else [(name,) for name in same]:
+            place = backend_of_array(array).name, str(array.device)
+            groups.setdefault((along, *place), []).append((called, array))
+    met: set[str] = set()
+    for group in sorted(groups):
+        along = group[0]
+        if along:
+            names, values = zip(*groups[group], strict=True)
+            among = mesh.world if along == axes else mesh.axes[along[0]].world
+            compare(what, values, names, along, among, advice)
+            met.update(along)
     return met
 
 

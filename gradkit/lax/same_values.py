@@ -14,7 +14,6 @@ from gradkit.core.binding import bind_several
 from gradkit.core.graph import bind_where_captured
 from gradkit.core.operands import dtype_name
 from gradkit.primitives.creation import stop_gradient
-from gradkit.processes import ProcessAxis
 
 if TYPE_CHECKING:
     from gradkit.processes import Subject, World
@@ -23,8 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["compare", "samples"]
 
 
-def compare(what: str, arrays: Sequence[Array], names: Sequence[str], axis: ProcessAxis, advice: str) -> None:
-    """Raise where arrays are not the same in all processes along an axis, all of which come here.
+def compare(
+    what: str, arrays: Sequence[Array], names: Sequence[str], along: Sequence[str], among: World, advice: str
+) -> None:
+    """Raise where arrays are not the same in some processes, all of which come here.
 
     Parameters
     ----------
@@ -34,24 +35,27 @@ def compare(what: str, arrays: Sequence[Array], names: Sequence[str], axis: Proc
         This process's.
     names : sequence of str
         What each is called.
-    axis : ProcessAxis
-        The axis.
+    along : sequence of str
+        Along which axes they are.
+    among : World
+        The processes.
     advice : str
         What to do where they are not, for messages.
     """
     forms = tuple((name, dtype_name(array), tuple(array.shape)) for name, array in zip(names, arrays, strict=True))
-    about = _about(what, axis.name, forms)
-    params = {"subject": about, "words": (what, advice), "names": tuple(names), "here": axis.world}
+    about = _about(what, tuple(along), forms)
+    params = {"subject": about, "words": (what, advice), "names": tuple(names), "here": among}
     bind_where_captured(_compare, list(map(stop_gradient, arrays)), params)
 
 
 @lru_cache(maxsize=256)
-def _about(what: str, axis: Any, forms: Sequence[tuple[str, str, tuple[int, ...]]]) -> Subject:
+def _about(what: str, along: Sequence[str], forms: Sequence[tuple[str, str, tuple[int, ...]]]) -> Subject:
     """Return what processes have come to that compare arrays of such names, dtypes and shapes."""
     from gradkit.processes import subject  # late: one process needs neither JSON nor hashes
 
     return subject(
-        f"{what}, at its end, along {axis!r}", ", ".join(f"{name} {dtype}{list(shape)}" for name, dtype, shape in forms)
+        f"{what}, at its end, along {' and '.join(map(repr, along))}",
+        ", ".join(f"{name} {dtype}{list(shape)}" for name, dtype, shape in forms),
     )
 
 

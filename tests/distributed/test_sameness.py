@@ -80,6 +80,54 @@ class TestTwoProcesses:
             assert lines[1:3] == ["  parameter ['b'][0], in process 0: 1.0", "  parameter ['b'][0], in process 1: 2.0"]
 
 
+PROGRAM_OF_A_GRID = """
+import json, sys
+import gradkit.numpy as jnp
+from gradkit import distributed, lax
+from gradkit.distributed import Mesh, PartitionSpec as P, shard_map
+from gradkit.errors import DistributedError
+distributed.initialize(timeout=30)
+me = distributed.process_index()
+mesh = Mesh((2, 2), ("a", "b"))
+x = jnp.arange(8.0).reshape(4, 2)
+
+def told(f, out_specs, *args):
+    try:
+        shard_map(f, mesh=mesh, in_specs=P(), out_specs=out_specs)(*args)
+    except DistributedError as error:
+        return str(error)
+    return "nothing"
+
+found = [
+    told(lambda x: lax.psum(x, "a"), P(), x),
+    told(lambda x: lax.psum(x, "a"), P(), x + (me == 3)),
+    told(lambda x: x, P(), x[: 4 - (me == 2)]),
+    told(lambda x: x + (me == 1), P(), x),
+    told(lambda x: x + me % 2, P("b"), x),
+    told(lambda x: x + me // 2, P("b"), x),
+]
+everybody = distributed.startup.world().gather_texts(json.dumps(found), "the end")
+if me == 0:
+    print(json.dumps(list(map(json.loads, everybody))))
+"""
+
+
+@needs_mpi
+def test_what_is_not_the_same_in_all_processes_of_a_grid_is_told_in_all():
+    ended = launch(4, "-c", PROGRAM_OF_A_GRID)
+    assert ended.status == 0, ended.err
+    first, *others = json.loads(ended.out)
+    assert all(told[:5] == first[:5] for told in others)
+    assert first[0] == first[4] == "nothing"
+    assert "  argument [0], element [0, 0], in processes 0, 1, 2: 0.0\n" in first[1]
+    assert "  argument [0], element [0, 0], in process 3: 1.0\n" in first[1]
+    assert "process 2: argument [0] float32[3, 2]" in first[2]
+    assert "  result, element [0, 0], in processes 0, 2, 3: 0.0\n" in first[3]
+    for told, line in zip([first, *others], ["02", "13", "02", "13"], strict=True):  # along "a" alone
+        assert f"  result, element [0, 0], in process {line[0]}: 0.0\n" in told[5]
+        assert f"  result, element [0, 0], in process {line[1]}: 1.0\n" in told[5]
+
+
 class Pair:
     """A world of two processes, as the first one sees it."""
 
