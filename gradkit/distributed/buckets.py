@@ -113,11 +113,6 @@ class StepSums(ABC):
     def begin(self, gradients: Sequence[Array]) -> None:
         """Begin the next sum, of a bucket's gradients."""
 
-    @property
-    @abstractmethod
-    def has_begun_numbers(self) -> bool:
-        """Whether the sum of numbers has begun."""
-
     @abstractmethod
     def begin_numbers(self, values: Array) -> None:
         """Begin the sum of numbers, after those of all buckets."""
@@ -140,7 +135,7 @@ class StepSums(ABC):
 
     @abstractmethod
     def entering(self) -> Callable[[], Callable[[], None]]:
-        """Return what begins such a step of a program, at each of its runs, and returns what completes it.
+        """Return what begins such a step, of a program at each of its runs, and returns what completes it.
 
         Those of equal steps are equal.
         """
@@ -175,6 +170,15 @@ class GradientSums:
         have to begin the same ones. Called again, or when the step is over, `complete` does what is left.
         """
         self._abandoned.append(complete)
+
+    def complete_earlier(self) -> None:
+        """Complete the steps that errors have ended but the last one, to which all processes have come.
+
+        Others may wait for that in the last one, which an error has ended here before it came to it.
+        """
+        while len(self._abandoned) > 1:
+            self._abandoned[0]()
+            del self._abandoned[0]
 
     def forget(self, complete: Callable[[], None] | None) -> None:
         """Note that a step is over that an error might have ended."""
@@ -283,10 +287,6 @@ class _ByMessages(StepSums):
         joined = concatenate(parts) if len(parts) > 1 else parts[0]
         self._on_the_way.append((joined, self._sums.begin(self.begun, joined)))
 
-    @property
-    def has_begun_numbers(self) -> bool:
-        return self._numbers_on_the_way is not None
-
     def begin_numbers(self, values: Array) -> None:
         assert self._numbers is not None
         question = self._numbers.question
@@ -341,10 +341,6 @@ class _InMemory(StepSums):
     def begun(self) -> int:
         return len(self._gradients)
 
-    @property
-    def has_begun_numbers(self) -> bool:
-        return bool(self._values)
-
     def prepare(self) -> None:
         self._places = self._sums.prepare(self._memory, self._at)
 
@@ -386,8 +382,6 @@ class _InMemory(StepSums):
     def _sum(self) -> Sequence[Array]:
         """Return the sums of everything, one after another."""
         if self._results is None:
-            if self._token is None:  # an error, such as Ctrl-C, came between
-                self._share()
             assert self._places is not None
             assert self._token is not None
             parts = self._sums.end(self._token, self._places, self._memory)

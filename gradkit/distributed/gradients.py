@@ -89,6 +89,7 @@ class SummedGradients(GradientWatcher):
             dtype = _wide_dtype(backend_of_array(parameters[0]) if parameters else current_backend())
             self._numbers = Numbers(beside.length, dtype, beside.question, beside.answers)
         self._known: StepSums | None = None
+        self._completion: Callable[[], None] | None = None
         self._know(sums_of(here).known_step(self._buckets, parameters, self._numbers))
 
     @property
@@ -121,6 +122,9 @@ class SummedGradients(GradientWatcher):
                 sums_of(self._here).complete_abandoned()
             if self._known is None:
                 self._know(sums_of(self._here).step(self._buckets, self._parameters, self._numbers))
+            assert self._known is not None
+            if capturing() is None:
+                self._completion = self._known.entering()()
         assert self._known is not None
         return self._known
 
@@ -193,21 +197,15 @@ class SummedGradients(GradientWatcher):
 
     def _complete(self) -> None:
         """Begin and end all sums that have not; nobody has a use for them."""
-        try:
-            self._weight()
-        except (DistributedError, ValueError):
-            return  # so it was in all processes, and no sum has begun
-        if self._known is None:
-            self._known = sums_of(self._here).step(self._buckets, self._parameters, self._numbers)
-        for bucket in self._buckets[self._known.begun :]:
-            self._known.begin([zeros_like(wrap(innermost(self._parameters[i]))) for i in bucket.positions])
-        if self._numbers is not None and not self._known.has_begun_numbers:
-            self._known.begin_numbers(self._no_numbers())
-        for number in range(len(self._buckets)):
-            self._known.end(number)
-        if self._numbers is not None:
-            self._known.end_numbers()
-        self._known.done()
+        if self._completion is None:
+            try:
+                self._weight()
+            except (DistributedError, ValueError):
+                return  # so it was in all processes, and no sum has begun
+            if self._known is None:
+                self._known = sums_of(self._here).step(self._buckets, self._parameters, self._numbers)
+            self._completion = self._known.entering()()
+        self._completion()
 
     def _no_numbers(self) -> Array:
         """Return what a process without examples adds to the numbers."""

@@ -168,6 +168,8 @@ class _Now(Weight):
         )
         self._known: float | None = None
         self._error: DistributedError | None = None
+        if values is not None or capturing() is None:  # the meeting before this one is over
+            sums_of(here).complete_earlier()
 
     def agree(self) -> None:
         self()

@@ -95,13 +95,14 @@ class SharedSums:
         self._to_write = step = object()
 
         def complete() -> None:
-            if self._to_write is not step:
-                return  # it has begun: before the next one is made it is waited for
-            self.wait_until_read()
-            each = [[self._backend.to_host(array._value) for array in arrays] for arrays in memory.arrays]
-            for array in each[self.index]:
-                array[...] = 0
-            self.say_written(each)
+            if self._to_write is step:
+                self.wait_until_read()
+                each = [[self._backend.to_host(array._value) for array in arrays] for arrays in memory.arrays]
+                for array in each[self.index]:
+                    array[...] = 0
+                self.say_written(each)
+            self.wait_for_sum()
+            self.say_read()
 
         return complete
 

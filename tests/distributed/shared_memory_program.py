@@ -18,6 +18,7 @@ import numpy as np
 import gradkit
 import gradkit.numpy as jnp
 from gradkit import distributed, nn, optim, random
+from gradkit.errors import ConcretizationTypeError
 from gradkit.processes import World
 
 ROWS, STEPS = 24, 12
@@ -134,7 +135,18 @@ def catch_errors(index, count, compiled):
     def whole(step):
         return x[:, : 4 - step % 2] * (step + 1)
 
+    plain = distributed.value_and_grad(lambda params, x: jnp.mean(jnp.tanh(x @ params[0]) @ params[1]))
+    of_second_order = gradkit.grad(lambda params: plain(params, x[index])[0])
+    in_batch = gradkit.vmap(lambda params: plain(params, x[index]))
     for step in range(40):
+        if step % 8 == 0:  # what all refuse, in the middle of a step as well
+            for refused, given in ((of_second_order, params), (in_batch, [jnp.stack([p, p]) for p in params])):
+                try:
+                    refused(given)
+                except (ConcretizationTypeError, NotImplementedError):
+                    pass
+                else:
+                    raise AssertionError
         place[0] = (step + 2 * index) % 5 if step % 3 == 0 else -1
         wait()
         try:

@@ -280,6 +280,7 @@ def test_gradients_of_few_bits_are_summed_in_their_own_dtype(name, shares, pair,
         monkeypatch.setattr(shared_sums, "shared_memories", lambda *_: None)
         monkeypatch.setattr(StartedSums, "send", lambda self, number, values, backend: self._sums.append(values))
         monkeypatch.setattr(StartedSums, "advance", lambda self: None)
+        monkeypatch.setattr(StartedSums, "_restart", lambda self: self._sums.clear())
         monkeypatch.setattr(StartedSums, "receive", lambda self, number: self._sums[number] * 2)
     params = [jnp.asarray([1.0, 2.0]).astype(name), jnp.asarray(0.5).astype(name)]
     x = jnp.asarray([[0.5, 1.0]]).astype(name)
