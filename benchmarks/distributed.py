@@ -44,7 +44,7 @@ PROGRAMS = {
     "jax": ("jax_global", "JAX, jax.distributed"),
 }
 """By name: the file of the program, and its title."""
-ONE_THREAD = {"jax": {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"}}
+ONE_THREAD = {"jax": {"NPROC": "1"}}
 """What a library needs for one thread besides the variables of BLAS and OpenMP."""
 SUMS = (1 << 10, 1 << 14, 1 << 18, 1 << 21, 1 << 23)
 """Bytes of the sums that are timed; a bucket of gradients has some MB."""
