@@ -36,6 +36,9 @@ CLOSE = 1e-4
 
 Values = np.ndarray[Any, Any]
 
+GOLDEN = (5**0.5 - 1) / 2
+"""Multiples of it are spread evenly over the numbers from 0 to 1, but for whole ones."""
+
 _SUMS = np.dtype([("size", "f8"), ("parts", "f4", 2)])
 """Of numbers: the sum of their absolute values, and two sums with signs, relative to it."""
 
@@ -74,8 +77,9 @@ def positions(size: int, most: int = SAMPLES) -> Values | None:
     """Return the places that are looked at in an array; None of one that has no more elements than that."""
     if size <= most:
         return None
-    # Evenly spaced ones may all be of one column.
-    runs = (np.arange(most // RUN) + np.random.default_rng(size).random(most // RUN)) * (size / (most // RUN))
+    # Evenly spaced ones may all be of one column. By arithmetic alone they are the same whatever NumPy there is.
+    numbers = np.arange(most // RUN)
+    runs = (numbers + numbers * GOLDEN % 1.0) * (size / (most // RUN))
     some: Values = np.minimum(runs.astype(np.int64)[:, None] // RUN * RUN + np.arange(RUN), size - 1).reshape(-1)
     some[0], some[-1] = 0, size - 1
     return some
