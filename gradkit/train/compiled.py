@@ -28,7 +28,7 @@ EAGER_STEPS = 1024
 over soon after takes about twice as long as it had to, no more, and one whose program is on disk loses little."""
 FEW_STEPS = 32
 """Steps of an epoch up to which its last minibatch, where that is smaller, has a program of its own."""
-CALL_SECONDS = 0.05, 0.2
+CALL_SECONDS = 0.1, 0.2
 """What a call takes at least, where there are steps enough: it begins with a copy of the model. And what at most: it is
 not stopped for Ctrl-C or progress."""
 
