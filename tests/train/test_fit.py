@@ -179,9 +179,12 @@ def test_data_on_the_disk_of_which_some_are_kept_for_validation_are_read_in_part
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    for ours, theirs in zip(leaves(found), leaves(expected), strict=True):
-        # A compiler may round a loop over minibatches otherwise than each of them.
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5 if jit else 0, atol=1e-7 if jit else 0)
+    if jit and gradkit.current_backend().library == "jax":
+        # XLA rounds a step whose rows are gathered from all of the data otherwise than one of a minibatch.
+        for ours, theirs in zip(leaves(found), leaves(expected), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-8)
+    else:
+        assert_equal(found, expected)
     assert on_disk["validation_accuracy"] == in_memory["validation_accuracy"]
     assert peak < 14_000_000  # of the validation data, 3.2 MB, and a minibatch there are copies
 
