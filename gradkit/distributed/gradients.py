@@ -189,7 +189,7 @@ class SummedGradients(GradientWatcher):
         """Note where an error ends this step inside a ``with`` block."""
         try:
             yield
-        except BaseException:
+        except BaseException:  # Ctrl-C: the others have begun some of these sums, or will
             if capturing() is None:
                 self._gradients, self._positions = [], {}
                 sums_of(self._here).abandon(self._complete)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -97,7 +98,7 @@ class Told:
         return form
 
 
-class Weight:
+class Weight(ABC):
     """What a process's gradients count for, of which the processes have begun to tell each other their examples.
 
     Called, it waits for what the others say and returns a float; in a program an Array, found at each of its runs.
@@ -110,13 +111,13 @@ class Weight:
 
     enter: Callable[[], Callable[[], None]]
 
+    @abstractmethod
     def __call__(self) -> Any:
         """Return it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def agree(self) -> None:
         """Wait until all processes have agreed, while a program is captured."""
-        raise NotImplementedError
 
 
 def weight_of(rows: int, told: Told, params: Any, here: World) -> Weight:
